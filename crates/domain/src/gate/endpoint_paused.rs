@@ -1,0 +1,7 @@
+//! Gate 1: the rule is paused.
+
+use super::{Facts, Stop};
+
+pub(super) fn ask(facts: &Facts<'_>) -> Option<Stop> {
+    facts.rule.paused.then(|| Stop::suppress("the rule is paused".into()))
+}

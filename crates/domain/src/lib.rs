@@ -1,0 +1,27 @@
+//! What the words of Tidings mean: facts, rules, gates, deliveries and how they follow from each other.
+//!
+//! Pure: no I/O, no async, no clock, no randomness, no SQL, no HTTP. Every decision is a function of a snapshot and an
+//! instant, so that it can be tested, explained and foretold. An event's way through this crate:
+//! [`event`] (what happened) → [`routing`] (which rules want it) → [`gate`] (may it be said now) →
+//! [`delivery`] (one occasion to say it) → [`message`] and [`payload`] (what is said) → [`retry`] (when to try again).
+
+pub mod channel;
+pub mod delivery;
+pub mod event;
+pub mod gate;
+pub mod id;
+pub mod message;
+pub mod payload;
+pub mod resource;
+pub mod retry;
+pub mod routing;
+pub mod rule;
+pub mod run;
+pub mod secret;
+pub mod severity;
+pub mod signature;
+pub mod text;
+pub mod time;
+pub mod trigger;
+pub mod violation;
+pub mod workspace;

@@ -1,0 +1,147 @@
+//! The message: what a person is told, before a channel gives it its own form.
+
+use crate::event::{Event, EventKind};
+use crate::resource::ResourceType;
+use crate::severity::Severity;
+use crate::text::{duration_words, truncate_chars};
+use crate::time::Timestamp;
+use crate::trigger::Trigger;
+
+/// A line of facts: what it is, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// What it is, such as `Duration`.
+    pub label: &'static str,
+    /// What it says, such as `1.8 s`.
+    pub value: String,
+}
+
+/// What a person is told of an event. All text is plain; each channel escapes it for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The kind of event.
+    pub kind: EventKind,
+    /// How bad it is.
+    pub severity: Severity,
+    /// All of it in one line, such as `Daily revenue rollup failed`.
+    pub title: String,
+    /// A sentence more.
+    pub summary: String,
+    /// What went wrong, as the source reported it; may be long and of many lines.
+    pub detail: Option<String>,
+    /// Where a person can look at it.
+    pub link: Option<String>,
+    /// The facts, most telling first.
+    pub fields: Vec<Field>,
+    /// When it happened.
+    pub timestamp: Timestamp,
+}
+
+/// Names are cut at this many characters within a title.
+const NAME_CHARS_MAX: usize = 120;
+
+/// The message of an event, for a rule to which it is this bad.
+pub fn of(event: &Event, severity: Severity) -> Message {
+    let (title, summary) = match event.kind {
+        EventKind::ChannelTest => (
+            "Test notification from Tidings".to_owned(),
+            "This channel works. Real notifications will look like this one.".to_owned(),
+        ),
+        EventKind::RunTerminal | EventKind::WorkflowCompleted | EventKind::WorkflowFailed => run_words(event),
+    };
+    Message {
+        kind: event.kind,
+        severity,
+        title,
+        summary,
+        detail: event.run.error_message.clone().filter(|text| !text.trim().is_empty()),
+        link: event.run.deep_link.clone(),
+        fields: fields(event),
+        timestamp: event.run.completed_at,
+    }
+}
+
+fn run_words(event: &Event) -> (String, String) {
+    let name = truncate_chars(event.resource_label(), NAME_CHARS_MAX);
+    let (ended, how) = match event.trigger {
+        Trigger::Success => ("succeeded", "finished successfully"),
+        Trigger::Failure => ("failed", "failed"),
+    };
+    let after = event.run.duration_ms.map(|ms| format!(" after {}", duration_words(ms))).unwrap_or_default();
+    (format!("{name} {ended}"), format!("{} {name} {how}{after}.", event.resource_type.title()))
+}
+
+fn fields(event: &Event) -> Vec<Field> {
+    let run = &event.run;
+    let mut fields = Vec::with_capacity(6);
+    let mut add = |label, value: Option<String>| fields.extend(value.map(|value| Field { label, value }));
+    if event.kind != EventKind::ChannelTest {
+        let status = match event.trigger {
+            Trigger::Success => "Success",
+            Trigger::Failure => "Failure",
+        };
+        add("Status", Some(status.to_owned()));
+    }
+    add("Resource", Some(resource_words(event)));
+    add(if event.resource_type == ResourceType::UseCase { "Execution" } else { "Run" }, Some(event.run_id.clone()));
+    let completed = if event.kind == EventKind::ChannelTest { "Sent" } else { "Completed" };
+    add(completed, Some(run.completed_at.to_jiff().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()));
+    add("Duration", run.duration_ms.map(duration_words));
+    add("Rows", run.row_count.map(grouped));
+    add("Started", run.trigger_type.as_ref().map(|how| how.as_str().to_owned()));
+    fields
+}
+
+fn resource_words(event: &Event) -> String {
+    match &event.run.resource_name {
+        Some(name) if *name != event.resource_id => format!("{name} ({})", event.resource_id),
+        _ => event.resource_id.clone(),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut words = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            words.push(',');
+        }
+        words.push(digit);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::tests::failed_flow;
+
+    #[test]
+    fn a_failed_run_says_it_all() {
+        let message = of(&failed_flow(), Severity::Warning);
+        assert_eq!(message.title, "Daily revenue rollup failed");
+        assert_eq!(message.summary, "Flow Daily revenue rollup failed after 1.8 s.");
+        assert_eq!(message.detail.as_deref(), Some("relation \"orders\" does not exist"));
+        let lines: Vec<_> = message.fields.iter().map(|f| format!("{}: {}", f.label, f.value)).collect();
+        assert_eq!(
+            lines,
+            [
+                "Status: Failure",
+                "Resource: Daily revenue rollup (f1)",
+                "Run: 01HX",
+                "Completed: 2026-05-02 04:00:12 UTC",
+                "Duration: 1.8 s",
+                "Rows: 124",
+                "Started: scheduled"
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), words);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! When to try again: a list of delays, jittered, never sooner than the receiver asked.
+
+use crate::resource::ResourceType;
+
+/// The longest that a receiver's `Retry-After` can put off the next try, in milliseconds.
+pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
+/// The most delays a channel's own policy may list.
+pub const RETRY_DELAYS_MAX: usize = 20;
+/// The longest of them, in seconds (a day).
+pub const RETRY_DELAY_SECONDS_MAX: u32 = 86_400;
+
+/// The delays between attempts, in milliseconds; attempts are one more than delays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy(Vec<u64>);
+
+impl RetryPolicy {
+    /// No second attempt.
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// These delays, in seconds.
+    pub fn from_seconds(seconds: &[u32]) -> Self {
+        Self(seconds.iter().map(|&s| u64::from(s) * 1000).collect())
+    }
+
+    /// The delays for events of this resource type where the channel has none of its own.
+    pub fn of(resource_type: ResourceType) -> Self {
+        match resource_type {
+            ResourceType::UseCase => Self::from_seconds(&[30, 120, 450, 1200]),
+            _ => Self::from_seconds(&[15, 60, 240, 480, 960]),
+        }
+    }
+
+    /// How many attempts there are in all.
+    pub fn attempts_max(&self) -> u32 {
+        self.0.len() as u32 + 1
+    }
+
+    /// Milliseconds from the failure of the policy's attempt `number` (from 1) to the next, or `None` if it was the
+    /// last. `jitter` in −1..=1 moves the delay by up to ±10 %; `retry_after_ms` is a floor, itself capped.
+    pub fn delay_ms(&self, number: u32, jitter: f64, retry_after_ms: Option<u64>) -> Option<u64> {
+        let delay = *self.0.get(number.checked_sub(1)? as usize)?;
+        let jittered = delay as f64 * (1.0 + 0.1 * jitter.clamp(-1.0, 1.0));
+        Some((jittered as u64).max(retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_delays_are_those_of_the_contract() {
+        let flow = RetryPolicy::of(ResourceType::Flow);
+        let delays: Vec<_> = (1..=6).map(|n| flow.delay_ms(n, 0.0, None)).collect();
+        assert_eq!(delays, [Some(15_000), Some(60_000), Some(240_000), Some(480_000), Some(960_000), None]);
+        let use_case = RetryPolicy::of(ResourceType::UseCase);
+        assert_eq!(use_case.attempts_max(), 5);
+        let total: u64 = (1..=4).filter_map(|n| use_case.delay_ms(n, 0.0, None)).sum();
+        assert_eq!(total, 30 * 60 * 1000, "roughly thirty minutes");
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_ten_percent_and_above_retry_after(
+            n in 1u32..6, jitter in -3.0f64..3.0, after in proptest::option::of(0u64..10_000_000)
+        ) {
+            let policy = RetryPolicy::of(ResourceType::Job);
+            let plain = policy.delay_ms(n, 0.0, None).unwrap() as f64;
+            let free = policy.delay_ms(n, jitter, None).unwrap() as f64;
+            prop_assert!((free - plain).abs() <= plain * 0.1 + 1.0);
+            let floored = policy.delay_ms(n, jitter, after).unwrap();
+            prop_assert!(floored >= after.unwrap_or(0).min(RETRY_AFTER_MS_MAX));
+            prop_assert!(floored <= (free as u64).max(RETRY_AFTER_MS_MAX));
+        }
+    }
+}

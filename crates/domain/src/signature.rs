@@ -1,0 +1,156 @@
+//! Signatures of webhooks: Standard Webhooks for everybody, and the two vendor schemes beside it.
+//!
+//! Sources: the Standard Webhooks specification (`webhook-signature`), and the first and third origin documents
+//! (hex over the body; `t=…,v1=…` over `t.body`).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// What signing secrets begin with.
+pub const SECRET_PREFIX: &str = "whsec_";
+
+/// A signing secret, `whsec_` and 64 hex digits, from 32 random bytes.
+pub fn new_secret(random: &[u8; 32]) -> Secret {
+    Secret::new(format!("{SECRET_PREFIX}{}", hex::encode(random)))
+}
+
+/// One secret's keys, ready to use. Not printed.
+#[derive(Clone)]
+struct Keys {
+    /// Keyed with what follows `whsec_`, base64-decoded (48 bytes).
+    standard: Hmac<Sha256>,
+    /// Keyed with the whole text.
+    vendor: Hmac<Sha256>,
+}
+
+impl Keys {
+    fn new(secret: &Secret) -> Self {
+        let text = secret.expose();
+        let decoded = BASE64.decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text));
+        // A receiver that cannot decode falls back to the bytes as they are; so do we.
+        let standard = decoded.as_deref().unwrap_or(text.as_bytes());
+        Self { standard: keyed(standard), vendor: keyed(text.as_bytes()) }
+    }
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap_or_else(|_| unreachable!("hmac takes keys of any length"))
+}
+
+fn tag(key: &Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = key.clone();
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// Signs bodies with a channel's newest secret, and with the one before it while both are good.
+#[derive(Clone)]
+pub struct Signer {
+    current: Keys,
+    previous: Option<(Keys, Timestamp)>,
+}
+
+impl Signer {
+    /// A signer with the newest secret, and the one before it with the instant until which it still signs.
+    pub fn new(current: &Secret, previous: Option<(&Secret, Timestamp)>) -> Self {
+        Self { current: Keys::new(current), previous: previous.map(|(secret, until)| (Keys::new(secret), until)) }
+    }
+
+    /// `webhook-signature`: `v1,` and base64 of the HMAC-SHA256 of `id.timestamp.body`, once for each good secret.
+    pub fn standard(&self, id: &str, now: Timestamp, body: &[u8]) -> String {
+        let seconds = now.unix_seconds().to_string();
+        let mut header = String::with_capacity(96);
+        let previous = self.previous.as_ref().filter(|(_, until)| now < *until).map(|(keys, _)| keys);
+        for keys in std::iter::once(&self.current).chain(previous) {
+            if !header.is_empty() {
+                header.push(' ');
+            }
+            header.push_str("v1,");
+            BASE64.encode_string(
+                tag(&keys.standard, &[id.as_bytes(), b".", seconds.as_bytes(), b".", body]),
+                &mut header,
+            );
+        }
+        header
+    }
+
+    /// Hex HMAC-SHA256 of the raw body, newest secret (`X-Mako-Signature`).
+    pub fn body_hex(&self, body: &[u8]) -> String {
+        hex::encode(tag(&self.current.vendor, &[body]))
+    }
+
+    /// `t=<unix>,v1=<hex HMAC-SHA256 of "t.body">`, newest secret (`X-MagOne-Signature`).
+    pub fn timestamped_hex(&self, now: Timestamp, body: &[u8]) -> String {
+        let seconds = now.unix_seconds().to_string();
+        format!("t={seconds},v1={}", hex::encode(tag(&self.current.vendor, &[seconds.as_bytes(), b".", body])))
+    }
+}
+
+/// Whether one of the header's `v1` signatures is right for this secret, compared in constant time. Does not judge the
+/// timestamp's age.
+pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], header: &str) -> bool {
+    let expected = tag(&Keys::new(secret).standard, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body]);
+    header
+        .split(' ')
+        .filter_map(|part| part.strip_prefix("v1,"))
+        .any(|encoded| BASE64.decode(encoded).is_ok_and(|given| given.ct_eq(&expected).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the Standard Webhooks reference libraries.
+    #[test]
+    fn the_reference_vector_of_standard_webhooks() {
+        let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let signer = Signer::new(&secret, None);
+        let now = Timestamp::from_unix_ms(1_614_265_330_000);
+        let header = signer.standard("msg_p5jXN8AQM9LWM0D4loKWxJek", now, br#"{"test": 2432232314}"#);
+        assert_eq!(header, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn our_secrets_decode_to_48_bytes() {
+        let secret = new_secret(&[0xab; 32]);
+        assert_eq!(secret.expose().len(), 6 + 64);
+        assert_eq!(BASE64.decode(&secret.expose()[6..]).unwrap().len(), 48);
+    }
+
+    /// RFC 4231, test case 2, through the vendor scheme: key "Jefe".
+    #[test]
+    fn the_vendor_scheme_keys_with_the_whole_text() {
+        let signer = Signer::new(&Secret::new("Jefe"), None);
+        assert_eq!(
+            signer.body_hex(b"what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        let t = signer.timestamped_hex(Timestamp::from_unix_ms(12_999), b"x");
+        assert!(t.starts_with("t=12,v1=") && t.len() == 8 + 64);
+    }
+
+    #[test]
+    fn both_secrets_sign_during_the_overlap_and_only_then() {
+        let (old, new) = (new_secret(&[1; 32]), new_secret(&[2; 32]));
+        let until = Timestamp::from_unix_ms(10_000);
+        let signer = Signer::new(&new, Some((&old, until)));
+        let during = signer.standard("dlv_1", Timestamp::from_unix_ms(9_000), b"{}");
+        assert_eq!(during.split(' ').count(), 2);
+        assert!(
+            verify_standard(&old, "dlv_1", "9", b"{}", &during) && verify_standard(&new, "dlv_1", "9", b"{}", &during)
+        );
+        let after = signer.standard("dlv_1", until, b"{}");
+        assert!(
+            !verify_standard(&old, "dlv_1", "10", b"{}", &after) && verify_standard(&new, "dlv_1", "10", b"{}", &after)
+        );
+        assert!(!verify_standard(&new, "dlv_1", "10", b"{ }", &after));
+    }
+}

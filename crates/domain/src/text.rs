@@ -1,0 +1,70 @@
+//! Small rules about text: what a name may hold, and how to shorten without breaking a character.
+
+/// The ellipsis that stands where text was cut.
+pub const ELLIPSIS: char = '…';
+
+/// At most `chars_max` characters (Unicode scalar values) of `text`; what is cut is replaced by one ellipsis within
+/// that length. Vendors' limits are kept this way rather than by failing.
+pub fn truncate_chars(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        None => text.to_owned(),
+        Some(_) if chars_max == 0 => String::new(),
+        Some(_) => {
+            let kept: String = text.chars().take(chars_max - 1).collect();
+            format!("{}{ELLIPSIS}", kept.trim_end())
+        }
+    }
+}
+
+/// At most `bytes_max` bytes of `text`, cut at a character boundary, with an ellipsis within that length if cut.
+pub fn truncate_bytes(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let room = bytes_max.saturating_sub(ELLIPSIS.len_utf8());
+    let end = (0..=room).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    if bytes_max < ELLIPSIS.len_utf8() { String::new() } else { format!("{}{ELLIPSIS}", &text[..end]) }
+}
+
+/// Whether the text holds a control character (line breaks included): none belongs in a name, an id or a header.
+pub fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+/// Milliseconds as a person says it: `842 ms`, `1.8 s`, `3 min 5 s`, `2 h 4 min`.
+pub fn duration_words(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match ms {
+        0..=999 => format!("{ms} ms"),
+        1_000..=59_999 => format!("{}.{} s", seconds, ms % 1000 / 100),
+        60_000..=3_599_999 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_read_well() {
+        for (ms, words) in
+            [(0, "0 ms"), (842, "842 ms"), (1842, "1.8 s"), (185_000, "3 min 5 s"), (7_440_000, "2 h 4 min")]
+        {
+            assert_eq!(duration_words(ms), words);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cut_text_fits_and_says_that_it_was_cut(text in "\\PC{0,80}", max in 0usize..90) {
+            let by_chars = truncate_chars(&text, max);
+            prop_assert!(by_chars.chars().count() <= max);
+            prop_assert_eq!(text.chars().count() <= max, by_chars == text);
+            let by_bytes = truncate_bytes(&text, max);
+            prop_assert!(by_bytes.len() <= max);
+            prop_assert_eq!(text.len() <= max, by_bytes == text);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Instants: milliseconds since the Unix epoch, written as RFC 3339 in UTC.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// An instant with millisecond precision.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The instant this many milliseconds after (before, if negative) the Unix epoch.
+    pub const fn from_unix_ms(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn unix_ms(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, as signatures and headers want them.
+    pub const fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The instant `ms` milliseconds later, at most the end of time.
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(ms))
+    }
+
+    /// The instant `ms` milliseconds earlier.
+    pub const fn minus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(ms))
+    }
+
+    /// Milliseconds from `earlier` to this instant; 0 if it lies in the future of this one.
+    pub const fn since_ms(self, earlier: Self) -> u64 {
+        let ms = self.0.saturating_sub(earlier.0);
+        if ms < 0 { 0 } else { ms as u64 }
+    }
+
+    /// Reads RFC 3339, such as `2026-05-02T04:00:12.345Z` or `…+02:00`; finer than a millisecond is cut off.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|instant| Self(instant.as_millisecond()))
+    }
+
+    /// As jiff sees it, for calendars and zones.
+    pub fn to_jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(if self.0 < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        })
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.to_jiff())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom("expected an instant as RFC 3339, such as 2026-05-02T04:00:12.345Z")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_in_utc_with_milliseconds() {
+        let instant = Timestamp::parse("2026-05-02T06:00:12.3456+02:00").unwrap();
+        assert_eq!(instant.to_string(), "2026-05-02T04:00:12.345Z");
+        assert_eq!(Timestamp::from_unix_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(instant.unix_seconds() * 1000 + 345, instant.unix_ms());
+    }
+
+    #[test]
+    fn what_is_no_instant_is_refused() {
+        for wrong in ["", "now", "2026-05-02", "2026-05-02T04:00:12", "1777694412", "2026-13-02T04:00:12Z"] {
+            assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
+    }
+}
