@@ -1,1 +1,55 @@
-//! Placeholder while the room is being furnished.
+//! How to say it: one module a channel type, one registry, one way out to the network.
+//!
+//! In the way of an event this crate stands last: the engine hands a [`Letter`] to a [`Destination`] and gets a
+//! [`Report`] back. Nothing here knows rules, stores or the API; a channel is mostly two pure functions,
+//! request from letter and outcome from response.
+
+pub mod config;
+pub mod discord;
+pub mod egress;
+pub mod email;
+mod fit;
+pub mod form;
+pub mod http_channel;
+pub mod registry;
+pub mod report;
+pub mod slack;
+pub mod webhook;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidings_domain::event::Event;
+use tidings_domain::id::{DeliveryId, RuleId};
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+
+pub use config::{Environment, Field, Kind, Stored};
+pub use report::{ErrorClass, Report};
+
+/// One thing to say, this time.
+#[derive(Debug, Clone, Copy)]
+pub struct Letter<'a> {
+    /// The delivery; its id is the `webhook-id`, the same on every try.
+    pub delivery_id: DeliveryId,
+    /// The rule that speaks; none for a channel's own test.
+    pub rule_id: Option<RuleId>,
+    /// What happened.
+    pub event: &'a Event,
+    /// How bad it is to this rule.
+    pub severity: Severity,
+    /// This attempt's instant: the signatures' timestamp.
+    pub now: Timestamp,
+    /// How long this attempt may take, all included.
+    pub timeout: Duration,
+    /// What the last attempt's [`Report::carry`] left for this one, such as the recipients already served.
+    pub carry: Option<&'a str>,
+}
+
+/// A channel that is ready to speak: its settings read, its secrets opened, its keys made.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// Makes one attempt. Never panics, never outlives the letter's timeout by more than a moment, and never puts a
+    /// secret into the report.
+    async fn deliver(&self, letter: &Letter<'_>) -> Report;
+}

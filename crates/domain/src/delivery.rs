@@ -18,22 +18,21 @@ use crate::time::Timestamp;
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum Status {
     /// Waits for its first or next attempt.
-    Pending = 1,
+    Pending,
     /// Held back by a gate until later.
-    Held = 2,
+    Held,
     /// Leased to a node that is sending it.
-    Sending = 3,
+    Sending,
     /// The receiver took it.
-    Sent = 4,
+    Sent,
     /// The last attempt failed.
-    Failed = 5,
+    Failed,
     /// A gate stopped it.
-    Suppressed = 6,
+    Suppressed,
     /// Its rule was disabled or deleted while it waited.
-    Skipped = 7,
+    Skipped,
 }
 
 impl Status {
@@ -57,11 +56,6 @@ impl Status {
     /// The status that this word names.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
-    }
-
-    /// The status with this number, as stored.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| *status as u8 == number)
     }
 
     /// Whether nothing more will happen to it by itself.
@@ -163,13 +157,13 @@ pub fn idempotency_key(event: &Event, channel_type: ChannelType, rule_id: Option
 mod tests {
     use super::*;
     use crate::event::tests::failed_flow;
+    use crate::id::Id;
     use crate::resource::ResourceType;
 
     #[test]
-    fn words_and_numbers_read_back() {
+    fn words_read_back() {
         for status in Status::ALL {
             assert_eq!(Status::parse(status.as_str()), Some(status));
-            assert_eq!(Status::from_number(status as u8), Some(status));
         }
     }
 

@@ -1,7 +1,5 @@
 //! The event: an immutable fact, told once. Where the way of an event begins.
 
-use sha2::{Digest, Sha256};
-
 use crate::id::{EventId, Id, WorkspaceId};
 use crate::resource::ResourceType;
 use crate::run::Run;
@@ -74,27 +72,10 @@ pub struct Event {
     pub run: Run,
 }
 
-/// What an event is recognised by when it is told again: 128 bits of the SHA-256 of its identity.
-pub type EventKey = [u8; 16];
-
 impl Event {
     /// The name to show for the resource: its own, else its id.
     pub fn resource_label(&self) -> &str {
         self.run.resource_name.as_deref().unwrap_or(&self.resource_id)
-    }
-
-    /// What recognises this event within its workspace: resource type, resource id, run id and trigger.
-    pub fn key(&self) -> EventKey {
-        let mut hash = Sha256::new();
-        let parts = [self.resource_type.as_str(), &self.resource_id, &self.run_id, self.trigger.as_str()];
-        for part in parts {
-            hash.update((part.len() as u32).to_le_bytes());
-            hash.update(part);
-        }
-        let digest = hash.finalize();
-        let mut key = EventKey::default();
-        key.copy_from_slice(&digest[..16]);
-        key
     }
 
     /// How bad it is for a rule that ranks failures as `failure_severity`.
@@ -163,29 +144,5 @@ pub(crate) mod tests {
         event.run.trigger_type = crate::trigger::TriggerType::parse("schedule");
         event.run.deep_link = Some("https://app.example.com/f1".into());
         event
-    }
-
-    #[test]
-    fn the_key_tells_every_part_apart() {
-        let base = failed_flow();
-        let mut keys = vec![base.key()];
-        for change in [
-            |e: &mut Event| e.resource_type = ResourceType::Job,
-            |e: &mut Event| e.resource_id = "f10".into(),
-            |e: &mut Event| e.run_id = "1HX".into(),
-            |e: &mut Event| e.trigger = Trigger::Success,
-            |e: &mut Event| (e.resource_id, e.run_id) = ("f10".into(), "1HX".into()),
-        ] {
-            let mut other = base.clone();
-            change(&mut other);
-            keys.push(other.key());
-        }
-        let distinct: std::collections::HashSet<_> = keys.iter().collect();
-        assert_eq!(distinct.len(), keys.len());
-
-        let mut later = base.clone();
-        later.id = EventId::from_bytes([9; 16]);
-        later.run.error_message = None;
-        assert_eq!(later.key(), base.key(), "the body is no part of the identity");
     }
 }

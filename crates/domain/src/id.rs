@@ -22,11 +22,15 @@ impl fmt::Display for InvalidId {
 impl std::error::Error for InvalidId {}
 
 /// What every id type can do, for code that is generic over them (the id generator, the store).
-pub trait Id: Copy {
+pub trait Id: Copy + FromStr {
     /// What the id begins with, such as `evt_`.
     const PREFIX: &'static str;
     /// Wraps the UUID.
     fn from_uuid(uuid: Uuid) -> Self;
+    /// The id whose 16 bytes are these, as stored.
+    fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self::from_uuid(Uuid::from_bytes(bytes))
+    }
     /// The UUID's 16 bytes, as stored.
     fn as_bytes(&self) -> &[u8; 16];
 }
@@ -46,11 +50,6 @@ macro_rules! ids {
             const PREFIX: &'static str = $prefix;
             fn from_uuid(uuid: Uuid) -> Self { Self(uuid) }
             fn as_bytes(&self) -> &[u8; 16] { self.0.as_bytes() }
-        }
-
-        impl $name {
-            /// The id whose 16 bytes are these.
-            pub fn from_bytes(bytes: [u8; 16]) -> Self { Self(Uuid::from_bytes(bytes)) }
         }
 
         impl fmt::Display for $name {

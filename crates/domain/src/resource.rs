@@ -19,10 +19,12 @@ pub enum ResourceType {
     UseCase,
     /// A job, such as a cron job; behaves as a flow.
     Job,
+    /// A channel, as the subject of its own test; never that of a run or a rule.
+    Channel,
 }
 
 impl ResourceType {
-    /// Every type, in the order in which documents list them.
+    /// Every type that runs and rules may name, in the order in which documents list them.
     pub const ALL: [Self; 4] = [Self::ScheduledQuery, Self::Flow, Self::UseCase, Self::Job];
 
     /// The word for it in the API, in bodies, in the store and in metrics.
@@ -32,12 +34,18 @@ impl ResourceType {
             Self::Flow => "flow",
             Self::UseCase => "use_case",
             Self::Job => "job",
+            Self::Channel => "channel",
         }
     }
 
-    /// The type that this word names.
+    /// The type that this word names in a run or a rule.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// The type that this word names in the store, where tests of channels are kept as well.
+    pub fn parse_stored(word: &str) -> Option<Self> {
+        Self::parse(word).or_else(|| (word == Self::Channel.as_str()).then_some(Self::Channel))
     }
 
     /// How a person calls it, at the start of a sentence.
@@ -47,6 +55,7 @@ impl ResourceType {
             Self::Flow => "Flow",
             Self::UseCase => "Workflow",
             Self::Job => "Job",
+            Self::Channel => "Channel",
         }
     }
 }

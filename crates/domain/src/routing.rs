@@ -1,13 +1,13 @@
 //! Routing: which of a resource's rules an event concerns, and why not the others.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::id::RuleId;
 use crate::rule::Rule;
 
 /// Why a rule of the resource was passed over. It leaves no delivery, only this note on the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotRoutedReason {
     /// The rule is disabled.
@@ -30,10 +30,15 @@ impl NotRoutedReason {
             Self::TriggerType => "trigger_type",
         }
     }
+
+    /// The reason that this word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
 }
 
 /// A rule that was passed over, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NotRouted {
     /// The rule.

@@ -43,6 +43,7 @@ pub struct Rule {
 pub(crate) mod tests {
     use super::*;
     use crate::event::Event;
+    use crate::id::Id;
 
     /// A rule that wants everything of the event's resource.
     pub(crate) fn rule_for(event: &Event) -> Rule {

@@ -27,6 +27,13 @@ impl Severity {
         }
     }
 
+    /// The severity that this word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Critical, Self::Warning, Self::Info, Self::Success]
+            .into_iter()
+            .find(|severity| severity.as_str() == word)
+    }
+
     const fn rank(self) -> u8 {
         match self {
             Self::Critical => 2,
@@ -59,6 +66,11 @@ impl SeverityFilter {
             Self::Warning => "warning+",
             Self::Critical => "critical",
         }
+    }
+
+    /// The filter that this word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Info, Self::Warning, Self::Critical].into_iter().find(|filter| filter.as_str() == word)
     }
 
     /// Whether an event of this severity passes.

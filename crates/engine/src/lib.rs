@@ -1,1 +1,24 @@
-//! Placeholder while the room is being furnished.
+//! The way of an event: accept → route → gates → queue → claim → send → settle.
+//!
+//! [`accept`] takes facts in and commits them with all that follows; [`queue`] sends what is due, fairly, and settles
+//! it; [`settings`] changes rules and channels; [`snapshot`] is what all of them look at. The doors (HTTP, command
+//! line) call [`Engine`] and nothing else.
+
+pub mod accept;
+pub mod clock;
+mod engine;
+pub mod error;
+mod log;
+mod measure;
+pub mod queue;
+pub mod settings;
+pub mod snapshot;
+mod trial;
+pub mod vault;
+
+pub use engine::{Engine, Options};
+pub use error::EngineError;
+pub use trial::{Trial, TrialConfig};
+
+/// The outcome of what the doors ask for.
+pub type Result<T> = std::result::Result<T, EngineError>;

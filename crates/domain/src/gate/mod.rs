@@ -7,13 +7,16 @@ mod channel_disabled;
 mod endpoint_paused;
 mod severity_filter;
 
+use serde::{Deserialize, Serialize};
+
 use crate::channel::Channel;
 use crate::rule::Rule;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
 /// A gate, by its number in the product's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Gate {
     /// The rule is paused.
@@ -68,14 +71,15 @@ pub struct Facts<'a> {
 }
 
 /// What a gate that stops does with the delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// It is not said.
     Suppress,
 }
 
 /// A gate's refusal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// What becomes of the delivery.
     pub effect: Effect,
@@ -90,14 +94,32 @@ impl Stop {
 }
 
 /// One walk through the gates: which were passed, and which stopped it, if any.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Serialised in a short form, as every delivery keeps one: `{"at":<unix ms>,"passed":<bits>}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walk {
     /// When.
+    #[serde(rename = "at", with = "unix_ms")]
     pub evaluated_at: Timestamp,
     /// The gates passed, bit `n` for gate number `n`.
     pub passed: u16,
     /// The gate that stopped it and its refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<(Gate, Stop)>,
+}
+
+/// Instants as bare milliseconds, in the store only.
+mod unix_ms {
+    use super::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(at.unix_ms())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        i64::deserialize(deserializer).map(Timestamp::from_unix_ms)
+    }
 }
 
 impl Walk {
@@ -167,6 +189,8 @@ mod tests {
             let walk = walk(&facts, now);
             prop_assert_eq!(walk.stopped.as_ref().map(|(gate, _)| *gate), expected);
             prop_assert_eq!(walk.evaluated_at, now);
+            let stored = serde_json::to_string(&walk).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Walk>(&stored).unwrap(), &walk, "reads back from the store");
             let before: Vec<_> = Gate::ORDER.into_iter().take_while(|gate| Some(*gate) != expected).collect();
             prop_assert_eq!(walk.passed_gates().collect::<Vec<_>>(), before);
 

@@ -1,0 +1,146 @@
+//! As fast as the other side answers: each connection sends the next request when the last was answered.
+
+use std::{cell::Cell, io, net::SocketAddr, rc::Rc, time::Duration};
+
+use anyhow::Context as _;
+use tidings_bench::{clock, inbox::Inbox, wire};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::{JoinSet, LocalSet},
+};
+
+use crate::{Plan, report::Report, request::Template};
+
+/// A connection that fails so often in a row gives up.
+const FAILURES_IN_A_ROW_MAX: u32 = 20;
+/// How long to wait before trying again after a failure.
+const AFTER_FAILURE: Duration = Duration::from_millis(20);
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Answers to large batches are long: about a hundred bytes for each event.
+pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Sends everything, or until the time is over.
+pub fn run(address: SocketAddr, template: &Template, plan: Plan) -> anyhow::Result<Report> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, send_all(address, template, plan))
+}
+
+async fn send_all(address: SocketAddr, template: &Template, plan: Plan) -> anyhow::Result<Report> {
+    let mut streams = Vec::new();
+    for _ in 0..plan.connections {
+        streams.push(connect(address).await.with_context(|| format!("cannot connect to {address}"))?);
+    }
+    let next = Rc::new(Cell::new(0));
+    let mut report = Report { start_nanos: clock::now_nanos(), ..Report::default() };
+    let deadline_nanos = report.start_nanos + plan.limit.as_nanos() as u64;
+    let mut connections = JoinSet::new();
+    for stream in streams {
+        let template = template.clone();
+        let share = Share { address, next: Rc::clone(&next), plan, deadline_nanos };
+        connections.spawn_local(share.send(stream, template));
+    }
+    while let Some(connection) = connections.join_next().await {
+        report.merge(connection.context("a connection's task failed")?);
+    }
+    Ok(report)
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// What the connections have in common.
+struct Share {
+    address: SocketAddr,
+    next: Rc<Cell<u64>>,
+    plan: Plan,
+    deadline_nanos: u64,
+}
+
+impl Share {
+    /// Takes one number after the other until there are no more.
+    async fn send(self, mut stream: TcpStream, mut template: Template) -> Report {
+        let mut report = Report::default();
+        let mut inbox = Inbox::new(ANSWER_BYTES_MAX);
+        let mut failures_in_a_row = 0;
+        while self.next.get() < self.plan.requests && failures_in_a_row < FAILURES_IN_A_ROW_MAX {
+            let number = self.next.replace(self.next.get() + 1);
+            let start_nanos = clock::now_nanos();
+            if start_nanos > self.deadline_nanos {
+                break;
+            }
+            let exchange = exchange(&mut stream, template.request(number, start_nanos), &mut inbox);
+            let error = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
+                Ok(Ok(Answer { status: 200..=299, .. })) => {
+                    report.end_nanos = clock::now_nanos();
+                    report.answered.record(report.end_nanos.saturating_sub(start_nanos));
+                    report.requests += 1;
+                    report.events += self.plan.batch;
+                    failures_in_a_row = 0;
+                    continue;
+                }
+                Ok(Ok(answer)) => {
+                    report.failed(|| answer.to_string());
+                    None
+                }
+                Ok(Err(error)) => Some(error),
+                Err(_) => Some(io::Error::other("no answer in time")),
+            };
+            failures_in_a_row += 1;
+            tokio::time::sleep(AFTER_FAILURE).await;
+            if let Some(error) = error {
+                report.failed(|| error.to_string());
+                inbox = Inbox::new(ANSWER_BYTES_MAX);
+                match connect(self.address).await {
+                    Ok(fresh) => stream = fresh,
+                    Err(_) => break,
+                }
+            }
+        }
+        report
+    }
+}
+
+async fn exchange(stream: &mut TcpStream, request: &[u8], inbox: &mut Inbox) -> io::Result<Answer> {
+    stream.write_all(request).await?;
+    loop {
+        let length = stream.read(inbox.space()?).await?;
+        if length == 0 {
+            return Err(io::Error::other("the connection was closed before the answer"));
+        }
+        inbox.filled(length);
+        if let Some(answer) = Answer::take(inbox)? {
+            return Ok(answer);
+        }
+    }
+}
+
+/// An answer that has been read.
+pub struct Answer {
+    /// Such as 202.
+    pub status: u16,
+    /// The body of one that is not 2xx.
+    pub problem: String,
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "answered {}: {}", self.status, self.problem)
+    }
+}
+
+impl Answer {
+    /// The answer in the inbox, if it is there as a whole.
+    pub fn take(inbox: &mut Inbox) -> io::Result<Option<Self>> {
+        let Some(response) = wire::response(inbox.bytes()).map_err(io::Error::other)? else { return Ok(None) };
+        let is_fine = (200..300).contains(&response.status);
+        let problem = if is_fine { String::new() } else { String::from_utf8_lossy(response.body).into_owned() };
+        let (status, length) = (response.status, response.length);
+        inbox.used_up(length);
+        Ok(Some(Self { status, problem }))
+    }
+}

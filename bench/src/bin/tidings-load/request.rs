@@ -1,0 +1,144 @@
+//! Requests as finished bytes: everything but the stamps is written once.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use serde_json::json;
+use tidings_bench::{clock, stamp};
+
+/// Where requests go.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Of the server.
+    pub address: SocketAddr,
+    path: String,
+}
+
+impl Target {
+    /// From `http://127.0.0.1:8080/path`. Anything but loopback is refused.
+    pub fn parse(url: &str) -> anyhow::Result<Self> {
+        let rest = url.strip_prefix("http://").context("the URL must begin with http://")?;
+        let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let address: SocketAddr = address.parse().context("the URL must name an IP address and a port")?;
+        anyhow::ensure!(address.ip().is_loopback(), "the load goes to loopback only");
+        anyhow::ensure!(path.bytes().all(|byte| byte.is_ascii_graphic()), "the URL's path is not plain ASCII");
+        Ok(Self { address, path: format!("/{path}") })
+    }
+}
+
+/// What is said of each run.
+pub struct Body {
+    /// Such as `flow`.
+    pub resource_type: String,
+    /// What rules are matched by.
+    pub resource_id: String,
+    /// How large one run is, if its fields leave room.
+    pub bytes: usize,
+    /// How many are in one request.
+    pub batch: usize,
+}
+
+impl Body {
+    fn one(&self) -> anyhow::Result<String> {
+        let completed_at = i64::try_from(clock::now_nanos() / 1_000_000)?;
+        let completed_at = jiff::Timestamp::from_millisecond(completed_at)?;
+        let run = |output: &str| {
+            json!({
+                "resourceType": self.resource_type,
+                "resourceId": self.resource_id,
+                "resourceName": "Nightly sales sync",
+                "runId": "#".repeat(stamp::LENGTH),
+                "status": "success",
+                "triggerType": "scheduled",
+                "completedAt": format!("{completed_at:.3}"),
+                "durationMs": 1842,
+                "rowCount": 124,
+                "deepLink": "https://app.example.com/workspaces/sales/flows/nightly-sales-sync",
+                "output": {"log": output},
+            })
+            .to_string()
+        };
+        let room = self.bytes.saturating_sub(run("").len());
+        let filling = "wrote 124 rows to sales_daily; ".bytes().cycle().take(room).map(char::from).collect::<String>();
+        Ok(run(&filling))
+    }
+}
+
+/// A request, ready but for its stamps.
+#[derive(Clone)]
+pub struct Template {
+    bytes: Vec<u8>,
+    stamps: Vec<usize>,
+}
+
+impl Template {
+    /// Writes head and body.
+    pub fn new(target: &Target, key: &str, body: &Body) -> anyhow::Result<Self> {
+        anyhow::ensure!(key.bytes().all(|byte| byte.is_ascii_graphic()), "the key is not plain ASCII");
+        let mut runs = vec![body.one()?; body.batch].join(",");
+        if body.batch > 1 {
+            runs = format!("[{runs}]");
+        }
+        let Target { address, path } = target;
+        let authorization = if key.is_empty() { String::new() } else { format!("authorization: Bearer {key}\r\n") };
+        let text = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\n{authorization}content-type: application/json\r\n\
+             content-length: {}\r\n\r\n{runs}",
+            runs.len()
+        );
+        let stamps: Vec<usize> = text.match_indices(&"#".repeat(stamp::LENGTH)).map(|(at, _)| at).collect();
+        anyhow::ensure!(stamps.len() == body.batch, "the resource's id must not look like the place of a stamp");
+        Ok(Self { bytes: text.into_bytes(), stamps })
+    }
+
+    /// The request with this number, begun at this instant.
+    pub fn request(&mut self, number: u64, nanos: u64) -> &[u8] {
+        let first = number * self.stamps.len() as u64;
+        for (at, number) in self.stamps.iter().zip(first..) {
+            stamp::write(&mut self.bytes[*at..], number, nanos);
+        }
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(batch: usize) -> Body {
+        Body { resource_type: "flow".to_owned(), resource_id: "bench".to_owned(), bytes: 600, batch }
+    }
+
+    fn sent(batch: usize, number: u64) -> (usize, serde_json::Value) {
+        let target = Target::parse("http://127.0.0.1:8080/api/runs").unwrap();
+        let mut template = Template::new(&target, "tdg_x", &body(batch)).unwrap();
+        let bytes = template.request(number, 1_767_225_600_123_456_789).to_vec();
+        let request = tidings_bench::wire::request(&bytes).unwrap().unwrap();
+        assert_eq!((request.method, request.target), (b"POST".as_slice(), b"/api/runs".as_slice()));
+        assert_eq!(request.length, bytes.len());
+        (request.body.len(), serde_json::from_slice(request.body).unwrap())
+    }
+
+    #[test]
+    fn one_run_has_the_size_that_was_asked_for_and_its_stamp() {
+        let (length, run) = sent(1, 7);
+        assert_eq!(length, 600);
+        assert_eq!(run["runId"], "tdb-0000000007-1767225600123456789");
+    }
+
+    #[test]
+    fn runs_of_a_batch_have_numbers_of_their_own() {
+        let (_, runs) = sent(3, 7);
+        let ids: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["runId"].as_str().unwrap()).collect();
+        assert_eq!(ids[0], "tdb-0000000021-1767225600123456789");
+        assert_eq!(ids[2], "tdb-0000000023-1767225600123456789");
+    }
+
+    #[test]
+    fn the_load_stays_on_this_machine() {
+        for url in ["https://127.0.0.1:1/", "http://192.0.2.1:80/", "http://localhost:80/", "http://127.0.0.1/"] {
+            assert!(Target::parse(url).is_err(), "{url}");
+        }
+        assert_eq!(Target::parse("http://[::1]:80").unwrap().path, "/");
+    }
+}

@@ -1,0 +1,15 @@
+//! What the programs of the benchmark share. Each is as cheap as it can be made, because generator, server and sink
+//! share the machine's cores: what they take, the server lacks.
+//!
+//! - `tidings-load` sends runs to the server (or straight to the sink, which is the floor);
+//! - `tidings-sink` receives webhooks, counts them and measures how long they were on their way;
+//! - `tidings-floor` measures what this machine could do at best: group-committed rows, signatures.
+//!
+//! `cargo xtask bench` starts them, and prints one table. None of this stands in the way of an event.
+
+pub mod clock;
+pub mod cpu;
+pub mod inbox;
+pub mod latency;
+pub mod stamp;
+pub mod wire;

@@ -1,0 +1,105 @@
+//! Discord: a webhook that takes one embed.
+
+mod config;
+mod judge;
+mod render;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use http::{Method, Request};
+use http_body_util::Full;
+use serde_json::{Map, Value};
+use tidings_domain::channel::ChannelType;
+use tidings_domain::message;
+use tidings_domain::time::Timestamp;
+use tidings_domain::violation::Violations;
+use url::Url;
+
+use crate::config::{Environment, Field, Kind, Stored};
+use crate::egress::{HttpAnswer, Target};
+use crate::http_channel::{HttpChannel, OverHttp, Secrets};
+use crate::webhook::USER_AGENT_VALUE;
+use crate::{Destination, Letter, Report};
+
+/// The kind.
+pub struct Discord;
+
+impl Kind for Discord {
+    fn channel_type(&self) -> ChannelType {
+        ChannelType::Discord
+    }
+
+    fn fields(&self) -> &'static [Field] {
+        config::FIELDS
+    }
+
+    fn check(
+        &self,
+        input: &Map<String, Value>,
+        current: Option<&Stored>,
+        environment: &Environment,
+    ) -> Result<Stored, Violations> {
+        config::check(input, current, environment)
+    }
+
+    fn open(&self, stored: &Stored, environment: &Environment) -> Result<Arc<dyn Destination>, String> {
+        let channel = Channel::open(stored, environment)?;
+        Ok(Arc::new(OverHttp { channel, egress: environment.egress.clone() }))
+    }
+}
+
+/// A Discord webhook, ready to be written to.
+struct Channel {
+    target: Target,
+    headers: HeaderMap,
+    username: Option<String>,
+    avatar_url: Option<String>,
+    secrets: Secrets,
+}
+
+impl Channel {
+    fn open(stored: &Stored, environment: &Environment) -> Result<Self, String> {
+        let url = stored.secrets.get("webhookUrl").ok_or("no webhook URL is set")?;
+        let url = Url::parse(url.expose()).map_err(|error| format!("the Discord URL cannot be used: {error}"))?;
+        let text = |key| stored.settings.get(key).and_then(Value::as_str).map(str::to_owned);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, USER_AGENT_VALUE);
+        Ok(Self {
+            target: environment.egress.target(&url).map_err(|why| format!("the Discord URL {why}"))?,
+            headers,
+            username: text("username"),
+            avatar_url: text("avatarUrl"),
+            secrets: Secrets::new(Secrets::of_url(&url).iter().map(String::as_str)),
+        })
+    }
+}
+
+impl HttpChannel for Channel {
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn request(&self, letter: &Letter<'_>) -> Result<Request<Full<Bytes>>, Report> {
+        let mut body = render::message(&message::of(letter.event, letter.severity));
+        for (key, value) in [("username", &self.username), ("avatar_url", &self.avatar_url)] {
+            if let Some(value) = value {
+                body[key] = Value::from(value.as_str());
+            }
+        }
+        let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
+        *request.method_mut() = Method::POST;
+        *request.headers_mut() = self.headers.clone();
+        Ok(request)
+    }
+
+    fn judge(&self, answer: &HttpAnswer, now: Timestamp) -> Report {
+        judge::judge(answer, now)
+    }
+
+    fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+}

@@ -1,0 +1,230 @@
+//! One HTTP/1.1 request and its answer, over a kept or a fresh connection.
+//!
+//! The request and the connection under it are driven by the same task ([`drive`]): at tens of thousands of requests
+//! a second the wake-ups between two tasks would cost more than the request.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::error::is_tls;
+use super::read;
+use super::{CONNECT_TIMEOUT, Egress, EgressError, Target};
+use crate::ErrorClass;
+
+/// How many bytes a response's head may have. Beyond 100 headers it is refused too (hyper's own limit).
+const HEAD_BYTES_MAX: usize = 64 * 1_024;
+
+/// What a receiver answered.
+#[derive(Debug, Clone)]
+pub struct HttpAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, at most [`read::KEPT_BYTES_MAX`] bytes of it.
+    pub body: Vec<u8>,
+}
+
+/// Whether a request may go over a connection that was kept from an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// It may.
+    Kept,
+    /// It goes over a fresh one, since a kept one turned out to be closed.
+    Fresh,
+}
+
+/// An open connection and the handle that puts requests into it.
+pub(super) struct Wire {
+    sender: SendRequest<Full<Bytes>>,
+    connection: Option<Connection<TokioIo<Stream>, Full<Bytes>>>,
+}
+
+impl Egress {
+    /// Sends the request (path and `Host` are the target's) and takes the answer in. With a 2xx head the receiver has
+    /// taken it: a body that breaks off or drips past the deadline is cut, not a failure.
+    ///
+    /// A kept connection that the peer had closed gives an error whose `stale` is set: then [`Reuse::Fresh`] may do.
+    pub async fn send(
+        &self,
+        target: &Target,
+        mut request: Request<Full<Bytes>>,
+        reuse: Reuse,
+        deadline: Instant,
+    ) -> Result<HttpAnswer, EgressError> {
+        *request.uri_mut() = target.uri.clone();
+        request.headers_mut().insert(HOST, target.host.clone());
+        let kept = if reuse == Reuse::Kept { target.origin.take() } else { None };
+        let (mut wire, stale) = match kept {
+            Some(wire) => (wire, true),
+            None => (Box::pin(self.open(target, deadline)).await?, false),
+        };
+        let sent = wire.sender.try_send_request(request);
+        let response = match timeout_at(deadline, drive(&mut wire.connection, sent)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(mut failed)) => {
+                let unsent = failed.take_message().is_some();
+                return Err(unanswered(target, failed.error(), stale, unsent));
+            }
+            Err(_) => return Err(EgressError::timeout(format!("no answer from {} in time", target.place()))),
+        };
+        let (head, body) = response.into_parts();
+        let (body, ended) = read::body(&mut wire.connection, body, deadline).await;
+        if ended && wire.is_reusable().await {
+            target.origin.keep(wire);
+        }
+        Ok(HttpAnswer { status: head.status, headers: head.headers, body })
+    }
+
+    async fn open(&self, target: &Target, deadline: Instant) -> Result<Wire, EgressError> {
+        let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
+        let origin = &target.origin;
+        let plain = origin.server_name.is_none();
+        let tcp = self.dial(&origin.host, origin.port, deadline, |address| self.admit(address.ip(), plain)).await?;
+        let stream = match &origin.server_name {
+            None => Stream::Plain(tcp),
+            Some(name) => {
+                let handshake = TlsConnector::from(self.tls.clone()).connect(name.clone(), tcp);
+                match timeout_at(deadline, handshake).await {
+                    Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+                    Ok(Err(error)) => return Err(EgressError::tls(&origin.host, &error)),
+                    Err(_) => {
+                        return Err(EgressError::timeout(format!("no TLS with {} in time", target.place())));
+                    }
+                }
+            }
+        };
+        let made = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = made.map_err(|error| unanswered(target, &error, false, false))?;
+        Ok(Wire { sender, connection: Some(connection) })
+    }
+
+    /// The guard's answer, and for plain `http` that the operator lets it go there.
+    fn admit(&self, ip: std::net::IpAddr, plain: bool) -> Result<(), super::Refused> {
+        self.guard.check(ip)?;
+        if plain && !self.guard.allow_http && !self.guard.allows(ip) {
+            return Err(super::Refused { ip, what: "no target for http without TLS" });
+        }
+        Ok(())
+    }
+}
+
+/// What it means that no head came: `stale` if the connection was kept, `unsent` if not a byte was written.
+fn unanswered(target: &Target, error: &hyper::Error, stale: bool, unsent: bool) -> EgressError {
+    let place = target.place();
+    let reset = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .map(io::Error::kind)
+        .is_some_and(|kind| matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
+    let closed = unsent || reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+    let mut failure = if is_tls(error) {
+        EgressError::new(ErrorClass::Tls, format!("{place} broke TLS off"))
+    } else if error.is_parse_too_large() {
+        EgressError::new(ErrorClass::Protocol, format!("{place} answered with too large a head"))
+    } else if error.is_parse() {
+        EgressError::new(ErrorClass::Protocol, format!("what {place} answered is no HTTP"))
+    } else if closed {
+        EgressError::new(ErrorClass::Protocol, format!("{place} closed the connection without an answer"))
+    } else {
+        EgressError::new(ErrorClass::Protocol, format!("the connection to {place} broke"))
+    };
+    failure.stale = stale && closed;
+    failure
+}
+
+impl Wire {
+    /// Lets the connection see that the last answer is over; whether it then waits for another request.
+    async fn is_reusable(&mut self) -> bool {
+        let open = poll_fn(|cx| {
+            let done = self.connection.as_mut().is_none_or(|connection| Pin::new(connection).poll(cx).is_ready());
+            Poll::Ready(!done)
+        });
+        open.await && self.sender.is_ready()
+    }
+}
+
+/// Runs `work` to its end, and the connection under it beside it.
+pub(super) async fn drive<T>(
+    connection: &mut Option<Connection<TokioIo<Stream>, Full<Bytes>>>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        if let Some(open) = connection
+            && Pin::new(open).poll(cx).is_ready()
+        {
+            // What it still owed to `work` is told by its end.
+            *connection = None;
+        }
+        // Whatever the connection brought is taken now rather than after another wake-up.
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// A connection with or without TLS.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+macro_rules! either {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream.get_mut() {
+            Stream::Plain($inner) => $call,
+            Stream::Tls($inner) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, inner => Pin::new(inner).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, inner => Pin::new(inner).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, inner => Pin::new(inner).poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(inner) => inner.is_write_vectored(),
+            Self::Tls(inner) => inner.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, inner => Pin::new(inner).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, inner => Pin::new(inner).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,92 @@
+//! Why something did not get out, in plain words without secrets: hosts and ports, never paths or queries.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustls::CertificateError;
+
+use super::guard::Refused;
+use crate::ErrorClass;
+
+/// Why a connection or a request came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct EgressError {
+    /// What kind of failure it was.
+    pub class: ErrorClass,
+    /// The failure in words: host and port, never a path, a query or a secret.
+    pub words: String,
+    /// Whether the peer had closed a kept connection, so that a fresh one may do.
+    pub(crate) stale: bool,
+}
+
+impl EgressError {
+    /// A failure of this class, in these words.
+    pub fn new(class: ErrorClass, words: impl Into<String>) -> Self {
+        Self { class, words: words.into(), stale: false }
+    }
+
+    pub(super) fn timeout(words: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Timeout, words)
+    }
+
+    pub(super) fn refused(host: &str, why: &Refused) -> Self {
+        let words = if super::resolve::literal(host).is_some() { why.to_string() } else { format!("{host}: {why}") };
+        Self::new(ErrorClass::TargetRefused, words)
+    }
+
+    pub(super) fn connect(host: &str, port: u16, error: &io::Error) -> Self {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
+        let place = format!("{host}:{port}");
+        match error.kind() {
+            ConnectionRefused => Self::new(ErrorClass::Connect, format!("{place} refused the connection")),
+            ConnectionReset => Self::new(ErrorClass::Connect, format!("{place} reset the connection")),
+            HostUnreachable | NetworkUnreachable => {
+                Self::new(ErrorClass::Connect, format!("{place} cannot be reached from here"))
+            }
+            TimedOut => Self::timeout(format!("no connection to {place} in time")),
+            kind => Self::new(ErrorClass::Connect, format!("no connection to {place}: {kind}")),
+        }
+    }
+
+    /// Why TLS with `host` failed: rustls puts its own error inside the I/O error of the handshake.
+    pub fn tls(host: &str, error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(error) => Self::new(ErrorClass::Tls, format!("TLS with {host} failed: {}", tls_words(error))),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::new(ErrorClass::Tls, format!("{host} closed the connection during the TLS handshake"))
+            }
+            None => Self::new(ErrorClass::Tls, format!("TLS with {host} failed: {}", error.kind())),
+        }
+    }
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Revoked,
+        UnknownIssuer,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            Expired | ExpiredContext { .. } => "its certificate has expired".into(),
+            NotValidYet | NotValidYetContext { .. } => "its certificate is not valid yet".into(),
+            UnknownIssuer => "its certificate is from an unknown issuer (or self-signed)".into(),
+            NotValidForName | NotValidForNameContext { .. } => "its certificate is for another name".into(),
+            Revoked => "its certificate is revoked".into(),
+            other => format!("its certificate is not good ({other})"),
+        },
+        rustls::Error::InvalidMessage(_) => "what it answered is no TLS".into(),
+        rustls::Error::AlertReceived(alert) => format!("it ended the handshake with the alert {alert:?}"),
+        rustls::Error::PeerIncompatible(_) => "no protocol version or cipher in common".into(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether rustls stands behind this error, however deep.
+pub(super) fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || inside.is_some_and(|inner| inner.is::<rustls::Error>())
+        || error.source().is_some_and(is_tls)
+}

@@ -1,0 +1,152 @@
+//! The composed mail, read back by a parser that is not ours, and held against what strict servers demand.
+
+use mail_parser::{MessageParser, MimeHeaders};
+use proptest::prelude::*;
+use tidings_domain::event::Event;
+use tidings_domain::severity::Severity;
+
+use super::*;
+use crate::email::{address, samples};
+
+fn composed(event: &Event, severity: Severity) -> Vec<u8> {
+    let from = address::parse_mailbox("Tidings at Bücher <alerts@example.com>").unwrap();
+    let to = address::parse("oncall@example.org").unwrap();
+    Mail::compose(&samples::letter(event, severity), &from).to(&to).unwrap()
+}
+
+/// What no mail may break, whatever is in it.
+fn strict(mail: &[u8]) {
+    assert!(mail.is_ascii());
+    let text = std::str::from_utf8(mail).unwrap();
+    assert!(text.ends_with("\r\n"));
+    for line in text.split_terminator("\r\n") {
+        assert!(line.len() <= 998, "{} bytes", line.len());
+        assert!(!line.contains(['\r', '\n', '\0']), "{line:?}");
+    }
+    let (head, _) = text.split_once("\r\n\r\n").unwrap();
+    let names: Vec<_> = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t'])).map(name_of).collect();
+    let known = [
+        "Date",
+        "From",
+        "To",
+        "Subject",
+        "Message-ID",
+        "Auto-Submitted",
+        "X-Auto-Response-Suppress",
+        "MIME-Version",
+        "Content-Type",
+    ];
+    let mut sorted = (names.clone(), known.to_vec());
+    sorted.0.sort_unstable();
+    sorted.1.sort_unstable();
+    assert_eq!(sorted.0, sorted.1, "each header once, and no other");
+}
+
+fn name_of(line: &str) -> &str {
+    line.split_once(':').map_or(line, |(name, _)| name)
+}
+
+#[test]
+fn a_parser_reads_back_what_was_said() {
+    let mut event = samples::failed_flow();
+    event.run.resource_name =
+        Some("Umsätze täglich 📈 für die Geschäftsleitung und alle anderen, die es wissen".into());
+    let mail = composed(&event, Severity::Warning);
+    strict(&mail);
+    let read = MessageParser::default().parse(&mail).unwrap();
+    assert_eq!(
+        read.subject(),
+        Some("✗ Umsätze täglich 📈 für die Geschäftsleitung und alle anderen, die es wissen failed")
+    );
+    let from = read.from().unwrap().first().unwrap();
+    assert_eq!((from.name(), from.address()), (Some("Tidings at Bücher"), Some("alerts@example.com")));
+    let to = read.to().unwrap().first().unwrap();
+    assert_eq!((to.name(), to.address()), (None, Some("oncall@example.org")));
+    assert_eq!(read.message_id(), Some("dlv_07070707070707070707070707070707@example.com"));
+    assert_eq!(read.date().unwrap().to_rfc3339(), "2026-05-02T04:00:12Z");
+    assert_eq!(read.header_raw("Auto-Submitted").map(str::trim), Some("auto-generated"));
+    assert!(read.content_type().unwrap().subtype() == Some("alternative"));
+
+    let content = Content::of(&samples::letter(&event, Severity::Warning));
+    assert_eq!((read.text_body_count(), read.html_body_count(), read.attachment_count()), (1, 1, 0));
+    assert_eq!(read.body_text(0).unwrap().replace("\r\n", "\n").trim_end(), text::render(&content).trim_end());
+    assert_eq!(read.body_html(0).unwrap().replace("\r\n", "\n").trim_end(), html::render(&content).trim_end());
+}
+
+#[test]
+fn names_cannot_add_headers_or_parts() {
+    let mut event = samples::failed_flow();
+    let boundary = "--=_dlv_07070707070707070707070707070707";
+    event.run.resource_name = Some(format!("x\r\nBcc: all@example.com\r\n\r\n{boundary}--"));
+    event.run_id = format!("\r\n.\r\nQUIT\r\n{boundary}");
+    event.run.error_message = Some(format!("\r\n.\r\nRSET\r\n{boundary}\r\nContent-Type: text/html\r\n\r\nhi"));
+    let mail = composed(&event, Severity::Warning);
+    strict(&mail);
+    let read = MessageParser::default().parse(&mail).unwrap();
+    assert!(read.bcc().is_none());
+    assert_eq!((read.parts.len(), read.attachment_count()), (3, 0), "the whole, text and HTML");
+    assert!(read.body_text(0).unwrap().contains(boundary), "said, not acted on");
+}
+
+#[test]
+fn a_huge_error_is_cut() {
+    let mut event = samples::failed_flow();
+    event.run.error_message = Some("日".repeat(350_000));
+    let mail = composed(&event, Severity::Warning);
+    strict(&mail);
+    assert!(mail.len() < 100_000, "{} bytes", mail.len());
+    let read = MessageParser::default().parse(&mail).unwrap();
+    let text = read.body_text(0).unwrap();
+    assert_eq!(text.matches('日').count(), super::super::content::DETAIL_CHARS_MAX - 1);
+    assert!(text.contains("日…"));
+}
+
+#[test]
+fn the_message_id_is_the_same_on_every_try() {
+    let event = samples::failed_flow();
+    let from = address::parse_mailbox("alerts@example.com").unwrap();
+    let mut letter = samples::letter(&event, Severity::Warning);
+    let first = Mail::compose(&letter, &from);
+    letter.now = letter.now.plus_ms(60_000);
+    let second = Mail::compose(&letter, &from);
+    assert_eq!(first.message_id, second.message_id);
+    assert_ne!(first.date, second.date);
+}
+
+#[test]
+fn odd_clocks_do_no_harm() {
+    let event = samples::failed_flow();
+    let from = address::parse_mailbox("alerts@example.com").unwrap();
+    for ms in [i64::MIN, -1, 0, i64::MAX] {
+        let mut letter = samples::letter(&event, Severity::Warning);
+        letter.now = Timestamp::from_unix_ms(ms);
+        strict(&Mail::compose(&letter, &from).to(&from.email).unwrap());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_was_reported_makes_a_strict_mail(
+        name in "\\PC{0,200}|[\\x00-\\x20a:=?_-]{0,200}|[a-z]{200}",
+        id in any::<String>(),
+        error in any::<String>(),
+        link in "(https?|javascript):[\\PC]{0,300}|https://example.com/[a-z]{2000}",
+    ) {
+        let mut event = samples::failed_flow();
+        event.run.resource_name = Some(name);
+        event.run_id = id;
+        event.run.error_message = Some(error);
+        event.run.deep_link = Some(link);
+        let mail = composed(&event, Severity::Critical);
+        strict(&mail);
+        let read = MessageParser::default().parse(&mail).unwrap();
+        let content = Content::of(&samples::letter(&event, Severity::Critical));
+        prop_assert_eq!(read.parts.len(), 3);
+        let (said, meant) = (read.body_text(0).unwrap().replace("\r\n", "\n"), text::render(&content));
+        prop_assert_eq!(said.trim_end(), meant.trim_end());
+        let subject = content.subject();
+        prop_assert_eq!(read.subject(), Some(subject.as_str()));
+    }
+}

@@ -1,0 +1,167 @@
+//! What an email configuration may hold, how an edit is merged, and that the password stays hidden.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::egress::{Egress, Guard};
+use crate::email::InstanceMail;
+
+fn environment(mail: Option<&str>) -> Environment {
+    let mail = mail.map(|url| Arc::new(InstanceMail::parse(url, "tidings@example.com").unwrap()));
+    Environment { mail, ..Environment::new(Arc::new(Egress::new(Guard::default()))) }
+}
+
+fn with_server() -> Environment {
+    environment(Some("smtps://mail.example.com"))
+}
+
+fn try_check(input: Value, current: Option<&Stored>, environment: &Environment) -> Result<Stored, Violations> {
+    check(input.as_object().unwrap(), current, environment)
+}
+
+fn pointers(input: Value) -> Vec<String> {
+    let wrong = try_check(input, None, &with_server()).unwrap_err();
+    wrong.into_iter().map(|violation| violation.pointer).collect()
+}
+
+fn own_server() -> Value {
+    json!({
+        "recipients": ["ops@example.com"],
+        "smtp": {
+            "host": "SMTP.example.com", "username": "alerts", "password": "hunter2-marked",
+            "from": "Data, Alerts <alerts@Example.com>"
+        }
+    })
+}
+
+#[test]
+fn recipients_are_deduplicated_and_kept_in_one_spelling() {
+    let input = json!({"recipients": ["ops@Example.com", "ops@example.COM", "Ops@example.com", "b@bücher.example"]});
+    let stored = try_check(input, None, &with_server()).unwrap();
+    let kept = json!({"recipients": ["ops@example.com", "Ops@example.com", "b@xn--bcher-kva.example"]});
+    assert_eq!(Value::Object(stored.settings.clone()), kept);
+    assert!(stored.secrets.is_empty());
+    let settings = open(&stored).unwrap();
+    assert!(settings.recipients.len() == 3 && settings.server.is_none());
+}
+
+#[test]
+fn what_is_wrong_is_pointed_at() {
+    let own = |smtp: Value| pointers(json!({"recipients": ["ops@example.com"], "smtp": smtp}));
+    assert_eq!(pointers(json!({})), ["/recipients"]);
+    assert_eq!(pointers(json!({"recipients": null})), ["/recipients"]);
+    assert_eq!(pointers(json!({"recipients": "ops@example.com"})), ["/recipients"]);
+    assert_eq!(pointers(json!({"recipients": []})), ["/recipients"]);
+    assert_eq!(pointers(json!({"recipients": vec!["a@example.com"; 51]})), ["/recipients"]);
+    assert_eq!(pointers(json!({"recipients": ["a@example.com", "b", 3]})), ["/recipients/1", "/recipients/2"]);
+    assert_eq!(pointers(json!({"recipients": ["a@example.com\r\nX: y"]})), ["/recipients/0"]);
+    assert_eq!(pointers(json!({"recipients": ["a@example.com"], "x/y": 1})), ["/x~1y"]);
+    assert_eq!(own(json!("smtp.example.com")), ["/smtp"]);
+    assert_eq!(own(json!({})), ["/smtp/host", "/smtp/from"]);
+    assert_eq!(own(json!({"host": "a b", "from": "x\r\ny <a@b.c>"})), ["/smtp/host", "/smtp/from"]);
+    let base = json!({"host": "smtp.example.com", "from": "a@example.com"});
+    let with = |extra: Value| {
+        let mut smtp = base.as_object().unwrap().clone();
+        smtp.extend(extra.as_object().unwrap().clone());
+        own(Value::Object(smtp))
+    };
+    assert_eq!(with(json!({"port": 0})), ["/smtp/port"]);
+    assert_eq!(with(json!({"port": "587"})), ["/smtp/port"]);
+    assert_eq!(with(json!({"tls": "ssl"})), ["/smtp/tls"]);
+    assert_eq!(with(json!({"tls": true})), ["/smtp/tls"]);
+    assert_eq!(with(json!({"user": "x"})), ["/smtp/user"]);
+    assert_eq!(with(json!({"username": "x"})), ["/smtp/password"]);
+    assert_eq!(with(json!({"password": "x"})), ["/smtp/username"]);
+    assert_eq!(with(json!({"username": 1})), ["/smtp/username"]);
+    assert_eq!(with(json!({"username": "x", "password": 1})), ["/smtp/password", "/smtp/password"]);
+    assert_eq!(with(json!({"username": "x\ny", "password": "p"})), ["/smtp/username"]);
+    assert_eq!(with(json!({"username": "x", "password": "p\r\nQUIT"})), ["/smtp/password"]);
+    assert_eq!(with(json!({"username": "x", "password": "p", "tls": "none"})), ["/smtp/tls"]);
+    assert_eq!(with(json!({"host": "127.0.0.1"})), ["/smtp/host"]);
+    assert_eq!(with(json!({"host": "0x7f.1"})), ["/smtp/host"]);
+    assert_eq!(with(json!({"host": "::ffff:169.254.169.254"})), ["/smtp/host"]);
+}
+
+#[test]
+fn without_any_server_the_violation_says_what_to_set() {
+    let wrong = try_check(json!({"recipients": ["ops@example.com"]}), None, &environment(None)).unwrap_err();
+    assert_eq!(wrong.len(), 1);
+    assert_eq!(wrong[0].pointer, "/smtp");
+    for word in ["TIDINGS_SMTP_URL", "TIDINGS_MAIL_FROM", "smtp"] {
+        assert!(wrong[0].message.contains(word), "{}", wrong[0].message);
+    }
+    assert!(try_check(own_server(), None, &environment(None)).is_ok());
+}
+
+#[test]
+fn the_password_is_kept_apart_and_masked() {
+    let stored = try_check(own_server(), None, &environment(None)).unwrap();
+    assert_eq!(
+        Value::Object(stored.settings.clone()),
+        json!({
+            "recipients": ["ops@example.com"],
+            "smtp": {"host": "smtp.example.com", "username": "alerts", "password": "•••",
+                     "from": "Data, Alerts <alerts@example.com>"}
+        })
+    );
+    assert_eq!(stored.secrets.get("smtp.password"), Some(&Secret::new("hunter2-marked")));
+    assert!(!format!("{stored:?}").contains("hunter2"));
+    let server = open(&stored).unwrap().server.unwrap();
+    assert_eq!((server.port, server.security, server.trusted), (587, Security::StartTls, false));
+    assert!(!format!("{server:?}").contains("hunter2"));
+}
+
+#[test]
+fn ports_and_tls_follow_each_other() {
+    let server = |extra: Value| {
+        let mut smtp = json!({"host": "smtp.example.com", "from": "a@example.com"});
+        smtp.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let stored = try_check(json!({"recipients": ["a@example.com"], "smtp": smtp}), None, &environment(None));
+        let server = open(&stored.unwrap()).unwrap().server.unwrap();
+        (server.port, server.security)
+    };
+    assert_eq!(server(json!({})), (587, Security::StartTls));
+    assert_eq!(server(json!({"port": 465})), (465, Security::Tls));
+    assert_eq!(server(json!({"port": 465, "tls": "starttls"})), (465, Security::StartTls));
+    assert_eq!(server(json!({"port": 2525})), (2525, Security::StartTls));
+    assert_eq!(server(json!({"tls": "tls"})), (465, Security::Tls));
+    assert_eq!(server(json!({"tls": "none"})), (25, Security::None));
+}
+
+#[test]
+fn an_edit_is_merged_over_what_is_kept() {
+    let first = try_check(own_server(), None, &environment(None)).unwrap();
+    let edit = |change: Value| try_check(change, Some(&first), &with_server());
+
+    assert_eq!(edit(json!({})).as_ref(), Ok(&first), "nothing given, nothing changed");
+    assert_eq!(edit(Value::Object(first.settings.clone())).as_ref(), Ok(&first), "what the API showed, given back");
+    assert_eq!(edit(json!({"smtp": {"password": ""}})).as_ref(), Ok(&first));
+
+    let other = edit(json!({"smtp": {"host": "other.example.com", "tls": "tls"}})).unwrap();
+    assert_eq!(other.secrets, first.secrets);
+    let server = open(&other).unwrap().server.unwrap();
+    assert_eq!((server.host.as_str(), server.port), ("other.example.com", 465));
+
+    let changed = edit(json!({"smtp": {"password": "fresh"}})).unwrap();
+    assert_eq!(changed.secrets.get("smtp.password"), Some(&Secret::new("fresh")));
+
+    let anonymous = edit(json!({"smtp": {"username": null}})).unwrap();
+    assert!(anonymous.secrets.is_empty() && open(&anonymous).unwrap().server.unwrap().credentials.is_none());
+    assert!(!anonymous.settings["smtp"].as_object().unwrap().contains_key("password"));
+    assert_eq!(edit(json!({"smtp": {"password": null}})).unwrap_err()[0].pointer, "/smtp/password");
+
+    let instance = edit(json!({"smtp": null})).unwrap();
+    assert_eq!(Value::Object(instance.settings.clone()), json!({"recipients": ["ops@example.com"]}));
+    assert!(instance.secrets.is_empty());
+
+    let recipients = edit(json!({"recipients": ["new@example.com"]})).unwrap();
+    assert_eq!(recipients.settings["recipients"], json!(["new@example.com"]));
+    assert_eq!(recipients.settings["smtp"], first.settings["smtp"]);
+}
+
+#[test]
+fn a_damaged_store_is_said_in_words() {
+    let mut stored = try_check(own_server(), None, &environment(None)).unwrap();
+    stored.secrets.clear();
+    assert_eq!(open(&stored).err().as_deref(), Some("/smtp/password: is required with a user name"));
+}

@@ -1,0 +1,213 @@
+//! The HTML of a mail: one table, inline styles, colours that stay legible when a client turns them dark.
+//!
+//! Mail clients know little CSS. What must hold is inline; the `<style>` only adds what some of them know: dark colours
+//! of our own choice, and less margin on a telephone. maud escapes everything that is not written here.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use tidings_domain::severity::Severity;
+
+use super::content::{Content, Link};
+
+const FONT: &str = "-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
+const MONO: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace";
+
+const PAGE: &str = "background-color:#f3f4f6";
+
+/// Outlook on Windows does not know `max-width`: there a table around it holds the width.
+const OUTLOOK_BEGIN: &str =
+    "<!--[if mso]><table role=\"presentation\" width=\"600\" cellpadding=\"0\" cellspacing=\"0\"><tr><td><![endif]-->";
+const OUTLOOK_END: &str = "<!--[if mso]></td></tr></table><![endif]-->";
+
+/// What only some clients know. `!important` is what overrides an inline style.
+const STYLE: &str = "
+:root { color-scheme: light dark; supported-color-schemes: light dark; }
+@media (max-width: 480px) {
+  .page { padding: 0 !important; }
+  .card { border-radius: 0 !important; border-left: 0 !important; border-right: 0 !important; }
+  .cell { padding-left: 20px !important; padding-right: 20px !important; }
+}
+@media (prefers-color-scheme: dark) {
+  .page { background-color: #15171c !important; }
+  .card { background-color: #1f2229 !important; border-color: #343842 !important; }
+  .strong { color: #f2f4f8 !important; }
+  .soft { color: #a9b1bf !important; }
+  .rule { border-color: #343842 !important; }
+  .error { background-color: #15171c !important; border-color: #343842 !important; color: #f2f4f8 !important; }
+  .link { color: #8ab4f8 !important; }
+}";
+
+/// What a severity looks like: the bar and the button, and the word for it.
+const fn look(severity: Severity) -> (&'static str, &'static str) {
+    match severity {
+        Severity::Critical => ("#b3261e", "Critical"),
+        Severity::Warning => ("#b45309", "Warning"),
+        Severity::Info => ("#2563a8", "Info"),
+        Severity::Success => ("#1a7f37", "Success"),
+    }
+}
+
+/// The HTML part.
+pub(super) fn render(content: &Content) -> String {
+    let (colour, severity) = look(content.severity);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta http-equiv="Content-Type" content="text/html; charset=utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="supported-color-schemes" content="light dark";
+                title { (content.title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body.page style={ "margin:0;padding:0;width:100%;-webkit-text-size-adjust:100%;" (PAGE) } {
+                (preheader(&content.summary))
+                table.page role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"
+                    style={ (PAGE) ";padding:24px 12px" } {
+                    tr { td align="center" {
+                        (PreEscaped(OUTLOOK_BEGIN))
+                        table.card role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"
+                            style="max-width:600px;background-color:#ffffff;border:1px solid #d9dce1;\
+                                   border-radius:8px;border-collapse:separate;overflow:hidden" {
+                            tr { td height="5" bgcolor=(colour) style={
+                                "height:5px;line-height:5px;font-size:0;background-color:" (colour)
+                            } { (PreEscaped("&nbsp;")) } }
+                            (row("24px 28px 0", headline(content, colour, severity)))
+                            @if let Some(Link::Web(url)) = &content.link { (row("18px 28px 0", button(url, colour))) }
+                            @if let Some(detail) = &content.detail { (row("20px 28px 0", error(detail))) }
+                            (row("20px 28px 0", facts(&content.facts)))
+                            (row("20px 28px 24px", footer(content)))
+                        }
+                        (PreEscaped(OUTLOOK_END))
+                    } }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// What a list of mails shows beside the subject; the padding keeps the client from showing more.
+fn preheader(summary: &str) -> Markup {
+    html! {
+        div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px" {
+            (summary) (PreEscaped("&#847;&zwnj;&nbsp;".repeat(60)))
+        }
+    }
+}
+
+fn row(padding: &str, inner: Markup) -> Markup {
+    html! { tr { td.cell style={ "padding:" (padding) ";font-family:" (FONT) } { (inner) } } }
+}
+
+fn headline(content: &Content, colour: &str, severity: &str) -> Markup {
+    html! {
+        table role="presentation" cellpadding="0" cellspacing="0" border="0" { tr {
+            td bgcolor=(colour) style={
+                "padding:3px 9px;border-radius:4px;background-color:" (colour)
+                ";color:#ffffff;font-size:12px;line-height:16px;font-weight:600"
+            } { (severity) }
+        } }
+        h1.strong style="margin:12px 0 0;font-size:21px;line-height:28px;font-weight:600;color:#1b1f24;\
+                         overflow-wrap:anywhere;word-break:break-word" { (content.title) }
+        p.soft style="margin:6px 0 0;font-size:15px;line-height:22px;color:#57606a;\
+                      overflow-wrap:anywhere;word-break:break-word" { (content.summary) }
+    }
+}
+
+fn error(detail: &str) -> Markup {
+    html! {
+        pre.error style={
+            "margin:0;padding:12px 14px;background-color:#f6f7f9;border:1px solid #d9dce1;border-radius:6px;"
+            "font-family:" (MONO) ";font-size:13px;line-height:19px;color:#1b1f24;"
+            "white-space:pre-wrap;word-wrap:break-word;overflow-wrap:anywhere;word-break:break-word"
+        } { (detail) }
+    }
+}
+
+fn facts(facts: &[(&'static str, String)]) -> Markup {
+    html! {
+        table.rule width="100%" cellpadding="0" cellspacing="0" border="0"
+            style="border-collapse:collapse;font-size:14px;line-height:20px" {
+            @for (label, value) in facts {
+                tr {
+                    td.soft.rule valign="top" width="104" style="width:104px;padding:8px 12px 8px 0;\
+                        border-top:1px solid #e6e8ec;color:#57606a;white-space:nowrap" { (label) }
+                    td.strong.rule valign="top" style="padding:8px 0;border-top:1px solid #e6e8ec;color:#1b1f24;\
+                        overflow-wrap:anywhere;word-break:break-word" { (value) }
+                }
+            }
+        }
+    }
+}
+
+fn button(url: &str, colour: &str) -> Markup {
+    html! {
+        table role="presentation" cellpadding="0" cellspacing="0" border="0" { tr {
+            td bgcolor=(colour) style={ "border-radius:6px;background-color:" (colour) } {
+                a href=(url) style={
+                    "display:inline-block;padding:10px 18px;font-family:" (FONT)
+                    ";font-size:15px;line-height:20px;font-weight:600;color:#ffffff;text-decoration:none"
+                } { "View details" }
+            }
+        } }
+    }
+}
+
+/// The link once more, for who cannot click the button, and why one gets this.
+fn footer(content: &Content) -> Markup {
+    html! {
+        div.soft.rule style="margin:0;padding:16px 0 0;border-top:1px solid #e6e8ec;font-size:12px;line-height:18px;\
+                             color:#57606a;overflow-wrap:anywhere;word-break:break-word" {
+            @match &content.link {
+                Some(Link::Web(url)) => p style="margin:0 0 8px;word-break:break-all" {
+                    a.link href=(url) style="color:#2563a8" { (url) }
+                },
+                Some(Link::Other(text)) => p style="margin:0 0 8px;word-break:break-all" { "Details: " (text) },
+                None => {},
+            }
+            (content.reason)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::email::samples;
+
+    fn rendered(change: impl FnOnce(&mut tidings_domain::event::Event)) -> String {
+        let mut event = samples::failed_flow();
+        change(&mut event);
+        render(&Content::of(&samples::letter(&event, Severity::Critical)))
+    }
+
+    #[test]
+    fn everything_is_escaped() {
+        let page = rendered(|event| {
+            event.run.resource_name = Some("<script>alert(1)</script>".into());
+            event.run.error_message = Some("</pre><img src=x onerror=alert(1)>".into());
+            event.run_id = "\"><b>".into();
+            event.run.deep_link = Some("https://app.example.com/?\"onclick=\"x&y='<b>".into());
+        });
+        for wrong in ["<script", "<img", "<b>", "\"onclick", "</pre><img"] {
+            assert!(!page.contains(wrong), "{wrong}");
+        }
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; failed"));
+    }
+
+    #[test]
+    fn only_web_links_become_links() {
+        let page = rendered(|event| event.run.deep_link = Some("javascript:alert(1)".into()));
+        assert!(!page.contains("href") && page.contains("Details: javascript:alert(1)"));
+        let page = rendered(|_| {});
+        assert_eq!(page.matches("href=\"https://app.example.com/flows/f1?run=01HX3K9T7Q\"").count(), 2);
+    }
+
+    #[test]
+    fn a_long_error_stays_below_what_clients_clip() {
+        let page = rendered(|event| event.run.error_message = Some("\"<&é".repeat(1 << 18)));
+        assert!(page.len() < 100_000, "{} bytes", page.len());
+        assert!(page.contains("…</pre>"));
+    }
+}

@@ -1,0 +1,124 @@
+//! The plain text of a mail: wrapped, the facts aligned, the link on a line of its own.
+
+use std::fmt::Write;
+
+use super::content::{Content, Link};
+
+/// Lines of ours are wrapped at this many characters; what others wrote keeps its lines.
+const WIDTH: usize = 72;
+
+/// The text part. Lines end with `\n`.
+pub(super) fn render(content: &Content) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{}\n\n{}", wrap(&content.title, 0), wrap(&content.summary, 0));
+    if let Some(Link::Web(url) | Link::Other(url)) = &content.link {
+        let _ = write!(text, "\nView details:\n{url}\n");
+    }
+    if let Some(detail) = &content.detail {
+        let _ = write!(text, "\nError:\n\n");
+        for line in detail.lines() {
+            let _ = writeln!(text, "{}", format!("    {line}").trim_end());
+        }
+    }
+    let label_width = content.facts.iter().map(|(label, _)| label.len() + 1).max().unwrap_or(0);
+    if !content.facts.is_empty() {
+        text.push('\n');
+    }
+    for (label, value) in &content.facts {
+        let _ = writeln!(text, "{:label_width$}  {}", format!("{label}:"), wrap(value, label_width + 2));
+    }
+    // A line of two hyphens and a space begins a signature, which clients set apart.
+    let _ = write!(text, "\n-- \n{}\n", wrap(&content.reason, 0));
+    text
+}
+
+/// Breaks at spaces so that no line is longer than [`WIDTH`], unless a word is; lines after the first are indented.
+fn wrap(text: &str, indent: usize) -> String {
+    let mut wrapped = String::with_capacity(text.len() + 8);
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > indent {
+            if column + 1 + width > WIDTH {
+                let _ = write!(wrapped, "\n{:indent$}", "");
+                column = indent;
+            } else {
+                wrapped.push(' ');
+                column += 1;
+            }
+        }
+        wrapped.push_str(word);
+        column += width;
+    }
+    wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_domain::event::Event;
+    use tidings_domain::severity::Severity;
+
+    use super::*;
+    use crate::email::samples;
+
+    fn rendered(event: &Event) -> String {
+        render(&Content::of(&samples::letter(event, Severity::Warning)))
+    }
+
+    #[test]
+    fn a_failed_run_reads_well() {
+        let mut event = samples::failed_flow();
+        event.run.error_message = Some("relation \"orders\" does not exist\r\n\r\n  at line 3".into());
+        insta::assert_snapshot!(rendered(&event), @r#"
+        Daily revenue rollup failed
+
+        Flow Daily revenue rollup failed after 1.8 s.
+
+        View details:
+        https://app.example.com/flows/f1?run=01HX3K9T7Q
+
+        Error:
+
+            relation "orders" does not exist
+
+              at line 3
+
+        Status:     Failure
+        Resource:   Daily revenue rollup (f1)
+        Run:        01HX3K9T7Q
+        Completed:  2026-05-02 04:00:12 UTC
+        Duration:   1.8 s
+        Rows:       1,240,124
+        Started:    scheduled
+
+        -- 
+        Sent by Tidings because a notification rule for the flow Daily revenue
+        rollup names this address.
+        "#);
+    }
+
+    #[test]
+    fn a_test_reads_well() {
+        insta::assert_snapshot!(rendered(&samples::test_event()), @"
+        Test notification from Tidings
+
+        This channel works. Real notifications will look like this one.
+
+        Resource:  sample
+        Run:       test_010101010101
+        Sent:      2026-05-02 04:00:12 UTC
+
+        -- 
+        Sent by Tidings because somebody asked for a test.
+        ");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped() {
+        let wrapped = wrap(&"word ".repeat(40), 4);
+        assert!(wrapped.lines().all(|line| line.chars().count() <= WIDTH), "{wrapped}");
+        assert!(wrapped.lines().skip(1).all(|line| line.starts_with("    word")), "{wrapped}");
+        assert_eq!(wrap(&"x".repeat(200), 0).len(), 200, "a word is not broken");
+    }
+}

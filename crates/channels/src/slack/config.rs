@@ -1,0 +1,120 @@
+//! What a Slack channel's `config` may hold: an incoming webhook, or a bot token with a channel.
+
+use serde_json::{Map, Value};
+use tidings_domain::text::has_control;
+use tidings_domain::violation::Violations;
+
+use crate::config::{Environment, Field, Stored};
+use crate::form::{Form, masked, preview_url};
+
+pub(super) static FIELDS: &[Field] = &[
+    Field {
+        key: "webhookUrl",
+        about: "The URL of an incoming webhook; instead of botToken and channel",
+        required: false,
+        secret: true,
+        example: "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+    },
+    Field {
+        key: "botToken",
+        about: "A bot token (xoxb-…) with the scope chat:write; instead of webhookUrl",
+        required: false,
+        secret: true,
+        example: "xoxb-000000000000-000000000000-XXXXXXXXXXXXXXXXXXXXXXXX",
+    },
+    Field {
+        key: "channel",
+        about: "With botToken: the id or name of the channel to post to",
+        required: false,
+        secret: false,
+        example: "C0123456789",
+    },
+    Field {
+        key: "displayLabel",
+        about: "How the destination is called in lists",
+        required: false,
+        secret: false,
+        example: "#data-alerts",
+    },
+];
+
+/// Of the path of a webhook's URL only `services` is no secret.
+const OPEN_SEGMENTS: usize = 1;
+const TOKEN_BYTES_MAX: usize = 300;
+const NAME_CHARS_MAX: usize = 80;
+
+pub(super) fn check(
+    input: &Map<String, Value>,
+    current: Option<&Stored>,
+    environment: &Environment,
+) -> Result<Stored, Violations> {
+    let mut form = Form::new(FIELDS, input, current);
+    let mut stored = Stored::default();
+    let url = form.secret_url("webhookUrl", environment);
+    let token = form.secret("botToken");
+    for key in ["channel", "displayLabel"] {
+        let Some(text) = form.text(key) else { continue };
+        if text.chars().count() > NAME_CHARS_MAX || has_control(&text) {
+            form.refuse(key, format!("must be at most {NAME_CHARS_MAX} characters without control characters"));
+        }
+        stored.settings.insert(key.into(), text.into());
+    }
+    match (url, token) {
+        (Some(_), Some(_)) => form.refuse("botToken", "must not be set beside webhookUrl; clear one of them with null"),
+        (Some((secret, url)), None) => {
+            stored.settings.insert("webhookUrl".into(), preview_url(&url, OPEN_SEGMENTS).into());
+            stored.secrets.insert("webhookUrl".into(), secret);
+            if stored.settings.contains_key("channel") {
+                form.refuse("channel", "belongs to botToken; an incoming webhook has its own channel");
+            }
+        }
+        (None, Some(token)) => {
+            let text = token.expose();
+            if !text.starts_with("xox") || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
+                form.refuse("botToken", "must be a Slack token such as xoxb-…");
+            }
+            stored.settings.insert("botToken".into(), masked(text).into());
+            stored.secrets.insert("botToken".into(), token);
+            if !stored.settings.contains_key("channel") {
+                form.require("channel", "must be there with botToken: the channel to post to");
+            }
+        }
+        (None, None) => form.require("webhookUrl", "must be there, or botToken and channel"),
+    }
+    form.finish(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::egress::{Egress, Guard};
+
+    fn checked(input: Value, current: Option<&Stored>) -> Result<Stored, Vec<String>> {
+        let environment = Environment::new(Arc::new(Egress::new(Guard::default())));
+        check(input.as_object().unwrap(), current, &environment)
+            .map_err(|violations| violations.into_iter().map(|violation| violation.pointer).collect())
+    }
+
+    const URL: &str = "https://hooks.slack.com/services/T0/B0/XXXXXXXXXXXXXXXXXXXXXXXX";
+
+    #[test]
+    fn a_hook_or_a_token_but_not_both() {
+        let hook = checked(json!({"webhookUrl": URL, "displayLabel": "#a"}), None).unwrap();
+        assert_eq!(hook.settings["webhookUrl"], "https://hooks.slack.com/services/•••/•••/XXXX…");
+        assert_eq!(checked(json!({}), None), Err(vec!["/webhookUrl".into()]));
+        assert_eq!(checked(json!({"botToken": "xoxb-1"}), None), Err(vec!["/channel".into()]));
+        assert_eq!(checked(json!({"botToken": "hello", "channel": "C1"}), None), Err(vec!["/botToken".into()]));
+        assert_eq!(checked(json!({"webhookUrl": URL, "channel": "C1"}), None), Err(vec!["/channel".into()]));
+
+        let both = json!({"botToken": "xoxb-1", "channel": "C1"});
+        assert_eq!(checked(both, Some(&hook)), Err(vec!["/botToken".into()]));
+        let moved = json!({"botToken": "xoxb-1", "channel": "C1", "webhookUrl": null});
+        let moved = checked(moved, Some(&hook)).unwrap();
+        assert_eq!(moved.secrets.keys().collect::<Vec<_>>(), ["botToken"]);
+        assert_eq!(moved.settings["displayLabel"], "#a", "what is not named stays");
+    }
+}

@@ -1,0 +1,170 @@
+//! Bodies that a user's template makes, from the plain body's fields and `title`, `summary` and `severity`.
+//!
+//! A template is a stranger's program that runs in the senders: [`sandbox`] says what it may hold, fuel bounds its
+//! steps, and its strings and its output are bounded in bytes.
+
+use std::io::{self, Write};
+
+use minijinja::value::{Serde, ValueKind};
+use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
+use serde_json::Value as Json;
+use tidings_domain::event::Event;
+use tidings_domain::id::{EventId, Id, WorkspaceId};
+use tidings_domain::message::{self, Message};
+use tidings_domain::payload;
+use tidings_domain::resource::ResourceType;
+use tidings_domain::severity::Severity;
+use tidings_domain::text::truncate_bytes;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
+
+use super::sandbox;
+
+/// The longest template, in bytes.
+pub(super) const TEMPLATE_BYTES_MAX: usize = 16 * 1_024;
+/// The longest body that a template may make, in bytes.
+const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
+/// Longer strings of the event are cut before a template sees them, in bytes: every step works on at most so much.
+const INPUT_BYTES_MAX: usize = 16 * 1_024;
+/// How many steps a template may take.
+const FUEL: u64 = 10_000;
+const NAME: &str = "bodyTemplate";
+
+/// A compiled template.
+pub(super) struct Template(Environment<'static>);
+
+impl Template {
+    /// Compiles the template. The error says what is wrong with it, and where.
+    pub(super) fn new(source: &str) -> Result<Self, String> {
+        if source.len() > TEMPLATE_BYTES_MAX {
+            return Err(format!("must be at most {TEMPLATE_BYTES_MAX} bytes"));
+        }
+        sandbox::check(source)?;
+        let mut environment = Environment::empty();
+        environment.set_fuel(Some(FUEL));
+        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_formatter(write_value);
+        sandbox::add_filters(&mut environment);
+        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| words(&error))?;
+        Ok(Self(environment))
+    }
+
+    /// The body for this event: `plain` is the JSON that goes without a template.
+    pub(super) fn render(&self, plain: &[u8], message: &Message) -> Result<Vec<u8>, String> {
+        let mut fields = match serde_json::from_slice(plain) {
+            Ok(Json::Object(fields)) => fields,
+            _ => return Err("the event has no JSON body".into()),
+        };
+        for (key, text) in
+            [("title", &*message.title), ("summary", &*message.summary), ("severity", message.severity.as_str())]
+        {
+            fields.insert(key.to_owned(), Json::from(text));
+        }
+        let mut fields = Json::Object(fields);
+        shorten(&mut fields);
+        let mut output = Capped(Vec::with_capacity(1_024));
+        let template = self.0.get_template(NAME).map_err(|error| words(&error))?;
+        let rendered = template.render_captured_to(Value::from(Serde(&fields)), &mut output);
+        rendered.map_err(|error| words(&error))?;
+        Ok(output.0)
+    }
+
+    /// Renders a sample of every kind of event; with `is_json` each must be JSON, also with quotes and line breaks in
+    /// the event's texts.
+    pub(super) fn try_samples(&self, is_json: bool) -> Result<(), String> {
+        for event in samples() {
+            let message = message::of(&event, Severity::Warning);
+            let plain = payload::body(&event, || message.clone(), String::new);
+            let body = self.render(&plain, &message).map_err(|why| format!("fails for {}: {why}", event.kind.as_str()))?;
+            if is_json && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&body) {
+                return Err(format!(
+                    "makes no JSON for {} ({error}); put texts in with | tojson and without quotes of your own, or set \
+                     a content-type header",
+                    event.kind.as_str()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One event of every form that a body has, with texts that need escaping.
+fn samples() -> Vec<Event> {
+    let now = Timestamp::from_unix_ms(1_777_694_412_345);
+    let forms = [
+        (ResourceType::Flow, Some(Trigger::Failure)),
+        (ResourceType::Flow, Some(Trigger::Success)),
+        (ResourceType::UseCase, Some(Trigger::Failure)),
+        (ResourceType::UseCase, Some(Trigger::Success)),
+        (ResourceType::Channel, None),
+    ];
+    let sample = |(resource_type, trigger): (ResourceType, Option<Trigger>)| {
+        let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
+        let mut event = Event::sample(id, workspace_id, resource_type, "sample", now);
+        if let Some(trigger) = trigger {
+            event.kind = tidings_domain::event::EventKind::of_run(resource_type, trigger);
+            event.trigger = trigger;
+            event.run.resource_name = Some("Sample \"quoted\" \\ name".into());
+            event.run.duration_ms = Some(1_842);
+            event.run.row_count = Some(124);
+            event.run.deep_link = Some("https://example.com/runs/1".into());
+            event.run.error_message =
+                (trigger == Trigger::Failure).then(|| "relation \"orders\" does not exist\nline 2".into());
+        }
+        event
+    };
+    forms.into_iter().map(sample).collect()
+}
+
+fn shorten(value: &mut Json) {
+    match value {
+        Json::String(text) if text.len() > INPUT_BYTES_MAX => *text = truncate_bytes(text, INPUT_BYTES_MAX),
+        Json::Array(values) => values.iter_mut().for_each(shorten),
+        Json::Object(fields) => fields.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+/// What is not known is written as nothing, `true` and `false` as JSON has them, the rest as minijinja does.
+fn write_value(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+    match value.kind() {
+        ValueKind::None => Ok(()),
+        ValueKind::Bool => Ok(output.write_str(if value.is_true() { "true" } else { "false" })?),
+        _ => minijinja::escape_formatter(output, state, value),
+    }
+}
+
+/// minijinja's words, without the template's name.
+pub(super) fn words(error: &minijinja::Error) -> String {
+    let line = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
+        ErrorKind::WriteFailure => format!("it makes more than {OUTPUT_BYTES_MAX} bytes"),
+        kind => match error.detail() {
+            Some(detail) => format!("{kind}: {detail}{line}"),
+            None => format!("{kind}{line}"),
+        },
+    }
+}
+
+/// A body under way, to its cap.
+struct Capped(Vec<u8>);
+
+impl Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > OUTPUT_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "template_tests.rs"]
+mod tests;

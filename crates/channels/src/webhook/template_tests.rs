@@ -1,0 +1,143 @@
+//! What templates can do, and what they cannot do to us.
+
+use super::*;
+
+fn refusal(source: &str) -> String {
+    let tried = Template::new(source).and_then(|template| template.try_samples(false));
+    tried.expect_err(&truncate_bytes(source, 100))
+}
+
+fn rendered(source: &str) -> String {
+    let event = samples().swap_remove(0);
+    let message = message::of(&event, Severity::Warning);
+    let plain = payload::body(&event, || message.clone(), String::new);
+    let body = Template::new(source).and_then(|template| template.render(&plain, &message)).unwrap();
+    String::from_utf8(body).unwrap()
+}
+
+#[test]
+fn a_template_sees_the_plain_body_and_the_message() {
+    for (source, body) in [
+        ("{{ resourceType }} {{ resourceId }} {{ trigger }}", "flow sample failure"),
+        ("{{ title }}|{{ severity }}", "Sample \"quoted\" \\ name failed|warning"),
+        ("{{ errorMessage | tojson }}", r#""relation \"orders\" does not exist\nline 2""#),
+        ("{{ workspaceId.x.y }}{{ missing }}{{ triggerType }}", ""),
+        ("{{ triggerType | tojson }} {{ missing | tojson }} {{ missing | default('d') }}", "null null d"),
+        ("{{ durationMs }} {{ durationMs > 1000 }} {{ durationMs // 1000 }}", "1842 true 1"),
+        ("{{ ['a', 1, none, 'b'] | join('-') }}", "a-1--b"),
+        ("{{ 'aXbX' | replace('X', 'é') | upper }}{{ ' x ' | trim }}{{ 'long' | truncate(3) }}", "AÉBÉxlo…"),
+        ("{% if rowCount is defined and trigger != 'success' %}y{% else %}n{% endif %}", "y"),
+        ("{% for c in [1, 2] %}{{ c }}{{ ',' if not loop.last }}{% endfor %}", "1,2"),
+        ("{% set a = title | length %}{{ a }}{# no #}{% raw %}{{{% endraw %}", "29{{"),
+        ("{{ {'a': title, 'b': [rowCount]} | tojson }}", r#"{"a":"Sample \"quoted\" \\ name failed","b":[124]}"#),
+    ] {
+        assert_eq!(rendered(source), body, "{source}");
+    }
+}
+
+#[test]
+fn a_template_that_makes_no_json_is_told_how() {
+    let ours = r#"{"text": {{ title | tojson }}}"#;
+    assert_eq!(Template::new(ours).unwrap().try_samples(true), Ok(()));
+    let careless = Template::new(r#"{"text": "{{ title }}"}"#).unwrap();
+    assert!(careless.try_samples(true).unwrap_err().contains("| tojson"));
+    assert_eq!(careless.try_samples(false), Ok(()));
+}
+
+#[test]
+fn mistakes_are_said_with_their_line() {
+    for (source, words) in [
+        ("a\n{{ title", "line 2"),
+        ("{{ title | nope }}", "unknown filter"),
+        ("{% include 'x' %}", "unknown statement"),
+        ("{% macro a() %}{% endmacro %}", "unknown statement"),
+        ("{{ [1] | upper }}", "fails for"),
+    ] {
+        let why = refusal(source);
+        assert!(why.contains(words), "{source}: {why}");
+    }
+}
+
+#[test]
+fn what_could_grow_is_refused() {
+    for source in [
+        "{{ 'x' * 100000000 }}",
+        "{{ 10 ** 100 }}",
+        "{% set a = title ~ title %}",
+        "{% set a = title + title %}",
+        "{% for a in [title ~ title] %}{% endfor %}",
+        "{% if title ~ title %}{% endif %}",
+        "{{ title[::2] }}",
+        "{{ (title ~ title) | upper }}",
+        "{{ title | truncate(2 * 2) }}",
+        "{{ [title ~ 'x'] }}{{ {'a': title ~ 'x'} }}",
+        "{{ {'a': 1}.items() }}",
+        "{{ range(1000000) }}",
+        "{{ title.upper() }}",
+        "{% set a %}{{ title }}{% endset %}",
+        "{% filter upper %}{{ title }}{% endfilter %}",
+        "{% autoescape true %}{% endautoescape %}",
+        "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+        "{{ '%1000000000s' | format(1) }}",
+        "{{ title | indent(1000000000) }}",
+        "{{ x | join(*title) }}",
+    ] {
+        refusal(source);
+    }
+    assert!(Template::new(&"x".repeat(TEMPLATE_BYTES_MAX + 1)).is_err());
+}
+
+#[test]
+fn what_is_let_in_is_bounded() {
+    let doubling = format!("{{% set a = title %}}{}", "{% set a = [a, a] | join %}".repeat(100));
+    assert!(refusal(&doubling).contains("filters make more than"));
+    let growing = format!("{{% set a = 'aa' %}}{}", "{% set a = a | replace('a', 'aaaaaaaa') %}".repeat(100));
+    assert!(refusal(&growing).contains("filters make more than"));
+    let many = format!("{{% for a in [{}] %}}", "1,".repeat(100));
+    let loops = format!("{}x{}", many.repeat(4), "{% endfor %}".repeat(4));
+    assert_eq!(refusal(&loops).split(": ").last(), Some("it takes too many steps"));
+    let long = "y".repeat(15_000);
+    let flood = format!("{{% set a = '{long}' %}}{}", "{{ a }}".repeat(5));
+    assert!(refusal(&flood).contains("it makes more than 65536 bytes"));
+}
+
+/// The strings of an event can be large; a template gets the beginning.
+#[test]
+fn large_events_are_cut_before() {
+    let mut event = samples().swap_remove(0);
+    event.run.error_message = Some("é".repeat(1_000_000));
+    let message = message::of(&event, Severity::Warning);
+    let plain = payload::body(&event, || message.clone(), String::new);
+    let template = Template::new("{{ errorMessage }}").unwrap();
+    let body = template.render(&plain, &message).unwrap();
+    assert!(body.len() <= INPUT_BYTES_MAX && body.ends_with("…".as_bytes()));
+}
+
+/// Chains and nests as long as a template may be, or as they are just let in, must not break the stack.
+#[test]
+fn deep_templates_do_not_break_the_stack() {
+    let fill = |times: usize, open: &str, middle: &str, close: &str| {
+        let times = times.min((TEMPLATE_BYTES_MAX - 100) / (open.len() + close.len()));
+        format!("{}{middle}{}", open.repeat(times), close.repeat(times))
+    };
+    for times in [usize::MAX, 240, 120, 80, 70] {
+        let inside = |open, middle, close| format!("{{{{ {} }}}}", fill(times, open, middle, close));
+        for source in [
+            format!("{{{{ a{} }}}}", fill(times, "|trim", "", "")),
+            format!("{{{{ a{} }}}}", fill(times, ".b", "", "")),
+            format!("{{{{ a{} }}}}", fill(times, "[0]", "", "")),
+            format!("{{{{ a{} }}}}", fill(times, " or a", "", "")),
+            format!("{{{{ 1{} }}}}", fill(times, "-1", "", "")),
+            inside("(", "1", ")"),
+            inside("[", "1", "]"),
+            inside("-", "1", ""),
+            inside("not ", "1", ""),
+            inside("a if b else ", "1", ""),
+            fill(times, "{% if a %}", "x", "{% endif %}"),
+            fill(times, "{% for a in [1] %}", "x", "{% endfor %}"),
+            format!("{{% if a %}}{}{{% endif %}}", fill(times, "{% elif a %}", "", "")),
+        ] {
+            let _ = Template::new(&source).and_then(|template| template.try_samples(false));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What the email tests share: environments, channels and letters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use serde_json::{Value, json};
+use tidings_channels::egress::{Egress, Guard, SystemResolver};
+use tidings_channels::email::{Email, InstanceMail};
+use tidings_channels::{Destination, Environment, Kind, Letter, Report};
+use tidings_domain::event::{Event, EventKind};
+use tidings_domain::id::{DeliveryId, EventId, Id as _, RuleId, WorkspaceId};
+use tidings_domain::resource::ResourceType;
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
+
+/// The password of every test: found anywhere in what is shown, it is a leak.
+pub const PASSWORD: &str = "marked-hunter2-password";
+
+/// Who may log in, as the server is told.
+pub const LOGIN: &str = "alerts:marked-hunter2-password";
+
+/// An environment in which nothing private may be reached.
+pub fn guarded(roots: RootCertStore) -> Environment {
+    Environment::new(Arc::new(Egress::with(Guard::default(), Arc::new(SystemResolver), roots)))
+}
+
+/// An environment in which this machine may be reached.
+pub fn open(roots: RootCertStore) -> Environment {
+    let guard = Guard { allow: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into(), allow_http: false };
+    Environment::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), roots)))
+}
+
+/// The guarded environment of an instance that has this mail server.
+pub fn instance(url: &str, roots: RootCertStore) -> Environment {
+    let mail = InstanceMail::parse(url, "Tidings <tidings@example.com>").unwrap();
+    Environment { mail: Some(Arc::new(mail)), ..guarded(roots) }
+}
+
+/// A channel of this configuration, as it is after it was stored.
+pub fn channel(config: Value, environment: &Environment) -> Arc<dyn Destination> {
+    let stored = Email.check(config.as_object().unwrap(), None, environment).unwrap();
+    assert!(!format!("{stored:?}{}", Value::Object(stored.settings.clone())).contains(PASSWORD));
+    Email.open(&stored, environment).unwrap()
+}
+
+/// A configuration that uses the instance's server.
+pub fn to(recipients: &[&str]) -> Value {
+    json!({"recipients": recipients})
+}
+
+/// A configuration with a server of its own on this machine.
+pub fn own(recipients: &[&str], port: u16, more: Value) -> Value {
+    let mut smtp = json!({"host": "localhost", "port": port, "from": "Alerts <alerts@example.org>"});
+    smtp.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"recipients": recipients, "smtp": smtp})
+}
+
+/// A failed run that tries its best to break a mail.
+pub fn event() -> Event {
+    let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
+    let now = Timestamp::from_unix_ms(1_777_694_412_345);
+    let mut event = Event::sample(id, workspace_id, ResourceType::Flow, "f1", now);
+    event.kind = EventKind::RunTerminal;
+    event.trigger = Trigger::Failure;
+    event.run_id = "01HX3K9T7Q".into();
+    event.run.resource_name = Some("Umsätze täglich".into());
+    event.run.duration_ms = Some(1_842);
+    event.run.error_message = Some(format!("first\r\n.\r\n..\r\nQUIT\r\n{}\r\n<b>", "ä".repeat(3_000)));
+    event.run.deep_link = Some("https://app.example.com/flows/f1".into());
+    event
+}
+
+/// The event as a letter.
+pub fn letter(event: &Event, severity: Severity) -> Letter<'_> {
+    Letter {
+        delivery_id: DeliveryId::from_bytes([7; 16]),
+        rule_id: Some(RuleId::from_bytes([3; 16])),
+        event,
+        severity,
+        now: event.received_at,
+        timeout: Duration::from_secs(15),
+        carry: None,
+    }
+}
+
+/// One try, with what the last one carried.
+pub async fn deliver_again(channel: &dyn Destination, carry: Option<&str>, timeout: Duration) -> Report {
+    let event = event();
+    let report = channel.deliver(&Letter { timeout, carry, ..letter(&event, Severity::Warning) }).await;
+    assert!(!format!("{report:?}").contains(PASSWORD), "the password leaked: {report:?}");
+    report
+}
+
+/// The first try.
+pub async fn deliver(channel: &dyn Destination) -> Report {
+    deliver_again(channel, None, Duration::from_secs(15)).await
+}
+
+/// An event for each look that a mail can have, named.
+pub fn looks() -> Vec<(&'static str, Event, Severity)> {
+    let mut failed = event();
+    failed.run.resource_name = Some("Daily revenue rollup".into());
+    failed.run.row_count = Some(1_240_124);
+    failed.run.error_message = Some(
+        "Traceback (most recent call last):\n  File \"/srv/flows/revenue.py\", line 212, in <module>\n    \
+         load(partition=\"2026-05-01\", table=\"analytics.revenue_by_region_daily_materialised_with_a_long_name\")\n\
+         psycopg.errors.UndefinedTable: relation \"orders\" does not exist\n\
+         LINE 1: SELECT sum(amount) FROM orders WHERE day = $1\n                                ^"
+            .into(),
+    );
+    let mut succeeded = failed.clone();
+    (succeeded.trigger, succeeded.run.error_message) = (Trigger::Success, None);
+    let mut long = failed.clone();
+    long.run.resource_name = Some("a_name_without_any_space_that_a_machine_wrote_".repeat(4));
+    long.run.deep_link = Some(format!("https://app.example.com/{}", "segment/".repeat(30)));
+    long.run.error_message = Some("ERROR ".repeat(200_000));
+    let mut test = event();
+    (test.kind, test.trigger, test.run.error_message) = (EventKind::ChannelTest, Trigger::Success, None);
+    vec![
+        ("critical", failed.clone(), Severity::Critical),
+        ("warning", failed.clone(), Severity::Warning),
+        ("info", failed, Severity::Info),
+        ("success", succeeded, Severity::Success),
+        ("long", long, Severity::Critical),
+        ("test", test, Severity::Info),
+    ]
+}

@@ -1,0 +1,134 @@
+"""An SMTP server that is not ours, for tests: takes mail, is strict about it, and says what came.
+
+It prints one JSON object a line: first {"port": …}, then one for each mail that it took. How it treats a recipient
+follows from the address: refuse@ is refused for good, defer@ each time, once@ the first time; spam@ is refused once
+the mail was seen. The sender nobody@ is refused. It ends when its standard input does.
+"""
+
+import argparse
+import asyncio
+import email
+import email.policy
+import json
+import logging
+import ssl
+import sys
+import warnings
+
+from aiosmtpd.smtp import SMTP, AuthResult
+
+KNOWN_ONCE = ["date", "from", "to", "subject", "message-id", "mime-version", "content-type"]
+
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+
+def complaints(raw):
+    """What a strict server has against this mail."""
+    lines = raw.split(b"\r\n")
+    if lines[-1] != b"":
+        yield "the last line has no end"
+    for number, line in enumerate(lines, 1):
+        if len(line) > 998:
+            yield f"line {number} has {len(line)} bytes"
+        if b"\r" in line or b"\n" in line:
+            yield f"line {number} holds a lone CR or LF"
+        if b"\0" in line or not line.isascii():
+            yield f"line {number} holds what is no ASCII text"
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    for name in KNOWN_ONCE:
+        if len(message.get_all(name, [])) != 1:
+            yield f"{name} is there {len(message.get_all(name, []))} times"
+    for header in message.values():
+        for defect in getattr(header, "defects", []):
+            yield f"{header!r}: {defect!r}"
+    for part in message.walk():
+        for defect in part.defects:
+            yield f"{part.get_content_type()}: {defect!r}"
+    if [part.get_content_type() for part in message.walk()] != ["multipart/alternative", "text/plain", "text/html"]:
+        yield "it is not text and HTML as alternatives"
+
+
+class Handler:
+    def __init__(self):
+        self.seen = set()
+
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        if address.startswith("nobody@"):
+            return "550 5.7.1 sender not allowed here"
+        envelope.mail_from = address
+        return "250 2.1.0 ok"
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        user = address.split("@")[0]
+        if user == "refuse":
+            return "550 5.1.1 no such user here"
+        if user == "defer" or (user == "once" and address not in self.seen):
+            self.seen.add(address)
+            return "451 4.7.1 greylisted, come again"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 ok"
+
+    async def handle_DATA(self, server, session, envelope):
+        if envelope.rcpt_tos[0].startswith("spam@"):
+            return "554 5.7.1 looks like spam"
+        raw = envelope.original_content
+        secured = session.ssl is not None or server.transport.get_extra_info("ssl_object") is not None
+        user = session.auth_data.login.decode() if session.authenticated else None
+        say(
+            hello=session.host_name,
+            sender=envelope.mail_from,
+            recipients=envelope.rcpt_tos,
+            peer=session.peer[1],
+            tls=secured,
+            user=user,
+            complaints=list(complaints(raw)),
+            mail=raw.decode("latin-1"),
+        )
+        return "250 2.0.0 taken"
+
+
+def authenticator(wanted):
+    def authenticate(server, session, envelope, mechanism, data):
+        given = f"{data.login.decode()}:{data.password.decode()}"
+        return AuthResult(success=given == wanted, handled=False, auth_data=data)
+
+    return authenticate
+
+
+async def main():
+    # It would warn of what is wanted here: authentication without STARTTLS.
+    warnings.simplefilter("ignore")
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tls", choices=["none", "starttls", "tls"], default="none")
+    parser.add_argument("--certificate", nargs=2, metavar=("CERTIFICATE", "KEY"))
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="demand authentication as this user")
+    parser.add_argument("--only-login", action="store_true", help="offer AUTH LOGIN alone")
+    arguments = parser.parse_args()
+
+    context = None
+    if arguments.certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*arguments.certificate)
+    options = {"hostname": "mail.test", "enable_SMTPUTF8": False}
+    if arguments.tls == "starttls":
+        options |= {"tls_context": context, "require_starttls": True}
+    if arguments.auth:
+        options |= {
+            "authenticator": authenticator(arguments.auth),
+            "auth_required": True,
+            "auth_require_tls": arguments.tls == "starttls",
+            "auth_exclude_mechanism": ["PLAIN"] if arguments.only_login else [],
+        }
+    handler = Handler()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: SMTP(handler, **options), "127.0.0.1", 0, ssl=context if arguments.tls == "tls" else None
+    )
+    say(port=server.sockets[0].getsockname()[1])
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+asyncio.run(main())

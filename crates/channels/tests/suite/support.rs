@@ -1,0 +1,230 @@
+//! Receivers that tell the truth and receivers that lie, on raw sockets, and letters to send to them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustls::RootCertStore;
+use serde_json::{Map, Value};
+use tidings_channels::egress::{Egress, Guard, Resolve, SystemResolver};
+use tidings_channels::{Environment, Letter, Stored, registry, webhook};
+use tidings_domain::channel::ChannelType;
+use tidings_domain::event::{Event, EventKind};
+use tidings_domain::id::{DeliveryId, EventId, Id, RuleId, WorkspaceId};
+use tidings_domain::resource::ResourceType;
+use tidings_domain::secret::Secret;
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// The time that attempts are given here: long enough to answer, short enough to wait for.
+pub const TIMEOUT: Duration = Duration::from_millis(400);
+/// When every attempt must have come back.
+pub const SURELY: Duration = Duration::from_secs(3);
+pub const NOW: Timestamp = Timestamp::from_unix_ms(1_777_694_412_345);
+
+/// What was asked, head and body.
+pub type Log = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// A server on the loopback address.
+pub struct Receiver {
+    pub address: SocketAddr,
+    /// How many connections came.
+    pub connections: Arc<AtomicUsize>,
+    /// What was asked, head and body.
+    pub requests: Log,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Receiver {
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// The only request that came.
+    pub fn request(&self) -> (String, Vec<u8>) {
+        let requests = self.requests.lock().unwrap();
+        assert_eq!(requests.len(), 1, "one request");
+        requests[0].clone()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    /// Serves each connection with `handle`, which is given its number from 1.
+    pub async fn start<F, T>(handle: F) -> Self
+    where
+        F: Fn(TcpStream, usize, Log) -> T + Send + 'static,
+        T: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let requests = Log::default();
+        let (counter, log) = (connections.clone(), Arc::clone(&requests));
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let number = counter.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::spawn(handle(stream, number, log.clone()));
+            }
+        });
+        Self { address, connections, requests, task }
+    }
+
+    /// Reads a request, answers with these bytes, and so on until the peer goes.
+    pub async fn answering(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes: Arc<[u8]> = bytes.into().into();
+        Self::start(move |mut stream, _, log| {
+            let bytes = bytes.clone();
+            async move {
+                while let Some(request) = read_request(&mut stream).await? {
+                    log.lock().unwrap().push(request);
+                    stream.write_all(&bytes).await?;
+                }
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    /// The same once, and closes.
+    pub async fn answering_once(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes: Arc<[u8]> = bytes.into().into();
+        Self::start(move |mut stream, _, log| {
+            let bytes = bytes.clone();
+            async move {
+                if let Some(request) = read_request(&mut stream).await? {
+                    log.lock().unwrap().push(request);
+                }
+                stream.write_all(&bytes).await
+            }
+        })
+        .await
+    }
+
+    /// Reads a request and says nothing.
+    pub async fn hanging() -> Self {
+        Self::dripping("").await
+    }
+
+    /// Reads a request, says `head`, and then a byte every ten milliseconds without end.
+    pub async fn dripping(head: &'static str) -> Self {
+        Self::start(move |mut stream, _, log| async move {
+            let request = read_request(&mut stream).await?;
+            log.lock().unwrap().extend(request);
+            stream.write_all(head.as_bytes()).await?;
+            if head.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            loop {
+                stream.write_all(b"x").await?;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
+}
+
+/// Head and body of the next request; none if the peer is gone.
+pub async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(String, Vec<u8>)>> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let length = header(&head, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+            let mut body = bytes.split_off(end + 4);
+            while body.len() < length {
+                if stream.read_buf(&mut body).await? == 0 {
+                    return Ok(None);
+                }
+            }
+            return Ok(Some((head, body)));
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// A header of a request's head.
+pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+}
+
+/// A resolver that knows what it was told, and counts how often it was asked.
+#[derive(Default)]
+pub struct Names {
+    pub known: BTreeMap<&'static str, Vec<SocketAddr>>,
+    pub asked: AtomicUsize,
+}
+
+#[async_trait]
+impl Resolve for Names {
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let known = self.known.get(host).ok_or_else(|| io::Error::other("lookup failed: Name or service not known"))?;
+        Ok(known.iter().map(|address| SocketAddr::new(address.ip(), port)).collect())
+    }
+}
+
+/// Lets the loopback address in.
+pub fn loopback() -> Guard {
+    Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false }
+}
+
+pub fn environment(guard: Guard) -> Environment {
+    Environment::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), RootCertStore::empty())))
+}
+
+/// A failed run of this kind of resource.
+pub fn failed(resource_type: ResourceType) -> Event {
+    let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
+    let mut event = Event::sample(id, workspace_id, resource_type, "f1", NOW);
+    event.kind = EventKind::of_run(resource_type, Trigger::Failure);
+    event.trigger = Trigger::Failure;
+    event.run_id = "01HX".into();
+    event.run.resource_name = Some("Daily revenue rollup".into());
+    event.run.error_message = Some("relation \"orders\" does not exist".into());
+    event.run.deep_link = Some("https://app.example.com/f1".into());
+    event.run.duration_ms = Some(1_842);
+    event
+}
+
+pub fn letter(event: &Event) -> Letter<'_> {
+    Letter {
+        delivery_id: DeliveryId::from_bytes([3; 16]),
+        rule_id: Some(RuleId::from_bytes([4; 16])),
+        event,
+        severity: Severity::Warning,
+        now: NOW,
+        timeout: TIMEOUT,
+        carry: None,
+    }
+}
+
+/// A checked configuration, with a signing secret if it is a webhook's.
+pub fn stored(channel_type: ChannelType, config: Value, environment: &Environment) -> Stored {
+    let kind = registry::kind(channel_type);
+    let input: Map<_, _> = config.as_object().cloned().unwrap_or_default();
+    let mut stored = kind.check(&input, None, environment).unwrap_or_else(|wrong| panic!("{channel_type:?}: {wrong:?}"));
+    if channel_type == ChannelType::Webhook {
+        webhook::rotate(&mut stored, Secret::new(format!("whsec_{}", "ab".repeat(32))), 0, NOW);
+    }
+    stored
+}

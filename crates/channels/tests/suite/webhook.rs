@@ -1,0 +1,193 @@
+//! Webhooks on the wire, to the letter, and what their configuration may hold.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidings_channels::egress::{Egress, Guard};
+use tidings_channels::{Environment, ErrorClass, Letter, Report, Stored, registry, webhook};
+use tidings_domain::channel::ChannelType;
+use tidings_domain::delivery::Outcome;
+use tidings_domain::event::Event;
+use tidings_domain::resource::ResourceType;
+use tidings_domain::secret::Secret;
+use tidings_domain::signature::{Signer, verify_standard};
+
+use crate::support::{NOW, Receiver, environment, failed, header, letter, loopback, stored};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+fn secret() -> Secret {
+    Secret::new(format!("whsec_{}", "ab".repeat(32)))
+}
+
+async fn deliver(config: Value, letter: &Letter<'_>, environment: &Environment) -> Report {
+    let stored = stored(ChannelType::Webhook, config, environment);
+    registry::kind(ChannelType::Webhook).open(&stored, environment).unwrap().deliver(letter).await
+}
+
+async fn head_and_body(config: Value, event: &Event) -> (String, Vec<u8>) {
+    let receiver = Receiver::answering(OK).await;
+    let mut config = config;
+    config["url"] = receiver.url().into();
+    let report = deliver(config, &letter(event), &environment(loopback())).await;
+    assert_eq!((report.is_delivered(), report.response_body.as_deref()), (true, Some("ok")), "{report:?}");
+    receiver.request()
+}
+
+#[tokio::test]
+async fn a_runs_webhook_carries_both_signatures() {
+    for resource_type in [ResourceType::ScheduledQuery, ResourceType::Flow, ResourceType::Job] {
+        let (head, body) = head_and_body(json!({}), &failed(resource_type)).await;
+        assert!(head.starts_with("POST /hook HTTP/1.1\r\n"), "{head}");
+        let get = |name| header(&head, name).unwrap_or_default();
+        assert_eq!(get("content-type"), "application/json");
+        assert_eq!(get("user-agent"), concat!("Tidings/", env!("CARGO_PKG_VERSION")));
+        assert_eq!(get("webhook-id"), "dlv_03030303030303030303030303030303");
+        assert_eq!(get("webhook-timestamp"), NOW.unix_seconds().to_string());
+        let (id, at) = (get("webhook-id"), get("webhook-timestamp"));
+        assert!(verify_standard(&secret(), id, at, &body, get("webhook-signature")));
+        assert_eq!(get("x-mako-signature"), Signer::new(&secret(), None).body_hex(&body));
+        for absent in ["x-magone-signature", "accept-encoding", "x-magone-event", "transfer-encoding"] {
+            assert_eq!(header(&head, absent), None, "{absent}");
+        }
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["resourceType"], resource_type.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_workflows_webhook_carries_its_own() {
+    let (head, body) = head_and_body(json!({"method": "PUT"}), &failed(ResourceType::UseCase)).await;
+    assert!(head.starts_with("PUT /hook"), "{head}");
+    let get = |name| header(&head, name);
+    assert_eq!(get("x-magone-signature"), Some(&*Signer::new(&secret(), None).timestamped_hex(NOW, &body)));
+    assert_eq!(get("x-magone-event"), Some("workflow.failed"));
+    assert_eq!(get("x-magone-webhook-id"), Some("rule_04040404040404040404040404040404"));
+    assert_eq!(get("x-mako-signature"), None);
+}
+
+#[tokio::test]
+async fn a_channels_test_has_no_rule_and_prefixes_are_settings() {
+    let receiver = Receiver::answering(OK).await;
+    let mut environment = environment(loopback());
+    (environment.run_header_prefix, environment.workflow_header_prefix) = ("X-Acme".into(), "X-Umbrella".into());
+    let event = failed(ResourceType::UseCase);
+    let mut letter = letter(&event);
+    letter.rule_id = None;
+    assert!(deliver(json!({"url": receiver.url()}), &letter, &environment).await.is_delivered());
+    let (head, _) = receiver.request();
+    assert_eq!(header(&head, "x-umbrella-event"), Some("workflow.failed"));
+    assert_eq!((header(&head, "x-umbrella-webhook-id"), header(&head, "x-magone-event")), (None, None));
+}
+
+#[tokio::test]
+async fn own_headers_and_a_body_of_its_own() {
+    let config = json!({
+        "headers": {"Authorization": "Bearer 0123456789", "Content-Type": "text/plain"},
+        "bodyTemplate": "{{ title }}: {{ errorMessage }}"
+    });
+    let (head, body) = head_and_body(config, &failed(ResourceType::Flow)).await;
+    assert_eq!(header(&head, "authorization"), Some("Bearer 0123456789"));
+    assert_eq!(head.matches("content-type").count() + head.matches("Content-Type").count(), 1, "{head}");
+    assert_eq!(header(&head, "content-type"), Some("text/plain"));
+    assert_eq!(body, b"Daily revenue rollup failed: relation \"orders\" does not exist");
+}
+
+#[tokio::test]
+async fn a_template_that_fails_is_dead_and_sends_nothing() {
+    let receiver = Receiver::answering(OK).await;
+    let environment = environment(loopback());
+    let template = "{% for i in output.list %}{{ errorMessage }}{% endfor %}";
+    let config = json!({"url": receiver.url(), "bodyTemplate": template, "headers": {"content-type": "text/plain"}});
+    let mut event = failed(ResourceType::UseCase);
+    event.kind = tidings_domain::event::EventKind::WorkflowCompleted;
+    event.trigger = tidings_domain::trigger::Trigger::Success;
+    let list = serde_json::to_string(&json!({"list": vec![1; 20_000]})).unwrap();
+    event.run.output = Some(serde_json::value::RawValue::from_string(list).unwrap());
+    let report = deliver(config, &letter(&event), &environment).await;
+    assert_eq!((report.outcome, report.error_class), (Outcome::Dead, Some(ErrorClass::Configuration)), "{report:?}");
+    assert_eq!(report.error.as_deref(), Some("the body template failed: it takes too many steps"));
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn retry_after_of_429_and_503_is_a_floor() {
+    let date = "Sat, 02 May 2026 04:01:12 GMT";
+    for (status, value, after_ms) in [
+        ("429 Too Many Requests", "7", Some(7_000)),
+        ("503 Service Unavailable", "0", Some(0)),
+        ("503 Service Unavailable", date, Some(59_655)),
+        ("503 Service Unavailable", "Wed, 21 Oct 2015 07:28:00 GMT", Some(0)),
+        ("503 Service Unavailable", "soon", None),
+        ("429 Too Many Requests", "-5", None),
+        ("429 Too Many Requests", "99999999999999999999", None),
+        ("500 Internal Server Error", "7", None),
+    ] {
+        let answer = format!("HTTP/1.1 {status}\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n");
+        let receiver = Receiver::answering(answer).await;
+        let event = failed(ResourceType::Flow);
+        let report = deliver(json!({"url": receiver.url()}), &letter(&event), &environment(loopback())).await;
+        assert_eq!(report.outcome, Outcome::Retry { after_ms }, "{status} {value}");
+    }
+}
+
+fn check(config: Value, current: Option<&Stored>) -> Result<Stored, Vec<String>> {
+    let environment = Environment::new(Arc::new(Egress::new(Guard::default())));
+    let kind = registry::kind(ChannelType::Webhook);
+    let checked = kind.check(config.as_object().unwrap(), current, &environment);
+    checked.map_err(|violations| violations.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn what_is_ours_cannot_be_overridden() {
+    for name in [
+        "Host", "content-length", "Transfer-Encoding", "connection", "TE", "upgrade", "user-agent", "webhook-id",
+        "Webhook-Signature", "webhook-anything", "X-Mako-Signature", "x-magone-signature", "X-MagOne-Event",
+        "X-MagOne-Webhook-Id", "content-type", "expect", "bad name", "bad\nname", "", "ä",
+    ] {
+        let refused = check(json!({"url": "https://example.com", "headers": {name: "x"}}), None).unwrap_err();
+        assert!(refused.len() == 1 && refused[0].starts_with("/headers/"), "{name}: {refused:?}");
+    }
+    for (headers, pointer) in [
+        (json!({"x-a": "a\r\nx-b: c"}), "/headers/x-a"),
+        (json!({"x-a": ""}), "/headers/x-a"),
+        (json!({"x-a": 1}), "/headers/x-a"),
+        (json!({"x-a": "x".repeat(1_025)}), "/headers/x-a"),
+        (json!({"x-a": "1", "X-A": "2"}), "/headers/x-a"),
+        (json!("x-a: b"), "/headers"),
+        (Value::Object((0..21).map(|n| (format!("x-{n}"), json!("v"))).collect()), "/headers"),
+    ] {
+        let refused = check(json!({"url": "https://example.com", "headers": headers}), None).unwrap_err();
+        assert!(refused.iter().any(|violation| violation.starts_with(pointer)), "{refused:?}");
+    }
+}
+
+#[test]
+fn edits_keep_what_they_do_not_name() {
+    let url = "https://example.com/hooks/abcdefghijklmnopqrst?key=1";
+    let mut first =
+        check(json!({"url": url, "method": "patch", "headers": {"X-A": "secret-a", "X-B": "secret-b"}}), None).unwrap();
+    webhook::rotate(&mut first, secret(), 0, NOW);
+    assert_eq!(
+        Value::Object(first.settings.clone()),
+        json!({
+            "url": "https://example.com/hooks/abcd…?key=•••", "method": "PATCH",
+            "headers": {"X-A": "•••", "X-B": "•••"}
+        })
+    );
+    assert_eq!(check(json!({}), Some(&first)).as_ref(), Ok(&first), "nothing named, nothing changed");
+    let shown = Value::Object(first.settings.clone());
+    assert_eq!(check(shown, Some(&first)).as_ref(), Ok(&first), "what was shown can be sent back");
+
+    let edited = json!({"url": "", "method": null, "headers": {"x-a": "•••", "X-C": "secret-c"}});
+    let edited = check(edited, Some(&first)).unwrap();
+    assert_eq!(edited.secrets["url"], first.secrets["url"]);
+    assert_eq!(edited.secrets["signingSecret"], first.secrets["signingSecret"]);
+    assert_eq!(edited.settings["method"], "POST");
+    assert_eq!(edited.secrets["headers"].expose(), r#"{"X-C":"secret-c","x-a":"secret-a"}"#);
+    let cleared = check(json!({"headers": null}), Some(&first)).unwrap();
+    assert_eq!(cleared.secrets.get("headers"), None);
+
+    assert!(check(json!({"url": null}), Some(&first)).is_err());
+    assert!(check(json!({"headers": {"X-D": "•••"}}), Some(&first)).is_err(), "a mask is no value");
+}

@@ -1,0 +1,236 @@
+//! The engine: the parts put together, and what the doors may ask of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_channels::Environment;
+use tidings_domain::channel::Channel;
+use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
+use tidings_store::Store;
+use tidings_store::queue::{Acceptance, TestRecord};
+
+use crate::Result;
+use crate::accept::{self, RunReport};
+use crate::clock::Clock;
+use crate::error::EngineError;
+use crate::measure;
+use crate::queue::{Limits, Queue};
+use crate::settings::{ChannelEdit, NewChannel, NewRule, RuleEdit, RuleView, Settings, Written};
+use crate::snapshot::{Caller, Live, LiveChannel, WorkspaceView};
+use crate::vault::Vault;
+
+/// How the engine runs.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How much is sent at once.
+    pub limits: Limits,
+}
+
+/// The engine. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Engine {
+    store: Arc<dyn Store>,
+    live: Arc<Live>,
+    settings: Arc<Settings>,
+    queue: Queue,
+    clock: Arc<dyn Clock>,
+}
+
+impl Engine {
+    /// Starts the engine over a store: reads the configuration, gives back the leases of a process that died, and begins
+    /// to send what is due.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        environment: Environment,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self> {
+        measure::describe();
+        let live = Arc::new(Live::load(Arc::clone(&store), Arc::clone(&vault), environment).await?);
+        let settings =
+            Arc::new(Settings::new(Arc::clone(&store), Arc::clone(&live), Arc::clone(&vault), Arc::clone(&clock)));
+        let queue = Queue::start(
+            Arc::clone(&store),
+            Arc::clone(&live),
+            Arc::clone(&settings),
+            Arc::clone(&clock),
+            options.limits,
+        )
+        .await?;
+        Ok(Self { store, live, settings, queue, clock })
+    }
+
+    /// Ends it: what is being sent is finished within `bound`, what waits in memory is given back, and the store is
+    /// closed. Answers whether all that was being sent was finished.
+    pub async fn stop(&self, bound: Duration) -> bool {
+        let finished = self.queue.stop(bound).await;
+        self.store.close().await;
+        finished
+    }
+
+    /// Whether it can take events in now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn ready(&self) -> Result<()> {
+        Ok(self.store.ready().await?)
+    }
+
+    // Who asks ---------------------------------------------------------------------------------------------------------
+
+    /// Whom this API key lets in.
+    pub fn authenticate(&self, api_key: &str) -> Option<Caller> {
+        self.live.glance().authenticate(api_key).cloned()
+    }
+
+    /// A workspace by its id or slug.
+    pub fn workspace_id(&self, name: &str) -> Option<WorkspaceId> {
+        self.live.glance().workspace_named(name).map(|view| view.workspace.id)
+    }
+
+    // Facts ------------------------------------------------------------------------------------------------------------
+
+    /// Takes in runs that ended, all or none, and commits them with all that follows. The answers are in their order.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] for an unknown workspace, and those of the store.
+    pub async fn report(&self, workspace_id: WorkspaceId, runs: Vec<RunReport>) -> Result<Vec<Acceptance>> {
+        let view = self.view(workspace_id)?;
+        accept::accept(&self.store, &view, &self.queue, self.clock.as_ref(), runs).await
+    }
+
+    // Rules ------------------------------------------------------------------------------------------------------------
+
+    /// The rules of a workspace with their channels, oldest first.
+    pub fn rules(&self, workspace_id: WorkspaceId) -> Result<Vec<RuleView>> {
+        let view = self.view(workspace_id)?;
+        let mut rules: Vec<_> = view.rules().filter_map(|rule| rule_view(&view, rule.id)).collect();
+        rules.sort_by_key(|view| view.rule.id);
+        Ok(rules)
+    }
+
+    /// One rule with its channel.
+    pub fn rule(&self, workspace_id: WorkspaceId, id: RuleId) -> Result<RuleView> {
+        rule_view(&*self.view(workspace_id)?, id).ok_or(EngineError::NotFound("rule"))
+    }
+
+    /// Makes a rule, and with inline fields its private channel.
+    pub async fn create_rule(&self, workspace_id: WorkspaceId, rule: NewRule) -> Result<Written<RuleView>> {
+        self.settings.create_rule(workspace_id, rule).await
+    }
+
+    /// Edits a rule. `seen` is the revision that the caller has seen, if it says so.
+    pub async fn edit_rule(
+        &self,
+        workspace_id: WorkspaceId,
+        id: RuleId,
+        edit: RuleEdit,
+        seen: Option<u32>,
+    ) -> Result<Written<RuleView>> {
+        self.settings.edit_rule(workspace_id, id, edit, seen).await
+    }
+
+    /// Deletes a rule and its private channel. What waits under it is skipped when it comes up.
+    pub async fn delete_rule(&self, workspace_id: WorkspaceId, id: RuleId, seen: Option<u32>) -> Result<()> {
+        self.settings.delete_rule(workspace_id, id, seen).await
+    }
+
+    // Channels ---------------------------------------------------------------------------------------------------------
+
+    /// The shared channels of a workspace, oldest first.
+    pub fn channels(&self, workspace_id: WorkspaceId) -> Result<Vec<Channel>> {
+        let view = self.view(workspace_id)?;
+        let shared = view.channels().filter(|live| live.channel.owner_rule_id.is_none());
+        let mut channels: Vec<_> = shared.map(|live| live.channel.clone()).collect();
+        channels.sort_by_key(|channel| channel.id);
+        Ok(channels)
+    }
+
+    /// One channel, shared or private.
+    pub fn channel(&self, workspace_id: WorkspaceId, id: ChannelId) -> Result<Channel> {
+        Ok(self.live_channel(workspace_id, id)?.channel.clone())
+    }
+
+    /// Makes a shared channel.
+    pub async fn create_channel(&self, workspace_id: WorkspaceId, channel: NewChannel) -> Result<Written<Channel>> {
+        self.settings.create_channel(workspace_id, channel).await
+    }
+
+    /// Edits a channel. `seen` is the revision that the caller has seen, if it says so.
+    pub async fn edit_channel(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        edit: ChannelEdit,
+        seen: Option<u32>,
+    ) -> Result<Written<Channel>> {
+        self.settings.edit_channel(workspace_id, id, edit, seen).await
+    }
+
+    /// Deletes a shared channel. Rules that use it stand in the way, unless `force` deletes them too.
+    pub async fn delete_channel(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        force: bool,
+        seen: Option<u32>,
+    ) -> Result<()> {
+        self.settings.delete_channel(workspace_id, id, force, seen).await
+    }
+
+    /// Gives a webhook channel a fresh signing secret; the old one goes on signing for `overlap_ms`.
+    pub async fn rotate_secret(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        overlap_ms: u64,
+    ) -> Result<Written<Channel>> {
+        self.settings.rotate_secret(workspace_id, id, overlap_ms).await
+    }
+
+    // For the engine's other files -------------------------------------------------------------------------------------
+
+    pub(crate) fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {
+        self.live.glance().workspace(workspace_id).cloned().ok_or(EngineError::NotFound("workspace"))
+    }
+
+    pub(crate) fn live_channel(&self, workspace_id: WorkspaceId, id: ChannelId) -> Result<Arc<LiveChannel>> {
+        self.view(workspace_id)?.channel(id).cloned().ok_or(EngineError::NotFound("channel"))
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        self.live.environment()
+    }
+
+    pub(crate) async fn record_test(&self, test: TestRecord) -> Result<()> {
+        let workspace_id = test.event.workspace_id;
+        match self.store.record_test(test).await {
+            Err(tidings_store::StoreError::NotFound) => Err(EngineError::NotFound("channel")),
+            Err(error) => Err(error.into()),
+            Ok(()) => self.live.reload(workspace_id).await,
+        }
+    }
+}
+
+/// A rule with its channel, out of one snapshot.
+pub(crate) fn rule_view(view: &WorkspaceView, id: RuleId) -> Option<RuleView> {
+    let rule = view.rule(id)?;
+    let live = view.channel(rule.channel_id)?;
+    Some(RuleView { rule: Arc::clone(rule), channel: live.channel.clone() })
+}

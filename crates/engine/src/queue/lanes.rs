@@ -1,0 +1,228 @@
+//! All lanes of this process: who may start now, and whose turn it is when the node is full.
+
+use std::collections::{HashMap, VecDeque};
+
+use tidings_domain::id::{ChannelId, DeliveryId};
+use tidings_domain::time::Timestamp;
+use tidings_store::queue::Claimed;
+
+use super::lane::{Lane, Limits};
+
+/// Lanes that are kept even if nothing is under way, for the speed that they have learnt.
+const LANES_KEPT: usize = 10_000;
+
+/// All lanes. Every method is short and does no I/O: it is held under a lock.
+pub(crate) struct Lanes {
+    limits: Limits,
+    lanes: HashMap<ChannelId, Lane>,
+    /// Channels that have something ready and wait for the node, in their order.
+    line: VecDeque<ChannelId>,
+    in_flight: usize,
+    ready: usize,
+    stopping: bool,
+}
+
+/// What follows from the end of an attempt.
+#[derive(Default)]
+pub(super) struct Finished {
+    /// Deliveries to start now.
+    pub start: Vec<Claimed>,
+    /// Leases to give back, because the channel's breaker opened.
+    pub give_back: Vec<DeliveryId>,
+    /// Whether some lane should fetch what the store has for it.
+    pub wants_more: bool,
+}
+
+impl Lanes {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, lanes: HashMap::new(), line: VecDeque::new(), in_flight: 0, ready: 0, stopping: false }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(crate) fn ready(&self) -> usize {
+        self.ready
+    }
+
+    pub(crate) fn open_breakers(&self) -> usize {
+        self.lanes.values().filter(|lane| lane.breaker.is_open()).count()
+    }
+
+    fn lane(&mut self, channel_id: ChannelId) -> &mut Lane {
+        self.lanes.entry(channel_id).or_insert_with(Lane::new)
+    }
+
+    /// Gives a place in memory to a delivery that is about to be committed; false if it must wait in the store, behind
+    /// what waits there already.
+    pub(super) fn reserve(&mut self, channel_id: ChannelId, now: Timestamp) -> bool {
+        let (limits, ready, stopping) = (self.limits, self.ready, self.stopping);
+        let lane = self.lane(channel_id);
+        let granted = !stopping && !lane.has_backlog(now) && lane.room(ready, &limits) > 0;
+        if granted {
+            lane.reserved += 1;
+        }
+        granted
+    }
+
+    /// Takes a place back.
+    pub(super) fn unreserve(&mut self, channel_id: ChannelId) {
+        if let Some(lane) = self.lanes.get_mut(&channel_id) {
+            lane.reserved = lane.reserved.saturating_sub(1);
+        }
+    }
+
+    /// A delivery is committed and may be sent: adds to `start` what may start now, it or others before it.
+    pub(super) fn offer(&mut self, claimed: Claimed, start: &mut Vec<Claimed>) {
+        let channel_id = claimed.channel_id;
+        let (limits, in_flight, stopping) = (self.limits, self.in_flight, self.stopping);
+        let lane = self.lane(channel_id);
+        let may_start = !stopping && lane.may_start(in_flight, &limits);
+        if may_start && lane.ready.is_empty() {
+            lane.in_flight += 1;
+            self.in_flight += 1;
+            start.push(claimed);
+            return;
+        }
+        lane.ready.push_back(claimed);
+        let queue_up = !lane.in_line;
+        lane.in_line = true;
+        self.ready += 1;
+        if queue_up {
+            self.line.push_back(channel_id);
+        }
+        if may_start {
+            self.start_waiting(start);
+        }
+    }
+
+    /// An attempt ended.
+    pub(super) fn finish(&mut self, channel_id: ChannelId, now: Timestamp, took: Option<(u32, bool)>) -> Finished {
+        let mut finished = Finished::default();
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(lane) = self.lanes.get_mut(&channel_id) {
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+            let opened = took.is_some_and(|(duration_ms, outage)| lane.learn(duration_ms, outage));
+            if opened {
+                self.ready -= lane.ready.len();
+                finished.give_back.extend(lane.ready.drain(..).map(|claimed| claimed.id));
+                if !finished.give_back.is_empty() {
+                    lane.note_due(now);
+                }
+            }
+            if !lane.ready.is_empty() && !lane.in_line {
+                lane.in_line = true;
+                self.line.push_back(channel_id);
+            }
+            finished.wants_more = lane.wants_more(now, &self.limits);
+        }
+        self.start_waiting(&mut finished.start);
+        finished
+    }
+
+    /// Starts what may start, one of each lane in turn. A lane that has all it may have leaves the line; the end of one
+    /// of its own attempts brings it back.
+    fn start_waiting(&mut self, start: &mut Vec<Claimed>) {
+        let mut refused_in_a_row = 0;
+        while !self.stopping && refused_in_a_row < self.line.len() {
+            let Some(channel_id) = self.line.pop_front() else { return };
+            let Some(lane) = self.lanes.get_mut(&channel_id) else { continue };
+            if lane.may_start(self.in_flight, &self.limits) {
+                if let Some(claimed) = lane.ready.pop_front() {
+                    lane.in_flight += 1;
+                    self.in_flight += 1;
+                    self.ready -= 1;
+                    start.push(claimed);
+                }
+                refused_in_a_row = 0;
+            } else if lane.in_flight < self.limits.channel_slots && !lane.breaker.is_open() {
+                refused_in_a_row += 1;
+            } else {
+                lane.in_line = false;
+                continue;
+            }
+            lane.in_line = !lane.ready.is_empty();
+            if lane.in_line {
+                self.line.push_back(channel_id);
+            }
+        }
+    }
+
+    /// The store has something for this channel at this instant.
+    pub(super) fn note_due(&mut self, channel_id: ChannelId, at: Timestamp) {
+        self.lane(channel_id).note_due(at);
+    }
+
+    /// What to fetch from the store now, and places for it: for each channel how many.
+    pub(super) fn wanted(&mut self, now: Timestamp) -> Vec<(ChannelId, u32)> {
+        if self.stopping {
+            return Vec::new();
+        }
+        let (limits, ready) = (self.limits, self.ready);
+        let mut wanted = Vec::new();
+        for (channel_id, lane) in &mut self.lanes {
+            if lane.wants_more(now, &limits) {
+                let count = lane.room(ready, &limits).min(2 * limits.channel_slots);
+                if count > 0 {
+                    lane.reserved += count;
+                    wanted.push((*channel_id, count as u32));
+                }
+            }
+        }
+        wanted
+    }
+
+    /// What was fetched: gives the places back and answers what may start. `wanted` is what was asked for.
+    pub(super) fn fetched(&mut self, wanted: &[(ChannelId, u32)], claimed: Vec<Claimed>) -> (Vec<Claimed>, bool) {
+        let mut got: HashMap<ChannelId, u32> = HashMap::new();
+        for claimed in &claimed {
+            *got.entry(claimed.channel_id).or_default() += 1;
+        }
+        let mut drained = false;
+        for &(channel_id, count) in wanted {
+            if let Some(lane) = self.lanes.get_mut(&channel_id) {
+                lane.reserved = lane.reserved.saturating_sub(count as usize);
+                if got.get(&channel_id).copied().unwrap_or(0) < count {
+                    lane.due_at = None;
+                    drained = true;
+                }
+            }
+        }
+        let mut start = Vec::new();
+        for claimed in claimed {
+            self.offer(claimed, &mut start);
+        }
+        (start, drained)
+    }
+
+    /// Nothing could be fetched: gives the places back.
+    pub(super) fn give_up(&mut self, wanted: &[(ChannelId, u32)]) {
+        for &(channel_id, count) in wanted {
+            if let Some(lane) = self.lanes.get_mut(&channel_id) {
+                lane.reserved = lane.reserved.saturating_sub(count as usize);
+            }
+        }
+    }
+
+    /// The earliest instant at which some lane that has room will have something due.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let waiting = self.lanes.values().filter(|lane| lane.room(self.ready, &self.limits) > 0);
+        waiting.filter_map(|lane| lane.due_at).min()
+    }
+
+    /// Forgets lanes that have nothing under way, once there are many.
+    pub(super) fn sweep(&mut self) {
+        if self.lanes.len() > LANES_KEPT {
+            self.lanes.retain(|_, lane| !lane.is_idle() || lane.breaker.is_open());
+        }
+    }
+
+    /// Starts nothing more; answers the leases that are to be given back.
+    pub(super) fn stop(&mut self) -> Vec<DeliveryId> {
+        self.stopping = true;
+        self.line.clear();
+        self.ready = 0;
+        self.lanes.values_mut().flat_map(|lane| lane.ready.drain(..)).map(|claimed| claimed.id).collect()
+    }
+}

@@ -1,0 +1,141 @@
+//! The queue: sends what is due, fairly, and settles it.
+//!
+//! What was just accepted has a place in memory and is sent as soon as it is committed; what finds no place, retries and
+//! what another process left are fetched from the store when their channel has room ([`claimer`]). [`lanes`] decides who
+//! may start; [`sender`] makes the attempt and settles it.
+
+mod breaker;
+mod claimer;
+mod lane;
+mod lanes;
+mod sender;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidings_domain::id::ChannelId;
+use tidings_domain::time::Timestamp;
+use tidings_store::Store;
+use tidings_store::queue::{Claimed, Lease};
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+pub use lane::Limits;
+
+use crate::Result;
+use crate::clock::Clock;
+use crate::settings::Settings;
+use crate::snapshot::Live;
+pub(crate) use lanes::Lanes;
+
+/// The queue. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    live: Arc<Live>,
+    settings: Arc<Settings>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    /// What this process signs its leases with.
+    owner: i64,
+    lanes: Mutex<Lanes>,
+    /// Told when a lane may want more from the store, or when the claimer should stop.
+    wake: Notify,
+    /// Attempts and their settlements.
+    tasks: TaskTracker,
+}
+
+/// A place in memory for a delivery that is about to be committed. Gives itself back when dropped.
+pub(crate) struct Place {
+    queue: Queue,
+    channel_id: ChannelId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.queue.lanes().unreserve(self.channel_id);
+    }
+}
+
+impl Queue {
+    /// Starts it: gives back the leases of a process that died and begins to send.
+    pub(crate) async fn start(
+        store: Arc<dyn Store>,
+        live: Arc<Live>,
+        settings: Arc<Settings>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Result<Self> {
+        let released = store.release(clock.now(), None).await?;
+        if released > 0 {
+            tracing::info!(deliveries = released, "taking up what the last process left unsettled");
+        }
+        let mut owner = [0; 8];
+        clock.random(&mut owner);
+        let queue = Self(Arc::new(Inner {
+            store,
+            live,
+            settings,
+            clock,
+            limits,
+            owner: i64::from_le_bytes(owner),
+            lanes: Mutex::new(Lanes::new(limits)),
+            wake: Notify::new(),
+            tasks: TaskTracker::new(),
+        }));
+        tokio::spawn(claimer::run(queue.clone()));
+        Ok(queue)
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lease of a delivery that is taken up now.
+    pub(crate) fn lease(&self, now: Timestamp) -> Lease {
+        Lease { owner: self.0.owner, until: now.plus_ms(self.0.limits.lease_ms) }
+    }
+
+    /// A place in memory for a delivery of this channel, unless it must wait in the store.
+    pub(crate) fn reserve(&self, channel_id: ChannelId, now: Timestamp) -> Option<Place> {
+        let granted = self.lanes().reserve(channel_id, now);
+        granted.then(|| Place { queue: self.clone(), channel_id })
+    }
+
+    /// Takes over a delivery that is committed, to be sent at once or when its turn comes.
+    pub(crate) fn hand_over(&self, claimed: Claimed, place: Place) {
+        drop(place);
+        let mut start = Vec::new();
+        self.lanes().offer(claimed, &mut start);
+        self.send(start);
+    }
+
+    /// The store has something for this channel that is due at this instant.
+    pub(crate) fn due_at(&self, channel_id: ChannelId, at: Timestamp) {
+        self.lanes().note_due(channel_id, at);
+        self.0.wake.notify_one();
+    }
+
+    fn send(&self, start: Vec<Claimed>) {
+        for claimed in start {
+            self.0.tasks.spawn(sender::run(self.clone(), claimed));
+        }
+    }
+
+    /// Ends it: starts nothing more, gives back what waits in memory and waits for what is being sent. Answers whether
+    /// all of that was settled within `bound`.
+    pub(crate) async fn stop(&self, bound: Duration) -> bool {
+        let leased = self.lanes().stop();
+        self.0.wake.notify_one();
+        if !leased.is_empty() {
+            let released = self.0.store.release(self.0.clock.now(), Some(leased)).await;
+            if let Err(error) = released {
+                tracing::warn!(%error, "leases could not be given back; they end by themselves");
+            }
+        }
+        self.0.tasks.close();
+        tokio::time::timeout(bound, self.0.tasks.wait()).await.is_ok()
+    }
+}

@@ -1,0 +1,163 @@
+//! The sender: one attempt, from the gates that may have changed meanwhile to the settlement.
+
+use std::time::Duration;
+
+use tidings_channels::{Letter, Report};
+use tidings_domain::delivery::{Next, Outcome, Status, after_attempt};
+use tidings_domain::gate::{self, Facts};
+use tidings_domain::retry::RetryPolicy;
+use tidings_store::queue::{Attempt, Claimed, NextState, Settled, Settlement};
+
+use super::Queue;
+use crate::clock::jitter;
+use crate::measure;
+use crate::snapshot::{LiveChannel, WorkspaceView};
+use std::sync::Arc;
+use tidings_domain::rule::Rule;
+
+/// What a lease must still last beyond the attempt's own timeout, in milliseconds, for the attempt to be made.
+const LEASE_SPARE_MS: u64 = 5_000;
+/// The status code that says that the receiver is gone for good (RFC 9110).
+const GONE: u16 = 410;
+
+/// Sends one delivery, settles it, and starts what may start after it.
+pub(super) async fn run(queue: Queue, claimed: Claimed) {
+    let took = send_and_settle(&queue, &claimed).await;
+    let now = queue.0.clock.now();
+    let finished = queue.lanes().finish(claimed.channel_id, now, took);
+    if finished.wants_more {
+        queue.0.wake.notify_one();
+    }
+    queue.send(finished.start);
+    if !finished.give_back.is_empty() {
+        tracing::warn!(channel = %claimed.channel_id, "the destination is down: one attempt at a time until it answers");
+        if let Err(error) = queue.0.store.release(now, Some(finished.give_back)).await {
+            tracing::warn!(%error, "leases could not be given back; they end by themselves");
+        }
+    }
+}
+
+/// What is to be done with a delivery that came up.
+enum Decision {
+    Send(Arc<LiveChannel>),
+    Settle(NextState),
+    /// Its lease is nearly over: whoever claims it next sends it.
+    Leave,
+}
+
+/// Answers how long the attempt took and whether it speaks of an outage, if one was made.
+async fn send_and_settle(queue: &Queue, claimed: &Claimed) -> Option<(u32, bool)> {
+    let live = match decide(queue, claimed) {
+        Decision::Leave => return None,
+        Decision::Settle(next) => {
+            settle(queue, claimed, None, next, None).await;
+            return None;
+        }
+        Decision::Send(live) => live,
+    };
+    let channel = &live.channel;
+    let started_at = queue.0.clock.now();
+    let report = attempt(&live, claimed, started_at).await;
+    let now = queue.0.clock.now();
+    let number = claimed.attempt_count + 1;
+    let attempt = measure::attempt(&report, number, claimed.attempt_trigger, started_at, now);
+    let policy = channel.policies.retries(&RetryPolicy::of(claimed.event.resource_type));
+    let number_in_policy = number - claimed.attempt_base;
+    let next = after_attempt(report.outcome, &policy, number_in_policy, jitter(queue.0.clock.as_ref()), now);
+    measure::attempted(channel.channel_type, &attempt);
+
+    let took = (attempt.duration_ms, is_outage(&report));
+    let next = match next {
+        Next::RetryAt(at) => NextState::RetryAt(at),
+        Next::Settled(status) => NextState::Done(status),
+    };
+    let failed_for_good = next == NextState::Done(Status::Failed);
+    let settled = settle(queue, claimed, Some(attempt), next, report.carry).await;
+    if settled && failed_for_good && report.http_status == Some(GONE) {
+        queue.0.settings.disable_gone(channel.workspace_id, channel.id).await;
+    }
+    Some(took)
+}
+
+/// Asks again what may have changed since the delivery was made.
+fn decide(queue: &Queue, claimed: &Claimed) -> Decision {
+    let snapshot = queue.0.live.glance();
+    let Some((rule, live)) = snapshot.workspace(claimed.event.workspace_id).and_then(|view| live_rule(view, claimed))
+    else {
+        return Decision::Settle(NextState::Skipped);
+    };
+    let now = queue.0.clock.now();
+    let facts = Facts { rule, channel: &live.channel, severity: claimed.severity };
+    let walk = gate::walk_again(&facts, now);
+    if walk.stopped.is_some() {
+        return Decision::Settle(NextState::Suppressed(walk));
+    }
+    let needed = now.plus_ms(u64::from(live.channel.policies.timeout_ms) + LEASE_SPARE_MS);
+    if claimed.lease.until < needed { Decision::Leave } else { Decision::Send(Arc::clone(live)) }
+}
+
+/// The delivery's rule, if it is still the one that the delivery was made under, and its channel.
+fn live_rule<'a>(view: &'a WorkspaceView, claimed: &Claimed) -> Option<(&'a Arc<Rule>, &'a Arc<LiveChannel>)> {
+    let rule = view.rule(claimed.rule_id)?;
+    let same = rule.enabled && rule.generation == claimed.rule_generation;
+    same.then(|| view.channel(claimed.channel_id)).flatten().map(|live| (rule, live))
+}
+
+async fn attempt(live: &LiveChannel, claimed: &Claimed, now: tidings_domain::time::Timestamp) -> Report {
+    let destination = match &live.destination {
+        Ok(destination) => destination,
+        Err(why) => return Report::retry(tidings_channels::ErrorClass::Configuration, why.clone()),
+    };
+    let letter = Letter {
+        delivery_id: claimed.id,
+        rule_id: Some(claimed.rule_id),
+        event: &claimed.event,
+        severity: claimed.severity,
+        now,
+        timeout: Duration::from_millis(live.channel.policies.timeout_ms.into()),
+        carry: claimed.carry.as_deref(),
+    };
+    destination.deliver(&letter).await
+}
+
+fn is_outage(report: &Report) -> bool {
+    report.outcome != Outcome::Delivered && report.error_class.is_some_and(|class| class.is_outage(report.http_status))
+}
+
+/// Writes it down; false if it did not count or could not be written (then the lease ends, and it is sent again).
+async fn settle(
+    queue: &Queue,
+    claimed: &Claimed,
+    attempt: Option<Attempt>,
+    next: NextState,
+    carry: Option<String>,
+) -> bool {
+    let workspace_id = claimed.event.workspace_id;
+    let settlement = Settlement {
+        workspace_id,
+        delivery_id: claimed.id,
+        owner: claimed.lease.owner,
+        attempt_count: claimed.attempt_count,
+        now: queue.0.clock.now(),
+        attempt,
+        next: next.clone(),
+        carry,
+    };
+    match queue.0.store.settle(settlement).await {
+        Ok(Settled::Written) => {
+            measure::settled(claimed.channel_type, &next);
+            if let NextState::RetryAt(at) = next {
+                queue.due_at(claimed.channel_id, at);
+            }
+            true
+        }
+        Ok(Settled::Stale) => {
+            tracing::debug!(delivery = %claimed.id, "the lease had passed on: this attempt does not count");
+            false
+        }
+        Err(error) => {
+            tracing::error!(delivery = %claimed.id, %error, "an attempt could not be written down; it is made again");
+            false
+        }
+    }
+}

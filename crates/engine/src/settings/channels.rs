@@ -1,0 +1,293 @@
+//! Channels: made, edited, deleted, given fresh signing secrets.
+
+use std::sync::Arc;
+
+use tidings_channels::{Stored, registry, webhook};
+use tidings_domain::channel::{Channel, ChannelType, Connectivity, DisabledReason};
+use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
+use tidings_domain::retry::{RETRY_DELAY_SECONDS_MAX, RETRY_DELAYS_MAX};
+use tidings_domain::secret::Secret;
+use tidings_domain::signature::new_secret;
+use tidings_domain::text::has_control;
+use tidings_domain::time::Timestamp;
+use tidings_domain::violation::{Violation, Violations};
+use tidings_store::settings::{Change, ChannelRecord, Expect};
+
+use super::{ChannelEdit, CommitError, NAME_CHARS_MAX, NewChannel, OVERLAP_MS_MAX, Settings, Written, check_revision};
+use crate::Result;
+use crate::clock::{Clock, new_id};
+use crate::error::EngineError;
+use crate::snapshot::LiveChannel;
+
+/// The least and the most that a channel may give one attempt, in milliseconds.
+pub const TIMEOUT_MS_RANGE: std::ops::RangeInclusive<u32> = 1_000..=60_000;
+/// How often an edit without a revision is tried again when somebody else was faster.
+const TRIES: u32 = 5;
+
+impl Settings {
+    pub(crate) async fn create_channel(&self, workspace_id: WorkspaceId, new: NewChannel) -> Result<Written<Channel>> {
+        self.view(workspace_id)?;
+        let now = self.clock.now();
+        let mut violations = name_violations(&new.name);
+        violations.extend(policy_violations(new.policies.timeout_ms, new.policies.retry_delays_seconds.as_deref()));
+        let environment = self.live.environment();
+        let mut stored = match registry::kind(new.channel_type).check(&new.config, None, environment) {
+            Ok(stored) => stored,
+            Err(of_config) => {
+                violations.extend(under_config(of_config));
+                Stored::default()
+            }
+        };
+        if !violations.is_empty() {
+            return Err(EngineError::Invalid(violations));
+        }
+        let signing_secret_once = with_signing_secret(&mut stored, new.channel_type, self.clock.as_ref(), now);
+        let channel = Channel {
+            id: new_id(self.clock.as_ref(), now),
+            workspace_id,
+            owner_rule_id: None,
+            name: new.name,
+            channel_type: new.channel_type,
+            settings: stored.settings.clone(),
+            enabled: new.enabled,
+            disabled_reason: None,
+            policies: new.policies,
+            connectivity: Connectivity::default(),
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let put = Change::PutChannel(self.record(channel.clone(), &stored), Expect::Absent);
+        match self.commit(workspace_id, vec![put]).await {
+            Ok(()) => Ok(Written { value: channel, signing_secret_once }),
+            Err(CommitError::Failed(error)) => Err(error),
+            Err(_) => Err(EngineError::NotFound("workspace")),
+        }
+    }
+
+    pub(crate) async fn edit_channel(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        edit: ChannelEdit,
+        seen: Option<u32>,
+    ) -> Result<Written<Channel>> {
+        self.rewrite_channel(workspace_id, id, seen, |live, _| {
+            let mut channel = live.channel.clone();
+            let mut stored = live.stored.clone();
+            let mut violations = edit.name.as_deref().map(name_violations).unwrap_or_default();
+            apply(&edit, &mut channel);
+            let policies = &channel.policies;
+            violations.extend(policy_violations(policies.timeout_ms, policies.retry_delays_seconds.as_deref()));
+            if let Some(config) = &edit.config {
+                match registry::kind(channel.channel_type).check(config, Some(&live.stored), self.live.environment()) {
+                    Ok(checked) => stored = checked,
+                    Err(of_config) => violations.extend(under_config(of_config)),
+                }
+            }
+            if violations.is_empty() { Ok((channel, stored, None)) } else { Err(EngineError::Invalid(violations)) }
+        })
+        .await
+    }
+
+    pub(crate) async fn rotate_secret(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        overlap_ms: u64,
+    ) -> Result<Written<Channel>> {
+        if overlap_ms > OVERLAP_MS_MAX {
+            return Err(EngineError::invalid("/overlapSeconds", "must be at most 2592000 (thirty days)"));
+        }
+        self.rewrite_channel(workspace_id, id, None, |live, now| {
+            let mut stored = live.stored.clone();
+            let secret = rotated(&mut stored, live.channel.channel_type, overlap_ms, self.clock.as_ref(), now)?;
+            Ok((live.channel.clone(), stored, Some(secret)))
+        })
+        .await
+    }
+
+    pub(crate) async fn delete_channel(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        force: bool,
+        seen: Option<u32>,
+    ) -> Result<()> {
+        for _ in 0..TRIES {
+            let view = self.view(workspace_id)?;
+            let live = shared(view.channel(id))?;
+            check_revision(seen, live.channel.revision)?;
+            let users: Vec<RuleId> = view.rules().filter(|rule| rule.channel_id == id).map(|rule| rule.id).collect();
+            if !users.is_empty() && !force {
+                return Err(EngineError::ChannelInUse(users));
+            }
+            let mut changes: Vec<_> = users.into_iter().map(Change::DeleteRule).collect();
+            changes.push(Change::DeleteChannel(id));
+            match self.commit(workspace_id, changes).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Failed(error)) => return Err(error),
+                // A rule came or went meanwhile: look again.
+                Err(CommitError::InUse) => self.live.reload(workspace_id).await?,
+                Err(CommitError::Gone | CommitError::Changed) => {}
+            }
+        }
+        Err(EngineError::RevisionMismatch)
+    }
+
+    /// Disables a channel whose receiver said that it is gone for good.
+    pub(crate) async fn disable_gone(&self, workspace_id: WorkspaceId, id: ChannelId) {
+        let outcome = self
+            .rewrite(
+                workspace_id,
+                id,
+                None,
+                |live| live.ok_or(EngineError::NotFound("channel")),
+                |live, _| {
+                    let mut channel = live.channel.clone();
+                    channel.enabled = false;
+                    channel.disabled_reason = Some(DisabledReason::Gone);
+                    Ok((channel, live.stored.clone(), None))
+                },
+            )
+            .await;
+        match outcome {
+            Ok(_) => {
+                tracing::warn!(channel = %id, "the receiver answered 410 to the last attempt: the channel is disabled")
+            }
+            Err(EngineError::NotFound(_)) => {}
+            Err(error) => {
+                tracing::error!(channel = %id, %error, "a channel whose receiver is gone could not be disabled")
+            }
+        }
+    }
+
+    async fn rewrite_channel(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        seen: Option<u32>,
+        edit: impl Fn(&LiveChannel, Timestamp) -> Result<(Channel, Stored, Option<Secret>)>,
+    ) -> Result<Written<Channel>> {
+        self.rewrite(workspace_id, id, seen, shared, edit).await
+    }
+
+    /// Edits a channel over what it is now, again if somebody else was faster and the caller named no revision.
+    async fn rewrite(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        seen: Option<u32>,
+        pick: impl Fn(Option<&Arc<LiveChannel>>) -> Result<&Arc<LiveChannel>>,
+        edit: impl Fn(&LiveChannel, Timestamp) -> Result<(Channel, Stored, Option<Secret>)>,
+    ) -> Result<Written<Channel>> {
+        for _ in 0..TRIES {
+            let view = self.view(workspace_id)?;
+            let live = pick(view.channel(id))?;
+            check_revision(seen, live.channel.revision)?;
+            let now = self.clock.now();
+            let (mut channel, stored, signing_secret_once) = edit(live, now)?;
+            let before = channel.revision;
+            (channel.revision, channel.updated_at) = (before + 1, now);
+            channel.settings.clone_from(&stored.settings);
+            let put = Change::PutChannel(self.record(channel.clone(), &stored), Expect::Revision(before));
+            match self.commit(workspace_id, vec![put]).await {
+                Ok(()) => return Ok(Written { value: channel, signing_secret_once }),
+                Err(CommitError::Failed(error)) => return Err(error),
+                Err(CommitError::Gone | CommitError::InUse) => return Err(EngineError::NotFound("channel")),
+                Err(CommitError::Changed) => {}
+            }
+        }
+        Err(EngineError::RevisionMismatch)
+    }
+
+    /// The channel's row, its secrets sealed.
+    pub(super) fn record(&self, channel: Channel, stored: &Stored) -> ChannelRecord {
+        let sealed = self.vault.seal_channel(&stored.secrets, channel.workspace_id, channel.id, self.clock.as_ref());
+        ChannelRecord { channel, key_id: self.vault.key_id().to_owned(), sealed }
+    }
+}
+
+/// A channel that may be edited by itself: a private one is edited through its rule.
+fn shared(live: Option<&Arc<LiveChannel>>) -> Result<&Arc<LiveChannel>> {
+    live.filter(|live| live.channel.owner_rule_id.is_none()).ok_or(EngineError::NotFound("channel"))
+}
+
+fn apply(edit: &ChannelEdit, channel: &mut Channel) {
+    if let Some(name) = &edit.name {
+        channel.name.clone_from(name);
+    }
+    if let Some(enabled) = edit.enabled {
+        channel.enabled = enabled;
+        channel.disabled_reason = None;
+    }
+    let policies = &mut channel.policies;
+    policies.severity_filter = edit.severity_filter.unwrap_or(policies.severity_filter);
+    policies.retry_on_failure = edit.retry_on_failure.unwrap_or(policies.retry_on_failure);
+    policies.timeout_ms = edit.timeout_ms.unwrap_or(policies.timeout_ms);
+    if let Some(delays) = &edit.retry_delays_seconds {
+        policies.retry_delays_seconds.clone_from(delays);
+    }
+}
+
+fn name_violations(name: &str) -> Violations {
+    let wrong = if name.trim().is_empty() {
+        "must not be empty"
+    } else if name.chars().count() > NAME_CHARS_MAX {
+        "must be at most 100 characters"
+    } else if has_control(name) {
+        "must not hold control characters"
+    } else {
+        return Vec::new();
+    };
+    vec![Violation::new("/name", wrong)]
+}
+
+fn policy_violations(timeout_ms: u32, delays: Option<&[u32]>) -> Violations {
+    let mut violations = Vec::new();
+    if !TIMEOUT_MS_RANGE.contains(&timeout_ms) {
+        violations.push(Violation::new("/timeoutMs", "must be from 1000 to 60000"));
+    }
+    let delays = delays.unwrap_or_default();
+    if delays.len() > RETRY_DELAYS_MAX {
+        violations.push(Violation::new("/retryDelaysSeconds", "must list at most 20 delays"));
+    }
+    let odd = delays.iter().enumerate().filter(|(_, delay)| !(1..=RETRY_DELAY_SECONDS_MAX).contains(*delay));
+    violations.extend(
+        odd.map(|(index, _)| Violation::new(format!("/retryDelaysSeconds/{index}"), "must be from 1 to 86400 seconds")),
+    );
+    violations
+}
+
+/// Violations within `config`, seen from the whole.
+fn under_config(violations: Violations) -> Violations {
+    violations.into_iter().map(|violation| violation.under("/config")).collect()
+}
+
+/// Gives a new webhook its first signing secret; other channels sign nothing.
+pub(crate) fn with_signing_secret(
+    stored: &mut Stored,
+    channel_type: ChannelType,
+    clock: &dyn Clock,
+    now: Timestamp,
+) -> Option<Secret> {
+    rotated(stored, channel_type, 0, clock, now).ok()
+}
+
+/// Gives a webhook a fresh signing secret.
+pub(super) fn rotated(
+    stored: &mut Stored,
+    channel_type: ChannelType,
+    overlap_ms: u64,
+    clock: &dyn Clock,
+    now: Timestamp,
+) -> Result<Secret> {
+    if channel_type != ChannelType::Webhook {
+        return Err(EngineError::invalid("", "only webhooks have a signing secret"));
+    }
+    let mut random = [0; 32];
+    clock.random(&mut random);
+    let secret = new_secret(&random);
+    webhook::rotate(stored, secret.clone(), overlap_ms, now);
+    Ok(secret)
+}

@@ -1,0 +1,245 @@
+//! The snapshot: all configuration in memory, immutable, swapped as a whole when something changes.
+//!
+//! The way of an event reads nothing else, so that it costs no query. A change is committed first and then read back
+//! into a new snapshot; the change's caller is answered after that, so that it finds what it wrote.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use tidings_channels::{Destination, Environment, Stored, registry};
+use tidings_domain::channel::Channel;
+use tidings_domain::id::{ApiKeyId, ChannelId, RuleId, WorkspaceId};
+use tidings_domain::resource::{ResourceSelector, ResourceType};
+use tidings_domain::rule::Rule;
+use tidings_domain::workspace::Workspace;
+use tidings_store::Store;
+use tidings_store::settings::{ChannelRecord, Configuration, Version};
+use tokio::sync::Mutex;
+
+use crate::Result;
+use crate::vault::Vault;
+
+/// A channel that is ready to be used.
+pub struct LiveChannel {
+    /// The channel.
+    pub channel: Channel,
+    /// Its configuration with its secrets opened.
+    pub stored: Stored,
+    /// Where it leads, or why it cannot be used.
+    pub destination: std::result::Result<Arc<dyn Destination>, String>,
+}
+
+/// The rules of one type of resource.
+#[derive(Default)]
+struct RulesOfType {
+    of_all: Vec<Arc<Rule>>,
+    of_one: HashMap<String, Vec<Arc<Rule>>>,
+}
+
+/// One workspace as of one version.
+pub struct WorkspaceView {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// The version of its configuration.
+    pub version: Version,
+    rules: HashMap<RuleId, Arc<Rule>>,
+    routes: HashMap<ResourceType, RulesOfType>,
+    channels: HashMap<ChannelId, Arc<LiveChannel>>,
+}
+
+impl WorkspaceView {
+    /// The rules of this resource, its own and those of every resource of the type.
+    pub fn rules_of<'a>(&'a self, kind: ResourceType, resource_id: &str) -> impl Iterator<Item = &'a Arc<Rule>> {
+        let of_type = self.routes.get(&kind);
+        let own = of_type.and_then(|rules| rules.of_one.get(resource_id)).into_iter().flatten();
+        own.chain(of_type.into_iter().flat_map(|rules| &rules.of_all))
+    }
+
+    /// Every rule, in no order.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.rules.values()
+    }
+
+    /// One rule.
+    pub fn rule(&self, id: RuleId) -> Option<&Arc<Rule>> {
+        self.rules.get(&id)
+    }
+
+    /// Every channel, private ones included, in no order.
+    pub fn channels(&self) -> impl Iterator<Item = &Arc<LiveChannel>> {
+        self.channels.values()
+    }
+
+    /// One channel.
+    pub fn channel(&self, id: ChannelId) -> Option<&Arc<LiveChannel>> {
+        self.channels.get(&id)
+    }
+}
+
+/// Whom an API key lets in, and where.
+#[derive(Clone)]
+pub struct Caller {
+    /// The workspace that the key opens.
+    pub workspace_id: WorkspaceId,
+    /// The key.
+    pub api_key_id: ApiKeyId,
+    /// Whether it may only read.
+    pub read_only: bool,
+}
+
+/// All configuration as of one instant.
+#[derive(Default, Clone)]
+pub struct Snapshot {
+    workspaces: HashMap<WorkspaceId, Arc<WorkspaceView>>,
+    by_slug: HashMap<String, WorkspaceId>,
+    callers: HashMap<[u8; 32], Caller>,
+}
+
+impl Snapshot {
+    /// One workspace, by its id.
+    pub fn workspace(&self, id: WorkspaceId) -> Option<&Arc<WorkspaceView>> {
+        self.workspaces.get(&id)
+    }
+
+    /// One workspace, by its id or its slug.
+    pub fn workspace_named(&self, name: &str) -> Option<&Arc<WorkspaceView>> {
+        let id = name.parse().ok().or_else(|| self.by_slug.get(name).copied())?;
+        self.workspaces.get(&id)
+    }
+
+    /// Whom this API key lets in. Keys are found by their SHA-256, so that no comparison tells how much of one is right.
+    pub fn authenticate(&self, api_key: &str) -> Option<&Caller> {
+        self.callers.get(&api_key_hash(api_key))
+    }
+}
+
+/// What is kept of an API key.
+pub fn api_key_hash(api_key: &str) -> [u8; 32] {
+    Sha256::digest(api_key).into()
+}
+
+/// The current snapshot and the way to a newer one.
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    environment: Environment,
+    reloading: Mutex<()>,
+}
+
+impl Live {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// Those of the store, and a channel sealed with another key.
+    pub async fn load(store: Arc<dyn Store>, vault: Arc<Vault>, environment: Environment) -> Result<Self> {
+        let live = Self { current: ArcSwap::default(), store, vault, environment, reloading: Mutex::new(()) };
+        live.reload_all().await?;
+        Ok(live)
+    }
+
+    /// The snapshot of now.
+    pub fn now(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The snapshot of now, for a glance.
+    pub fn glance(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// What channels share.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Reads workspaces, keys, and the configuration of every workspace that changed.
+    pub async fn reload_all(&self) -> Result<()> {
+        let _turn = self.reloading.lock().await;
+        let mut next = Snapshot::default();
+        let before = self.now();
+        let versions: HashMap<_, _> = self.store.versions().await?.into_iter().collect();
+        for record in self.store.workspaces().await? {
+            let workspace = record.workspace;
+            for key in record.api_keys {
+                let caller = Caller { workspace_id: workspace.id, api_key_id: key.id, read_only: key.read_only };
+                next.callers.insert(key.hash, caller);
+            }
+            next.by_slug.insert(workspace.slug.clone(), workspace.id);
+            let known = before.workspace(workspace.id);
+            let view = match known {
+                Some(view) if versions.get(&workspace.id) == Some(&view.version) => Arc::clone(view),
+                _ => Arc::new(self.view(workspace, known).await?),
+            };
+            next.workspaces.insert(view.workspace.id, view);
+        }
+        self.current.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Reads one workspace's configuration, after it was changed.
+    pub async fn reload(&self, workspace_id: WorkspaceId) -> Result<()> {
+        let _turn = self.reloading.lock().await;
+        let before = self.now();
+        let Some(known) = before.workspace(workspace_id) else { return Ok(()) };
+        let view = self.view(known.workspace.clone(), Some(known)).await?;
+        let mut next = Snapshot::clone(&before);
+        next.workspaces.insert(workspace_id, Arc::new(view));
+        self.current.store(Arc::new(next));
+        Ok(())
+    }
+
+    async fn view(&self, workspace: Workspace, known: Option<&Arc<WorkspaceView>>) -> Result<WorkspaceView> {
+        let Configuration { version, rules, channels } = self.store.configuration(workspace.id).await?;
+        let mut view = WorkspaceView {
+            workspace,
+            version,
+            rules: HashMap::with_capacity(rules.len()),
+            routes: HashMap::new(),
+            channels: HashMap::with_capacity(channels.len()),
+        };
+        for record in channels {
+            let id = record.channel.id;
+            let known = known.and_then(|view| view.channel(id));
+            view.channels.insert(id, self.channel(record, known));
+        }
+        for rule in rules {
+            let rule = Arc::new(rule);
+            let of_type = view.routes.entry(rule.resource_type).or_default();
+            match &rule.resource {
+                ResourceSelector::All => of_type.of_all.push(Arc::clone(&rule)),
+                ResourceSelector::One(id) => of_type.of_one.entry(id.clone()).or_default().push(Arc::clone(&rule)),
+            }
+            view.rules.insert(rule.id, rule);
+        }
+        Ok(view)
+    }
+
+    /// Opens a channel, unless it is known at this revision already. One that cannot be opened is kept with the reason:
+    /// it must not take the others with it.
+    fn channel(&self, record: ChannelRecord, known: Option<&Arc<LiveChannel>>) -> Arc<LiveChannel> {
+        let ChannelRecord { channel, key_id, sealed } = record;
+        if let Some(known) = known.filter(|known| known.channel.revision == channel.revision) {
+            if known.channel == channel {
+                return Arc::clone(known);
+            }
+            let (stored, destination) = (known.stored.clone(), known.destination.clone());
+            return Arc::new(LiveChannel { channel, stored, destination });
+        }
+        let mut stored = Stored { settings: channel.settings.clone(), ..Stored::default() };
+        let destination = self
+            .vault
+            .open_channel(&sealed, &key_id, channel.workspace_id, channel.id)
+            .map_err(|error| error.to_string())
+            .and_then(|secrets| {
+                stored.secrets = secrets;
+                registry::kind(channel.channel_type).open(&stored, &self.environment)
+            });
+        if let Err(error) = &destination {
+            tracing::error!(channel = %channel.id, %error, "a channel cannot be used");
+        }
+        Arc::new(LiveChannel { channel, stored, destination })
+    }
+}

@@ -1,0 +1,177 @@
+//! The vault: seals secrets at rest with XChaCha20-Poly1305, bound to the row that they belong to.
+//!
+//! A sealed secret cannot be moved to another row: the row's identity is authenticated with it. The key's id is stored
+//! beside, so that a wrong key is told apart from damaged data before anything is used.
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use tidings_domain::id::{ChannelId, Id, WorkspaceId};
+use tidings_domain::secret::Secret;
+use tidings_store::settings::InstanceKey;
+
+use crate::clock::Clock;
+
+const NONCE_BYTES: usize = 24;
+const CANARY: &[u8] = b"tidings sealing key";
+const CANARY_ROW: &[u8] = b"instance";
+
+/// Why sealed text could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// It was sealed with another key.
+    #[error(
+        "sealed with another key (id {found}; this one's is {ours}): set TIDINGS_SECRET_KEY to the key that this data was written with"
+    )]
+    WrongKey {
+        /// The id of the key that sealed it.
+        found: String,
+        /// The id of the vault's own.
+        ours: String,
+    },
+    /// It was changed, or belongs to another row.
+    #[error("sealed text was damaged or moved")]
+    Damaged,
+}
+
+/// Seals and opens.
+pub struct Vault {
+    cipher: XChaCha20Poly1305,
+    key_id: String,
+}
+
+impl Vault {
+    /// A vault with this key.
+    pub fn new(key: &[u8; 32]) -> Self {
+        let digest = Sha256::new().chain_update(b"tidings key id").chain_update(key).finalize();
+        Self { cipher: XChaCha20Poly1305::new(key.into()), key_id: hex::encode(&digest[..8]) }
+    }
+
+    /// What names the key without telling it.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// What to keep at the first start, to recognise the key by.
+    pub fn instance_key(&self, clock: &dyn Clock) -> InstanceKey {
+        InstanceKey { key_id: self.key_id.clone(), canary: self.seal(CANARY, CANARY_ROW, clock) }
+    }
+
+    /// Whether this is the key of the first start.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongKey`] if it is another.
+    pub fn recognise(&self, kept: &InstanceKey) -> Result<(), VaultError> {
+        match self.open(&kept.canary, &kept.key_id, CANARY_ROW)?.as_slice() {
+            CANARY => Ok(()),
+            _ => Err(VaultError::Damaged),
+        }
+    }
+
+    /// Seals a channel's secrets.
+    pub fn seal_channel(
+        &self,
+        secrets: &BTreeMap<String, Secret>,
+        workspace_id: WorkspaceId,
+        channel_id: ChannelId,
+        clock: &dyn Clock,
+    ) -> Vec<u8> {
+        let plain: BTreeMap<&str, &str> = secrets.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
+        let text =
+            Secret::new(serde_json::to_string(&plain).unwrap_or_else(|_| unreachable!("a map of texts is JSON")));
+        self.seal(text.expose().as_bytes(), &row(workspace_id, channel_id), clock)
+    }
+
+    /// Opens a channel's secrets.
+    ///
+    /// # Errors
+    /// [`VaultError`] if they were sealed with another key, for another channel, or changed.
+    pub fn open_channel(
+        &self,
+        sealed: &[u8],
+        key_id: &str,
+        workspace_id: WorkspaceId,
+        channel_id: ChannelId,
+    ) -> Result<BTreeMap<String, Secret>, VaultError> {
+        let text = self.open(sealed, key_id, &row(workspace_id, channel_id))?;
+        let text = Secret::new(String::from_utf8(text).map_err(|_| VaultError::Damaged)?);
+        let plain: BTreeMap<String, String> = serde_json::from_str(text.expose()).map_err(|_| VaultError::Damaged)?;
+        Ok(plain.into_iter().map(|(key, value)| (key, Secret::new(value))).collect())
+    }
+
+    fn seal(&self, plain: &[u8], row: &[u8], clock: &dyn Clock) -> Vec<u8> {
+        let mut nonce = [0; NONCE_BYTES];
+        clock.random(&mut nonce);
+        let sealed = self
+            .cipher
+            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: row })
+            .unwrap_or_else(|_| unreachable!("texts are far shorter than the cipher's limit"));
+        [nonce.as_slice(), &sealed].concat()
+    }
+
+    fn open(&self, sealed: &[u8], key_id: &str, row: &[u8]) -> Result<Vec<u8>, VaultError> {
+        if key_id != self.key_id {
+            return Err(VaultError::WrongKey { found: key_id.to_owned(), ours: self.key_id.clone() });
+        }
+        let (nonce, text) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Damaged)?;
+        self.cipher.decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: row }).map_err(|_| VaultError::Damaged)
+    }
+}
+
+fn row(workspace_id: WorkspaceId, channel_id: ChannelId) -> Vec<u8> {
+    [b"channel".as_slice(), workspace_id.as_bytes(), channel_id.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use tidings_domain::time::Timestamp;
+
+    fn sealed() -> (Vault, Vec<u8>, WorkspaceId, ChannelId) {
+        let vault = Vault::new(&[7; 32]);
+        let (workspace_id, channel_id) = (WorkspaceId::from_bytes([1; 16]), ChannelId::from_bytes([2; 16]));
+        let secrets = BTreeMap::from([("url".to_owned(), Secret::new("https://x/?token=marked"))]);
+        let clock = ManualClock::at(Timestamp::from_unix_ms(0));
+        let sealed = vault.seal_channel(&secrets, workspace_id, channel_id, &clock);
+        (vault, sealed, workspace_id, channel_id)
+    }
+
+    #[test]
+    fn what_was_sealed_opens_and_does_not_show() {
+        let (vault, sealed, workspace_id, channel_id) = sealed();
+        assert!(!sealed.windows(6).any(|window| window == b"marked"));
+        let opened = vault.open_channel(&sealed, vault.key_id(), workspace_id, channel_id).unwrap();
+        assert_eq!(opened["url"].expose(), "https://x/?token=marked");
+    }
+
+    #[test]
+    fn another_row_another_key_and_a_changed_bit_are_refused() {
+        let (vault, mut sealed, workspace_id, channel_id) = sealed();
+        let elsewhere = ChannelId::from_bytes([3; 16]);
+        assert!(matches!(
+            vault.open_channel(&sealed, vault.key_id(), workspace_id, elsewhere),
+            Err(VaultError::Damaged)
+        ));
+        let other = Vault::new(&[8; 32]);
+        assert!(matches!(
+            other.open_channel(&sealed, vault.key_id(), workspace_id, channel_id),
+            Err(VaultError::WrongKey { .. })
+        ));
+        sealed[30] ^= 1;
+        assert!(matches!(
+            vault.open_channel(&sealed, vault.key_id(), workspace_id, channel_id),
+            Err(VaultError::Damaged)
+        ));
+        assert!(matches!(vault.open_channel(&[], vault.key_id(), workspace_id, channel_id), Err(VaultError::Damaged)));
+    }
+
+    #[test]
+    fn the_key_of_the_first_start_is_recognised() {
+        let clock = ManualClock::at(Timestamp::from_unix_ms(0));
+        let kept = Vault::new(&[7; 32]).instance_key(&clock);
+        assert!(Vault::new(&[7; 32]).recognise(&kept).is_ok());
+        assert!(matches!(Vault::new(&[8; 32]).recognise(&kept), Err(VaultError::WrongKey { .. })));
+    }
+}

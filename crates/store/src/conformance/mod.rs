@@ -1,0 +1,194 @@
+//! The one suite that every store passes: what the verbs of [`Store`] promise, a case for each promise.
+//!
+//! A backend shows where its stores live ([`House`]) and writes one line, [`store_conformance!`](crate::store_conformance);
+//! each case becomes a test with a name of its own, on a store of its own. There is no way to skip one.
+
+mod accept;
+mod claim;
+mod configuration;
+mod delivery_log;
+mod due;
+mod event_log;
+mod history;
+mod instance;
+mod lifecycle;
+mod recover;
+mod release;
+mod resend;
+mod settle;
+mod tenancy;
+mod tests_of_channels;
+mod world;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::Store;
+use world::World;
+
+/// Where a store lives.
+#[async_trait]
+pub trait House: Send + Sync + 'static {
+    /// Opens its store: empty the first time, later with all that it answered for. The one opened before was closed
+    /// or dropped.
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// Makes the cases public and [`store_conformance!`](crate::store_conformance) out of one list, which none can escape:
+/// a case that is not listed is dead code. The first token is a dollar sign, for the macro within.
+macro_rules! suite {
+    ($d:tt $($room:ident { $($case:ident)+ })+) => {
+        $($(
+            #[doc = concat!("A case of `", stringify!($room), "`.")]
+            pub async fn $case(house: impl House) {
+                $room::$case(World::open(Arc::new(house)).await).await;
+            }
+        )+)+
+
+        /// One test for each case of the suite. Takes an expression that makes a new house.
+        #[macro_export]
+        macro_rules! store_conformance {
+            ($d house:expr) => {
+                $(mod $room {
+                    use super::*;
+                    $(
+                        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                        async fn $case() {
+                            $d crate::conformance::$case($d house).await;
+                        }
+                    )+
+                })+
+            };
+        }
+    };
+}
+
+suite! { $
+    instance {
+        a_workspace_reads_back_with_its_keys
+        a_taken_slug_is_refused
+        a_key_added_twice_is_there_once
+        a_key_of_no_workspace_is_refused
+        the_instance_key_is_set_once
+        a_ready_store_says_so
+    }
+    configuration {
+        rules_and_channels_read_back
+        a_rule_is_made_once
+        a_channel_is_made_once
+        an_edit_needs_the_revision_it_was_made_from
+        an_edit_of_what_is_gone_is_not_found
+        an_edited_channel_keeps_its_connectivity
+        a_channel_in_use_is_not_deleted
+        a_rule_needs_its_channel
+        a_change_is_all_or_nothing
+        a_change_is_applied_in_order
+        the_version_rises_once_a_change
+        rules_and_channels_come_oldest_first
+    }
+    tenancy {
+        configuration_is_its_own
+        a_stranger_edits_nothing
+        a_stranger_deletes_nothing
+        a_rule_cannot_name_a_strangers_channel
+        the_log_is_its_own
+        a_stranger_settles_nothing
+        a_stranger_resends_nothing
+        a_stranger_records_no_test
+    }
+    accept {
+        every_fact_reads_back
+        an_event_of_few_facts_reads_back
+        deliveries_begin_as_told
+        a_duplicate_answers_what_the_first_did
+        a_duplicate_within_one_batch_counts_once
+        a_batch_is_all_or_nothing
+        a_refused_batch_costs_nobody_else
+        the_same_key_in_two_workspaces_is_two_events
+        fifty_at_once_make_one_event
+        an_event_without_deliveries_is_kept
+        an_empty_batch_is_nothing
+    }
+    claim {
+        a_claimed_delivery_carries_all_that_sending_needs
+        the_oldest_come_first
+        each_channel_has_its_own_limit
+        nothing_is_claimed_before_it_is_due
+        what_is_leased_is_left_alone_until_the_lease_ends
+        what_is_accepted_leased_is_left_alone_until_the_lease_ends
+        two_at_once_never_claim_the_same
+        a_channel_named_twice_gives_each_delivery_once
+    }
+    settle {
+        a_sent_delivery_is_done
+        a_failed_delivery_is_done
+        a_retry_waits_for_its_instant
+        another_owner_is_stale
+        another_attempt_number_is_stale
+        a_second_settlement_is_stale
+        a_stale_settlement_changes_nothing
+        a_suppressed_delivery_keeps_every_walk
+        a_skipped_delivery_says_why
+        a_delivery_is_not_done_with_an_open_status
+        many_at_once_are_all_written
+    }
+    release {
+        every_lease_is_given_back
+        only_the_named_leases_are_given_back
+        what_is_not_leased_is_not_given_back
+        a_released_lease_no_longer_settles
+    }
+    due {
+        an_idle_store_has_nothing_due
+        every_channel_says_its_earliest
+        a_leased_delivery_is_due_when_its_lease_ends
+        a_settled_delivery_is_not_due
+    }
+    resend {
+        a_sent_or_failed_delivery_is_sent_again
+        what_was_not_tried_or_is_under_way_is_not_resent
+        a_resend_restarts_the_policy_and_not_the_numbers
+        a_test_is_not_resent
+    }
+    recover {
+        without_a_limit_it_only_counts
+        the_longest_failed_come_first
+        only_failures_since_then
+        only_of_rules_that_are_on
+        only_of_this_channel
+        no_tests
+    }
+    tests_of_channels {
+        a_test_is_in_the_log_with_its_attempt
+        a_test_sets_connectivity
+        a_failed_test_keeps_the_last_success
+        a_test_raises_the_version
+        a_test_is_no_run_and_never_due
+        a_test_of_no_channel_leaves_nothing
+    }
+    event_log {
+        events_come_newest_first
+        pages_of_events_have_no_gaps
+        every_event_filter_filters
+    }
+    delivery_log {
+        deliveries_come_newest_first
+        pages_of_deliveries_have_no_gaps
+        pages_about_one_resource_have_no_gaps
+        every_delivery_filter_filters
+        attempts_come_if_asked_for
+        text_is_taken_literally
+        text_is_found_whatever_its_case
+        text_is_looked_for_in_four_places
+    }
+    history {
+        no_history_loses_or_doubles_a_delivery
+    }
+    lifecycle {
+        a_closed_store_refuses_every_verb
+        a_store_may_be_closed_twice
+        everything_is_there_after_reopening
+        a_caller_that_goes_away_disturbs_nobody
+    }
+}

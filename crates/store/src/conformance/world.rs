@@ -1,0 +1,364 @@
+//! The world that cases happen in: a new store with two tenants, and short words for what they do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::value::RawValue;
+use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
+use tidings_domain::delivery::{AttemptTrigger, Status};
+use tidings_domain::event::{Event, EventKind};
+use tidings_domain::gate::{Effect, Gate, Stop, Walk};
+use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, Id, RuleId, WorkspaceId, uuid_v7};
+use tidings_domain::resource::{ResourceSelector, ResourceType};
+use tidings_domain::rule::Rule;
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::{Trigger, TriggerType};
+use tidings_domain::workspace::Workspace;
+
+use super::House;
+use crate::log::{DeliveryFilter, DeliveryRecord};
+use crate::queue::{
+    Acceptance, Attempt, Claimed, Incoming, Lease, NewDelivery, NextState, Settlement, Start, TestRecord,
+};
+use crate::settings::{ApiKey, Change, ChannelRecord, Expect, WorkspaceRecord};
+use crate::{Result, Store};
+
+/// The instant at which cases begin.
+pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
+
+/// So long after the beginning.
+pub(super) const fn after_ms(ms: u64) -> Timestamp {
+    NOW.plus_ms(ms)
+}
+
+/// A lease of this owner until so long after the beginning.
+pub(super) const fn lease(owner: i64, until_ms: u64) -> Lease {
+    Lease { owner, until: after_ms(until_ms) }
+}
+
+/// That a verb was refused, and how.
+macro_rules! assert_refused {
+    ($outcome:expr, $error:ident) => {
+        match $outcome {
+            Err($crate::StoreError::$error) => {}
+            other => panic!("expected {}, not {other:?}", stringify!($error)),
+        }
+    };
+}
+pub(super) use assert_refused;
+
+/// A workspace with one channel and one rule.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tenant {
+    pub(super) id: WorkspaceId,
+    pub(super) channel_id: ChannelId,
+    pub(super) rule_id: RuleId,
+}
+
+/// A store with two tenants.
+pub(super) struct World {
+    house: Arc<dyn House>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) ours: Tenant,
+    pub(super) theirs: Tenant,
+    drawn: AtomicU64,
+}
+
+impl World {
+    pub(super) async fn open(house: Arc<dyn House>) -> Self {
+        let store = house.open().await;
+        let nobody = Tenant {
+            id: WorkspaceId::from_bytes([0; 16]),
+            channel_id: ChannelId::from_bytes([0; 16]),
+            rule_id: RuleId::from_bytes([0; 16]),
+        };
+        let mut world = Self { house, store, ours: nobody, theirs: nobody, drawn: AtomicU64::new(0) };
+        world.ours = world.tenant("ours").await;
+        world.theirs = world.tenant("theirs").await;
+        world
+    }
+
+    /// Closes the store and opens it again.
+    pub(super) async fn reopen(self) -> Self {
+        self.store.close().await;
+        let Self { house, store, ours, theirs, drawn } = self;
+        drop(store);
+        let store = house.open().await;
+        Self { house, store, ours, theirs, drawn }
+    }
+
+    // Ids --------------------------------------------------------------------------------------------------------------
+
+    /// A number that was not drawn before.
+    pub(super) fn draw(&self) -> u64 {
+        self.drawn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A new id, later than every one before.
+    pub(super) fn id<T: Id>(&self) -> T {
+        self.id_at(NOW)
+    }
+
+    /// A new id made at this instant.
+    pub(super) fn id_at<T: Id>(&self, at: Timestamp) -> T {
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&self.draw().to_be_bytes());
+        T::from_uuid(uuid_v7(at.unix_ms().unsigned_abs(), &random))
+    }
+
+    // Configuration ----------------------------------------------------------------------------------------------------
+
+    pub(super) async fn tenant(&self, slug: &str) -> Tenant {
+        let id = self.id();
+        let workspace = Workspace { id, slug: slug.into(), created_at: NOW };
+        let record = WorkspaceRecord { workspace, api_keys: vec![self.api_key(id)] };
+        self.store.create_workspace(record).await.unwrap();
+        let channel = self.channel(id);
+        let channel_id = channel.channel.id;
+        let rule = self.rule(id, channel_id);
+        let rule_id = rule.id;
+        self.put_channel(channel).await.unwrap();
+        self.put_rule(rule).await.unwrap();
+        Tenant { id, channel_id, rule_id }
+    }
+
+    pub(super) fn api_key(&self, workspace_id: WorkspaceId) -> ApiKey {
+        let id: ApiKeyId = self.id();
+        let mut hash = [7; 32];
+        hash[..16].copy_from_slice(id.as_bytes());
+        ApiKey { id, workspace_id, name: "CI".into(), hash, read_only: true, created_at: NOW }
+    }
+
+    /// A webhook.
+    pub(super) fn channel(&self, workspace_id: WorkspaceId) -> ChannelRecord {
+        let channel = Channel {
+            id: self.id(),
+            workspace_id,
+            owner_rule_id: None,
+            name: "Data alerts".into(),
+            channel_type: ChannelType::Webhook,
+            settings: serde_json::Map::from_iter([("url".into(), "https://hooks.example.com/…".into())]),
+            enabled: true,
+            disabled_reason: None,
+            policies: Policies::default(),
+            connectivity: Connectivity::default(),
+            revision: 1,
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        ChannelRecord { channel, key_id: "k1".into(), sealed: vec![0, 1, 0xfe, 0xff] }
+    }
+
+    /// A rule about every flow.
+    pub(super) fn rule(&self, workspace_id: WorkspaceId, channel_id: ChannelId) -> Rule {
+        Rule {
+            id: self.id(),
+            workspace_id,
+            resource_type: ResourceType::Flow,
+            resource: ResourceSelector::All,
+            channel_id,
+            triggers: vec![Trigger::Success, Trigger::Failure],
+            trigger_types: vec![],
+            enabled: true,
+            paused: false,
+            failure_severity: Severity::Warning,
+            generation: 1,
+            revision: 1,
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    pub(super) async fn change(&self, tenant: Tenant, change: Change) -> Result<i64> {
+        self.store.change(tenant.id, vec![change]).await
+    }
+
+    pub(super) async fn put_channel(&self, record: ChannelRecord) -> Result<i64> {
+        self.store.change(record.channel.workspace_id, vec![Change::PutChannel(record, Expect::Absent)]).await
+    }
+
+    pub(super) async fn put_rule(&self, rule: Rule) -> Result<i64> {
+        self.store.change(rule.workspace_id, vec![Change::PutRule(rule, Expect::Absent)]).await
+    }
+
+    /// A second channel of ours with a rule of its own, as a tenant.
+    pub(super) async fn another_channel(&self) -> Tenant {
+        let channel = self.channel(self.ours.id);
+        let rule = self.rule(self.ours.id, channel.channel.id);
+        let tenant = Tenant { id: self.ours.id, channel_id: channel.channel.id, rule_id: rule.id };
+        self.put_channel(channel).await.unwrap();
+        self.put_rule(rule).await.unwrap();
+        tenant
+    }
+
+    // Events -----------------------------------------------------------------------------------------------------------
+
+    /// A failed flow run with every fact filled in.
+    pub(super) fn event(&self, tenant: Tenant) -> Event {
+        self.event_at(tenant, NOW)
+    }
+
+    pub(super) fn event_at(&self, tenant: Tenant, at: Timestamp) -> Event {
+        let id: EventId = self.id_at(at);
+        let mut event = Event::sample(id, tenant.id, ResourceType::Flow, "daily-revenue", at);
+        event.kind = EventKind::RunTerminal;
+        event.trigger = Trigger::Failure;
+        event.run_id = format!("run-{}", self.draw());
+        event.run.resource_name = Some("Daily \"revenue\" rollup — Zürich".into());
+        event.run.trigger_type = TriggerType::parse("scheduled");
+        event.run.started_at = Some(at.minus_ms(1_842));
+        event.run.completed_at = at.minus_ms(3);
+        event.run.duration_ms = Some(1_842);
+        event.run.row_count = Some(u64::from(u32::MAX) + 1);
+        event.run.error_message = Some("relation \"orders\"\ndoes not exist".into());
+        event.run.output = RawValue::from_string(r#"{"b": 1.50, "a": [null]}"#.into()).ok();
+        event.run.deep_link = Some("https://app.example.com/f1?run=1&x=%20".into());
+        event
+    }
+
+    /// The event with these deliveries.
+    pub(super) fn incoming(&self, event: Event, deliveries: Vec<NewDelivery>) -> Incoming {
+        Incoming { key: event.key(), event: Arc::new(event), not_routed: vec![], deliveries }
+    }
+
+    pub(super) fn delivery(&self, tenant: Tenant, start: Start) -> NewDelivery {
+        self.delivery_at(tenant, start, NOW)
+    }
+
+    pub(super) fn delivery_at(&self, tenant: Tenant, start: Start, at: Timestamp) -> NewDelivery {
+        let walk = if start == Start::Suppressed { stopped(Gate::SeverityFilter, at) } else { passed(at) };
+        NewDelivery {
+            id: self.id_at(at),
+            rule_id: tenant.rule_id,
+            rule_generation: 1,
+            channel_id: tenant.channel_id,
+            channel_type: ChannelType::Webhook,
+            severity: Severity::Warning,
+            start,
+            walk,
+        }
+    }
+
+    pub(super) async fn accept(&self, incoming: Incoming) -> Acceptance {
+        self.store.accept(vec![incoming]).await.unwrap()[0]
+    }
+
+    /// Accepts a new event with one delivery that begins so.
+    pub(super) async fn accept_one(&self, tenant: Tenant, start: Start) -> DeliveryId {
+        self.accept_one_at(tenant, start, NOW).await
+    }
+
+    pub(super) async fn accept_one_at(&self, tenant: Tenant, start: Start, at: Timestamp) -> DeliveryId {
+        let delivery = self.delivery_at(tenant, start, at);
+        let id = delivery.id;
+        self.accept(self.incoming(self.event_at(tenant, at), vec![delivery])).await;
+        id
+    }
+
+    // The queue --------------------------------------------------------------------------------------------------------
+
+    pub(super) async fn claim(&self, tenant: Tenant, now: Timestamp, lease: Lease, slots: u32) -> Vec<Claimed> {
+        self.store.claim(now, lease, vec![(tenant.channel_id, slots)]).await.unwrap()
+    }
+
+    /// Accepts a new event with one delivery that is claimed by owner 1 at once.
+    pub(super) async fn claimed(&self, tenant: Tenant) -> Claimed {
+        let id = self.accept_one(tenant, Start::Due).await;
+        let mut claimed = self.claim(tenant, NOW, lease(1, 60_000), 1).await;
+        let claimed = claimed.pop().expect("what is due is claimed");
+        assert_eq!(claimed.id, id, "nothing else was due");
+        claimed
+    }
+
+    /// Accepts a new event, and settles its one delivery so at this instant.
+    pub(super) async fn done(&self, tenant: Tenant, status: Status, at: Timestamp) -> DeliveryId {
+        let claimed = self.claimed(tenant).await;
+        let mut settlement = tried(&claimed, NextState::Done(status));
+        settlement.now = at;
+        self.store.settle(settlement).await.unwrap();
+        claimed.id
+    }
+
+    // The log ----------------------------------------------------------------------------------------------------------
+
+    pub(super) async fn read(&self, tenant: Tenant, id: DeliveryId) -> DeliveryRecord {
+        self.store.delivery(tenant.id, id).await.unwrap().expect("it is in the log")
+    }
+
+    pub(super) async fn status(&self, tenant: Tenant, id: DeliveryId) -> Status {
+        self.read(tenant, id).await.status
+    }
+
+    /// The ids of the deliveries that a filter lets through.
+    pub(super) async fn listed(&self, tenant: Tenant, filter: DeliveryFilter) -> Vec<DeliveryId> {
+        self.store.deliveries(tenant.id, filter).await.unwrap().iter().map(|delivery| delivery.id).collect()
+    }
+
+    /// A test of the tenant's channel.
+    pub(super) fn test(&self, tenant: Tenant, status: Status, at: Timestamp) -> TestRecord {
+        let channel = tenant.channel_id.to_string();
+        let event = Event::sample(self.id_at(at), tenant.id, ResourceType::Channel, &channel, at);
+        TestRecord {
+            event: Arc::new(event),
+            delivery_id: self.id_at(at),
+            rule_id: None,
+            channel_id: tenant.channel_id,
+            channel_type: ChannelType::Webhook,
+            attempt: Attempt { trigger: AttemptTrigger::Test, ..attempt(1, status == Status::Sent) },
+            status,
+        }
+    }
+}
+
+/// A walk that passed every gate.
+pub(super) fn passed(at: Timestamp) -> Walk {
+    Walk { evaluated_at: at, passed: Gate::ORDER.iter().fold(0, |bits, gate| bits | 1 << *gate as u8), stopped: None }
+}
+
+/// A walk that this gate stopped.
+pub(super) fn stopped(gate: Gate, at: Timestamp) -> Walk {
+    let stop = Stop { effect: Effect::Suppress, detail: "because of \"this\"".into() };
+    Walk { evaluated_at: at, passed: 1 << Gate::EndpointPaused as u8, stopped: Some((gate, stop)) }
+}
+
+/// An attempt that went well or did not.
+pub(super) fn attempt(number: u32, ok: bool) -> Attempt {
+    Attempt {
+        number,
+        trigger: AttemptTrigger::Scheduled,
+        started_at: NOW.plus_ms(5),
+        duration_ms: 41,
+        http_status: Some(if ok { 204 } else { 502 }),
+        error_class: (!ok).then(|| "http_status".into()),
+        error: (!ok).then(|| "HTTP 502 — expected 2xx".into()),
+        response_body: Some("<h1>Bad \"Gateway\"</h1>".into()),
+    }
+}
+
+/// An attempt was made under this lease, and this follows.
+pub(super) fn tried(claimed: &Claimed, next: NextState) -> Settlement {
+    let ok = next == NextState::Done(Status::Sent);
+    let attempt = Attempt { trigger: claimed.attempt_trigger, ..attempt(claimed.attempt_count + 1, ok) };
+    Settlement { attempt: Some(attempt), ..untried(claimed, next) }
+}
+
+/// No attempt was made under this lease, and this follows.
+pub(super) fn untried(claimed: &Claimed, next: NextState) -> Settlement {
+    Settlement {
+        workspace_id: claimed.event.workspace_id,
+        delivery_id: claimed.id,
+        owner: claimed.lease.owner,
+        attempt_count: claimed.attempt_count,
+        now: after_ms(50),
+        attempt: None,
+        next,
+        carry: None,
+    }
+}
+
+/// That two events are equal in every fact.
+pub(super) fn assert_same_event(one: &Event, other: &Event) {
+    // The output is compared as text, which is how it came.
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+}

@@ -1,0 +1,167 @@
+//! Claim: lease deliveries that are due; give leases back.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Row, params};
+use tidings_domain::channel::ChannelType;
+use tidings_domain::delivery::AttemptTrigger;
+use tidings_domain::id::{ChannelId, DeliveryId, Id, WorkspaceId};
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+
+use super::row::{EVENT_COLUMNS, event, id, instant, word};
+use crate::Result;
+use crate::error::StoreError;
+use crate::queue::{Claimed, Due, Lease};
+
+pub(super) fn claim(
+    db: &Connection,
+    now: Timestamp,
+    lease: Lease,
+    wanted: &[(ChannelId, u32)],
+) -> Result<Vec<Claimed>> {
+    let mut claimed = Vec::new();
+    for &(channel_id, slots) in wanted {
+        let first = claimed.len();
+        let unreadable = due_of_channel(db, channel_id, now, slots, lease, &mut claimed)?;
+        let mut update = db.prepare_cached(
+            "UPDATE delivery SET status = 'sending', due_at = ?, lease_owner = ? WHERE workspace_id = ? AND id = ?",
+        )?;
+        for delivery in &claimed[first..] {
+            let workspace_id = delivery.event.workspace_id;
+            update.execute(params![
+                lease.until.unix_ms(),
+                lease.owner,
+                workspace_id.as_bytes(),
+                delivery.id.as_bytes()
+            ])?;
+        }
+        unreadable.iter().try_for_each(|delivery| give_up(db, delivery, now))?;
+    }
+    Ok(claimed)
+}
+
+/// A due delivery that makes no sense, such as one without its event.
+struct Unreadable {
+    workspace_id: WorkspaceId,
+    id: DeliveryId,
+    why: String,
+}
+
+fn due_of_channel(
+    db: &Connection,
+    channel_id: ChannelId,
+    now: Timestamp,
+    slots: u32,
+    lease: Lease,
+    claimed: &mut Vec<Claimed>,
+) -> Result<Vec<Unreadable>> {
+    let sql = format!(
+        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.attempt_count, \
+         d.attempt_base, d.attempt_trigger, d.carry, {EVENT_COLUMNS} \
+         FROM delivery d LEFT JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id \
+         WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.workspace_id, d.id LIMIT ?"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![channel_id.as_bytes(), now.unix_ms(), slots])?;
+    let mut unreadable = Vec::new();
+    while let Some(row) = rows.next()? {
+        match read(row, channel_id, lease) {
+            Ok(delivery) => claimed.push(delivery),
+            Err(StoreError::Corrupt(why)) => {
+                unreadable.push(Unreadable { workspace_id: id(row, "tenant")?, id: id(row, "id")?, why });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(unreadable)
+}
+
+/// Left as it is, it would be due for ever and be claimed by nobody.
+fn give_up(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()> {
+    let Unreadable { workspace_id, id, why } = delivery;
+    tracing::error!(delivery = %id, workspace = %workspace_id, why, "a delivery cannot be read and is given up");
+    db.execute(
+        "UPDATE delivery SET status = 'failed', due_at = NULL, lease_owner = NULL, last_error = ?, completed_at = ? \
+         WHERE workspace_id = ? AND id = ?",
+        params![format!("cannot be read: {why}"), now.unix_ms(), workspace_id.as_bytes(), id.as_bytes()],
+    )?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
+    Ok(Claimed {
+        id: id(row, "id")?,
+        event: Arc::new(event(row)?),
+        rule_id: id(row, "rule_id")?,
+        rule_generation: row.get("rule_generation")?,
+        channel_id,
+        channel_type: word(row, "channel_type", ChannelType::parse)?,
+        severity: word(row, "severity", Severity::parse)?,
+        attempt_count: row.get("attempt_count")?,
+        attempt_base: row.get("attempt_base")?,
+        attempt_trigger: word(row, "attempt_trigger", AttemptTrigger::parse)?,
+        carry: row.get("carry")?,
+        lease,
+    })
+}
+
+pub(super) fn release(db: &Connection, now: Timestamp, deliveries: Option<&[DeliveryId]>) -> Result<u64> {
+    match deliveries {
+        None => release_all(db, now),
+        Some(ids) => release_some(db, now, ids),
+    }
+}
+
+/// Names the index, which holds just the work that waits: the table itself holds all that ever was.
+fn release_all(db: &Connection, now: Timestamp) -> Result<u64> {
+    let released = db.execute(
+        "UPDATE delivery INDEXED BY delivery_due SET status = 'pending', due_at = ?, lease_owner = NULL \
+         WHERE due_at IS NOT NULL AND status = 'sending'",
+        [now.unix_ms()],
+    )?;
+    Ok(released as u64)
+}
+
+/// Looks through the work that waits once, however many are given back.
+fn release_some(db: &Connection, now: Timestamp, ids: &[DeliveryId]) -> Result<u64> {
+    let ids: HashSet<&[u8; 16]> = ids.iter().map(Id::as_bytes).collect();
+    let mut waiting = db
+        .prepare_cached("SELECT workspace_id, id FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL")?;
+    let found: Vec<([u8; 16], [u8; 16])> = waiting
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .filter(|row| row.as_ref().map_or(true, |(_, id)| ids.contains(id)))
+        .collect::<rusqlite::Result<_>>()?;
+    let mut update = db.prepare_cached(
+        "UPDATE delivery SET status = 'pending', due_at = ?, lease_owner = NULL \
+         WHERE workspace_id = ? AND id = ? AND status = 'sending'",
+    )?;
+    let mut released = 0;
+    for (workspace_id, id) in found {
+        released += update.execute(params![now.unix_ms(), workspace_id, id])?;
+    }
+    Ok(released as u64)
+}
+
+/// Steps from channel to channel through the partial index, so that its cost is the number of channels that have work,
+/// not the amount of it.
+pub(super) fn due(db: &Connection) -> Result<Vec<Due>> {
+    let mut next = db.prepare_cached(
+        "SELECT channel_id, due_at, workspace_id FROM delivery \
+         WHERE due_at IS NOT NULL AND channel_id > ? ORDER BY channel_id, due_at LIMIT 1",
+    )?;
+    let mut found = Vec::new();
+    let mut after = Vec::new();
+    loop {
+        let mut rows = next.query([&after])?;
+        let Some(row) = rows.next()? else { return Ok(found) };
+        let due = Due {
+            workspace_id: id(row, "workspace_id")?,
+            channel_id: id(row, "channel_id")?,
+            at: instant(row, "due_at")?,
+        };
+        after = due.channel_id.as_bytes().to_vec();
+        found.push(due);
+    }
+}

@@ -1,0 +1,215 @@
+//! The embedded store: SQLite in WAL mode with `synchronous=FULL`, one writer thread, a few readers.
+//!
+//! Writes go through [`writer`], which commits all that waits as one transaction. Reads run on connections of their own
+//! beside it. One process has the directory at a time: a lock file says so.
+
+mod accept;
+mod checkpoint;
+mod claim;
+mod log;
+mod migrate;
+mod operation;
+mod reader;
+mod resend;
+mod row;
+mod search;
+mod settings;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OpenFlags};
+use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
+use tidings_domain::time::Timestamp;
+
+use crate::error::StoreError;
+use crate::log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use crate::queue::{Acceptance, Claimed, Due, Incoming, Lease, Resend, Settled, Settlement, TestRecord};
+use crate::settings::{ApiKey, Change, Configuration, InstanceKey, Version, WorkspaceRecord};
+use crate::{Result, Store};
+
+/// The database's file in the data directory.
+pub const FILE: &str = "tidings.db";
+const LOCK_FILE: &str = "tidings.lock";
+/// Connections for what the engine reads, which is always short.
+const READERS: u32 = 1;
+/// Connections for the log, where people may look for a needle in a very large haystack.
+const LOG_READERS: u32 = 2;
+/// How long one connection waits for another, where it has to.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A store in a directory.
+pub struct SqliteStore {
+    writer: writer::Writer,
+    readers: reader::Readers,
+    log_readers: reader::Readers,
+    /// Held for as long as the store lives.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the store in this directory, making both as needed, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process has it, [`StoreError::TooNew`] if a newer Tidings wrote it.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let lock = lock(directory)?;
+        let path = directory.join(FILE);
+        let mut connection = connect(&path, OpenFlags::default())?;
+        migrate::up(&mut connection)?;
+        let helper = connect(&path, OpenFlags::default())?;
+        let checkpoints = checkpoint::Checkpoints::start(helper, &path, BUSY_TIMEOUT)?;
+        Ok(Self {
+            writer: writer::Writer::start(connection, checkpoints)?,
+            readers: reader::Readers::open(&path, READERS)?,
+            log_readers: reader::Readers::open(&path, LOG_READERS)?,
+            _lock: lock,
+        })
+    }
+}
+
+fn lock(directory: &Path) -> Result<File> {
+    let failed = |error: std::io::Error| StoreError::Database(format!("cannot use {}: {error}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(directory.join(LOCK_FILE)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(directory.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// A connection with the settings that every one needs. Checkpoints are the writer's business, never a side effect.
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        let why = format!("{} is on a file system without shared memory (journal mode {mode})", path.display());
+        return Err(StoreError::Database(why));
+    }
+    connection.pragma_update(None, "journal_size_limit", checkpoint::CHECKPOINT_BYTES as i64)?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn ready(&self) -> Result<()> {
+        // Really writes a page, of a row as it is: a full disk shows.
+        let sql = "UPDATE workspace SET version = version WHERE id = (SELECT min(id) FROM workspace)";
+        self.writer.run("ready", |db| Ok(db.execute(sql, []).map(drop)?)).await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.log_readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>> {
+        self.readers.run(settings::workspaces).await
+    }
+
+    async fn create_workspace(&self, record: WorkspaceRecord) -> Result<()> {
+        self.writer.run_alone("create_workspace", move |db| settings::create_workspace(db, &record)).await
+    }
+
+    async fn add_api_key(&self, key: ApiKey) -> Result<()> {
+        self.writer.run_alone("add_api_key", move |db| settings::add_api_key(db, &key)).await
+    }
+
+    async fn instance_key(&self) -> Result<Option<InstanceKey>> {
+        self.readers.run(settings::instance_key).await
+    }
+
+    async fn set_instance_key(&self, key: InstanceKey) -> Result<()> {
+        self.writer.run_alone("set_instance_key", move |db| settings::set_instance_key(db, &key)).await
+    }
+
+    async fn configuration(&self, workspace_id: WorkspaceId) -> Result<Configuration> {
+        self.readers.run(move |db| settings::configuration(db, workspace_id)).await
+    }
+
+    async fn versions(&self) -> Result<Vec<(WorkspaceId, Version)>> {
+        self.readers.run(settings::versions).await
+    }
+
+    async fn change(&self, workspace_id: WorkspaceId, changes: Vec<Change>) -> Result<Version> {
+        self.writer.run_alone("change", move |db| settings::change(db, workspace_id, &changes)).await
+    }
+
+    async fn accept(&self, batch: Vec<Incoming>) -> Result<Vec<Acceptance>> {
+        self.writer.run("accept", move |db| accept::accept(db, &batch)).await
+    }
+
+    async fn claim(&self, now: Timestamp, lease: Lease, wanted: Vec<(ChannelId, u32)>) -> Result<Vec<Claimed>> {
+        self.writer.run("claim", move |db| claim::claim(db, now, lease, &wanted)).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled> {
+        self.writer.run("settle", move |db| settle::settle(db, &settlement)).await
+    }
+
+    async fn release(&self, now: Timestamp, deliveries: Option<Vec<DeliveryId>>) -> Result<u64> {
+        self.writer.run("release", move |db| claim::release(db, now, deliveries.as_deref())).await
+    }
+
+    async fn due(&self) -> Result<Vec<Due>> {
+        self.readers.run(claim::due).await
+    }
+
+    async fn resend(&self, resend: Resend) -> Result<()> {
+        self.writer.run_alone("resend", move |db| resend::resend(db, &resend)).await
+    }
+
+    async fn recover(
+        &self,
+        workspace_id: WorkspaceId,
+        channel_id: ChannelId,
+        since: Timestamp,
+        now: Timestamp,
+        limit: Option<u32>,
+    ) -> Result<u64> {
+        match limit {
+            None => self.readers.run(move |db| resend::count_failed(db, workspace_id, channel_id, since)).await,
+            Some(limit) => {
+                self.writer
+                    .run("recover", move |db| resend::recover(db, workspace_id, channel_id, since, now, limit))
+                    .await
+            }
+        }
+    }
+
+    async fn record_test(&self, test: TestRecord) -> Result<()> {
+        self.writer.run_alone("record_test", move |db| settle::record_test(db, &test)).await
+    }
+
+    async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>> {
+        self.log_readers.run(move |db| log::events(db, workspace_id, &filter)).await
+    }
+
+    async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>> {
+        self.log_readers.run(move |db| log::event(db, workspace_id, id)).await
+    }
+
+    async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>> {
+        self.log_readers.run(move |db| log::deliveries(db, workspace_id, &filter)).await
+    }
+
+    async fn delivery(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
+        self.log_readers.run(move |db| log::delivery(db, workspace_id, id)).await
+    }
+}

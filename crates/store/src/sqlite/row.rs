@@ -1,0 +1,73 @@
+//! Between values and columns: ids as 16 bytes, instants as milliseconds, words as text.
+
+use rusqlite::Row;
+use serde::de::DeserializeOwned;
+use tidings_domain::event::{Event, EventKind};
+use tidings_domain::id::Id;
+use tidings_domain::resource::ResourceType;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
+
+use crate::Result;
+use crate::error::StoreError;
+
+/// The error for a word that means nothing.
+pub(super) fn corrupt(what: &str, value: impl std::fmt::Debug) -> StoreError {
+    StoreError::Corrupt(format!("{what}: {value:?}"))
+}
+
+/// An id column.
+pub(super) fn id<T: Id>(row: &Row<'_>, column: &str) -> Result<T> {
+    optional_id(row, column)?.ok_or_else(|| corrupt(column, "null"))
+}
+
+/// An id column that may be null.
+pub(super) fn optional_id<T: Id>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(T::from_bytes))
+}
+
+/// An instant column.
+pub(super) fn instant(row: &Row<'_>, column: &str) -> Result<Timestamp> {
+    Ok(Timestamp::from_unix_ms(row.get(column)?))
+}
+
+/// An instant column that may be null.
+pub(super) fn optional_instant(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_unix_ms))
+}
+
+/// A column that holds one of a set of words.
+pub(super) fn word<T>(row: &Row<'_>, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
+    let text = row.get_ref(column)?.as_str().map_err(|_| corrupt(column, "no text"))?;
+    parse(text).ok_or_else(|| corrupt(column, text))
+}
+
+/// A column that holds JSON.
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T> {
+    let text = row.get_ref(column)?.as_str().map_err(|_| corrupt(column, "no text"))?;
+    serde_json::from_str(text).map_err(|error| corrupt(column, error.to_string()))
+}
+
+/// A value as JSON text.
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// The columns that [`event`] reads, for a table named `e`.
+pub(super) const EVENT_COLUMNS: &str = "e.workspace_id, e.id AS event_id, e.kind, e.resource_type, e.resource_id, \
+     e.run_id, e.trigger, e.received_at, e.run";
+
+/// An event from its columns.
+pub(super) fn event(row: &Row<'_>) -> Result<Event> {
+    Ok(Event {
+        id: id(row, "event_id")?,
+        workspace_id: id(row, "workspace_id")?,
+        kind: word(row, "kind", EventKind::parse)?,
+        resource_type: word(row, "resource_type", ResourceType::parse_stored)?,
+        resource_id: row.get("resource_id")?,
+        run_id: row.get("run_id")?,
+        trigger: word(row, "trigger", Trigger::parse)?,
+        received_at: instant(row, "received_at")?,
+        run: json(row, "run")?,
+    })
+}

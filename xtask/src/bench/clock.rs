@@ -1,0 +1,14 @@
+//! The wall clock, to compare instants with those that generator and sink report.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+pub fn now_nanos() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Seconds between two instants.
+pub fn seconds_between(start_nanos: u64, end_nanos: u64) -> f64 {
+    end_nanos.saturating_sub(start_nanos) as f64 / 1e9
+}

@@ -1,0 +1,88 @@
+//! One HTTP request on a connection of its own: enough to set up a server and to read its figures.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// An answer.
+pub struct Answer {
+    /// Such as 201.
+    pub status: u16,
+    /// As text.
+    pub body: String,
+}
+
+/// Sends a request and reads the answer to its end.
+pub fn call(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> anyhow::Result<Answer> {
+    let exchange = || -> anyhow::Result<Answer> {
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        let authorization = if key.is_empty() { String::new() } else { format!("authorization: Bearer {key}\r\n") };
+        let content = match body.len() {
+            0 if method == "GET" => String::new(),
+            length => format!("content-type: application/json\r\ncontent-length: {length}\r\n"),
+        };
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{authorization}{content}\r\n");
+        stream.write_all(format!("{head}{body}").as_bytes())?;
+        read(stream)
+    };
+    exchange().with_context(|| format!("{method} http://{address}{path} failed"))
+}
+
+fn read(stream: TcpStream) -> anyhow::Result<Answer> {
+    let mut stream = stream.take(ANSWER_BYTES_MAX);
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        if let Some(answer) = parse(&bytes)? {
+            return Ok(answer);
+        }
+        let length = stream.read(&mut chunk)?;
+        anyhow::ensure!(length > 0, "the answer ended early, or is too long");
+        bytes.extend_from_slice(&chunk[..length]);
+    }
+}
+
+/// The answer, if all of it is there.
+fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer>> {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let head = str::from_utf8(&bytes[..end]).context("the answer's head is not text")?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+    let status = status.context("the answer has no status")?;
+    let mut length = 0;
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        anyhow::ensure!(!name.eq_ignore_ascii_case("transfer-encoding"), "the answer comes in chunks");
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().context("the answer's length is no number")?;
+        }
+    }
+    let Some(body) = bytes.get(end + 4..end + 4 + length) else { return Ok(None) };
+    Ok(Some(Answer { status, body: String::from_utf8_lossy(body).into_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_complete_with_its_last_byte() {
+        let bytes = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
+        assert!((0..bytes.len()).all(|length| parse(&bytes[..length]).unwrap().is_none()));
+        let answer = parse(bytes).unwrap().unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (201, "{}"));
+    }
+
+    #[test]
+    fn chunks_are_refused_rather_than_misread() {
+        assert!(parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! The generator of load: `tidings-load`, and what it reports.
+
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::{Bench, process::Process};
+
+/// What the generator waits for an answer at most, and some more.
+const GRACE: Duration = Duration::from_secs(40);
+
+/// What to send where.
+#[derive(Clone)]
+pub struct Load<'a> {
+    /// Of the server or the sink.
+    pub address: SocketAddr,
+    /// Where runs are reported.
+    pub path: String,
+    /// The API key.
+    pub key: &'a str,
+    /// What rules are matched by.
+    pub resource_id: &'a str,
+    /// Keep-alive connections.
+    pub connections: u64,
+    /// Events in one request.
+    pub batch: u64,
+    /// Events in all.
+    pub events: u64,
+    /// Requests per second, or as many as are answered.
+    pub rate: Option<u64>,
+    /// No more requests after so long.
+    pub limit: Duration,
+}
+
+/// What came of it.
+pub struct Sent {
+    /// Events that were accepted.
+    pub events: u64,
+    /// Requests per second that were answered.
+    pub requests_per_second: f64,
+    /// When the first request began.
+    pub start_nanos: u64,
+}
+
+/// What is told of a number of latencies, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Quantiles {
+    /// How many there were.
+    pub count: u64,
+    /// Half took at most this.
+    pub p50_ms: f64,
+    /// 99 of 100 took at most this.
+    pub p99_ms: f64,
+}
+
+impl Quantiles {
+    /// From the JSON of generator and sink.
+    pub fn read(summary: &Value) -> anyhow::Result<Self> {
+        let number = |name: &str| summary[name].as_f64().with_context(|| format!("there is no {name} in {summary}"));
+        let count = summary["count"].as_u64().context("nothing was timed: did the run's id not reach the receiver?")?;
+        Ok(Self { count, p50_ms: number("p50Ms")?, p99_ms: number("p99Ms")? })
+    }
+}
+
+impl Load<'_> {
+    /// Sends it all and waits. Anything that is not accepted is an error.
+    pub fn send(&self, bench: &Bench) -> anyhow::Result<Sent> {
+        let (mut process, output) = self.start(bench)?;
+        process.wait(self.limit + GRACE)?;
+        let text = fs::read_to_string(&output).with_context(|| format!("cannot read {}", output.display()))?;
+        let report: Value = serde_json::from_str(&text).with_context(|| format!("the generator said: {text}"))?;
+        let number = |name: &str| report[name].as_f64().with_context(|| format!("there is no {name} in {report}"));
+        let errors = report["errors"].as_u64().unwrap_or(u64::MAX);
+        anyhow::ensure!(errors == 0, "{errors} requests failed, the first with: {}", report["firstError"]);
+        let events = report["events"].as_u64().unwrap_or(0);
+        anyhow::ensure!(events > 0, "nothing was sent: {report}");
+        Ok(Sent {
+            events,
+            requests_per_second: number("requestsPerSecond")?,
+            start_nanos: report["startNanos"].as_u64().context("the generator told no start")?,
+        })
+    }
+
+    /// Starts to send, and goes on while other things happen. It ends when what is returned is dropped.
+    pub fn send_meanwhile(&self, bench: &Bench) -> anyhow::Result<Process> {
+        self.start(bench).map(|(process, _)| process)
+    }
+
+    fn start(&self, bench: &Bench) -> anyhow::Result<(Process, PathBuf)> {
+        let dir = bench.scratch.dir("load")?;
+        let process = Process::start(&bench.binaries.join("tidings-load"), &dir, "tidings-load", |command| {
+            command.env("TIDINGS_API_KEY", self.key);
+            command.args(["--url", &format!("http://{}{}", self.address, self.path)]);
+            command.args(["--resource-id", self.resource_id]);
+            let numbers = [
+                ("--connections", self.connections),
+                ("--batch", self.batch),
+                ("--events", self.events),
+                ("--seconds", self.limit.as_secs()),
+            ];
+            for (name, number) in numbers.into_iter().chain(self.rate.map(|rate| ("--rate", rate))) {
+                command.args([name, &number.to_string()]);
+            }
+        })?;
+        Ok((process, dir.join("tidings-load.log")))
+    }
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask`: the chores of this repository. One command a chore, each safe to repeat, none with hidden steps.
+//!
+//! The words on the command line are few, so they are read by hand: the fewer crates here, the sooner a chore starts.
+
+mod bench;
+mod shell;
+mod steps;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use crate::{shell::Repo, steps::Step};
+
+const HELP: &str = "\
+The chores of the Tidings repository.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  test         Everything that must pass before a change is merged; what CI runs. Installs what it
+               needs first (and says what), then: format, lints, licences and bans, tidy checks,
+               release build, tests, documentation tests. Stops at the first step that fails.
+  check        The quick part of it, for while you work: format, lints, tidy checks
+  tidy         Only the house rules that no compiler checks: file headers and sizes, crate arrows, …
+  tools        Only install what the tests need
+  advisories   Known vulnerabilities in dependencies. Reads the advisory database from its git
+               host, and its answer changes without any change here, so it is not part of `test`
+  bench        How fast, how cheap and how fair the release build is; `cargo xtask bench --help`
+  help         This text
+
+A step that fails says how to run it alone. `cargo xtask test` needs a Rust toolchain with rustfmt
+and clippy and a C compiler, and reaches package registries only (crates, PyPI, Debian).
+CONTRIBUTING.md has more.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> anyhow::Result<()> {
+    if let [chore, options @ ..] = args
+        && chore == "bench"
+    {
+        return bench::run(options);
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["test"] => steps::run("test", &Step::TEST, &Repo::find()?),
+        ["check"] => steps::run("check", &Step::CHECK, &Repo::find()?),
+        ["tidy"] => tidy::run(&Repo::find()?),
+        ["tools"] => tools::run(&Repo::find()?),
+        ["advisories"] => steps::advisories(&Repo::find()?),
+        [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => anyhow::bail!("there is no chore `{}`; `cargo xtask help` lists them", args.join(" ")),
+    }
+}
