@@ -121,7 +121,8 @@ pub fn read_url(text: &str, environment: &Environment) -> Result<Url, String> {
     if text.chars().any(char::is_control) {
         return Err("must not hold control characters".into());
     }
-    let mut url = Url::parse(text).map_err(|error| format!("must be a URL such as https://example.com/hook: {error}"))?;
+    let mut url =
+        Url::parse(text).map_err(|error| format!("must be a URL such as https://example.com/hook: {error}"))?;
     // A fragment never goes over the wire.
     url.set_fragment(None);
     check_url(&url, environment.egress.guard())?;
@@ -189,7 +190,10 @@ mod tests {
         ] {
             assert_eq!(shown(url, usize::MAX), preview);
         }
-        assert_eq!(shown("https://hooks.slack.com/services/T0/B0/x", 1), "https://hooks.slack.com/services/•••/•••/•••");
+        assert_eq!(
+            shown("https://hooks.slack.com/services/T0/B0/x", 1),
+            "https://hooks.slack.com/services/•••/•••/•••"
+        );
     }
 
     #[test]

@@ -153,11 +153,8 @@ const SECRET_BYTES_MIN: usize = 8;
 impl Secrets {
     /// These texts, as far as they are long enough to be told apart from harmless words.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut secrets: Vec<_> = texts
-            .into_iter()
-            .filter(|text| text.len() >= SECRET_BYTES_MIN)
-            .map(Secret::new)
-            .collect();
+        let mut secrets: Vec<_> =
+            texts.into_iter().filter(|text| text.len() >= SECRET_BYTES_MIN).map(Secret::new).collect();
         // The longest first, so that what holds another is masked whole.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
         Self(secrets)

@@ -18,6 +18,7 @@ use tidings_store::queue::{Acceptance, Claimed, Incoming, NewDelivery, Start};
 use crate::clock::{Clock, new_id};
 use crate::queue::{Place, Queue};
 use crate::snapshot::WorkspaceView;
+use crate::unbroken::unbroken;
 use crate::{Result, measure};
 
 /// A run that ended, as a door read and checked it.
@@ -56,8 +57,7 @@ pub(crate) async fn accept(
         prepare(view, queue, clock, event(view, clock, run, now), &mut prepared);
     }
     let (store, queue) = (Arc::clone(store), queue.clone());
-    let committing = tokio::spawn(async move { commit(store.as_ref(), &queue, prepared).await });
-    committing.await.unwrap_or_else(|error| Err(tidings_store::StoreError::Database(error.to_string()).into()))
+    unbroken(async move { commit(store.as_ref(), &queue, prepared).await }).await
 }
 
 fn event(view: &WorkspaceView, clock: &dyn Clock, report: RunReport, now: Timestamp) -> Arc<Event> {

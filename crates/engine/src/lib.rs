@@ -14,6 +14,7 @@ pub mod queue;
 pub mod settings;
 pub mod snapshot;
 mod trial;
+mod unbroken;
 pub mod vault;
 
 pub use engine::{Engine, Options};

@@ -1,1 +1,25 @@
-fn main() {}
+//! The program: reads the command line and the configuration, and starts what they ask for.
+
+mod command;
+mod config;
+mod key;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Small and quick under many threads; the system's own costs the hot path a tenth more.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = command::Cli::parse();
+    match command::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidings: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

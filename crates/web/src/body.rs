@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use axum::extract::FromRequest;
+use axum::extract::{FromRequest, OptionalFromRequest};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
 use serde_json::{Map, Value};
 use tidings_domain::violation::{Violation, Violations};
 
@@ -74,7 +75,10 @@ impl FromRequest<App> for Object {
 
     async fn from_request(request: Request<axum::body::Body>, _: &App) -> Result<Self, Problem> {
         if form(request.headers())? == Form::Lines {
-            return Err(Problem::new(Code::UnsupportedMediaType, "send one JSON object with Content-Type: application/json"));
+            return Err(Problem::new(
+                Code::UnsupportedMediaType,
+                "send one JSON object with Content-Type: application/json",
+            ));
         }
         let bytes = read(request).await?;
         if bytes.trim_ascii().is_empty() {
@@ -83,6 +87,18 @@ impl FromRequest<App> for Object {
         match json::read(&bytes)? {
             Value::Object(object) => Ok(Self(object)),
             _ => Err(Problem::invalid_field("", "the body must be a JSON object")),
+        }
+    }
+}
+
+impl OptionalFromRequest<App> for Object {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request<axum::body::Body>, app: &App) -> Result<Option<Self>, Problem> {
+        if request.body().is_end_stream() {
+            Ok(None)
+        } else {
+            <Self as FromRequest<App>>::from_request(request, app).await.map(Some)
         }
     }
 }
@@ -126,6 +142,20 @@ impl Fields {
     pub(crate) fn refuse_item(&mut self, key: &str, item: usize, message: impl Into<String>) {
         let pointer = format!("{}/{item}", self.pointer(key));
         self.violations.push(Violation::new(pointer, message));
+    }
+
+    /// Notes what is wrong with the field, unless something was already.
+    pub(crate) fn refuse_once(&mut self, key: &str, message: impl Into<String>) {
+        if !self.is_refused(key) {
+            self.refuse(key, message);
+        }
+    }
+
+    fn is_refused(&self, key: &str) -> bool {
+        let pointer = self.pointer(key);
+        let within =
+            |other: &str| other.strip_prefix(&pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.violations.iter().any(|violation| within(&violation.pointer))
     }
 
     fn pointer(&self, key: &str) -> String {
@@ -191,7 +221,10 @@ impl Fields {
     /// An integer within bounds.
     pub(crate) fn integer(&mut self, key: &'static str, min: u64, max: u64) -> Option<u64> {
         let value = self.take(key)?;
-        value.as_u64().filter(|number| (min..=max).contains(number)).or_else(|| self.wrong(key, integer_words(min, max)))
+        value
+            .as_u64()
+            .filter(|number| (min..=max).contains(number))
+            .or_else(|| self.wrong(key, integer_words(min, max)))
     }
 
     /// An object.
@@ -227,9 +260,8 @@ impl Fields {
 
     /// Notes that the field must be there, unless it was and was wrong.
     pub(crate) fn required<T>(&mut self, key: &str, read: Option<T>) -> Option<T> {
-        let pointer = self.pointer(key);
-        if read.is_none() && !self.violations.iter().any(|violation| violation.pointer.starts_with(&pointer)) {
-            self.refuse(key, "is required");
+        if read.is_none() {
+            self.refuse_once(key, "is required");
         }
         read
     }

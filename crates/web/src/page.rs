@@ -22,12 +22,7 @@ impl<T: Copy> Page<T> {
     }
 
     /// The page, of up to [`Page::wanted`] records.
-    pub(crate) fn of<'a, R, V>(
-        &self,
-        records: &'a [R],
-        id: impl Fn(&R) -> T,
-        view: impl Fn(&'a R) -> V,
-    ) -> List<V, T> {
+    pub(crate) fn of<'a, R, V>(&self, records: &'a [R], id: impl Fn(&R) -> T, view: impl Fn(&'a R) -> V) -> List<V, T> {
         let shown = records.len().min(self.limit as usize);
         let next_cursor = (records.len() > shown).then(|| records[..shown].last().map(id)).flatten();
         List { data: records[..shown].iter().map(view).collect(), next_cursor }

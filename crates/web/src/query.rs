@@ -32,8 +32,8 @@ impl FromRequestParts<App> for Query {
 
 impl Query {
     fn parse(query: &str) -> Self {
-        let pairs = url::form_urlencoded::parse(query.as_bytes()).take(PARAMETERS_MAX);
-        Self { left: pairs.into_owned().collect(), known: Vec::new(), violations: Violations::new() }
+        let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned().take(PARAMETERS_MAX);
+        Self { left: pairs.collect(), known: Vec::new(), violations: Violations::new() }
     }
 
     fn refuse(&mut self, name: &str, message: impl Into<String>) {

@@ -12,21 +12,21 @@ use crate::form::{Form, preview_url};
 pub(super) static FIELDS: &[Field] = &[
     Field {
         key: "webhookUrl",
-        about: "The URL of a webhook of the Discord channel",
+        about: "The URL of a webhook of the Discord channel.",
         required: true,
         secret: true,
         example: "https://discord.com/api/webhooks/000000000000000000/XXXXXXXXXXXXXXXXXXXXXXXX",
     },
     Field {
         key: "username",
-        about: "The name that messages appear under, instead of the webhook's",
+        about: "The name that messages appear under, instead of the webhook's.",
         required: false,
         secret: false,
         example: "Tidings",
     },
     Field {
         key: "avatarUrl",
-        about: "The address of the picture that messages appear with, instead of the webhook's",
+        about: "The address of the picture that messages appear with, instead of the webhook's.",
         required: false,
         secret: false,
         example: "https://example.com/avatar.png",
@@ -72,7 +72,8 @@ fn refused_username(name: &str) -> Option<String> {
     let lower = name.to_lowercase();
     if name.trim() != name || name.chars().count() > USERNAME_CHARS_MAX || has_control(name) {
         Some(format!("must be at most {USERNAME_CHARS_MAX} characters, without spaces around and control characters"))
-    } else if let Some(word) = ["discord", "clyde", "```", "@", "#", ":"].into_iter().find(|word| lower.contains(word)) {
+    } else if let Some(word) = ["discord", "clyde", "```", "@", "#", ":"].into_iter().find(|word| lower.contains(word))
+    {
         Some(format!("must not hold {word:?}, which Discord refuses"))
     } else if matches!(lower.as_str(), "everyone" | "here") {
         Some("must not be everyone or here, which Discord refuses".into())

@@ -72,13 +72,7 @@ mod tests {
                 later(Some(65_000)),
                 Some("HTTP 429 Too Many Requests: You are being rate limited."),
             ),
-            (
-                429,
-                None,
-                limited,
-                later(Some(64_571)),
-                Some("HTTP 429 Too Many Requests: You are being rate limited."),
-            ),
+            (429, None, limited, later(Some(64_571)), Some("HTTP 429 Too Many Requests: You are being rate limited.")),
             (429, None, r#"{"retry_after": -1}"#, later(None), Some("HTTP 429 Too Many Requests")),
             (502, None, "<html>", later(None), Some("HTTP 502 Bad Gateway")),
         ] {

@@ -14,17 +14,16 @@ fn sample() -> Message {
         summary: "# Flow @everyone <@1> failed - after [1.8](x) s.".into(),
         detail: Some("line 1 ``` out\nline 2".into()),
         link: Some("https://app.example.com/f1?a=1".into()),
-        fields: vec![
-            Field { label: "Status", value: "Failure".into() },
-            Field { label: "Run", value: " ".into() },
-        ],
+        fields: vec![Field { label: "Status", value: "Failure".into() }, Field { label: "Run", value: " ".into() }],
         timestamp: Timestamp::from_unix_ms(1_777_694_412_345),
     }
 }
 
 #[test]
 fn a_message_in_full() {
-    insta::assert_json_snapshot!(message(&sample()), @r#"
+    // What cannot be seen is written out.
+    let shown = format!("{:#}", message(&sample())).replace(crate::fit::ZERO_WIDTH_SPACE, "{zwsp}");
+    insta::assert_snapshot!(shown, @r#"
     {
       "allowed_mentions": {
         "parse": []
@@ -32,7 +31,7 @@ fn a_message_in_full() {
       "embeds": [
         {
           "color": 14232864,
-          "description": "\\# Flow @​everyone \\<@​1> failed - after \\[1.8\\](x) s.\n```\nline 1 `​`​` out\nline 2\n```",
+          "description": "\\# Flow @{zwsp}everyone \\<@{zwsp}1> failed - after \\[1.8\\](x) s.\n```\nline 1 `{zwsp}`{zwsp}` out\nline 2\n```",
           "fields": [
             {
               "inline": true,

@@ -26,7 +26,9 @@ use super::{CONNECT_TIMEOUT, Egress, EgressError, Target};
 use crate::ErrorClass;
 
 /// How many bytes a response's head may have. Beyond 100 headers it is refused too (hyper's own limit).
-const HEAD_BYTES_MAX: usize = 64 * 1_024;
+const HEAD_BYTES_MAX: usize = 32 * 1_024;
+/// How much a connection reads ahead, in bytes.
+const BUFFER_BYTES_MAX: usize = 64 * 1_024;
 
 /// What a receiver answered.
 #[derive(Debug, Clone)]
@@ -90,7 +92,7 @@ impl Egress {
         Ok(HttpAnswer { status: head.status, headers: head.headers, body })
     }
 
-    async fn open(&self, target: &Target, deadline: Instant) -> Result<Wire, EgressError> {
+    async fn open(&self, target: &Target, deadline: Instant) -> Result<Box<Wire>, EgressError> {
         let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
         let origin = &target.origin;
         let plain = origin.server_name.is_none();
@@ -108,9 +110,11 @@ impl Egress {
                 }
             }
         };
-        let made = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await;
+        let mut builder = http1::Builder::new();
+        builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(BUFFER_BYTES_MAX);
+        let made = builder.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = made.map_err(|error| unanswered(target, &error, false, false))?;
-        Ok(Wire { sender, connection: Some(connection) })
+        Ok(Box::new(Wire { sender, connection: Some(connection) }))
     }
 
     /// The guard's answer, and for plain `http` that the operator lets it go there.

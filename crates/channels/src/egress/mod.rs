@@ -13,7 +13,6 @@ pub mod resolve;
 pub mod target;
 mod tls;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +29,7 @@ pub use target::Target;
 
 use crate::ErrorClass;
 use pool::Pools;
+use resolve::Lookups;
 
 /// How long a connection, TLS included, may take to be made.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The way out: guard, resolver, TLS and the pools of open connections. One an instance.
 pub struct Egress {
     guard: Guard,
-    resolver: Arc<dyn Resolve>,
+    lookups: Lookups,
     tls: Arc<ClientConfig>,
     pools: Arc<Pools>,
 }
@@ -50,7 +50,7 @@ impl Egress {
 
     /// The same with a resolver and certificate authorities of one's own.
     pub fn with(guard: Guard, resolver: Arc<dyn Resolve>, roots: RootCertStore) -> Self {
-        Self { guard, resolver, tls: Arc::new(tls::client_config(roots)), pools: Arc::default() }
+        Self { guard, lookups: Lookups::new(resolver), tls: Arc::new(tls::client_config(roots)), pools: Arc::default() }
     }
 
     /// What may be reached.
@@ -110,17 +110,12 @@ impl Egress {
         if let Some(ip) = resolve::literal(host) {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        match timeout_at(deadline, self.resolver.resolve(host, port)).await {
-            Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(error)) => Err(Self::unresolved(host, &error)),
+        match timeout_at(deadline, self.lookups.addresses(host, port)).await {
+            Ok(Ok(addresses)) => Ok(addresses.to_vec()),
+            Ok(Err(reason)) => {
+                Err(EgressError::new(ErrorClass::Dns, format!("the name {host} could not be resolved: {reason}")))
+            }
             Err(_) => Err(EgressError::timeout(format!("the name {host} was not resolved in time"))),
         }
-    }
-
-    fn unresolved(host: &str, error: &io::Error) -> EgressError {
-        // The system's own words (`failed to lookup address information: Name or service not known`) are kept short.
-        let words = error.to_string();
-        let reason = words.rsplit(": ").next().unwrap_or("unknown reason").to_lowercase();
-        EgressError::new(ErrorClass::Dns, format!("the name {host} could not be resolved: {reason}"))
     }
 }

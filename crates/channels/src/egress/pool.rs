@@ -32,7 +32,7 @@ pub(super) struct Origin {
 }
 
 struct Idle {
-    wire: Wire,
+    wire: Box<Wire>,
     since: Instant,
     /// Gives the place in the count back when this is dropped.
     _counted: Counted,
@@ -105,12 +105,12 @@ impl Pools {
 
 impl Origin {
     /// The connection that was used last, if one lies there.
-    pub(super) fn take(&self) -> Option<Wire> {
+    pub(super) fn take(&self) -> Option<Box<Wire>> {
         lock(&self.idle).pop().map(|idle| idle.wire)
     }
 
     /// Keeps a connection for the next request, unless there are enough.
-    pub(super) fn keep(&self, wire: Wire) {
+    pub(super) fn keep(&self, wire: Box<Wire>) {
         let Some(pools) = self.pools.upgrade() else { return };
         let counted = Counted(pools.idle.clone());
         if pools.idle.fetch_add(1, Ordering::Relaxed) >= IDLE_MAX {

@@ -1,9 +1,16 @@
 //! Names to addresses, behind a small trait so that tests can give the answers.
+//!
+//! While a name is being looked up, everybody who wants it waits for that one lookup: `getaddrinfo` holds a thread,
+//! longer than any attempt waits for it, and a name server that hangs must not take a thread for every attempt.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 
 /// How many of a name's addresses are tried.
 pub const ADDRESSES_MAX: usize = 6;
@@ -22,11 +29,112 @@ pub struct SystemResolver;
 #[async_trait]
 impl Resolve for SystemResolver {
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect())
+        Ok(tokio::net::lookup_host((host, port)).await?.collect())
     }
 }
 
 /// The address that a host is, if it is a literal (with or without brackets) rather than a name.
 pub(super) fn literal(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host).parse().ok()
+}
+
+type Key = (String, u16);
+/// The addresses, or why there are none, in words.
+type Answer = Result<Arc<[SocketAddr]>, Arc<str>>;
+type Lookup = Shared<BoxFuture<'static, Answer>>;
+
+/// A resolver of which every name is asked once at a time.
+pub(super) struct Lookups {
+    resolver: Arc<dyn Resolve>,
+    under_way: Arc<Mutex<HashMap<Key, Lookup>>>,
+}
+
+impl Lookups {
+    pub(super) fn new(resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver, under_way: Arc::default() }
+    }
+
+    /// The addresses of the name, from the lookup that is under way or from a new one.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Answer {
+        self.lookup((host.to_owned(), port)).await
+    }
+
+    fn lookup(&self, key: Key) -> Lookup {
+        // Held until the lookup is noted, so that it cannot end before.
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lookup) = under_way.get(&key) {
+            return lookup.clone();
+        }
+        let (resolver, under_way_too) = (self.resolver.clone(), self.under_way.clone());
+        let (host, port) = key.clone();
+        // A task of its own: it goes on when nobody waits any more, and only its end makes room for another.
+        let task = tokio::spawn(async move {
+            let ending = Ending { key: (host, port), under_way: under_way_too };
+            let found = resolver.resolve(&ending.key.0, port).await;
+            found.map(Arc::from).map_err(|error| reason(&error))
+        });
+        let answer = async { task.await.unwrap_or_else(|_| Err("the lookup was broken off".into())) };
+        under_way.entry(key).or_insert(answer.boxed().shared()).clone()
+    }
+}
+
+/// Strikes the lookup off when it ends, however it ends.
+struct Ending {
+    key: Key,
+    under_way: Arc<Mutex<HashMap<Key, Lookup>>>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// The system's own words (`failed to lookup address information: Name or service not known`), the telling part.
+fn reason(error: &io::Error) -> Arc<str> {
+    let words = error.to_string();
+    words.rsplit(": ").next().unwrap_or("unknown reason").to_lowercase().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Answers when it is told to.
+    #[derive(Default)]
+    struct Slow {
+        asked: AtomicUsize,
+        go: Notify,
+    }
+
+    #[async_trait]
+    impl Resolve for Slow {
+        async fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.go.notified().await;
+            Ok(vec![SocketAddr::from(([8, 8, 8, 8], port))])
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_asked_once_at_a_time() {
+        let slow = Arc::new(Slow::default());
+        let lookups = Arc::new(Lookups::new(slow.clone()));
+        let (one, two) = (lookups.lookup(("a".into(), 1)), lookups.lookup(("a".into(), 1)));
+        // Who gives up leaves the lookup to the others.
+        drop(lookups.lookup(("a".into(), 1)));
+        slow.go.notify_one();
+        let (one, two) = tokio::join!(one, two);
+        assert_eq!((one.unwrap().len(), two.unwrap().len()), (1, 1));
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
+        assert!(lookups.under_way.lock().unwrap().is_empty(), "struck off");
+
+        slow.go.notify_one();
+        assert!(lookups.addresses("a", 1).await.is_ok());
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 2, "what is over is asked anew");
+    }
 }

@@ -6,8 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use http::uri::{PathAndQuery, Uri};
 use http::HeaderValue;
+use http::uri::{PathAndQuery, Uri};
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 

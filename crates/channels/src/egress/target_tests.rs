@@ -10,10 +10,34 @@ fn refusal(url: &str, guard: &Guard) -> Option<String> {
 fn odd_spellings_of_refused_addresses_are_refused() {
     let open = Guard { allow: Vec::new(), allow_http: true };
     for host in [
-        "127.0.0.1", "2130706433", "0177.0.0.1", "0x7f.1", "0x7f000001", "127.1", "127.0.1", "017700000001",
-        "127.0.0.1.", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:127.0.0.1]",
-        "[64:ff9b::7f00:1]", "localhost", "LOCALHOST", "localhost.", "foo.localhost", "%6cocalhost", "１２７.0.0.1",
-        "0", "169.254.169.254", "2852039166", "[fd00:ec2::254]", "[fe80::1]", "10.0.0.1", "192.168.1.1", "0xa.1",
+        "127.0.0.1",
+        "2130706433",
+        "0177.0.0.1",
+        "0x7f.1",
+        "0x7f000001",
+        "127.1",
+        "127.0.1",
+        "017700000001",
+        "127.0.0.1.",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[0:0:0:0:0:ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "foo.localhost",
+        "%6cocalhost",
+        "１２７.0.0.1",
+        "0",
+        "169.254.169.254",
+        "2852039166",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "10.0.0.1",
+        "192.168.1.1",
+        "0xa.1",
     ] {
         for scheme in ["http", "https"] {
             let why = refusal(&format!("{scheme}://{host}/x?token=hunter2hunter2"), &open);
@@ -39,7 +63,9 @@ fn what_else_is_wrong_is_said() {
         assert!(why.contains(words) && !why.contains("secret"), "{url}: {why}");
     }
     assert!(refusal(&format!("https://example.com/{}", "x".repeat(2_048)), &guard).is_some());
-    for url in ["https://example.com", "https://example.com:8443/a?b=c", "https://[2606:4700::1111]/", "https://8.8.8.8"] {
+    for url in
+        ["https://example.com", "https://example.com:8443/a?b=c", "https://[2606:4700::1111]/", "https://8.8.8.8"]
+    {
         assert_eq!(refusal(url, &guard), None, "{url}");
     }
 }

@@ -10,28 +10,28 @@ use crate::form::{Form, masked, preview_url};
 pub(super) static FIELDS: &[Field] = &[
     Field {
         key: "webhookUrl",
-        about: "The URL of an incoming webhook; instead of botToken and channel",
+        about: "The URL of an incoming webhook; instead of botToken and channel.",
         required: false,
         secret: true,
         example: "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
     },
     Field {
         key: "botToken",
-        about: "A bot token (xoxb-…) with the scope chat:write; instead of webhookUrl",
+        about: "A bot token (xoxb-…) with the scope chat:write; instead of webhookUrl.",
         required: false,
         secret: true,
         example: "xoxb-000000000000-000000000000-XXXXXXXXXXXXXXXXXXXXXXXX",
     },
     Field {
         key: "channel",
-        about: "With botToken: the id or name of the channel to post to",
+        about: "With botToken: the id or name of the channel to post to.",
         required: false,
         secret: false,
         example: "C0123456789",
     },
     Field {
         key: "displayLabel",
-        about: "How the destination is called in lists",
+        about: "How the destination is called in lists.",
         required: false,
         secret: false,
         example: "#data-alerts",

@@ -129,7 +129,12 @@ mod tests {
             (404, "no_service", Outcome::Dead, Some("HTTP 404 Not Found: no_service")),
             (410, "channel_is_archived", Outcome::Dead, Some("HTTP 410 Gone: channel_is_archived")),
             (429, "", Outcome::Retry { after_ms: Some(30_000) }, Some("HTTP 429 Too Many Requests")),
-            (500, "rollup_error", Outcome::Retry { after_ms: None }, Some("HTTP 500 Internal Server Error: rollup_error")),
+            (
+                500,
+                "rollup_error",
+                Outcome::Retry { after_ms: None },
+                Some("HTTP 500 Internal Server Error: rollup_error"),
+            ),
             (502, "<html>", Outcome::Retry { after_ms: None }, Some("HTTP 502 Bad Gateway")),
         ] {
             let report = incoming(&answer(status, body), NOW);

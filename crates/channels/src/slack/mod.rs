@@ -79,7 +79,8 @@ impl Channel {
                 secrets.push(token.expose().to_owned());
                 let api = format!("{}/chat.postMessage", environment.slack_api_base);
                 let api = Url::parse(&api).map_err(|error| format!("the instance's Slack API address: {error}"))?;
-                let channel = stored.settings.get("channel").and_then(Value::as_str).ok_or("no Slack channel is set")?;
+                let channel =
+                    stored.settings.get("channel").and_then(Value::as_str).ok_or("no Slack channel is set")?;
                 let target = environment.egress.trusted_target(&api);
                 (target.map_err(|why| format!("the instance's Slack API address {why}"))?, Some(channel.to_owned()))
             }

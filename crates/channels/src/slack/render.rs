@@ -31,7 +31,8 @@ pub(super) fn message(message: &Message) -> Value {
     if !summary.trim().is_empty() {
         blocks.push(section(summary.clone()));
     }
-    let fields: Vec<_> = message.fields.iter().take(FIELDS_MAX).map(|field| field_text(field.label, &field.value)).collect();
+    let fields: Vec<_> =
+        message.fields.iter().take(FIELDS_MAX).map(|field| field_text(field.label, &field.value)).collect();
     if !fields.is_empty() {
         blocks.push(json!({"type": "section", "fields": fields}));
     }

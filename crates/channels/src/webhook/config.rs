@@ -14,22 +14,22 @@ pub(super) const METHOD_DEFAULT: &str = "POST";
 pub(super) static FIELDS: &[Field] = &[
     Field {
         key: "url",
-        about: "Where the request goes: https, without a user name or password",
+        about: "Where the request goes: https, without a user name or password.",
         required: true,
         secret: true,
         example: "https://example.com/hooks/tidings",
     },
-    Field { key: "method", about: "POST, PUT or PATCH", required: false, secret: false, example: METHOD_DEFAULT },
+    Field { key: "method", about: "POST, PUT or PATCH.", required: false, secret: false, example: METHOD_DEFAULT },
     Field {
         key: headers::KEY,
-        about: "Headers of your own as an object of names and values, at most 20; the values are kept secret",
+        about: "Headers of your own as an object of names and values, at most 20; the values are kept secret.",
         required: false,
         secret: true,
         example: r#"{"Authorization": "Bearer 0123456789"}"#,
     },
     Field {
         key: "bodyTemplate",
-        about: "A Jinja template that makes the body from the plain body's fields and title, summary and severity",
+        about: "A Jinja template that makes the body from the plain body's fields and title, summary and severity.",
         required: false,
         secret: false,
         example: r#"{"text": {{ title | tojson }}, "level": {{ severity | tojson }}}"#,
@@ -65,7 +65,8 @@ pub(super) fn check(
     let mut content_type = None;
     match headers::check(form.raw(headers::KEY), current, has_template, environment) {
         Ok(own) => {
-            content_type = own.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, v)| v.clone());
+            content_type =
+                own.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, v)| v.clone());
             headers::store(&own, &mut stored);
         }
         Err(violations) => form.refuse_under(headers::KEY, violations),

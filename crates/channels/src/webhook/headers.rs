@@ -48,7 +48,11 @@ pub(super) fn check(
     has_template: bool,
     environment: &Environment,
 ) -> Result<BTreeMap<String, String>, Vec<Violation>> {
-    let kept = current.map(kept).unwrap_or_default();
+    let mut kept = current.map(kept).unwrap_or_default();
+    if !has_template {
+        // It went with the template that is gone.
+        kept.retain(|name, _| !name.eq_ignore_ascii_case("content-type"));
+    }
     let given = match input {
         None => return Ok(kept),
         Some(Value::Null) => return Ok(BTreeMap::new()),

@@ -76,7 +76,8 @@ impl Template {
         for event in samples() {
             let message = message::of(&event, Severity::Warning);
             let plain = payload::body(&event, || message.clone(), String::new);
-            let body = self.render(&plain, &message).map_err(|why| format!("fails for {}: {why}", event.kind.as_str()))?;
+            let body =
+                self.render(&plain, &message).map_err(|why| format!("fails for {}: {why}", event.kind.as_str()))?;
             if is_json && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&body) {
                 return Err(format!(
                     "makes no JSON for {} ({error}); put texts in with | tojson and without quotes of your own, or set \

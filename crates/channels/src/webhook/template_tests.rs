@@ -1,5 +1,7 @@
 //! What templates can do, and what they cannot do to us.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn refusal(source: &str) -> String {
@@ -138,6 +140,73 @@ fn deep_templates_do_not_break_the_stack() {
             format!("{{% if a %}}{}{{% endif %}}", fill(times, "{% elif a %}", "", "")),
         ] {
             let _ = Template::new(&source).and_then(|template| template.try_samples(false));
+        }
+    }
+}
+
+/// Bits that templates are made of, to be strung together without sense.
+fn scraps() -> impl Strategy<Value = String> {
+    let scrap = prop_oneof![
+        "\\PC{0,8}",
+        proptest::sample::select(vec![
+            "{{ ",
+            " }}",
+            "{% ",
+            " %}",
+            "{#",
+            "#}",
+            "title",
+            "errorMessage",
+            "set a = ",
+            "for x in ",
+            "if ",
+            "else",
+            "endfor",
+            "endif",
+            "with ",
+            "endwith",
+            "raw",
+            "endraw",
+            "|join",
+            "|tojson",
+            "|replace(a, a)",
+            "|truncate(9)",
+            "|first",
+            "|default",
+            "[",
+            "]",
+            "(",
+            ")",
+            "{",
+            "}",
+            ":",
+            ",",
+            "'",
+            "\"",
+            "\\",
+            ".",
+            " in ",
+            " is none",
+            "-",
+            " // ",
+            " % ",
+            "0",
+            "1e308",
+            "99999999999999999999999",
+            "none",
+            "true",
+            "loop.index",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    proptest::collection::vec(scrap, 0..40).prop_map(|scraps| scraps.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_text_breaks_the_engine(source in scraps()) {
+        if let Ok(template) = Template::new(&source) {
+            let _ = template.try_samples(true);
         }
     }
 }

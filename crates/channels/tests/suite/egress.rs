@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{
+    self, Names, Receiver, SURELY, TIMEOUT, environment, failed, letter, loopback, read_request, stored,
+};
 use rustls::RootCertStore;
 use serde_json::json;
-use crate::support::{self, Names, Receiver, SURELY, TIMEOUT, environment, failed, letter, loopback, read_request, stored};
 use tidings_channels::egress::{Egress, Guard};
 use tidings_channels::{Environment, ErrorClass, Report, registry};
 use tidings_domain::channel::ChannelType;
@@ -171,6 +173,34 @@ async fn a_kept_connection_that_was_closed_costs_nothing() {
 }
 
 #[tokio::test]
+async fn what_lies_idle_for_long_is_closed() {
+    let gone = Arc::new(Notify::new());
+    let told = gone.clone();
+    let receiver = Receiver::start(move |mut stream, _, _| {
+        let told = told.clone();
+        async move {
+            read_request(&mut stream).await?;
+            stream.write_all(OK.as_bytes()).await?;
+            // The next read ends when the peer closes.
+            read_request(&mut stream).await?;
+            told.notify_one();
+            Ok(())
+        }
+    })
+    .await;
+    let environment = environment(loopback());
+    let stored = stored(ChannelType::Webhook, json!({"url": receiver.url()}), &environment);
+    let destination = registry::kind(ChannelType::Webhook).open(&stored, &environment).unwrap();
+    let event = failed(ResourceType::Flow);
+    assert!(destination.deliver(&letter(&event)).await.is_delivered());
+    // From here on time goes as fast as it can.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    gone.notified().await;
+    assert!(begun.elapsed() >= Duration::from_secs(30), "kept for a while: {:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn who_refuses_the_connection_is_named() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -196,7 +226,11 @@ async fn names_are_judged_by_their_addresses() {
     ];
     let (environment, _) = with_names(Guard::default(), known);
     for (host, class, words) in [
-        ("metadata.example.com", ErrorClass::TargetRefused, "metadata.example.com: 169.254.169.254 is the cloud metadata"),
+        (
+            "metadata.example.com",
+            ErrorClass::TargetRefused,
+            "metadata.example.com: 169.254.169.254 is the cloud metadata",
+        ),
         ("mapped.example.com", ErrorClass::TargetRefused, "127.0.0.1 is a loopback address"),
         ("inside.example.com", ErrorClass::TargetRefused, "TIDINGS_ALLOW_TARGETS"),
         ("empty.example.com", ErrorClass::Dns, "has no address"),

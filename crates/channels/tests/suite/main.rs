@@ -2,6 +2,7 @@
 
 mod conformance;
 mod egress;
+mod hostile;
 mod support;
 mod tls;
 mod webhook;

@@ -21,7 +21,7 @@ use tidings_domain::secret::Secret;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -117,6 +117,26 @@ impl Receiver {
         .await
     }
 
+    /// Says back what it was asked, under this status.
+    pub async fn echoing(status: &'static str) -> Self {
+        Self::start(move |mut stream, _, _| async move {
+            let Some((head, body)) = read_request(&mut stream).await? else { return Ok(()) };
+            let body = format!("{head}\n{}", String::from_utf8_lossy(&body));
+            stream
+                .write_all(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes())
+                .await
+        })
+        .await
+    }
+
+    /// Takes everything, in the protocol that this type of channel speaks.
+    pub async fn speaking(channel_type: ChannelType, answer: &'static str) -> Self {
+        match channel_type {
+            ChannelType::Webhook | ChannelType::Slack | ChannelType::Discord => Self::answering(answer).await,
+            ChannelType::Email => Self::start(|stream, _, log| take_mails(stream, log)).await,
+        }
+    }
+
     /// Reads a request and says nothing.
     pub async fn hanging() -> Self {
         Self::dripping("").await
@@ -137,6 +157,28 @@ impl Receiver {
             }
         })
         .await
+    }
+}
+
+/// SMTP as short as it can be: every command is fine, and what follows DATA is kept.
+async fn take_mails(stream: TcpStream, log: Log) -> io::Result<()> {
+    let mut stream = BufStream::new(stream);
+    let mut say = "220 ready\r\n";
+    loop {
+        stream.write_all(say.as_bytes()).await?;
+        stream.flush().await?;
+        let mut command = String::new();
+        if stream.read_line(&mut command).await? == 0 {
+            return Ok(());
+        }
+        say = "250 fine\r\n";
+        if command.starts_with("DATA") {
+            stream.write_all(b"354 go on\r\n").await?;
+            stream.flush().await?;
+            let mut mail = Vec::new();
+            while !mail.ends_with(b"\r\n.\r\n") && stream.read_until(b'\n', &mut mail).await? > 0 {}
+            log.lock().unwrap().push((String::new(), mail));
+        }
     }
 }
 
@@ -222,7 +264,8 @@ pub fn letter(event: &Event) -> Letter<'_> {
 pub fn stored(channel_type: ChannelType, config: Value, environment: &Environment) -> Stored {
     let kind = registry::kind(channel_type);
     let input: Map<_, _> = config.as_object().cloned().unwrap_or_default();
-    let mut stored = kind.check(&input, None, environment).unwrap_or_else(|wrong| panic!("{channel_type:?}: {wrong:?}"));
+    let mut stored =
+        kind.check(&input, None, environment).unwrap_or_else(|wrong| panic!("{channel_type:?}: {wrong:?}"));
     if channel_type == ChannelType::Webhook {
         webhook::rotate(&mut stored, Secret::new(format!("whsec_{}", "ab".repeat(32))), 0, NOW);
     }

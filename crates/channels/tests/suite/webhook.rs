@@ -141,9 +141,26 @@ fn check(config: Value, current: Option<&Stored>) -> Result<Stored, Vec<String>>
 #[test]
 fn what_is_ours_cannot_be_overridden() {
     for name in [
-        "Host", "content-length", "Transfer-Encoding", "connection", "TE", "upgrade", "user-agent", "webhook-id",
-        "Webhook-Signature", "webhook-anything", "X-Mako-Signature", "x-magone-signature", "X-MagOne-Event",
-        "X-MagOne-Webhook-Id", "content-type", "expect", "bad name", "bad\nname", "", "ä",
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "connection",
+        "TE",
+        "upgrade",
+        "user-agent",
+        "webhook-id",
+        "Webhook-Signature",
+        "webhook-anything",
+        "X-Mako-Signature",
+        "x-magone-signature",
+        "X-MagOne-Event",
+        "X-MagOne-Webhook-Id",
+        "content-type",
+        "expect",
+        "bad name",
+        "bad\nname",
+        "",
+        "ä",
     ] {
         let refused = check(json!({"url": "https://example.com", "headers": {name: "x"}}), None).unwrap_err();
         assert!(refused.len() == 1 && refused[0].starts_with("/headers/"), "{name}: {refused:?}");
@@ -190,4 +207,25 @@ fn edits_keep_what_they_do_not_name() {
 
     assert!(check(json!({"url": null}), Some(&first)).is_err());
     assert!(check(json!({"headers": {"X-D": "•••"}}), Some(&first)).is_err(), "a mask is no value");
+}
+
+#[test]
+fn templates_are_tried_when_they_are_saved() {
+    let with = |template: &str, headers: Value| {
+        check(json!({"url": "https://example.com", "bodyTemplate": template, "headers": headers}), None)
+    };
+    for (template, words) in [
+        (r#"{"text": "{{ title }}"}"#, "| tojson"),
+        ("{{ title ~ title }}", "join joins"),
+        ("{{ title", "line 1"),
+        ("{{ title | format }}", "unknown filter"),
+    ] {
+        let refused = with(template, json!({})).unwrap_err();
+        assert!(refused.len() == 1 && refused[0].starts_with("/bodyTemplate: "), "{refused:?}");
+        assert!(refused[0].contains(words), "{refused:?}");
+    }
+    let text = with("{{ title }}", json!({"Content-Type": "text/plain"})).unwrap();
+    let plain = check(json!({"bodyTemplate": null}), Some(&text)).unwrap();
+    assert_eq!(plain.secrets.get("headers"), None, "the content type goes with its template");
+    assert!(check(json!({"url": "https://example.com", "headers": {"content-type": "text/plain"}}), None).is_err());
 }

@@ -8,6 +8,8 @@ mod breaker;
 mod claimer;
 mod lane;
 mod lanes;
+#[cfg(test)]
+mod lanes_tests;
 mod sender;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -105,6 +105,7 @@ suite! { $
         a_duplicate_within_one_batch_counts_once
         a_batch_is_all_or_nothing
         a_refused_batch_costs_nobody_else
+        every_part_of_the_key_tells_events_apart
         the_same_key_in_two_workspaces_is_two_events
         fifty_at_once_make_one_event
         an_event_without_deliveries_is_kept

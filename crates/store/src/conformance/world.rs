@@ -219,7 +219,7 @@ impl World {
 
     /// The event with these deliveries.
     pub(super) fn incoming(&self, event: Event, deliveries: Vec<NewDelivery>) -> Incoming {
-        Incoming { key: event.key(), event: Arc::new(event), not_routed: vec![], deliveries }
+        Incoming { event: Arc::new(event), not_routed: vec![], deliveries }
     }
 
     pub(super) fn delivery(&self, tenant: Tenant, start: Start) -> NewDelivery {

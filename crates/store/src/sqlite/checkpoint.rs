@@ -15,8 +15,9 @@ use rusqlite::Connection;
 use super::thread::Joined;
 use crate::Result;
 
-/// The size that the log has after it started again, and by which it grows between two checkpoints.
-pub(super) const CHECKPOINT_BYTES: u64 = 16 << 20;
+/// The size that the log has after it started again, and by which it grows between two checkpoints. Less in tests, which
+/// need not write so much then.
+pub(super) const CHECKPOINT_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
 /// The size from which the writer waits for readers.
 const PATIENCE_BYTES: u64 = 4 * CHECKPOINT_BYTES;
 /// How long it waits for them, once for each [`CHECKPOINT_BYTES`] of growth.

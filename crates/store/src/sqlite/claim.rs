@@ -59,7 +59,7 @@ fn due_of_channel(
 ) -> Result<Vec<Unreadable>> {
     let sql = format!(
         "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.attempt_count, \
-         d.attempt_base, d.attempt_trigger, d.carry, {EVENT_COLUMNS} \
+         d.attempt_base, d.attempt_trigger, d.carry, d.channel_type, {EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id \
          WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.workspace_id, d.id LIMIT ?"
     );
@@ -127,8 +127,8 @@ fn release_all(db: &Connection, now: Timestamp) -> Result<u64> {
 /// Looks through the work that waits once, however many are given back.
 fn release_some(db: &Connection, now: Timestamp, ids: &[DeliveryId]) -> Result<u64> {
     let ids: HashSet<&[u8; 16]> = ids.iter().map(Id::as_bytes).collect();
-    let mut waiting = db
-        .prepare_cached("SELECT workspace_id, id FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL")?;
+    let mut waiting =
+        db.prepare_cached("SELECT workspace_id, id FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL")?;
     let found: Vec<([u8; 16], [u8; 16])> = waiting
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .filter(|row| row.as_ref().map_or(true, |(_, id)| ids.contains(id)))

@@ -119,8 +119,7 @@ pub(super) fn deliveries(
     select_deliveries(db, from, &which, order, filter.limit, filter.with_attempts)
 }
 
-const DELIVERIES_LEAD: &str =
-    "delivery d CROSS JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id";
+const DELIVERIES_LEAD: &str = "delivery d CROSS JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id";
 
 /// The smallest id that can have been made at or after this instant.
 fn first_id_at(instant: Timestamp) -> [u8; 16] {

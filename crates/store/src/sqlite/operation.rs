@@ -28,12 +28,7 @@ pub(super) struct Call<T, F> {
 }
 
 impl<T, F: Fn(&Connection) -> Result<T>> Call<T, F> {
-    pub(super) fn new(
-        name: &'static str,
-        always_alone: bool,
-        work: F,
-        reply: oneshot::Sender<Result<T>>,
-    ) -> Self {
+    pub(super) fn new(name: &'static str, always_alone: bool, work: F, reply: oneshot::Sender<Result<T>>) -> Self {
         Self { name, always_alone, work, outcome: None, reply }
     }
 

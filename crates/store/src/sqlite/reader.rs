@@ -28,11 +28,7 @@ impl Readers {
                 Ok(connection)
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self {
-            idle: Arc::new(Mutex::new(connections)),
-            permits: Arc::new(Semaphore::new(count as usize)),
-            count,
-        })
+        Ok(Self { idle: Arc::new(Mutex::new(connections)), permits: Arc::new(Semaphore::new(count as usize)), count })
     }
 
     /// Runs a read in one transaction, so that it sees one instant. It runs to its end even if the caller goes away,

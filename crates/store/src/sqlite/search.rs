@@ -3,9 +3,9 @@
 //! SQLite's `LIKE` folds the case of ASCII only, and reads `%` and `_` in what people type. This one takes every
 //! character literally and folds the case of every script, as each store must.
 
+use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
-use rusqlite::Connection;
 
 use crate::Result;
 
@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn case_is_folded_in_every_script() {
-        for (one, other) in [("ÜBERTRAG", "übertrag"), ("STRASSE", "straße"), ("ΟΔΟΣ", "οδος"), ("Flow", "fLOW")] {
+        for (one, other) in [("ÜBERTRAG", "übertrag"), ("STRASSE", "straße"), ("ΟΔΟΣ", "οδος"), ("Flow", "fLOW")]
+        {
             assert_eq!(fold(one), fold(other));
         }
         assert_ne!(fold("a"), fold("ä"));

@@ -1,1 +1,78 @@
-//! Tests.
+//! What only this backend promises, and only its inside can show: plans of queries, failures of the disk and of
+//! operations, the size of the log.
+
+mod faults;
+mod plans;
+mod wal;
+
+use std::sync::Arc;
+
+use tidings_domain::channel::ChannelType;
+use tidings_domain::event::{Event, EventKind};
+use tidings_domain::gate::Walk;
+use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId, uuid_v7};
+use tidings_domain::resource::ResourceType;
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+use tidings_domain::workspace::Workspace;
+
+use super::SqliteStore;
+use crate::Store as _;
+use crate::queue::{Incoming, NewDelivery, Start};
+use crate::settings::WorkspaceRecord;
+
+const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
+
+fn workspace_id() -> WorkspaceId {
+    WorkspaceId::from_bytes([1; 16])
+}
+
+fn channel_id() -> ChannelId {
+    ChannelId::from_bytes([2; 16])
+}
+
+/// The id with this number.
+fn id<T: Id>(number: u64) -> T {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    T::from_uuid(uuid_v7(NOW.unix_ms().unsigned_abs(), &random))
+}
+
+/// The event with this number and its one delivery, due now.
+fn incoming(number: u64) -> Incoming {
+    let mut event = Event::sample(id(number), workspace_id(), ResourceType::Flow, "f1", NOW);
+    event.kind = EventKind::RunTerminal;
+    event.run_id = format!("run-{number}");
+    let delivery = NewDelivery {
+        id: id(number),
+        rule_id: RuleId::from_bytes([3; 16]),
+        rule_generation: 1,
+        channel_id: channel_id(),
+        channel_type: ChannelType::Webhook,
+        severity: Severity::Warning,
+        start: Start::Due,
+        walk: Walk { evaluated_at: NOW, passed: 0, stopped: None },
+    };
+    Incoming { event: Arc::new(event), not_routed: vec![], deliveries: vec![delivery] }
+}
+
+/// The event, with an output of so many bytes.
+fn incoming_of_bytes(number: u64, bytes: usize) -> Incoming {
+    let mut incoming = incoming(number);
+    let mut event = Event::clone(&incoming.event);
+    event.run.error_message = Some("x".repeat(bytes));
+    incoming.event = Arc::new(event);
+    incoming
+}
+
+/// A store with one workspace.
+async fn open(directory: &tempfile::TempDir) -> SqliteStore {
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let workspace = Workspace { id: workspace_id(), slug: "default".into(), created_at: NOW };
+    store.create_workspace(WorkspaceRecord { workspace, api_keys: vec![] }).await.unwrap();
+    store
+}
+
+async fn is_there(store: &SqliteStore, number: u64) -> bool {
+    store.event(workspace_id(), id(number)).await.unwrap().is_some()
+}

@@ -1,0 +1,203 @@
+//! The log of deliveries: newest first, page by page, filtered, and searched for text.
+
+use tidings_domain::delivery::Status;
+use tidings_domain::event::EventKind;
+use tidings_domain::id::DeliveryId;
+use tidings_domain::resource::ResourceType;
+use tidings_domain::trigger::Trigger;
+
+use super::world::{NOW, Tenant, World, after_ms, attempt, tried};
+use crate::log::{DeliveryFilter, DeliveryRecord};
+use crate::queue::{Attempt, NextState, Start};
+
+fn all() -> DeliveryFilter {
+    DeliveryFilter { limit: 100, ..DeliveryFilter::default() }
+}
+
+fn ids(records: &[&DeliveryRecord]) -> Vec<DeliveryId> {
+    records.iter().map(|record| record.id).collect()
+}
+
+impl World {
+    /// Deliveries of all sorts, two to an event, through two channels; their ids are not in the order of their
+    /// events. Answers them newest first, as they read alone.
+    async fn many_deliveries(&self) -> Vec<DeliveryRecord> {
+        let tenants = [self.ours, self.another_channel().await];
+        let mut found = Vec::new();
+        for number in 0..48u64 {
+            let mut event = self.event_at(self.ours, after_ms(number * 5 % 16));
+            event.resource_type = ResourceType::ALL[number as usize % 2 * 2];
+            event.resource_id = format!("r{}", number % 3);
+            event.trigger = Trigger::ALL[number as usize / 4 % 2];
+            event.kind = EventKind::of_run(event.resource_type, event.trigger);
+            let start = if number % 4 == 3 { Start::Suppressed } else { Start::Due };
+            let at = after_ms(number * 11 % 16);
+            let deliveries = tenants.map(|tenant| self.delivery_at(tenant, start, at));
+            found.extend(deliveries.iter().map(|delivery| delivery.id));
+            self.accept(self.incoming(event, deliveries.into())).await;
+        }
+        let claimed = self.claim(tenants[0], after_ms(20), super::world::lease(1, 9_000), 6).await;
+        for (one, status) in claimed.iter().zip([Status::Sent, Status::Failed, Status::Sent, Status::Failed]) {
+            self.store.settle(tried(one, NextState::Done(status))).await.unwrap();
+        }
+        found.sort_by(|one, other| other.cmp(one));
+        let mut records = Vec::new();
+        for id in found {
+            records.push(self.read(self.ours, id).await);
+        }
+        records
+    }
+
+    async fn pages(&self, filter: &DeliveryFilter, limit: u32) -> Vec<DeliveryId> {
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let page = self.listed(self.ours, DeliveryFilter { before, limit, ..filter.clone() }).await;
+            assert!(page.len() <= limit as usize);
+            let Some(last) = page.last() else { return found };
+            before = Some(*last);
+            found.extend(page);
+        }
+    }
+
+    /// Whether this text is found in the one delivery of the tenant.
+    async fn finds(&self, tenant: Tenant, text: &str) -> bool {
+        !self.listed(tenant, DeliveryFilter { text: Some(text.into()), ..all() }).await.is_empty()
+    }
+}
+
+pub(super) async fn deliveries_come_newest_first(world: World) {
+    let records = world.many_deliveries().await;
+    assert_eq!(world.listed(world.ours, all()).await, ids(&records.iter().collect::<Vec<_>>()));
+    assert_eq!(world.listed(world.ours, DeliveryFilter::default()).await, [], "a limit of nothing");
+}
+
+pub(super) async fn pages_of_deliveries_have_no_gaps(world: World) {
+    let records = world.many_deliveries().await;
+    for filter in [all(), DeliveryFilter { status: Some(Status::Pending), ..all() }] {
+        let expected: Vec<_> = records.iter().filter(|record| admits(&filter, record)).collect();
+        for limit in [1, 5] {
+            assert_eq!(world.pages(&filter, limit).await, ids(&expected));
+        }
+    }
+}
+
+pub(super) async fn pages_about_one_resource_have_no_gaps(world: World) {
+    let records = world.many_deliveries().await;
+    for status in [None, Some(Status::Pending)] {
+        let filter = DeliveryFilter {
+            resource_type: Some(ResourceType::ScheduledQuery),
+            resource_id: Some("r1".into()),
+            status,
+            ..all()
+        };
+        let mut expected: Vec<_> = records.iter().filter(|record| admits(&filter, record)).collect();
+        expected.sort_by_key(|record| std::cmp::Reverse((record.event.id, record.id)));
+        assert!(expected.len() > 3);
+        for limit in [1, 2, 3, 100] {
+            assert_eq!(world.pages(&filter, limit).await, ids(&expected));
+        }
+    }
+}
+
+/// What the filter means, said once more; `text` has cases of its own.
+fn admits(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
+    let DeliveryRecord { id, event, .. } = record;
+    filter.before.is_none_or(|before| *id < before)
+        && filter.event_id.is_none_or(|wanted| event.id == wanted)
+        && filter.rule_id.is_none_or(|rule| record.rule_id == Some(rule))
+        && filter.channel_id.is_none_or(|channel| record.channel_id == channel)
+        && filter.resource_type.is_none_or(|kind| event.resource_type == kind)
+        && filter.resource_id.as_ref().is_none_or(|wanted| event.resource_id == *wanted)
+        && filter.status.is_none_or(|status| record.status == status)
+        && filter.reason.is_none_or_same(record.suppressed_reason.as_ref())
+        && filter.kind.is_none_or(|kind| event.kind == kind)
+        && filter.since.is_none_or(|since| record.walks[0].evaluated_at >= since)
+        && filter.until.is_none_or(|until| record.walks[0].evaluated_at < until)
+}
+
+/// An absent wish is met by everything.
+trait Wish<T> {
+    fn is_none_or_same(&self, found: Option<&T>) -> bool;
+}
+
+impl<T: PartialEq> Wish<T> for Option<T> {
+    fn is_none_or_same(&self, found: Option<&T>) -> bool {
+        self.is_none() || self.as_ref() == found
+    }
+}
+
+pub(super) async fn every_delivery_filter_filters(world: World) {
+    let records = world.many_deliveries().await;
+    let other = records.iter().map(|record| record.channel_id).find(|id| *id != world.ours.channel_id);
+    let mut filters = vec![
+        DeliveryFilter { before: Some(records[9].id), ..all() },
+        DeliveryFilter { event_id: Some(records[9].event.id), ..all() },
+        DeliveryFilter { rule_id: Some(world.ours.rule_id), ..all() },
+        DeliveryFilter { channel_id: other, ..all() },
+        DeliveryFilter { resource_type: Some(ResourceType::UseCase), ..all() },
+        DeliveryFilter { resource_id: Some("r2".into()), ..all() },
+        DeliveryFilter { reason: Some("severity_filter".into()), ..all() },
+        DeliveryFilter { reason: Some("endpoint_paused".into()), ..all() },
+        DeliveryFilter { since: Some(after_ms(5)), ..all() },
+        DeliveryFilter { until: Some(after_ms(5)), ..all() },
+        DeliveryFilter { since: Some(after_ms(3)), until: Some(after_ms(9)), ..all() },
+        DeliveryFilter { channel_id: other, status: Some(Status::Pending), since: Some(after_ms(2)), ..all() },
+    ];
+    filters.extend(Status::ALL.map(|status| DeliveryFilter { status: Some(status), ..all() }));
+    filters.extend(EventKind::ALL.map(|kind| DeliveryFilter { kind: Some(kind), ..all() }));
+    for filter in filters {
+        let expected: Vec<_> = records.iter().filter(|record| admits(&filter, record)).collect();
+        assert_eq!(world.listed(world.ours, filter.clone()).await, ids(&expected), "{filter:?}");
+    }
+}
+
+pub(super) async fn attempts_come_if_asked_for(world: World) {
+    let id = world.done(world.ours, Status::Failed, NOW).await;
+    for with_attempts in [false, true] {
+        let filter = DeliveryFilter { with_attempts, ..all() };
+        let found = world.store.deliveries(world.ours.id, filter).await.unwrap().remove(0);
+        assert_eq!((found.id, found.attempt_count), (id, 1));
+        let expected = if with_attempts { vec![attempt(1, false)] } else { vec![] };
+        assert_eq!(found.attempts, expected);
+    }
+}
+
+pub(super) async fn text_is_taken_literally(world: World) {
+    let mut event = world.event(world.ours);
+    event.resource_id = r"100%_done\now 'quoted' [x]*".into();
+    world.accept(world.incoming(event, vec![world.delivery(world.ours, Start::Due)])).await;
+    let there = ["%", "_", r"\", "0%_d", r"e\n", "'", "[x]*", ""];
+    let not_there = ["%%", "__", r"\\", "1%0", "d_ne", "%done", r"\%", r"100\%", "[ax]", "?"];
+    for text in there {
+        assert!(world.finds(world.ours, text).await, "{text}");
+    }
+    for text in not_there {
+        assert!(!world.finds(world.ours, text).await, "{text}");
+    }
+}
+
+pub(super) async fn text_is_found_whatever_its_case(world: World) {
+    let mut event = world.event(world.ours);
+    event.resource_id = "Tägliche Überweisung ΑΘΗΝΑ".into();
+    world.accept(world.incoming(event, vec![world.delivery(world.ours, Start::Due)])).await;
+    for text in ["tägliche", "TÄGLICHE", "überweisung", "ÜBERW", "αθηνα"] {
+        assert!(world.finds(world.ours, text).await, "{text}");
+    }
+    assert!(!world.finds(world.ours, "uberweisung").await, "accents count");
+}
+
+pub(super) async fn text_is_looked_for_in_four_places(world: World) {
+    let claimed = world.claimed(world.ours).await;
+    let mut settlement = tried(&claimed, NextState::Done(Status::Failed));
+    let failed = Attempt { error: Some("connection refused".into()), ..attempt(1, false) };
+    settlement.attempt = Some(failed);
+    world.store.settle(settlement).await.unwrap();
+    world.done(world.theirs, Status::Sent, NOW).await;
+    for text in ["daily-rev", &claimed.event.run_id, "rollup", "REFUSED"] {
+        assert!(world.finds(world.ours, text).await, "{text}");
+    }
+    for text in ["orders", "refusedrollup", "scheduled", "http_status"] {
+        assert!(!world.finds(world.ours, text).await, "{text}");
+    }
+    assert!(!world.finds(world.theirs, "refused").await, "there is no error there");
+}

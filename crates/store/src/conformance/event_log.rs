@@ -1,0 +1,100 @@
+//! The log of events: newest first, page by page, filtered.
+
+use tidings_domain::event::{Event, EventKind};
+use tidings_domain::id::EventId;
+use tidings_domain::resource::ResourceType;
+use tidings_domain::trigger::Trigger;
+
+use super::world::{World, after_ms};
+use crate::log::EventFilter;
+
+const ALL: EventFilter = EventFilter {
+    before: None,
+    limit: 100,
+    runs_only: false,
+    kind: None,
+    resource_type: None,
+    resource_id: None,
+    trigger: None,
+};
+
+impl World {
+    async fn events(&self, filter: EventFilter) -> Vec<EventId> {
+        self.store.events(self.ours.id, filter).await.unwrap().iter().map(|record| record.event.id).collect()
+    }
+
+    /// Accepts events of every kind, type and end about three resources, not in the order of their ids, and answers
+    /// them newest first.
+    async fn many_events(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for number in 0..24u64 {
+            let mut event = self.event_at(self.ours, after_ms(number * 7 % 24 / 2));
+            event.resource_type = ResourceType::ALL[number as usize % 4];
+            event.resource_id = format!("r{}", number % 3);
+            event.trigger = Trigger::ALL[number as usize / 4 % 2];
+            event.kind = EventKind::of_run(event.resource_type, event.trigger);
+            if number == 5 {
+                event.kind = EventKind::ChannelTest;
+            }
+            self.accept(self.incoming(event.clone(), vec![])).await;
+            events.push(event);
+        }
+        events.sort_by_key(|event| std::cmp::Reverse(event.id));
+        events
+    }
+}
+
+pub(super) async fn events_come_newest_first(world: World) {
+    let expected: Vec<_> = world.many_events().await.iter().map(|event| event.id).collect();
+    assert_eq!(world.events(ALL).await, expected);
+    assert_eq!(world.events(EventFilter { limit: 0, ..ALL }).await, []);
+}
+
+pub(super) async fn pages_of_events_have_no_gaps(world: World) {
+    let all = world.many_events().await;
+    let about_one = EventFilter { resource_type: Some(ResourceType::Flow), resource_id: Some("r1".into()), ..ALL };
+    for filter in [ALL, about_one, EventFilter { trigger: Some(Trigger::Failure), ..ALL }] {
+        let expected: Vec<_> = all.iter().filter(|event| admits(&filter, event)).map(|event| event.id).collect();
+        assert!(!expected.is_empty());
+        for limit in [1, 5] {
+            let (mut found, mut before) = (Vec::new(), None);
+            loop {
+                let page = world.events(EventFilter { before, limit, ..filter.clone() }).await;
+                assert!(page.len() <= limit as usize);
+                let Some(last) = page.last() else { break };
+                before = Some(*last);
+                found.extend(page);
+            }
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+/// What the filter means, said once more.
+fn admits(filter: &EventFilter, event: &Event) -> bool {
+    filter.before.is_none_or(|before| event.id < before)
+        && (!filter.runs_only || event.kind != EventKind::ChannelTest)
+        && filter.kind.is_none_or(|kind| event.kind == kind)
+        && filter.resource_type.is_none_or(|kind| event.resource_type == kind)
+        && filter.resource_id.as_ref().is_none_or(|id| event.resource_id == *id)
+        && filter.trigger.is_none_or(|trigger| event.trigger == trigger)
+}
+
+pub(super) async fn every_event_filter_filters(world: World) {
+    let all = world.many_events().await;
+    let mut filters = vec![
+        EventFilter { before: Some(all[7].id), ..ALL },
+        EventFilter { runs_only: true, ..ALL },
+        EventFilter { resource_id: Some("r1".into()), ..ALL },
+        EventFilter { resource_id: Some("R1".into()), ..ALL },
+        EventFilter { resource_type: Some(ResourceType::Job), resource_id: Some("r2".into()), ..ALL },
+        EventFilter { runs_only: true, before: Some(all[3].id), trigger: Some(Trigger::Success), ..ALL },
+    ];
+    filters.extend(EventKind::ALL.map(|kind| EventFilter { kind: Some(kind), ..ALL }));
+    filters.extend(ResourceType::ALL.map(|kind| EventFilter { resource_type: Some(kind), ..ALL }));
+    filters.extend(Trigger::ALL.map(|trigger| EventFilter { trigger: Some(trigger), ..ALL }));
+    for filter in filters {
+        let expected: Vec<_> = all.iter().filter(|event| admits(&filter, event)).map(|event| event.id).collect();
+        assert_eq!(world.events(filter.clone()).await, expected, "{filter:?}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Tests of channels: one attempt, in the log and in the channel's connectivity, and nowhere else.
+
+use tidings_domain::channel::Connectivity;
+use tidings_domain::delivery::{AttemptTrigger, Status};
+use tidings_domain::id::{ChannelId, Id};
+
+use super::world::{NOW, World, after_ms, assert_refused, assert_same_event};
+use crate::log::{DeliveryFilter, EventFilter};
+use crate::queue::Counts;
+
+pub(super) async fn a_test_is_in_the_log_with_its_attempt(world: World) {
+    for (status, rule_id) in [(Status::Sent, None), (Status::Failed, Some(world.ours.rule_id))] {
+        let mut test = world.test(world.ours, status, after_ms(4));
+        test.rule_id = rule_id;
+        world.store.record_test(test.clone()).await.unwrap();
+
+        let found = world.read(world.ours, test.delivery_id).await;
+        assert_same_event(&found.event, &test.event);
+        assert_eq!((found.status, found.rule_id, found.channel_id), (status, rule_id, test.channel_id));
+        assert_eq!((found.attempt_count, found.http_status), (1, test.attempt.http_status));
+        assert_eq!((found.last_error.as_ref(), found.completed_at), (test.attempt.error.as_ref(), Some(after_ms(4))));
+        assert_eq!(found.sent_at, (status == Status::Sent).then_some(after_ms(4)));
+        assert_eq!(found.attempts[0].trigger, AttemptTrigger::Test);
+        assert_eq!(found.attempts, [test.attempt]);
+        let event = world.store.event(world.ours.id, test.event.id).await.unwrap().expect("it is in the log");
+        assert_eq!(event.counts, Counts::default(), "nothing was ever pending");
+    }
+}
+
+pub(super) async fn a_test_sets_connectivity(world: World) {
+    world.store.record_test(world.test(world.ours, Status::Sent, after_ms(4))).await.unwrap();
+    let expected = Connectivity::default().tested(true, after_ms(4));
+    assert_eq!(world.our_channel().await.channel.connectivity, expected);
+    let theirs = world.configuration(world.theirs).await;
+    assert_eq!(theirs.channels[0].channel.connectivity, Connectivity::default());
+}
+
+pub(super) async fn a_failed_test_keeps_the_last_success(world: World) {
+    let mut expected = Connectivity::default();
+    for (status, at) in [(Status::Failed, 1), (Status::Sent, 2), (Status::Failed, 3)] {
+        world.store.record_test(world.test(world.ours, status, after_ms(at))).await.unwrap();
+        expected = expected.tested(status == Status::Sent, after_ms(at));
+        assert_eq!(world.our_channel().await.channel.connectivity, expected);
+    }
+}
+
+pub(super) async fn a_test_raises_the_version(world: World) {
+    let before = world.configuration(world.ours).await.version;
+    world.store.record_test(world.test(world.ours, Status::Sent, NOW)).await.unwrap();
+    assert_eq!(world.configuration(world.ours).await.version, before + 1);
+    assert_eq!(world.our_channel().await.channel.revision, 1, "it is no edit");
+}
+
+pub(super) async fn a_test_is_no_run_and_never_due(world: World) {
+    world.store.record_test(world.test(world.ours, Status::Failed, NOW)).await.unwrap();
+    for (runs_only, count) in [(true, 0), (false, 1)] {
+        let filter = EventFilter { limit: 9, runs_only, ..EventFilter::default() };
+        assert_eq!(world.store.events(world.ours.id, filter).await.unwrap().len(), count);
+    }
+    assert_eq!(world.store.due().await.unwrap(), []);
+}
+
+pub(super) async fn a_test_of_no_channel_leaves_nothing(world: World) {
+    let mut test = world.test(world.ours, Status::Sent, NOW);
+    test.channel_id = ChannelId::from_bytes([9; 16]);
+    let id = test.event.id;
+    assert_refused!(world.store.record_test(test).await, NotFound);
+    assert!(world.store.event(world.ours.id, id).await.unwrap().is_none());
+    let filter = DeliveryFilter { limit: 9, ..DeliveryFilter::default() };
+    assert!(world.listed(world.ours, filter).await.is_empty());
+}

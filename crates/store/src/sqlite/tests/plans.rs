@@ -1,0 +1,182 @@
+//! Query plans: no query of the hot path or of the log walks a whole table, or sorts one.
+//!
+//! The SQL is what the store really runs, heard by SQLite's trace.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use tidings_domain::delivery::{AttemptTrigger, Status};
+use tidings_domain::event::EventKind;
+use tidings_domain::gate::Walk;
+use tidings_domain::resource::ResourceType;
+use tidings_domain::trigger::Trigger;
+
+use super::{NOW, channel_id, id, incoming, workspace_id};
+use crate::Result;
+use crate::log::{DeliveryFilter, EventFilter};
+use crate::queue::{Attempt, Lease, NextState, Resend, Settlement};
+use crate::sqlite::{accept, claim, log, migrate, resend, search, settle};
+
+/// A database whose statements are written down.
+struct Heard {
+    db: Connection,
+    statements: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Heard {
+    fn new() -> Self {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate::up(&mut db).unwrap();
+        search::register(&db).unwrap();
+        let statements = Arc::new(Mutex::new(BTreeSet::new()));
+        let heard = Arc::clone(&statements);
+        db.trace_v2(
+            TraceEventCodes::SQLITE_TRACE_STMT,
+            Some(move |event: TraceEvent<'_>| {
+                if let TraceEvent::Stmt(statement, _) = event {
+                    heard.lock().unwrap_or_else(PoisonError::into_inner).insert(statement.sql().into_owned());
+                }
+            }),
+        )
+        .unwrap();
+        Self { db, statements }
+    }
+
+    /// Forgets what was heard, does this, and answers the plans of what was heard then.
+    fn plans<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Vec<(String, Vec<String>)> {
+        self.statements.lock().unwrap().clear();
+        work(&self.db).unwrap();
+        let statements = std::mem::take(&mut *self.statements.lock().unwrap());
+        assert!(!statements.is_empty());
+        statements.into_iter().map(|sql| (sql.clone(), self.plan(&sql))).collect()
+    }
+
+    fn plan(&self, sql: &str) -> Vec<String> {
+        let mut statement = self.db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows = statement.raw_query().mapped(|row| row.get("detail")).collect::<rusqlite::Result<_>>();
+        rows.unwrap()
+    }
+}
+
+/// That each statement finds its rows through a key.
+fn assert_direct(plans: &[(String, Vec<String>)]) {
+    for (sql, plan) in plans {
+        for step in plan {
+            let walks_all = step.starts_with("SCAN") && !step.contains("INDEX delivery_due");
+            let sorts = step.contains("TEMP B-TREE") || step.contains("AUTOMATIC");
+            assert!(!walks_all && !sorts, "{step}\nin {plan:#?}\nof {sql}");
+        }
+    }
+}
+
+fn lease() -> Lease {
+    Lease { owner: 1, until: NOW.plus_ms(1) }
+}
+
+fn settlement(number: u64, next: NextState) -> Settlement {
+    let attempt = Attempt {
+        number: 1,
+        trigger: AttemptTrigger::Scheduled,
+        started_at: NOW,
+        duration_ms: 1,
+        http_status: None,
+        error_class: None,
+        error: None,
+        response_body: None,
+    };
+    Settlement {
+        workspace_id: workspace_id(),
+        delivery_id: id(number),
+        owner: 1,
+        attempt_count: 0,
+        now: NOW,
+        attempt: Some(attempt),
+        next,
+        carry: None,
+    }
+}
+
+#[test]
+fn the_hot_path_walks_no_table() {
+    let heard = Heard::new();
+    let walk = Walk { evaluated_at: NOW, passed: 0, stopped: None };
+    assert_direct(&heard.plans(|db| accept::accept(db, &[incoming(1), incoming(1), incoming(2), incoming(3)])));
+    assert_direct(&heard.plans(|db| claim::claim(db, NOW, lease(), &[(channel_id(), 3)])));
+    assert_direct(&heard.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))));
+    assert_direct(&heard.plans(|db| settle::settle(db, &settlement(2, NextState::Suppressed(walk)))));
+    assert_direct(&heard.plans(claim::due));
+    assert_direct(&heard.plans(|db| claim::release(db, NOW, Some(&[id(3)]))));
+    assert_direct(&heard.plans(|db| claim::release(db, NOW, None)));
+}
+
+#[test]
+fn resending_walks_no_table() {
+    let heard = Heard::new();
+    heard.plans(|db| {
+        accept::accept(db, &[incoming(1)])?;
+        claim::claim(db, NOW, lease(), &[(channel_id(), 3)])?;
+        settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))
+    });
+    assert_direct(&heard.plans(|db| resend::count_failed(db, workspace_id(), channel_id(), NOW)));
+    assert_direct(&heard.plans(|db| resend::recover(db, workspace_id(), channel_id(), NOW, NOW, 9)));
+    let by_hand = Resend { workspace_id: workspace_id(), delivery_id: id(2), rule_generation: 1, now: NOW };
+    heard.db.execute("UPDATE delivery SET status = 'failed'", []).unwrap();
+    let by_hand = Resend { delivery_id: id(1), ..by_hand };
+    assert_direct(&heard.plans(|db| resend::resend(db, &by_hand)));
+}
+
+#[test]
+fn lists_of_events_walk_no_table() {
+    let heard = Heard::new();
+    heard.plans(|db| accept::accept(db, &[incoming(1)]));
+    assert_direct(&heard.plans(|db| log::event(db, workspace_id(), id(1))));
+    let narrow: [fn(&mut EventFilter); 6] = [
+        |filter| filter.before = Some(id(9)),
+        |filter| filter.runs_only = true,
+        |filter| filter.kind = Some(EventKind::RunTerminal),
+        |filter| filter.resource_type = Some(ResourceType::Flow),
+        |filter| filter.resource_id = Some("f1".into()),
+        |filter| filter.trigger = Some(Trigger::Failure),
+    ];
+    for narrowed in combinations(&narrow) {
+        assert_direct(&heard.plans(|db| log::events(db, workspace_id(), &narrowed)));
+    }
+}
+
+#[test]
+fn lists_of_deliveries_walk_no_table() {
+    let heard = Heard::new();
+    heard.plans(|db| accept::accept(db, &[incoming(1)]));
+    assert_direct(&heard.plans(|db| log::delivery(db, workspace_id(), id(1))));
+    let narrow: [fn(&mut DeliveryFilter); 12] = [
+        |filter| filter.before = Some(id(9)),
+        |filter| filter.event_id = Some(id(1)),
+        |filter| filter.rule_id = Some(id(1)),
+        |filter| filter.channel_id = Some(channel_id()),
+        |filter| filter.resource_type = Some(ResourceType::Flow),
+        |filter| filter.resource_id = Some("f1".into()),
+        |filter| filter.status = Some(Status::Failed),
+        |filter| filter.reason = Some("severity_filter".into()),
+        |filter| filter.kind = Some(EventKind::RunTerminal),
+        |filter| filter.since = Some(NOW),
+        |filter| filter.until = Some(NOW.plus_ms(1)),
+        |filter| (filter.text, filter.with_attempts) = (Some("f".into()), true),
+    ];
+    for narrowed in combinations(&narrow) {
+        assert_direct(&heard.plans(|db| log::deliveries(db, workspace_id(), &narrowed)));
+    }
+}
+
+/// Every combination of these wishes.
+fn combinations<F: Default>(wishes: &[fn(&mut F)]) -> Vec<F> {
+    (0u32..1 << wishes.len())
+        .map(|chosen| {
+            let mut filter = F::default();
+            let wanted = wishes.iter().enumerate().filter(|(index, _)| chosen & 1 << index != 0);
+            wanted.for_each(|(_, wish)| wish(&mut filter));
+            filter
+        })
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! The log (WAL) is checkpointed while the store is in use, and does not grow without bound.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+
+use super::{incoming_of_bytes, open, workspace_id};
+use crate::Store as _;
+use crate::log::EventFilter;
+use crate::sqlite::checkpoint::CHECKPOINT_BYTES;
+
+fn wal_bytes(directory: &TempDir) -> u64 {
+    std::fs::metadata(directory.path().join("tidings.db-wal")).unwrap().len()
+}
+
+/// Writes about so many bytes in many commits, from this number on, and answers the largest size that the log had.
+async fn write(store: &crate::sqlite::SqliteStore, directory: &TempDir, first: u64, bytes: u64) -> u64 {
+    const EACH: u64 = 10_000;
+    let mut largest = 0;
+    for number in first..first + bytes / EACH {
+        store.accept(vec![incoming_of_bytes(number, EACH as usize)]).await.unwrap();
+        largest = largest.max(wal_bytes(directory));
+    }
+    largest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_starts_again_under_sustained_writes_and_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let written = AtomicBool::new(false);
+    let reads = async {
+        let mut reads = 0;
+        while !written.load(Ordering::Relaxed) {
+            let filter = EventFilter { limit: 50, ..EventFilter::default() };
+            store.events(workspace_id(), filter).await.unwrap();
+            reads += 1;
+        }
+        reads
+    };
+    let writes = async {
+        let largest = write(&store, &directory, 0, 24 * CHECKPOINT_BYTES).await;
+        written.store(true, Ordering::Relaxed);
+        largest
+    };
+    let (largest, reads) = tokio::join!(writes, reads);
+    assert!(reads > 10, "{reads} reads");
+    assert!(largest < 12 * CHECKPOINT_BYTES, "{largest} bytes");
+}
+
+#[tokio::test]
+async fn a_reader_that_stays_holds_it_up_only_while_it_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let reader = rusqlite::Connection::open(directory.path().join(crate::sqlite::FILE)).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM workspace").unwrap();
+    let largest = write(&store, &directory, 0, 6 * CHECKPOINT_BYTES).await;
+    assert!(largest >= 6 * CHECKPOINT_BYTES, "it reads from the log: {largest} bytes");
+    reader.execute_batch("ROLLBACK").unwrap();
+    write(&store, &directory, 10_000, 3 * CHECKPOINT_BYTES).await;
+    assert!(wal_bytes(&directory) <= 2 * CHECKPOINT_BYTES, "{} bytes", wal_bytes(&directory));
+}
+
+#[tokio::test]
+async fn closing_empties_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    write(&store, &directory, 0, CHECKPOINT_BYTES / 4).await;
+    assert!(wal_bytes(&directory) > CHECKPOINT_BYTES / 4);
+    store.close().await;
+    assert!(!directory.path().join("tidings.db-wal").exists(), "the last connection took it away");
+}

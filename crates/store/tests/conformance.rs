@@ -1,0 +1,20 @@
+//! The embedded store passes the suite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tidings_store::Store;
+use tidings_store::conformance::House;
+use tidings_store::sqlite::SqliteStore;
+
+struct Directory(TempDir);
+
+#[async_trait]
+impl House for Directory {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(self.0.path()).unwrap())
+    }
+}
+
+tidings_store::store_conformance!(Directory(tempfile::tempdir().unwrap()));

@@ -1,0 +1,94 @@
+//! The key that seals secrets: the operator's, or one made at the first start and kept in the data directory (0600).
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use tidings_domain::secret::Secret;
+use tidings_engine::clock::Clock;
+use tidings_engine::vault::Vault;
+
+/// The key's file in the data directory.
+const FILE: &str = "secret.key";
+
+/// The vault with the key that the operator set, or that of the data directory, made there if there is none.
+pub(crate) fn vault(chosen: Option<&Secret>, data_dir: &Path, clock: &dyn Clock) -> Result<Vault> {
+    if let Some(text) = chosen {
+        return decode(text).context("secret-key (TIDINGS_SECRET_KEY)");
+    }
+    let path = data_dir.join(FILE);
+    match File::open(&path) {
+        Ok(file) => read(file, &path),
+        Err(error) if error.kind() == ErrorKind::NotFound => make(&path, clock),
+        Err(error) => Err(error).with_context(|| format!("cannot read the secret key {}", path.display())),
+    }
+}
+
+fn read(mut file: File, path: &Path) -> Result<Vault> {
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        bail!("{} can be read by others (mode {:o}): run chmod 600 on it", path.display(), mode & 0o777);
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    decode(&Secret::new(text.trim())).with_context(|| format!("the secret key {}", path.display()))
+}
+
+fn make(path: &Path, clock: &dyn Clock) -> Result<Vault> {
+    let mut key = [0; 32];
+    clock.random(&mut key);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot make the secret key {}", path.display()))?;
+    let text = Secret::new(format!("{}\n", BASE64.encode(key)));
+    file.write_all(text.expose().as_bytes())?;
+    file.sync_all()?;
+    // The file's name must outlive a crash too: what is sealed with it will.
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(Vault::new(&key))
+}
+
+fn decode(text: &Secret) -> Result<Vault> {
+    let wanted = || anyhow!("must be base64 of 32 bytes, as `openssl rand -base64 32` prints it");
+    let bytes = BASE64.decode(text.expose()).map_err(|_| wanted())?;
+    let key: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| wanted())?;
+    Ok(Vault::new(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_engine::clock::SystemClock;
+
+    #[test]
+    fn the_first_start_makes_the_key_and_the_next_finds_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = SystemClock::default();
+        let first = vault(None, directory.path(), &clock).unwrap();
+        let second = vault(None, directory.path(), &clock).unwrap();
+        assert_eq!(first.key_id(), second.key_id());
+        let path = directory.path().join(FILE);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(vault(None, directory.path(), &clock).err().unwrap().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_not_quoted() {
+        for wrong in ["hunter2", "aHVudGVyMg=="] {
+            let error = format!("{:#}", vault(Some(&Secret::new(wrong)), Path::new("."), &SystemClock::default()).err().unwrap());
+            assert!(error.contains("32 bytes") && !error.contains(wrong), "{error}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The program as a whole, from outside: started, asked over HTTP, told to end, killed, and started again.
+//!
+//! What is tested is the program named by `TIDINGS_BIN` (`cargo xtask test` names the release build), or else the one
+//! that Cargo built beside this. Every test has its own directory, ports and receivers.
+
+mod crash;
+mod disk;
+mod first_document;
+mod isolation;
+mod receivers;
+mod refusals;
+mod retries;
+mod secrets;
+mod serve;
+mod stop;
+mod support;
+mod targets;
+mod third_document;
+mod withdrawn;
+mod workspaces;

@@ -1,0 +1,82 @@
+//! Just enough HTTP/1.1, on blocking sockets: messages whose end is told by `content-length` or by the connection's.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::SURELY;
+
+/// The start line, the headers and the body of a message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The first line.
+    pub first: String,
+    /// Names and values, in their order.
+    pub headers: Vec<(String, String)>,
+    /// All of the body.
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    /// The value of a header; the first, if it stands more than once.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads a message; none if the peer ended the connection before it began.
+pub fn read(stream: &mut impl BufRead) -> io::Result<Option<Message>> {
+    let Some(first) = line(stream)? else { return Ok(None) };
+    let mut headers = Vec::new();
+    while let Some(line) = line(stream)?.filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other("a header without a colon"))?;
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut message = Message { first, headers, body: Vec::new() };
+    let length = message.header("content-length").map(str::parse).transpose().map_err(io::Error::other)?;
+    assert!(message.header("transfer-encoding").is_none(), "bodies of known length are sent as such");
+    message.body.resize(length.unwrap_or(0), 0);
+    stream.read_exact(&mut message.body)?;
+    Ok(Some(message))
+}
+
+fn line(stream: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    let length = stream.read_line(&mut line)?;
+    Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// A connection of a client, open for one request after the other.
+pub struct Wire(BufReader<TcpStream>);
+
+impl Wire {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(SURELY))?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Sends a request, written out, and reads its answer.
+    pub fn exchange(&mut self, request: &[u8]) -> io::Result<Message> {
+        self.0.get_mut().write_all(request)?;
+        read(&mut self.0)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// A request, written out.
+pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut text = format!("{method} {target} HTTP/1.1\r\nhost: tidings.test\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    [text.as_bytes(), body].concat()
+}
+
+/// Reads until the peer ends the connection.
+pub fn wait_for_end(stream: &mut TcpStream) {
+    let mut rest = [0; 4_096];
+    while stream.read(&mut rest).is_ok_and(|length| length > 0) {}
+}

@@ -1,0 +1,60 @@
+//! `/events`: what was taken in, and what followed.
+
+use tidings_domain::event::EventKind;
+use tidings_domain::id::EventId;
+use tidings_domain::resource::{ResourceType, invalid_external_id};
+use tidings_domain::trigger::Trigger;
+use tidings_store::log::EventFilter;
+
+use crate::answer::{Answer, ok};
+use crate::auth::{PathId, Reader};
+use crate::body::one_of;
+use crate::query::Query;
+use crate::view::event::{Event, EventWithDeliveries};
+
+/// Events, newest first.
+pub(super) async fn list(reader: Reader, mut query: Query) -> Answer {
+    let page = query.page();
+    let mut filter = EventFilter { before: page.before, limit: page.wanted(), ..Default::default() };
+    resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
+    filter.trigger = trigger_filter(&mut query, "trigger");
+    filter.kind = kind_filter(&mut query);
+    let filter = query.finish(|| Some(filter))?;
+    let records = reader.engine().events(reader.workspace_id(), filter).await?;
+    ok(&page.of(&records, |record| record.event.id, Event::of))
+}
+
+/// One event, with each of its deliveries.
+pub(super) async fn one(reader: Reader, PathId(id): PathId<EventId>) -> Answer {
+    let (event, deliveries) = reader.engine().event(reader.workspace_id(), id).await?;
+    ok(&EventWithDeliveries::of(&event, &deliveries))
+}
+
+/// `resourceType`.
+pub(super) fn resource_type(query: &mut Query) -> Option<ResourceType> {
+    query.parsed("resourceType", &one_of(ResourceType::ALL.map(ResourceType::as_str)), ResourceType::parse)
+}
+
+/// `resourceId`.
+pub(super) fn resource_id(query: &mut Query) -> Option<String> {
+    query.parsed("resourceId", "must be a resource's id: 1 to 200 bytes without control characters", |id| {
+        invalid_external_id(id).is_none().then(|| id.to_owned())
+    })
+}
+
+/// `resourceType` and `resourceId`, either of which may be absent. Tests of channels have a type of their own.
+pub(super) fn resource_filter(query: &mut Query, kind: &mut Option<ResourceType>, id: &mut Option<String>) {
+    let types = ResourceType::ALL.into_iter().chain([ResourceType::Channel]).map(ResourceType::as_str);
+    *kind = query.parsed("resourceType", &one_of(types), ResourceType::parse_stored);
+    *id = resource_id(query);
+}
+
+/// How a run ended, by the name that the list has for it.
+pub(super) fn trigger_filter(query: &mut Query, name: &'static str) -> Option<Trigger> {
+    query.parsed(name, &one_of(Trigger::ALL.map(Trigger::as_str)), Trigger::parse)
+}
+
+/// `kind`.
+pub(super) fn kind_filter(query: &mut Query) -> Option<EventKind> {
+    query.parsed("kind", &one_of(EventKind::ALL.map(EventKind::as_str)), EventKind::parse)
+}

@@ -1,0 +1,103 @@
+//! The JSON API of a workspace: one file a resource, and the one table of all routes.
+
+mod channels;
+mod deliveries;
+mod events;
+pub(crate) mod inline;
+mod rules;
+mod runs;
+mod use_case_webhooks;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::middleware::from_fn;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use http::Method;
+
+use crate::auth::App;
+use crate::observe;
+
+/// A route of a workspace.
+struct Route {
+    method: Method,
+    path: &'static str,
+    handler: MethodRouter<App>,
+}
+
+impl Route {
+    fn new<T: 'static>(
+        method: Method,
+        filter: MethodFilter,
+        path: &'static str,
+        handler: impl Handler<T, App>,
+    ) -> Self {
+        Self { method, path, handler: on(filter, handler) }
+    }
+
+    /// The same, carried through to its end even if the caller hangs up in the middle.
+    fn carried(self) -> Self {
+        Self { handler: self.handler.layer(from_fn(observe::carry)), ..self }
+    }
+}
+
+fn get<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
+    Route::new(Method::GET, MethodFilter::GET, path, handler)
+}
+
+fn post<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
+    Route::new(Method::POST, MethodFilter::POST, path, handler).carried()
+}
+
+fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
+    Route::new(Method::PATCH, MethodFilter::PATCH, path, handler).carried()
+}
+
+fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
+    Route::new(Method::DELETE, MethodFilter::DELETE, path, handler).carried()
+}
+
+fn table() -> Vec<Route> {
+    vec![
+        // The engine itself carries reports through; on the way of every event nothing is done twice.
+        Route::new(Method::POST, MethodFilter::POST, "/runs", runs::report),
+        get("/runs", runs::list),
+        get("/events", events::list),
+        get("/events/{id}", events::one),
+        get("/notification-rules", rules::list),
+        post("/notification-rules", rules::create),
+        post("/notification-rules/test", rules::test),
+        get("/notification-rules/deliveries", rules::deliveries),
+        get("/notification-rules/{id}", rules::one),
+        patch("/notification-rules/{id}", rules::edit),
+        delete("/notification-rules/{id}", rules::delete),
+        get("/use-cases/{use_case}/webhooks", use_case_webhooks::list),
+        post("/use-cases/{use_case}/webhooks", use_case_webhooks::create),
+        get("/use-cases/{use_case}/webhooks/{id}", use_case_webhooks::one),
+        delete("/use-cases/{use_case}/webhooks/{id}", use_case_webhooks::delete),
+        post("/use-cases/{use_case}/webhooks/{id}/test", use_case_webhooks::test),
+        get("/use-cases/{use_case}/webhooks/{id}/deliveries", use_case_webhooks::deliveries),
+        get("/channels", channels::list),
+        post("/channels", channels::create),
+        get("/channels/{id}", channels::one),
+        patch("/channels/{id}", channels::edit),
+        delete("/channels/{id}", channels::delete),
+        post("/channels/{id}/test", channels::test),
+        post("/channels/{id}/rotate-secret", channels::rotate_secret),
+        get("/deliveries", deliveries::list),
+        post("/deliveries/recover", deliveries::recover),
+        get("/deliveries/{id}", deliveries::one),
+        post("/deliveries/{id}/resend", deliveries::resend),
+    ]
+}
+
+/// Every route below `/api/workspaces/{workspace}`, by method and path, for documents and tests.
+pub fn routes() -> Vec<(Method, &'static str)> {
+    table().into_iter().map(|route| (route.method, route.path)).collect()
+}
+
+/// The routes of a workspace, each also with a slash at its end: the first origin document writes `/` for its list.
+pub(crate) fn router() -> Router<App> {
+    table().into_iter().fold(Router::new(), |router, Route { path, handler, .. }| {
+        router.route(&format!("{path}/"), handler.clone()).route(path, handler)
+    })
+}

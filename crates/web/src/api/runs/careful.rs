@@ -1,0 +1,161 @@
+//! Reading reports with everything that is wrong in them, each thing by its JSON pointer. The slow way, for bodies that
+//! the quick one gave up on; what it finds nothing wrong with is a report all the same.
+
+use serde_json::Map;
+use serde_json::value::RawValue;
+use tidings_domain::resource::ResourceType;
+use tidings_domain::run::Run;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
+use tidings_domain::violation::{Violation, Violations};
+use tidings_engine::accept::RunReport;
+
+use super::limits::{
+    error_fault, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
+};
+use super::{RUNS_MAX, Reports, no_report};
+use crate::body::{Fields, Form, INTEGER_MAX, Object, one_of};
+use crate::json::{self, Members};
+use crate::problem::{Code, Problem};
+use crate::query::INSTANT_FORM;
+
+/// How many things that are wrong are told at once.
+const VIOLATIONS_MAX: usize = 100;
+
+/// Reads the reports in a body, or says everything that is wrong with them.
+pub(super) fn read(bytes: &[u8], form: Form, now: Timestamp) -> Result<Reports, Problem> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(no_report(form));
+    }
+    match form {
+        Form::Json => {
+            let body: &RawValue = serde_json::from_slice(bytes).map_err(|error| json::invalid(&error))?;
+            if body.get().starts_with('[') {
+                let items: Vec<&RawValue> = serde_json::from_str(body.get()).map_err(|error| json::invalid(&error))?;
+                many(items.into_iter().enumerate().collect(), form, now)
+            } else {
+                one(body, now)
+            }
+        }
+        Form::Lines => {
+            let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+            let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+            many(lines.map(line).collect::<Result<_, _>>()?, form, now)
+        }
+    }
+}
+
+/// One line of many, with its index.
+fn line((index, line): (usize, &[u8])) -> Result<(usize, &RawValue), Problem> {
+    let read = serde_json::from_slice(line).map(|raw| (index, raw));
+    read.map_err(|error| {
+        let column = error.column();
+        Problem::new(Code::InvalidJson, format!("line {} is not valid JSON, at column {column}", index + 1))
+    })
+}
+
+fn one(body: &RawValue, now: Timestamp) -> Result<Reports, Problem> {
+    let mut violations = Violations::new();
+    match run(body, String::new(), now, &mut violations)? {
+        Some(run) if violations.is_empty() => Ok(Reports { runs: vec![run], many: false }),
+        _ => Err(Problem::invalid(violations)),
+    }
+}
+
+fn many(items: Vec<(usize, &RawValue)>, form: Form, now: Timestamp) -> Result<Reports, Problem> {
+    if items.is_empty() || items.len() > RUNS_MAX {
+        return Err(no_report(form));
+    }
+    let mut violations = Violations::new();
+    let mut runs = Vec::with_capacity(items.len());
+    for (index, item) in items {
+        runs.extend(run(item, format!("/{index}"), now, &mut violations)?);
+        if violations.len() > VIOLATIONS_MAX {
+            violations.truncate(VIOLATIONS_MAX);
+            break;
+        }
+    }
+    if violations.is_empty() { Ok(Reports { runs, many: true }) } else { Err(Problem::invalid(violations)) }
+}
+
+/// One run, that stands at `at` in the body. None if something is wrong with it, which then is noted.
+fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) -> Result<Option<RunReport>, Problem> {
+    let Some(Members(members)) = Members::read(raw)? else {
+        violations.push(Violation::new(at, "must be a run, as a JSON object"));
+        return Ok(None);
+    };
+    let mut output = None;
+    let mut object = Map::new();
+    for (key, value) in members {
+        if key == "output" {
+            output = Some(value).filter(|value| value.get() != "null");
+        } else {
+            object.insert(key, json::read(value.get().as_bytes())?);
+        }
+    }
+    let mut fields = Fields::where_null_is_absent(Object(object)).at(at);
+    let report = read_fields(&mut fields, output, now);
+    let found = fields.into_violations();
+    let is_right = found.is_empty();
+    violations.extend(found);
+    Ok(report.filter(|_| is_right))
+}
+
+fn read_fields(fields: &mut Fields, output: Option<&RawValue>, now: Timestamp) -> Option<RunReport> {
+    let types = one_of(ResourceType::ALL.map(ResourceType::as_str));
+    let resource_type = fields.parsed("resourceType", &types, ResourceType::parse);
+    let resource_type = fields.required("resourceType", resource_type);
+    let resource_id = fields.text_where("resourceId", resource_id_fault);
+    let resource_id = fields.required("resourceId", resource_id);
+    let resource_name = fields.text_where("resourceName", name_fault);
+    let run_id = fields.text_where("runId", run_id_fault);
+    let run_id = fields.required("runId", run_id);
+    let status = fields.parsed("status", &one_of(Trigger::ALL.map(Trigger::as_str)), Trigger::parse);
+    let status = fields.required("status", status);
+    let trigger_type = fields.parsed("triggerType", TRIGGER_TYPE_FORM, TriggerType::parse);
+    let started_at = instant(fields, "startedAt");
+    let completed_at = instant(fields, "completedAt");
+    if let Some(fault) = order_fault(started_at, completed_at) {
+        fields.refuse("startedAt", fault);
+    }
+    let duration_ms = fields.integer("durationMs", 0, INTEGER_MAX);
+    let row_count = fields.integer("rowCount", 0, INTEGER_MAX);
+    let error_message = fields.text_where("errorMessage", error_fault);
+    fields.know("output");
+    if let Some(fault) = output.and_then(|output| output_fault(output.get())) {
+        fields.refuse("output", fault);
+    }
+    let deep_link = fields.text_where("deepLink", link_fault);
+    Some(RunReport {
+        resource_type: resource_type?,
+        resource_id: resource_id?,
+        run_id: run_id?,
+        trigger: status?,
+        run: Run {
+            resource_name,
+            trigger_type,
+            started_at,
+            completed_at: completed_at.unwrap_or(now),
+            duration_ms,
+            row_count,
+            error_message,
+            output: output.map(RawValue::to_owned),
+            deep_link,
+        },
+    })
+}
+
+fn instant(fields: &mut Fields, key: &'static str) -> Option<Timestamp> {
+    let instant = fields.parsed(key, INSTANT_FORM, Timestamp::parse)?;
+    match instant_fault(instant) {
+        None => Some(instant),
+        Some(fault) => {
+            fields.refuse(key, fault);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;

@@ -1,0 +1,163 @@
+//! Who asks: the only way from a request to the engine.
+//!
+//! A handler reaches the engine and a workspace through [`Reader`] or [`Writer`] and through nothing else, so that none
+//! can forget to ask for the key: without one of them it has nothing to answer with.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use tidings_domain::id::{Id, InvalidId, WorkspaceId};
+use tidings_domain::time::Timestamp;
+use tidings_engine::Engine;
+use tidings_engine::clock::Clock;
+
+use crate::problem::{Code, Problem};
+use crate::router::WebSettings;
+
+/// What all requests share. The engine in it can be reached from this file only.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    settings: WebSettings,
+}
+
+impl App {
+    pub(crate) fn new(engine: Engine, settings: WebSettings) -> Self {
+        Self(Arc::new(Inner { engine, settings }))
+    }
+
+    /// How the doors are set.
+    pub(crate) fn settings(&self) -> &WebSettings {
+        &self.0.settings
+    }
+
+    /// Whether events can be taken in now.
+    pub(crate) async fn ready(&self) -> Result<(), Problem> {
+        Ok(self.0.engine.ready().await?)
+    }
+}
+
+/// Somebody who may read a workspace.
+pub(crate) struct Reader {
+    app: App,
+    workspace_id: WorkspaceId,
+}
+
+impl Reader {
+    /// The engine.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.app.0.engine
+    }
+
+    /// The workspace.
+    pub(crate) fn workspace_id(&self) -> WorkspaceId {
+        self.workspace_id
+    }
+}
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        enter(parts, app, false).await
+    }
+}
+
+/// Somebody who may change a workspace, or make it say something.
+pub(crate) struct Writer(Reader);
+
+impl Writer {
+    /// The engine.
+    pub(crate) fn engine(&self) -> &Engine {
+        self.0.engine()
+    }
+
+    /// The workspace.
+    pub(crate) fn workspace_id(&self) -> WorkspaceId {
+        self.0.workspace_id()
+    }
+
+    /// The time of day.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.0.app.settings().clock.as_ref()
+    }
+}
+
+impl FromRequestParts<App> for Writer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        enter(parts, app, true).await.map(Self)
+    }
+}
+
+/// Lets the request into its workspace. A workspace that the key does not open is as one that is not there.
+async fn enter(parts: &mut Parts, app: &App, writes: bool) -> Result<Reader, Problem> {
+    let params = path_params(parts, app).await?;
+    let engine = &app.0.engine;
+    let key = bearer(parts)
+        .ok_or_else(|| Problem::new(Code::Unauthenticated, "send your API key as Authorization: Bearer <API key>"))?;
+    let caller = engine
+        .authenticate(key)
+        .ok_or_else(|| Problem::new(Code::Unauthenticated, "this API key is not known, or was deleted"))?;
+    let named = find(&params, "workspace").and_then(|name| engine.workspace_id(name));
+    if named != Some(caller.workspace_id) {
+        return Err(Problem::new(Code::NotFound, "there is no such workspace, or this API key does not open it"));
+    }
+    if writes && caller.read_only {
+        return Err(Problem::new(Code::ReadOnly, "use a key that may write"));
+    }
+    Ok(Reader { app: app.clone(), workspace_id: caller.workspace_id })
+}
+
+fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim()).filter(|key| !key.is_empty())
+}
+
+async fn path_params(parts: &mut Parts, app: &App) -> Result<RawPathParams, Problem> {
+    RawPathParams::from_request_parts(parts, app).await.map_err(|_| Problem::not_found("path"))
+}
+
+fn find<'a>(params: &'a RawPathParams, name: &str) -> Option<&'a str> {
+    params.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// The id in the path. What has not an id's form names nothing.
+pub(crate) struct PathId<T>(pub T);
+
+impl<T: Id + FromStr<Err = InvalidId>> FromRequestParts<App> for PathId<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let params = path_params(parts, app).await?;
+        let id = find(&params, "id").unwrap_or_default().parse();
+        id.map(Self).map_err(|error| Problem::new(Code::NotFound, error.to_string()))
+    }
+}
+
+/// The use case in the path, by the caller's own id.
+pub(crate) struct PathUseCase(pub String);
+
+impl FromRequestParts<App> for PathUseCase {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let params = path_params(parts, app).await?;
+        let id = find(&params, "use_case").unwrap_or_default();
+        match tidings_domain::resource::invalid_external_id(id) {
+            None => Ok(Self(id.to_owned())),
+            Some(fault) => Err(Problem::new(Code::NotFound, format!("a use case's id {fault}"))),
+        }
+    }
+}

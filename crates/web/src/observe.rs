@@ -1,0 +1,77 @@
+//! What stands around every handler: it is counted and timed, and if it panics the caller still gets an answer.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::Method;
+use metrics::{SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use tokio::time::Instant;
+
+use crate::problem::{Code, Problem};
+
+/// How many connections are open.
+pub(crate) const CONNECTIONS: &str = "tidings_http_connections";
+const REQUESTS: &str = "tidings_http_requests_total";
+const DURATION: &str = "tidings_http_request_duration_seconds";
+
+/// Says what each series means.
+pub(crate) fn describe() {
+    describe_counter!(REQUESTS, Unit::Count, "Requests answered, by route, method and status code.");
+    describe_histogram!(DURATION, Unit::Seconds, "How long requests took until their answer was ready, by route.");
+    describe_gauge!(CONNECTIONS, Unit::Count, "Connections of clients that are open.");
+}
+
+/// Runs the handler.
+pub(crate) async fn observe(request: Request, next: Next) -> Response {
+    let route = match request.extensions().get::<MatchedPath>() {
+        Some(path) => SharedString::from(path.as_str().to_owned()),
+        None => SharedString::const_str("none"),
+    };
+    let method = word(request.method());
+    let began = Instant::now();
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = answered.unwrap_or_else(|_| {
+        tracing::error!(%route, method, "a handler panicked");
+        Problem::internal().into_response()
+    });
+    histogram!(DURATION, "route" => route.clone()).record(began.elapsed().as_secs_f64());
+    counter!(REQUESTS, "route" => route, "method" => method, "status" => status(&response)).increment(1);
+    response
+}
+
+/// Carries the handler through to its end even if the caller hangs up: what was begun in the store must also be seen by
+/// everybody.
+pub(crate) async fn carry(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Problem::new(Code::Unavailable, "this node is about to stop").into_response(),
+        },
+    }
+}
+
+/// The method as a label: what callers make up must not make series.
+fn word(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn status(response: &Response) -> SharedString {
+    match response.status().as_u16() {
+        200 => SharedString::const_str("200"),
+        202 => SharedString::const_str("202"),
+        other => SharedString::from(other.to_string()),
+    }
+}

@@ -1,0 +1,102 @@
+//! The accept loop: connections are taken, served and, at the end, finished within a bound.
+//!
+//! Nobody can hold the door shut: there are only so many connections at once, headers must arrive within
+//! [`HEADER_TIMEOUT`] (which also ends idle connections), and bodies have a time of their own.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use metrics::gauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::observe::CONNECTIONS;
+
+/// The most connections served at once; further ones wait to be taken.
+pub const CONNECTIONS_MAX: usize = 8_192;
+/// How long the headers of a request may take to arrive.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many bytes of headers a request may have.
+const HEADER_BYTES_MAX: usize = 32 * 1_024;
+/// How many headers a request may have.
+const HEADERS_MAX: usize = 100;
+/// How long to wait where the system has no room for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `shutdown` is ready. Then takes no more connections, finishes the requests that are being served within
+/// `drain_bound`, and answers whether all were finished.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+    drain_bound: Duration,
+) -> bool {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            (stream, slot) = next(&listener, &slots) => attend(stream, slot, &router, &graceful),
+        }
+    }
+    drop(listener);
+    tokio::time::timeout(drain_bound, graceful.shutdown()).await.is_ok()
+}
+
+/// The next connection, with the slot that it takes.
+async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    loop {
+        let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
+            // The semaphore is never closed.
+            std::future::pending().await
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(error) if is_of_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be taken");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether only the one connection failed, before it was taken.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Serves one connection on a task of its own.
+fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, graceful: &GracefulShutdown) {
+    // Answers are small and written whole; waiting for more only delays them.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX * 2)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        gauge!(CONNECTIONS).increment(1.0);
+        // What goes wrong with a connection is the client's doing, or its network's.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        gauge!(CONNECTIONS).decrement(1.0);
+        drop(slot);
+    });
+}

@@ -1,0 +1,180 @@
+//! Deliveries as they are shown: one shape wherever a whole one appears, and the shorter one of a rule's log.
+
+use serde::Serialize;
+use tidings_domain::delivery::idempotency_key;
+use tidings_domain::event::EventKind;
+use tidings_domain::gate::{Effect, Gate, Walk};
+use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId};
+use tidings_domain::time::Timestamp;
+use tidings_store::log::DeliveryRecord;
+
+/// A delivery with its verdicts and attempts. What this version never says is there and `null`, so that readers need
+/// not change when it does.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Delivery<'a> {
+    id: DeliveryId,
+    kind: &'a str,
+    test: bool,
+    event_id: EventId,
+    rule_id: Option<RuleId>,
+    channel_id: ChannelId,
+    channel_type: &'a str,
+    resource_type: &'a str,
+    resource_id: &'a str,
+    resource_name: Option<&'a str>,
+    run_id: &'a str,
+    trigger: &'a str,
+    severity: &'a str,
+    idempotency_key: String,
+    status: &'a str,
+    suppressed_reason: Option<&'a str>,
+    held_reason: Option<&'a str>,
+    held_until: Option<Timestamp>,
+    late_of: Option<DeliveryId>,
+    digest_id: Option<DeliveryId>,
+    after_delivery_id: Option<DeliveryId>,
+    verdicts: Vec<Verdict<'a>>,
+    attempt_count: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<Vec<Attempt<'a>>>,
+    http_status: Option<u16>,
+    last_error: Option<&'a str>,
+    next_attempt_at: Option<Timestamp>,
+    created_at: Timestamp,
+    sent_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+}
+
+impl<'a> Delivery<'a> {
+    /// The whole of it.
+    pub(crate) fn of(record: &'a DeliveryRecord) -> Self {
+        Self { attempts: Some(record.attempts.iter().map(Attempt::of).collect()), ..Self::in_list(record) }
+    }
+
+    /// Without its attempts.
+    pub(crate) fn in_list(record: &'a DeliveryRecord) -> Self {
+        let event = &record.event;
+        Self {
+            id: record.id,
+            kind: event.kind.as_str(),
+            test: event.kind == EventKind::ChannelTest,
+            event_id: event.id,
+            rule_id: record.rule_id,
+            channel_id: record.channel_id,
+            channel_type: record.channel_type.as_str(),
+            resource_type: event.resource_type.as_str(),
+            resource_id: &event.resource_id,
+            resource_name: event.run.resource_name.as_deref(),
+            run_id: &event.run_id,
+            trigger: event.trigger.as_str(),
+            severity: record.severity.as_str(),
+            idempotency_key: idempotency_key(event, record.channel_type, record.rule_id),
+            status: record.status.as_str(),
+            suppressed_reason: record.suppressed_reason.as_deref(),
+            held_reason: None,
+            held_until: None,
+            late_of: None,
+            digest_id: None,
+            after_delivery_id: None,
+            verdicts: record.walks.iter().flat_map(verdicts).collect(),
+            attempt_count: record.attempt_count,
+            attempts: None,
+            http_status: record.http_status,
+            last_error: record.last_error.as_deref(),
+            next_attempt_at: record.next_attempt_at,
+            created_at: event.received_at,
+            sent_at: record.sent_at,
+            completed_at: record.completed_at,
+        }
+    }
+}
+
+/// What one gate said.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Verdict<'a> {
+    gate: &'a str,
+    verdict: &'a str,
+    evaluated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+/// What the gates of one walk said, in their order.
+fn verdicts(walk: &Walk) -> impl Iterator<Item = Verdict<'_>> {
+    let evaluated_at = walk.evaluated_at;
+    let verdict = move |gate: Gate, verdict, detail| Verdict { gate: gate.as_str(), verdict, evaluated_at, detail };
+    let passed = walk.passed_gates().map(move |gate| verdict(gate, "pass", None));
+    let stopped = walk.stopped.as_ref().map(|(gate, stop)| {
+        let effect = match stop.effect {
+            Effect::Suppress => "suppress",
+        };
+        verdict(*gate, effect, Some(stop.detail.as_str()))
+    });
+    passed.chain(stopped)
+}
+
+/// One try.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Attempt<'a> {
+    number: u32,
+    trigger: &'a str,
+    started_at: Timestamp,
+    duration_ms: u32,
+    http_status: Option<u16>,
+    error_class: Option<&'a str>,
+    error: Option<&'a str>,
+    response_body: Option<&'a str>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn of(attempt: &'a tidings_store::queue::Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            trigger: attempt.trigger.as_str(),
+            started_at: attempt.started_at,
+            duration_ms: attempt.duration_ms,
+            http_status: attempt.http_status,
+            error_class: attempt.error_class.as_deref(),
+            error: attempt.error.as_deref(),
+            response_body: attempt.response_body.as_deref(),
+        }
+    }
+}
+
+/// A row of a rule's delivery log, as the first origin document has it: `attempts` is a number there.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RuleDelivery<'a> {
+    id: DeliveryId,
+    rule_id: Option<RuleId>,
+    run_id: &'a str,
+    trigger: &'a str,
+    channel_type: &'a str,
+    status: &'a str,
+    attempts: u32,
+    http_status: Option<u16>,
+    last_error: Option<&'a str>,
+    sent_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+}
+
+impl<'a> RuleDelivery<'a> {
+    pub(crate) fn of(record: &'a DeliveryRecord) -> Self {
+        Self {
+            id: record.id,
+            rule_id: record.rule_id,
+            run_id: &record.event.run_id,
+            trigger: record.event.trigger.as_str(),
+            channel_type: record.channel_type.as_str(),
+            status: record.status.as_str(),
+            attempts: record.attempt_count,
+            http_status: record.http_status,
+            last_error: record.last_error.as_deref(),
+            sent_at: record.sent_at,
+            completed_at: record.completed_at,
+        }
+    }
+}

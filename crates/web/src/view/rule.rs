@@ -1,0 +1,75 @@
+//! Rules as they are shown: with the inline fields of a channel of their own, secrets masked.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tidings_domain::id::{ChannelId, RuleId};
+use tidings_domain::time::Timestamp;
+use tidings_engine::settings::{RuleView, Written};
+
+use crate::answer::{json, not_stored, shown_once};
+use crate::api::inline;
+use crate::revision::tagged;
+
+/// A rule.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rule<'a> {
+    id: RuleId,
+    resource_type: &'a str,
+    resource_id: &'a str,
+    enabled: bool,
+    paused: bool,
+    triggers: Vec<&'a str>,
+    trigger_types: Vec<&'a str>,
+    failure_severity: &'a str,
+    channel_type: &'a str,
+    channel_id: ChannelId,
+    #[serde(flatten)]
+    inline: Map<String, Value>,
+    revision: u32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> Rule<'a> {
+    pub(crate) fn of(RuleView { rule, channel }: &'a RuleView) -> Self {
+        Self {
+            id: rule.id,
+            resource_type: rule.resource_type.as_str(),
+            resource_id: rule.resource.as_str(),
+            enabled: rule.enabled,
+            paused: rule.paused,
+            triggers: rule.triggers.iter().map(|trigger| trigger.as_str()).collect(),
+            trigger_types: rule.trigger_types.iter().map(|how| how.as_str()).collect(),
+            failure_severity: rule.failure_severity.as_str(),
+            channel_type: channel.channel_type.as_str(),
+            channel_id: channel.id,
+            inline: if channel.owner_rule_id.is_some() { inline::shown(channel) } else { Map::new() },
+            revision: rule.revision,
+            created_at: rule.created_at,
+            updated_at: rule.updated_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    rule: Rule<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_secret_once: Option<&'a str>,
+}
+
+/// The answer to a write.
+pub(crate) fn written(status: StatusCode, written: &Written<RuleView>) -> Response {
+    let signing_secret_once = shown_once(&written.signing_secret_once);
+    let body = Body { rule: Rule::of(&written.value), signing_secret_once };
+    tagged(not_stored(json(status, &body)), written.value.rule.revision)
+}
+
+/// The answer that shows one.
+pub(crate) fn shown(view: &RuleView) -> Response {
+    tagged(json(StatusCode::OK, &Rule::of(view)), view.rule.revision)
+}
