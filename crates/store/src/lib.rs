@@ -24,7 +24,8 @@ use settings::{ApiKey, Change, Configuration, InstanceKey, Version, WorkspaceRec
 /// The outcome of every verb.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// The store's verbs. Each is atomic and durable when it returns.
+/// The store's verbs. Each is atomic and durable when it returns. A caller that goes away before does not take back what
+/// it asked for: it is carried out or not, never by half, and disturbs nobody else's.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Whether it can be written to now.

@@ -16,15 +16,20 @@ use tidings_engine::vault::Vault;
 /// The key's file in the data directory.
 const FILE: &str = "secret.key";
 
-/// The vault with the key that the operator set, or that of the data directory, made there if there is none.
-pub(crate) fn vault(chosen: Option<&Secret>, data_dir: &Path, clock: &dyn Clock) -> Result<Vault> {
+/// The vault with the key that the operator set, or that of the data directory. At the first start it is made there;
+/// later another one would open nothing.
+pub(crate) fn vault(chosen: Option<&Secret>, data_dir: &Path, is_first: bool, clock: &dyn Clock) -> Result<Vault> {
     if let Some(text) = chosen {
         return decode(text).context("secret-key (TIDINGS_SECRET_KEY)");
     }
     let path = data_dir.join(FILE);
     match File::open(&path) {
         Ok(file) => read(file, &path),
-        Err(error) if error.kind() == ErrorKind::NotFound => make(&path, clock),
+        Err(error) if error.kind() == ErrorKind::NotFound && is_first => make(&path, clock),
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+            "{} is missing, and what is stored was sealed with it: put it back, or set TIDINGS_SECRET_KEY to what it held",
+            path.display()
+        ),
         Err(error) => Err(error).with_context(|| format!("cannot read the secret key {}", path.display())),
     }
 }
@@ -74,20 +79,30 @@ mod tests {
     fn the_first_start_makes_the_key_and_the_next_finds_it() {
         let directory = tempfile::tempdir().unwrap();
         let clock = SystemClock::default();
-        let first = vault(None, directory.path(), &clock).unwrap();
-        let second = vault(None, directory.path(), &clock).unwrap();
+        let first = vault(None, directory.path(), true, &clock).unwrap();
+        let second = vault(None, directory.path(), false, &clock).unwrap();
         assert_eq!(first.key_id(), second.key_id());
         let path = directory.path().join(FILE);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(vault(None, directory.path(), &clock).err().unwrap().to_string().contains("chmod 600"));
+        assert!(vault(None, directory.path(), false, &clock).err().unwrap().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_key_that_was_lost_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = vault(None, directory.path(), false, &SystemClock::default()).err().unwrap().to_string();
+        assert!(error.contains("put it back") && !directory.path().join(FILE).exists(), "{error}");
     }
 
     #[test]
     fn a_key_that_is_none_is_not_quoted() {
         for wrong in ["hunter2", "aHVudGVyMg=="] {
-            let error = format!("{:#}", vault(Some(&Secret::new(wrong)), Path::new("."), &SystemClock::default()).err().unwrap());
+            let error = format!(
+                "{:#}",
+                vault(Some(&Secret::new(wrong)), Path::new("."), true, &SystemClock::default()).err().unwrap()
+            );
             assert!(error.contains("32 bytes") && !error.contains(wrong), "{error}");
         }
     }

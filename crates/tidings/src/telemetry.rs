@@ -13,8 +13,9 @@ const DURATION_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 
 /// Begins to write logs as the configuration says.
 pub(crate) fn log(settings: &Settings) -> Result<()> {
-    let filter = EnvFilter::try_new(&settings.log)
-        .map_err(|error| anyhow!("log: {:?} is no filter, such as info or warn,tidings_engine=debug: {error}", settings.log))?;
+    let filter = EnvFilter::try_new(&settings.log).map_err(|error| {
+        anyhow!("log: {:?} is no filter, such as info or warn,tidings_engine=debug: {error}", settings.log)
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match settings.log_format {
         LogFormat::Text => builder.try_init(),

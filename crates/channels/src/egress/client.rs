@@ -37,7 +37,7 @@ pub struct HttpAnswer {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, at most [`read::KEPT_BYTES_MAX`] bytes of it.
+    /// The body, as far as it is kept (16 KiB).
     pub body: Vec<u8>,
 }
 

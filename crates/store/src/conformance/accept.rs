@@ -11,7 +11,8 @@ use tidings_domain::routing::{NotRouted, NotRoutedReason};
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::Trigger;
 
-use super::world::{NOW, World, assert_refused, assert_same_event, lease, passed, stopped};
+use super::samples::{NOW, assert_refused, assert_same_event, lease, passed, stopped};
+use super::world::World;
 use crate::log::{DeliveryFilter, EventFilter, EventRecord};
 use crate::queue::{Acceptance, Counts, Start};
 

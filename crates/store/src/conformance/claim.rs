@@ -7,7 +7,8 @@ use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::severity::Severity;
 
-use super::world::{NOW, World, after_ms, assert_same_event, lease, tried};
+use super::samples::{NOW, after_ms, assert_same_event, lease, tried};
+use super::world::{Tenant, World};
 use crate::queue::{NextState, Start};
 
 pub(super) async fn a_claimed_delivery_carries_all_that_sending_needs(world: World) {
@@ -55,7 +56,7 @@ pub(super) async fn each_channel_has_its_own_limit(world: World) {
     }
     let wanted = vec![(world.ours.channel_id, 2), (second.channel_id, 0), (world.theirs.channel_id, 9)];
     let claimed = world.store.claim(NOW, lease(1, 1_000), wanted).await.unwrap();
-    let count = |tenant: super::world::Tenant| {
+    let count = |tenant: Tenant| {
         claimed.iter().filter(|one| one.channel_id == tenant.channel_id && one.event.workspace_id == tenant.id).count()
     };
     assert_eq!((count(world.ours), count(second), count(world.theirs)), (2, 0, 4));

@@ -8,7 +8,8 @@ use tidings_domain::rule::Rule;
 use tidings_domain::severity::{Severity, SeverityFilter};
 use tidings_domain::trigger::{Trigger, TriggerType};
 
-use super::world::{NOW, Tenant, World, after_ms, assert_refused};
+use super::samples::{NOW, after_ms, assert_refused};
+use super::world::{Tenant, World};
 use crate::settings::{Change, ChannelRecord, Configuration, Expect};
 
 impl World {

@@ -6,7 +6,8 @@ use tidings_domain::id::DeliveryId;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
-use super::world::{NOW, Tenant, World, after_ms, attempt, tried};
+use super::samples::{NOW, after_ms, attempt, lease, tried};
+use super::world::{Tenant, World};
 use crate::log::{DeliveryFilter, DeliveryRecord};
 use crate::queue::{Attempt, NextState, Start};
 
@@ -36,7 +37,7 @@ impl World {
             found.extend(deliveries.iter().map(|delivery| delivery.id));
             self.accept(self.incoming(event, deliveries.into())).await;
         }
-        let claimed = self.claim(tenants[0], after_ms(20), super::world::lease(1, 9_000), 6).await;
+        let claimed = self.claim(tenants[0], after_ms(20), lease(1, 9_000), 6).await;
         for (one, status) in claimed.iter().zip([Status::Sent, Status::Failed, Status::Sent, Status::Failed]) {
             self.store.settle(tried(one, NextState::Done(status))).await.unwrap();
         }

@@ -3,7 +3,8 @@
 use tidings_domain::delivery::Status;
 use tidings_domain::time::Timestamp;
 
-use super::world::{NOW, Tenant, World, after_ms, tried};
+use super::samples::{NOW, after_ms, tried};
+use super::world::{Tenant, World};
 use crate::queue::{Due, NextState, Start};
 
 impl World {

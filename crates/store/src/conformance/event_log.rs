@@ -5,7 +5,8 @@ use tidings_domain::id::EventId;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
-use super::world::{World, after_ms};
+use super::samples::after_ms;
+use super::world::World;
 use crate::log::EventFilter;
 
 const ALL: EventFilter = EventFilter {

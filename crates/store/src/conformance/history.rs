@@ -11,7 +11,8 @@ use tidings_domain::id::DeliveryId;
 use tidings_domain::time::Timestamp;
 use tokio::runtime::Handle;
 
-use super::world::{NOW, Tenant, World, attempt};
+use super::samples::{NOW, attempt};
+use super::world::{Tenant, World};
 use crate::StoreError;
 use crate::log::DeliveryFilter;
 use crate::queue::{Lease, NextState, Resend, Settled, Settlement, Start};

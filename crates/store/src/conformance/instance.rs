@@ -3,7 +3,8 @@
 use tidings_domain::id::WorkspaceId;
 use tidings_domain::workspace::Workspace;
 
-use super::world::{NOW, World, after_ms, assert_refused};
+use super::samples::{NOW, after_ms, assert_refused};
+use super::world::World;
 use crate::settings::{InstanceKey, WorkspaceRecord};
 
 impl World {

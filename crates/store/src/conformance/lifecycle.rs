@@ -7,7 +7,8 @@ use std::task::Poll;
 
 use tidings_domain::delivery::Status;
 
-use super::world::{NOW, World, after_ms, assert_refused, lease, tried};
+use super::samples::{NOW, after_ms, assert_refused, lease, tried};
+use super::world::World;
 use crate::log::{DeliveryFilter, EventFilter};
 use crate::queue::{NextState, Resend, Start};
 use crate::settings::InstanceKey;

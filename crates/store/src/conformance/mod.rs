@@ -15,6 +15,7 @@ mod lifecycle;
 mod recover;
 mod release;
 mod resend;
+mod samples;
 mod settle;
 mod tenancy;
 mod tests_of_channels;

@@ -3,7 +3,8 @@
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::time::Timestamp;
 
-use super::world::{NOW, Tenant, World, after_ms, lease};
+use super::samples::{NOW, after_ms, lease};
+use super::world::{Tenant, World};
 use crate::queue::Start;
 use crate::settings::{Change, Expect};
 

@@ -2,7 +2,8 @@
 
 use tidings_domain::delivery::Status;
 
-use super::world::{World, after_ms, lease, tried, untried};
+use super::samples::{after_ms, lease, tried, untried};
+use super::world::World;
 use crate::queue::{NextState, Settled, Start};
 
 pub(super) async fn every_lease_is_given_back(world: World) {

@@ -4,7 +4,8 @@ use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::gate::Gate;
 use tidings_domain::id::DeliveryId;
 
-use super::world::{NOW, World, after_ms, assert_refused, lease, stopped, tried, untried};
+use super::samples::{NOW, after_ms, assert_refused, lease, stopped, tried, untried};
+use super::world::World;
 use crate::queue::{NextState, Resend, Start};
 
 impl World {

@@ -2,7 +2,8 @@
 
 use tidings_domain::delivery::Status;
 
-use super::world::{NOW, Tenant, World, after_ms, assert_refused, tried};
+use super::samples::{NOW, after_ms, assert_refused, tried};
+use super::world::{Tenant, World};
 use crate::log::{DeliveryFilter, EventFilter};
 use crate::queue::{NextState, Resend, Settled, Start};
 use crate::settings::{Change, Expect};

@@ -4,7 +4,8 @@ use tidings_domain::channel::Connectivity;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::id::{ChannelId, Id};
 
-use super::world::{NOW, World, after_ms, assert_refused, assert_same_event};
+use super::samples::{NOW, after_ms, assert_refused, assert_same_event};
+use super::world::World;
 use crate::log::{DeliveryFilter, EventFilter};
 use crate::queue::Counts;
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::{Event, EventKind};
-use tidings_domain::gate::{Effect, Gate, Stop, Walk};
+use tidings_domain::gate::Gate;
 use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, Id, RuleId, WorkspaceId, uuid_v7};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
@@ -17,36 +17,11 @@ use tidings_domain::trigger::{Trigger, TriggerType};
 use tidings_domain::workspace::Workspace;
 
 use super::House;
+use super::samples::{NOW, attempt, lease, passed, stopped, tried};
 use crate::log::{DeliveryFilter, DeliveryRecord};
-use crate::queue::{
-    Acceptance, Attempt, Claimed, Incoming, Lease, NewDelivery, NextState, Settlement, Start, TestRecord,
-};
+use crate::queue::{Acceptance, Attempt, Claimed, Incoming, Lease, NewDelivery, NextState, Start, TestRecord};
 use crate::settings::{ApiKey, Change, ChannelRecord, Expect, WorkspaceRecord};
 use crate::{Result, Store};
-
-/// The instant at which cases begin.
-pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
-
-/// So long after the beginning.
-pub(super) const fn after_ms(ms: u64) -> Timestamp {
-    NOW.plus_ms(ms)
-}
-
-/// A lease of this owner until so long after the beginning.
-pub(super) const fn lease(owner: i64, until_ms: u64) -> Lease {
-    Lease { owner, until: after_ms(until_ms) }
-}
-
-/// That a verb was refused, and how.
-macro_rules! assert_refused {
-    ($outcome:expr, $error:ident) => {
-        match $outcome {
-            Err($crate::StoreError::$error) => {}
-            other => panic!("expected {}, not {other:?}", stringify!($error)),
-        }
-    };
-}
-pub(super) use assert_refused;
 
 /// A workspace with one channel and one rule.
 #[derive(Debug, Clone, Copy)]
@@ -309,56 +284,4 @@ impl World {
             status,
         }
     }
-}
-
-/// A walk that passed every gate.
-pub(super) fn passed(at: Timestamp) -> Walk {
-    Walk { evaluated_at: at, passed: Gate::ORDER.iter().fold(0, |bits, gate| bits | 1 << *gate as u8), stopped: None }
-}
-
-/// A walk that this gate stopped.
-pub(super) fn stopped(gate: Gate, at: Timestamp) -> Walk {
-    let stop = Stop { effect: Effect::Suppress, detail: "because of \"this\"".into() };
-    Walk { evaluated_at: at, passed: 1 << Gate::EndpointPaused as u8, stopped: Some((gate, stop)) }
-}
-
-/// An attempt that went well or did not.
-pub(super) fn attempt(number: u32, ok: bool) -> Attempt {
-    Attempt {
-        number,
-        trigger: AttemptTrigger::Scheduled,
-        started_at: NOW.plus_ms(5),
-        duration_ms: 41,
-        http_status: Some(if ok { 204 } else { 502 }),
-        error_class: (!ok).then(|| "http_status".into()),
-        error: (!ok).then(|| "HTTP 502 — expected 2xx".into()),
-        response_body: Some("<h1>Bad \"Gateway\"</h1>".into()),
-    }
-}
-
-/// An attempt was made under this lease, and this follows.
-pub(super) fn tried(claimed: &Claimed, next: NextState) -> Settlement {
-    let ok = next == NextState::Done(Status::Sent);
-    let attempt = Attempt { trigger: claimed.attempt_trigger, ..attempt(claimed.attempt_count + 1, ok) };
-    Settlement { attempt: Some(attempt), ..untried(claimed, next) }
-}
-
-/// No attempt was made under this lease, and this follows.
-pub(super) fn untried(claimed: &Claimed, next: NextState) -> Settlement {
-    Settlement {
-        workspace_id: claimed.event.workspace_id,
-        delivery_id: claimed.id,
-        owner: claimed.lease.owner,
-        attempt_count: claimed.attempt_count,
-        now: after_ms(50),
-        attempt: None,
-        next,
-        carry: None,
-    }
-}
-
-/// That two events are equal in every fact.
-pub(super) fn assert_same_event(one: &Event, other: &Event) {
-    // The output is compared as text, which is how it came.
-    assert_eq!(format!("{one:?}"), format!("{other:?}"));
 }

@@ -1,6 +1,6 @@
 //! The embedded store: SQLite in WAL mode with `synchronous=FULL`, one writer thread, a few readers.
 //!
-//! Writes go through [`writer`], which commits all that waits as one transaction. Reads run on connections of their own
+//! Writes go through `writer`, which commits all that waits as one transaction. Reads run on connections of their own
 //! beside it. One process has the directory at a time: a lock file says so.
 
 mod accept;

@@ -11,7 +11,7 @@ use tidings_engine::settings::instance::{self, FirstKey};
 use tidings_engine::{Engine, Options};
 use tidings_store::Store;
 use tidings_store::sqlite::SqliteStore;
-use tidings_web::{WebSettings, router, serve};
+use tidings_web::{Draining, WebSettings, router, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,20 +29,22 @@ async fn service(settings: &Settings) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let metrics = telemetry::measure()?;
     // Listen first: a port that is taken must change nothing.
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}: is another program there? Name another with --listen", settings.listen))?;
+    let listener = TcpListener::bind(settings.listen).await.with_context(|| {
+        format!("cannot listen on {}: is another program there? Name another with --listen", settings.listen)
+    })?;
     let address = listener.local_addr()?;
 
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
-    let vault = Arc::new(key::vault(settings.secret_key.as_ref(), &settings.data_dir, clock.as_ref())?);
+    let is_first = store.instance_key().await?.is_none();
+    let vault = Arc::new(key::vault(settings.secret_key.as_ref(), &settings.data_dir, is_first, clock.as_ref())?);
     instance::recognise_key(store.as_ref(), &vault, clock.as_ref()).await??;
     let first = instance::bootstrap(&store, clock.as_ref(), settings.api_key.as_ref()).await?;
     let engine =
         Engine::start(Arc::clone(&store), environment(settings), vault, Arc::clone(&clock), Options::default()).await?;
 
     welcome(settings, address, first.as_ref());
-    let web = WebSettings { public_url: settings.public_url.clone(), metrics, clock };
+    let draining = Draining::default();
+    let web = WebSettings { clock, metrics, draining: draining.clone() };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let told_to_end = async move {
@@ -50,7 +52,9 @@ async fn service(settings: &Settings) -> Result<()> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        draining.begin();
         tracing::info!("told to end: finishing what is being sent");
+        draining.begin();
     };
     serve(listener, router(engine.clone(), web), told_to_end, settings.drain).await;
     if engine.stop(settings.drain).await {
@@ -73,8 +77,7 @@ fn environment(settings: &Settings) -> Environment {
 /// Says where it listens, and on the first start what to do next.
 fn welcome(settings: &Settings, address: SocketAddr, first: Option<&FirstKey>) {
     tracing::info!(%address, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
-    let url = format!("http://{address}");
-    println!("Tidings {} listens on {url}", env!("CARGO_PKG_VERSION"));
+    println!("Tidings {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
     let Some(first) = first else { return };
     println!();
     println!("First start: made the workspace `{}` in {}.", first.workspace.slug, settings.data_dir.display());
@@ -86,10 +89,13 @@ fn welcome(settings: &Settings, address: SocketAddr, first: Option<&FirstKey>) {
         None => "$TIDINGS_API_KEY",
     };
     println!();
+    let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     println!("Report a run that failed:");
     println!();
     println!("  curl -X POST {url}/api/workspaces/default/runs \\");
     println!("    -H \"Authorization: Bearer {key}\" -H \"Content-Type: application/json\" \\");
-    println!("    -d '{{\"resourceType\":\"job\",\"resourceId\":\"nightly-backup\",\"runId\":\"1\",\"status\":\"failure\",\"errorMessage\":\"disk full\"}}'");
+    println!(
+        "    -d '{{\"resourceType\":\"job\",\"resourceId\":\"nightly-backup\",\"runId\":\"1\",\"status\":\"failure\",\"errorMessage\":\"disk full\"}}'"
+    );
     println!();
 }

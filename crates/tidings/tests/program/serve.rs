@@ -1,0 +1,117 @@
+//! The first start and the next: ready at once, says what to do next, and shows its key once.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::server::API_KEY;
+use crate::support::{Api, Server, Setup, SURELY};
+
+/// The `curl` that the program prints, as somebody would copy it.
+fn printed_curl(stdout: &str) -> String {
+    let from_curl = stdout.lines().skip_while(|line| !line.trim_start().starts_with("curl "));
+    let lines: Vec<_> = from_curl.take_while(|line| !line.trim().is_empty()).collect();
+    assert!(!lines.is_empty(), "it says what to do next: {stdout}");
+    lines.join("\n")
+}
+
+/// Pastes a command into a shell, with nothing in its environment but what `setup` has.
+fn paste(setup: &Setup, command: &str) -> Value {
+    let pasted: &mut Command = &mut setup.command("sh");
+    let output = pasted.arg("-c").arg(format!("{command} --silent --show-error")).output().unwrap();
+    let (answer, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{command}\nanswered {answer:?} and {complaints:?}"))
+}
+
+fn shown_key(stdout: &str) -> Option<&str> {
+    stdout.split_whitespace().find(|word| word.starts_with("tdg_")).map(|word| word.trim_end_matches('"'))
+}
+
+fn opens(server: &Server, key: &str) -> bool {
+    match Api::new(server.address, key).get("/runs").status {
+        200 => true,
+        401 => false,
+        other => panic!("the list of runs answered {other}"),
+    }
+}
+
+#[test]
+fn an_empty_directory_is_enough_and_it_is_ready_at_once() {
+    let setup = Setup::new();
+    let server = setup.start();
+    println!("listened {} ms after its start", server.ready_after.as_millis());
+    assert!(server.ready_after < SURELY);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(server.api().get_root(path).status, 200, "{path}");
+    }
+    let database = setup.data_dir().join("tidings.db");
+    assert!(database.is_file());
+    server.stop();
+}
+
+#[test]
+fn the_printed_curl_works_when_it_is_pasted() {
+    let setup = Setup::new().without("TIDINGS_API_KEY");
+    let server = setup.start();
+    let key = shown_key(&server.stdout()).expect("the first start shows the key").to_owned();
+    let curl = printed_curl(&server.stdout());
+    let answer = paste(&setup, &curl);
+    assert_eq!(answer["duplicate"], false, "{answer}");
+    assert_eq!(paste(&setup, &curl)["duplicate"], true);
+    let runs = Api::new(server.address, &key).get("/runs").expect(200);
+    assert_eq!(runs["data"][0]["eventId"], answer["eventId"], "{runs}");
+}
+
+#[test]
+fn with_a_key_of_the_operators_the_printed_curl_names_its_variable() {
+    let setup = Setup::new();
+    let server = setup.start();
+    assert_eq!(shown_key(&server.stdout()), None, "a chosen key is not said back");
+    let answer = paste(&setup, &printed_curl(&server.stdout()));
+    assert_eq!(answer["duplicate"], false, "{answer}");
+}
+
+#[test]
+fn the_key_is_shown_once_and_goes_on_working() {
+    let setup = Setup::new().without("TIDINGS_API_KEY");
+    let first = setup.start();
+    let key = shown_key(&first.stdout()).expect("the first start shows the key").to_owned();
+    let finished = first.stop();
+    assert!(!finished.stderr.contains(&key), "the key is shown, not logged");
+
+    let second = setup.start();
+    assert!(opens(&second, &key));
+    assert!(!opens(&second, &format!("{key}0")));
+    let finished = second.stop();
+    assert_eq!(shown_key(&finished.stdout), None, "{}", finished.stdout);
+    assert!(!finished.stderr.contains(&key));
+}
+
+#[test]
+fn a_key_that_the_operator_sets_later_opens_too() {
+    let setup = Setup::new().without("TIDINGS_API_KEY");
+    let first = setup.start();
+    let made = shown_key(&first.stdout()).unwrap().to_owned();
+    assert!(!opens(&first, API_KEY));
+    first.stop();
+
+    let setup = setup.with("TIDINGS_API_KEY", API_KEY);
+    let second = setup.start();
+    assert!(opens(&second, API_KEY) && opens(&second, &made));
+}
+
+#[test]
+fn what_was_told_is_there_after_a_restart() {
+    let setup = Setup::new();
+    let first = setup.start();
+    let api = first.api();
+    let event = api.fail("backup", "1");
+    let before = api.get(&format!("/events/{event}")).expect(200);
+    first.stop();
+
+    let second = setup.start();
+    let api = second.api();
+    assert_eq!(api.get(&format!("/events/{event}")).expect(200), before);
+    let again = api.post("/runs", crate::support::api::failed("backup", "1")).expect(202);
+    assert_eq!((&again["eventId"], &again["duplicate"]), (&json!(event), &json!(true)));
+}

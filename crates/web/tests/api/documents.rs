@@ -1,0 +1,21 @@
+//! The documents say what is there.
+
+use tidings_web::problem::Code;
+
+const API: &str = include_str!("../../../../docs/API.md");
+
+#[test]
+fn every_route_is_described() {
+    for (method, path) in tidings_web::api::routes() {
+        let heading = format!("`{method} {}`", path.replace("{use_case}", "{useCase}"));
+        assert!(API.contains(&heading), "docs/API.md lacks {heading}");
+    }
+}
+
+#[test]
+fn every_problem_is_described_with_its_status() {
+    for code in Code::ALL {
+        let row = format!("| `{}` | {} |", code.as_str(), code.status().as_u16());
+        assert!(API.contains(&row), "docs/API.md lacks {row}");
+    }
+}

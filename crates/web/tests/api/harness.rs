@@ -1,0 +1,247 @@
+//! A service to test against: its own directory, its own port, the engine's own limits, and a client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tidings_channels::Environment;
+use tidings_channels::egress::{Egress, Guard};
+use tidings_domain::id::{ApiKeyId, Id, WorkspaceId};
+use tidings_engine::clock::{Clock, SystemClock, new_id};
+use tidings_engine::queue::Limits;
+use tidings_engine::settings::instance;
+use tidings_engine::snapshot::api_key_hash;
+use tidings_engine::vault::Vault;
+use tidings_engine::{Engine, Options};
+use tidings_store::Store;
+use tidings_store::settings::ApiKey;
+use tidings_store::sqlite::SqliteStore;
+use tidings_web::{Draining, WebSettings};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// A running service with two workspaces, `default` and `other`.
+pub struct Service {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The workspace `default`.
+    pub workspace_id: WorkspaceId,
+    /// A key of it that may write.
+    pub key: String,
+    /// A key of it that may only read.
+    pub read_only_key: String,
+    /// A key of `other`.
+    pub other_key: String,
+    /// Raised to make it drain.
+    pub draining: Draining,
+    /// Its store, to be broken.
+    pub store: Arc<dyn Store>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    stop: Option<oneshot::Sender<()>>,
+    _directory: tempfile::TempDir,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, as text.
+    pub text: String,
+}
+
+impl Answered {
+    /// Its body, as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The same, if it has this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// Sees that it is a problem of this status and code, and gives the pointers of what was wrong.
+    #[track_caller]
+    pub fn problem(self, status: u16, code: &str) -> Vec<String> {
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{}", self.text);
+        let header_status = self.status.as_u16();
+        let body = self.expect(status);
+        assert_eq!((&body["code"], &body["status"]), (&code.into(), &header_status.into()), "{body}");
+        assert!(body["type"].is_string() && body["title"].is_string() && body["detail"].is_string(), "{body}");
+        let errors = body["errors"].as_array().cloned().unwrap_or_default();
+        assert!(errors.iter().all(|error| error["detail"].as_str().is_some_and(|words| !words.is_empty())), "{body}");
+        errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Service {
+    /// A service with the usual limits.
+    pub async fn start() -> Self {
+        Self::start_with(Limits::default()).await
+    }
+
+    /// A service that sends one thing at a time, so that what comes second waits.
+    pub async fn start_slow() -> Self {
+        Self::start_with(Limits { node_slots: 1, channel_slots: 1, own_slots: 1, ..Limits::default() }).await
+    }
+
+    async fn start_with(limits: Limits) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
+        let vault = Arc::new(Vault::new(&[7; 32]));
+        instance::recognise_key(store.as_ref(), &vault, clock.as_ref()).await.unwrap().unwrap();
+        let first = instance::bootstrap(&store, clock.as_ref(), None).await.unwrap().unwrap();
+        let (_, other_key) = instance::create_workspace(store.as_ref(), clock.as_ref(), "other").await.unwrap();
+        let workspace_id = first.workspace.id;
+        let read_only_key = "tdg_read_only_0123456789abcdef0123456789".to_owned();
+        store.add_api_key(read_only(workspace_id, &read_only_key, clock.as_ref())).await.unwrap();
+
+        let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
+        let environment = Environment::new(Arc::new(Egress::new(guard)));
+        let engine =
+            Engine::start(Arc::clone(&store), environment, vault, Arc::clone(&clock), Options { limits }).await.unwrap();
+        let draining = Draining::default();
+        let settings = WebSettings { clock, metrics: Arc::new(|| "# nothing\n".to_owned()), draining: draining.clone() };
+        let router = tidings_web::router(engine, settings);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(tidings_web::serve(listener, router, async { drop(stopped.await) }, Duration::from_secs(5)));
+        Self {
+            address,
+            workspace_id,
+            key: first.made.unwrap().expose().to_owned(),
+            read_only_key,
+            other_key: other_key.expose().to_owned(),
+            draining,
+            store,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            stop: Some(stop),
+            _directory: directory,
+        }
+    }
+
+    /// Asks for a path of the workspace `default` with its key.
+    pub async fn get(&self, path: &str) -> Answered {
+        self.send("GET", path, None).await
+    }
+
+    /// Posts JSON there.
+    pub async fn post(&self, path: &str, body: &Value) -> Answered {
+        self.send("POST", path, Some(body)).await
+    }
+
+    /// Patches with JSON there.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answered {
+        self.send("PATCH", path, Some(body)).await
+    }
+
+    /// Deletes there.
+    pub async fn delete(&self, path: &str) -> Answered {
+        self.send("DELETE", path, None).await
+    }
+
+    /// Posts these bytes there.
+    pub async fn post_raw(&self, path: &str, content_type: &str, body: impl Into<Bytes>) -> Answered {
+        let request = self.request("POST", path).header("content-type", content_type);
+        self.ask(request.body(Full::new(body.into())).unwrap()).await
+    }
+
+    /// Sends a request to the workspace `default` with its key.
+    pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answered {
+        let mut request = self.request(method, path);
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.ask(request.body(Full::from(body)).unwrap()).await
+    }
+
+    /// A request to the workspace `default` with its key, to be completed.
+    pub fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        let path = format!("/api/workspaces/default{path}");
+        self.bare(method, &path).header("authorization", format!("Bearer {}", self.key))
+    }
+
+    /// A request without a key, to be completed.
+    pub fn bare(&self, method: &str, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(format!("http://{}{path}", self.address))
+    }
+
+    /// Sends it.
+    pub async fn ask(&self, request: Request<Full<Bytes>>) -> Answered {
+        let (parts, body) = self.client.request(request).await.unwrap().into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answered { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// Makes a rule of the flow `f1` that speaks through a webhook to `url`, and gives its id.
+    pub async fn rule_to(&self, url: &str) -> String {
+        let rule = serde_json::json!({
+            "resourceType": "flow", "resourceId": "f1", "triggers": ["success", "failure"],
+            "channelType": "webhook", "url": url,
+        });
+        self.post("/notification-rules", &rule).await.expect(201)["rule"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Reports that the flow `f1` failed in this run.
+    pub async fn failed(&self, run_id: &str) -> Value {
+        let run = serde_json::json!({
+            "resourceType": "flow", "resourceId": "f1", "runId": run_id, "status": "failure",
+        });
+        self.post("/runs", &run).await.expect(202)
+    }
+
+    /// The deliveries of a run, as soon as each has one of these states.
+    pub async fn settled(&self, run_id: &str, wanted: &[&str]) -> Vec<Value> {
+        for _ in 0..1_000 {
+            let page = self.get(&format!("/deliveries?q={run_id}")).await.expect(200);
+            let deliveries = page["data"].as_array().unwrap();
+            let is_there = |delivery: &Value| wanted.contains(&delivery["status"].as_str().unwrap());
+            if !deliveries.is_empty() && deliveries.iter().all(is_there) {
+                return deliveries.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the deliveries of {run_id} never came to be {wanted:?}");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+fn read_only(workspace_id: WorkspaceId, key: &str, clock: &dyn Clock) -> ApiKey {
+    let now = clock.now();
+    let id: ApiKeyId = new_id(clock, now);
+    ApiKey { id, workspace_id, name: "reader".into(), hash: api_key_hash(key), read_only: true, created_at: now }
+}
+
+/// An id of this kind that nothing has.
+pub fn nobodys<T: Id + std::fmt::Display>() -> String {
+    T::from_bytes([0x11; 16]).to_string()
+}

@@ -1,0 +1,124 @@
+//! What stands beside the API: health, metrics, wrong paths and methods, and connections that misbehave.
+
+use std::time::Duration;
+
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Answered, Service};
+
+async fn bare(service: &Service, method: &str, path: &str) -> Answered {
+    service.ask(service.bare(method, path).body(Full::default()).unwrap()).await
+}
+
+#[tokio::test]
+async fn health_is_told_without_a_key() {
+    let service = Service::start().await;
+    bare(&service, "GET", "/healthz").await.expect(200);
+    bare(&service, "GET", "/readyz").await.expect(200);
+    let metrics = bare(&service, "GET", "/metrics").await;
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(metrics.text, "# nothing\n");
+
+    service.draining.begin();
+    let draining = bare(&service, "GET", "/readyz").await;
+    assert_eq!(draining.header("retry-after"), Some("5"));
+    draining.problem(503, "unavailable");
+    bare(&service, "GET", "/healthz").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_takes_nothing_in() {
+    let service = Service::start().await;
+    service.store.close().await;
+    bare(&service, "GET", "/readyz").await.problem(503, "unavailable");
+    let run = serde_json::json!({"resourceType": "flow", "resourceId": "f", "runId": "r", "status": "success"});
+    let answered = service.post("/runs", &run).await;
+    assert_eq!(answered.header("retry-after"), Some("5"));
+    answered.problem(503, "unavailable");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem_too() {
+    let service = Service::start().await;
+    for path in ["/", "/api", "/api/workspaces/default", "/api/workspaces/default/nothing", "/healthz/x", "/%ff"] {
+        bare(&service, "GET", path).await.problem(404, "not_found");
+    }
+    service.get("/channels/not-an-id").await.problem(404, "not_found");
+    service.get("/channels/rule_00000000000000000000000000000000").await.problem(404, "not_found");
+    for (method, path, allowed) in [
+        ("PUT", "/api/workspaces/default/channels", "GET,HEAD,POST"),
+        ("POST", "/healthz", "GET,HEAD"),
+        ("OPTIONS", "/api/workspaces/default/events", "GET,HEAD"),
+    ] {
+        let answered = bare(&service, method, path).await;
+        assert_eq!(answered.header("allow"), Some(allowed), "{method} {path}");
+        answered.problem(405, "method_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn head_answers_as_get_without_its_body() {
+    let service = Service::start().await;
+    let answered = service.send("HEAD", "/channels", None).await;
+    assert_eq!((answered.status.as_u16(), answered.text.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let service = Service::start().await;
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    let head = format!(
+        "POST /api/workspaces/default/runs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 99999999\r\n\r\n",
+        service.key
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 413");
+}
+
+#[tokio::test]
+async fn headers_without_end_are_refused() {
+    let service = Service::start().await;
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ").await.unwrap();
+    // The server may hang up while we still write.
+    let _ = stream.write_all(&vec![b'x'; 200_000]).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{:?}", String::from_utf8_lossy(&answer));
+    bare(&service, "GET", "/healthz").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_being_served_is_finished_when_the_service_ends() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (begun, mut has_begun) = tokio::sync::mpsc::channel(1);
+    let (release, released) = tokio::sync::watch::channel(false);
+    let handler = axum::routing::get(async move || {
+        begun.send(()).await.unwrap();
+        released.clone().wait_for(|released| *released).await.unwrap();
+        "done"
+    });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let router = axum::Router::new().route("/slow", handler);
+    let serving = tokio::spawn(tidings_web::serve(
+        listener,
+        router,
+        async { drop(stopped.await) },
+        Duration::from_secs(30),
+    ));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    has_begun.recv().await.unwrap();
+    stop.send(()).unwrap();
+    release.send(true).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("done"), "{answer}");
+    assert!(serving.await.unwrap(), "all was finished");
+    assert!(TcpStream::connect(address).await.is_err(), "nothing more is taken");
+}

@@ -1,0 +1,112 @@
+//! A receiver of webhooks: keeps what came, answers what it is told, and can be made to wait.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+
+/// A request that came.
+#[derive(Debug)]
+pub struct Received {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, byte by byte.
+    pub body: Bytes,
+}
+
+impl Received {
+    /// A header's value.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers)).to_str().unwrap()
+    }
+
+    /// Its body, as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// A receiver.
+pub struct Receiver {
+    /// Where it listens.
+    pub url: String,
+    /// What it answers.
+    pub status: Arc<Mutex<StatusCode>>,
+    /// How many requests it may answer; more wait.
+    pub may_answer: Arc<Semaphore>,
+    received: mpsc::UnboundedReceiver<Received>,
+}
+
+impl Receiver {
+    /// A receiver that answers 200 at once.
+    pub async fn start() -> Self {
+        Self::start_with(Semaphore::MAX_PERMITS).await
+    }
+
+    /// A receiver that answers nothing before it is told to.
+    pub async fn start_waiting() -> Self {
+        Self::start_with(0).await
+    }
+
+    async fn start_with(answers: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let status = Arc::new(Mutex::new(StatusCode::OK));
+        let may_answer = Arc::new(Semaphore::new(answers));
+        let (sender, received) = mpsc::unbounded_channel();
+        let (answer, gate) = (Arc::clone(&status), Arc::clone(&may_answer));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (sender, answer, gate) = (sender.clone(), Arc::clone(&answer), Arc::clone(&gate));
+                let service = service_fn(move |request| {
+                    let (sender, answer, gate) = (sender.clone(), Arc::clone(&answer), Arc::clone(&gate));
+                    async move { receive(request, &sender, &answer, &gate).await }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Self { url, status, may_answer, received }
+    }
+
+    /// The next request that comes.
+    pub async fn next(&mut self) -> Received {
+        self.received.recv().await.unwrap()
+    }
+
+    /// Whether no further request has come.
+    pub fn is_quiet(&mut self) -> bool {
+        self.received.try_recv().is_err()
+    }
+
+    /// What it is to answer from now on.
+    pub fn answer(&self, status: u16) {
+        *self.status.lock().unwrap() = StatusCode::from_u16(status).unwrap();
+    }
+}
+
+async fn receive(
+    request: Request<Incoming>,
+    sender: &mpsc::UnboundedSender<Received>,
+    answer: &Mutex<StatusCode>,
+    gate: &Semaphore,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let _ = sender.send(Received { headers: parts.headers, body });
+    gate.acquire().await.unwrap().forget();
+    let status = *answer.lock().unwrap();
+    let mut response = Response::new(Full::from(format!("answered {}", status.as_u16())));
+    *response.status_mut() = status;
+    Ok(response)
+}
