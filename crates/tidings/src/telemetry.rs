@@ -1,5 +1,6 @@
 //! Logs to standard error, metrics for `/metrics`.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -16,7 +17,10 @@ pub(crate) fn log(settings: &Settings) -> Result<()> {
     let filter = EnvFilter::try_new(&settings.log).map_err(|error| {
         anyhow!("log: {:?} is no filter, such as info or warn,tidings_engine=debug: {error}", settings.log)
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match settings.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

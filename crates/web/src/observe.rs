@@ -1,6 +1,7 @@
 //! What stands around every handler: it is counted and timed, and if it panics the caller still gets an answer.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
@@ -27,7 +28,7 @@ pub(crate) fn describe() {
 /// Runs the handler.
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let route = match request.extensions().get::<MatchedPath>() {
-        Some(path) => SharedString::from(path.as_str().to_owned()),
+        Some(path) => SharedString::from_shared(Arc::from(path.as_str())),
         None => SharedString::const_str("none"),
     };
     let method = word(request.method());
@@ -73,5 +74,64 @@ fn status(response: &Response) -> SharedString {
         200 => SharedString::const_str("200"),
         202 => SharedString::const_str("202"),
         other => SharedString::from(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn;
+    use axum::routing::{get, post};
+    use http::StatusCode;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn ask(method: &str) -> Request {
+        Request::builder().method(method).uri("/").body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_for() {
+        async fn panics() -> StatusCode {
+            panic!("a test of what happens then")
+        }
+        let router =
+            Router::new().route("/", get(panics).merge(post(panics).layer(from_fn(carry)))).layer(from_fn(observe));
+        let service = TowerToHyperService::new(router);
+        for method in ["GET", "POST"] {
+            let response = service.call(ask(method)).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{method}");
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_carried_ends_even_if_the_caller_hangs_up() {
+        let (begun, has_begun) = oneshot::channel();
+        let (ended, has_ended) = oneshot::channel();
+        let (release, released) = oneshot::channel::<()>();
+        let signals = std::sync::Mutex::new(Some((begun, ended, released)));
+        let handler = async move || {
+            let (begun, ended, released) = signals.lock().unwrap().take().unwrap();
+            begun.send(()).unwrap();
+            released.await.unwrap();
+            ended.send(()).unwrap();
+        };
+        let shared = Arc::new(handler);
+        let handler = move || {
+            let shared = Arc::clone(&shared);
+            async move { shared().await }
+        };
+        let router = Router::new().route("/", post(handler).layer(from_fn(carry)));
+        let asking = tokio::spawn(TowerToHyperService::new(router).call(ask("POST")));
+        has_begun.await.unwrap();
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        release.send(()).unwrap();
+        has_ended.await.unwrap();
     }
 }

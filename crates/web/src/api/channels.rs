@@ -10,7 +10,8 @@ use tidings_engine::settings::{ChannelEdit, NewChannel, OVERLAP_MS_DEFAULT, OVER
 
 use crate::answer::{Answer, no_content, ok};
 use crate::auth::{PathId, Reader, Writer};
-use crate::body::{Fields, Object, one_of};
+use crate::body::Object;
+use crate::fields::{Fields, one_of};
 use crate::page::List;
 use crate::problem::Problem;
 use crate::query::Query;

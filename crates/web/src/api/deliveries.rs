@@ -9,7 +9,8 @@ use tidings_store::log::DeliveryFilter;
 
 use crate::answer::{self, Answer, ok};
 use crate::auth::{PathId, Reader, Writer};
-use crate::body::{Fields, Object, one_of};
+use crate::body::Object;
+use crate::fields::{Fields, one_of};
 use crate::query::{INSTANT_FORM, Query};
 use crate::view::delivery::Delivery;
 

@@ -8,7 +8,7 @@ use tidings_store::log::EventFilter;
 
 use crate::answer::{Answer, ok};
 use crate::auth::{PathId, Reader};
-use crate::body::one_of;
+use crate::fields::one_of;
 use crate::query::Query;
 use crate::view::event::{Event, EventWithDeliveries};
 

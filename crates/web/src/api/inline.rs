@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use tidings_domain::channel::{Channel, ChannelType};
 
-use crate::body::Fields;
+use crate::fields::Fields;
 use crate::problem::Problem;
 
 /// A field of a rule that belongs to a channel of its own.

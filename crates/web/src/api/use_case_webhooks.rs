@@ -12,7 +12,8 @@ use tidings_store::log::DeliveryFilter;
 
 use crate::answer::{Answer, no_content, ok};
 use crate::auth::{PathId, PathUseCase, Reader, Writer};
-use crate::body::{Fields, Object, one_of};
+use crate::body::Object;
+use crate::fields::{Fields, one_of};
 use crate::page::List;
 use crate::problem::Problem;
 use crate::query::Query;

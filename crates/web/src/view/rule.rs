@@ -26,6 +26,7 @@ pub(crate) struct Rule<'a> {
     failure_severity: &'a str,
     channel_type: &'a str,
     channel_id: ChannelId,
+    channel_disabled_reason: Option<&'a str>,
     #[serde(flatten)]
     inline: Map<String, Value>,
     revision: u32,
@@ -46,6 +47,7 @@ impl<'a> Rule<'a> {
             failure_severity: rule.failure_severity.as_str(),
             channel_type: channel.channel_type.as_str(),
             channel_id: channel.id,
+            channel_disabled_reason: channel.disabled_reason.map(|reason| reason.as_str()),
             inline: if channel.owner_rule_id.is_some() { inline::shown(channel) } else { Map::new() },
             revision: rule.revision,
             created_at: rule.created_at,

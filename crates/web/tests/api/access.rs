@@ -41,8 +41,10 @@ async fn a_workspace_that_the_key_does_not_open_is_as_one_that_is_not_there() {
     let service = Service::start().await;
     let key = format!("Bearer {}", service.other_key);
     for (method, route) in tidings_web::api::routes() {
-        let foreign = with_key(&service, method.as_str(), &format!("/api/workspaces/default{}", path_of(route)), &key).await;
-        let absent = with_key(&service, method.as_str(), &format!("/api/workspaces/absent{}", path_of(route)), &key).await;
+        let foreign =
+            with_key(&service, method.as_str(), &format!("/api/workspaces/default{}", path_of(route)), &key).await;
+        let absent =
+            with_key(&service, method.as_str(), &format!("/api/workspaces/absent{}", path_of(route)), &key).await;
         assert_eq!(foreign.text, absent.text, "{method} {route}");
         foreign.problem(404, "not_found");
         absent.problem(404, "not_found");

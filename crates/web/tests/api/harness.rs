@@ -117,10 +117,12 @@ impl Service {
 
         let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
         let environment = Environment::new(Arc::new(Egress::new(guard)));
-        let engine =
-            Engine::start(Arc::clone(&store), environment, vault, Arc::clone(&clock), Options { limits }).await.unwrap();
+        let engine = Engine::start(Arc::clone(&store), environment, vault, Arc::clone(&clock), Options { limits })
+            .await
+            .unwrap();
         let draining = Draining::default();
-        let settings = WebSettings { clock, metrics: Arc::new(|| "# nothing\n".to_owned()), draining: draining.clone() };
+        let settings =
+            WebSettings { clock, metrics: Arc::new(|| "# nothing\n".to_owned()), draining: draining.clone() };
         let router = tidings_web::router(engine, settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -105,12 +105,8 @@ async fn what_is_being_served_is_finished_when_the_service_ends() {
     });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let router = axum::Router::new().route("/slow", handler);
-    let serving = tokio::spawn(tidings_web::serve(
-        listener,
-        router,
-        async { drop(stopped.await) },
-        Duration::from_secs(30),
-    ));
+    let serving =
+        tokio::spawn(tidings_web::serve(listener, router, async { drop(stopped.await) }, Duration::from_secs(30)));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     has_begun.recv().await.unwrap();

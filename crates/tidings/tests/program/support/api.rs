@@ -196,6 +196,15 @@ impl Api {
         })
     }
 
+    /// The event's only delivery, once so many attempts of it were written down.
+    #[track_caller]
+    pub fn delivery_once_it_was_tried(&self, event: &str, times: usize) -> Value {
+        eventually(&format!("it was tried {times} times"), || {
+            let delivery = self.delivery(event);
+            (delivery["attemptCount"] == times && delivery["status"] != "sending").then_some(delivery)
+        })
+    }
+
     /// All deliveries of a list, whatever its length; `query` filters it.
     #[track_caller]
     pub fn deliveries(&self, query: &str) -> Vec<Value> {

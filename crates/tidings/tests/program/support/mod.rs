@@ -3,6 +3,7 @@
 pub mod api;
 pub mod receiver;
 pub mod server;
+pub mod signed;
 pub mod tls;
 pub mod watch;
 pub mod wire;

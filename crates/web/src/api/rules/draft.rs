@@ -10,7 +10,8 @@ use tidings_engine::TrialConfig;
 use tidings_engine::settings::{NewRule, RuleChannel, RuleEdit, RuleView};
 
 use crate::api::inline;
-use crate::body::{Fields, Object, one_of};
+use crate::body::Object;
+use crate::fields::{Fields, one_of};
 use crate::problem::Problem;
 
 /// The most trigger types that a rule may list.

@@ -14,7 +14,8 @@ use super::limits::{
     error_fault, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
 };
 use super::{RUNS_MAX, Reports, no_report};
-use crate::body::{Fields, Form, INTEGER_MAX, Object, one_of};
+use crate::body::{Form, Object};
+use crate::fields::{Fields, INTEGER_MAX, one_of};
 use crate::json::{self, Members};
 use crate::problem::{Code, Problem};
 use crate::query::INSTANT_FORM;

@@ -12,7 +12,8 @@ use super::limits::{
     error_fault, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
 };
 use super::{RUNS_MAX, Reports};
-use crate::body::{Form, INTEGER_MAX};
+use crate::body::Form;
+use crate::fields::INTEGER_MAX;
 
 /// A report as it stands in the body. Words are borrowed: no right one needs an escape.
 #[derive(Deserialize)]

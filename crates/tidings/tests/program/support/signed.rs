@@ -1,0 +1,49 @@
+//! Verification of webhooks as the documents tell receivers to do it, written apart from what signs them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::Request;
+
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap();
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// `createHmac("sha256", secret).update(rawBody, "utf8").digest("hex")`, and that is the header.
+pub fn is_signed_as_mako(request: &Request, secret: &str) -> bool {
+    request.header("X-Mako-Signature") == hex::encode(hmac(secret.as_bytes(), request.body()))
+}
+
+/// `t=<unix_timestamp>,v1=<hex>`, over `<t>.` and the raw body, and the timestamp is recent.
+pub fn is_signed_as_magone(request: &Request, secret: &str) -> bool {
+    let header = request.header("X-MagOne-Signature");
+    let (t, v1) = header.split_once(',').expect("two parts");
+    let (t, v1) = (t.strip_prefix("t=").expect("t"), v1.strip_prefix("v1=").expect("v1"));
+    let signed = [t.as_bytes(), b".", request.body()].concat();
+    is_recent(t) && v1 == hex::encode(hmac(secret.as_bytes(), &signed))
+}
+
+/// Standard Webhooks: one of the signatures is `v1,` and base64 over `id.timestamp.body`, and the timestamp is recent.
+pub fn is_signed_as_standard(request: &Request, secret: &str) -> bool {
+    let key = BASE64.decode(secret.strip_prefix("whsec_").expect("the prefix")).expect("base64");
+    let timestamp = request.header("webhook-timestamp");
+    let parts = [request.header("webhook-id").as_bytes(), b".", timestamp.as_bytes(), b".", request.body()];
+    let expected = format!("v1,{}", BASE64.encode(hmac(&key, &parts.concat())));
+    is_recent(timestamp) && request.header("webhook-signature").split(' ').any(|signature| signature == expected)
+}
+
+#[expect(clippy::disallowed_methods, reason = "receivers compare timestamps with their own clock")]
+fn is_recent(unix_seconds: &str) -> bool {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    now.abs_diff(unix_seconds.parse().expect("a number")) <= 300
+}
+
+/// Whether it has the form that the documents promise: `whsec_` and 64 hex digits.
+pub fn is_signing_secret(text: &str) -> bool {
+    let digits = text.strip_prefix("whsec_");
+    digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}

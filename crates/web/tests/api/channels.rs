@@ -1,0 +1,181 @@
+//! Shared channels: made, edited, tested, given fresh secrets, deleted.
+
+use serde_json::{Value, json};
+use tidings_domain::secret::Secret;
+use tidings_domain::signature::Signer;
+use tidings_domain::time::Timestamp;
+
+use crate::harness::Service;
+use crate::receiver::{Received, Receiver};
+
+async fn make(service: &Service, url: &str) -> (String, String) {
+    let channel = json!({"name": "#ops", "type": "webhook", "config": {"url": url}});
+    let made = service.post("/channels", &channel).await.expect(201);
+    let secret = made["signingSecretOnce"].as_str().unwrap().to_owned();
+    (made["channel"]["id"].as_str().unwrap().to_owned(), secret)
+}
+
+/// Whether one of the Standard Webhooks signatures is this secret's.
+fn signed_by(received: &Received, secret: &str) -> bool {
+    let seconds: i64 = received.header("webhook-timestamp").parse().unwrap();
+    let at = Timestamp::from_unix_ms(seconds * 1_000);
+    let expected = Signer::new(&Secret::new(secret), None).standard(received.header("webhook-id"), at, &received.body);
+    received.header("webhook-signature").split(' ').any(|signature| signature == expected)
+}
+
+#[tokio::test]
+async fn a_channel_is_shown_without_its_secrets() {
+    let service = Service::start().await;
+    let channel = json!({
+        "name": "Ops", "type": "webhook", "enabled": true, "severityFilter": "warning+", "retryOnFailure": true,
+        "retryDelaysSeconds": [1, 60], "timeoutMs": 5000,
+        "config": {"url": "https://example.com/hook/0123456789abcdef", "headers": {"Authorization": "Bearer hunter2-hunter2"}},
+    });
+    let answered = service.post("/channels", &channel).await;
+    assert!(!answered.text.contains("hunter2") && !answered.text.contains("0123456789abcdef"), "{}", answered.text);
+    let made = answered.expect(201);
+    assert!(made["signingSecretOnce"].as_str().unwrap().starts_with("whsec_"));
+    let mut shown = made["channel"].clone();
+    let id = shown["id"].as_str().unwrap().to_owned();
+    let path = format!("/channels/{id}");
+    assert_eq!(service.get(&path).await.expect(200), shown);
+    assert_eq!(service.get("/channels").await.expect(200), json!({"data": [shown], "nextCursor": null}));
+    for key in ["createdAt", "updatedAt", "config"] {
+        shown.as_object_mut().unwrap().remove(key);
+    }
+    let expected = json!({
+        "id": id, "name": "Ops", "type": "webhook", "enabled": true, "disabledReason": null,
+        "severityFilter": "warning+", "retryOnFailure": true, "retryDelaysSeconds": [1, 60], "timeoutMs": 5000,
+        "isConnected": null, "lastTestedAt": null, "lastSuccessAt": null, "lastFailureAt": null, "revision": 1,
+    });
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn an_edit_changes_what_it_names_and_null_is_not_nothing() {
+    let service = Service::start().await;
+    let (id, _) = make(&service, "https://example.com/hook").await;
+    let path = format!("/channels/{id}");
+    let edit = json!({"name": "Night", "retryDelaysSeconds": [5], "severityFilter": "critical", "enabled": false});
+    let edited = service.patch(&path, &edit).await.expect(200)["channel"].clone();
+    assert_eq!((&edited["name"], &edited["enabled"], &edited["revision"]), (&json!("Night"), &json!(false), &json!(2)));
+    assert_eq!((&edited["retryDelaysSeconds"], &edited["severityFilter"]), (&json!([5]), &json!("critical")));
+    assert_eq!(edited["config"]["url"], "https://example.com/hook", "what is not named stays");
+    let absent = service.patch(&path, &json!({"timeoutMs": 2000})).await.expect(200);
+    assert_eq!(absent["channel"]["retryDelaysSeconds"], json!([5]));
+    let null = service.patch(&path, &json!({"retryDelaysSeconds": null})).await.expect(200);
+    assert_eq!(null["channel"]["retryDelaysSeconds"], Value::Null);
+    for (edit, pointer) in [
+        (json!({"name": null}), "/name"),
+        (json!({"type": "slack"}), "/type"),
+        (json!({"config": {"url": ""}, "quietHours": null}), "/quietHours"),
+        (json!({"config": {"url": null}}), "/config/url"),
+        (json!({"revision": 7}), "/revision"),
+    ] {
+        assert_eq!(service.patch(&path, &edit).await.problem(422, "invalid"), [pointer], "{edit}");
+    }
+    service.patch(&path, &json!({"type": "webhook", "config": {"url": ""}})).await.expect(200);
+    let stale = service.request("PATCH", &path).header("if-match", "\"1\"").body("{}".into()).unwrap();
+    service.ask(stale).await.problem(412, "revision_mismatch");
+}
+
+#[tokio::test]
+async fn a_test_is_logged_as_one_and_tells_of_connectivity() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    let (id, secret) = make(&service, &receiver.url).await;
+    let path = format!("/channels/{id}");
+    service.patch(&path, &json!({"enabled": false})).await.expect(200);
+    let tested = service.send("POST", &format!("{path}/test"), None).await.expect(200);
+    assert_eq!((&tested["ok"], tested.get("signingSecretOnce")), (&json!(true), None), "works on disabled channels");
+    assert!(signed_by(&receiver.next().await, &secret));
+    let shown = service.get(&path).await.expect(200);
+    assert_eq!((&shown["isConnected"], &shown["lastFailureAt"]), (&json!(true), &Value::Null));
+    assert_eq!(shown["lastTestedAt"], shown["lastSuccessAt"]);
+
+    receiver.answer(404);
+    let tested = service.send("POST", &format!("{path}/test"), None).await.expect(200);
+    assert_eq!((&tested["ok"], &tested["httpStatus"]), (&json!(false), &json!(404)));
+    let shown = service.get(&path).await.expect(200);
+    assert_eq!((&shown["isConnected"], shown["lastFailureAt"].is_string()), (&json!(false), true));
+    assert_eq!(shown["revision"], 2, "a test is no edit");
+
+    let log = service.get(&format!("/deliveries?channel={id}&kind=channel_test")).await.expect(200);
+    let statuses: Vec<_> = log["data"].as_array().unwrap().iter().map(|row| (&row["status"], &row["test"])).collect();
+    assert_eq!(statuses, [(&json!("failed"), &json!(true)), (&json!("sent"), &json!(true))]);
+    assert_eq!(service.get("/runs").await.expect(200)["data"], json!([]), "a test is no run");
+    let failed = log["data"][0]["id"].as_str().unwrap();
+    service.send("POST", &format!("/deliveries/{failed}/resend"), None).await.problem(409, "not_resendable");
+}
+
+#[tokio::test]
+async fn a_secret_is_rotated_with_an_overlap() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    let (id, first) = make(&service, &receiver.url).await;
+    let path = format!("/channels/{id}/rotate-secret");
+    let rotated = service.send("POST", &path, None).await.expect(200);
+    let second = rotated["signingSecretOnce"].as_str().unwrap().to_owned();
+    assert_eq!(rotated["channel"]["id"], json!(id));
+    service.send("POST", &format!("/channels/{id}/test"), None).await.expect(200);
+    let received = receiver.next().await;
+    assert!(signed_by(&received, &first) && signed_by(&received, &second), "both sign during the overlap");
+
+    let at_once = service.post(&path, &json!({"overlapSeconds": 0})).await.expect(200);
+    let third = at_once["signingSecretOnce"].as_str().unwrap();
+    service.send("POST", &format!("/channels/{id}/test"), None).await.expect(200);
+    let received = receiver.next().await;
+    assert!(signed_by(&received, third) && !signed_by(&received, &second));
+
+    for wrong in [json!({"overlapSeconds": 2_592_001}), json!({"overlapSeconds": -1}), json!({"overlapSeconds": "1"})] {
+        assert_eq!(service.post(&path, &wrong).await.problem(422, "invalid"), ["/overlapSeconds"], "{wrong}");
+    }
+    let slack =
+        json!({"name": "s", "type": "slack", "config": {"webhookUrl": "https://hooks.slack.com/services/a/b/c"}});
+    let slack = service.post("/channels", &slack).await.expect(201);
+    assert_eq!(slack.get("signingSecretOnce"), None);
+    let path = format!("/channels/{}/rotate-secret", slack["channel"]["id"].as_str().unwrap());
+    service.send("POST", &path, None).await.problem(422, "invalid");
+}
+
+#[tokio::test]
+async fn a_channel_in_use_is_deleted_only_by_force() {
+    let service = Service::start().await;
+    let (id, _) = make(&service, "https://example.com/hook").await;
+    let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": id});
+    let rule = service.post("/notification-rules", &rule).await.expect(201)["rule"]["id"].clone();
+    let path = format!("/channels/{id}");
+    let refused = service.delete(&path).await;
+    assert_eq!(refused.json()["rules"], json!([rule]));
+    refused.problem(409, "channel_in_use");
+    service.delete(&format!("{path}?force=perhaps")).await.problem(422, "invalid");
+    service.delete(&format!("{path}?force=true")).await.expect(204);
+    service.get(&path).await.problem(404, "not_found");
+    service.get(&format!("/notification-rules/{}", rule.as_str().unwrap())).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_channel_whose_receiver_is_gone_is_disabled_until_it_is_enabled_again() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    receiver.answer(410);
+    let channel = json!({"name": "once", "type": "webhook", "config": {"url": receiver.url}, "retryOnFailure": false});
+    let id = service.post("/channels", &channel).await.expect(201)["channel"]["id"].clone();
+    let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": id});
+    let rule = service.post("/notification-rules", &rule).await.expect(201)["rule"]["id"].clone();
+    let (path, rule) =
+        (format!("/channels/{}", id.as_str().unwrap()), format!("/notification-rules/{}", rule.as_str().unwrap()));
+    service.failed("run-1").await;
+    receiver.next().await;
+    service.settled("run-1", &["failed"]).await;
+    while service.get(&path).await.expect(200)["enabled"] == true {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(service.get(&path).await.expect(200)["disabledReason"], "gone");
+    assert_eq!(service.get(&rule).await.expect(200)["channelDisabledReason"], "gone");
+    service.failed("run-2").await;
+    let stopped = service.settled("run-2", &["suppressed"]).await;
+    assert_eq!(stopped[0]["suppressedReason"], "channel_disabled");
+    let enabled = service.patch(&path, &json!({"enabled": true})).await.expect(200);
+    assert_eq!((&enabled["channel"]["enabled"], &enabled["channel"]["disabledReason"]), (&json!(true), &Value::Null));
+}

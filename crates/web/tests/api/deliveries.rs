@@ -1,0 +1,157 @@
+//! The delivery log: found by filters, shown in full, sent again.
+
+use serde_json::{Value, json};
+use tidings_domain::id::DeliveryId;
+
+use crate::harness::{Service, nobodys};
+use crate::receiver::Receiver;
+
+/// A channel that tries once, and a rule of the flow `f1` on it.
+async fn channel_that_tries_once(service: &Service, url: &str) -> (String, String) {
+    let channel = json!({"name": "once", "type": "webhook", "config": {"url": url}, "retryOnFailure": false});
+    let channel = service.post("/channels", &channel).await.expect(201)["channel"]["id"].as_str().unwrap().to_owned();
+    let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": channel});
+    let rule = service.post("/notification-rules", &rule).await.expect(201)["rule"]["id"].as_str().unwrap().to_owned();
+    (channel, rule)
+}
+
+#[tokio::test]
+async fn a_delivery_is_shown_with_all_that_is_known_of_it() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    let (channel, rule) = channel_that_tries_once(&service, &receiver.url).await;
+    receiver.answer(502);
+    let event = service.failed("run/1").await["eventId"].clone();
+    let webhook_id = receiver.next().await.header("webhook-id").to_owned();
+    service.settled("run/1", &["failed"]).await;
+    let mut shown = service.get(&format!("/deliveries/{webhook_id}")).await.expect(200);
+    let object = shown.as_object_mut().unwrap();
+    for key in ["createdAt", "completedAt"] {
+        assert!(object.remove(key).unwrap().is_string(), "{key}");
+    }
+    let attempts = object.remove("attempts").unwrap();
+    let verdicts = object.remove("verdicts").unwrap();
+    assert!(object.remove("lastError").unwrap().as_str().unwrap().contains("502"));
+    assert_eq!(
+        shown,
+        json!({
+            "id": webhook_id, "kind": "flow.run.terminal", "test": false, "eventId": event, "ruleId": rule,
+            "channelId": channel, "channelType": "webhook", "resourceType": "flow", "resourceId": "f1",
+            "resourceName": null, "runId": "run/1", "trigger": "failure", "severity": "warning",
+            "idempotencyKey": format!("flow:f1:run%2F1:failure:webhook:{rule}"), "status": "failed",
+            "suppressedReason": null, "heldReason": null, "heldUntil": null, "lateOf": null, "digestId": null,
+            "afterDeliveryId": null, "attemptCount": 1, "httpStatus": 502, "nextAttemptAt": null, "sentAt": null,
+        })
+    );
+    assert_eq!(verdicts.as_array().unwrap().len(), 3);
+    let [attempt] = attempts.as_array().unwrap().as_slice() else { panic!("{attempts}") };
+    assert_eq!((&attempt["trigger"], &attempt["errorClass"]), (&json!("scheduled"), &json!("status")));
+}
+
+#[tokio::test]
+async fn the_log_is_found_by_each_filter() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    let (channel, rule) = channel_that_tries_once(&service, &receiver.url).await;
+    service.failed("good-run").await;
+    receiver.next().await;
+    service.settled("good-run", &["sent"]).await;
+    receiver.answer(500);
+    service.failed("bad-run").await;
+    receiver.next().await;
+    service.settled("bad-run", &["failed"]).await;
+    service.patch(&format!("/channels/{channel}"), &json!({"enabled": false})).await.expect(200);
+    service.failed("quiet-run").await;
+
+    let found = async |query: &str| {
+        let page = service.get(&format!("/deliveries?{query}")).await.expect(200);
+        page["data"].as_array().unwrap().iter().map(|row| row["runId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = ["quiet-run", "bad-run", "good-run"];
+    assert_eq!(found("").await, all);
+    for query in [
+        format!("channel={channel}"),
+        format!("channelId={channel}&rule={rule}"),
+        "resourceType=flow&resourceId=f1".to_owned(),
+        "resource=f1&kind=flow.run.terminal".to_owned(),
+        "since=2026-01-01T00:00:00%2B02:00".to_owned(),
+        "since=2020-01-01T00:00:00+02:00&until=2099-01-01T00:00:00Z&q=RUN".to_owned(),
+    ] {
+        assert_eq!(found(&query).await, all, "{query}");
+    }
+    assert_eq!(found("status=failed").await, ["bad-run"]);
+    assert_eq!(found("status=suppressed&reason=channel_disabled").await, ["quiet-run"]);
+    assert_eq!(found("q=500").await, ["bad-run"], "by the error");
+    for nothing in ["resourceId=f2", "resourceType=job", "until=2020-01-01T00:00:00Z", "kind=workflow.failed", "q=%25"]
+    {
+        assert_eq!(found(nothing).await, Vec::<String>::new(), "{nothing}");
+    }
+    let first = service.get("/deliveries?limit=2").await.expect(200);
+    let cursor = first["nextCursor"].as_str().unwrap();
+    assert_eq!(found(&format!("limit=2&cursor={cursor}")).await, ["good-run"]);
+}
+
+#[tokio::test]
+async fn a_failed_delivery_is_sent_again_by_hand_with_the_same_id() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    channel_that_tries_once(&service, &receiver.url).await;
+    receiver.answer(500);
+    service.failed("run-1").await;
+    let id = receiver.next().await.header("webhook-id").to_owned();
+    service.settled("run-1", &["failed"]).await;
+    receiver.answer(200);
+    let resent = service.send("POST", &format!("/deliveries/{id}/resend"), None).await.expect(202);
+    assert_eq!(resent["id"], json!(id));
+    assert_eq!(receiver.next().await.header("webhook-id"), id);
+    service.settled("run-1", &["sent"]).await;
+    let shown = service.get(&format!("/deliveries/{id}")).await.expect(200);
+    let triggers: Vec<_> = shown["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["trigger"]).collect();
+    assert_eq!(triggers, [&json!("scheduled"), &json!("resend")]);
+    let absent = format!("/deliveries/{}/resend", nobodys::<DeliveryId>());
+    service.send("POST", &absent, None).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn what_has_no_live_rule_is_not_sent_again() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    let (_, rule) = channel_that_tries_once(&service, &receiver.url).await;
+    service.failed("run-1").await;
+    let id = receiver.next().await.header("webhook-id").to_owned();
+    service.settled("run-1", &["sent"]).await;
+    service.patch(&format!("/notification-rules/{rule}"), &json!({"enabled": false})).await.expect(200);
+    service.send("POST", &format!("/deliveries/{id}/resend"), None).await.problem(409, "rule_not_live");
+}
+
+#[tokio::test]
+async fn all_that_failed_is_recovered_at_once() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    let (channel, _) = channel_that_tries_once(&service, &receiver.url).await;
+    receiver.answer(500);
+    for n in 0..3 {
+        service.failed(&format!("lost-{n}")).await;
+        receiver.next().await;
+        service.settled(&format!("lost-{n}"), &["failed"]).await;
+    }
+    receiver.answer(200);
+    let since = "2020-01-01T00:00:00Z";
+    let dry = json!({"channelId": channel, "since": since, "dryRun": true});
+    assert_eq!(service.post("/deliveries/recover", &dry).await.expect(200), json!({"matched": 3}));
+    assert!(receiver.is_quiet(), "a dry run only counts");
+    let later = json!({"channelId": channel, "since": "2099-01-01T00:00:00Z"});
+    assert_eq!(service.post("/deliveries/recover", &later).await.expect(200), json!({"recovered": 0}));
+    let wet = json!({"channelId": channel, "since": since});
+    assert_eq!(service.post("/deliveries/recover", &wet).await.expect(200), json!({"recovered": 3}));
+    assert_eq!(service.settled("lost-", &["sent"]).await.len(), 3);
+    for (wrong, pointers) in [
+        (json!({}), vec!["/channelId", "/since"]),
+        (json!({"channelId": "x", "since": "x", "dryRun": 1}), vec!["/channelId", "/since", "/dryRun"]),
+        (json!({"channelId": channel, "since": since, "all": true}), vec!["/all"]),
+    ] {
+        assert_eq!(service.post("/deliveries/recover", &wrong).await.problem(422, "invalid"), pointers, "{wrong}");
+    }
+    let none: [Value; 0] = [];
+    assert_eq!(service.get("/deliveries?status=failed").await.expect(200)["data"], json!(none));
+}
