@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use tidings_domain::id::{Id, uuid_v7};
 use tidings_domain::time::Timestamp;
@@ -15,12 +15,9 @@ pub trait Clock: Send + Sync {
     /// Fills the buffer with random bytes that nobody can guess.
     fn random(&self, buffer: &mut [u8]);
 
-    /// Random bytes for ids: unlikely to repeat, not secret.
-    fn random_for_id(&self) -> [u8; 10] {
-        let mut bytes = [0; 10];
-        self.random(&mut bytes);
-        bytes
-    }
+    /// What stands behind the time in an id: unlikely to repeat, not secret; ids of one process rise within a
+    /// millisecond, too.
+    fn id_tail(&self) -> [u8; 10];
 }
 
 /// The system's own time and randomness.
@@ -28,6 +25,8 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock {
     /// Random bytes drawn ahead for ids, so that one id does not cost one system call.
     drawn: Mutex<Drawn>,
+    /// Counts ids.
+    made: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -61,7 +60,7 @@ impl Clock for SystemClock {
         }
     }
 
-    fn random_for_id(&self) -> [u8; 10] {
+    fn id_tail(&self) -> [u8; 10] {
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         if drawn.used + 10 > drawn.bytes.len() {
             self.random(&mut drawn.bytes);
@@ -71,8 +70,17 @@ impl Clock for SystemClock {
         let used = drawn.used;
         bytes.copy_from_slice(&drawn.bytes[used..used + 10]);
         drawn.used += 10;
-        bytes
+        count_up(bytes, self.made.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Puts a counter of 26 bits where a UUIDv7 has its first bits after time, version and variant (RFC 9562, 6.2).
+fn count_up(mut bytes: [u8; 10], count: u32) -> [u8; 10] {
+    bytes[0] = (count >> 22) as u8 & 0x0f;
+    bytes[1] = (count >> 14) as u8;
+    bytes[2] = (count >> 8) as u8 & 0x3f;
+    bytes[3] = count as u8;
+    bytes
 }
 
 /// A clock for tests: stands still until it is moved, and draws a fixed sequence.
@@ -109,16 +117,36 @@ impl Clock for ManualClock {
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
     }
+
+    fn id_tail(&self) -> [u8; 10] {
+        count_up([0; 10], self.drawn.fetch_add(1, Ordering::SeqCst) as u32)
+    }
 }
 
 /// A new id, made now.
 pub fn new_id<T: Id>(clock: &dyn Clock, now: Timestamp) -> T {
-    T::from_uuid(uuid_v7(now.unix_ms().max(0).unsigned_abs(), &clock.random_for_id()))
+    T::from_uuid(uuid_v7(now.unix_ms().max(0).unsigned_abs(), &clock.id_tail()))
 }
 
 /// A number in −1..1, for jitter.
 pub fn jitter(clock: &dyn Clock) -> f64 {
-    let bytes = clock.random_for_id();
-    let drawn = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let mut bytes = [0; 4];
+    clock.random(&mut bytes);
+    let drawn = u32::from_le_bytes(bytes);
     f64::from(drawn) / f64::from(u32::MAX) * 2.0 - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_domain::id::EventId;
+
+    #[test]
+    fn ids_of_one_millisecond_rise() {
+        let clock = SystemClock::default();
+        let now = Timestamp::from_unix_ms(1_777_000_000_000);
+        let ids: Vec<EventId> = (0..20_000).map(|_| new_id(&clock, now)).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(jitter(&clock).abs() <= 1.0);
+    }
 }

@@ -1,7 +1,11 @@
 //! What is measured of the way of an event, and the row that an attempt leaves. One word is metric label, column and API
 //! value; no label ever holds a recipient, an address or an id.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use std::sync::LazyLock;
+
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use tidings_channels::Report;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{AttemptTrigger, Status};
@@ -11,59 +15,80 @@ use tidings_store::queue::{Acceptance, Attempt, NextState};
 
 use crate::queue::Lanes;
 
+const ACCEPTED: &str = "tidings_events_accepted_total";
+const DUPLICATE: &str = "tidings_events_duplicate_total";
+const SETTLED: &str = "tidings_deliveries_settled_total";
+const ATTEMPTS: &str = "tidings_attempts_total";
+const DURATION: &str = "tidings_attempt_duration_seconds";
+
 /// Says what each series means.
 pub(crate) fn describe() {
-    describe_counter!("tidings_events_accepted_total", Unit::Count, "Events taken in, by type of resource.");
-    describe_counter!("tidings_events_duplicate_total", Unit::Count, "Events told again, by type of resource.");
+    describe_counter!(ACCEPTED, Unit::Count, "Events taken in, by type of resource.");
+    describe_counter!(DUPLICATE, Unit::Count, "Events told again, by type of resource.");
+    describe_counter!(SETTLED, Unit::Count, "Deliveries settled, by type of channel and state.");
     describe_counter!(
-        "tidings_deliveries_settled_total",
-        Unit::Count,
-        "Deliveries settled, by type of channel and state."
-    );
-    describe_counter!(
-        "tidings_attempts_total",
+        ATTEMPTS,
         Unit::Count,
         "Attempts made, by type of channel and result (ok or the class of the failure)."
     );
-    describe_histogram!(
-        "tidings_attempt_duration_seconds",
-        Unit::Seconds,
-        "How long attempts took, by type of channel."
-    );
+    describe_histogram!(DURATION, Unit::Seconds, "How long attempts took, by type of channel.");
     describe_gauge!("tidings_queue_in_flight", Unit::Count, "Attempts under way.");
     describe_gauge!("tidings_queue_ready", Unit::Count, "Deliveries in memory that wait for a slot.");
     describe_gauge!("tidings_breakers_open", Unit::Count, "Channels whose destination is taken to be down.");
 }
 
+/// The series of the hot path, looked up once: finding one by its labels costs more than counting.
+struct Series {
+    accepted: [Counter; ResourceType::ALL.len()],
+    /// By type of channel.
+    delivered: [Counter; ChannelType::ALL.len()],
+    /// By type of channel.
+    durations: [Histogram; ChannelType::ALL.len()],
+    /// By type of channel.
+    sent: [Counter; ChannelType::ALL.len()],
+}
+
+/// Made when the first event is counted; by then the recorder is there.
+static SERIES: LazyLock<Series> = LazyLock::new(|| Series {
+    accepted: ResourceType::ALL.map(|kind| counter!(ACCEPTED, "resource_type" => kind.as_str())),
+    delivered: ChannelType::ALL.map(|kind| counter!(ATTEMPTS, "channel_type" => kind.as_str(), "result" => "ok")),
+    durations: ChannelType::ALL.map(|kind| histogram!(DURATION, "channel_type" => kind.as_str())),
+    sent: ChannelType::ALL
+        .map(|kind| counter!(SETTLED, "channel_type" => kind.as_str(), "status" => Status::Sent.as_str())),
+});
+
 /// Events were taken in.
 pub(crate) fn accepted(acceptances: &[Acceptance], types: &[ResourceType]) {
     for (acceptance, kind) in acceptances.iter().zip(types) {
         if acceptance.duplicate {
-            counter!("tidings_events_duplicate_total", "resource_type" => kind.as_str()).increment(1);
-        } else {
-            counter!("tidings_events_accepted_total", "resource_type" => kind.as_str()).increment(1);
+            counter!(DUPLICATE, "resource_type" => kind.as_str()).increment(1);
+        } else if let Some(counter) = SERIES.accepted.get(*kind as usize) {
+            counter.increment(1);
         }
     }
 }
 
 /// An attempt was made.
 pub(crate) fn attempted(channel_type: ChannelType, attempt: &Attempt) {
-    let result = attempt.error_class.clone().unwrap_or_else(|| "ok".to_owned());
-    counter!("tidings_attempts_total", "channel_type" => channel_type.as_str(), "result" => result).increment(1);
-    histogram!("tidings_attempt_duration_seconds", "channel_type" => channel_type.as_str())
-        .record(f64::from(attempt.duration_ms) / 1000.0);
+    match &attempt.error_class {
+        None => SERIES.delivered[channel_type as usize].increment(1),
+        Some(class) => {
+            counter!(ATTEMPTS, "channel_type" => channel_type.as_str(), "result" => class.clone()).increment(1);
+        }
+    }
+    SERIES.durations[channel_type as usize].record(f64::from(attempt.duration_ms) / 1000.0);
 }
 
 /// A delivery was settled, or put off.
 pub(crate) fn settled(channel_type: ChannelType, next: &NextState) {
     let status = match next {
         NextState::RetryAt(_) => return,
+        NextState::Done(Status::Sent) => return SERIES.sent[channel_type as usize].increment(1),
         NextState::Done(status) => *status,
         NextState::Suppressed(_) => Status::Suppressed,
         NextState::Skipped => Status::Skipped,
     };
-    counter!("tidings_deliveries_settled_total", "channel_type" => channel_type.as_str(), "status" => status.as_str())
-        .increment(1);
+    counter!(SETTLED, "channel_type" => channel_type.as_str(), "status" => status.as_str()).increment(1);
 }
 
 /// How full the queue is.

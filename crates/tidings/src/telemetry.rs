@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
@@ -28,14 +29,22 @@ pub(crate) fn log(settings: &Settings) -> Result<()> {
     started.map_err(|error| anyhow!("logs cannot be written: {error}"))
 }
 
+/// How often what was measured is folded into the histograms, so that it does not pile up while nobody asks.
+const UPKEEP: Duration = Duration::from_secs(1);
+
 /// Begins to count; answers what renders the counts as Prometheus text.
 pub(crate) fn measure() -> Result<Arc<dyn Fn() -> String + Send + Sync>> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &DURATION_BUCKETS)
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| anyhow!("metrics cannot be kept: {error}"))?;
-    Ok(Arc::new(move || {
-        handle.run_upkeep();
-        handle.render()
-    }))
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(Arc::new(move || handle.render()))
 }

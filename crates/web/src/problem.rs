@@ -217,6 +217,10 @@ impl From<EngineError> for Problem {
             EngineError::SlugTaken => Self::new(Code::SlugTaken, words),
             EngineError::Unusable(_) => Self::new(Code::ChannelUnusable, words),
             EngineError::Store(StoreError::Closed) => Self::new(Code::Unavailable, "the store is shutting down"),
+            EngineError::Store(error @ StoreError::Database(_)) => {
+                tracing::error!(%error, "the store failed a request");
+                Self::new(Code::Unavailable, "the store cannot be used at the moment; nothing of the request was kept")
+            }
             EngineError::Store(error) => {
                 tracing::error!(%error, "the store failed a request");
                 Self::internal()

@@ -63,7 +63,8 @@ async fn send_and_settle(queue: &Queue, claimed: &Claimed) -> Option<(u32, bool)
     let attempt = measure::attempt(&report, number, claimed.attempt_trigger, started_at, now);
     let policy = channel.policies.retries(&RetryPolicy::of(claimed.event.resource_type));
     let number_in_policy = number - claimed.attempt_base;
-    let next = after_attempt(report.outcome, &policy, number_in_policy, jitter(queue.0.clock.as_ref()), now);
+    let jitter = if report.is_delivered() { 0.0 } else { jitter(queue.0.clock.as_ref()) };
+    let next = after_attempt(report.outcome, &policy, number_in_policy, jitter, now);
     measure::attempted(channel.channel_type, &attempt);
 
     let took = (attempt.duration_ms, is_outage(&report));

@@ -122,6 +122,7 @@ CREATE TABLE delivery (
     attempt_base INTEGER NOT NULL DEFAULT 0,
     attempt_trigger TEXT NOT NULL DEFAULT 'scheduled',
     carry TEXT,
+    attempts TEXT NOT NULL DEFAULT '',
     http_status INTEGER,
     last_error TEXT,
     sent_at INTEGER,
@@ -132,17 +133,3 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_due ON delivery (channel_id, due_at, workspace_id) WHERE due_at IS NOT NULL;
 CREATE INDEX delivery_event ON delivery (workspace_id, event_id);
 CREATE INDEX delivery_failed ON delivery (workspace_id, channel_id, completed_at) WHERE status = 'failed';
-
-CREATE TABLE attempt (
-    workspace_id BLOB NOT NULL,
-    delivery_id BLOB NOT NULL,
-    number INTEGER NOT NULL,
-    trigger TEXT NOT NULL,
-    started_at INTEGER NOT NULL,
-    duration_ms INTEGER NOT NULL,
-    http_status INTEGER,
-    error_class TEXT,
-    error TEXT,
-    response_body TEXT,
-    PRIMARY KEY (workspace_id, delivery_id, number)
-) STRICT, WITHOUT ROWID;

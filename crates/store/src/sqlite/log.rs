@@ -1,18 +1,19 @@
 //! The log: events and deliveries as they are shown. Every query is scoped by workspace and reads newest first.
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row};
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{AttemptTrigger, Status};
+use tidings_domain::delivery::Status;
 use tidings_domain::id::{DeliveryId, EventId, Id, WorkspaceId, uuid_v7};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-use super::row::{EVENT_COLUMNS, event as read_event, id, instant, json, optional_id, optional_instant, word};
+use super::attempts;
+use super::row::{EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, word};
 use super::search::fold;
 use crate::Result;
 use crate::log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
-use crate::queue::{Attempt, Counts};
+use crate::queue::Counts;
 
 /// A `WHERE` clause that grows condition by condition, with its values.
 struct Conditions {
@@ -140,8 +141,9 @@ fn select_deliveries(
     limit: u32,
     with_attempts: bool,
 ) -> Result<Vec<DeliveryRecord>> {
+    let attempts = if with_attempts { "d.attempts" } else { "''" };
     let sql = format!(
-        "SELECT d.id, d.rule_id, d.channel_id, d.channel_type, d.severity, d.status, d.suppressed_reason, d.walks, \
+        "SELECT {attempts} AS attempts, d.id, d.rule_id, d.channel_id, d.channel_type, d.severity, d.status, d.suppressed_reason, d.walks, \
          d.due_at, d.attempt_count, d.http_status, d.last_error, d.sent_at, d.completed_at, {EVENT_COLUMNS} \
          FROM {from} {} ORDER BY {order} LIMIT {limit}",
         which.sql
@@ -150,11 +152,7 @@ fn select_deliveries(
     let mut rows = statement.query(which.values().as_slice())?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let mut record = read_delivery(row)?;
-        if with_attempts {
-            record.attempts = attempts(db, record.event.workspace_id, record.id)?;
-        }
-        found.push(record);
+        found.push(read_delivery(row)?);
     }
     Ok(found)
 }
@@ -172,33 +170,11 @@ fn read_delivery(row: &Row<'_>) -> Result<DeliveryRecord> {
         suppressed_reason: row.get("suppressed_reason")?,
         walks: json(row, "walks")?,
         attempt_count: row.get("attempt_count")?,
-        attempts: Vec::new(),
+        attempts: attempts::from_text(row.get_ref("attempts")?.as_str().unwrap_or_default())?,
         http_status: row.get("http_status")?,
         last_error: row.get("last_error")?,
         next_attempt_at: optional_instant(row, "due_at")?.filter(|_| status == Status::Pending),
         sent_at: optional_instant(row, "sent_at")?,
         completed_at: optional_instant(row, "completed_at")?,
     })
-}
-
-fn attempts(db: &Connection, workspace_id: WorkspaceId, delivery_id: DeliveryId) -> Result<Vec<Attempt>> {
-    let mut statement = db.prepare_cached(
-        "SELECT number, trigger, started_at, duration_ms, http_status, error_class, error, response_body FROM attempt \
-         WHERE workspace_id = ? AND delivery_id = ? ORDER BY number",
-    )?;
-    let mut rows = statement.query(params![workspace_id.as_bytes(), delivery_id.as_bytes()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(Attempt {
-            number: row.get("number")?,
-            trigger: word(row, "trigger", AttemptTrigger::parse)?,
-            started_at: instant(row, "started_at")?,
-            duration_ms: row.get("duration_ms")?,
-            http_status: row.get("http_status")?,
-            error_class: row.get("error_class")?,
-            error: row.get("error")?,
-            response_body: row.get("response_body")?,
-        });
-    }
-    Ok(found)
 }

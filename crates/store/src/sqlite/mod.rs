@@ -4,6 +4,7 @@
 //! beside it. One process has the directory at a time: a lock file says so.
 
 mod accept;
+mod attempts;
 mod checkpoint;
 mod claim;
 mod log;

@@ -3,15 +3,19 @@
 use rusqlite::{Connection, params};
 use tidings_domain::delivery::Status;
 use tidings_domain::gate::Walk;
-use tidings_domain::id::{DeliveryId, Id, WorkspaceId};
+use tidings_domain::id::Id;
 
 use super::accept::{insert_event, stopped_by};
+use super::attempts;
 use super::row::{corrupt, to_json};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Attempt, Counts, NextState, Settled, Settlement, TestRecord};
+use crate::queue::{Counts, NextState, Settled, Settlement, TestRecord};
 
 pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<Settled> {
+    if let Some(attempt) = settlement.attempt.as_ref().filter(|it| it.number != settlement.attempt_count + 1) {
+        return Err(corrupt("attempt number", attempt.number));
+    }
     let written = match &settlement.next {
         NextState::RetryAt(at) => write(db, settlement, Status::Pending, Some(at.unix_ms()), None)?,
         NextState::Done(status) if status.is_resendable() => write(db, settlement, *status, None, None)?,
@@ -25,15 +29,10 @@ pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<Settled
         }
         NextState::Skipped => write(db, settlement, Status::Skipped, None, Some("rule_disabled"))?,
     };
-    if !written {
-        return Ok(Settled::Stale);
-    }
-    if let Some(attempt) = &settlement.attempt {
-        insert_attempt(db, settlement.workspace_id, settlement.delivery_id, attempt)?;
-    }
-    Ok(Settled::Written)
+    Ok(if written { Settled::Written } else { Settled::Stale })
 }
 
+/// Writes the state and the attempt that led to it, if the lease still holds; whether it did.
 fn write(
     db: &Connection,
     settlement: &Settlement,
@@ -42,31 +41,50 @@ fn write(
     reason: Option<&'static str>,
 ) -> Result<bool> {
     let now = settlement.now.unix_ms();
-    let attempt = settlement.attempt.as_ref();
-    let changed = db
-        .prepare_cached(
-            "UPDATE delivery SET status = ?1, due_at = ?2, lease_owner = NULL, suppressed_reason = ?3, carry = ?4, \
-             attempt_count = attempt_count + ?5, http_status = CASE WHEN ?5 THEN ?6 ELSE http_status END, \
-             last_error = CASE WHEN ?5 THEN ?7 ELSE last_error END, sent_at = CASE WHEN ?8 THEN ?9 ELSE sent_at END, \
-             completed_at = ?10, attempt_trigger = CASE WHEN ?5 THEN 'scheduled' ELSE attempt_trigger END \
-             WHERE workspace_id = ?11 AND id = ?12 AND lease_owner = ?13 AND attempt_count = ?14",
-        )?
-        .execute(params![
-            status.as_str(),
-            due_at,
-            reason,
-            settlement.carry,
-            u32::from(attempt.is_some()),
-            attempt.and_then(|attempt| attempt.http_status),
-            attempt.and_then(|attempt| attempt.error.as_deref()),
-            status == Status::Sent,
-            now,
-            status.is_settled().then_some(now),
-            settlement.workspace_id.as_bytes(),
-            settlement.delivery_id.as_bytes(),
-            settlement.owner,
-            settlement.attempt_count,
-        ])?;
+    let completed_at = status.is_settled().then_some(now);
+    let (workspace_id, id) = (settlement.workspace_id.as_bytes(), settlement.delivery_id.as_bytes());
+    let (owner, count) = (settlement.owner, settlement.attempt_count);
+    let changed = match &settlement.attempt {
+        Some(attempt) => db
+            .prepare_cached(
+                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, suppressed_reason = ?, carry = ?, \
+                 attempt_count = ?, attempt_trigger = 'scheduled', attempts = attempts || ?, http_status = ?, \
+                 last_error = ?, sent_at = coalesce(?, sent_at), completed_at = ? \
+                 WHERE workspace_id = ? AND id = ? AND lease_owner = ? AND attempt_count = ?",
+            )?
+            .execute(params![
+                status.as_str(),
+                due_at,
+                reason,
+                settlement.carry,
+                attempt.number,
+                attempts::to_text(attempt)?,
+                attempt.http_status,
+                attempt.error,
+                (status == Status::Sent).then_some(now),
+                completed_at,
+                workspace_id,
+                id,
+                owner,
+                count,
+            ])?,
+        None => db
+            .prepare_cached(
+                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, suppressed_reason = ?, carry = ?, \
+                 completed_at = ? WHERE workspace_id = ? AND id = ? AND lease_owner = ? AND attempt_count = ?",
+            )?
+            .execute(params![
+                status.as_str(),
+                due_at,
+                reason,
+                settlement.carry,
+                completed_at,
+                workspace_id,
+                id,
+                owner,
+                count,
+            ])?,
+    };
     Ok(changed == 1)
 }
 
@@ -75,26 +93,6 @@ fn append_walk(db: &Connection, settlement: &Settlement, walk: &Walk) -> Result<
         "UPDATE delivery SET walks = json_insert(walks, '$[#]', json(?)) WHERE workspace_id = ? AND id = ?",
     )?
     .execute(params![to_json(walk)?, settlement.workspace_id.as_bytes(), settlement.delivery_id.as_bytes()])?;
-    Ok(())
-}
-
-fn insert_attempt(db: &Connection, workspace_id: WorkspaceId, id: DeliveryId, attempt: &Attempt) -> Result<()> {
-    db.prepare_cached(
-        "INSERT INTO attempt (workspace_id, delivery_id, number, trigger, started_at, duration_ms, http_status, \
-         error_class, error, response_body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        workspace_id.as_bytes(),
-        id.as_bytes(),
-        attempt.number,
-        attempt.trigger.as_str(),
-        attempt.started_at.unix_ms(),
-        attempt.duration_ms,
-        attempt.http_status,
-        attempt.error_class,
-        attempt.error,
-        attempt.response_body,
-    ])?;
     Ok(())
 }
 
@@ -108,8 +106,8 @@ pub(super) fn record_test(db: &Connection, test: &TestRecord) -> Result<()> {
     let ok = test.status == Status::Sent;
     db.prepare_cached(
         "INSERT INTO delivery (workspace_id, id, event_id, rule_id, rule_generation, channel_id, channel_type, \
-         severity, status, walks, attempt_count, http_status, last_error, sent_at, completed_at) \
-         VALUES (?, ?, ?, ?, 0, ?, ?, 'info', ?, '[]', 1, ?, ?, ?, ?)",
+         severity, status, walks, attempt_count, attempts, http_status, last_error, sent_at, completed_at) \
+         VALUES (?, ?, ?, ?, 0, ?, ?, 'info', ?, '[]', 1, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         event.workspace_id.as_bytes(),
@@ -119,12 +117,12 @@ pub(super) fn record_test(db: &Connection, test: &TestRecord) -> Result<()> {
         test.channel_id.as_bytes(),
         test.channel_type.as_str(),
         test.status.as_str(),
+        attempts::to_text(&test.attempt)?,
         test.attempt.http_status,
         test.attempt.error,
         ok.then_some(now),
         now,
     ])?;
-    insert_attempt(db, event.workspace_id, test.delivery_id, &test.attempt)?;
     let changed = db
         .prepare_cached(
             "UPDATE channel SET is_connected = ?1, last_tested_at = ?2, \

@@ -105,6 +105,7 @@ fn work(
     let mut batch: Vec<Box<dyn Operation>> = Vec::with_capacity(BATCH_MAX);
     let mut closing = Vec::new();
     let commits = metrics::counter!("tidings_store_commits_total");
+    let mut counters = Counters::new();
     // After the queue is closed, this still yields what was sent before.
     while let Some(first) = waiting.blocking_recv() {
         let mut next = Some(first);
@@ -118,7 +119,7 @@ fn work(
             }
             next = if batch.len() < BATCH_MAX { waiting.try_recv().ok() } else { None };
         }
-        if !batch.is_empty() && commit(connection, &mut batch) {
+        if !batch.is_empty() && commit(connection, &mut batch, &mut counters) {
             commits.increment(1);
             checkpoints.after_commit(connection);
         }
@@ -127,8 +128,22 @@ fn work(
     closing
 }
 
+/// The counters of operations by their names, each looked up once.
+type Counters = Vec<(&'static str, metrics::Counter)>;
+
+fn count(counters: &mut Counters, name: &'static str) {
+    match counters.iter().find(|(known, _)| *known == name) {
+        Some((_, counter)) => counter.increment(1),
+        None => {
+            let counter = metrics::counter!("tidings_store_operations_total", "operation" => name);
+            counter.increment(1);
+            counters.push((name, counter));
+        }
+    }
+}
+
 /// Commits the batch and answers everybody in it; whether it was committed.
-fn commit(connection: &Connection, batch: &mut Vec<Box<dyn Operation>>) -> bool {
+fn commit(connection: &Connection, batch: &mut Vec<Box<dyn Operation>>, counters: &mut Counters) -> bool {
     let mut result = transact(connection, batch, false);
     if batch.len() > 1 && result.as_ref().is_err_and(|error| !error.is_of_the_database()) {
         result = transact(connection, batch, true);
@@ -138,7 +153,7 @@ fn commit(connection: &Connection, batch: &mut Vec<Box<dyn Operation>>) -> bool 
     }
     for operation in batch.drain(..) {
         if result.is_ok() {
-            metrics::counter!("tidings_store_operations_total", "operation" => operation.name()).increment(1);
+            count(counters, operation.name());
         }
         operation.answer(&result);
     }

@@ -42,11 +42,12 @@ async fn service(settings: &Settings) -> Result<()> {
     let engine =
         Engine::start(Arc::clone(&store), environment(settings), vault, Arc::clone(&clock), Options::default()).await?;
 
+    // Whoever reads that it is ready may tell it to end at once.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     welcome(settings, address, first.as_ref());
     let draining = Draining::default();
     let web = WebSettings { clock, metrics, draining: draining.clone() };
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let told_to_end = async move {
         tokio::select! {
             _ = interrupt.recv() => {}

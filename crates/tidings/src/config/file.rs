@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path) -> Result<File> {
     let text = std::fs::read_to_string(path).with_context(|| format!("config: cannot read {}", path.display()))?;
     // The parser's own message quotes the line, which may hold a secret: only the place and the reason are kept.
     toml::from_str(&text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let place = line.map_or_else(String::new, |line| format!(" line {line}:"));
         anyhow::anyhow!("config: {}:{place} {}", path.display(), error.message())
     })

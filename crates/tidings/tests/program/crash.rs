@@ -89,9 +89,7 @@ fn what_was_accepted_is_delivered_however_often_it_is_killed() {
         }
         let accepted = Arc::default();
         let clients = start_clients(round, server.address, &accepted);
-        eventually("enough is accepted", || {
-            (accepted.load(Ordering::SeqCst) >= runs_before_kill(round)).then_some(())
-        });
+        eventually("enough is accepted", || (accepted.load(Ordering::SeqCst) >= runs_before_kill(round)).then_some(()));
         server.kill();
         let runs = clients.into_iter().flat_map(|client| client.join().expect("every answer was 202"));
         answered.extend(runs);
@@ -111,7 +109,8 @@ fn what_was_accepted_is_delivered_however_often_it_is_killed() {
     assert!(repeats <= ROUNDS * IN_FLIGHT_MAX, "{repeats} repeats");
 
     let log = api.deliveries("");
-    let sent: HashSet<_> = log.iter().filter(|row| row["status"] == "sent").map(|row| row["runId"].to_string()).collect();
+    let sent: HashSet<_> =
+        log.iter().filter(|row| row["status"] == "sent").map(|row| row["runId"].to_string()).collect();
     assert_eq!((log.len(), sent.len()), (received.len(), received.len()), "one row each, and all of them sent");
     let again = api.post("/runs", failed("backup", answered.last().unwrap())).expect(202);
     assert_eq!(again["duplicate"], true);

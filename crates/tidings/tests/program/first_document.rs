@@ -226,7 +226,10 @@ fn what_fails_is_tried_again_after_a_quarter_of_a_minute() {
     api.post("/notification-rules", example(&receiver.url())).expect(201);
     let accepted = api.post("/runs", run("1", "failure")).expect(202);
     let waiting = api.delivery_once_it_was_tried(accepted["eventId"].as_str().unwrap(), 1);
-    assert_eq!((&waiting["status"], &waiting["lastError"]), (&json!("pending"), &json!("HTTP 500 Internal Server Error")));
+    assert_eq!(
+        (&waiting["status"], &waiting["lastError"]),
+        (&json!("pending"), &json!("HTTP 500 Internal Server Error"))
+    );
     assert!(waiting["nextAttemptAt"].as_str() > waiting["createdAt"].as_str(), "{waiting}");
 }
 

@@ -16,7 +16,7 @@ fn a_healthy_channel_does_not_notice_its_neighbours() {
     let dripping = Receiver::start(|_, _| Reply::Drip);
     let closing = Receiver::start(|_, _| Reply::Close);
     let good = Receiver::good();
-    let server = Setup::new().with("TIDINGS_DRAIN_SECONDS", "0").start();
+    let server = Setup::new().start();
     let api = server.api();
     let patient = json!({"timeoutMs": 60_000, "retryDelaysSeconds": [60]});
     for (job, receiver) in [("hangs", &hanging), ("drips", &dripping), ("closes", &closing)] {
@@ -42,9 +42,11 @@ fn a_healthy_channel_does_not_notice_its_neighbours() {
         assert_eq!(delivery["attemptCount"], 1, "{delivery}");
     }
     for job in ["hangs", "drips"] {
-        let sent = api.get(&format!("/deliveries?resourceType=job&resourceId={job}&status=sending&limit=1")).expect(200);
+        let sent =
+            api.get(&format!("/deliveries?resourceType=job&resourceId={job}&status=sending&limit=1")).expect(200);
         assert!(!sent["data"].as_array().unwrap().is_empty(), "{job}: still under way");
-        let failed = api.get(&format!("/deliveries?resourceType=job&resourceId={job}&status=failed&limit=1")).expect(200);
+        let failed =
+            api.get(&format!("/deliveries?resourceType=job&resourceId={job}&status=failed&limit=1")).expect(200);
         assert!(failed["data"].as_array().unwrap().is_empty(), "{job}: none has given up");
     }
 }

@@ -15,7 +15,9 @@ struct Case {
 }
 
 fn redirect() -> Reply {
-    Reply::Bytes(b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest/\r\ncontent-length: 0\r\n\r\n".to_vec())
+    Reply::Bytes(
+        b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest/\r\ncontent-length: 0\r\n\r\n".to_vec(),
+    )
 }
 
 #[test]
@@ -58,7 +60,11 @@ fn every_failure_is_told_apart_in_words() {
         let attempts = delivery["attempts"].as_array().unwrap();
         assert_eq!(attempts.len(), 1, "{}: {delivery}", case.name);
         let attempt = &attempts[0];
-        assert_eq!((&attempt["errorClass"], &attempt["httpStatus"]), (&json!(case.class), &case.http_status), "{attempt}");
+        assert_eq!(
+            (&attempt["errorClass"], &attempt["httpStatus"]),
+            (&json!(case.class), &case.http_status),
+            "{attempt}"
+        );
         let error = attempt["error"].as_str().unwrap_or_default();
         assert!(error.contains(case.words), "{}: {error}", case.name);
         assert_eq!(delivery["lastError"], attempt["error"]);

@@ -46,9 +46,10 @@ fn without_retries_there_is_one_attempt() {
     let receiver = Receiver::always(500);
     let server = Setup::new().start();
     let api = server.api();
-    for (job, policies) in
-        [("flag", json!({"retryOnFailure": false, "retryDelaysSeconds": [1]})), ("list", json!({"retryDelaysSeconds": []}))]
-    {
+    for (job, policies) in [
+        ("flag", json!({"retryOnFailure": false, "retryDelaysSeconds": [1]})),
+        ("list", json!({"retryDelaysSeconds": []})),
+    ] {
         api.make_rule(job, &api.make_webhook(&receiver, policies));
         assert_eq!(attempts(&api.delivery_once(&api.fail(job, "1"), "failed")), [(1, "scheduled", 500)], "{job}");
     }
@@ -81,7 +82,11 @@ fn who_says_to_the_last_that_it_is_gone_is_not_asked_again() {
     let channel = api.make_webhook(&receiver, json!({"retryDelaysSeconds": [1]}));
     api.make_rule("backup", &channel);
     let delivery = api.delivery_once(&api.fail("backup", "1"), "failed");
-    assert_eq!(attempts(&delivery), [(1, "scheduled", 410), (2, "scheduled", 410)], "a 410 is retried like any failure");
+    assert_eq!(
+        attempts(&delivery),
+        [(1, "scheduled", 410), (2, "scheduled", 410)],
+        "a 410 is retried like any failure"
+    );
     let disabled = eventually("the channel is disabled", || {
         let channel = api.get(&format!("/channels/{channel}")).expect(200);
         (channel["enabled"] == false).then_some(channel)

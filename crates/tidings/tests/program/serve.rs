@@ -1,30 +1,28 @@
 //! The first start and the next: ready at once, says what to do next, and shows its key once.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::support::server::API_KEY;
-use crate::support::{Api, Server, Setup, SURELY};
+use crate::support::{Api, SURELY, Server, Setup};
 
-/// The `curl` that the program prints, as somebody would copy it.
-fn printed_curl(stdout: &str) -> String {
-    let from_curl = stdout.lines().skip_while(|line| !line.trim_start().starts_with("curl "));
-    let lines: Vec<_> = from_curl.take_while(|line| !line.trim().is_empty()).collect();
-    assert!(!lines.is_empty(), "it says what to do next: {stdout}");
-    lines.join("\n")
+/// The `curl` that the program prints, as somebody would copy it: up to the next empty line.
+fn printed_curl(server: &Server) -> String {
+    server.wait_for_stdout(|text| {
+        let (command, _) = text[text.find("  curl ")?..].split_once("\n\n")?;
+        Some(command.to_owned())
+    })
 }
 
 /// Pastes a command into a shell, with nothing in its environment but what `setup` has.
 fn paste(setup: &Setup, command: &str) -> Value {
-    let pasted: &mut Command = &mut setup.command("sh");
-    let output = pasted.arg("-c").arg(format!("{command} --silent --show-error")).output().unwrap();
+    let output = setup.command("sh").arg("-c").arg(format!("{command} --silent --show-error")).output().unwrap();
     let (answer, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{command}\nanswered {answer:?} and {complaints:?}"))
 }
 
-fn shown_key(stdout: &str) -> Option<&str> {
-    stdout.split_whitespace().find(|word| word.starts_with("tdg_")).map(|word| word.trim_end_matches('"'))
+fn shown_key(stdout: &str) -> Option<String> {
+    let (_, rest) = stdout.split_once("shown this once: ")?;
+    rest.split_once('\n').map(|(key, _)| key.to_owned())
 }
 
 fn opens(server: &Server, key: &str) -> bool {
@@ -53,8 +51,8 @@ fn an_empty_directory_is_enough_and_it_is_ready_at_once() {
 fn the_printed_curl_works_when_it_is_pasted() {
     let setup = Setup::new().without("TIDINGS_API_KEY");
     let server = setup.start();
-    let key = shown_key(&server.stdout()).expect("the first start shows the key").to_owned();
-    let curl = printed_curl(&server.stdout());
+    let key = server.wait_for_stdout(shown_key);
+    let curl = printed_curl(&server);
     let answer = paste(&setup, &curl);
     assert_eq!(answer["duplicate"], false, "{answer}");
     assert_eq!(paste(&setup, &curl)["duplicate"], true);
@@ -66,16 +64,20 @@ fn the_printed_curl_works_when_it_is_pasted() {
 fn with_a_key_of_the_operators_the_printed_curl_names_its_variable() {
     let setup = Setup::new();
     let server = setup.start();
-    assert_eq!(shown_key(&server.stdout()), None, "a chosen key is not said back");
-    let answer = paste(&setup, &printed_curl(&server.stdout()));
+    let answer = paste(&setup, &printed_curl(&server));
     assert_eq!(answer["duplicate"], false, "{answer}");
+    let finished = server.stop();
+    assert!(
+        !finished.stdout.contains(API_KEY) && shown_key(&finished.stdout).is_none(),
+        "a chosen key is not said back"
+    );
 }
 
 #[test]
 fn the_key_is_shown_once_and_goes_on_working() {
     let setup = Setup::new().without("TIDINGS_API_KEY");
     let first = setup.start();
-    let key = shown_key(&first.stdout()).expect("the first start shows the key").to_owned();
+    let key = first.wait_for_stdout(shown_key);
     let finished = first.stop();
     assert!(!finished.stderr.contains(&key), "the key is shown, not logged");
 
@@ -83,15 +85,14 @@ fn the_key_is_shown_once_and_goes_on_working() {
     assert!(opens(&second, &key));
     assert!(!opens(&second, &format!("{key}0")));
     let finished = second.stop();
-    assert_eq!(shown_key(&finished.stdout), None, "{}", finished.stdout);
-    assert!(!finished.stderr.contains(&key));
+    assert!(!finished.stdout.contains("tdg_") && !finished.stderr.contains(&key), "{}", finished.stdout);
 }
 
 #[test]
 fn a_key_that_the_operator_sets_later_opens_too() {
     let setup = Setup::new().without("TIDINGS_API_KEY");
     let first = setup.start();
-    let made = shown_key(&first.stdout()).unwrap().to_owned();
+    let made = first.wait_for_stdout(shown_key);
     assert!(!opens(&first, API_KEY));
     first.stop();
 

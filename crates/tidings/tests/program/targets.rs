@@ -9,10 +9,34 @@ fn private_addresses_are_refused_when_they_are_saved_however_they_are_spelt() {
     let server = Setup::new().without("TIDINGS_ALLOW_TARGETS").start();
     let api = server.api();
     for host in [
-        "127.0.0.1", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "0x7f000001", "017700000001", "[::1]",
-        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "localhost", "localhost.",
-        "a.localhost", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "[fd00:ec2::254]", "[fe80::1]",
-        "0.0.0.0", "[::]", "100.64.0.1", "224.0.0.1", "255.255.255.255", "%31%32%37.0.0.1", "１２７.0.0.1",
+        "127.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "127.1",
+        "0x7f000001",
+        "017700000001",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "localhost",
+        "localhost.",
+        "a.localhost",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "0.0.0.0",
+        "[::]",
+        "100.64.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "%31%32%37.0.0.1",
+        "１２７.0.0.1",
     ] {
         for scheme in ["http", "https"] {
             let url = format!("{scheme}://{host}/hook");
@@ -24,7 +48,8 @@ fn private_addresses_are_refused_when_they_are_saved_however_they_are_spelt() {
             let wrong = api.post("/notification-rules", rule).expect_problem(422, "invalid");
             assert_eq!(wrong, ["/url"], "{url}");
         }
-        let slack = json!({"name": "n", "type": "slack", "config": {"webhookUrl": format!("https://{host}/services/x")}});
+        let slack =
+            json!({"name": "n", "type": "slack", "config": {"webhookUrl": format!("https://{host}/services/x")}});
         assert_eq!(api.post("/channels", slack).expect_problem(422, "invalid"), ["/config/webhookUrl"], "{host}");
         let discord = json!({"name": "n", "type": "discord", "config": {"webhookUrl": format!("https://{host}/api")}});
         assert_eq!(api.post("/channels", discord).expect_problem(422, "invalid"), ["/config/webhookUrl"], "{host}");

@@ -78,7 +78,10 @@ fn a_failed_execution_is_told_with_its_error() {
     world.assert_genuine(request, "workflow.failed");
     let body = request.json();
     assert_eq!((&body["event"], &body["status"]), (&json!("workflow.failed"), &json!("failed")));
-    assert_eq!((&body["output"], &body["error"], &body["trigger_type"]), (&Value::Null, &json!("no quota"), &json!("api")));
+    assert_eq!(
+        (&body["output"], &body["error"], &body["trigger_type"]),
+        (&Value::Null, &json!("no quota"), &json!("api"))
+    );
 }
 
 #[test]
@@ -89,7 +92,8 @@ fn several_subscriptions_each_hear_their_own_events() {
     world.report("exec_1", "success", Value::Null, json!({}));
     world.report("exec_2", "failure", Value::Null, json!({}));
     world.api.wait_until_settled();
-    let told = |receiver: &Receiver| receiver.requests().iter().map(|told| told.json()["execution_id"].clone()).collect();
+    let told =
+        |receiver: &Receiver| receiver.requests().iter().map(|told| told.json()["execution_id"].clone()).collect();
     let (alerting, application): (Vec<_>, Vec<_>) = (told(&world.receiver), told(&application));
     assert_eq!((alerting, application), (vec![json!("exec_2")], vec![json!("exec_1")]));
     let listed = world.api.get(WEBHOOKS).expect(200);

@@ -49,7 +49,8 @@ fn a_slug_is_taken_once_and_has_a_form() {
     let setup = Setup::new();
     setup.start().stop();
     assert_eq!(setup.run(&["workspace", "create", "acme"]).code, Some(0));
-    for (slug, words) in [("acme", "already"), ("default", "already"), ("Acme Corp", "a-z"), ("", "a-z"), ("-a", "a-z")] {
+    for (slug, words) in [("acme", "already"), ("default", "already"), ("Acme Corp", "a-z"), ("", "a-z"), ("-a", "a-z")]
+    {
         let refused = setup.run(&["workspace", "create", "--", slug]);
         assert_eq!(refused.code, Some(1), "{slug:?}");
         assert!(refused.stderr.contains(words), "{slug:?}: {}", refused.stderr);

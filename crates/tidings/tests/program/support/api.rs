@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use super::eventually;
 use super::receiver::Receiver;
 use super::wire::{self, Message, Wire};
-use super::eventually;
 
 /// A client in one workspace with one key. Every request has a connection of its own.
 #[derive(Clone)]
@@ -111,7 +111,9 @@ impl Api {
         let target = format!("{}{path}", self.base());
         match body {
             None => self.send(method, &target, &[], b""),
-            Some(body) => self.send(method, &target, &[("content-type", "application/json")], body.to_string().as_bytes()),
+            Some(body) => {
+                self.send(method, &target, &[("content-type", "application/json")], body.to_string().as_bytes())
+            }
         }
     }
 

@@ -10,7 +10,7 @@ pub mod wire;
 
 use std::time::{Duration, Instant};
 
-pub use api::{Api, Answer};
+pub use api::Api;
 pub use receiver::{Receiver, Reply, Request};
 pub use server::{Server, Setup};
 

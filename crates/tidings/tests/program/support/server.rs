@@ -192,9 +192,11 @@ impl Server {
         self.process.child.id()
     }
 
-    /// What it wrote to standard output.
-    pub fn stdout(&self) -> String {
-        self.process.stdout.look(|output| output.text.clone())
+    /// Waits until there is something to see in what it wrote to standard output.
+    #[track_caller]
+    pub fn wait_for_stdout<R>(&self, read: impl Fn(&str) -> Option<R>) -> R {
+        let seen = self.process.stdout.wait_for(|output| read(&output.text));
+        seen.unwrap_or_else(|| panic!("not to be seen in {:?}", self.process.stdout.look(|output| output.text.clone())))
     }
 
     /// What it wrote to standard error: its log.

@@ -166,11 +166,3 @@ proptest! {
         prop_assert_eq!(quick, careful);
     }
 }
-#[test]
-fn zz_speed() {
-    let body = json!({"resourceType": "flow", "resourceId": "65f0a1b2c3d4", "resourceName": "Daily revenue rollup", "runId": "01HX1234567890", "status": "failure", "triggerType": "scheduled",
-      "startedAt": "2026-05-02T04:00:00.000Z", "completedAt": "2026-05-02T04:00:12.345Z", "durationMs": 1842, "rowCount": 124, "errorMessage": "x".repeat(200), "deepLink": "https://app.mako.ai/workspace/65a/console/65f"}).to_string();
-    let began = tokio::time::Instant::now();
-    for _ in 0..200_000 { std::hint::black_box(quick::read(body.as_bytes(), Form::Json, NOW).unwrap()); }
-    println!("{} bytes {:?} each", body.len(), began.elapsed() / 200_000);
-}

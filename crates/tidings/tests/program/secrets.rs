@@ -1,0 +1,256 @@
+//! A secret put into every place that takes one, everything done with it that can be done, and then searched for in all
+//! that the program wrote, answered and kept.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD as BASE64_NO_PAD};
+use serde_json::{Value, json};
+
+use crate::support::receiver::closed_port;
+use crate::support::server::Finished;
+use crate::support::{Api, Receiver, Reply, Request, Setup, tls};
+
+/// A secret of its own for each place. Its first four letters may be shown as a preview.
+fn secret(place: &str) -> String {
+    let letters: String = place.bytes().rev().map(char::from).filter(char::is_ascii_lowercase).collect();
+    format!("mark{letters}x7q{}k9zw{}", letters.len() * 7_919, letters.repeat(2))
+}
+
+/// What the operator sets.
+struct Operator {
+    setup: Setup,
+    api_key: String,
+    /// The sealing key as it is set, and the bytes that it stands for.
+    sealing: [String; 2],
+    mail_password: String,
+}
+
+fn operator() -> Operator {
+    let api_key = format!("tdg_{}{}", secret("api key"), secret("of the operator"));
+    let bytes = format!("{:-<32}", &secret("sealing key")[4..]);
+    let sealing = [BASE64.encode(&bytes[..32]), bytes[..32].to_owned()];
+    let mail_password = secret("mail of the instance");
+    let setup = Setup::new()
+        .with("TIDINGS_API_KEY", &api_key)
+        .with("TIDINGS_SECRET_KEY", &sealing[0])
+        .with("TIDINGS_SMTP_URL", &format!("smtps://user:{mail_password}@{}", tls::self_signed()))
+        .with("TIDINGS_MAIL_FROM", "tidings@example.com")
+        .with("TIDINGS_DRAIN_SECONDS", "1")
+        .with(
+            "TIDINGS_LOG",
+            "debug,tidings=trace,tidings_engine=trace,tidings_channels=trace,tidings_store=trace,tidings_web=trace",
+        );
+    Operator { setup, api_key, sealing, mail_password }
+}
+
+/// A receiver that says back all that it was told, in its head and in its body.
+fn parrot(status: u16) -> Receiver {
+    Receiver::start(move |request: &Request, _| {
+        let headers: Vec<_> = request.headers().iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let body = format!("{}\n{}\n{}", request.line(), headers.join("\n"), json!({"line": request.line()}));
+        let target = request.line().split(' ').nth(1).unwrap_or_default();
+        let head =
+            format!("HTTP/1.1 {status} So\r\nlocation: {target}\r\nx-said: {target}\r\ncontent-length: {}", body.len());
+        Reply::Bytes(format!("{head}\r\n\r\n{body}").into_bytes())
+    })
+}
+
+/// The secrets that a channel's `config` holds.
+struct Configured {
+    api: Api,
+    secrets: Vec<String>,
+    channels: Vec<String>,
+    events: Vec<String>,
+}
+
+impl Configured {
+    /// A secret, to be searched for in the end.
+    fn secret(&mut self, place: &str) -> String {
+        let secret = secret(place);
+        self.secrets.push(secret.clone());
+        secret
+    }
+
+    /// Makes a channel, and edits, reads and tests it; rightly and wrongly.
+    fn exercise(&mut self, name: &str, channel_type: &str, config: Value, wrong: &[Value]) {
+        let body = json!({"name": name, "type": channel_type, "config": config, "retryOnFailure": false,
+                          "timeoutMs": 1_000});
+        let made = self.api.post("/channels", body.clone()).expect(201);
+        self.secrets.extend(made["signingSecretOnce"].as_str().map(str::to_owned));
+        let id = made["channel"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/channels/{id}");
+        let shown = self.api.get(&path).expect(200);
+        self.api.patch(&path, json!({"config": shown["config"], "name": "as it was shown"})).expect(200);
+        self.api.patch(&path, json!({"config": config})).expect(200);
+        for config in wrong {
+            self.api.patch(&path, json!({"config": config})).expect_problem(422, "invalid");
+        }
+        let broken = body.to_string().replace("\"name\"", "name");
+        let target = format!("{}/channels", self.api.base());
+        self.api
+            .send("POST", &target, &[("content-type", "application/json")], broken.as_bytes())
+            .expect_problem(400, "invalid_json");
+        if channel_type == "webhook" {
+            let rotated = self.api.post(&format!("{path}/rotate-secret"), json!({"overlapSeconds": 60})).expect(200);
+            self.secrets.extend(rotated["signingSecretOnce"].as_str().map(str::to_owned));
+        }
+        self.channels.push(id);
+    }
+
+    /// Sends through the last channel: a test, and a run's failure.
+    fn send(&mut self) {
+        let channel = self.channels.last().unwrap().clone();
+        self.api.post(&format!("/channels/{channel}/test"), json!({})).expect(200);
+        self.api.make_rule(&channel, &channel);
+        let event = self.api.fail(&channel, "1");
+        self.events.push(event);
+    }
+
+    /// Everything that the API can show.
+    fn read_everything(&self) {
+        self.api.wait_until_settled();
+        for event in &self.events {
+            let delivery = self.api.delivery(event);
+            self.api.get(&format!("/deliveries/{}", delivery["id"].as_str().unwrap())).expect(200);
+        }
+        for path in
+            ["/channels", "/events", "/runs", "/deliveries", "/notification-rules?resourceType=job&resourceId=*"]
+        {
+            self.api.get(path).expect(200);
+        }
+        self.api.get_root("/metrics").text();
+    }
+}
+
+/// A webhook with a secret in its path, in its query and in a header, to this place.
+fn webhook(configured: &mut Configured, name: &str, origin: &str) {
+    let token = configured.secret(&format!("{name} query"));
+    let path = configured.secret(&format!("{name} path"));
+    let header = configured.secret(&format!("{name} header"));
+    let url = format!("{origin}/hooks/{path}?v=1&token={token}");
+    let config = json!({"url": url, "headers": {"Authorization": format!("Bearer {header}"), "X-Api-Key": header}});
+    let wrong = [
+        json!({"url": url.replace("//127.0.0.1", "//10.0.0.1").replace("nowhere.invalid", "10.0.0.1")}),
+        json!({"url": format!("http://[::1/?token={token}")}),
+        json!({"url": format!("https://user:{token}@example.com/")}),
+        json!({"url": format!("{url}\u{7}")}),
+        json!({"url": [url]}),
+        json!({"headers": {"Authorization": format!("Bearer {header}\r\nX-Other: 1")}}),
+        json!({"headers": {"Authorization": [header]}}),
+        json!({"headers": header}),
+        json!({"method": "GET", "headers": {"Host": header}}),
+    ];
+    configured.exercise(name, "webhook", config, &wrong);
+    configured.send();
+}
+
+fn other_channels(configured: &mut Configured, origin: &str) {
+    let token = configured.secret("slack hook");
+    let url = format!("{origin}/services/T0/B0/{token}");
+    let wrong = [json!({"webhookUrl": format!("ftp://x/{token}")}), json!({"webhookUrl": url, "botToken": token})];
+    configured.exercise("slack", "slack", json!({"webhookUrl": url}), &wrong);
+    configured.send();
+
+    let token = format!("xoxb-{}", configured.secret("bot token"));
+    let wrong =
+        [json!({"botToken": token[5..]}), json!({"botToken": format!("{token} ")}), json!({"botToken": [token]})];
+    configured.exercise("bot", "slack", json!({"botToken": token, "channel": "C1"}), &wrong);
+
+    let token = configured.secret("discord hook");
+    let url = format!("{origin}/api/webhooks/1/{token}");
+    let wrong = [json!({"webhookUrl": format!("{url}#\u{0}")}), json!({"webhookUrl": url, "username": "clyde"})];
+    configured.exercise("discord", "discord", json!({"webhookUrl": url}), &wrong);
+    configured.send();
+
+    let password = configured.secret("mail of the channel");
+    let smtp = json!({"host": "127.0.0.1", "port": tls::self_signed().port(), "tls": "tls", "username": "user",
+                      "password": password, "from": "a@example.com"});
+    let with = |key: &str, value: Value| {
+        let mut smtp = smtp.clone();
+        smtp[key] = value;
+        json!({"recipients": ["ops@example.com"], "smtp": smtp})
+    };
+    let wrong = [
+        with("tls", json!("none")),
+        with("host", json!("10.0.0.1")),
+        with("password", json!([password])),
+        with("password", json!(format!("{password}\r\n"))),
+        with("username", Value::Null),
+    ];
+    configured.exercise("mail", "email", with("port", smtp["port"].clone()), &wrong);
+    configured.send();
+    configured.exercise("mail of the instance", "email", json!({"recipients": ["ops@example.com"]}), &[]);
+    configured.send();
+}
+
+/// The forms in which a text might hide: as it is, in hex, and in base64 wherever it begins.
+fn forms(secret: &str) -> Vec<String> {
+    let text = secret.strip_prefix("mark").unwrap_or(secret);
+    let mut forms = vec![text.to_owned(), hex::encode(text)];
+    for shift in 0..3 {
+        let shifted = BASE64_NO_PAD.encode([&vec![b'.'; shift], text.as_bytes()].concat());
+        // The first and the last letters are shared with what stands around it.
+        forms.push(shifted[4..shifted.len() - 4].to_owned());
+    }
+    forms
+}
+
+/// How often a secret stands in these bytes, in whatever form.
+fn count(secret: &str, bytes: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(bytes);
+    forms(secret).iter().map(|form| text.matches(form.as_str()).count()).sum()
+}
+
+#[test]
+fn no_secret_is_ever_said_or_kept_in_the_clear() {
+    let operator = operator();
+    let echoes = [parrot(500), parrot(200), parrot(307)];
+    let server = operator.setup.start();
+    let api = Api::new(server.address, &operator.api_key);
+    let mut configured = Configured { api, secrets: Vec::new(), channels: Vec::new(), events: Vec::new() };
+    let at = |address| format!("http://{address}");
+    for (name, receiver) in ["fails", "succeeds", "redirects"].into_iter().zip(&echoes) {
+        webhook(&mut configured, name, &at(receiver.address()));
+    }
+    let hanging = Receiver::start(|_, _| Reply::Hang);
+    webhook(&mut configured, "hangs", &at(hanging.address()));
+    webhook(&mut configured, "refuses", &at(closed_port()));
+    webhook(&mut configured, "distrusted", &format!("https://{}", tls::self_signed()));
+    webhook(&mut configured, "nameless", "https://nowhere.invalid");
+    other_channels(&mut configured, &at(echoes[0].address()));
+    configured.read_everything();
+    let wrong_key = Api::new(server.address, &format!("{}x", operator.api_key));
+    wrong_key.get("/runs").expect_problem(401, "unauthenticated");
+
+    let told =
+        echoes[0].requests().iter().any(|request| request.header("authorization").contains(&secret("fails header")));
+    assert!(told, "receivers are told the secrets that are theirs");
+    let mut finished = vec![server.kill()];
+    let server = operator.setup.start();
+    let again = configured.api.clone().at(server.address);
+    assert_eq!(again.get("/channels").expect(200)["data"].as_array().map(Vec::len), Some(configured.channels.len()));
+    again.fail(&configured.channels[0], "2");
+    again.wait_until_settled();
+    finished.push(server.stop());
+    let other = BASE64.encode([7; 32]);
+    let setup = operator.setup.with("TIDINGS_SECRET_KEY", &other);
+    finished.push(setup.run(&["serve"]));
+    finished.push(setup.run(&["check-config"]));
+
+    let mut heard = configured.api.heard();
+    heard.extend(wrong_key.heard());
+    let operators = [&operator.api_key, &operator.sealing[0], &operator.sealing[1], &operator.mail_password];
+    for secret in configured.secrets.iter().chain(operators) {
+        for Finished { stdout, stderr, .. } in &finished {
+            assert_eq!(count(secret, stdout.as_bytes()), 0, "{secret} on standard output: {stdout}");
+            let line = stderr.lines().find(|line| count(secret, line.as_bytes()) > 0);
+            assert_eq!(line, None, "{secret} in the log");
+        }
+        let times = usize::from(secret.starts_with("whsec_"));
+        assert_eq!(count(secret, &heard), times, "{secret} in the API's answers");
+        for entry in std::fs::read_dir(setup.data_dir()).unwrap().map(Result::unwrap) {
+            let bytes = std::fs::read(entry.path()).unwrap();
+            assert_eq!(count(secret, &bytes), 0, "{secret} in {}", entry.path().display());
+        }
+    }
+    assert!(finished[0].stderr.contains("TRACE") || finished[0].stderr.contains("DEBUG"), "it logged all it can");
+}
