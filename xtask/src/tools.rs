@@ -36,6 +36,12 @@ const TOOLS: &[Tool] = &[
         install: |_| missing_component("clippy"),
     },
     Tool {
+        name: "curl",
+        why: "the command that a first start prints is pasted into a shell",
+        present: |repo| shell::succeeds(repo.command("curl").arg("--version")),
+        install: |repo| apt_install(repo, &["curl"]),
+    },
+    Tool {
         name: "python3 with venv",
         why: "runs the servers that are not ours, against which the tests check what we send",
         present: |repo| shell::succeeds(repo.command("python3").args(["-c", "import ensurepip, venv"])),

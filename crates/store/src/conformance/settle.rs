@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::gate::Gate;
 
-use super::samples::{NOW, after_ms, assert_refused, attempt, lease, passed, stopped, tried, untried};
+use super::samples::{NOW, after_ms, attempt, lease, passed, stopped, tried, untried};
 use super::world::World;
 use crate::log::DeliveryRecord;
 use crate::queue::{Attempt, NextState, Settled, Settlement, Start};

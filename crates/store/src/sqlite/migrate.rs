@@ -25,6 +25,13 @@ pub(super) fn up(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
+/// Writes the schema version as it is, and with it a page, so that a full disk shows. An `UPDATE` would not do: SQLite
+/// leaves a page alone whose rows stay the same.
+pub(super) fn rewrite_version(connection: &Connection) -> Result<()> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(connection.pragma_update(None, "user_version", version)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

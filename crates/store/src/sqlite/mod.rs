@@ -109,9 +109,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 #[async_trait]
 impl Store for SqliteStore {
     async fn ready(&self) -> Result<()> {
-        // Really writes a page, of a row as it is: a full disk shows.
-        let sql = "UPDATE workspace SET version = version WHERE id = (SELECT min(id) FROM workspace)";
-        self.writer.run("ready", |db| Ok(db.execute(sql, []).map(drop)?)).await
+        self.writer.run("ready", migrate::rewrite_version).await
     }
 
     async fn close(&self) {

@@ -7,6 +7,8 @@
 //!
 //! What was queued is carried out whether or not its caller still waits.
 
+use std::thread;
+
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +22,9 @@ use crate::error::StoreError;
 const QUEUE_MAX: usize = 8_192;
 /// Operations that one transaction takes.
 const BATCH_MAX: usize = 1_024;
+
+/// How often the processor is offered to others before a batch is taken.
+const YIELDS_MAX: usize = 4;
 
 enum Message {
     Run(Box<dyn Operation>),
@@ -108,6 +113,7 @@ fn work(
     let mut counters = Counters::new();
     // After the queue is closed, this still yields what was sent before.
     while let Some(first) = waiting.blocking_recv() {
+        let_others_gather(&waiting);
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
@@ -138,6 +144,18 @@ fn count(counters: &mut Counters, name: &'static str) {
             let counter = metrics::counter!("tidings_store_operations_total", "operation" => name);
             counter.increment(1);
             counters.push((name, counter));
+        }
+    }
+}
+
+/// Lets those who are about to send something do so first, where they wait for a processor: one commit then serves more
+/// of them. Where a processor is free this returns at once; it never waits for time to pass.
+fn let_others_gather(waiting: &mpsc::Receiver<Message>) {
+    for _ in 0..YIELDS_MAX {
+        let before = waiting.len();
+        thread::yield_now();
+        if waiting.len() == before {
+            return;
         }
     }
 }

@@ -1,7 +1,9 @@
 //! `tidings serve`: puts the rooms together, says where it listens and what to do next, and ends cleanly.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tidings_channels::Environment;
@@ -14,6 +16,7 @@ use tidings_store::sqlite::SqliteStore;
 use tidings_web::{Draining, WebSettings, router, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::{key, telemetry};
@@ -21,7 +24,10 @@ use crate::{key, telemetry};
 /// Runs the service until it is told to end.
 pub(super) fn run(settings: &Settings) -> Result<()> {
     telemetry::log(settings)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One processor is the store's writer's: with as many workers as processors they only take it from each other.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = processors.saturating_sub(1).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     runtime.block_on(service(settings))
 }
 
@@ -45,9 +51,13 @@ async fn service(settings: &Settings) -> Result<()> {
     // Whoever reads that it is ready may tell it to end at once.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    welcome(settings, address, first.as_ref());
+    tracing::info!(%address, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+    // It runs as well for those who do not read this.
+    let _ = std::io::stdout().write_all(welcome(settings, address, first.as_ref()).as_bytes());
     let draining = Draining::default();
     let web = WebSettings { clock, metrics, draining: draining.clone() };
+    let told = Arc::new(OnceLock::new());
+    let told_at = Arc::clone(&told);
     let told_to_end = async move {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -55,10 +65,12 @@ async fn service(settings: &Settings) -> Result<()> {
         }
         draining.begin();
         tracing::info!("told to end: finishing what is being sent");
-        draining.begin();
+        let _ = told_at.set(Instant::now());
     };
     serve(listener, router(engine.clone(), web), told_to_end, settings.drain).await;
-    if engine.stop(settings.drain).await {
+    // One bound for both: what callers took of it, receivers do not get.
+    let taken = told.get().map_or(Duration::ZERO, Instant::elapsed);
+    if engine.stop(settings.drain.saturating_sub(taken)).await {
         tracing::info!("ended: nothing was left behind");
     } else {
         tracing::warn!("ended with attempts under way: they are made again at the next start");
@@ -76,27 +88,28 @@ fn environment(settings: &Settings) -> Environment {
 }
 
 /// Says where it listens, and on the first start what to do next.
-fn welcome(settings: &Settings, address: SocketAddr, first: Option<&FirstKey>) {
-    tracing::info!(%address, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
-    println!("Tidings {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
-    let Some(first) = first else { return };
-    println!();
-    println!("First start: made the workspace `{}` in {}.", first.workspace.slug, settings.data_dir.display());
+fn welcome(settings: &Settings, address: SocketAddr, first: Option<&FirstKey>) -> String {
+    let mut text = format!("Tidings {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"));
+    let Some(first) = first else { return text };
+    text +=
+        &format!("\nFirst start: made the workspace `{}` in {}.\n", first.workspace.slug, settings.data_dir.display());
     let key = match &first.made {
         Some(key) => {
-            println!("Its API key, shown this once: {}", key.expose());
+            text += &format!("Its API key, shown this once: {}\n", key.expose());
             key.expose()
         }
         None => "$TIDINGS_API_KEY",
     };
-    println!();
     let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    println!("Report a run that failed:");
-    println!();
-    println!("  curl -X POST {url}/api/workspaces/default/runs \\");
-    println!("    -H \"Authorization: Bearer {key}\" -H \"Content-Type: application/json\" \\");
-    println!(
-        "    -d '{{\"resourceType\":\"job\",\"resourceId\":\"nightly-backup\",\"runId\":\"1\",\"status\":\"failure\",\"errorMessage\":\"disk full\"}}'"
+    text += &format!(
+        r#"
+Report a run that failed:
+
+  curl -X POST {url}/api/workspaces/default/runs \
+    -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \
+    -d '{{"resourceType":"job","resourceId":"nightly-backup","runId":"1","status":"failure","errorMessage":"disk full"}}'
+
+"#
     );
-    println!();
+    text
 }

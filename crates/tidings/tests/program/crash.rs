@@ -1,73 +1,26 @@
 //! `kill -9` under load, again and again: what was answered 202 is delivered, and what is told twice carries the same id.
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{JoinHandle, sleep, spawn};
+use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::api::failed;
-use crate::support::server::API_KEY;
-use crate::support::wire::{self, Wire};
-use crate::support::{Receiver, Reply, Setup, eventually};
+use crate::support::load::Load;
+use crate::support::{Api, Receiver, Reply, Setup};
 
-/// How often it is killed.
-const ROUNDS: usize = 8;
-/// Clients that report at once.
-const CLIENTS: usize = 4;
-/// Every so many requests tell of several runs.
-const BATCH_EVERY: usize = 5;
-/// How many runs those tell of.
-const BATCH: usize = 20;
+/// How many runs are taken in before each kill: different each time, so that it strikes at different moments.
+const ROUNDS: [usize; 8] = [100, 2_000, 400, 3_000, 900, 250, 2_500, 1_500];
 /// Attempts under way at once: what may be sent and not yet written down when the process is killed.
 const IN_FLIGHT_MAX: usize = 512;
 
-/// A client that reports runs until its connection breaks.
-struct Client {
-    name: String,
-    address: SocketAddr,
-    accepted: Arc<AtomicUsize>,
-}
-
-impl Client {
-    /// The runs whose report was answered 202.
-    fn report_until_killed(&self) -> Vec<String> {
-        let mut answered = Vec::new();
-        let Ok(mut wire) = Wire::connect(self.address) else { return answered };
-        for number in 0.. {
-            let count = if number % BATCH_EVERY == 0 { BATCH } else { 1 };
-            let runs: Vec<_> = (0..count).map(|item| format!("{}-{number}-{item}", self.name)).collect();
-            let Ok(status) = report(&mut wire, &runs) else { break };
-            assert_eq!(status, "202");
-            self.accepted.fetch_add(runs.len(), Ordering::SeqCst);
-            answered.extend(runs);
-        }
-        answered
-    }
-}
-
-/// Reports runs on an open connection; the status of the answer, or an error if there was none.
-fn report(wire: &mut Wire, runs: &[String]) -> std::io::Result<String> {
-    let bodies: Vec<_> = runs.iter().map(|run| failed("backup", run)).collect();
-    let body = if let [only] = bodies.as_slice() { only.clone() } else { Value::from(bodies) };
-    let key = format!("Bearer {API_KEY}");
-    let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
-    let target = "/api/workspaces/default/runs";
-    let answer = wire.exchange(&wire::request("POST", target, &headers, body.to_string().as_bytes()))?;
-    Ok(answer.first.split(' ').nth(1).unwrap_or_default().to_owned())
-}
-
-fn start_clients(round: usize, address: SocketAddr, accepted: &Arc<AtomicUsize>) -> Vec<JoinHandle<Vec<String>>> {
-    let client = |number| Client { name: format!("{round}-{number}"), address, accepted: Arc::clone(accepted) };
-    (0..CLIENTS).map(|number| client(number)).map(|client| spawn(move || client.report_until_killed())).collect()
-}
-
-/// How many runs a round takes in before the kill: different each time, so that it strikes at different moments.
-fn runs_before_kill(round: usize) -> usize {
-    [40, 700, 150, 1_200, 300, 90, 900, 500][round % 8]
+/// Some runs whose delivery is settled, each with how often it was told up to now.
+fn settled(api: &Api, receiver: &Receiver) -> Vec<(String, usize)> {
+    let page = api.get("/deliveries?status=sent&limit=200").expect(200);
+    let told = receiver.webhook_ids_by_run();
+    let runs = page["data"].as_array().unwrap().iter().map(run_id);
+    runs.map(|run| (run.clone(), told[&run].len())).collect()
 }
 
 #[test]
@@ -80,19 +33,18 @@ fn what_was_accepted_is_delivered_however_often_it_is_killed() {
         }
         Reply::Status(204)
     });
-    let mut answered = Vec::new();
-    for round in 0..ROUNDS {
+    let (mut answered, mut over) = (Vec::new(), Vec::new());
+    for (round, count) in ROUNDS.into_iter().enumerate() {
         let server = setup.start();
+        let api = server.api();
         if round == 0 {
-            let channel = server.api().make_webhook(&receiver, json!({}));
-            server.api().make_rule("backup", &channel);
+            api.make_rule("backup", &api.make_webhook(&receiver, json!({})));
         }
-        let accepted = Arc::default();
-        let clients = start_clients(round, server.address, &accepted);
-        eventually("enough is accepted", || (accepted.load(Ordering::SeqCst) >= runs_before_kill(round)).then_some(()));
+        let load = Load::start(&server, &round.to_string());
+        load.wait_for(count);
+        over.extend(settled(&api, &receiver));
         server.kill();
-        let runs = clients.into_iter().flat_map(|client| client.join().expect("every answer was 202"));
-        answered.extend(runs);
+        answered.extend(load.finish());
     }
     let server = setup.start();
     let api = server.api();
@@ -104,17 +56,29 @@ fn what_was_accepted_is_delivered_however_often_it_is_killed() {
     for (run, ids) in &received {
         assert_eq!(BTreeSet::from_iter(ids).len(), 1, "{run} came under several ids: {ids:?}");
     }
+    for (run, times) in &over {
+        assert_eq!(received[run].len(), *times, "{run} was settled before a kill, and told again after it");
+    }
     let repeats = receiver.count() - received.len();
-    println!("{} accepted, {} told, {repeats} of them twice, in {ROUNDS} crashes", answered.len(), received.len());
-    assert!(repeats <= ROUNDS * IN_FLIGHT_MAX, "{repeats} repeats");
+    println!(
+        "{} accepted, {} told, {repeats} times again, in {} crashes",
+        answered.len(),
+        received.len(),
+        ROUNDS.len()
+    );
+    assert!(repeats <= ROUNDS.len() * IN_FLIGHT_MAX, "{repeats} repeats");
 
     let log = api.deliveries("");
-    let sent: HashSet<_> =
-        log.iter().filter(|row| row["status"] == "sent").map(|row| row["runId"].to_string()).collect();
+    let sent: HashSet<_> = log.iter().filter(|row| row["status"] == "sent").map(run_id).collect();
     assert_eq!((log.len(), sent.len()), (received.len(), received.len()), "one row each, and all of them sent");
+    assert!(received.keys().all(|run| sent.contains(run)));
     let again = api.post("/runs", failed("backup", answered.last().unwrap())).expect(202);
     assert_eq!(again["duplicate"], true);
     assert_eq!(receiver.count() - received.len(), repeats, "and it is not told again");
+}
+
+fn run_id(row: &Value) -> String {
+    row["runId"].as_str().unwrap().to_owned()
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A full disk: nothing is accepted that cannot be kept, nothing that was accepted is lost, and it goes on by itself.
+//! A full disk: nothing is accepted that cannot be kept, nothing that was accepted is lost, and when there is room again it
+//! goes on.
 //!
 //! The disk is a limit on the size of files, which needs no privileges: writes beyond it fail, as on a full disk.
 
@@ -56,7 +57,12 @@ fn a_full_disk_refuses_new_runs_and_loses_none() {
 
     let (accepted, problem) = fill(&server);
     println!("full after {} runs: {problem}", accepted.len());
-    api.get_root("/readyz").expect_problem(503, "unavailable");
+    // A run needs more room than this question, which uses up what is left.
+    let unready = eventually("it is not ready", || {
+        let answer = api.get_root("/readyz");
+        (answer.status != 200).then_some(answer)
+    });
+    unready.expect_problem(503, "unavailable");
     assert_eq!(api.get_root("/healthz").status, 200, "the process lives");
     api.post("/channels", json!({"name": "n", "type": "webhook", "config": {"url": receiver.url()}}))
         .expect_problem(503, "unavailable");
@@ -66,6 +72,11 @@ fn a_full_disk_refuses_new_runs_and_loses_none() {
     free_space(&server);
     eventually("it takes runs in again", || (api.get_root("/readyz").status == 200).then_some(()));
     assert_eq!(api.post("/runs", failed("backup", &accepted.len().to_string())).expect(202)["duplicate"], false);
+    server.stop();
+
+    // What was sent and could not be written down is sent again when its lease ends, or at the next start.
+    let server = setup.start();
+    let api = server.api();
     api.wait_until_settled();
     let log = api.deliveries("");
     assert_eq!(log.len(), accepted.len() + 1, "one delivery for each run that was accepted, and none else");

@@ -1,6 +1,8 @@
 //! A secret put into every place that takes one, everything done with it that can be done, and then searched for in all
 //! that the program wrote, answered and kept.
 
+use std::net::SocketAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD as BASE64_NO_PAD};
 use serde_json::{Value, json};
@@ -22,6 +24,8 @@ struct Operator {
     /// The sealing key as it is set, and the bytes that it stands for.
     sealing: [String; 2],
     mail_password: String,
+    /// A mail server that is trusted.
+    mail: SocketAddr,
 }
 
 fn operator() -> Operator {
@@ -29,17 +33,17 @@ fn operator() -> Operator {
     let bytes = format!("{:-<32}", &secret("sealing key")[4..]);
     let sealing = [BASE64.encode(&bytes[..32]), bytes[..32].to_owned()];
     let mail_password = secret("mail of the instance");
+    let mail = tls::talkative_mail_server();
     let setup = Setup::new()
         .with("TIDINGS_API_KEY", &api_key)
         .with("TIDINGS_SECRET_KEY", &sealing[0])
-        .with("TIDINGS_SMTP_URL", &format!("smtps://user:{mail_password}@{}", tls::self_signed()))
+        .with("TIDINGS_SMTP_URL", &format!("smtps://user:{mail_password}@{}", mail.address))
         .with("TIDINGS_MAIL_FROM", "tidings@example.com")
         .with("TIDINGS_DRAIN_SECONDS", "1")
-        .with(
-            "TIDINGS_LOG",
-            "debug,tidings=trace,tidings_engine=trace,tidings_channels=trace,tidings_store=trace,tidings_web=trace",
-        );
-    Operator { setup, api_key, sealing, mail_password }
+        .with("TIDINGS_LOG", "trace")
+        .with("SSL_CERT_FILE", "trusted.pem");
+    std::fs::write(setup.directory().join("trusted.pem"), &mail.pem).unwrap();
+    Operator { setup, api_key, sealing, mail_password, mail: mail.address }
 }
 
 /// A receiver that says back all that it was told, in its head and in its body.
@@ -143,7 +147,7 @@ fn webhook(configured: &mut Configured, name: &str, origin: &str) {
     configured.send();
 }
 
-fn other_channels(configured: &mut Configured, origin: &str) {
+fn other_channels(configured: &mut Configured, origin: &str, mail: SocketAddr) {
     let token = configured.secret("slack hook");
     let url = format!("{origin}/services/T0/B0/{token}");
     let wrong = [json!({"webhookUrl": format!("ftp://x/{token}")}), json!({"webhookUrl": url, "botToken": token})];
@@ -162,7 +166,7 @@ fn other_channels(configured: &mut Configured, origin: &str) {
     configured.send();
 
     let password = configured.secret("mail of the channel");
-    let smtp = json!({"host": "127.0.0.1", "port": tls::self_signed().port(), "tls": "tls", "username": "user",
+    let smtp = json!({"host": "127.0.0.1", "port": mail.port(), "tls": "tls", "username": "user",
                       "password": password, "from": "a@example.com"});
     let with = |key: &str, value: Value| {
         let mut smtp = smtp.clone();
@@ -174,7 +178,6 @@ fn other_channels(configured: &mut Configured, origin: &str) {
         with("host", json!("10.0.0.1")),
         with("password", json!([password])),
         with("password", json!(format!("{password}\r\n"))),
-        with("username", Value::Null),
     ];
     configured.exercise("mail", "email", with("port", smtp["port"].clone()), &wrong);
     configured.send();
@@ -200,6 +203,23 @@ fn count(secret: &str, bytes: &[u8]) -> usize {
     forms(secret).iter().map(|form| text.matches(form.as_str()).count()).sum()
 }
 
+/// The files of the data directory, as they are now.
+fn files(setup: &Setup) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(setup.data_dir()).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.display().to_string(), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn the_search_finds_what_hides() {
+    let secret = secret("somewhere");
+    for hidden in
+        [secret.clone(), hex::encode(&secret), BASE64.encode(format!("user\0{secret}\0")), BASE64.encode(&secret)]
+    {
+        assert_eq!(count(&secret, format!("\u{1}x{hidden}y").as_bytes()), 1, "{hidden}");
+    }
+    assert_eq!(count(&secret, b"mark"), 0);
+}
+
 #[test]
 fn no_secret_is_ever_said_or_kept_in_the_clear() {
     let operator = operator();
@@ -214,9 +234,9 @@ fn no_secret_is_ever_said_or_kept_in_the_clear() {
     let hanging = Receiver::start(|_, _| Reply::Hang);
     webhook(&mut configured, "hangs", &at(hanging.address()));
     webhook(&mut configured, "refuses", &at(closed_port()));
-    webhook(&mut configured, "distrusted", &format!("https://{}", tls::self_signed()));
+    webhook(&mut configured, "distrusted", &format!("https://{}", tls::receiver().address));
     webhook(&mut configured, "nameless", "https://nowhere.invalid");
-    other_channels(&mut configured, &at(echoes[0].address()));
+    other_channels(&mut configured, &at(echoes[0].address()), operator.mail);
     configured.read_everything();
     let wrong_key = Api::new(server.address, &format!("{}x", operator.api_key));
     wrong_key.get("/runs").expect_problem(401, "unauthenticated");
@@ -225,6 +245,7 @@ fn no_secret_is_ever_said_or_kept_in_the_clear() {
         echoes[0].requests().iter().any(|request| request.header("authorization").contains(&secret("fails header")));
     assert!(told, "receivers are told the secrets that are theirs");
     let mut finished = vec![server.kill()];
+    let mut kept = files(&operator.setup);
     let server = operator.setup.start();
     let again = configured.api.clone().at(server.address);
     assert_eq!(again.get("/channels").expect(200)["data"].as_array().map(Vec::len), Some(configured.channels.len()));
@@ -236,6 +257,7 @@ fn no_secret_is_ever_said_or_kept_in_the_clear() {
     finished.push(setup.run(&["serve"]));
     finished.push(setup.run(&["check-config"]));
 
+    kept.extend(files(&setup));
     let mut heard = configured.api.heard();
     heard.extend(wrong_key.heard());
     let operators = [&operator.api_key, &operator.sealing[0], &operator.sealing[1], &operator.mail_password];
@@ -247,10 +269,14 @@ fn no_secret_is_ever_said_or_kept_in_the_clear() {
         }
         let times = usize::from(secret.starts_with("whsec_"));
         assert_eq!(count(secret, &heard), times, "{secret} in the API's answers");
-        for entry in std::fs::read_dir(setup.data_dir()).unwrap().map(Result::unwrap) {
-            let bytes = std::fs::read(entry.path()).unwrap();
-            assert_eq!(count(secret, &bytes), 0, "{secret} in {}", entry.path().display());
+        for (name, bytes) in &kept {
+            assert_eq!(count(secret, bytes), 0, "{secret} in {name}");
         }
     }
-    assert!(finished[0].stderr.contains("TRACE") || finished[0].stderr.contains("DEBUG"), "it logged all it can");
+    assert!(count("is wrong", &heard) > 0, "the mail server said it back");
+    assert!(finished[0].stderr.contains("TRACE"), "it logged all it can");
+    assert!(
+        kept.iter().any(|(name, bytes)| name.ends_with("-wal") && count("ops@example.com", bytes) > 0),
+        "it was kept"
+    );
 }

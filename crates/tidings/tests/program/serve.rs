@@ -1,9 +1,12 @@
 //! The first start and the next: ready at once, says what to do next, and shows its key once.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
-use crate::support::server::API_KEY;
-use crate::support::{Api, SURELY, Server, Setup};
+use crate::support::receiver::closed_port;
+use crate::support::server::{API_KEY, program};
+use crate::support::{Api, SURELY, Server, Setup, eventually};
 
 /// The `curl` that the program prints, as somebody would copy it: up to the next empty line.
 fn printed_curl(server: &Server) -> String {
@@ -99,6 +102,23 @@ fn a_key_that_the_operator_sets_later_opens_too() {
     let setup = setup.with("TIDINGS_API_KEY", API_KEY);
     let second = setup.start();
     assert!(opens(&second, API_KEY) && opens(&second, &made));
+}
+
+#[test]
+fn it_runs_as_well_when_nobody_reads_what_it_writes() {
+    // The reader of its output is gone before it says anything.
+    let address = closed_port();
+    let setup = Setup::new().with("TIDINGS_LISTEN", &address.to_string()).with("TIDINGS_LOG", "trace");
+    let mut service = setup.command(&program());
+    let mut service = service.arg("serve").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((service.stdout.take(), service.stderr.take()));
+    eventually("it listens", || std::net::TcpStream::connect(address).ok());
+    let api = Api::new(address, API_KEY);
+    api.fail("backup", "1");
+    assert_eq!(api.get_root("/readyz").status, 200);
+    assert!(service.try_wait().unwrap().is_none(), "it runs");
+    service.kill().unwrap();
+    service.wait().unwrap();
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! SIGTERM: what is being sent is finished within the bound, and nothing is lost.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Receiver, Reply, Setup};
+use crate::support::load::Load;
+use crate::support::server::API_KEY;
+use crate::support::{Receiver, Reply, Setup, wire};
 
 #[test]
 fn what_is_being_sent_is_finished_first() {
@@ -53,6 +57,56 @@ fn who_hangs_does_not_hold_it_up_beyond_the_bound_and_is_told_after_the_next_sta
     let delivery = server.api().delivery_once(&event, "sent");
     assert_eq!(requests[0].header("webhook-id"), requests[1].header("webhook-id"));
     assert_eq!(delivery["id"], requests[0].header("webhook-id"));
+}
+
+#[test]
+fn the_bound_is_one_for_callers_and_receivers_together() {
+    let receiver = Receiver::start(|_, _| Reply::Hang);
+    let server = Setup::new().with("TIDINGS_DRAIN_SECONDS", "3").start();
+    let api = server.api();
+    let channel = api.make_webhook(&receiver, json!({"timeoutMs": 60_000}));
+    api.make_rule("backup", &channel);
+    api.fail("backup", "1");
+    receiver.wait_for(1);
+    // A caller that never comes to the end of its body.
+    let request = wire::request(
+        "POST",
+        &format!("{}/runs", api.base()),
+        &[("authorization", &format!("Bearer {API_KEY}"))],
+        b"{...",
+    );
+    let mut caller = TcpStream::connect(server.address).unwrap();
+    caller.write_all(&request[..request.len() - 1]).unwrap();
+    api.get("/runs").expect(200);
+
+    let finished = server.stop();
+    println!("ended {} ms after it was told to", finished.took.as_millis());
+    assert!(finished.took < Duration::from_millis(5_500), "3 s in all, not for each: {:?}", finished.took);
+}
+
+#[test]
+fn ended_in_order_under_load_everything_is_told_exactly_once() {
+    let setup = Setup::new();
+    let receiver = Receiver::good();
+    let mut answered = Vec::new();
+    for round in 0..3 {
+        let server = setup.start();
+        if round == 0 {
+            let api = server.api();
+            api.make_rule("backup", &api.make_webhook(&receiver, json!({})));
+        }
+        let load = Load::start(&server, &round.to_string());
+        load.wait_for(1_500);
+        let finished = server.stop();
+        assert!(finished.stderr.contains("nothing was left behind"), "{}", finished.stderr);
+        answered.extend(load.finish());
+    }
+    let server = setup.start();
+    server.api().wait_until_settled();
+    let told = receiver.webhook_ids_by_run();
+    assert!(answered.iter().all(|run| told.contains_key(run)), "all that was accepted is told");
+    println!("{} accepted, {} told", answered.len(), told.len());
+    assert_eq!(receiver.count(), told.len(), "and told once");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tests share: the program under test, a client for it, and receivers of every character.
 
 pub mod api;
+pub mod load;
 pub mod receiver;
 pub mod server;
 pub mod signed;

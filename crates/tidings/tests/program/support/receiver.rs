@@ -1,7 +1,7 @@
 //! Receivers of webhooks: one that does as it should, and all the others.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -162,34 +162,29 @@ pub fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn serve(stream: TcpStream, log: &Watch<Log>, character: &Character) {
+fn serve(stream: TcpStream, log: &Watch<Log>, character: &Character) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
-    while let Ok(Some(message)) = wire::read(&mut reader) {
+    while let Some(message) = wire::read(&mut reader)? {
         let request = Request { at: now(), message };
         let number = log.change(|log| {
             log.requests.push(request.clone());
             log.requests.len()
         });
         let stream = reader.get_mut();
-        let may_go_on = match character(&request, number) {
-            Reply::Status(status) => stream.write_all(head(status, 0).as_bytes()).is_ok(),
+        match character(&request, number) {
+            Reply::Status(status) => stream.write_all(head(status, 0).as_bytes())?,
             Reply::Held => {
                 log.wait_for(|log| log.released.then_some(()));
-                stream.write_all(head(204, 0).as_bytes()).is_ok()
+                stream.write_all(head(204, 0).as_bytes())?;
             }
-            Reply::Bytes(bytes) => stream.write_all(&bytes).is_ok() && false,
-            Reply::Flood(status) => flood(stream, status) && false,
-            Reply::Drip => drip(stream) && false,
-            Reply::Hang => {
-                wire::wait_for_end(stream);
-                false
-            }
-            Reply::Close => false,
-        };
-        if !may_go_on {
-            return;
+            Reply::Bytes(bytes) => return stream.write_all(&bytes),
+            Reply::Flood(status) => return flood(stream, status),
+            Reply::Drip => return drip(stream),
+            Reply::Hang => return wait_for_end(stream),
+            Reply::Close => return Ok(()),
         }
     }
+    Ok(())
 }
 
 fn head(status: u16, length: usize) -> String {
@@ -200,19 +195,22 @@ fn head(status: u16, length: usize) -> String {
 /// How large a flood is.
 const FLOOD_BYTES: usize = 100_000_000;
 
-fn flood(stream: &mut TcpStream, status: u16) -> bool {
+fn flood(stream: &mut TcpStream, status: u16) -> io::Result<()> {
     let block = [b'x'; 65_536];
     let blocks = FLOOD_BYTES / block.len();
-    let begun = stream.write_all(head(status, blocks * block.len()).as_bytes());
-    begun.is_ok() && (0..blocks).all(|_| stream.write_all(&block).is_ok())
+    stream.write_all(head(status, blocks * block.len()).as_bytes())?;
+    (0..blocks).try_for_each(|_| stream.write_all(&block))
 }
 
-fn drip(stream: &mut TcpStream) -> bool {
-    for byte in head(200, 0).into_bytes() {
-        if stream.write_all(&[byte]).is_err() {
-            return false;
-        }
+fn drip(stream: &mut TcpStream) -> io::Result<()> {
+    head(200, 0).bytes().try_for_each(|byte| {
+        stream.write_all(&[byte])?;
         std::thread::sleep(Duration::from_secs(1));
-    }
-    true
+        Ok(())
+    })
+}
+
+/// Reads until the peer ends the connection.
+fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
+    io::copy(stream, &mut io::sink()).map(drop)
 }

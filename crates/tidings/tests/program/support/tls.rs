@@ -1,17 +1,29 @@
-//! A receiver with a certificate that nobody vouches for.
+//! Servers that speak TLS with a certificate that nobody vouches for, unless the test puts it into `SSL_CERT_FILE`.
 
-use std::io::{BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::wire;
 
-/// Starts it and answers where it listens. It ends with the test.
-pub fn self_signed() -> SocketAddr {
+type Stream = BufReader<StreamOwned<ServerConnection, TcpStream>>;
+
+/// A server. It ends with the test.
+pub struct Certified {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its certificate, as `SSL_CERT_FILE` wants it.
+    pub pem: String,
+}
+
+/// Starts a server that treats every connection like this.
+fn start(serve: impl Fn(Stream) -> io::Result<()> + Send + Sync + 'static) -> Certified {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -19,14 +31,50 @@ pub fn self_signed() -> SocketAddr {
     let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = BufReader::new(StreamOwned::new(connection, stream));
-            while let Ok(Some(_)) = wire::read(&mut stream) {
-                let _ = stream.get_mut().write_all(b"HTTP/1.1 204 Taken\r\n\r\n");
-            }
+            let (config, serve) = (Arc::clone(&config), Arc::clone(&serve));
+            std::thread::spawn(move || {
+                let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+                serve(BufReader::new(StreamOwned::new(connection, stream)))
+            });
         }
     });
-    address
+    Certified { address, pem: cert.pem() }
+}
+
+/// A receiver of webhooks that takes everything.
+pub fn receiver() -> Certified {
+    start(|mut stream| {
+        while wire::read(&mut stream)?.is_some() {
+            stream.get_mut().write_all(b"HTTP/1.1 204 Taken\r\n\r\n")?;
+        }
+        Ok(())
+    })
+}
+
+/// A mail server that knows nobody, and says back who was there and with which password, in every form.
+pub fn talkative_mail_server() -> Certified {
+    start(|mut stream| {
+        let mut say = "220 hello\r\n".to_owned();
+        loop {
+            stream.get_mut().write_all(say.as_bytes())?;
+            let mut command = String::new();
+            if stream.read_line(&mut command)? == 0 {
+                return Ok(());
+            }
+            let command = command.trim_end();
+            say = match command.split_once(' ') {
+                Some(("EHLO", _)) => "250-here\r\n250 AUTH PLAIN LOGIN\r\n".to_owned(),
+                Some(("AUTH", rest)) => {
+                    let word = rest.split(' ').next_back().unwrap_or_default();
+                    let decoded = BASE64.decode(word).unwrap_or_default();
+                    let decoded = String::from_utf8_lossy(&decoded).replace('\0', " ");
+                    format!("535-{command} is wrong\r\n535 so is {decoded}\r\n")
+                }
+                _ => "250 fine\r\n".to_owned(),
+            };
+        }
+    })
 }

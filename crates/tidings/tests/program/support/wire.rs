@@ -1,6 +1,6 @@
 //! Just enough HTTP/1.1, on blocking sockets: messages whose end is told by `content-length` or by the connection's.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::SURELY;
@@ -73,10 +73,4 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]
     }
     text.push_str("\r\n");
     [text.as_bytes(), body].concat()
-}
-
-/// Reads until the peer ends the connection.
-pub fn wait_for_end(stream: &mut TcpStream) {
-    let mut rest = [0; 4_096];
-    while stream.read(&mut rest).is_ok_and(|length| length > 0) {}
 }
