@@ -1,14 +1,15 @@
 //! What stands around every handler: it is counted and timed, and if it panics the caller still gets an answer.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::Method;
-use metrics::{SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use tokio::time::Instant;
 
 use crate::problem::{Code, Problem};
@@ -25,22 +26,50 @@ pub(crate) fn describe() {
     describe_gauge!(CONNECTIONS, Unit::Count, "Connections of clients that are open.");
 }
 
+/// The series of one route, method and status.
+struct Series {
+    method: &'static str,
+    status: u16,
+    requests: Counter,
+    durations: Histogram,
+}
+
+thread_local! {
+    /// The series by route, each looked up once on each thread: finding one by its labels costs more than counting.
+    static SERIES: RefCell<HashMap<String, Vec<Series>>> = RefCell::default();
+}
+
 /// Runs the handler.
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
-    let route = match request.extensions().get::<MatchedPath>() {
-        Some(path) => SharedString::from_shared(Arc::from(path.as_str())),
-        None => SharedString::const_str("none"),
-    };
+    let path = request.extensions().get::<MatchedPath>().cloned();
     let method = word(request.method());
     let began = Instant::now();
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let route = path.as_ref().map_or("none", MatchedPath::as_str);
     let response = answered.unwrap_or_else(|_| {
         tracing::error!(%route, method, "a handler panicked");
         Problem::internal().into_response()
     });
-    histogram!(DURATION, "route" => route.clone()).record(began.elapsed().as_secs_f64());
-    counter!(REQUESTS, "route" => route, "method" => method, "status" => status(&response)).increment(1);
+    count(route, method, response.status().as_u16(), began.elapsed().as_secs_f64());
     response
+}
+
+fn count(route: &str, method: &'static str, status: u16, seconds: f64) {
+    SERIES.with_borrow_mut(|known| {
+        if !known.contains_key(route) {
+            known.insert(route.to_owned(), Vec::new());
+        }
+        let Some(of_route) = known.get_mut(route) else { return };
+        let place = of_route.iter().position(|series| series.status == status && series.method == method);
+        let place = place.unwrap_or_else(|| {
+            let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
+            let durations = histogram!(DURATION, "route" => route.to_owned());
+            of_route.push(Series { method, status, requests: counter!(REQUESTS, &labels), durations });
+            of_route.len() - 1
+        });
+        of_route[place].requests.increment(1);
+        of_route[place].durations.record(seconds);
+    });
 }
 
 /// Carries the handler through to its end even if the caller hangs up: what was begun in the store must also be seen by
@@ -69,16 +98,10 @@ fn word(method: &Method) -> &'static str {
     }
 }
 
-fn status(response: &Response) -> SharedString {
-    match response.status().as_u16() {
-        200 => SharedString::const_str("200"),
-        202 => SharedString::const_str("202"),
-        other => SharedString::from(other.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use axum::Router;
     use axum::body::Body;
     use axum::middleware::from_fn;

@@ -88,6 +88,8 @@ fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, gracef
         .max_header_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX * 2)
+        // Answers are short: one copy costs less than a list of pieces.
+        .writev(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
     let connection = graceful.watch(connection);
     tokio::spawn(async move {

@@ -24,7 +24,9 @@ const QUEUE_MAX: usize = 8_192;
 const BATCH_MAX: usize = 1_024;
 
 /// How often the processor is offered to others before a batch is taken.
-const YIELDS_MAX: usize = 4;
+const YIELDS_MAX: usize = 16;
+/// How many operations make a batch worth taking at once.
+const GATHERED_ENOUGH: usize = 96;
 
 enum Message {
     Run(Box<dyn Operation>),
@@ -151,12 +153,14 @@ fn count(counters: &mut Counters, name: &'static str) {
 /// Lets those who are about to send something do so first, where they wait for a processor: one commit then serves more
 /// of them. Where a processor is free this returns at once; it never waits for time to pass.
 fn let_others_gather(waiting: &mpsc::Receiver<Message>) {
+    let mut seen = waiting.len();
     for _ in 0..YIELDS_MAX {
-        let before = waiting.len();
         thread::yield_now();
-        if waiting.len() == before {
+        let now = waiting.len();
+        if now == seen || now >= GATHERED_ENOUGH {
             return;
         }
+        seen = now;
     }
 }
 

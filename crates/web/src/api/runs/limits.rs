@@ -52,10 +52,32 @@ pub(super) fn link_fault(text: &str) -> Option<&'static str> {
     if text.len() > LINK_BYTES_MAX {
         return Some("must be at most 2,048 bytes");
     }
+    if is_plain_link(text) {
+        return None;
+    }
     // A URL parser forgives blanks and line breaks; those who follow the link might not.
     let plain = !text.chars().any(|c| c.is_control() || c.is_whitespace());
     let url = Url::parse(text).ok().filter(|url| plain && matches!(url.scheme(), "http" | "https"));
     url.is_none().then_some("must be a URL with http or https, such as https://example.com/runs/1")
+}
+
+/// Whether it is a link that needs no parser to be seen as one, as nearly all are: a host of plain labels that ends in a
+/// letter, and behind it visible ASCII.
+fn is_plain_link(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, behind) = rest.split_at(end);
+    let is_host =
+        host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-');
+    is_host
+        && host.len() <= 100
+        && host.starts_with(|first: char| first.is_ascii_lowercase())
+        && host.ends_with(|last: char| last.is_ascii_lowercase())
+        && !host.contains("..")
+        && !host.contains("xn--")
+        && host.split('.').all(|label| label.len() <= 63)
+        && !host.rsplit('.').next().unwrap_or_default().starts_with("0x")
+        && behind.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// What is wrong with an instant.
