@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 use tidings_domain::secret::Secret;
-use tidings_domain::violation::{Violation, Violations};
+use tidings_domain::violation::{Violation, Violations, pointer};
 use url::Url;
 
 use crate::config::{Environment, Field, Stored};
@@ -13,6 +13,9 @@ use crate::egress::target::{URL_BYTES_MAX, check_url};
 
 /// What stands for a secret that is shown not at all.
 pub const MASK: &str = "•••";
+
+/// What is said of a secret that an edit would send to another destination than the one it was given for.
+pub const GIVE_AGAIN: &str = "give it again: the destination changed";
 
 /// A `config` object as it is read, field by field, with what is found wrong on the way.
 pub struct Form<'a> {
@@ -34,7 +37,7 @@ impl<'a> Form<'a> {
 
     /// Notes what is wrong with the field.
     pub fn refuse(&mut self, key: &str, message: impl Into<String>) {
-        self.violations.push(Violation::new(format!("/{}", escape_pointer(key)), message));
+        self.violations.push(Violation::new(pointer(key), message));
     }
 
     /// The field as it came in: `None` if it is missing.
@@ -90,7 +93,7 @@ impl<'a> Form<'a> {
 
     /// Notes that the field must be there, unless something was found wrong with it already.
     pub fn require(&mut self, key: &str, message: &str) {
-        let pointer = format!("/{}", escape_pointer(key));
+        let pointer = pointer(key);
         if !self.violations.iter().any(|violation| violation.pointer == pointer) {
             self.refuse(key, message);
         }
@@ -98,7 +101,7 @@ impl<'a> Form<'a> {
 
     /// Notes what is wrong inside the field.
     pub fn refuse_under(&mut self, key: &str, violations: Violations) {
-        let prefix = format!("/{}", escape_pointer(key));
+        let prefix = pointer(key);
         self.violations.extend(violations.into_iter().map(|violation| violation.under(&prefix)));
     }
 
@@ -129,8 +132,21 @@ pub fn read_url(text: &str, environment: &Environment) -> Result<Url, String> {
     Ok(url)
 }
 
-/// A segment of a path from this many characters on looks like a token.
+/// A text of this many characters looks like a token, whatever it is made of.
 const TOKEN_CHARS_MIN: usize = 16;
+/// So does one of this many, if it holds a digit and a letter.
+const MIXED_TOKEN_CHARS_MIN: usize = 8;
+
+/// Whether a segment of a path looks like a token: it is long, or digits stand among letters in a way in which they do
+/// not in words and versions such as `v1`. What is shown of a URL and what is masked in answers both go by this.
+pub fn is_token(segment: &str) -> bool {
+    let chars = segment.chars().count();
+    let any = |of: fn(&u8) -> bool| segment.as_bytes().iter().any(of);
+    let (digit, lower, upper) = (any(u8::is_ascii_digit), any(u8::is_ascii_lowercase), any(u8::is_ascii_uppercase));
+    chars >= TOKEN_CHARS_MIN
+        || (digit && lower && upper)
+        || (digit && (lower || upper) && chars >= MIXED_TOKEN_CHARS_MIN)
+}
 
 /// The URL as it may be shown: host and path stay, the values of its query and what looks like a token are masked.
 /// Path segments from `open_segments` on are masked whatever they look like.
@@ -143,7 +159,7 @@ pub fn preview_url(url: &Url, open_segments: usize) -> String {
         shown.push('/');
         match segment {
             "" => {}
-            _ if segment.chars().count() >= TOKEN_CHARS_MIN => shown.push_str(&masked(segment)),
+            _ if is_token(segment) => shown.push_str(&masked(segment)),
             _ if index >= open_segments => shown.push_str(MASK),
             _ => shown.push_str(segment),
         }
@@ -166,10 +182,6 @@ pub fn masked(secret: &str) -> String {
     }
     let beginning: String = secret.chars().take(4).collect();
     format!("{beginning}…")
-}
-
-fn escape_pointer(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]
@@ -197,7 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn pointers_are_escaped() {
-        assert_eq!(escape_pointer("a/b~c"), "a~1b~0c");
+    fn tokens_are_told_from_words() {
+        for word in ["", "hooks", "hook", "in", "v1", "v1.0", "v2beta1", "api", "T0", "incoming", "sendMessage", "2026"]
+        {
+            assert!(!is_token(word), "{word}");
+        }
+        for token in ["aB3", "k9XwQ", "a1b2c3d4", "A1B2C3D4", "T00000000", "abcdefghijklmnop", "1234567890123456"] {
+            assert!(is_token(token), "{token}");
+        }
+        assert_eq!(shown("https://example.com/hooks/v1/aB3xyz", usize::MAX), "https://example.com/hooks/v1/•••");
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::egress::{Egress, EgressError, HttpAnswer, Reuse, Target};
-use crate::form::MASK;
+use crate::form::{MASK, is_token};
 use crate::report::EXCERPT_BYTES_MAX;
 use crate::{Destination, ErrorClass, Letter, Report};
 
@@ -147,14 +147,14 @@ pub fn excerpt(body: &[u8]) -> Option<String> {
 #[derive(Default)]
 pub struct Secrets(Vec<Secret>);
 
-/// Shorter texts are no secrets worth the name, and would tear holes into harmless words.
+/// Shorter texts that do not look like tokens are no secrets worth the name, and would tear holes into harmless words.
 const SECRET_BYTES_MIN: usize = 8;
 
 impl Secrets {
     /// These texts, as far as they are long enough to be told apart from harmless words.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut secrets: Vec<_> =
-            texts.into_iter().filter(|text| text.len() >= SECRET_BYTES_MIN).map(Secret::new).collect();
+        let is_worth_it = |text: &&str| text.len() >= SECRET_BYTES_MIN || is_token(text);
+        let mut secrets: Vec<_> = texts.into_iter().filter(is_worth_it).map(Secret::new).collect();
         // The longest first, so that what holds another is masked whole.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
         Self(secrets)
@@ -163,7 +163,7 @@ impl Secrets {
     /// What is secret of a URL: itself, its query's values and the segments of its path that look like tokens.
     pub fn of_url(url: &Url) -> Vec<String> {
         let mut texts = vec![url.as_str().to_owned()];
-        texts.extend(url.path_segments().into_iter().flatten().filter(|part| part.len() >= 16).map(str::to_owned));
+        texts.extend(url.path_segments().into_iter().flatten().filter(|part| is_token(part)).map(str::to_owned));
         if let Some(query) = url.query() {
             texts.push(format!("{}?{query}", url.path()));
             texts.extend(query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value).to_owned()));
@@ -188,5 +188,21 @@ impl Secrets {
         if let Some(scrubbed) = scrubbed {
             *body = scrubbed.into_bytes();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::form::preview_url;
+
+    #[test]
+    fn what_a_preview_masks_is_masked_in_answers_too() {
+        let url = Url::parse("https://example.com/hooks/v1/aB3xyz/a1b2c3d4/in?key=fghijklm").unwrap();
+        assert_eq!(preview_url(&url, usize::MAX), "https://example.com/hooks/v1/•••/•••/in?key=•••");
+        let texts = Secrets::of_url(&url);
+        let mut body = b"no hooks in v1 for aB3xyz, a1b2c3d4, fghijklm".to_vec();
+        Secrets::new(texts.iter().map(String::as_str)).scrub(&mut body);
+        assert_eq!(String::from_utf8(body).unwrap(), "no hooks in v1 for •••, •••, •••");
     }
 }

@@ -69,6 +69,31 @@ impl Status {
     }
 }
 
+/// Why a delivery was skipped when it came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipReason {
+    /// Its rule is disabled, or was since it was made.
+    RuleDisabled,
+    /// Its rule is gone.
+    RuleDeleted,
+    /// Its rule speaks through another channel now.
+    RuleChanged,
+    /// Its channel is gone.
+    ChannelDeleted,
+}
+
+impl SkipReason {
+    /// The reason id: column and API value alike.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RuleDisabled => "rule_disabled",
+            Self::RuleDeleted => "rule_deleted",
+            Self::RuleChanged => "rule_changed",
+            Self::ChannelDeleted => "channel_deleted",
+        }
+    }
+}
+
 /// Why an attempt was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptTrigger {

@@ -30,5 +30,20 @@ impl fmt::Display for Violation {
     }
 }
 
+/// The JSON pointer (RFC 6901) to the field of this key, from the object that holds it.
+pub fn pointer(key: &str) -> String {
+    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
 /// Everything wrong with an input; empty if nothing is.
 pub type Violations = Vec<Violation>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_are_escaped() {
+        assert_eq!(pointer("a/b~c"), "/a~1b~0c");
+    }
+}

@@ -26,6 +26,9 @@ pub enum EngineError {
     /// The delivery's rule is disabled or gone, so that nothing may be sent for it.
     #[error("the rule of this delivery is disabled or deleted: enable it first")]
     RuleNotLive,
+    /// A gate that is asked again stands in the way.
+    #[error("{0}: what is sent again now would be suppressed")]
+    GateClosed(String),
     /// The delivery was a test.
     #[error("a test is not resent: test the channel again")]
     TestNotResendable,

@@ -1,5 +1,6 @@
 //! The log, as the doors ask for it, and what may be done with what stands in it: send it again.
 
+use tidings_domain::gate::{self, Facts};
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
@@ -45,9 +46,16 @@ impl Engine {
             return Err(EngineError::TestNotResendable);
         }
         let view = self.view(workspace_id)?;
-        let rule = delivery.rule_id.and_then(|id| view.rule(id)).filter(|rule| rule.enabled);
-        let rule_generation = rule.ok_or(EngineError::RuleNotLive)?.generation;
+        let rule = delivery.rule_id.and_then(|id| view.rule(id));
+        let rule = rule.filter(|rule| rule.enabled && rule.channel_id == delivery.channel_id);
+        let rule = rule.ok_or(EngineError::RuleNotLive)?;
+        let live = view.channel(rule.channel_id).ok_or(EngineError::RuleNotLive)?;
         let now = self.clock().now();
+        let facts = Facts { rule, channel: &live.channel, severity: delivery.severity };
+        if let Some((_, stop)) = gate::walk_again(&facts, now).stopped {
+            return Err(EngineError::GateClosed(stop.detail));
+        }
+        let rule_generation = rule.generation;
         match self.store().resend(Resend { workspace_id, delivery_id: id, rule_generation, now }).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => {
@@ -70,7 +78,10 @@ impl Engine {
         since: Timestamp,
         dry_run: bool,
     ) -> Result<u64> {
-        self.live_channel(workspace_id, channel_id)?;
+        let live = self.live_channel(workspace_id, channel_id)?;
+        if !live.channel.enabled && !dry_run {
+            return Err(EngineError::GateClosed(format!("{} is disabled", live.channel.name)));
+        }
         let now = self.clock().now();
         if dry_run {
             return Ok(self.store().recover(workspace_id, channel_id, since, now, None).await?);

@@ -86,7 +86,7 @@ pub(crate) fn settled(channel_type: ChannelType, next: &NextState) {
         NextState::Done(Status::Sent) => return SERIES.sent[channel_type as usize].increment(1),
         NextState::Done(status) => *status,
         NextState::Suppressed(_) => Status::Suppressed,
-        NextState::Skipped => Status::Skipped,
+        NextState::Skipped(_) => Status::Skipped,
     };
     counter!(SETTLED, "channel_type" => channel_type.as_str(), "status" => status.as_str()).increment(1);
 }

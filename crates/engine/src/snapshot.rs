@@ -14,11 +14,12 @@ use tidings_domain::id::{ApiKeyId, ChannelId, RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::workspace::Workspace;
-use tidings_store::Store;
 use tidings_store::settings::{ChannelRecord, Configuration, Version};
+use tidings_store::{Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::Result;
+use crate::error::EngineError;
 use crate::vault::Vault;
 
 /// A channel that is ready to be used.
@@ -177,6 +178,22 @@ impl Live {
         }
         self.current.store(Arc::new(next));
         Ok(())
+    }
+
+    /// Reads what changed without this process having seen it: written by another, or committed when reading it back
+    /// failed.
+    pub async fn catch_up(&self) -> std::result::Result<(), StoreError> {
+        let versions = self.store.versions().await?;
+        let now = self.now();
+        let is_current =
+            |(id, version): &(WorkspaceId, Version)| now.workspace(*id).is_some_and(|view| view.version == *version);
+        if versions.iter().all(is_current) && versions.len() == now.workspaces.len() {
+            return Ok(());
+        }
+        self.reload_all().await.map_err(|error| match error {
+            EngineError::Store(error) => error,
+            other => StoreError::Database(other.to_string()),
+        })
     }
 
     /// Reads one workspace's configuration, after it was changed.

@@ -12,13 +12,13 @@ pub mod settings;
 pub mod sqlite;
 
 use async_trait::async_trait;
-use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
+use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
 pub use error::StoreError;
 
 use log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
-use queue::{Acceptance, Claimed, Due, Incoming, Lease, Resend, Settled, Settlement, TestRecord};
+use queue::{Acceptance, Claimed, Due, Held, Incoming, Lease, Resend, Settled, Settlement, TestRecord};
 use settings::{ApiKey, Change, Configuration, InstanceKey, Version, WorkspaceRecord};
 
 /// The outcome of every verb.
@@ -32,7 +32,7 @@ pub trait Store: Send + Sync {
     async fn ready(&self) -> Result<()>;
 
     /// Puts all that is written where a copy of the files would find it, and stops. Later verbs fail with
-    /// [`StoreError::Closed`].
+    /// [`StoreError::Closed`], and so may reads of the log that are on their way.
     async fn close(&self);
 
     // Instance ---------------------------------------------------------------------------------------------------------
@@ -45,6 +45,9 @@ pub trait Store: Send + Sync {
 
     /// Adds an API key, or does nothing if one with this hash is there already.
     async fn add_api_key(&self, key: ApiKey) -> Result<()>;
+
+    /// Deletes one of a workspace's API keys. [`StoreError::NotFound`] if it has none of this id.
+    async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()>;
 
     /// What recognises the key that seals secrets; `None` before the first start.
     async fn instance_key(&self) -> Result<Option<InstanceKey>>;
@@ -77,9 +80,9 @@ pub trait Store: Send + Sync {
     /// Writes an attempt (if one was made) and the state it leads to, fenced by lease owner and attempt number.
     async fn settle(&self, settlement: Settlement) -> Result<Settled>;
 
-    /// Gives leases back: what was not tried is due now. Without ids, every lease of every owner (at a start, when no
+    /// Gives leases back: what was not tried is due now. Without a list, every lease of every owner (at a start, when no
     /// other node can be alive). Answers how many.
-    async fn release(&self, now: Timestamp, deliveries: Option<Vec<DeliveryId>>) -> Result<u64>;
+    async fn release(&self, now: Timestamp, held: Option<Vec<Held>>) -> Result<u64>;
 
     /// For every channel that has anything unsettled: when its next delivery is due.
     async fn due(&self) -> Result<Vec<Due>>;
@@ -103,6 +106,8 @@ pub trait Store: Send + Sync {
     async fn record_test(&self, test: TestRecord) -> Result<()>;
 
     // The log ----------------------------------------------------------------------------------------------------------
+
+    // A look into the log that takes too long is broken off with [`StoreError::Database`].
 
     /// Events, newest first.
     async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>>;

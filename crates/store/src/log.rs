@@ -89,6 +89,8 @@ pub struct DeliveryFilter {
     pub limit: u32,
     /// With their attempts.
     pub with_attempts: bool,
+    /// Only those of runs, not tests.
+    pub runs_only: bool,
     /// Only of this event.
     pub event_id: Option<EventId>,
     /// Only of this rule.

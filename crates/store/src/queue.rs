@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{AttemptTrigger, Status};
+use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
 use tidings_domain::event::Event;
 use tidings_domain::gate::Walk;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId, WorkspaceId};
@@ -62,6 +62,24 @@ pub struct Lease {
     pub owner: i64,
     /// When the lease ends.
     pub until: Timestamp,
+}
+
+/// A lease that a node has on a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// The node.
+    pub owner: i64,
+}
+
+impl Claimed {
+    /// The lease under which it is sent.
+    pub fn held(&self) -> Held {
+        Held { workspace_id: self.event.workspace_id, delivery_id: self.id, owner: self.lease.owner }
+    }
 }
 
 /// How many deliveries an event began with, by where they stood.
@@ -166,8 +184,8 @@ pub enum NextState {
     Done(Status),
     /// A gate closed while it waited.
     Suppressed(Walk),
-    /// Its rule was disabled or deleted while it waited.
-    Skipped,
+    /// What it was made for changed while it waited.
+    Skipped(SkipReason),
 }
 
 /// Whether a settlement counted.

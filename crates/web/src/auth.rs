@@ -13,6 +13,7 @@ use tidings_domain::id::{Id, InvalidId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
+use tokio::sync::Mutex;
 
 use crate::problem::{Code, Problem};
 use crate::router::WebSettings;
@@ -24,11 +25,16 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     engine: Engine,
     settings: WebSettings,
+    /// When it was last asked whether events can be taken in, and the answer.
+    readiness: Mutex<Option<(Timestamp, bool)>>,
 }
+
+/// How long an answer to that holds, in milliseconds. Asking costs a write, and anybody may ask.
+const READINESS_MS: u64 = 1_000;
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: WebSettings) -> Self {
-        Self(Arc::new(Inner { engine, settings }))
+        Self(Arc::new(Inner { engine, settings, readiness: Mutex::new(None) }))
     }
 
     /// How the doors are set.
@@ -36,9 +42,19 @@ impl App {
         &self.0.settings
     }
 
-    /// Whether events can be taken in now.
-    pub(crate) async fn ready(&self) -> Result<(), Problem> {
-        Ok(self.0.engine.ready().await?)
+    /// Whether events can be taken in now, or could within the last second. Who asks meanwhile waits for one answer.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let mut known = self.0.readiness.lock().await;
+        let now = self.0.settings.clock.now();
+        match *known {
+            // A clock that was set back makes no answer last longer.
+            Some((at, is_ready)) if at <= now && now.since_ms(at) < READINESS_MS => is_ready,
+            _ => {
+                let is_ready = self.0.engine.ready().await.is_ok();
+                *known = Some((self.0.settings.clock.now(), is_ready));
+                is_ready
+            }
+        }
     }
 }
 

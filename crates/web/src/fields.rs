@@ -1,7 +1,7 @@
 //! Reading objects field by field, with everything that is wrong in them.
 
 use serde_json::{Map, Value};
-use tidings_domain::violation::{Violation, Violations};
+use tidings_domain::violation::{Violation, Violations, pointer};
 
 use crate::body::Object;
 use crate::problem::Problem;
@@ -62,7 +62,7 @@ impl Fields {
     }
 
     fn pointer(&self, key: &str) -> String {
-        format!("{}/{}", self.at, key.replace('~', "~0").replace('/', "~1"))
+        format!("{}{}", self.at, pointer(key))
     }
 
     /// Names the field as one that is known here, and read elsewhere.

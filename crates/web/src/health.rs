@@ -19,10 +19,10 @@ pub(crate) async fn ready(State(app): State<App>) -> Answer {
     if app.settings().draining.has_begun() {
         return Err(Problem::new(Code::Unavailable, "this node is about to stop"));
     }
-    match app.ready().await {
-        Ok(()) => ok(&json!({"status": "ready"})),
-        Err(_) => Err(Problem::new(Code::Unavailable, "the store cannot be written")),
+    if !app.is_ready().await {
+        return Err(Problem::new(Code::Unavailable, "the store cannot be written"));
     }
+    ok(&json!({"status": "ready"}))
 }
 
 /// The metrics, in Prometheus' text format.

@@ -36,8 +36,6 @@ pub enum Code {
     NotResendable,
     /// The delivery's rule is disabled or gone.
     RuleNotLive,
-    /// The workspace's slug is taken.
-    SlugTaken,
     /// It is not at the revision that `If-Match` names.
     RevisionMismatch,
     /// The body is too large.
@@ -54,7 +52,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of their status.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidJson,
         Self::Unauthenticated,
         Self::ReadOnly,
@@ -65,7 +63,6 @@ impl Code {
         Self::ChannelUnusable,
         Self::NotResendable,
         Self::RuleNotLive,
-        Self::SlugTaken,
         Self::RevisionMismatch,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -87,7 +84,6 @@ impl Code {
             Self::ChannelUnusable => "channel_unusable",
             Self::NotResendable => "not_resendable",
             Self::RuleNotLive => "rule_not_live",
-            Self::SlugTaken => "slug_taken",
             Self::RevisionMismatch => "revision_mismatch",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -106,7 +102,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::ChannelInUse | Self::ChannelUnusable | Self::NotResendable | Self::RuleNotLive | Self::SlugTaken => {
+            Self::ChannelInUse | Self::ChannelUnusable | Self::NotResendable | Self::RuleNotLive => {
                 StatusCode::CONFLICT
             }
             Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
@@ -131,7 +127,6 @@ impl Code {
             Self::ChannelUnusable => "The channel cannot be used",
             Self::NotResendable => "The delivery cannot be sent again",
             Self::RuleNotLive => "The rule of the delivery is not live",
-            Self::SlugTaken => "The slug is taken",
             Self::RevisionMismatch => "It was changed meanwhile",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is of a type that is not read here",
@@ -214,15 +209,17 @@ impl From<EngineError> for Problem {
             }
             EngineError::NotResendable(_) | EngineError::TestNotResendable => Self::new(Code::NotResendable, words),
             EngineError::RuleNotLive => Self::new(Code::RuleNotLive, words),
-            EngineError::SlugTaken => Self::new(Code::SlugTaken, words),
+            EngineError::GateClosed(_) => Self::new(Code::NotResendable, words),
             EngineError::Unusable(_) => Self::new(Code::ChannelUnusable, words),
             EngineError::Store(StoreError::Closed) => Self::new(Code::Unavailable, "the store is shutting down"),
             EngineError::Store(error @ StoreError::Database(_)) => {
                 tracing::error!(%error, "the store failed a request");
-                Self::new(Code::Unavailable, "the store cannot be used at the moment; nothing of the request was kept")
+                let detail = "if something was to be written, it may not have been kept: read it again";
+                Self::new(Code::Unavailable, detail)
             }
-            EngineError::Store(error) => {
-                tracing::error!(%error, "the store failed a request");
+            // No route makes a workspace.
+            error @ (EngineError::Store(_) | EngineError::SlugTaken) => {
+                tracing::error!(%error, "a request failed");
                 Self::internal()
             }
         }

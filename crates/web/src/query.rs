@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use tidings_domain::id::Id;
 use tidings_domain::time::Timestamp;
-use tidings_domain::violation::{Violation, Violations};
+use tidings_domain::violation::{Violation, Violations, pointer};
 
 use crate::auth::App;
 use crate::page::{LIMIT_DEFAULT, LIMIT_MAX, Page};
@@ -37,7 +37,7 @@ impl Query {
     }
 
     fn refuse(&mut self, name: &str, message: impl Into<String>) {
-        self.violations.push(Violation::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), message));
+        self.violations.push(Violation::new(pointer(name), message));
     }
 
     /// Takes `other` for another spelling of `name`.

@@ -7,11 +7,11 @@ use lettre::Address;
 use serde_json::{Map, Value, json};
 use tidings_domain::secret::Secret;
 use tidings_domain::text::has_control;
-use tidings_domain::violation::{Violation, Violations};
+use tidings_domain::violation::{Violation, Violations, pointer};
 
 use super::address;
 use super::server::{Credentials, Security, Server, parse_host};
-use crate::form::MASK;
+use crate::form::{GIVE_AGAIN, MASK};
 use crate::{Environment, Field, Stored};
 
 /// How many recipients a channel may have.
@@ -71,7 +71,12 @@ pub(super) fn check(
     let merged = merge(input, current, &mut wrong);
     let settings = read(&merged, &mut wrong);
     match settings.as_ref().map(|settings| &settings.server) {
-        Some(Some(server)) => wrong.extend(guarded(server, environment)),
+        Some(Some(server)) => {
+            wrong.extend(guarded(server, environment));
+            if takes_password_elsewhere(server, input, current) {
+                wrong.push(Violation::new("/smtp/password", GIVE_AGAIN));
+            }
+        }
         Some(None) if environment.mail.is_none() => wrong.push(Violation::new("/smtp", NO_SERVER)),
         _ => {}
     }
@@ -79,6 +84,22 @@ pub(super) fn check(
         Some(settings) if wrong.is_empty() => Ok(kept(merged, &settings)),
         _ => Err(wrong),
     }
+}
+
+/// Whether the password that is kept would be told to another server than the one that it was given for.
+fn takes_password_elsewhere(server: &Server, input: &Map<String, Value>, current: Option<&Stored>) -> bool {
+    let Some(current) = current.filter(|current| current.secrets.contains_key(PASSWORD)) else { return false };
+    let given = input.get("smtp").and_then(|smtp| smtp.get("password")).and_then(Value::as_str);
+    if server.credentials.is_none() || given.is_some_and(|text| !keeps(text)) {
+        return false;
+    }
+    let before = open(current).ok().and_then(|settings| settings.server);
+    before.is_none_or(|before| (before.host, before.port) != (server.host.clone(), server.port))
+}
+
+/// Whether a password that comes in says that the kept one stays: it is empty, or masked as it was shown.
+fn keeps(password: &str) -> bool {
+    password.is_empty() || password == MASK
 }
 
 /// Reads a stored configuration. The error says in words what is wrong with it.
@@ -92,8 +113,8 @@ pub(super) fn open(stored: &Stored) -> Result<Settings, String> {
 
 fn unknown_keys(object: &Map<String, Value>, known: &[&str], at: &str) -> Violations {
     let unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
-    let pointer = |key: &String| format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
-    unknown.map(|key| Violation::new(pointer(key), format!("is unknown; known are {}", known.join(", ")))).collect()
+    let wrong = |key: &String| Violation::new(pointer(key), format!("is unknown; known are {}", known.join(", ")));
+    unknown.map(|key| wrong(key).under(at)).collect()
 }
 
 /// Lays the input over what is kept now.
@@ -126,7 +147,7 @@ fn merge_smtp(given: &Map<String, Value>, merged: &mut Stored, wrong: &mut Viola
                 merged.secrets.remove(PASSWORD);
             }
             ("password", Value::Null) => _ = merged.secrets.remove(PASSWORD),
-            ("password", Value::String(text)) if text.is_empty() || text == MASK => {}
+            ("password", Value::String(text)) if keeps(text) => {}
             ("password", Value::String(text)) => _ = merged.secrets.insert(PASSWORD.into(), Secret::new(text)),
             ("password", _) => wrong.push(Violation::new("/smtp/password", "must be a string")),
             (_, Value::Null) => _ = smtp.remove(key),

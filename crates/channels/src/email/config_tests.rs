@@ -137,8 +137,8 @@ fn an_edit_is_merged_over_what_is_kept() {
     assert_eq!(edit(Value::Object(first.settings.clone())).as_ref(), Ok(&first), "what the API showed, given back");
     assert_eq!(edit(json!({"smtp": {"password": ""}})).as_ref(), Ok(&first));
 
-    let other = edit(json!({"smtp": {"host": "other.example.com", "tls": "tls"}})).unwrap();
-    assert_eq!(other.secrets, first.secrets);
+    let other = edit(json!({"smtp": {"host": "other.example.com", "tls": "tls", "password": "hunter3"}})).unwrap();
+    assert_eq!(other.settings["smtp"]["username"], "alerts");
     let server = open(&other).unwrap().server.unwrap();
     assert_eq!((server.host.as_str(), server.port), ("other.example.com", 465));
 
@@ -157,6 +157,29 @@ fn an_edit_is_merged_over_what_is_kept() {
     let recipients = edit(json!({"recipients": ["new@example.com"]})).unwrap();
     assert_eq!(recipients.settings["recipients"], json!(["new@example.com"]));
     assert_eq!(recipients.settings["smtp"], first.settings["smtp"]);
+}
+
+#[test]
+fn a_kept_password_goes_to_no_other_server() {
+    let first = try_check(own_server(), None, &environment(None)).unwrap();
+    let edit = |change: Value| try_check(json!({"smtp": change}), Some(&first), &with_server());
+    for elsewhere in [
+        json!({"host": "mail.evil.example"}),
+        json!({"host": "mail.evil.example", "password": ""}),
+        json!({"host": "mail.evil.example", "password": MASK, "username": "somebody"}),
+        json!({"port": 2525}),
+    ] {
+        let wrong = edit(elsewhere.clone()).unwrap_err();
+        assert_eq!(wrong, [Violation::new("/smtp/password", "give it again: the destination changed")], "{elsewhere}");
+    }
+    for fine in [
+        json!({"host": "smtp.EXAMPLE.com", "port": 587, "from": "b@example.com"}),
+        json!({"host": "other.example.com", "password": "hunter3"}),
+        json!({"port": 2525, "password": "hunter2-marked"}),
+        json!({"host": "other.example.com", "username": null}),
+    ] {
+        assert!(edit(fine.clone()).is_ok(), "{fine}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 use tidings_domain::violation::Violations;
+use url::Url;
 
 use super::template::Template;
 use super::{headers, signing};
@@ -41,6 +42,12 @@ pub(super) fn method(name: &str) -> Option<Method> {
     [Method::POST, Method::PUT, Method::PATCH].into_iter().find(|method| method.as_str() == name)
 }
 
+/// Whether what is kept goes to the origin (scheme, host and port) of this URL.
+fn is_of_origin(kept: &Stored, url: &Url) -> bool {
+    let before = kept.secrets.get("url").and_then(|before| Url::parse(before.expose()).ok());
+    before.is_some_and(|before| before.origin() == url.origin())
+}
+
 pub(super) fn check(
     input: &Map<String, Value>,
     current: Option<&Stored>,
@@ -48,8 +55,10 @@ pub(super) fn check(
 ) -> Result<Stored, Violations> {
     let mut form = Form::new(FIELDS, input, current);
     let mut stored = Stored::default();
+    let mut moved = false;
     match form.secret_url("url", environment) {
         Some((secret, url)) => {
+            moved = current.is_some_and(|current| !is_of_origin(current, &url));
             stored.settings.insert("url".into(), preview_url(&url, usize::MAX).into());
             stored.secrets.insert("url".into(), secret);
         }
@@ -63,7 +72,7 @@ pub(super) fn check(
     let template = form.text("bodyTemplate");
     let has_template = template.is_some();
     let mut content_type = None;
-    match headers::check(form.raw(headers::KEY), current, has_template, environment) {
+    match headers::check(form.raw(headers::KEY), current, moved, has_template, environment) {
         Ok(own) => {
             content_type =
                 own.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, v)| v.clone());

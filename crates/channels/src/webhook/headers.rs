@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use tidings_domain::secret::Secret;
-use tidings_domain::violation::Violation;
+use tidings_domain::violation::{Violation, pointer};
 
 use crate::config::{Environment, Stored};
-use crate::form::MASK;
+use crate::form::{GIVE_AGAIN, MASK};
 
 /// The field's key.
 pub(super) const KEY: &str = "headers";
@@ -41,10 +41,12 @@ const RESERVED: [&str; 18] = [
 ];
 
 /// Reads the field over what is kept. A value that is empty or masked keeps the one kept under that name; a name that
-/// is not listed is dropped; a missing field keeps all, `null` none.
+/// is not listed is dropped; a missing field keeps all, `null` none. Where the requests go to another origin than
+/// before (`moved`), nothing is kept: a value that its receiver was trusted with is no other receiver's business.
 pub(super) fn check(
     input: Option<&Value>,
     current: Option<&Stored>,
+    moved: bool,
     has_template: bool,
     environment: &Environment,
 ) -> Result<BTreeMap<String, String>, Vec<Violation>> {
@@ -54,6 +56,9 @@ pub(super) fn check(
         kept.retain(|name, _| !name.eq_ignore_ascii_case("content-type"));
     }
     let given = match input {
+        None if moved && !kept.is_empty() => {
+            return Err(kept.keys().map(|name| Violation::new(pointer(name), GIVE_AGAIN)).collect());
+        }
         None => return Ok(kept),
         Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(given)) => given,
@@ -65,8 +70,8 @@ pub(super) fn check(
     let mut violations = Vec::new();
     let mut headers = BTreeMap::new();
     for (name, value) in given {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        match one(name, value, &kept, has_template, environment) {
+        let pointer = pointer(name);
+        match one(name, value, &kept, moved, has_template, environment) {
             Ok(value) if headers.keys().any(|other: &String| other.eq_ignore_ascii_case(name)) => {
                 drop(value);
                 violations.push(Violation::new(pointer, "is there twice; header names ignore case"));
@@ -82,6 +87,7 @@ fn one(
     name: &str,
     value: &Value,
     kept: &BTreeMap<String, String>,
+    moved: bool,
     has_template: bool,
     environment: &Environment,
 ) -> Result<String, String> {
@@ -92,7 +98,11 @@ fn one(
     let text = value.as_str().ok_or("must be a string")?;
     let value = if text.is_empty() || text == MASK {
         let before = kept.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
-        before.map(|(_, value)| value.clone()).ok_or("must not be empty")?
+        match before {
+            Some(_) if moved => return Err(GIVE_AGAIN.into()),
+            Some((_, value)) => value.clone(),
+            None => return Err("must not be empty".into()),
+        }
     } else {
         text.trim().to_owned()
     };

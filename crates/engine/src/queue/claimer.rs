@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tidings_store::StoreError;
+use tokio::time::Instant;
 
 use super::Queue;
 
@@ -13,31 +14,32 @@ use super::Queue;
 const POLL: Duration = Duration::from_secs(5);
 /// The shortest time between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait after the store failed.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(queue: Queue) {
-    let mut look = true;
+    let mut next_look = Instant::now();
     loop {
-        if look && let Err(error) = refresh(&queue).await {
-            if matches!(error, StoreError::Closed) {
-                return;
+        let outcome = async {
+            if Instant::now() >= next_look {
+                refresh(&queue).await?;
+                next_look = Instant::now() + POLL;
             }
-            tracing::error!(%error, "cannot see what is due; trying again");
-        }
-        match claim(&queue).await {
+            claim(&queue).await
+        };
+        match outcome.await {
+            Ok(Claim::More) => {}
             Ok(Claim::Drained) => {
-                look = true;
+                next_look = Instant::now();
                 tokio::time::sleep(PAUSE).await;
-                continue;
             }
-            Ok(Claim::More) => {
-                look = false;
-                continue;
-            }
-            Ok(Claim::Nothing) => {}
+            Ok(Claim::Nothing) => wait(&queue, next_look).await,
             Err(StoreError::Closed) => return,
-            Err(error) => tracing::error!(%error, "cannot claim what is due; trying again"),
+            Err(error) => {
+                tracing::error!(%error, "cannot see or claim what is due; trying again");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
         }
-        look = wait(&queue).await;
     }
 }
 
@@ -68,25 +70,27 @@ async fn claim(queue: &Queue) -> Result<Claim, StoreError> {
     Ok(if drained { Claim::Drained } else { Claim::More })
 }
 
-/// Learns from the store when each channel's next delivery is due.
+/// Learns from the store when each channel's next delivery is due, and whether the configuration changed elsewhere.
 async fn refresh(queue: &Queue) -> Result<(), StoreError> {
     let due = queue.0.store.due().await?;
-    let mut lanes = queue.lanes();
-    for due in due {
-        lanes.note_due(due.channel_id, due.at);
+    {
+        let mut lanes = queue.lanes();
+        for due in due {
+            lanes.note_due(due.channel_id, due.at);
+        }
+        lanes.sweep();
+        crate::measure::queue(&lanes);
     }
-    lanes.sweep();
-    crate::measure::queue(&lanes);
-    Ok(())
+    queue.0.live.catch_up().await
 }
 
-/// Waits until there is something to do; true if the store should be looked at.
-async fn wait(queue: &Queue) -> bool {
+/// Waits until there may be something to do, at most until the next look.
+async fn wait(queue: &Queue, next_look: Instant) {
     let now = queue.0.clock.now();
     let next = queue.lanes().next_due();
-    let until_next = next.map_or(POLL, |at| Duration::from_millis(at.since_ms(now)).min(POLL));
+    let until_next = next.map_or(POLL, |at| Duration::from_millis(at.since_ms(now))).max(PAUSE);
     tokio::select! {
-        () = queue.0.wake.notified() => false,
-        () = tokio::time::sleep(until_next.max(PAUSE)) => until_next == POLL,
+        () = queue.0.wake.notified() => {}
+        () = tokio::time::sleep_until(next_look.min(Instant::now() + until_next)) => {}
     }
 }

@@ -20,6 +20,8 @@ pub struct Limits {
     pub channel_ready_max: usize,
     /// Deliveries in memory in all, waiting for a slot.
     pub node_ready_max: usize,
+    /// What those may take up, in bytes.
+    pub node_ready_bytes_max: usize,
     /// How long a lease lasts, in milliseconds.
     pub lease_ms: u64,
 }
@@ -32,6 +34,7 @@ impl Default for Limits {
             own_slots: 4,
             channel_ready_max: 2_048,
             node_ready_max: 8_192,
+            node_ready_bytes_max: 32 << 20,
             lease_ms: 120_000,
         }
     }
@@ -87,14 +90,14 @@ impl Lane {
     }
 
     /// How many more deliveries it may take into memory: no more than it is likely to send within a quarter of a lease.
-    pub(super) fn room(&self, node_ready: usize, limits: &Limits) -> usize {
+    pub(super) fn room(&self, node_taken: usize, limits: &Limits) -> usize {
         let held = self.in_flight + self.reserved + self.ready.len();
         if self.breaker.is_open() {
             return 1_usize.saturating_sub(held);
         }
         let sendable = limits.channel_slots as f64 * (limits.lease_ms as f64 / 4.0) / self.attempt_ms.max(0.1);
         let most = (sendable as usize).clamp(limits.channel_slots, limits.channel_ready_max);
-        let of_node = limits.node_ready_max.saturating_sub(node_ready);
+        let of_node = limits.node_ready_max.saturating_sub(node_taken);
         // Even with the node's memory used up a channel gets its own slots.
         most.saturating_sub(held).min(of_node.max(limits.own_slots.saturating_sub(held)))
     }
@@ -106,7 +109,12 @@ impl Lane {
 
     /// Whether it should fetch what the store has: there is something, and little is left in memory.
     pub(super) fn wants_more(&self, now: Timestamp, limits: &Limits) -> bool {
-        self.has_backlog(now) && self.ready.len() * 2 <= limits.channel_slots
+        self.has_backlog(now) && self.has_little_ready(limits)
+    }
+
+    /// Whether what it has in memory will soon be under way.
+    pub(super) fn has_little_ready(&self, limits: &Limits) -> bool {
+        self.ready.len() * 2 <= limits.channel_slots
     }
 
     /// Learns that something is due at this instant.

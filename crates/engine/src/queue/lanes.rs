@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tidings_domain::id::{ChannelId, DeliveryId};
+use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
-use tidings_store::queue::Claimed;
+use tidings_store::queue::{Claimed, Held};
 
 use super::lane::{Lane, Limits};
 
+/// The most deliveries that one fetch asks for, in all: it is one write, for which everybody waits.
+const FETCH_MAX: usize = 1_024;
 /// Lanes that are kept even if nothing is under way, for the speed that they have learnt.
 const LANES_KEPT: usize = 10_000;
 
@@ -18,7 +20,12 @@ pub(crate) struct Lanes {
     /// Channels that have something ready and wait for the node, in their order.
     line: VecDeque<ChannelId>,
     in_flight: usize,
-    ready: usize,
+    /// Deliveries that wait for a slot, and places given to others.
+    held: usize,
+    /// What those that wait take up, in bytes.
+    ready_bytes: usize,
+    /// Where the next fetch begins, so that with many channels each gets its turn.
+    turn: usize,
     stopping: bool,
 }
 
@@ -28,14 +35,23 @@ pub(super) struct Finished {
     /// Deliveries to start now.
     pub start: Vec<Claimed>,
     /// Leases to give back, because the channel's breaker opened.
-    pub give_back: Vec<DeliveryId>,
+    pub give_back: Vec<Held>,
     /// Whether some lane should fetch what the store has for it.
     pub wants_more: bool,
 }
 
 impl Lanes {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, lanes: HashMap::new(), line: VecDeque::new(), in_flight: 0, ready: 0, stopping: false }
+        Self {
+            limits,
+            lanes: HashMap::new(),
+            line: VecDeque::new(),
+            in_flight: 0,
+            held: 0,
+            ready_bytes: 0,
+            turn: 0,
+            stopping: false,
+        }
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -43,7 +59,12 @@ impl Lanes {
     }
 
     pub(crate) fn ready(&self) -> usize {
-        self.ready
+        self.lanes.values().map(|lane| lane.ready.len()).sum()
+    }
+
+    /// How much of the node's memory for deliveries is taken, in deliveries.
+    fn taken(&self) -> usize {
+        if self.ready_bytes < self.limits.node_ready_bytes_max { self.held } else { self.limits.node_ready_max }
     }
 
     pub(crate) fn open_breakers(&self) -> usize {
@@ -57,19 +78,21 @@ impl Lanes {
     /// Gives a place in memory to a delivery that is about to be committed; false if it must wait in the store, behind
     /// what waits there already.
     pub(super) fn reserve(&mut self, channel_id: ChannelId, now: Timestamp) -> bool {
-        let (limits, ready, stopping) = (self.limits, self.ready, self.stopping);
+        let (limits, taken, stopping) = (self.limits, self.taken(), self.stopping);
         let lane = self.lane(channel_id);
-        let granted = !stopping && !lane.has_backlog(now) && lane.room(ready, &limits) > 0;
+        let granted = !stopping && !lane.has_backlog(now) && lane.room(taken, &limits) > 0;
         if granted {
             lane.reserved += 1;
+            self.held += 1;
         }
         granted
     }
 
     /// Takes a place back.
-    pub(super) fn unreserve(&mut self, channel_id: ChannelId) {
+    pub(super) fn unreserve(&mut self, channel_id: ChannelId, count: usize) {
         if let Some(lane) = self.lanes.get_mut(&channel_id) {
-            lane.reserved = lane.reserved.saturating_sub(1);
+            lane.reserved = lane.reserved.saturating_sub(count);
+            self.held = self.held.saturating_sub(count);
         }
     }
 
@@ -85,10 +108,12 @@ impl Lanes {
             start.push(claimed);
             return;
         }
+        let bytes = weight(&claimed);
         lane.ready.push_back(claimed);
         let queue_up = !lane.in_line;
         lane.in_line = true;
-        self.ready += 1;
+        self.held += 1;
+        self.ready_bytes += bytes;
         if queue_up {
             self.line.push_back(channel_id);
         }
@@ -105,11 +130,10 @@ impl Lanes {
             lane.in_flight = lane.in_flight.saturating_sub(1);
             let opened = took.is_some_and(|(duration_ms, outage)| lane.learn(duration_ms, outage));
             if opened {
-                self.ready -= lane.ready.len();
-                finished.give_back.extend(lane.ready.drain(..).map(|claimed| claimed.id));
-                if !finished.give_back.is_empty() {
-                    lane.note_due(now);
-                }
+                self.held = self.held.saturating_sub(lane.ready.len());
+                let given_back: usize = lane.ready.iter().map(weight).sum();
+                self.ready_bytes = self.ready_bytes.saturating_sub(given_back);
+                finished.give_back.extend(lane.ready.drain(..).map(|claimed| claimed.held()));
             }
             if !lane.ready.is_empty() && !lane.in_line {
                 lane.in_line = true;
@@ -132,7 +156,8 @@ impl Lanes {
                 if let Some(claimed) = lane.ready.pop_front() {
                     lane.in_flight += 1;
                     self.in_flight += 1;
-                    self.ready -= 1;
+                    self.held = self.held.saturating_sub(1);
+                    self.ready_bytes = self.ready_bytes.saturating_sub(weight(&claimed));
                     start.push(claimed);
                 }
                 refused_in_a_row = 0;
@@ -159,17 +184,29 @@ impl Lanes {
         if self.stopping {
             return Vec::new();
         }
-        let (limits, ready) = (self.limits, self.ready);
+        let limits = self.limits;
+        let wanting = self.lanes.iter().filter(|(_, lane)| lane.wants_more(now, &limits));
+        let mut wanting: Vec<ChannelId> = wanting.map(|(id, _)| *id).collect();
+        wanting.sort_unstable();
+        let turn = self.turn % wanting.len().max(1);
+        wanting.rotate_left(turn);
         let mut wanted = Vec::new();
-        for (channel_id, lane) in &mut self.lanes {
-            if lane.wants_more(now, &limits) {
-                let count = lane.room(ready, &limits).min(2 * limits.channel_slots);
-                if count > 0 {
-                    lane.reserved += count;
-                    wanted.push((*channel_id, count as u32));
-                }
+        let mut budget = FETCH_MAX;
+        for channel_id in wanting {
+            let taken = self.taken();
+            let Some(lane) = self.lanes.get_mut(&channel_id) else { continue };
+            let count = lane.room(taken, &limits).min(2 * limits.channel_slots).min(budget);
+            if count > 0 {
+                lane.reserved += count;
+                self.held += count;
+                budget -= count;
+                wanted.push((channel_id, count as u32));
+            }
+            if budget == 0 {
+                break;
             }
         }
+        self.turn = turn + wanted.len();
         wanted
     }
 
@@ -181,12 +218,12 @@ impl Lanes {
         }
         let mut drained = false;
         for &(channel_id, count) in wanted {
-            if let Some(lane) = self.lanes.get_mut(&channel_id) {
-                lane.reserved = lane.reserved.saturating_sub(count as usize);
-                if got.get(&channel_id).copied().unwrap_or(0) < count {
-                    lane.due_at = None;
-                    drained = true;
-                }
+            self.unreserve(channel_id, count as usize);
+            if let Some(lane) = self.lanes.get_mut(&channel_id)
+                && got.get(&channel_id).copied().unwrap_or(0) < count
+            {
+                lane.due_at = None;
+                drained = true;
             }
         }
         let mut start = Vec::new();
@@ -199,16 +236,15 @@ impl Lanes {
     /// Nothing could be fetched: gives the places back.
     pub(super) fn give_up(&mut self, wanted: &[(ChannelId, u32)]) {
         for &(channel_id, count) in wanted {
-            if let Some(lane) = self.lanes.get_mut(&channel_id) {
-                lane.reserved = lane.reserved.saturating_sub(count as usize);
-            }
+            self.unreserve(channel_id, count as usize);
         }
     }
 
     /// The earliest instant at which some lane that has room will have something due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        let waiting = self.lanes.values().filter(|lane| lane.room(self.ready, &self.limits) > 0);
-        waiting.filter_map(|lane| lane.due_at).min()
+        let taken = self.taken();
+        let hungry = |lane: &&Lane| lane.has_little_ready(&self.limits) && lane.room(taken, &self.limits) > 0;
+        self.lanes.values().filter(hungry).filter_map(|lane| lane.due_at).min()
     }
 
     /// Forgets lanes that have nothing under way, once there are many.
@@ -219,10 +255,16 @@ impl Lanes {
     }
 
     /// Starts nothing more; answers the leases that are to be given back.
-    pub(super) fn stop(&mut self) -> Vec<DeliveryId> {
+    pub(super) fn stop(&mut self) -> Vec<Held> {
         self.stopping = true;
         self.line.clear();
-        self.ready = 0;
-        self.lanes.values_mut().flat_map(|lane| lane.ready.drain(..)).map(|claimed| claimed.id).collect()
+        self.lanes.values_mut().flat_map(|lane| lane.ready.drain(..)).map(|claimed| claimed.held()).collect()
     }
+}
+
+/// What a delivery takes up in memory, in bytes, roughly.
+fn weight(claimed: &Claimed) -> usize {
+    let run = &claimed.event.run;
+    let output = run.output.as_ref().map_or(0, |output| output.get().len());
+    1_024 + output + run.error_message.as_ref().map_or(0, String::len)
 }

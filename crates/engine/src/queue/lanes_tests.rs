@@ -71,7 +71,7 @@ impl Game {
         }
         let ended = self.under_way.swap_remove(pick % self.under_way.len());
         let finished = self.lanes.finish(ended.channel_id, NOW, took);
-        self.given_back.extend(finished.give_back);
+        self.given_back.extend(finished.give_back.iter().map(|held| held.delivery_id));
         self.begin(finished.start);
     }
 
@@ -169,4 +169,32 @@ fn a_stop_starts_nothing_more_and_gives_back_what_waits() {
     game.finish(0, None);
     assert_eq!(game.under_way.len(), under_way - 1);
     assert!(!game.lanes.reserve(channel(1), NOW));
+}
+
+#[test]
+fn a_fetch_is_bounded_and_takes_turns() {
+    let mut lanes = Lanes::new(Limits::default());
+    for n in 0..100 {
+        lanes.note_due(channel(n), NOW);
+    }
+    let mut served = HashSet::new();
+    for _ in 0..20 {
+        let wanted = lanes.wanted(NOW);
+        assert!(wanted.iter().map(|(_, count)| *count).sum::<u32>() <= 1_024);
+        served.extend(wanted.iter().map(|(id, _)| *id));
+        lanes.give_up(&wanted);
+    }
+    assert_eq!(served.len(), 100, "every channel gets its turn");
+}
+
+#[test]
+fn memory_is_bounded_in_bytes_as_well() {
+    let limits =
+        Limits { node_slots: 1, own_slots: 1, channel_slots: 1, node_ready_bytes_max: 3_000, ..Limits::default() };
+    let mut game = Game::new(limits);
+    for _ in 0..5 {
+        game.offer(1);
+    }
+    assert!(!game.lanes.reserve(channel(1), NOW), "it waits in the store");
+    assert!(game.lanes.reserve(channel(2), NOW), "another channel still has its own slots");
 }

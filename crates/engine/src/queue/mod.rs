@@ -57,7 +57,7 @@ pub(crate) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.queue.lanes().unreserve(self.channel_id);
+        self.queue.lanes().unreserve(self.channel_id, 1);
     }
 }
 

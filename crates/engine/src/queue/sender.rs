@@ -1,19 +1,21 @@
 //! The sender: one attempt, from the gates that may have changed meanwhile to the settlement.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_channels::{Letter, Report};
-use tidings_domain::delivery::{Next, Outcome, Status, after_attempt};
+use futures_util::FutureExt as _;
+use tidings_channels::{ErrorClass, Letter, Report};
+use tidings_domain::delivery::{Next, Outcome, SkipReason, Status, after_attempt};
 use tidings_domain::gate::{self, Facts};
 use tidings_domain::retry::RetryPolicy;
+use tidings_domain::rule::Rule;
 use tidings_store::queue::{Attempt, Claimed, NextState, Settled, Settlement};
 
 use super::Queue;
 use crate::clock::jitter;
 use crate::measure;
 use crate::snapshot::{LiveChannel, WorkspaceView};
-use std::sync::Arc;
-use tidings_domain::rule::Rule;
 
 /// What a lease must still last beyond the attempt's own timeout, in milliseconds, for the attempt to be made.
 const LEASE_SPARE_MS: u64 = 5_000;
@@ -34,6 +36,7 @@ pub(super) async fn run(queue: Queue, claimed: Claimed) {
         if let Err(error) = queue.0.store.release(now, Some(finished.give_back)).await {
             tracing::warn!(%error, "leases could not be given back; they end by themselves");
         }
+        queue.due_at(claimed.channel_id, now);
     }
 }
 
@@ -72,10 +75,12 @@ async fn send_and_settle(queue: &Queue, claimed: &Claimed) -> Option<(u32, bool)
         Next::RetryAt(at) => NextState::RetryAt(at),
         Next::Settled(status) => NextState::Done(status),
     };
+    // An attempt that never spoke to the receiver leaves what is known as it was.
+    let carry = report.carry.clone().or_else(|| claimed.carry.clone());
     let failed_for_good = next == NextState::Done(Status::Failed);
-    let settled = settle(queue, claimed, Some(attempt), next, report.carry).await;
+    let settled = settle(queue, claimed, Some(attempt), next, carry).await;
     if settled && failed_for_good && report.http_status == Some(GONE) {
-        queue.0.settings.disable_gone(channel.workspace_id, channel.id).await;
+        queue.0.settings.disable_gone(&live).await;
     }
     Some(took)
 }
@@ -83,9 +88,10 @@ async fn send_and_settle(queue: &Queue, claimed: &Claimed) -> Option<(u32, bool)
 /// Asks again what may have changed since the delivery was made.
 fn decide(queue: &Queue, claimed: &Claimed) -> Decision {
     let snapshot = queue.0.live.glance();
-    let Some((rule, live)) = snapshot.workspace(claimed.event.workspace_id).and_then(|view| live_rule(view, claimed))
-    else {
-        return Decision::Settle(NextState::Skipped);
+    let view = snapshot.workspace(claimed.event.workspace_id);
+    let (rule, live) = match view.ok_or(SkipReason::RuleDeleted).and_then(|view| live_rule(view, claimed)) {
+        Ok(found) => found,
+        Err(reason) => return Decision::Settle(NextState::Skipped(reason)),
     };
     let now = queue.0.clock.now();
     let facts = Facts { rule, channel: &live.channel, severity: claimed.severity };
@@ -98,16 +104,24 @@ fn decide(queue: &Queue, claimed: &Claimed) -> Decision {
 }
 
 /// The delivery's rule, if it is still the one that the delivery was made under, and its channel.
-fn live_rule<'a>(view: &'a WorkspaceView, claimed: &Claimed) -> Option<(&'a Arc<Rule>, &'a Arc<LiveChannel>)> {
-    let rule = view.rule(claimed.rule_id)?;
-    let same = rule.enabled && rule.generation == claimed.rule_generation;
-    same.then(|| view.channel(claimed.channel_id)).flatten().map(|live| (rule, live))
+fn live_rule<'a>(
+    view: &'a WorkspaceView,
+    claimed: &Claimed,
+) -> Result<(&'a Arc<Rule>, &'a Arc<LiveChannel>), SkipReason> {
+    let rule = view.rule(claimed.rule_id).ok_or(SkipReason::RuleDeleted)?;
+    if rule.channel_id != claimed.channel_id {
+        return Err(SkipReason::RuleChanged);
+    }
+    if !rule.enabled || rule.generation != claimed.rule_generation {
+        return Err(SkipReason::RuleDisabled);
+    }
+    Ok((rule, view.channel(claimed.channel_id).ok_or(SkipReason::ChannelDeleted)?))
 }
 
 async fn attempt(live: &LiveChannel, claimed: &Claimed, now: tidings_domain::time::Timestamp) -> Report {
     let destination = match &live.destination {
         Ok(destination) => destination,
-        Err(why) => return Report::retry(tidings_channels::ErrorClass::Configuration, why.clone()),
+        Err(why) => return Report::retry(ErrorClass::Configuration, why.clone()),
     };
     let letter = Letter {
         delivery_id: claimed.id,
@@ -118,7 +132,11 @@ async fn attempt(live: &LiveChannel, claimed: &Claimed, now: tidings_domain::tim
         timeout: Duration::from_millis(live.channel.policies.timeout_ms.into()),
         carry: claimed.carry.as_deref(),
     };
-    destination.deliver(&letter).await
+    // A defect in a channel must cost one attempt, not the slot.
+    AssertUnwindSafe(destination.deliver(&letter)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(delivery = %claimed.id, "an attempt panicked: this is a defect in Tidings");
+        Report::retry(ErrorClass::Configuration, "the attempt failed inside Tidings; its log says where")
+    })
 }
 
 fn is_outage(report: &Report) -> bool {

@@ -81,7 +81,12 @@ impl Settings {
             violations.extend(policy_violations(policies.timeout_ms, policies.retry_delays_seconds.as_deref()));
             if let Some(config) = &edit.config {
                 match registry::kind(channel.channel_type).check(config, Some(&live.stored), self.live.environment()) {
-                    Ok(checked) => stored = checked,
+                    Ok(checked) => {
+                        if edit.enabled.is_none() && leads_elsewhere(live, &checked) {
+                            revive(&mut channel);
+                        }
+                        stored = checked;
+                    }
                     Err(of_config) => violations.extend(under_config(of_config)),
                 }
             }
@@ -135,14 +140,16 @@ impl Settings {
         Err(EngineError::RevisionMismatch)
     }
 
-    /// Disables a channel whose receiver said that it is gone for good.
-    pub(crate) async fn disable_gone(&self, workspace_id: WorkspaceId, id: ChannelId) {
+    /// Disables a channel whose receiver said that it is gone for good, unless the channel is another by now than the
+    /// one that was `tried`.
+    pub(crate) async fn disable_gone(&self, tried: &LiveChannel) {
+        let (workspace_id, id) = (tried.channel.workspace_id, tried.channel.id);
         let outcome = self
             .rewrite(
                 workspace_id,
                 id,
                 None,
-                |live| live.ok_or(EngineError::NotFound("channel")),
+                |live| live.filter(|live| live.stored == tried.stored).ok_or(EngineError::NotFound("channel")),
                 |live, _| {
                     let mut channel = live.channel.clone();
                     channel.enabled = false;
@@ -211,6 +218,18 @@ impl Settings {
 /// A channel that may be edited by itself: a private one is edited through its rule.
 fn shared(live: Option<&Arc<LiveChannel>>) -> Result<&Arc<LiveChannel>> {
     live.filter(|live| live.channel.owner_rule_id.is_none()).ok_or(EngineError::NotFound("channel"))
+}
+
+/// Whether what is to be kept leads elsewhere, or in by another key, than what the channel keeps now.
+pub(super) fn leads_elsewhere(live: &LiveChannel, stored: &Stored) -> bool {
+    live.stored.secrets != stored.secrets
+}
+
+/// Enables a channel again that Tidings had disabled, not one that somebody had.
+pub(super) fn revive(channel: &mut Channel) {
+    if channel.disabled_reason.take().is_some() {
+        channel.enabled = true;
+    }
 }
 
 fn apply(edit: &ChannelEdit, channel: &mut Channel) {

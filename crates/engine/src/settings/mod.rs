@@ -157,7 +157,13 @@ impl Settings {
     /// Commits the changes and makes them seen.
     async fn commit(&self, workspace_id: WorkspaceId, changes: Vec<Change>) -> std::result::Result<(), CommitError> {
         match self.store.change(workspace_id, changes).await {
-            Ok(_) => self.live.reload(workspace_id).await.map_err(CommitError::Failed),
+            Ok(_) => {
+                // It is committed: that it cannot be read back now does not undo it, and the next look at versions will.
+                if let Err(error) = self.live.reload(workspace_id).await {
+                    tracing::error!(%error, workspace = %workspace_id, "a change is committed but not seen yet");
+                }
+                Ok(())
+            }
             Err(StoreError::Conflict) => {
                 self.live.reload(workspace_id).await.map_err(CommitError::Failed)?;
                 Err(CommitError::Changed)

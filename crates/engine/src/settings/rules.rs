@@ -10,7 +10,7 @@ use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_store::settings::{Change, Expect};
 
-use super::channels::{rotated, with_signing_secret};
+use super::channels::{leads_elsewhere, revive, rotated, with_signing_secret};
 use super::{
     CommitError, NewRule, OVERLAP_MS_DEFAULT, RuleChannel, RuleEdit, RuleView, Settings, Written, check_revision,
 };
@@ -198,7 +198,7 @@ impl Settings {
     }
 
     /// A rule's own channel with a new configuration, and a fresh signing secret if the edit asks for one. Enabling the
-    /// rule also enables a channel that Tidings had disabled.
+    /// rule also enables a channel that Tidings had disabled; so does another destination.
     fn rewritten_own(
         &self,
         live: &LiveChannel,
@@ -207,6 +207,9 @@ impl Settings {
         now: Timestamp,
     ) -> Result<ChannelPart> {
         let mut channel = live.channel.clone();
+        if edit.enabled.is_none() && leads_elsewhere(live, &stored) {
+            revive(&mut channel);
+        }
         let mut signing_secret_once = None;
         if edit.rotate_secret {
             let overlap_ms = OVERLAP_MS_DEFAULT;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tidings_domain::delivery::Status;
+use tidings_domain::delivery::{SkipReason, Status};
 use tidings_domain::id::DeliveryId;
 use tidings_domain::time::Timestamp;
 use tokio::runtime::Handle;
@@ -15,7 +15,7 @@ use super::samples::{NOW, attempt};
 use super::world::{Tenant, World};
 use crate::StoreError;
 use crate::log::DeliveryFilter;
-use crate::queue::{Lease, NextState, Resend, Settled, Settlement, Start};
+use crate::queue::{self, Lease, NextState, Resend, Settled, Settlement, Start};
 
 /// One thing that happens. Numbers that pick something are taken modulo what there is.
 #[derive(Debug, Clone, Copy)]
@@ -172,7 +172,7 @@ impl Model<'_> {
         let (next, status, due_at) = match end {
             End::Sent => (NextState::Done(Status::Sent), Status::Sent, None),
             End::Failed => (NextState::Done(Status::Failed), Status::Failed, None),
-            End::Skipped => (NextState::Skipped, Status::Skipped, None),
+            End::Skipped => (NextState::Skipped(SkipReason::RuleDisabled), Status::Skipped, None),
             End::Retry { after_ms } => {
                 let at = self.now.plus_ms(after_ms);
                 (NextState::RetryAt(at), Status::Pending, Some(at))
@@ -203,7 +203,8 @@ impl Model<'_> {
         let Some(id) = self.pick(pick) else { return };
         let known = self.deliveries.get_mut(&id).unwrap();
         let is_leased = known.owner.is_some();
-        let released = self.world.store.release(self.now, Some(vec![id])).await.unwrap();
+        let held = queue::Held { workspace_id: self.world.ours.id, delivery_id: id, owner: known.owner.unwrap_or(1) };
+        let released = self.world.store.release(self.now, Some(vec![held])).await.unwrap();
         assert_eq!(released, u64::from(is_leased));
         if is_leased {
             (known.status, known.due_at, known.owner) = (Status::Pending, Some(self.now), None);

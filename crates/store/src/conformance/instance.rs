@@ -52,6 +52,25 @@ pub(super) async fn a_key_of_no_workspace_is_refused(world: World) {
     assert_refused!(world.store.add_api_key(key).await, NotFound);
 }
 
+pub(super) async fn a_deleted_key_is_gone_and_no_other(world: World) {
+    let (gone, stays) = (world.api_key(world.ours.id), world.api_key(world.ours.id));
+    for key in [&gone, &stays] {
+        world.store.add_api_key(key.clone()).await.unwrap();
+    }
+    let before = world.workspace(world.ours.id).await.api_keys;
+    assert_refused!(world.store.delete_api_key(world.theirs.id, gone.id).await, NotFound);
+    assert_refused!(world.store.delete_api_key(world.ours.id, world.id()).await, NotFound);
+    assert_eq!(world.workspace(world.ours.id).await.api_keys, before);
+
+    world.store.delete_api_key(world.ours.id, gone.id).await.unwrap();
+    let left: Vec<_> = before.into_iter().filter(|key| key.id != gone.id).collect();
+    assert_eq!(world.workspace(world.ours.id).await.api_keys, left);
+    assert!(left.contains(&stays));
+    assert_refused!(world.store.delete_api_key(world.ours.id, gone.id).await, NotFound);
+    world.store.add_api_key(gone.clone()).await.unwrap();
+    assert!(world.workspace(world.ours.id).await.api_keys.contains(&gone), "its hash is free again");
+}
+
 pub(super) async fn the_instance_key_is_set_once(world: World) {
     assert_eq!(world.store.instance_key().await.unwrap(), None);
     let key = InstanceKey { key_id: "k1".into(), canary: vec![0, 159, 146, 150] };

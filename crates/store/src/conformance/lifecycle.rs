@@ -26,6 +26,7 @@ pub(super) async fn a_closed_store_refuses_every_verb(world: World) {
     assert_refused!(store.workspaces().await, Closed);
     assert_refused!(store.create_workspace(record).await, Closed);
     assert_refused!(store.add_api_key(world.api_key(ours.id)).await, Closed);
+    assert_refused!(store.delete_api_key(ours.id, world.id()).await, Closed);
     assert_refused!(store.instance_key().await, Closed);
     let key = InstanceKey { key_id: "k".into(), canary: vec![] };
     assert_refused!(store.set_instance_key(key).await, Closed);

@@ -71,6 +71,7 @@ suite! { $
         a_taken_slug_is_refused
         a_key_added_twice_is_there_once
         a_key_of_no_workspace_is_refused
+        a_deleted_key_is_gone_and_no_other
         the_instance_key_is_set_once
         a_ready_store_says_so
     }
@@ -139,6 +140,7 @@ suite! { $
         every_lease_is_given_back
         only_the_named_leases_are_given_back
         what_is_not_leased_is_not_given_back
+        a_lease_of_another_node_is_not_given_back
         a_released_lease_no_longer_settles
     }
     due {

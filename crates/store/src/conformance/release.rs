@@ -1,10 +1,10 @@
 //! Release: leases are given back, and what was not tried is due now.
 
-use tidings_domain::delivery::Status;
+use tidings_domain::delivery::{SkipReason, Status};
 
 use super::samples::{after_ms, lease, tried, untried};
 use super::world::World;
-use crate::queue::{NextState, Settled, Start};
+use crate::queue::{Held, NextState, Settled, Start};
 
 pub(super) async fn every_lease_is_given_back(world: World) {
     let (ours, theirs) = (world.ours, world.theirs);
@@ -23,8 +23,8 @@ pub(super) async fn every_lease_is_given_back(world: World) {
 pub(super) async fn only_the_named_leases_are_given_back(world: World) {
     let (named, other) = (world.claimed(world.ours).await, world.claimed(world.ours).await);
     let theirs = world.claimed(world.theirs).await;
-    let ids = vec![named.id, theirs.id];
-    assert_eq!(world.store.release(after_ms(9), Some(ids)).await.unwrap(), 2);
+    let held = vec![named.held(), theirs.held()];
+    assert_eq!(world.store.release(after_ms(9), Some(held)).await.unwrap(), 2);
     assert_eq!(world.status(world.ours, named.id).await, Status::Pending);
     assert_eq!(world.status(world.theirs, theirs.id).await, Status::Pending);
     assert_eq!(world.status(world.ours, other.id).await, Status::Sending);
@@ -35,8 +35,9 @@ pub(super) async fn what_is_not_leased_is_not_given_back(world: World) {
     let sent = world.done(ours, Status::Sent, after_ms(1)).await;
     let waiting = world.accept_one_at(ours, Start::Due, after_ms(5_000)).await;
     let suppressed = world.accept_one(ours, Start::Suppressed).await;
-    let ids = vec![sent, waiting, suppressed, world.id()];
-    assert_eq!(world.store.release(after_ms(9), Some(ids)).await.unwrap(), 0);
+    let ids = [sent, waiting, suppressed, world.id()];
+    let held = ids.map(|delivery_id| Held { workspace_id: ours.id, delivery_id, owner: 1 });
+    assert_eq!(world.store.release(after_ms(9), Some(held.to_vec())).await.unwrap(), 0);
     assert_eq!(world.store.release(after_ms(9), Some(vec![])).await.unwrap(), 0);
     assert_eq!(world.store.release(after_ms(9), None).await.unwrap(), 0);
     assert_eq!(world.status(ours, sent).await, Status::Sent);
@@ -44,10 +45,21 @@ pub(super) async fn what_is_not_leased_is_not_given_back(world: World) {
     assert_eq!(world.read(ours, waiting).await.next_attempt_at, Some(after_ms(5_000)));
 }
 
+pub(super) async fn a_lease_of_another_node_is_not_given_back(world: World) {
+    let claimed = world.claimed(world.ours).await;
+    let others = Held { owner: claimed.lease.owner + 1, ..claimed.held() };
+    let foreign = Held { workspace_id: world.theirs.id, ..claimed.held() };
+    assert_eq!(world.store.release(after_ms(9), Some(vec![others, foreign])).await.unwrap(), 0);
+    assert_eq!(world.status(world.ours, claimed.id).await, Status::Sending);
+}
+
 pub(super) async fn a_released_lease_no_longer_settles(world: World) {
     let claimed = world.claimed(world.ours).await;
-    world.store.release(after_ms(9), Some(vec![claimed.id])).await.unwrap();
-    for settlement in [tried(&claimed, NextState::Done(Status::Sent)), untried(&claimed, NextState::Skipped)] {
+    world.store.release(after_ms(9), Some(vec![claimed.held()])).await.unwrap();
+    for settlement in [
+        tried(&claimed, NextState::Done(Status::Sent)),
+        untried(&claimed, NextState::Skipped(SkipReason::RuleDisabled)),
+    ] {
         assert_eq!(world.store.settle(settlement).await.unwrap(), Settled::Stale);
     }
 }

@@ -1,6 +1,6 @@
 //! Resend: what was settled by an attempt is made due again by hand.
 
-use tidings_domain::delivery::{AttemptTrigger, Status};
+use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
 use tidings_domain::gate::Gate;
 use tidings_domain::id::DeliveryId;
 
@@ -31,7 +31,7 @@ pub(super) async fn what_was_not_tried_or_is_under_way_is_not_resent(world: Worl
     let sending = world.claimed(ours).await.id;
     let suppressed = world.accept_one(ours, Start::Suppressed).await;
     let skipped = world.claimed(ours).await;
-    world.store.settle(untried(&skipped, NextState::Skipped)).await.unwrap();
+    world.store.settle(untried(&skipped, NextState::Skipped(SkipReason::RuleDisabled))).await.unwrap();
     let stopped_late = world.claimed(ours).await;
     let walk = stopped(Gate::ChannelDisabled, NOW);
     world.store.settle(untried(&stopped_late, NextState::Suppressed(walk))).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_domain::delivery::{AttemptTrigger, Status};
+use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
 use tidings_domain::gate::Gate;
 
 use super::samples::{NOW, after_ms, attempt, lease, passed, stopped, tried, untried};
@@ -76,7 +76,11 @@ pub(super) async fn another_attempt_number_is_stale(world: World) {
 }
 
 pub(super) async fn a_second_settlement_is_stale(world: World) {
-    for next in [NextState::Done(Status::Sent), NextState::RetryAt(after_ms(9_000)), NextState::Skipped] {
+    for next in [
+        NextState::Done(Status::Sent),
+        NextState::RetryAt(after_ms(9_000)),
+        NextState::Skipped(SkipReason::RuleDisabled),
+    ] {
         let claimed = world.claimed(world.ours).await;
         assert_eq!(world.settle(untried(&claimed, next)).await, Settled::Written);
         assert_eq!(world.settle(untried(&claimed, NextState::Done(Status::Failed))).await, Settled::Stale);
@@ -87,9 +91,12 @@ pub(super) async fn a_stale_settlement_changes_nothing(world: World) {
     let claimed = world.claimed(world.ours).await;
     let before = facts(&world.read(world.ours, claimed.id).await);
     let walk = stopped(Gate::ChannelDisabled, NOW);
-    for next in
-        [NextState::Done(Status::Sent), NextState::RetryAt(NOW), NextState::Suppressed(walk), NextState::Skipped]
-    {
+    for next in [
+        NextState::Done(Status::Sent),
+        NextState::RetryAt(NOW),
+        NextState::Suppressed(walk),
+        NextState::Skipped(SkipReason::RuleDisabled),
+    ] {
         let mut settlement = tried(&claimed, next);
         settlement.owner = 2;
         settlement.carry = Some("theirs".into());
@@ -114,7 +121,7 @@ pub(super) async fn a_suppressed_delivery_keeps_every_walk(world: World) {
 
 pub(super) async fn a_skipped_delivery_says_why(world: World) {
     let claimed = world.claimed(world.ours).await;
-    assert_eq!(world.settle(untried(&claimed, NextState::Skipped)).await, Settled::Written);
+    assert_eq!(world.settle(untried(&claimed, NextState::Skipped(SkipReason::RuleDisabled))).await, Settled::Written);
     let found = world.read(world.ours, claimed.id).await;
     assert_eq!((found.status, found.completed_at), (Status::Skipped, Some(after_ms(50))));
     assert_eq!(found.suppressed_reason.as_deref(), Some("rule_disabled"));

@@ -1,6 +1,5 @@
 //! Claim: lease deliveries that are due; give leases back.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
@@ -13,7 +12,7 @@ use tidings_domain::time::Timestamp;
 use super::row::{EVENT_COLUMNS, event, id, instant, word};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Claimed, Due, Lease};
+use crate::queue::{Claimed, Due, Held, Lease};
 
 pub(super) fn claim(
     db: &Connection,
@@ -107,10 +106,10 @@ fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
     })
 }
 
-pub(super) fn release(db: &Connection, now: Timestamp, deliveries: Option<&[DeliveryId]>) -> Result<u64> {
-    match deliveries {
+pub(super) fn release(db: &Connection, now: Timestamp, held: Option<&[Held]>) -> Result<u64> {
+    match held {
         None => release_all(db, now),
-        Some(ids) => release_some(db, now, ids),
+        Some(held) => release_some(db, now, held),
     }
 }
 
@@ -124,22 +123,15 @@ fn release_all(db: &Connection, now: Timestamp) -> Result<u64> {
     Ok(released as u64)
 }
 
-/// Looks through the work that waits once, however many are given back.
-fn release_some(db: &Connection, now: Timestamp, ids: &[DeliveryId]) -> Result<u64> {
-    let ids: HashSet<&[u8; 16]> = ids.iter().map(Id::as_bytes).collect();
-    let mut waiting =
-        db.prepare_cached("SELECT workspace_id, id FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL")?;
-    let found: Vec<([u8; 16], [u8; 16])> = waiting
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .filter(|row| row.as_ref().map_or(true, |(_, id)| ids.contains(id)))
-        .collect::<rusqlite::Result<_>>()?;
+/// Gives back those that are still the node's own.
+fn release_some(db: &Connection, now: Timestamp, held: &[Held]) -> Result<u64> {
     let mut update = db.prepare_cached(
         "UPDATE delivery SET status = 'pending', due_at = ?, lease_owner = NULL \
-         WHERE workspace_id = ? AND id = ? AND status = 'sending'",
+         WHERE workspace_id = ? AND id = ? AND lease_owner = ? AND status = 'sending'",
     )?;
     let mut released = 0;
-    for (workspace_id, id) in found {
-        released += update.execute(params![now.unix_ms(), workspace_id, id])?;
+    for Held { workspace_id, delivery_id, owner } in held {
+        released += update.execute(params![now.unix_ms(), workspace_id.as_bytes(), delivery_id.as_bytes(), owner])?;
     }
     Ok(released as u64)
 }

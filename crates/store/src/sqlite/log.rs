@@ -103,6 +103,7 @@ pub(super) fn deliveries(
         "d.id < ?"
     };
     which.and(before, filter.before.map(|id| *id.as_bytes()));
+    which.and("e.kind <> ?", filter.runs_only.then_some("channel_test"));
     which.and("d.event_id = ?", filter.event_id.map(|id| *id.as_bytes()));
     which.and("d.rule_id = ?", filter.rule_id.map(|id| *id.as_bytes()));
     which.and("d.channel_id = ?", filter.channel_id.map(|id| *id.as_bytes()));

@@ -21,18 +21,20 @@ mod tests;
 mod thread;
 mod writer;
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
-use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
+use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
 use crate::error::StoreError;
 use crate::log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
-use crate::queue::{Acceptance, Claimed, Due, Incoming, Lease, Resend, Settled, Settlement, TestRecord};
+use crate::queue::{Acceptance, Claimed, Due, Held, Incoming, Lease, Resend, Settled, Settlement, TestRecord};
 use crate::settings::{ApiKey, Change, Configuration, InstanceKey, Version, WorkspaceRecord};
 use crate::{Result, Store};
 
@@ -43,6 +45,8 @@ const LOCK_FILE: &str = "tidings.lock";
 const READERS: u32 = 1;
 /// Connections for the log, where people may look for a needle in a very large haystack.
 const LOG_READERS: u32 = 2;
+/// How long one look into the log may take, so that the others get theirs.
+const LOG_READ_MAX: Duration = Duration::from_secs(10);
 /// How long one connection waits for another, where it has to.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,29 +67,48 @@ impl SqliteStore {
     pub fn open(directory: &Path) -> Result<Self> {
         let lock = lock(directory)?;
         let path = directory.join(FILE);
+        make_private(&path).map_err(|error| unusable(directory, &error))?;
         let mut connection = connect(&path, OpenFlags::default())?;
         migrate::up(&mut connection)?;
         let helper = connect(&path, OpenFlags::default())?;
         let checkpoints = checkpoint::Checkpoints::start(helper, &path, BUSY_TIMEOUT)?;
         Ok(Self {
             writer: writer::Writer::start(connection, checkpoints)?,
-            readers: reader::Readers::open(&path, READERS)?,
-            log_readers: reader::Readers::open(&path, LOG_READERS)?,
+            readers: reader::Readers::open(&path, READERS, None)?,
+            log_readers: reader::Readers::open(&path, LOG_READERS, Some(LOG_READ_MAX))?,
             _lock: lock,
         })
     }
 }
 
 fn lock(directory: &Path) -> Result<File> {
-    let failed = |error: std::io::Error| StoreError::Database(format!("cannot use {}: {error}", directory.display()));
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    let file =
-        File::options().create(true).truncate(false).write(true).open(directory.join(LOCK_FILE)).map_err(failed)?;
+    let failed = |error| unusable(directory, &error);
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    // What is in it is the service's own. A directory that is there already stays as open as it is.
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(directory.join(LOCK_FILE)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(directory.display().to_string())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Makes an empty file for the database, if there is none, that nobody else can read. SQLite takes it for a new database,
+/// and gives what it puts beside it the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    match File::options().create_new(true).write(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn unusable(directory: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Database(format!("cannot use {}: {error}", directory.display()))
 }
 
 /// A connection with the settings that every one needs. Checkpoints are the writer's business, never a side effect.
@@ -113,8 +136,8 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.readers.close().await;
         self.log_readers.close().await;
+        self.readers.close().await;
         self.writer.close().await;
     }
 
@@ -128,6 +151,10 @@ impl Store for SqliteStore {
 
     async fn add_api_key(&self, key: ApiKey) -> Result<()> {
         self.writer.run_alone("add_api_key", move |db| settings::add_api_key(db, &key)).await
+    }
+
+    async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()> {
+        self.writer.run_alone("delete_api_key", move |db| settings::delete_api_key(db, workspace_id, id)).await
     }
 
     async fn instance_key(&self) -> Result<Option<InstanceKey>> {
@@ -162,8 +189,8 @@ impl Store for SqliteStore {
         self.writer.run("settle", move |db| settle::settle(db, &settlement)).await
     }
 
-    async fn release(&self, now: Timestamp, deliveries: Option<Vec<DeliveryId>>) -> Result<u64> {
-        self.writer.run("release", move |db| claim::release(db, now, deliveries.as_deref())).await
+    async fn release(&self, now: Timestamp, held: Option<Vec<Held>>) -> Result<u64> {
+        self.writer.run("release", move |db| claim::release(db, now, held.as_deref())).await
     }
 
     async fn due(&self) -> Result<Vec<Due>> {
@@ -183,7 +210,7 @@ impl Store for SqliteStore {
         limit: Option<u32>,
     ) -> Result<u64> {
         match limit {
-            None => self.readers.run(move |db| resend::count_failed(db, workspace_id, channel_id, since)).await,
+            None => self.log_readers.run(move |db| resend::count_failed(db, workspace_id, channel_id, since)).await,
             Some(limit) => {
                 self.writer
                     .run("recover", move |db| resend::recover(db, workspace_id, channel_id, since, now, limit))

@@ -2,24 +2,33 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::{connect, search};
 use crate::Result;
 use crate::error::StoreError;
+
+/// How many steps of SQLite's machine pass between two looks at the clock: a fraction of a millisecond.
+const STEPS: i32 = 1_000;
 
 /// A small pool of read-only connections.
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
     count: u32,
+    /// How long a read may take; one without a bound is also waited for at the end.
+    bound: Option<Duration>,
+    closing: Arc<AtomicBool>,
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, count: u32) -> Result<Self> {
+    pub(super) fn open(path: &Path, count: u32, bound: Option<Duration>) -> Result<Self> {
         let connections = (0..count)
             .map(|_| {
                 let connection = connect(path, OpenFlags::default())?;
@@ -28,25 +37,32 @@ impl Readers {
                 Ok(connection)
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(connections)), permits: Arc::new(Semaphore::new(count as usize)), count })
+        Ok(Self {
+            idle: Arc::new(Mutex::new(connections)),
+            permits: Arc::new(Semaphore::new(count as usize)),
+            count,
+            bound,
+            closing: Arc::default(),
+        })
     }
 
     /// Runs a read in one transaction, so that it sees one instant. It runs to its end even if the caller goes away,
-    /// and keeps its connection until then.
+    /// and keeps its connection until then, but not longer than the bound.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let idle = Arc::clone(&self.idle);
+        let (bound, closing) = (self.bound, Arc::clone(&self.closing));
         let reading = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let connection = lock(&idle).pop().ok_or(StoreError::Closed)?;
+            let mut connection = lock(&idle).pop().ok_or(StoreError::Closed)?;
             // The transaction ends within, panic or not, and the connection goes back in any case: a permit without
             // one would be a promise that cannot be kept.
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                let transaction = connection.unchecked_transaction()?;
-                read(&transaction)
+            let result = catch_unwind(AssertUnwindSafe(|| match bound {
+                Some(bound) => bounded(&mut connection, bound, &closing, read),
+                None => read(&*connection.unchecked_transaction()?),
             }));
             lock(&idle).push(connection);
             result.unwrap_or_else(|_| Err(StoreError::Defect("a read panicked".into())))
@@ -55,13 +71,46 @@ impl Readers {
         reading.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Waits for the reads on their way; later ones fail.
+    /// Breaks off the reads on their way if they have a bound, and waits for them; later ones fail.
     pub(super) async fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
         if let Ok(all) = self.permits.acquire_many(self.count).await {
             self.permits.close();
             all.forget();
             lock(&self.idle).clear();
         }
+    }
+}
+
+/// Reads until the bound or the end, whichever is first.
+fn bounded<T>(
+    connection: &mut Connection,
+    bound: Duration,
+    closing: &Arc<AtomicBool>,
+    read: impl FnOnce(&Connection) -> Result<T>,
+) -> Result<T> {
+    if closing.load(Ordering::Relaxed) {
+        return Err(StoreError::Closed);
+    }
+    let broken_off = Arc::new(AtomicBool::new(false));
+    let (deadline, closing_too, noted) = (Instant::now() + bound, Arc::clone(closing), Arc::clone(&broken_off));
+    let is_over = move || {
+        let is_over = closing_too.load(Ordering::Relaxed) || Instant::now() >= deadline;
+        noted.fetch_or(is_over, Ordering::Relaxed);
+        is_over
+    };
+    connection.progress_handler(STEPS, Some(is_over))?;
+    let result = {
+        let transaction = connection.unchecked_transaction()?;
+        read(&transaction)
+    };
+    match result {
+        Err(_) if broken_off.load(Ordering::Relaxed) && closing.load(Ordering::Relaxed) => Err(StoreError::Closed),
+        Err(_) if broken_off.load(Ordering::Relaxed) => Err(StoreError::Database(format!(
+            "the search took longer than {} s: narrow it by time or resource",
+            bound.as_secs_f32()
+        ))),
+        result => result,
     }
 }
 

@@ -40,7 +40,7 @@ const MAKE_DUE: &str = "UPDATE delivery SET status = 'pending', due_at = ?1, rul
 
 /// Failed deliveries of live rules, through the partial index of failed ones; no tests.
 const FAILED: &str = "FROM delivery d \
-     CROSS JOIN rule r ON r.workspace_id = d.workspace_id AND r.id = d.rule_id AND r.enabled \
+     CROSS JOIN rule r ON r.workspace_id = d.workspace_id AND r.id = d.rule_id AND r.enabled AND NOT r.paused \
      CROSS JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id AND e.kind <> 'channel_test' \
      WHERE d.status = 'failed' AND d.workspace_id = ? AND d.channel_id = ? AND d.completed_at >= ?";
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, DisabledReason, Policies};
-use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId};
+use tidings_domain::id::{ApiKeyId, ChannelId, Id, RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::{Severity, SeverityFilter};
@@ -70,6 +70,14 @@ pub(super) fn create_workspace(db: &Connection, record: &WorkspaceRecord) -> Res
 pub(super) fn add_api_key(db: &Connection, key: &ApiKey) -> Result<()> {
     let there = db.query_row("SELECT count(*) FROM api_key WHERE hash = ?", [key.hash], |row| row.get::<_, u32>(0))?;
     if there == 0 { insert_api_key(db, key) } else { Ok(()) }
+}
+
+pub(super) fn delete_api_key(db: &Connection, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()> {
+    let deleted = db.execute(
+        "DELETE FROM api_key WHERE workspace_id = ? AND id = ?",
+        params![workspace_id.as_bytes(), id.as_bytes()],
+    )?;
+    if deleted == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
 fn insert_api_key(db: &Connection, key: &ApiKey) -> Result<()> {

@@ -27,7 +27,7 @@ pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<Settled
             }
             written
         }
-        NextState::Skipped => write(db, settlement, Status::Skipped, None, Some("rule_disabled"))?,
+        NextState::Skipped(reason) => write(db, settlement, Status::Skipped, None, Some(reason.as_str()))?,
     };
     Ok(if written { Settled::Written } else { Settled::Stale })
 }

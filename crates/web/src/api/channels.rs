@@ -4,22 +4,18 @@ use http::StatusCode;
 use serde_json::Value;
 use tidings_domain::channel::{Channel, ChannelType, Policies, TIMEOUT_MS_DEFAULT};
 use tidings_domain::id::ChannelId;
-use tidings_domain::retry::{RETRY_DELAY_SECONDS_MAX, RETRY_DELAYS_MAX};
 use tidings_domain::severity::SeverityFilter;
 use tidings_engine::settings::{ChannelEdit, NewChannel, OVERLAP_MS_DEFAULT, OVERLAP_MS_MAX};
 
 use crate::answer::{Answer, no_content, ok};
 use crate::auth::{PathId, Reader, Writer};
 use crate::body::Object;
-use crate::fields::{Fields, one_of};
+use crate::fields::{Fields, INTEGER_MAX, one_of};
 use crate::page::List;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::revision::IfMatch;
 use crate::view::{channel, trial};
-
-/// The least and the most that a channel may give one attempt, in milliseconds.
-const TIMEOUT_MS: (u64, u64) = (1_000, 60_000);
 
 /// The shared channels, oldest first.
 pub(super) async fn list(reader: Reader, query: Query) -> Answer {
@@ -128,7 +124,12 @@ fn severity_filter(fields: &mut Fields) -> Option<SeverityFilter> {
 }
 
 fn timeout_ms(fields: &mut Fields) -> Option<u32> {
-    fields.integer("timeoutMs", TIMEOUT_MS.0, TIMEOUT_MS.1).and_then(|ms| u32::try_from(ms).ok())
+    fields.integer("timeoutMs", 0, INTEGER_MAX).map(saturated)
+}
+
+/// A number as large as it may be here; the engine says whether it is too large.
+fn saturated(number: u64) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
 }
 
 /// A channel's own delays; `null` for those of the kind of event.
@@ -136,24 +137,17 @@ fn retry_delays(fields: &mut Fields) -> Option<Option<Vec<u32>>> {
     const KEY: &str = "retryDelaysSeconds";
     let items = match fields.take(KEY)? {
         Value::Null => return Some(None),
-        Value::Array(items) if items.len() <= RETRY_DELAYS_MAX => items,
+        Value::Array(items) => items,
         _ => {
-            fields.refuse(
-                KEY,
-                format!("must be a list of at most {RETRY_DELAYS_MAX} delays, or null for the usual ones"),
-            );
+            fields.refuse(KEY, "must be a list of delays, or null for the usual ones");
             return None;
         }
     };
     let mut delays = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        let delay = item.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
-        match delay.filter(|seconds| (1..=RETRY_DELAY_SECONDS_MAX).contains(seconds)) {
-            Some(seconds) => delays.push(seconds),
-            None => {
-                let expected = format!("must be a whole number of seconds from 1 to {RETRY_DELAY_SECONDS_MAX}");
-                fields.refuse_item(KEY, index, expected);
-            }
+        match item.as_u64() {
+            Some(seconds) => delays.push(saturated(seconds)),
+            None => fields.refuse_item(KEY, index, "must be a whole number of seconds"),
         }
     }
     Some(Some(delays))

@@ -16,7 +16,7 @@ use tidings_domain::trigger::Trigger;
 use super::{NOW, channel_id, id, incoming, workspace_id};
 use crate::Result;
 use crate::log::{DeliveryFilter, EventFilter};
-use crate::queue::{Attempt, Lease, NextState, Resend, Settlement};
+use crate::queue::{Attempt, Held, Lease, NextState, Resend, Settlement};
 use crate::sqlite::{accept, claim, log, migrate, resend, search, settle};
 
 /// A database whose statements are written down.
@@ -75,6 +75,10 @@ fn lease() -> Lease {
     Lease { owner: 1, until: NOW.plus_ms(1) }
 }
 
+fn held(number: u64) -> Held {
+    Held { workspace_id: workspace_id(), delivery_id: id(number), owner: 1 }
+}
+
 fn settlement(number: u64, next: NextState) -> Settlement {
     let attempt = Attempt {
         number: 1,
@@ -107,7 +111,7 @@ fn the_hot_path_walks_no_table() {
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))));
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(2, NextState::Suppressed(walk)))));
     assert_direct(&heard.plans(claim::due));
-    assert_direct(&heard.plans(|db| claim::release(db, NOW, Some(&[id(3)]))));
+    assert_direct(&heard.plans(|db| claim::release(db, NOW, Some(&[held(3)]))));
     assert_direct(&heard.plans(|db| claim::release(db, NOW, None)));
 }
 

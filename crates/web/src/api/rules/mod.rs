@@ -89,7 +89,7 @@ pub(super) async fn test(writer: Writer, object: Object) -> Answer {
     Ok(trial::answer(&came_to))
 }
 
-/// The recent deliveries of one resource.
+/// The recent deliveries of one resource; a test tells of no run.
 pub(super) async fn deliveries(reader: Reader, mut query: Query) -> Answer {
     let kind = resource_type(&mut query);
     let kind = query.required("resourceType", kind);
@@ -100,6 +100,7 @@ pub(super) async fn deliveries(reader: Reader, mut query: Query) -> Answer {
         Some(DeliveryFilter {
             before: page.before,
             limit: page.wanted(),
+            runs_only: true,
             resource_type: Some(kind?),
             resource_id: Some(id?).filter(|id| id != "*"),
             ..Default::default()
