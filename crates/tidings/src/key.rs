@@ -47,20 +47,32 @@ fn read(mut file: File, path: &Path) -> Result<Vault> {
 fn make(path: &Path, clock: &dyn Clock) -> Result<Vault> {
     let mut key = [0; 32];
     clock.random(&mut key);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot make the secret key {}", path.display()))?;
     let text = Secret::new(format!("{}\n", BASE64.encode(key)));
-    file.write_all(text.expose().as_bytes())?;
-    file.sync_all()?;
-    // The file's name must outlive a crash too: what is sealed with it will.
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
+    keep(path, &text).with_context(|| format!("cannot make the secret key {}", path.display()))?;
     Ok(Vault::new(&key))
+}
+
+/// Writes the file whole or not at all, also where the disk is full or the power fails.
+fn keep(path: &Path, text: &Secret) -> std::io::Result<()> {
+    let draft = path.with_extension("key.new");
+    // What an earlier start left when it was broken off. Nothing was sealed with it.
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = write(&draft, text).and_then(|()| std::fs::rename(&draft, path));
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(&draft);
+        return Err(error);
+    }
+    // The file's name must outlive a crash too: what is sealed with it will.
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+fn write(path: &Path, text: &Secret) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.expose().as_bytes())?;
+    file.sync_all()
 }
 
 fn decode(text: &Secret) -> Result<Vault> {
@@ -87,6 +99,25 @@ mod tests {
 
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(vault(None, directory.path(), false, &clock).err().unwrap().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_start_that_was_broken_off_leaves_no_half_a_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let draft = directory.path().join("secret.key.new");
+        std::fs::write(&draft, "half a k").unwrap();
+        vault(None, directory.path(), true, &SystemClock::default()).unwrap();
+        assert!(!draft.exists());
+        vault(None, directory.path(), false, &SystemClock::default()).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_put_in_its_place_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        std::fs::create_dir_all(path.join("in the way")).unwrap();
+        assert!(make(&path, &SystemClock::default()).is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no draft stays");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use tidings_domain::id::{Id, InvalidId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
-use tokio::sync::Mutex;
 
+use crate::health::Readiness;
 use crate::problem::{Code, Problem};
 use crate::router::WebSettings;
 
@@ -25,16 +25,12 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     engine: Engine,
     settings: WebSettings,
-    /// When it was last asked whether events can be taken in, and the answer.
-    readiness: Mutex<Option<(Timestamp, bool)>>,
+    readiness: Readiness,
 }
-
-/// How long an answer to that holds, in milliseconds. Asking costs a write, and anybody may ask.
-const READINESS_MS: u64 = 1_000;
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: WebSettings) -> Self {
-        Self(Arc::new(Inner { engine, settings, readiness: Mutex::new(None) }))
+        Self(Arc::new(Inner { engine, settings, readiness: Readiness::default() }))
     }
 
     /// How the doors are set.
@@ -42,19 +38,10 @@ impl App {
         &self.0.settings
     }
 
-    /// Whether events can be taken in now, or could within the last second. Who asks meanwhile waits for one answer.
+    /// Whether events can be taken in, now or within the last second.
     pub(crate) async fn is_ready(&self) -> bool {
-        let mut known = self.0.readiness.lock().await;
-        let now = self.0.settings.clock.now();
-        match *known {
-            // A clock that was set back makes no answer last longer.
-            Some((at, is_ready)) if at <= now && now.since_ms(at) < READINESS_MS => is_ready,
-            _ => {
-                let is_ready = self.0.engine.ready().await.is_ok();
-                *known = Some((self.0.settings.clock.now(), is_ready));
-                is_ready
-            }
-        }
+        let ask = async || self.0.engine.ready().await.is_ok();
+        self.0.readiness.known_or(self.0.settings.clock.as_ref(), ask).await
     }
 }
 

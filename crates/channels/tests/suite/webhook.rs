@@ -210,6 +210,40 @@ fn edits_keep_what_they_do_not_name() {
 }
 
 #[test]
+fn kept_headers_go_to_no_other_origin() {
+    let own = json!({"url": "https://example.com/hook", "headers": {"X-A": "secret-a", "X/B": "x"}});
+    assert_eq!(check(own, None).unwrap_err().len(), 1, "a slash is no part of a header name");
+    let own = json!({"url": "https://example.com/hook", "headers": {"X-A": "secret-a", "X-B": "secret-b"}});
+    let mut first = check(own, None).unwrap();
+    webhook::rotate(&mut first, secret(), 0, NOW);
+    let again = |name: &str| format!("/headers/{name}: give it again: the destination changed");
+    for url in ["http://example.com/hook", "https://example.org/hook", "https://example.com:8443/hook"] {
+        let refused = check(json!({"url": url}), Some(&first)).unwrap_err();
+        let of_url = usize::from(url.starts_with("http:"));
+        assert_eq!(refused.len(), if of_url == 1 { 1 } else { 2 }, "{refused:?}");
+        if of_url == 0 {
+            assert_eq!(refused, [again("X-A"), again("X-B")], "{url}");
+        }
+    }
+    let elsewhere = "https://example.org/hook";
+    let refused = check(json!({"url": elsewhere, "headers": {"x-a": "•••", "X-B": ""}}), Some(&first)).unwrap_err();
+    assert_eq!(refused, [again("X-B"), again("x-a")]);
+    let refused = check(json!({"url": elsewhere, "headers": {"X-A": "fresh", "X-B": "•••"}}), Some(&first));
+    assert_eq!(refused.unwrap_err(), [again("X-B")]);
+
+    let moved = check(json!({"url": elsewhere, "headers": {"X-A": "fresh"}}), Some(&first)).unwrap();
+    assert_eq!(moved.secrets["headers"].expose(), r#"{"X-A":"fresh"}"#, "what is not listed is dropped");
+    assert_eq!(moved.secrets["signingSecret"], first.secrets["signingSecret"]);
+    assert!(check(json!({"url": elsewhere, "headers": null}), Some(&first)).is_ok());
+    for same in ["https://EXAMPLE.com:443/other?key=1", ""] {
+        let kept = check(json!({"url": same, "headers": {"X-A": "•••", "X-B": ""}}), Some(&first)).unwrap();
+        assert_eq!(kept.secrets["headers"], first.secrets["headers"], "{same:?}");
+        let kept = check(json!({"url": same}), Some(&first)).unwrap();
+        assert_eq!(kept.secrets["headers"], first.secrets["headers"], "{same:?}");
+    }
+}
+
+#[test]
 fn templates_are_tried_when_they_are_saved() {
     let with = |template: &str, headers: Value| {
         check(json!({"url": "https://example.com", "bodyTemplate": template, "headers": headers}), None)

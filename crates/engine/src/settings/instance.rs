@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_domain::id::WorkspaceId;
+use tidings_domain::id::{ApiKeyId, WorkspaceId};
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::workspace::{Workspace, is_slug};
@@ -19,6 +19,8 @@ use crate::vault::{Vault, VaultError};
 pub const API_KEY_PREFIX: &str = "tdg_";
 /// The shortest API key that an operator may set, in characters after the prefix.
 pub const API_KEY_CHARS_MIN: usize = 32;
+/// The name of the key that the operator sets; the variable's, so that a list of keys says where it comes from.
+pub const CHOSEN_KEY_NAME: &str = "TIDINGS_API_KEY";
 /// The slug of the workspace that the first start makes.
 pub const DEFAULT_WORKSPACE: &str = "default";
 
@@ -50,23 +52,44 @@ pub struct FirstKey {
     pub made: Option<Secret>,
 }
 
-/// Sees that there is a workspace to begin with, and that the operator's key (if one is set) opens it. Answers what the
-/// first start made; nothing on later ones.
+/// Sees that there is a workspace to begin with, and that the operator's key (if one is set) opens it, and no earlier
+/// one that the operator set. Answers what it made: at the first start, as a rule.
+///
+/// # Errors
+/// [`EngineError::Invalid`] if the operator's key opens another workspace.
 pub async fn bootstrap(store: &Arc<dyn Store>, clock: &dyn Clock, chosen: Option<&Secret>) -> Result<Option<FirstKey>> {
     let existing = store.workspaces().await?;
     let now = clock.now();
-    if existing.is_empty() {
-        let made = chosen.is_none().then(|| new_api_key(clock));
-        let key = made.as_ref().or(chosen).cloned().unwrap_or_default();
-        let workspace = insert(store.as_ref(), clock, DEFAULT_WORKSPACE, &key, now).await?;
-        return Ok(Some(FirstKey { workspace, made }));
+    let default = existing.iter().find(|record| record.workspace.slug == DEFAULT_WORKSPACE);
+    if let Some(chosen) = chosen {
+        let hash = api_key_hash(chosen.expose());
+        let opens = existing.iter().find(|record| record.api_keys.iter().any(|key| key.hash == hash));
+        if let Some(other) = opens.filter(|record| record.workspace.slug != DEFAULT_WORKSPACE) {
+            let why = format!("opens the workspace `{}` already: choose another", other.workspace.slug);
+            return Err(EngineError::invalid("/apiKey", why));
+        }
     }
-    if let Some(chosen) = chosen
-        && let Some(default) = existing.iter().find(|record| record.workspace.slug == DEFAULT_WORKSPACE)
-    {
-        store.add_api_key(api_key(clock, default.workspace.id, "TIDINGS_API_KEY", chosen, now)).await?;
+    match (default, chosen) {
+        (None, chosen) => {
+            let made = chosen.is_none().then(|| new_api_key(clock));
+            let name = if made.is_some() { "first key" } else { CHOSEN_KEY_NAME };
+            let key = made.as_ref().or(chosen).cloned().unwrap_or_default();
+            let workspace = insert(store.as_ref(), clock, DEFAULT_WORKSPACE, name, &key, now).await?;
+            Ok(Some(FirstKey { workspace, made }))
+        }
+        (Some(default), Some(chosen)) => {
+            let new = api_key(clock, default.workspace.id, CHOSEN_KEY_NAME, chosen, now);
+            // First the new one: whatever breaks off between, one of them opens the workspace.
+            store.add_api_key(new.clone()).await?;
+            let outdated = |key: &&ApiKey| key.name == CHOSEN_KEY_NAME && key.hash != new.hash;
+            for key in default.api_keys.iter().filter(outdated) {
+                store.delete_api_key(default.workspace.id, key.id).await?;
+                tracing::info!(api_key_id = %key.id, "TIDINGS_API_KEY has changed: the key that it held is revoked");
+            }
+            Ok(None)
+        }
+        (Some(_), None) => Ok(None),
     }
-    Ok(None)
 }
 
 /// Makes a workspace and its first API key.
@@ -79,13 +102,49 @@ pub async fn create_workspace(store: &dyn Store, clock: &dyn Clock, slug: &str) 
         return Err(EngineError::invalid("/slug", wanted));
     }
     let key = new_api_key(clock);
-    let workspace = insert(store, clock, slug, &key, clock.now()).await?;
+    let workspace = insert(store, clock, slug, "first key", &key, clock.now()).await?;
     Ok((workspace, key))
 }
 
-async fn insert(store: &dyn Store, clock: &dyn Clock, slug: &str, key: &Secret, now: Timestamp) -> Result<Workspace> {
+/// Makes another API key of a workspace.
+///
+/// # Errors
+/// [`EngineError::NotFound`] if there is no workspace of this slug.
+pub async fn new_key(store: &dyn Store, clock: &dyn Clock, slug: &str) -> Result<(ApiKeyId, Secret)> {
+    let workspace = named(store, slug).await?.workspace;
+    let key = new_api_key(clock);
+    let record = api_key(clock, workspace.id, "new key", &key, clock.now());
+    let id = record.id;
+    store.add_api_key(record).await?;
+    Ok((id, key))
+}
+
+/// Revokes an API key of a workspace, and answers what it was.
+///
+/// # Errors
+/// [`EngineError::NotFound`] if there is no workspace of this slug, or if it has no key of this id.
+pub async fn revoke_key(store: &dyn Store, slug: &str, id: ApiKeyId) -> Result<ApiKey> {
+    let record = named(store, slug).await?;
+    let key = record.api_keys.into_iter().find(|key| key.id == id).ok_or(EngineError::NotFound("API key"))?;
+    store.delete_api_key(record.workspace.id, id).await?;
+    Ok(key)
+}
+
+async fn named(store: &dyn Store, slug: &str) -> Result<WorkspaceRecord> {
+    let all = store.workspaces().await?;
+    all.into_iter().find(|record| record.workspace.slug == slug).ok_or(EngineError::NotFound("workspace"))
+}
+
+async fn insert(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    slug: &str,
+    key_name: &str,
+    key: &Secret,
+    now: Timestamp,
+) -> Result<Workspace> {
     let workspace = Workspace { id: new_id(clock, now), slug: slug.to_owned(), created_at: now };
-    let first = api_key(clock, workspace.id, "first key", key, now);
+    let first = api_key(clock, workspace.id, key_name, key, now);
     match store.create_workspace(WorkspaceRecord { workspace: workspace.clone(), api_keys: vec![first] }).await {
         Ok(()) => Ok(workspace),
         Err(StoreError::Exists) => Err(EngineError::SlugTaken),

@@ -46,7 +46,23 @@ enum WorkspaceCommand {
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// List the workspaces.
+    /// Make another API key of a workspace, shown this once.
+    NewKey {
+        /// The workspace.
+        slug: String,
+        #[command(flatten)]
+        overrides: Overrides,
+    },
+    /// Revoke an API key: it opens nothing any more.
+    RevokeKey {
+        /// The workspace.
+        slug: String,
+        /// The key's id, as `workspace list` shows it.
+        key_id: String,
+        #[command(flatten)]
+        overrides: Overrides,
+    },
+    /// List the workspaces and their API keys: ids, names and dates, never the keys themselves.
     List {
         #[command(flatten)]
         overrides: Overrides,
@@ -63,6 +79,12 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         }
         Command::Workspace(WorkspaceCommand::Create { slug, overrides }) => {
             workspace::create(&Settings::resolve(overrides)?, &slug)
+        }
+        Command::Workspace(WorkspaceCommand::NewKey { slug, overrides }) => {
+            workspace::new_key(&Settings::resolve(overrides)?, &slug)
+        }
+        Command::Workspace(WorkspaceCommand::RevokeKey { slug, key_id, overrides }) => {
+            workspace::revoke_key(&Settings::resolve(overrides)?, &slug, &key_id)
         }
         Command::Workspace(WorkspaceCommand::List { overrides }) => workspace::list(&Settings::resolve(overrides)?),
     }

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidings_channels::Environment;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_engine::clock::{Clock, SystemClock};
 use tidings_engine::settings::instance::{self, FirstKey};
-use tidings_engine::{Engine, Options};
+use tidings_engine::{Engine, EngineError, Options};
 use tidings_store::Store;
 use tidings_store::sqlite::SqliteStore;
-use tidings_web::{Draining, WebSettings, router, serve};
+use tidings_web::{CONNECTIONS_MAX, Draining, WebSettings, router, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -21,14 +22,44 @@ use tokio::time::Instant;
 use crate::config::Settings;
 use crate::{key, telemetry};
 
+/// Below so many open files it runs, but may have to leave connections waiting.
+const FILES_FEW: u64 = 4_096;
+/// So many are enough whatever comes: for all connections, for as many to receivers, and for the store.
+const FILES_AMPLE: u64 = 2 * CONNECTIONS_MAX as u64 + 1_024;
+/// How long a lookup of a name that hangs is waited for at the very end, when all else is done.
+const LEFTOVERS: Duration = Duration::from_millis(100);
+
 /// Runs the service until it is told to end.
 pub(super) fn run(settings: &Settings) -> Result<()> {
     telemetry::log(settings)?;
+    raise_file_limit();
     // One processor is the store's writer's: with as many workers as processors they only take it from each other.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = processors.saturating_sub(1).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(service(settings))
+    let outcome = runtime.block_on(service(settings));
+    runtime.shutdown_timeout(LEFTOVERS);
+    outcome
+}
+
+/// Lets the process have as many open files as the system grants it: each connection is one.
+fn raise_file_limit() {
+    let granted = getrlimit(Resource::Nofile);
+    if granted.current != granted.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: granted.maximum, ..granted })
+    {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if files < FILES_FEW {
+        tracing::warn!(
+            files,
+            "few files may be open at once: {CONNECTIONS_MAX} connections and their deliveries may need up to \
+             {FILES_AMPLE}; raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+        );
+    } else {
+        tracing::info!(files, ample = files >= FILES_AMPLE, "so many files may be open at once");
+    }
 }
 
 async fn service(settings: &Settings) -> Result<()> {
@@ -44,7 +75,7 @@ async fn service(settings: &Settings) -> Result<()> {
     let is_first = store.instance_key().await?.is_none();
     let vault = Arc::new(key::vault(settings.secret_key.as_ref(), &settings.data_dir, is_first, clock.as_ref())?);
     instance::recognise_key(store.as_ref(), &vault, clock.as_ref()).await??;
-    let first = instance::bootstrap(&store, clock.as_ref(), settings.api_key.as_ref()).await?;
+    let first = instance::bootstrap(&store, clock.as_ref(), settings.api_key.as_ref()).await.map_err(unfit_key)?;
     let engine =
         Engine::start(Arc::clone(&store), environment(settings), vault, Arc::clone(&clock), Options::default()).await?;
 
@@ -78,6 +109,17 @@ async fn service(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// The error in the words of the configuration.
+fn unfit_key(error: EngineError) -> anyhow::Error {
+    match error {
+        EngineError::Invalid(violations) => {
+            anyhow!("{}", violations.first().map_or("is unfit", |violation| &violation.message))
+                .context("api-key (TIDINGS_API_KEY)")
+        }
+        error => error.into(),
+    }
+}
+
 fn environment(settings: &Settings) -> Environment {
     let guard = Guard { allow: settings.allow_targets.clone(), allow_http: settings.allow_http };
     let mut environment = Environment::new(Arc::new(Egress::new(guard)));
@@ -92,7 +134,7 @@ fn welcome(settings: &Settings, address: SocketAddr, first: Option<&FirstKey>) -
     let mut text = format!("Tidings {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"));
     let Some(first) = first else { return text };
     text +=
-        &format!("\nFirst start: made the workspace `{}` in {}.\n", first.workspace.slug, settings.data_dir.display());
+        &format!("\nMade the workspace `{}` in {}.\n", first.workspace.slug, settings.data_dir.display());
     let key = match &first.made {
         Some(key) => {
             text += &format!("Its API key, shown this once: {}\n", key.expose());

@@ -1,6 +1,7 @@
-//! `tidings workspace`: workspaces made and listed while the server is stopped.
+//! `tidings workspace`: workspaces and their keys, looked after while the server is stopped.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use tidings_domain::id::ApiKeyId;
 use tidings_domain::secret::Secret;
 use tidings_engine::EngineError;
 use tidings_engine::clock::SystemClock;
@@ -25,7 +26,41 @@ pub(super) fn create(settings: &Settings, slug: &str) -> Result<()> {
     })
 }
 
-/// Lists the workspaces.
+/// Makes another key of a workspace and shows it.
+pub(super) fn new_key(settings: &Settings, slug: &str) -> Result<()> {
+    with_store(settings, async |store| {
+        let made = instance::new_key(store, &SystemClock::default(), slug).await;
+        let (id, key) = made.map_err(|error| missing(error, slug, None))?;
+        println!("id         {id}");
+        println!("API key    {}   (shown this once)", Secret::expose(&key));
+        Ok(())
+    })
+}
+
+/// Revokes a key of a workspace.
+pub(super) fn revoke_key(settings: &Settings, slug: &str, key_id: &str) -> Result<()> {
+    // What is no id is not quoted: it may be the key itself.
+    let id: ApiKeyId = key_id.parse().map_err(|_| anyhow!("this is no key's id: see `tidings workspace list`"))?;
+    with_store(settings, async |store| {
+        let key = instance::revoke_key(store, slug, id).await.map_err(|error| missing(error, slug, Some(id)))?;
+        println!("revoked    {} ({})", key.id, key.name);
+        if key.name == instance::CHOSEN_KEY_NAME {
+            println!("The next start adds it again unless TIDINGS_API_KEY is changed or taken away.");
+        }
+        Ok(())
+    })
+}
+
+/// The error in the words of the command line.
+fn missing(error: EngineError, slug: &str, id: Option<ApiKeyId>) -> anyhow::Error {
+    match (error, id) {
+        (EngineError::NotFound("workspace"), _) => anyhow!("there is no workspace {slug:?}"),
+        (EngineError::NotFound(_), Some(id)) => anyhow!("the workspace {slug:?} has no key {id}"),
+        (error, _) => error.into(),
+    }
+}
+
+/// Lists the workspaces and their keys.
 pub(super) fn list(settings: &Settings) -> Result<()> {
     with_store(settings, async |store| {
         for record in store.workspaces().await? {
@@ -37,6 +72,10 @@ pub(super) fn list(settings: &Settings) -> Result<()> {
                 record.api_keys.len(),
                 workspace.created_at
             );
+            for key in record.api_keys {
+                let reads = if key.read_only { "  read-only" } else { "" };
+                println!("  {:<22} {}  since {}{reads}", key.name, key.id, key.created_at);
+            }
         }
         Ok(())
     })

@@ -179,3 +179,53 @@ async fn a_channel_whose_receiver_is_gone_is_disabled_until_it_is_enabled_again(
     let enabled = service.patch(&path, &json!({"enabled": true})).await.expect(200);
     assert_eq!((&enabled["channel"]["enabled"], &enabled["channel"]["disabledReason"]), (&json!(true), &Value::Null));
 }
+
+#[tokio::test]
+async fn another_destination_revives_what_was_gone() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    receiver.answer(410);
+    let channel = json!({"name": "once", "type": "webhook", "config": {"url": receiver.url}, "retryOnFailure": false});
+    let channel = service.post("/channels", &channel).await.expect(201)["channel"]["id"].clone();
+    let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": channel});
+    service.post("/notification-rules", &rule).await.expect(201);
+    let path = format!("/channels/{}", channel.as_str().unwrap());
+    service.failed("run-1").await;
+    receiver.next().await;
+    while service.get(&path).await.expect(200)["enabled"] == true {
+        tokio::task::yield_now().await;
+    }
+    let shown = |edited: Value| (edited["channel"]["enabled"].clone(), edited["channel"]["disabledReason"].clone());
+    let gone = (json!(false), json!("gone"));
+    let elsewhere = json!({"url": format!("{}/other", receiver.url)});
+    for same in [json!({"name": "twice"}), json!({"config": {"url": receiver.url}}), json!({"config": {"method": "PUT"}})] {
+        assert_eq!(shown(service.patch(&path, &same).await.expect(200)), gone, "{same}");
+    }
+    let edited = service.patch(&path, &json!({"config": elsewhere})).await.expect(200);
+    assert_eq!(shown(edited), (json!(true), Value::Null));
+
+    service.patch(&path, &json!({"enabled": false})).await.expect(200);
+    let edited = service.patch(&path, &json!({"config": {"url": receiver.url}})).await.expect(200);
+    assert_eq!(shown(edited), (json!(false), Value::Null), "what somebody disabled stays so");
+}
+
+#[tokio::test]
+async fn a_channel_that_was_given_another_destination_meanwhile_is_not_gone() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start_waiting().await;
+    receiver.answer(410);
+    let channel = json!({"name": "once", "type": "webhook", "config": {"url": receiver.url}, "retryOnFailure": false});
+    let channel = service.post("/channels", &channel).await.expect(201)["channel"]["id"].clone();
+    let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": channel});
+    service.post("/notification-rules", &rule).await.expect(201);
+    let path = format!("/channels/{}", channel.as_str().unwrap());
+    service.failed("run-1").await;
+    receiver.next().await;
+    let elsewhere = json!({"config": {"url": format!("{}/other", receiver.url)}});
+    service.patch(&path, &elsewhere).await.expect(200);
+    receiver.let_go();
+    service.settled("run-1", &["failed"]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let shown = service.get(&path).await.expect(200);
+    assert_eq!((&shown["enabled"], &shown["disabledReason"]), (&json!(true), &Value::Null));
+}

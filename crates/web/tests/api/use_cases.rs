@@ -153,6 +153,10 @@ async fn the_history_holds_tests_and_every_attempt_with_what_was_answered() {
         (&test["test"], &test["status"], &test["event"]),
         (&json!(true), &json!("sent"), &json!("workflow.failed"))
     );
+    let of_runs = "/notification-rules/deliveries?resourceType=use_case&resourceId=uc_01HX";
+    let of_runs = service.get(of_runs).await.expect(200);
+    let runs: Vec<_> = of_runs["data"].as_array().unwrap().iter().map(|row| &row["runId"]).collect();
+    assert_eq!(runs, [&json!("exec_1")], "a test is no run");
     let instant = |value: &Value| Timestamp::parse(value.as_str().unwrap()).unwrap();
     let waits_ms = instant(&live["nextAttemptAt"]).since_ms(instant(&attempt["startedAt"]));
     assert!((26_000..36_000).contains(&waits_ms), "the use cases' own policy, about 30 s: {waits_ms}");

@@ -3,6 +3,7 @@
 
 mod faults;
 mod plans;
+mod readers;
 mod wal;
 
 use std::sync::Arc;
