@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use serde_json::json;
-
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
 use tokio::sync::Mutex;
@@ -61,29 +60,31 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use tidings_engine::clock::ManualClock;
 
     use super::*;
 
     #[tokio::test]
     async fn many_probes_ask_the_store_once_a_second() {
-        let clock = ManualClock::new(Timestamp::from_unix_ms(10_000));
+        let clock = ManualClock::at(Timestamp::from_unix_ms(10_000));
         let readiness = Readiness::default();
-        let asked = std::sync::atomic::AtomicU32::new(0);
-        let ask = async |answer: bool| {
+        let asked = AtomicU32::new(0);
+        let ask = async |clock: &ManualClock, answer: bool| {
             let fresh = async || {
-                asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                asked.fetch_add(1, Ordering::Relaxed);
                 answer
             };
-            (readiness.known_or(&clock, fresh).await, asked.load(std::sync::atomic::Ordering::Relaxed))
+            (readiness.known_or(clock, fresh).await, asked.load(Ordering::Relaxed))
         };
-        assert_eq!(ask(true).await, (true, 1));
-        clock.set(Timestamp::from_unix_ms(10_999));
-        assert_eq!(ask(false).await, (true, 1), "still known");
-        clock.set(Timestamp::from_unix_ms(11_000));
-        assert_eq!(ask(false).await, (false, 2));
-        assert_eq!(ask(true).await, (false, 2), "a refusal holds as long");
-        clock.set(Timestamp::from_unix_ms(10_000));
-        assert_eq!(ask(true).await, (true, 3), "the clock was set back");
+        assert_eq!(ask(&clock, true).await, (true, 1));
+        clock.advance_ms(999);
+        assert_eq!(ask(&clock, false).await, (true, 1), "still known");
+        clock.advance_ms(1);
+        assert_eq!(ask(&clock, false).await, (false, 2));
+        assert_eq!(ask(&clock, true).await, (false, 2), "a refusal holds as long");
+        let set_back = ManualClock::at(Timestamp::from_unix_ms(9_000));
+        assert_eq!(ask(&set_back, true).await, (true, 3));
     }
 }

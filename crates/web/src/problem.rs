@@ -214,7 +214,8 @@ impl From<EngineError> for Problem {
             EngineError::Store(StoreError::Closed) => Self::new(Code::Unavailable, "the store is shutting down"),
             EngineError::Store(error @ StoreError::Database(_)) => {
                 tracing::error!(%error, "the store failed a request");
-                let detail = "if something was to be written, it may not have been kept: read it again";
+                let detail = "the store cannot be used at the moment; \
+                    if something was to be written, it may not have been kept: read it again";
                 Self::new(Code::Unavailable, detail)
             }
             // No route makes a workspace.

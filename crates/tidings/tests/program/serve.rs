@@ -1,5 +1,7 @@
 //! The first start and the next: ready at once, says what to do next, and shows its key once.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -45,9 +47,30 @@ fn an_empty_directory_is_enough_and_it_is_ready_at_once() {
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(server.api().get_root(path).status, 200, "{path}");
     }
-    let database = setup.data_dir().join("tidings.db");
-    assert!(database.is_file());
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&setup.data_dir()), 0o700);
+    for file in std::fs::read_dir(setup.data_dir()).unwrap() {
+        let file = file.unwrap().path();
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    assert!(setup.data_dir().join("tidings.db").is_file());
     server.stop();
+}
+
+#[test]
+fn it_takes_as_many_open_files_as_the_system_grants() {
+    let setup = Setup::new();
+    for (soft, hard, words) in [(256, 5_000, "files=5000"), (256, 2_000, "LimitNOFILE")] {
+        let mut command = setup.command("sh");
+        let script = format!("ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$0\" serve");
+        command.arg("-c").arg(script).arg(program());
+        let server = setup.start_as(command);
+        server.wait_for_log(words);
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+        let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        assert_eq!(files.split_whitespace().nth(3), Some(hard.to_string().as_str()), "{files}");
+        server.stop();
+    }
 }
 
 #[test]

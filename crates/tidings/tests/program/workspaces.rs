@@ -1,6 +1,7 @@
-//! `tidings workspace`: another tenant, made while the service is stopped.
+//! `tidings workspace`: another tenant and its keys, looked after while the service is stopped.
 
-use crate::support::{Api, Setup};
+use crate::support::server::API_KEY;
+use crate::support::{Api, Server, Setup};
 
 /// The key in what `workspace create` prints.
 fn key(stdout: &str) -> String {
@@ -36,7 +37,12 @@ fn another_workspace_has_its_own_key_and_sees_nothing_of_the_first() {
 fn it_is_refused_while_the_service_runs() {
     let setup = Setup::new();
     let server = setup.start();
-    for command in [["workspace", "create", "acme"].as_slice(), &["workspace", "list"]] {
+    for command in [
+        ["workspace", "create", "acme"].as_slice(),
+        &["workspace", "list"],
+        &["workspace", "new-key", "default"],
+        &["workspace", "revoke-key", "default", "key_019b6a3e000070008000000000000000"],
+    ] {
         let refused = setup.run(command);
         assert_eq!(refused.code, Some(1), "{command:?}");
         assert!(refused.stderr.contains("stop the server"), "{}", refused.stderr);
@@ -56,4 +62,136 @@ fn a_slug_is_taken_once_and_has_a_form() {
         assert!(refused.stderr.contains(words), "{slug:?}: {}", refused.stderr);
         assert!(!refused.stdout.contains("tdg_"));
     }
+}
+
+const OTHER_KEY: &str = "tdg_of-a-test-fedcba9876543210fedcba98765";
+
+fn opens(server: &Server, slug: &str, key: &str) -> bool {
+    match Api::new(server.address, key).within(slug).get("/runs").status {
+        200 => true,
+        401 => false,
+        other => panic!("the list of runs answered {other}"),
+    }
+}
+
+/// What a command prints that is to succeed.
+fn said(setup: &Setup, command: &[&str]) -> String {
+    let finished = setup.run(command);
+    assert_eq!(finished.code, Some(0), "{command:?}: {}", finished.stderr);
+    finished.stdout
+}
+
+/// The ids and names of a workspace's keys, as `workspace list` shows them.
+fn listed(setup: &Setup, slug: &str) -> Vec<(String, String)> {
+    let text = said(setup, &["workspace", "list"]);
+    let lines = text.lines().skip_while(|line| line.split(' ').next() != Some(slug)).skip(1);
+    let keys = lines.take_while(|line| line.starts_with("  ")).map(|line| {
+        let (name, rest) = line.split_once(" key_").unwrap_or_else(|| panic!("no id in {line:?}"));
+        assert!(rest.contains("since 20"), "{line:?}");
+        (format!("key_{}", rest.split(' ').next().unwrap()), name.trim().to_owned())
+    });
+    keys.collect()
+}
+
+#[test]
+fn keys_are_made_shown_once_and_revoked() {
+    let setup = Setup::new();
+    setup.start().stop();
+    let first = key(&said(&setup, &["workspace", "create", "acme"]));
+    let (first_id, name) = listed(&setup, "acme").remove(0);
+    assert_eq!(name, "first key");
+
+    let made = said(&setup, &["workspace", "new-key", "acme"]);
+    let second = key(&made);
+    let keys = listed(&setup, "acme");
+    assert_eq!(keys.len(), 2);
+    assert!(made.contains(&keys[1].0), "{made}");
+    let server = setup.start();
+    assert!(opens(&server, "acme", &first) && opens(&server, "acme", &second));
+    server.stop();
+
+    // Another workspace cannot take it away, and a key that is pasted for its id is not said back.
+    for (command, words) in [
+        (["workspace", "revoke-key", "default", &first_id], "has no key"),
+        (["workspace", "revoke-key", "nobody", &first_id], "no workspace"),
+        (["workspace", "revoke-key", "acme", &first], "workspace list"),
+    ] {
+        let refused = setup.run(&command);
+        assert_eq!(refused.code, Some(1), "{command:?}");
+        assert!(refused.stderr.contains(words) && !refused.stderr.contains(&first), "{}", refused.stderr);
+    }
+    assert_eq!(setup.run(&["workspace", "new-key", "nobody"]).code, Some(1));
+    said(&setup, &["workspace", "revoke-key", "acme", &first_id]);
+    assert_eq!(listed(&setup, "acme"), keys[1..]);
+    let server = setup.start();
+    assert!(!opens(&server, "acme", &first) && opens(&server, "acme", &second));
+    assert!(opens(&server, "default", API_KEY), "that of another workspace stays");
+}
+
+#[test]
+fn a_key_that_the_operator_changes_opens_no_more() {
+    let setup = Setup::new();
+    let server = setup.start();
+    assert!(opens(&server, "default", API_KEY));
+    server.stop();
+    let before = listed(&setup, "default");
+    assert!(matches!(before.as_slice(), [(_, name)] if name == "TIDINGS_API_KEY"), "{before:?}");
+
+    let setup = setup.with("TIDINGS_API_KEY", OTHER_KEY);
+    for _ in 0..2 {
+        let server = setup.start();
+        assert!(opens(&server, "default", OTHER_KEY) && !opens(&server, "default", API_KEY));
+        server.stop();
+    }
+    let after = listed(&setup, "default");
+    assert!(after.len() == 1 && after[0].1 == "TIDINGS_API_KEY" && after != before, "{after:?}");
+
+    // Without the variable nothing is changed; revoked, it is gone until the variable brings it back.
+    let setup = setup.without("TIDINGS_API_KEY");
+    assert!(opens(&setup.start(), "default", OTHER_KEY));
+    let revoked = said(&setup, &["workspace", "revoke-key", "default", &after[0].0]);
+    assert!(revoked.contains("next start"), "{revoked}");
+    assert!(!opens(&setup.start(), "default", OTHER_KEY));
+    let setup = setup.with("TIDINGS_API_KEY", OTHER_KEY);
+    assert!(opens(&setup.start(), "default", OTHER_KEY));
+}
+
+#[test]
+fn a_key_that_was_made_stays_until_it_is_revoked() {
+    let setup = Setup::new().without("TIDINGS_API_KEY");
+    let made = key(&setup.start().stop().stdout);
+    let setup = setup.with("TIDINGS_API_KEY", API_KEY);
+    setup.start().stop();
+    let setup = setup.with("TIDINGS_API_KEY", OTHER_KEY);
+    let server = setup.start();
+    assert!(opens(&server, "default", &made) && opens(&server, "default", OTHER_KEY));
+    server.stop();
+    let keys = listed(&setup, "default");
+    assert_eq!(keys.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["first key", "TIDINGS_API_KEY"]);
+    said(&setup, &["workspace", "revoke-key", "default", &keys[0].0]);
+    let server = setup.start();
+    assert!(!opens(&server, "default", &made) && opens(&server, "default", OTHER_KEY));
+}
+
+#[test]
+fn a_start_makes_the_default_workspace_beside_others() {
+    let setup = Setup::new();
+    let acme = key(&said(&setup, &["workspace", "create", "acme"]));
+    let server = setup.start();
+    assert!(opens(&server, "default", API_KEY) && opens(&server, "acme", &acme));
+    assert!(server.stop().stdout.contains("`default`"));
+}
+
+#[test]
+fn the_operators_key_opens_one_workspace() {
+    let setup = Setup::new();
+    setup.start().stop();
+    let acme = key(&said(&setup, &["workspace", "create", "acme"]));
+    let setup = setup.with("TIDINGS_API_KEY", &acme);
+    let refused = setup.run(&["serve"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("TIDINGS_API_KEY") && refused.stderr.contains("`acme`"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains(&acme));
+    let setup = setup.with("TIDINGS_API_KEY", API_KEY);
+    assert!(opens(&setup.start(), "default", API_KEY), "nothing was changed");
 }

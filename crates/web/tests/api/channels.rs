@@ -198,7 +198,9 @@ async fn another_destination_revives_what_was_gone() {
     let shown = |edited: Value| (edited["channel"]["enabled"].clone(), edited["channel"]["disabledReason"].clone());
     let gone = (json!(false), json!("gone"));
     let elsewhere = json!({"url": format!("{}/other", receiver.url)});
-    for same in [json!({"name": "twice"}), json!({"config": {"url": receiver.url}}), json!({"config": {"method": "PUT"}})] {
+    for same in
+        [json!({"name": "twice"}), json!({"config": {"url": receiver.url}}), json!({"config": {"method": "PUT"}})]
+    {
         assert_eq!(shown(service.patch(&path, &same).await.expect(200)), gone, "{same}");
     }
     let edited = service.patch(&path, &json!({"config": elsewhere})).await.expect(200);
@@ -223,7 +225,7 @@ async fn a_channel_that_was_given_another_destination_meanwhile_is_not_gone() {
     receiver.next().await;
     let elsewhere = json!({"config": {"url": format!("{}/other", receiver.url)}});
     service.patch(&path, &elsewhere).await.expect(200);
-    receiver.let_go();
+    receiver.may_answer.add_permits(1);
     service.settled("run-1", &["failed"]).await;
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let shown = service.get(&path).await.expect(200);

@@ -1,6 +1,8 @@
 //! Rules beyond the first origin document: edits, shared channels, revisions.
 
 use serde_json::{Value, json};
+use tidings_domain::channel::DisabledReason;
+use tidings_store::settings::{Change, Expect};
 
 use crate::harness::Service;
 use crate::receiver::Receiver;
@@ -142,4 +144,34 @@ async fn a_private_channel_is_seen_only_through_its_rule() {
     service.send("POST", &format!("{path}/rotate-secret"), None).await.problem(404, "not_found");
     let rule = json!({"resourceType": "flow", "resourceId": "f2", "triggers": ["failure"], "channelId": channel});
     assert_eq!(service.post("/notification-rules", &rule).await.problem(422, "invalid"), ["/channelId"]);
+}
+
+/// Marks the only channel as gone, as the last attempt's 410 does.
+async fn mark_gone(service: &Service) {
+    let mut kept = service.store.configuration(service.workspace_id).await.unwrap();
+    let mut record = kept.channels.pop().unwrap();
+    let seen = record.channel.revision;
+    (record.channel.enabled, record.channel.disabled_reason) = (false, Some(DisabledReason::Gone));
+    record.channel.revision += 1;
+    let put = Change::PutChannel(record, Expect::Revision(seen));
+    service.store.change(service.workspace_id, vec![put]).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_destination_revives_a_rules_own_channel() {
+    let service = Service::start().await;
+    let path = format!("/notification-rules/{}", service.rule_to("https://example.com/hook").await);
+    for (edit, reason) in [
+        (json!({"rotateWebhookSecret": true}), json!("gone")),
+        (json!({"channelType": "webhook", "url": "https://example.com/hook"}), json!("gone")),
+        (json!({"channelType": "webhook", "url": "https://example.com/1", "enabled": false}), json!("gone")),
+        (json!({"enabled": true}), Value::Null),
+        (json!({"channelType": "webhook", "url": "https://example.com/2"}), Value::Null),
+    ] {
+        mark_gone(&service).await;
+        let edited = service.patch(&path, &edit).await.expect(200)["rule"].clone();
+        assert_eq!(edited["channelDisabledReason"], reason, "{edit}");
+        let kept = service.store.configuration(service.workspace_id).await.unwrap();
+        assert_eq!(kept.channels[0].channel.enabled, reason.is_null(), "{edit}");
+    }
 }
