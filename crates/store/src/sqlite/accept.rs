@@ -7,6 +7,7 @@ use tidings_domain::gate::Walk;
 use tidings_domain::id::{EventId, Id};
 use tidings_domain::routing::NotRouted;
 
+use super::attempts;
 use super::row::to_json;
 use crate::Result;
 use crate::queue::{Acceptance, Counts, Incoming, NewDelivery, Start};
@@ -115,8 +116,8 @@ fn insert_delivery(db: &Connection, event: &Event, delivery: &NewDelivery) -> Re
     };
     db.prepare_cached(
         "INSERT INTO delivery (workspace_id, id, event_id, rule_id, rule_generation, channel_id, channel_type, \
-         severity, status, suppressed_reason, walks, due_at, lease_owner, completed_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         severity, status, suppressed_reason, walks, due_at, lease_owner, completed_at, attempts) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         event.workspace_id.as_bytes(),
@@ -133,6 +134,7 @@ fn insert_delivery(db: &Connection, event: &Event, delivery: &NewDelivery) -> Re
         due_at,
         lease_owner,
         status.is_settled().then_some(now),
+        if status.is_settled() { "" } else { attempts::ROOM },
     ])?;
     Ok(())
 }

@@ -45,11 +45,14 @@ fn write(
     let (workspace_id, id) = (settlement.workspace_id.as_bytes(), settlement.delivery_id.as_bytes());
     let (owner, count) = (settlement.owner, settlement.attempt_count);
     let changed = match &settlement.attempt {
-        Some(attempt) => db
-            .prepare_cached(
+        Some(attempt) => {
+            let is_first = attempt.number == 1;
+            let text = if is_first { attempts::first_to_text(attempt)? } else { attempts::to_text(attempt)? };
+            db.prepare_cached(
                 "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, suppressed_reason = ?, carry = ?, \
-                 attempt_count = ?, attempt_trigger = 'scheduled', attempts = attempts || ?, http_status = ?, \
-                 last_error = ?, sent_at = coalesce(?, sent_at), completed_at = ? \
+                 attempt_count = ?, attempt_trigger = 'scheduled', \
+                 attempts = iif(?, '', attempts) || ?, http_status = ?, last_error = ?, \
+                 sent_at = coalesce(?, sent_at), completed_at = ? \
                  WHERE workspace_id = ? AND id = ? AND lease_owner = ? AND attempt_count = ?",
             )?
             .execute(params![
@@ -58,7 +61,8 @@ fn write(
                 reason,
                 settlement.carry,
                 attempt.number,
-                attempts::to_text(attempt)?,
+                is_first,
+                text,
                 attempt.http_status,
                 attempt.error,
                 (status == Status::Sent).then_some(now),
@@ -67,7 +71,8 @@ fn write(
                 id,
                 owner,
                 count,
-            ])?,
+            ])?
+        }
         None => db
             .prepare_cached(
                 "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, suppressed_reason = ?, carry = ?, \

@@ -7,8 +7,6 @@
 //!
 //! What was queued is carried out whether or not its caller still waits.
 
-use std::thread;
-
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,11 +20,6 @@ use crate::error::StoreError;
 const QUEUE_MAX: usize = 8_192;
 /// Operations that one transaction takes.
 const BATCH_MAX: usize = 1_024;
-
-/// How often the processor is offered to others before a batch is taken.
-const YIELDS_MAX: usize = 16;
-/// How many operations make a batch worth taking at once.
-const GATHERED_ENOUGH: usize = 96;
 
 enum Message {
     Run(Box<dyn Operation>),
@@ -115,7 +108,6 @@ fn work(
     let mut counters = Counters::new();
     // After the queue is closed, this still yields what was sent before.
     while let Some(first) = waiting.blocking_recv() {
-        let_others_gather(&waiting);
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
@@ -147,20 +139,6 @@ fn count(counters: &mut Counters, name: &'static str) {
             counter.increment(1);
             counters.push((name, counter));
         }
-    }
-}
-
-/// Lets those who are about to send something do so first, where they wait for a processor: one commit then serves more
-/// of them. Where a processor is free this returns at once; it never waits for time to pass.
-fn let_others_gather(waiting: &mpsc::Receiver<Message>) {
-    let mut seen = waiting.len();
-    for _ in 0..YIELDS_MAX {
-        thread::yield_now();
-        let now = waiting.len();
-        if now == seen || now >= GATHERED_ENOUGH {
-            return;
-        }
-        seen = now;
     }
 }
 

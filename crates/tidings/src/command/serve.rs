@@ -33,10 +33,7 @@ const LEFTOVERS: Duration = Duration::from_millis(100);
 pub(super) fn run(settings: &Settings) -> Result<()> {
     telemetry::log(settings)?;
     raise_file_limit();
-    // One processor is the store's writer's: with as many workers as processors they only take it from each other.
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = processors.saturating_sub(1).max(1);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(service(settings));
     runtime.shutdown_timeout(LEFTOVERS);
     outcome
