@@ -20,7 +20,7 @@ Usage: cargo xtask <COMMAND>
 Commands:
   test         Everything that must pass before a change is merged; what CI runs. Installs what it
                needs first (and says what), then: format, lints, licences and bans, tidy checks,
-               release build, tests, documentation tests. Stops at the first step that fails.
+               documentation tests, release build, tests. Stops at the first step that fails.
   check        The quick part of it, for while you work: format, lints, tidy checks
   tidy         Only the house rules that no compiler checks: file headers and sizes, crate arrows, …
   tools        Only install what the tests need

@@ -20,12 +20,12 @@ pub enum Step {
     Dependencies,
     /// The house rules that no compiler checks.
     Tidy,
+    /// The examples in the documentation.
+    DocTests,
     /// The program that some tests start.
     Release,
     /// The tests.
     Tests,
-    /// The examples in the documentation.
-    DocTests,
 }
 
 impl Step {
@@ -36,9 +36,9 @@ impl Step {
         Self::Lints,
         Self::Dependencies,
         Self::Tidy,
+        Self::DocTests,
         Self::Release,
         Self::Tests,
-        Self::DocTests,
     ];
 
     /// Those that are quick enough to run while one works.
@@ -160,10 +160,10 @@ mod tests {
                 "cargo clippy --workspace --all-targets --locked -- -D warnings",
                 "cargo deny --locked check licenses bans sources",
                 "cargo xtask tidy",
+                "cargo test --doc --workspace --locked",
                 "cargo build --release --locked --package tidings",
                 "TIDINGS_BIN=/repo/target/release/tidings TIDINGS_TEST_PYTHON=/repo/target/test-python/bin/python \
                  cargo nextest run --workspace --locked --profile ci",
-                "cargo test --doc --workspace --locked",
             ]
         );
     }

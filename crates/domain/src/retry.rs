@@ -39,6 +39,15 @@ impl RetryPolicy {
 
     /// Milliseconds from the failure of the policy's attempt `number` (from 1) to the next, or `None` if it was the
     /// last. `jitter` in −1..=1 moves the delay by up to ±10 %; `retry_after_ms` is a floor, itself capped.
+    ///
+    /// ```
+    /// use tidings_domain::{resource::ResourceType, retry::RetryPolicy};
+    ///
+    /// let policy = RetryPolicy::of(ResourceType::Flow);
+    /// assert_eq!(policy.delay_ms(1, 0.0, None), Some(15_000));
+    /// assert_eq!(policy.delay_ms(1, 0.0, Some(60_000)), Some(60_000), "the receiver asked for a minute");
+    /// assert_eq!(policy.delay_ms(policy.attempts_max(), 0.0, None), None, "that was the last");
+    /// ```
     pub fn delay_ms(&self, number: u32, jitter: f64, retry_after_ms: Option<u64>) -> Option<u64> {
         let delay = *self.0.get(number.checked_sub(1)? as usize)?;
         let jittered = delay as f64 * (1.0 + 0.1 * jitter.clamp(-1.0, 1.0));
