@@ -32,8 +32,8 @@ impl Default for Limits {
             node_slots: 512,
             channel_slots: 64,
             own_slots: 4,
-            channel_ready_max: 2_048,
-            node_ready_max: 8_192,
+            channel_ready_max: 8_192,
+            node_ready_max: 12_288,
             node_ready_bytes_max: 32 << 20,
             lease_ms: 120_000,
         }

@@ -9,7 +9,9 @@ use tidings_store::queue::{Claimed, Held};
 use super::lane::{Lane, Limits};
 
 /// The most deliveries that one fetch asks for, in all: it is one write, for which everybody waits.
-const FETCH_MAX: usize = 1_024;
+const FETCH_MAX: usize = 256;
+/// The most that it asks for of one channel.
+const FETCH_OF_CHANNEL_MAX: usize = 16;
 /// Lanes that are kept even if nothing is under way, for the speed that they have learnt.
 const LANES_KEPT: usize = 10_000;
 
@@ -195,7 +197,7 @@ impl Lanes {
         for channel_id in wanting {
             let taken = self.taken();
             let Some(lane) = self.lanes.get_mut(&channel_id) else { continue };
-            let count = lane.room(taken, &limits).min(2 * limits.channel_slots).min(budget);
+            let count = lane.room(taken, &limits).min(FETCH_OF_CHANNEL_MAX).min(budget);
             if count > 0 {
                 lane.reserved += count;
                 self.held += count;

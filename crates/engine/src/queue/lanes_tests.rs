@@ -180,7 +180,7 @@ fn a_fetch_is_bounded_and_takes_turns() {
     let mut served = HashSet::new();
     for _ in 0..20 {
         let wanted = lanes.wanted(NOW);
-        assert!(wanted.iter().map(|(_, count)| *count).sum::<u32>() <= 1_024);
+        assert!(wanted.iter().map(|(_, count)| *count).sum::<u32>() <= 256);
         served.extend(wanted.iter().map(|(id, _)| *id));
         lanes.give_up(&wanted);
     }
