@@ -51,9 +51,18 @@ async fn closing_does_not_wait_for_long_reads() {
     let store = open(&directory).await;
     let began = Instant::now();
     // One more than there are readers: it waits for its turn.
-    let reads = (0..=LOG_READERS).map(|_| store.log_readers.run(endless));
+    let (begun, mut under_way) = tokio::sync::mpsc::unbounded_channel();
+    let reads = (0..=LOG_READERS).map(|_| {
+        let begun = begun.clone();
+        store.log_readers.run(move |db| {
+            let _ = begun.send(());
+            endless(db)
+        })
+    });
     let close = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        for _ in 0..LOG_READERS {
+            under_way.recv().await;
+        }
         store.close().await;
     };
     let (outcomes, ()) = tokio::join!(futures_of(reads), close);
