@@ -33,11 +33,39 @@ pub trait Id: Copy + FromStr {
     }
     /// The UUID's 16 bytes, as stored.
     fn as_bytes(&self) -> &[u8; 16];
+    /// Where the id stands in the order of ids: the instant's low 42 bits (they last until the year 2109), then the
+    /// number of [`tail`]. Ids of one kind that one clock made each have their own.
+    fn rank(&self) -> i64 {
+        let bytes = self.as_bytes();
+        let word =
+            |range: std::ops::Range<usize>| bytes[range].iter().fold(0, |word, byte| word << 8 | i64::from(*byte));
+        let number = (word(6..8) & 0xfff) << 9 | (word(8..10) & 0x3fff) >> 5;
+        rank_at(word(0..6)) | number
+    }
 }
 
-/// A UUIDv7 from its parts: milliseconds since the Unix epoch and ten random bytes.
-pub fn uuid_v7(unix_ms: u64, random: &[u8; 10]) -> Uuid {
-    uuid::Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid()
+/// The bits of the number within a millisecond: more than one process can make.
+const NUMBER_BITS: u32 = 21;
+
+/// The smallest [`Id::rank`] of this instant, in milliseconds since the Unix epoch.
+pub fn rank_at(unix_ms: i64) -> i64 {
+    (unix_ms & ((1 << (63 - NUMBER_BITS)) - 1)) << NUMBER_BITS
+}
+
+/// What stands behind the time in an id: a number (its low 21 bits) where a UUIDv7 has its first bits after time, version
+/// and variant (RFC 9562, 6.2), then random bits.
+pub fn tail(number: u32, random: [u8; 10]) -> [u8; 10] {
+    let mut tail = random;
+    tail[0] = (number >> 17) as u8 & 0x0f;
+    tail[1] = (number >> 9) as u8;
+    tail[2] = (number >> 3) as u8 & 0x3f;
+    tail[3] = (number << 5) as u8 | random[3] & 0x1f;
+    tail
+}
+
+/// A UUIDv7 from its parts: milliseconds since the Unix epoch and a [`tail`].
+pub fn uuid_v7(unix_ms: u64, tail: &[u8; 10]) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(unix_ms, tail).into_uuid()
 }
 
 macro_rules! ids {
@@ -116,6 +144,17 @@ mod tests {
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(early.to_string().parse::<EventId>(), Ok(early));
         assert!(early.to_string().parse::<RuleId>().is_err(), "another kind's prefix");
+    }
+
+    #[test]
+    fn the_rank_is_instant_and_number() {
+        let id = |ms, number, random| EventId::from_uuid(uuid_v7(ms, &tail(number, [random; 10])));
+        let highest = (1 << NUMBER_BITS) - 1;
+        assert_eq!(id(1_777_000_000_000, 0, 0xff).rank(), rank_at(1_777_000_000_000));
+        assert_eq!(id(1_777_000_000_000, highest, 0).rank() + 1, rank_at(1_777_000_000_001));
+        assert_eq!(id(7, 0x0015_4321, 3).rank(), rank_at(7) + 0x0015_4321);
+        assert!(id(7, 8, 0xff) < id(7, 9, 0), "ids sort like their ranks");
+        assert!(id((1 << 42) - 1, highest, 0xff).rank() == i64::MAX && id(1 << 48 >> 1, 0, 0).rank() >= 0);
     }
 
     #[test]

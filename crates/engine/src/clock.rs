@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use tidings_domain::id::{Id, uuid_v7};
+use tidings_domain::id::{Id, tail, uuid_v7};
 use tidings_domain::time::Timestamp;
 
 /// Tells the time and draws at random.
@@ -70,17 +70,8 @@ impl Clock for SystemClock {
         let used = drawn.used;
         bytes.copy_from_slice(&drawn.bytes[used..used + 10]);
         drawn.used += 10;
-        count_up(bytes, self.made.fetch_add(1, Ordering::Relaxed))
+        tail(self.made.fetch_add(1, Ordering::Relaxed), bytes)
     }
-}
-
-/// Puts a counter of 26 bits where a UUIDv7 has its first bits after time, version and variant (RFC 9562, 6.2).
-fn count_up(mut bytes: [u8; 10], count: u32) -> [u8; 10] {
-    bytes[0] = (count >> 22) as u8 & 0x0f;
-    bytes[1] = (count >> 14) as u8;
-    bytes[2] = (count >> 8) as u8 & 0x3f;
-    bytes[3] = count as u8;
-    bytes
 }
 
 /// A clock for tests: stands still until it is moved, and draws a fixed sequence.
@@ -119,7 +110,7 @@ impl Clock for ManualClock {
     }
 
     fn id_tail(&self) -> [u8; 10] {
-        count_up([0; 10], self.drawn.fetch_add(1, Ordering::SeqCst) as u32)
+        tail(self.drawn.fetch_add(1, Ordering::SeqCst) as u32, [0; 10])
     }
 }
 
@@ -146,7 +137,7 @@ mod tests {
         let clock = SystemClock::default();
         let now = Timestamp::from_unix_ms(1_777_000_000_000);
         let ids: Vec<EventId> = (0..20_000).map(|_| new_id(&clock, now)).collect();
-        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1] && pair[0].rank() < pair[1].rank()));
         assert!(jitter(&clock).abs() <= 1.0);
     }
 }

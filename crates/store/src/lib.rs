@@ -69,7 +69,8 @@ pub trait Store: Send + Sync {
 
     // The way of an event ----------------------------------------------------------------------------------------------
 
-    /// Takes in events with all of their deliveries, or none. An event told before changes nothing; its answer is that
+    /// Takes in events with all of their deliveries, or none. Each has an id whose [rank](tidings_domain::id::Id::rank)
+    /// no other of its kind has. An event told before changes nothing; its answer is that
     /// of the first time, marked as a duplicate.
     async fn accept(&self, batch: Vec<Incoming>) -> Result<Vec<Acceptance>>;
 
@@ -115,8 +116,8 @@ pub trait Store: Send + Sync {
     /// One event.
     async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>>;
 
-    /// Deliveries, newest first, with their attempts if the filter asks for them. Those about one resource (type and id)
-    /// come in the order of their events, newest first.
+    /// Deliveries, with their attempts if the filter asks for them: in the order of their events, newest first, and of
+    /// one event the newest first.
     async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>>;
 
     /// One delivery with its attempts.

@@ -83,7 +83,7 @@ pub struct DeliveryRecord {
 /// Which deliveries to list.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
-    /// Only those older than this one.
+    /// Only those that come after this one in the list.
     pub before: Option<DeliveryId>,
     /// At most so many.
     pub limit: u32,
@@ -107,9 +107,9 @@ pub struct DeliveryFilter {
     pub reason: Option<String>,
     /// Only of this kind of event.
     pub kind: Option<EventKind>,
-    /// Only those made at or after this instant, as their ids say.
+    /// Only those of events told at or after this instant, as their ids say.
     pub since: Option<Timestamp>,
-    /// Only those made before this instant, as their ids say.
+    /// Only those of events told before this instant, as their ids say.
     pub until: Option<Timestamp>,
     /// Only those whose resource id or name, run id or last error holds this text, each character taken literally and
     /// whatever its case, in every script.

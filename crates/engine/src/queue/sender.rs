@@ -10,6 +10,7 @@ use tidings_domain::delivery::{Next, Outcome, SkipReason, Status, after_attempt}
 use tidings_domain::gate::{self, Facts};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::rule::Rule;
+use tidings_domain::time::Timestamp;
 use tidings_store::queue::{Attempt, Claimed, NextState, Settled, Settlement};
 
 use super::Queue;
@@ -22,15 +23,23 @@ const LEASE_SPARE_MS: u64 = 5_000;
 /// The status code that says that the receiver is gone for good (RFC 9110).
 const GONE: u16 = 410;
 
-/// Sends one delivery, settles it, and starts what may start after it.
+/// Sends one delivery, starts what may start after it, and settles it. The slot is free as soon as the receiver has
+/// answered: it need not stand empty while that is written down.
 pub(super) async fn run(queue: Queue, claimed: Claimed) {
-    let took = send_and_settle(&queue, &claimed).await;
+    let tried = tried(&queue, &claimed).await;
     let now = queue.0.clock.now();
-    let finished = queue.lanes().finish(claimed.channel_id, now, took);
+    let finished = queue.lanes().finish(claimed.channel_id, now, tried.took);
     if finished.wants_more {
         queue.0.wake.notify_one();
     }
     queue.send(finished.start);
+    if let Some(settlement) = tried.settlement {
+        let is_gone = tried.gone.filter(|_| settlement.next == NextState::Done(Status::Failed));
+        let written = settle(&queue, &claimed, settlement).await;
+        if let Some(live) = is_gone.filter(|_| written) {
+            queue.0.settings.disable_gone(&live).await;
+        }
+    }
     if !finished.give_back.is_empty() {
         tracing::warn!(channel = %claimed.channel_id, "the destination is down: one attempt at a time until it answers");
         if let Err(error) = queue.0.store.release(now, Some(finished.give_back)).await {
@@ -40,21 +49,31 @@ pub(super) async fn run(queue: Queue, claimed: Claimed) {
     }
 }
 
+/// What came of a delivery that came up.
+#[derive(Default)]
+struct Tried {
+    /// How long the attempt took, in milliseconds, and whether it speaks of an outage; if one was made.
+    took: Option<(u32, bool)>,
+    /// What is to be written down. Nothing if its lease is nearly over: whoever claims it next sends it.
+    settlement: Option<Settlement>,
+    /// The channel, if its receiver says that it is gone for good.
+    gone: Option<Arc<LiveChannel>>,
+}
+
 /// What is to be done with a delivery that came up.
 enum Decision {
     Send(Arc<LiveChannel>),
     Settle(NextState),
-    /// Its lease is nearly over: whoever claims it next sends it.
+    /// Its lease is nearly over.
     Leave,
 }
 
-/// Answers how long the attempt took and whether it speaks of an outage, if one was made.
-async fn send_and_settle(queue: &Queue, claimed: &Claimed) -> Option<(u32, bool)> {
+async fn tried(queue: &Queue, claimed: &Claimed) -> Tried {
     let live = match decide(queue, claimed) {
-        Decision::Leave => return None,
+        Decision::Leave => return Tried::default(),
         Decision::Settle(next) => {
-            settle(queue, claimed, None, next, None).await;
-            return None;
+            let settlement = settlement(claimed, queue.0.clock.now(), None, next, None);
+            return Tried { settlement: Some(settlement), ..Tried::default() };
         }
         Decision::Send(live) => live,
     };
@@ -76,13 +95,28 @@ async fn send_and_settle(queue: &Queue, claimed: &Claimed) -> Option<(u32, bool)
         Next::Settled(status) => NextState::Done(status),
     };
     // An attempt that never spoke to the receiver leaves what is known as it was.
-    let carry = report.carry.clone().or_else(|| claimed.carry.clone());
-    let failed_for_good = next == NextState::Done(Status::Failed);
-    let settled = settle(queue, claimed, Some(attempt), next, carry).await;
-    if settled && failed_for_good && report.http_status == Some(GONE) {
-        queue.0.settings.disable_gone(&live).await;
+    let carry = report.carry.or_else(|| claimed.carry.clone());
+    let settlement = settlement(claimed, now, Some(attempt), next, carry);
+    Tried { took: Some(took), settlement: Some(settlement), gone: (report.http_status == Some(GONE)).then_some(live) }
+}
+
+fn settlement(
+    claimed: &Claimed,
+    now: Timestamp,
+    attempt: Option<Attempt>,
+    next: NextState,
+    carry: Option<String>,
+) -> Settlement {
+    Settlement {
+        workspace_id: claimed.event.workspace_id,
+        delivery_id: claimed.id,
+        owner: claimed.lease.owner,
+        attempt_count: claimed.attempt_count,
+        now,
+        attempt,
+        next,
+        carry,
     }
-    Some(took)
 }
 
 /// Asks again what may have changed since the delivery was made.
@@ -118,7 +152,7 @@ fn live_rule<'a>(
     Ok((rule, view.channel(claimed.channel_id).ok_or(SkipReason::ChannelDeleted)?))
 }
 
-async fn attempt(live: &LiveChannel, claimed: &Claimed, now: tidings_domain::time::Timestamp) -> Report {
+async fn attempt(live: &LiveChannel, claimed: &Claimed, now: Timestamp) -> Report {
     let destination = match &live.destination {
         Ok(destination) => destination,
         Err(why) => return Report::retry(ErrorClass::Configuration, why.clone()),
@@ -144,24 +178,8 @@ fn is_outage(report: &Report) -> bool {
 }
 
 /// Writes it down; false if it did not count or could not be written (then the lease ends, and it is sent again).
-async fn settle(
-    queue: &Queue,
-    claimed: &Claimed,
-    attempt: Option<Attempt>,
-    next: NextState,
-    carry: Option<String>,
-) -> bool {
-    let workspace_id = claimed.event.workspace_id;
-    let settlement = Settlement {
-        workspace_id,
-        delivery_id: claimed.id,
-        owner: claimed.lease.owner,
-        attempt_count: claimed.attempt_count,
-        now: queue.0.clock.now(),
-        attempt,
-        next: next.clone(),
-        carry,
-    };
+async fn settle(queue: &Queue, claimed: &Claimed, settlement: Settlement) -> bool {
+    let next = settlement.next.clone();
     match queue.0.store.settle(settlement).await {
         Ok(Settled::Written) => {
             measure::settled(claimed.channel_type, &next);

@@ -73,19 +73,21 @@ CREATE INDEX rule_channel ON rule (workspace_id, channel_id);
 -- its own age. The natural key rather than a hash of it: run ids mostly rise, so that a batch of inserts touches few pages,
 -- where a hash would touch one for each. The run's id goes first: it tells nearly all rows apart by itself.
 CREATE TABLE event_key (
+    run_id TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
     workspace_id BLOB NOT NULL,
     resource_type TEXT NOT NULL,
-    resource_id TEXT NOT NULL,
-    run_id TEXT NOT NULL,
     trigger TEXT NOT NULL,
     event_id BLOB NOT NULL,
-    PRIMARY KEY (workspace_id, run_id, resource_id, resource_type, trigger)
+    PRIMARY KEY (run_id, resource_id, workspace_id, resource_type, trigger)
 ) STRICT, WITHOUT ROWID;
 
--- Wide rows that are written once: an ordinary table, whose leaves hold them without overflow pages.
+-- Events and deliveries are kept under the rank of their ids (instant and number, 63 bits): new ones go to the end, and an
+-- index holds eight bytes for each.
 CREATE TABLE event (
-    workspace_id BLOB NOT NULL,
+    rank INTEGER PRIMARY KEY,
     id BLOB NOT NULL,
+    workspace_id BLOB NOT NULL,
     kind TEXT NOT NULL,
     resource_type TEXT NOT NULL,
     resource_id TEXT NOT NULL,
@@ -99,15 +101,16 @@ CREATE TABLE event (
     suppressed_count INTEGER NOT NULL
 ) STRICT;
 
-CREATE UNIQUE INDEX event_id ON event (workspace_id, id);
-CREATE INDEX event_resource ON event (workspace_id, resource_id, id);
+CREATE INDEX event_workspace ON event (workspace_id);
+CREATE INDEX event_resource ON event (workspace_id, resource_id);
 
 -- The queue and the log in one row: `due_at` is set while there is something to do (for a leased row it is the end of
 -- the lease), so that the partial index holds just the work that waits.
 CREATE TABLE delivery (
-    workspace_id BLOB NOT NULL,
+    rank INTEGER PRIMARY KEY,
     id BLOB NOT NULL,
-    event_id BLOB NOT NULL,
+    workspace_id BLOB NOT NULL,
+    event_rank INTEGER NOT NULL,
     rule_id BLOB,
     rule_generation INTEGER NOT NULL,
     channel_id BLOB NOT NULL,
@@ -126,10 +129,9 @@ CREATE TABLE delivery (
     http_status INTEGER,
     last_error TEXT,
     sent_at INTEGER,
-    completed_at INTEGER,
-    PRIMARY KEY (workspace_id, id)
-) STRICT, WITHOUT ROWID;
+    completed_at INTEGER
+) STRICT;
 
-CREATE INDEX delivery_due ON delivery (channel_id, due_at, workspace_id) WHERE due_at IS NOT NULL;
-CREATE INDEX delivery_event ON delivery (workspace_id, event_id);
+CREATE INDEX delivery_event ON delivery (event_rank);
+CREATE INDEX delivery_due ON delivery (channel_id, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX delivery_failed ON delivery (workspace_id, channel_id, completed_at) WHERE status = 'failed';

@@ -8,7 +8,7 @@ use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::Gate;
-use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, Id, RuleId, WorkspaceId, uuid_v7};
+use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, Id, RuleId, WorkspaceId, tail, uuid_v7};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
@@ -77,9 +77,7 @@ impl World {
 
     /// A new id made at this instant.
     pub(super) fn id_at<T: Id>(&self, at: Timestamp) -> T {
-        let mut random = [0; 10];
-        random[2..].copy_from_slice(&self.draw().to_be_bytes());
-        T::from_uuid(uuid_v7(at.unix_ms().unsigned_abs(), &random))
+        T::from_uuid(uuid_v7(at.unix_ms().unsigned_abs(), &tail(self.draw() as u32, [0; 10])))
     }
 
     // Configuration ----------------------------------------------------------------------------------------------------

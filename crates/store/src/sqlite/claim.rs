@@ -24,17 +24,10 @@ pub(super) fn claim(
     for &(channel_id, slots) in wanted {
         let first = claimed.len();
         let unreadable = due_of_channel(db, channel_id, now, slots, lease, &mut claimed)?;
-        let mut update = db.prepare_cached(
-            "UPDATE delivery SET status = 'sending', due_at = ?, lease_owner = ? WHERE workspace_id = ? AND id = ?",
-        )?;
+        let mut update =
+            db.prepare_cached("UPDATE delivery SET status = 'sending', due_at = ?, lease_owner = ? WHERE rank = ?")?;
         for delivery in &claimed[first..] {
-            let workspace_id = delivery.event.workspace_id;
-            update.execute(params![
-                lease.until.unix_ms(),
-                lease.owner,
-                workspace_id.as_bytes(),
-                delivery.id.as_bytes()
-            ])?;
+            update.execute(params![lease.until.unix_ms(), lease.owner, delivery.id.rank()])?;
         }
         unreadable.iter().try_for_each(|delivery| give_up(db, delivery, now))?;
     }
@@ -59,8 +52,8 @@ fn due_of_channel(
     let sql = format!(
         "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.attempt_count, \
          d.attempt_base, d.attempt_trigger, d.carry, d.channel_type, {EVENT_COLUMNS} \
-         FROM delivery d LEFT JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id \
-         WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.workspace_id, d.id LIMIT ?"
+         FROM delivery d LEFT JOIN event e ON e.rank = d.event_rank \
+         WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.rank LIMIT ?"
     );
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(params![channel_id.as_bytes(), now.unix_ms(), slots])?;
@@ -83,8 +76,8 @@ fn give_up(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()>
     tracing::error!(delivery = %id, workspace = %workspace_id, why, "a delivery cannot be read and is given up");
     db.execute(
         "UPDATE delivery SET status = 'failed', due_at = NULL, lease_owner = NULL, last_error = ?, completed_at = ? \
-         WHERE workspace_id = ? AND id = ?",
-        params![format!("cannot be read: {why}"), now.unix_ms(), workspace_id.as_bytes(), id.as_bytes()],
+         WHERE rank = ?",
+        params![format!("cannot be read: {why}"), now.unix_ms(), id.rank()],
     )?;
     Ok(())
 }
@@ -127,11 +120,12 @@ fn release_all(db: &Connection, now: Timestamp) -> Result<u64> {
 fn release_some(db: &Connection, now: Timestamp, held: &[Held]) -> Result<u64> {
     let mut update = db.prepare_cached(
         "UPDATE delivery SET status = 'pending', due_at = ?, lease_owner = NULL \
-         WHERE workspace_id = ? AND id = ? AND lease_owner = ? AND status = 'sending'",
+         WHERE rank = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND status = 'sending'",
     )?;
     let mut released = 0;
     for Held { workspace_id, delivery_id, owner } in held {
-        released += update.execute(params![now.unix_ms(), workspace_id.as_bytes(), delivery_id.as_bytes(), owner])?;
+        let (rank, id) = (delivery_id.rank(), delivery_id.as_bytes());
+        released += update.execute(params![now.unix_ms(), rank, id, workspace_id.as_bytes(), owner])?;
     }
     Ok(released as u64)
 }

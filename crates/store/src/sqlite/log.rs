@@ -4,9 +4,8 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Status;
-use tidings_domain::id::{DeliveryId, EventId, Id, WorkspaceId, uuid_v7};
+use tidings_domain::id::{DeliveryId, EventId, Id, WorkspaceId, rank_at};
 use tidings_domain::severity::Severity;
-use tidings_domain::time::Timestamp;
 
 use super::attempts;
 use super::row::{EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, word};
@@ -41,7 +40,7 @@ impl Conditions {
 
 pub(super) fn events(db: &Connection, workspace_id: WorkspaceId, filter: &EventFilter) -> Result<Vec<EventRecord>> {
     let mut which = Conditions::new("e.workspace_id = ?", *workspace_id.as_bytes());
-    which.and("e.id < ?", filter.before.map(|id| *id.as_bytes()));
+    which.and("e.rank < ?", filter.before.map(|id| id.rank()));
     which.and("e.kind <> ?", filter.runs_only.then_some("channel_test"));
     which.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
     which.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
@@ -52,6 +51,7 @@ pub(super) fn events(db: &Connection, workspace_id: WorkspaceId, filter: &EventF
 
 pub(super) fn event(db: &Connection, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>> {
     let mut which = Conditions::new("e.workspace_id = ?", *workspace_id.as_bytes());
+    which.and("e.rank = ?", Some(id.rank()));
     which.and("e.id = ?", Some(*id.as_bytes()));
     Ok(select_events(db, &which, 1)?.pop())
 }
@@ -59,7 +59,7 @@ pub(super) fn event(db: &Connection, workspace_id: WorkspaceId, id: EventId) -> 
 fn select_events(db: &Connection, which: &Conditions, limit: u32) -> Result<Vec<EventRecord>> {
     let sql = format!(
         "SELECT {EVENT_COLUMNS}, e.not_routed, e.pending_count, e.held_count, e.suppressed_count \
-         FROM event e {} ORDER BY e.id DESC LIMIT {limit}",
+         FROM event e {} ORDER BY e.rank DESC LIMIT {limit}",
         which.sql
     );
     let mut statement = db.prepare_cached(&sql)?;
@@ -85,32 +85,21 @@ pub(super) fn deliveries(
     workspace_id: WorkspaceId,
     filter: &DeliveryFilter,
 ) -> Result<Vec<DeliveryRecord>> {
-    // About one resource, its events lead the way through their index; else the deliveries, newest first.
-    let events_lead = filter.resource_id.is_some() && filter.resource_type.is_some();
-    let (from, order, mut which) = if events_lead {
-        (
-            "event e CROSS JOIN delivery d ON d.workspace_id = e.workspace_id AND d.event_id = e.id",
-            "e.id DESC, d.id DESC",
-            Conditions::new("e.workspace_id = ?1", *workspace_id.as_bytes()),
-        )
-    } else {
-        (DELIVERIES_LEAD, "d.id DESC", Conditions::new("d.workspace_id = ?1", *workspace_id.as_bytes()))
-    };
-    // What comes before must say so in the order of the list, or pages have gaps.
-    let before = if events_lead {
-        "(e.id, d.id) < (SELECT event_id, id FROM delivery WHERE workspace_id = ?1 AND id = ?)"
-    } else {
-        "d.id < ?"
-    };
-    which.and(before, filter.before.map(|id| *id.as_bytes()));
+    let mut which = Conditions::new("e.workspace_id = ?1", *workspace_id.as_bytes());
+    which.and("e.rank >= ?", filter.since.map(|since| rank_at(since.unix_ms())));
+    which.and("e.rank < ?", filter.until.map(|until| rank_at(until.unix_ms())));
+    which.and("e.rank = ?", filter.event_id.map(|id| id.rank()));
+    which.and("e.id = ?", filter.event_id.map(|id| *id.as_bytes()));
+    // The first of the two says the same, and leads the way; the second leaves out what is left of that event.
+    let before = filter.before.map(|id| id.rank());
+    which.and("e.rank <= (SELECT event_rank FROM delivery WHERE rank = ? AND workspace_id = ?1)", before);
+    which
+        .and("(e.rank, d.rank) < (SELECT event_rank, rank FROM delivery WHERE rank = ? AND workspace_id = ?1)", before);
     which.and("e.kind <> ?", filter.runs_only.then_some("channel_test"));
-    which.and("d.event_id = ?", filter.event_id.map(|id| *id.as_bytes()));
     which.and("d.rule_id = ?", filter.rule_id.map(|id| *id.as_bytes()));
     which.and("d.channel_id = ?", filter.channel_id.map(|id| *id.as_bytes()));
     which.and("d.status = ?", filter.status.map(Status::as_str));
     which.and("d.suppressed_reason = ?", filter.reason.clone());
-    which.and("d.id >= ?", filter.since.map(first_id_at));
-    which.and("d.id < ?", filter.until.map(first_id_at));
     which.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
     which.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
     which.and("e.resource_id = ?", filter.resource_id.clone());
@@ -118,20 +107,16 @@ pub(super) fn deliveries(
         "holds_text(?, e.resource_id, e.run_id, e.run ->> '$.resourceName', d.last_error)",
         filter.text.as_deref().map(fold),
     );
-    select_deliveries(db, from, &which, order, filter.limit, filter.with_attempts)
-}
-
-const DELIVERIES_LEAD: &str = "delivery d CROSS JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id";
-
-/// The smallest id that can have been made at or after this instant.
-fn first_id_at(instant: Timestamp) -> [u8; 16] {
-    *uuid_v7(instant.unix_ms().max(0).unsigned_abs(), &[0; 10]).as_bytes()
+    let from = "event e CROSS JOIN delivery d ON d.event_rank = e.rank";
+    select_deliveries(db, from, &which, "e.rank DESC, d.rank DESC", filter.limit, filter.with_attempts)
 }
 
 pub(super) fn delivery(db: &Connection, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
     let mut which = Conditions::new("d.workspace_id = ?", *workspace_id.as_bytes());
+    which.and("d.rank = ?", Some(id.rank()));
     which.and("d.id = ?", Some(*id.as_bytes()));
-    Ok(select_deliveries(db, DELIVERIES_LEAD, &which, "d.id", 1, true)?.pop())
+    let from = "delivery d CROSS JOIN event e ON e.rank = d.event_rank";
+    Ok(select_deliveries(db, from, &which, "d.rank", 1, true)?.pop())
 }
 
 fn select_deliveries(

@@ -19,6 +19,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod waiting;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -178,7 +179,7 @@ impl Store for SqliteStore {
     }
 
     async fn accept(&self, batch: Vec<Incoming>) -> Result<Vec<Acceptance>> {
-        self.writer.run("accept", move |db| accept::accept(db, &batch)).await
+        self.writer.accept(batch.into_iter().map(accept::Prepared::new).collect::<Result<_>>()?).await
     }
 
     async fn claim(&self, now: Timestamp, lease: Lease, wanted: Vec<(ChannelId, u32)>) -> Result<Vec<Claimed>> {
@@ -186,7 +187,7 @@ impl Store for SqliteStore {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled> {
-        self.writer.run("settle", move |db| settle::settle(db, &settlement)).await
+        self.writer.settle(settlement).await
     }
 
     async fn release(&self, now: Timestamp, held: Option<Vec<Held>>) -> Result<u64> {

@@ -1,4 +1,5 @@
-//! An operation on its way through the writer: run within a batch, answered after the commit.
+//! An operation on its way through the writer, other than accept and settle: run within a batch, answered after the
+//! commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,9 +12,9 @@ use crate::error::StoreError;
 /// One operation. It may be run more than once, each time from where the batch begins.
 pub(super) trait Operation: Send {
     fn name(&self) -> &'static str;
-    /// Runs it and keeps the outcome. Bare, its error fails the batch; `alone` behind a savepoint it is undone and
+    /// Runs it and keeps the outcome. Bare, its error fails the batch; alone, behind a savepoint it is undone and
     /// kept, and only an error of the savepoint itself fails the batch.
-    fn run(&mut self, db: &Connection, alone: bool) -> Result<()>;
+    fn run(&mut self, db: &Connection, is_alone: bool) -> Result<()>;
     /// Answers with the kept outcome, or with the error that the batch failed with.
     fn answer(self: Box<Self>, batch: &Result<()>);
 }
@@ -31,13 +32,21 @@ impl<T, F: Fn(&Connection) -> Result<T>> Call<T, F> {
     pub(super) fn new(name: &'static str, always_alone: bool, work: F, reply: oneshot::Sender<Result<T>>) -> Self {
         Self { name, always_alone, work, outcome: None, reply }
     }
+}
 
-    /// Does the work. A panic ends the operation and not the thread that everybody's writes depend on: what it had
-    /// written is rolled back like that of any other failure.
-    fn work(&self, db: &Connection) -> Result<T> {
-        catch_unwind(AssertUnwindSafe(|| (self.work)(db)))
-            .unwrap_or_else(|_| Err(StoreError::Defect(format!("{} panicked", self.name))))
-    }
+/// Does the work. A panic ends the operation and not the thread that everybody's writes depend on: what it had written is
+/// rolled back like that of any other failure.
+pub(super) fn caught<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::Defect(format!("{name} panicked"))))
+}
+
+/// Does the work behind a savepoint: if it fails it is undone, and nothing else is. The outer error is that of the
+/// savepoint itself.
+pub(super) fn alone<T>(db: &Connection, work: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+    db.execute_batch("SAVEPOINT alone")?;
+    let outcome = work();
+    db.execute_batch(if outcome.is_ok() { "RELEASE alone" } else { "ROLLBACK TO alone; RELEASE alone" })?;
+    Ok(outcome)
 }
 
 impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Operation for Call<T, F> {
@@ -45,16 +54,9 @@ impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Operation for Call<T, F> {
         self.name
     }
 
-    fn run(&mut self, db: &Connection, alone: bool) -> Result<()> {
-        let outcome = if alone || self.always_alone {
-            db.execute_batch("SAVEPOINT alone")?;
-            let outcome = self.work(db);
-            db.execute_batch(if outcome.is_ok() { "RELEASE alone" } else { "ROLLBACK TO alone; RELEASE alone" })?;
-            outcome
-        } else {
-            Ok(self.work(db)?)
-        };
-        self.outcome = Some(outcome);
+    fn run(&mut self, db: &Connection, is_alone: bool) -> Result<()> {
+        let work = || caught(self.name, || (self.work)(db));
+        self.outcome = Some(if is_alone || self.always_alone { alone(db, work)? } else { Ok(work()?) });
         Ok(())
     }
 

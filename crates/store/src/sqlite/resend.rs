@@ -12,36 +12,33 @@ use crate::error::StoreError;
 use crate::queue::Resend;
 
 pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
-    let key = params![resend.workspace_id.as_bytes(), resend.delivery_id.as_bytes()];
+    let (rank, id) = (resend.delivery_id.rank(), resend.delivery_id.as_bytes());
     let (status, is_test) = db
         .prepare_cached(
             "SELECT d.status, e.kind = 'channel_test' AS is_test \
-             FROM delivery d JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id \
-             WHERE d.workspace_id = ? AND d.id = ?",
+             FROM delivery d JOIN event e ON e.rank = d.event_rank \
+             WHERE d.rank = ? AND d.id = ? AND d.workspace_id = ?",
         )?
-        .query_row(key, |row| Ok((word(row, "status", Status::parse), row.get("is_test")?)))
+        .query_row(params![rank, id, resend.workspace_id.as_bytes()], |row| {
+            Ok((word(row, "status", Status::parse), row.get("is_test")?))
+        })
         .optional()?
         .ok_or(StoreError::NotFound)?;
     if is_test || !status?.is_resendable() {
         return Err(StoreError::Conflict);
     }
-    db.prepare_cached(MAKE_DUE)?.execute(params![
-        resend.now.unix_ms(),
-        resend.rule_generation,
-        resend.workspace_id.as_bytes(),
-        resend.delivery_id.as_bytes()
-    ])?;
+    db.prepare_cached(MAKE_DUE)?.execute(params![resend.now.unix_ms(), resend.rule_generation, rank])?;
     Ok(())
 }
 
 /// The retry policy starts anew, attempts go on counting.
 const MAKE_DUE: &str = "UPDATE delivery SET status = 'pending', due_at = ?1, rule_generation = ?2, \
-     attempt_base = attempt_count, attempt_trigger = 'resend', completed_at = NULL WHERE workspace_id = ?3 AND id = ?4";
+     attempt_base = attempt_count, attempt_trigger = 'resend', completed_at = NULL WHERE rank = ?3";
 
 /// Failed deliveries of live rules, through the partial index of failed ones; no tests.
 const FAILED: &str = "FROM delivery d \
      CROSS JOIN rule r ON r.workspace_id = d.workspace_id AND r.id = d.rule_id AND r.enabled AND NOT r.paused \
-     CROSS JOIN event e ON e.workspace_id = d.workspace_id AND e.id = d.event_id AND e.kind <> 'channel_test' \
+     CROSS JOIN event e ON e.rank = d.event_rank AND e.kind <> 'channel_test' \
      WHERE d.status = 'failed' AND d.workspace_id = ? AND d.channel_id = ? AND d.completed_at >= ?";
 
 pub(super) fn count_failed(
@@ -64,15 +61,15 @@ pub(super) fn recover(
     now: Timestamp,
     limit: u32,
 ) -> Result<u64> {
-    let chosen: Vec<([u8; 16], u32)> = db
-        .prepare_cached(&format!("SELECT d.id, r.generation {FAILED} ORDER BY d.completed_at LIMIT ?"))?
+    let chosen: Vec<(i64, u32)> = db
+        .prepare_cached(&format!("SELECT d.rank, r.generation {FAILED} ORDER BY d.completed_at LIMIT ?"))?
         .query_map(params![workspace_id.as_bytes(), channel_id.as_bytes(), since.unix_ms(), limit], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut update = db.prepare_cached(MAKE_DUE)?;
-    for (id, generation) in &chosen {
-        update.execute(params![now.unix_ms(), generation, workspace_id.as_bytes(), id])?;
+    for (rank, generation) in &chosen {
+        update.execute(params![now.unix_ms(), generation, rank])?;
     }
     Ok(chosen.len() as u64)
 }

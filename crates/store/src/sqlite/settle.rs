@@ -1,16 +1,18 @@
 //! Settle: an attempt and the state it leads to, in one write; and tests, which are settled as they are made.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, params};
 use tidings_domain::delivery::Status;
 use tidings_domain::gate::Walk;
 use tidings_domain::id::Id;
 
-use super::accept::{insert_event, stopped_by};
+use super::accept::{Prepared, insert_events, stopped_by};
 use super::attempts;
 use super::row::{corrupt, to_json};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Counts, NextState, Settled, Settlement, TestRecord};
+use crate::queue::{Incoming, NextState, Settled, Settlement, TestRecord};
 
 pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<Settled> {
     if let Some(attempt) = settlement.attempt.as_ref().filter(|it| it.number != settlement.attempt_count + 1) {
@@ -42,7 +44,8 @@ fn write(
 ) -> Result<bool> {
     let now = settlement.now.unix_ms();
     let completed_at = status.is_settled().then_some(now);
-    let (workspace_id, id) = (settlement.workspace_id.as_bytes(), settlement.delivery_id.as_bytes());
+    let (rank, id) = (settlement.delivery_id.rank(), settlement.delivery_id.as_bytes());
+    let workspace_id = settlement.workspace_id.as_bytes();
     let (owner, count) = (settlement.owner, settlement.attempt_count);
     let changed = match &settlement.attempt {
         Some(attempt) => {
@@ -53,7 +56,7 @@ fn write(
                  attempt_count = ?, attempt_trigger = 'scheduled', \
                  attempts = iif(?, '', attempts) || ?, http_status = ?, last_error = ?, \
                  sent_at = coalesce(?, sent_at), completed_at = ? \
-                 WHERE workspace_id = ? AND id = ? AND lease_owner = ? AND attempt_count = ?",
+                 WHERE rank = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
             )?
             .execute(params![
                 status.as_str(),
@@ -67,8 +70,9 @@ fn write(
                 attempt.error,
                 (status == Status::Sent).then_some(now),
                 completed_at,
-                workspace_id,
+                rank,
                 id,
+                workspace_id,
                 owner,
                 count,
             ])?
@@ -76,7 +80,7 @@ fn write(
         None => db
             .prepare_cached(
                 "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, suppressed_reason = ?, carry = ?, \
-                 completed_at = ? WHERE workspace_id = ? AND id = ? AND lease_owner = ? AND attempt_count = ?",
+                 completed_at = ? WHERE rank = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
             )?
             .execute(params![
                 status.as_str(),
@@ -84,8 +88,9 @@ fn write(
                 reason,
                 settlement.carry,
                 completed_at,
-                workspace_id,
+                rank,
                 id,
+                workspace_id,
                 owner,
                 count,
             ])?,
@@ -95,9 +100,15 @@ fn write(
 
 fn append_walk(db: &Connection, settlement: &Settlement, walk: &Walk) -> Result<()> {
     db.prepare_cached(
-        "UPDATE delivery SET walks = json_insert(walks, '$[#]', json(?)) WHERE workspace_id = ? AND id = ?",
+        "UPDATE delivery SET walks = json_insert(walks, '$[#]', json(?)) \
+         WHERE rank = ? AND id = ? AND workspace_id = ?",
     )?
-    .execute(params![to_json(walk)?, settlement.workspace_id.as_bytes(), settlement.delivery_id.as_bytes()])?;
+    .execute(params![
+        to_json(walk)?,
+        settlement.delivery_id.rank(),
+        settlement.delivery_id.as_bytes(),
+        settlement.workspace_id.as_bytes()
+    ])?;
     Ok(())
 }
 
@@ -106,18 +117,20 @@ pub(super) fn record_test(db: &Connection, test: &TestRecord) -> Result<()> {
     if !test.status.is_resendable() {
         return Err(corrupt("test status", test.status));
     }
-    insert_event(db, event, &[], Counts::default())?;
+    let incoming = Incoming { event: Arc::clone(&test.event), not_routed: Vec::new(), deliveries: Vec::new() };
+    insert_events(db, &[&Prepared::new(incoming)?])?;
     let now = event.received_at.unix_ms();
     let ok = test.status == Status::Sent;
     db.prepare_cached(
-        "INSERT INTO delivery (workspace_id, id, event_id, rule_id, rule_generation, channel_id, channel_type, \
+        "INSERT INTO delivery (rank, id, workspace_id, event_rank, rule_id, rule_generation, channel_id, channel_type, \
          severity, status, walks, attempt_count, attempts, http_status, last_error, sent_at, completed_at) \
-         VALUES (?, ?, ?, ?, 0, ?, ?, 'info', ?, '[]', 1, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, 0, ?, ?, 'info', ?, '[]', 1, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
-        event.workspace_id.as_bytes(),
+        test.delivery_id.rank(),
         test.delivery_id.as_bytes(),
-        event.id.as_bytes(),
+        event.workspace_id.as_bytes(),
+        event.id.rank(),
         test.rule_id.as_ref().map(Id::as_bytes),
         test.channel_id.as_bytes(),
         test.channel_type.as_str(),

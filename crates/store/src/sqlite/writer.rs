@@ -1,48 +1,52 @@
 //! The writer: one thread that commits all that waits as one transaction.
 //!
-//! A caller waits for its own commit, never for a timer: while one commit is on its way to the disk the next batch
-//! gathers by itself. Operations of the hot path run bare; others run alone behind a savepoint, so that a refused one
-//! takes nobody with it. Should one of the hot path fail for a reason of its own, the batch is rolled back and run
-//! again with each alone, so that only that one fails. If the database as a whole fails, so does the whole batch.
+//! A caller waits for its own commit: while one commit is on its way to the disk the next batch gathers by itself.
+//! Accepts and settlements run bare, and accepts together; others run alone behind a savepoint if they may well be
+//! refused, so that a refused one takes nobody with it. Should something fail for a reason of its own, the batch is
+//! rolled back and run again with each alone, so that only that one fails. If the database as a whole fails, so does the
+//! whole batch.
 //!
-//! What was queued is carried out whether or not its caller still waits.
+//! What was put in line is carried out whether or not its caller still waits.
+
+use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::accept::{Prepared, accept};
 use super::checkpoint::Checkpoints;
-use super::operation::{Call, Operation};
+use super::operation::{Call, alone, caught};
+use super::settle::settle;
 use super::thread::Joined;
+use super::waiting::{Batch, Settle, Waiter, Waiting};
 use crate::Result;
 use crate::error::StoreError;
-
-/// Operations that may wait before callers are held up.
-const QUEUE_MAX: usize = 8_192;
-/// Operations that one transaction takes.
-const BATCH_MAX: usize = 1_024;
-
-enum Message {
-    Run(Box<dyn Operation>),
-    Close(oneshot::Sender<()>),
-}
+use crate::queue::{Acceptance, Settled, Settlement};
 
 /// The way to the writer thread. When it is dropped, the thread finishes what waits first.
 pub(super) struct Writer {
-    queue: mpsc::Sender<Message>,
+    waiting: Arc<Waiting>,
     _thread: Joined,
+}
+
+/// Whatever ends the thread, nobody is left waiting for it.
+struct Abandon(Arc<Waiting>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(connection: Connection, checkpoints: Checkpoints) -> Result<Self> {
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let waiting = Arc::new(Waiting::default());
+        let abandon = Abandon(Arc::clone(&waiting));
         let thread = Joined::spawn("store-writer", move || {
-            let closing = work(&connection, waiting, checkpoints);
+            work(&connection, &abandon.0, checkpoints);
             drop(connection);
-            // Whoever went away does not want to know.
-            for reply in closing {
-                let _ = reply.send(());
-            }
+            drop(abandon);
         })?;
         metrics::describe_counter!(
             "tidings_store_commits_total",
@@ -54,10 +58,22 @@ impl Writer {
             metrics::Unit::Count,
             "Operations written, by operation. Many share a commit."
         );
-        Ok(Self { queue, _thread: thread })
+        Ok(Self { waiting, _thread: thread })
     }
 
-    /// Runs an operation of the hot path, which is hardly ever refused.
+    pub(super) async fn accept(&self, what: Vec<Prepared>) -> Result<Vec<Acceptance>> {
+        let (reply, answer) = oneshot::channel();
+        self.waiting.accept(Waiter { what, reply }).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) async fn settle(&self, what: Settlement) -> Result<Settled> {
+        let (reply, answer) = oneshot::channel();
+        self.waiting.settle(Waiter { what, reply }).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs an operation that is hardly ever refused.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -82,95 +98,123 @@ impl Writer {
         work: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let call = Call::new(name, always_alone, work, reply);
-        self.queue.send(Message::Run(Box::new(call))).await.map_err(|_| StoreError::Closed)?;
+        self.waiting.run(Box::new(Call::new(name, always_alone, work, reply))).await?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Finishes what waits, copies the log into the database and ends the thread.
     pub(super) async fn close(&self) {
-        let (reply, closed) = oneshot::channel();
-        if self.queue.send(Message::Close(reply)).await.is_ok() {
-            let _ = closed.await;
-        }
+        let (reply, ended) = oneshot::channel();
+        self.waiting.close(Some(reply));
+        let _ = ended.await;
     }
 }
 
-/// Works until the store is closed or dropped; answers those who wait for the close.
-fn work(
-    connection: &Connection,
-    mut waiting: mpsc::Receiver<Message>,
-    mut checkpoints: Checkpoints,
-) -> Vec<oneshot::Sender<()>> {
-    let mut batch: Vec<Box<dyn Operation>> = Vec::with_capacity(BATCH_MAX);
-    let mut closing = Vec::new();
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.waiting.close(None);
+    }
+}
+
+/// Works until the store is closed or dropped.
+fn work(connection: &Connection, waiting: &Waiting, mut checkpoints: Checkpoints) {
     let commits = metrics::counter!("tidings_store_commits_total");
     let mut counters = Counters::new();
-    // After the queue is closed, this still yields what was sent before.
-    while let Some(first) = waiting.blocking_recv() {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Message::Run(operation) => batch.push(operation),
-                Message::Close(reply) => {
-                    waiting.close();
-                    closing.push(reply);
-                }
-            }
-            next = if batch.len() < BATCH_MAX { waiting.try_recv().ok() } else { None };
-        }
-        if !batch.is_empty() && commit(connection, &mut batch, &mut counters) {
+    while let Some(batch) = waiting.take() {
+        if commit(connection, batch, &mut counters) {
             commits.increment(1);
             checkpoints.after_commit(connection);
         }
     }
     checkpoints.last(connection);
-    closing
 }
 
 /// The counters of operations by their names, each looked up once.
 type Counters = Vec<(&'static str, metrics::Counter)>;
 
-fn count(counters: &mut Counters, name: &'static str) {
-    match counters.iter().find(|(known, _)| *known == name) {
-        Some((_, counter)) => counter.increment(1),
-        None => {
-            let counter = metrics::counter!("tidings_store_operations_total", "operation" => name);
-            counter.increment(1);
-            counters.push((name, counter));
-        }
-    }
+fn count(counters: &mut Counters, name: &'static str, operations: usize) {
+    let index = counters.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+        counters.push((name, metrics::counter!("tidings_store_operations_total", "operation" => name)));
+        counters.len() - 1
+    });
+    counters[index].1.increment(operations as u64);
+}
+
+/// What became of a batch's accepts and settlements, in their order. Other operations keep their own outcomes.
+#[derive(Default)]
+struct Outcomes {
+    accepted: Vec<Result<Vec<Acceptance>>>,
+    settled: Vec<Result<Settled>>,
 }
 
 /// Commits the batch and answers everybody in it; whether it was committed.
-fn commit(connection: &Connection, batch: &mut Vec<Box<dyn Operation>>, counters: &mut Counters) -> bool {
-    let mut result = transact(connection, batch, false);
-    if batch.len() > 1 && result.as_ref().is_err_and(|error| !error.is_of_the_database()) {
-        result = transact(connection, batch, true);
+fn commit(db: &Connection, mut batch: Batch, counters: &mut Counters) -> bool {
+    let mut outcomes = transact(db, || together(db, &mut batch));
+    if batch.len() > 1 && outcomes.as_ref().is_err_and(|error| !error.is_of_the_database()) {
+        outcomes = transact(db, || one_by_one(db, &mut batch));
     }
-    if let Err(error) = &result {
-        tracing::error!(%error, operations = batch.len(), "a batch of writes failed and was rolled back");
-    }
-    for operation in batch.drain(..) {
-        if result.is_ok() {
-            count(counters, operation.name());
+    match outcomes {
+        Ok(outcomes) => {
+            count(counters, "accept", batch.accepts.len());
+            count(counters, "settle", batch.settlements.len());
+            batch.others.iter().for_each(|operation| count(counters, operation.name(), 1));
+            tell(batch.accepts, outcomes.accepted);
+            tell(batch.settlements, outcomes.settled);
+            batch.others.into_iter().for_each(|operation| operation.answer(&Ok(())));
+            true
         }
-        operation.answer(&result);
+        Err(error) => {
+            tracing::error!(%error, operations = batch.len(), "a batch of writes failed and was rolled back");
+            tell(batch.accepts, std::iter::repeat_with(|| Err(error.clone())));
+            tell(batch.settlements, std::iter::repeat_with(|| Err(error.clone())));
+            batch.others.into_iter().for_each(|operation| operation.answer(&Err(error.clone())));
+            false
+        }
     }
-    result.is_ok()
 }
 
-/// Runs the batch in one transaction, each of it alone if wanted, and leaves none open if it fails.
-fn transact(connection: &Connection, batch: &mut [Box<dyn Operation>], alone: bool) -> Result<()> {
-    let mut run = || {
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        batch.iter_mut().try_for_each(|operation| operation.run(connection, alone))?;
-        Ok(connection.execute_batch("COMMIT")?)
+/// Tells each what became of it. Whoever went away does not want to know.
+fn tell<T, A>(waiters: Vec<Waiter<T, A>>, outcomes: impl IntoIterator<Item = Result<A>>) {
+    waiters.into_iter().zip(outcomes).for_each(|(waiter, outcome)| drop(waiter.reply.send(outcome)));
+}
+
+/// Does the work in one transaction and leaves none open if it fails.
+fn transact(db: &Connection, work: impl FnOnce() -> Result<Outcomes>) -> Result<Outcomes> {
+    let run = || {
+        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let outcomes = work()?;
+        db.prepare_cached("COMMIT")?.execute([])?;
+        Ok(outcomes)
     };
-    let result = run();
+    let outcomes = run();
     // Some failures have ended the transaction already.
-    if result.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
+    if outcomes.is_err() && !db.is_autocommit() {
+        let _ = db.execute_batch("ROLLBACK");
     }
-    result
+    outcomes
+}
+
+/// Writes all of it, or fails with the first that fails.
+fn together(db: &Connection, batch: &mut Batch) -> Result<Outcomes> {
+    let settle = |one: &Settle| caught("settle", || settle(db, &one.what)).map(Ok);
+    let settled = batch.settlements.iter().map(settle).collect::<Result<_>>()?;
+    let events: Vec<&Prepared> = batch.accepts.iter().flat_map(|accept| &accept.what).collect();
+    let mut acceptances = caught("accept", || accept(db, &events))?.into_iter();
+    let accepted = batch.accepts.iter().map(|it| Ok(acceptances.by_ref().take(it.what.len()).collect())).collect();
+    batch.others.iter_mut().try_for_each(|operation| operation.run(db, false))?;
+    Ok(Outcomes { accepted, settled })
+}
+
+/// Writes what can be written, each behind a savepoint of its own.
+fn one_by_one(db: &Connection, batch: &mut Batch) -> Result<Outcomes> {
+    let mut outcomes = Outcomes::default();
+    for Waiter { what, .. } in &batch.settlements {
+        outcomes.settled.push(alone(db, || caught("settle", || settle(db, what)))?);
+    }
+    for Waiter { what, .. } in &batch.accepts {
+        let events: Vec<&Prepared> = what.iter().collect();
+        outcomes.accepted.push(alone(db, || caught("accept", || accept(db, &events)))?);
+    }
+    batch.others.iter_mut().try_for_each(|operation| operation.run(db, true))?;
+    Ok(outcomes)
 }

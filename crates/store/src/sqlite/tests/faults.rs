@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use rusqlite::Connection;
 use tidings_domain::delivery::Status;
 
-use super::{NOW, channel_id, id, incoming, incoming_of_bytes, is_there, open, workspace_id};
+use super::{NOW, channel_id, id, incoming, incoming_of_bytes, is_there, open, take_in, workspace_id};
 use crate::queue::Lease;
-use crate::sqlite::{SqliteStore, accept};
+use crate::sqlite::SqliteStore;
 use crate::{Result, Store as _, StoreError};
 
 /// Holds the writer, so that what is sent meanwhile becomes one batch. Lets it go when the sender is dropped.
@@ -67,7 +67,7 @@ async fn a_refused_operation_takes_nobody_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let refused = store.writer.run_alone("refused", |db| {
-        accept::accept(db, &[incoming(7)])?;
+        take_in(db, vec![incoming(7)])?;
         Err::<(), _>(StoreError::Conflict)
     });
     let (refused, one, two) = in_one_batch(&store, refused).await;
@@ -99,7 +99,7 @@ async fn an_operation_that_panics_takes_nobody_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let panics = |db: &Connection| -> Result<()> {
-        accept::accept(db, &[incoming(7)])?;
+        take_in(db, vec![incoming(7)])?;
         panic!("on purpose")
     };
     let (odd, one, two) = in_one_batch(&store, store.writer.run("panics", panics)).await;

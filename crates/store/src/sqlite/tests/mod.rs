@@ -8,19 +8,20 @@ mod wal;
 
 use std::sync::Arc;
 
+use rusqlite::Connection;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::Walk;
-use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId, uuid_v7};
+use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId, tail, uuid_v7};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::workspace::Workspace;
 
-use super::SqliteStore;
-use crate::Store as _;
-use crate::queue::{Incoming, NewDelivery, Start};
+use super::{SqliteStore, accept};
+use crate::queue::{Acceptance, Incoming, NewDelivery, Start};
 use crate::settings::WorkspaceRecord;
+use crate::{Result, Store as _};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
 
@@ -34,9 +35,7 @@ fn channel_id() -> ChannelId {
 
 /// The id with this number.
 fn id<T: Id>(number: u64) -> T {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&number.to_be_bytes());
-    T::from_uuid(uuid_v7(NOW.unix_ms().unsigned_abs(), &random))
+    T::from_uuid(uuid_v7(NOW.unix_ms().unsigned_abs(), &tail(number as u32, [0; 10])))
 }
 
 /// The event with this number and its one delivery, due now.
@@ -55,6 +54,12 @@ fn incoming(number: u64) -> Incoming {
         walk: Walk { evaluated_at: NOW, passed: 0, stopped: None },
     };
     Incoming { event: Arc::new(event), not_routed: vec![], deliveries: vec![delivery] }
+}
+
+/// Takes these in, on the writer's connection.
+fn take_in(db: &Connection, batch: Vec<Incoming>) -> Result<Vec<Acceptance>> {
+    let prepared = batch.into_iter().map(accept::Prepared::new).collect::<Result<Vec<_>>>()?;
+    accept::accept(db, &prepared.iter().collect::<Vec<_>>())
 }
 
 /// The event, with an output of so many bytes.

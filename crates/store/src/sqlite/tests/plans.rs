@@ -13,11 +13,11 @@ use tidings_domain::gate::Walk;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
-use super::{NOW, channel_id, id, incoming, workspace_id};
+use super::{NOW, channel_id, id, incoming, take_in, workspace_id};
 use crate::Result;
 use crate::log::{DeliveryFilter, EventFilter};
 use crate::queue::{Attempt, Held, Lease, NextState, Resend, Settlement};
-use crate::sqlite::{accept, claim, log, migrate, resend, search, settle};
+use crate::sqlite::{claim, log, migrate, resend, search, settle};
 
 /// A database whose statements are written down.
 struct Heard {
@@ -64,7 +64,8 @@ impl Heard {
 fn assert_direct(plans: &[(String, Vec<String>)]) {
     for (sql, plan) in plans {
         for step in plan {
-            let walks_all = step.starts_with("SCAN") && !step.contains("INDEX delivery_due");
+            let is_small = step.contains("INDEX delivery_due") || step.ends_with("-ROW VALUES CLAUSE");
+            let walks_all = step.starts_with("SCAN") && !is_small;
             let sorts = step.contains("TEMP B-TREE") || step.contains("AUTOMATIC");
             assert!(!walks_all && !sorts, "{step}\nin {plan:#?}\nof {sql}");
         }
@@ -106,7 +107,7 @@ fn settlement(number: u64, next: NextState) -> Settlement {
 fn the_hot_path_walks_no_table() {
     let heard = Heard::new();
     let walk = Walk { evaluated_at: NOW, passed: 0, stopped: None };
-    assert_direct(&heard.plans(|db| accept::accept(db, &[incoming(1), incoming(1), incoming(2), incoming(3)])));
+    assert_direct(&heard.plans(|db| take_in(db, vec![incoming(1), incoming(1), incoming(2), incoming(3)])));
     assert_direct(&heard.plans(|db| claim::claim(db, NOW, lease(), &[(channel_id(), 3)])));
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))));
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(2, NextState::Suppressed(walk)))));
@@ -119,7 +120,7 @@ fn the_hot_path_walks_no_table() {
 fn resending_walks_no_table() {
     let heard = Heard::new();
     heard.plans(|db| {
-        accept::accept(db, &[incoming(1)])?;
+        take_in(db, vec![incoming(1)])?;
         claim::claim(db, NOW, lease(), &[(channel_id(), 3)])?;
         settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))
     });
@@ -134,7 +135,7 @@ fn resending_walks_no_table() {
 #[test]
 fn lists_of_events_walk_no_table() {
     let heard = Heard::new();
-    heard.plans(|db| accept::accept(db, &[incoming(1)]));
+    heard.plans(|db| take_in(db, vec![incoming(1)]));
     assert_direct(&heard.plans(|db| log::event(db, workspace_id(), id(1))));
     let narrow: [fn(&mut EventFilter); 6] = [
         |filter| filter.before = Some(id(9)),
@@ -152,7 +153,7 @@ fn lists_of_events_walk_no_table() {
 #[test]
 fn lists_of_deliveries_walk_no_table() {
     let heard = Heard::new();
-    heard.plans(|db| accept::accept(db, &[incoming(1)]));
+    heard.plans(|db| take_in(db, vec![incoming(1)]));
     assert_direct(&heard.plans(|db| log::delivery(db, workspace_id(), id(1))));
     let narrow: [fn(&mut DeliveryFilter); 12] = [
         |filter| filter.before = Some(id(9)),
