@@ -51,6 +51,10 @@ pub(crate) async fn accept(
     clock: &dyn Clock,
     runs: Vec<RunReport>,
 ) -> Result<Vec<Acceptance>> {
+    if queue.is_pressed() {
+        let rules = runs.iter().flat_map(|run| view.rules_of(run.resource_type, &run.resource_id));
+        queue.let_through(rules.map(|rule| rule.channel_id).collect()).await;
+    }
     let now = clock.now();
     let mut prepared = Prepared { incoming: Vec::with_capacity(runs.len()), places: Vec::new() };
     for run in runs {

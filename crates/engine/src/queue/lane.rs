@@ -1,9 +1,11 @@
 //! A lane: what one channel has under way in this process, and how much more it may have. Pure.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tidings_domain::time::Timestamp;
 use tidings_store::queue::Claimed;
+use tokio::sync::Notify;
 
 use super::breaker::Breaker;
 
@@ -40,6 +42,13 @@ impl Default for Limits {
     }
 }
 
+/// Deliveries of one channel in memory from which on those who bring more are held back.
+const CROWD: usize = 1_024;
+/// A crowd that will be gone within so many milliseconds is worth waiting for, and one that lasts longer for those who
+/// bring more; behind a longer one there is only the store.
+const CROWD_MS_MAX: f64 = 1_000.0;
+/// So much longer for each delivery that is brought.
+const CROWD_MS_EACH: f64 = 100.0;
 /// What an attempt is taken to last until the channel has shown how long it does, in milliseconds.
 const ASSUMED_ATTEMPT_MS: f64 = 5_000.0;
 
@@ -53,12 +62,16 @@ pub(super) struct Lane {
     pub ready: VecDeque<Claimed>,
     /// When the store next has something due, as far as is known.
     pub due_at: Option<Timestamp>,
+    /// How many of its deliveries wait in the store, as far as this process saw them fall behind.
+    pub behind: usize,
     /// Whether the lane stands in the line of those that wait for the node.
     pub in_line: bool,
     /// Whether the destination is taken to be down.
     pub breaker: Breaker,
-    /// What an attempt lasts, in milliseconds, smoothed.
-    attempt_ms: f64,
+    /// Told when it is not crowded, for one of those who wait for that.
+    pub eased: Arc<Notify>,
+    /// What an attempt lasts, in milliseconds, smoothed; none before the first.
+    attempt_ms: Option<f64>,
 }
 
 impl Lane {
@@ -68,9 +81,11 @@ impl Lane {
             reserved: 0,
             ready: VecDeque::new(),
             due_at: None,
+            behind: 0,
             in_line: false,
             breaker: Breaker::default(),
-            attempt_ms: ASSUMED_ATTEMPT_MS,
+            eased: Arc::default(),
+            attempt_ms: None,
         }
     }
 
@@ -89,13 +104,32 @@ impl Lane {
             || (node_in_flight < limits.node_slots && (self.in_flight < limits.channel_slots || lendable))
     }
 
+    /// What it has in memory, under way or not.
+    fn held(&self) -> usize {
+        self.in_flight + self.reserved + self.ready.len()
+    }
+
+    /// Whether so much waits, and is so soon sent, that whoever brings more had better wait, too: what finds no place in
+    /// memory is written twice more. Nobody waits for a destination that is slow or has much before it.
+    /// `brought` is how many deliveries that is.
+    pub(super) fn is_crowded(&self, brought: usize, node_taken: usize, limits: &Limits) -> bool {
+        let waiting = self.held() + self.behind;
+        let node_is_filling = node_taken * 2 >= limits.node_ready_max;
+        // Behind those that wait in the store there is no place in memory, however few they are.
+        let is_many = self.behind > 0 || waiting >= CROWD || (node_is_filling && waiting >= limits.channel_slots);
+        // Before the first attempt has ended nobody knows better.
+        let soon_ms = waiting as f64 * self.attempt_ms.unwrap_or(0.0) / limits.channel_slots as f64;
+        is_many && soon_ms <= CROWD_MS_MAX + CROWD_MS_EACH * brought as f64 && !self.breaker.is_open()
+    }
+
     /// How many more deliveries it may take into memory: no more than it is likely to send within a quarter of a lease.
     pub(super) fn room(&self, node_taken: usize, limits: &Limits) -> usize {
-        let held = self.in_flight + self.reserved + self.ready.len();
+        let held = self.held();
         if self.breaker.is_open() {
             return 1_usize.saturating_sub(held);
         }
-        let sendable = limits.channel_slots as f64 * (limits.lease_ms as f64 / 4.0) / self.attempt_ms.max(0.1);
+        let attempt_ms = self.attempt_ms.unwrap_or(ASSUMED_ATTEMPT_MS).max(0.1);
+        let sendable = limits.channel_slots as f64 * (limits.lease_ms as f64 / 4.0) / attempt_ms;
         let most = (sendable as usize).clamp(limits.channel_slots, limits.channel_ready_max);
         let of_node = limits.node_ready_max.saturating_sub(node_taken);
         // Even with the node's memory used up a channel gets its own slots.
@@ -122,9 +156,20 @@ impl Lane {
         self.due_at = Some(self.due_at.map_or(at, |known| known.min(at)));
     }
 
+    /// So many were fetched from the store, and perhaps all. Answers how many fewer are known to wait there.
+    pub(super) fn caught_up(&mut self, count: usize, all: bool) -> usize {
+        let fewer = if all { self.behind } else { count.min(self.behind) };
+        self.behind -= fewer;
+        if all {
+            self.due_at = None;
+        }
+        fewer
+    }
+
     /// Learns how long an attempt took and whether it speaks of an outage. True if the breaker opened with it.
     pub(super) fn learn(&mut self, duration_ms: u32, outage: bool) -> bool {
-        self.attempt_ms += (f64::from(duration_ms) - self.attempt_ms) / 8.0;
+        let took = f64::from(duration_ms);
+        self.attempt_ms = Some(self.attempt_ms.map_or(took, |known| known + (took - known) / 8.0));
         self.breaker.learn(outage)
     }
 }
@@ -169,6 +214,28 @@ mod tests {
         }
         assert!(slow.room(0, &limits) <= 2 * limits.channel_slots);
         assert_eq!(fast.room(0, &limits), limits.channel_ready_max);
+    }
+
+    #[test]
+    fn a_crowd_is_worth_waiting_for_if_it_is_soon_gone() {
+        let (mut lane, limits) = (Lane::new(), Limits::default());
+        lane.reserved = CROWD;
+        assert!(lane.is_crowded(1, CROWD, &limits), "nobody knows yet how fast it is");
+        lane.learn(9_000, false);
+        assert!(!lane.is_crowded(1, CROWD, &limits));
+        for _ in 0..100 {
+            lane.learn(2, false);
+        }
+        assert!(lane.is_crowded(1, CROWD, &limits));
+        lane.reserved = 0;
+        lane.behind = 1;
+        assert!(lane.is_crowded(1, 0, &limits), "the one that fell behind is soon sent, too");
+        lane.behind = 500_000;
+        assert!(!lane.is_crowded(1, CROWD, &limits), "that would take too long");
+        assert_eq!((lane.caught_up(3, false), lane.caught_up(9, true)), (3, 499_997));
+        lane.reserved = limits.channel_slots;
+        assert!(!lane.is_crowded(1, CROWD, &limits));
+        assert!(lane.is_crowded(1, limits.node_ready_max / 2, &limits), "the node is filling up");
     }
 
     proptest! {

@@ -1,17 +1,20 @@
 //! All lanes of this process: who may start now, and whose turn it is when the node is full.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
 use tidings_store::queue::{Claimed, Held};
+use tokio::sync::Notify;
 
 use super::lane::{Lane, Limits};
 
 /// The most deliveries that one fetch asks for, in all: it is one write, for which everybody waits.
 const FETCH_MAX: usize = 256;
-/// The most that it asks for of one channel.
-const FETCH_OF_CHANNEL_MAX: usize = 16;
+/// The most that it asks for of one channel, and the most if many channels share it.
+const FETCH_OF_CHANNEL_MAX: usize = 64;
+const FETCH_OF_CHANNEL_MIN: usize = 16;
 /// Lanes that are kept even if nothing is under way, for the speed that they have learnt.
 const LANES_KEPT: usize = 10_000;
 
@@ -24,6 +27,8 @@ pub(crate) struct Lanes {
     in_flight: usize,
     /// Deliveries that wait for a slot, and places given to others.
     held: usize,
+    /// Deliveries that found no place and wait in the store, as far as that is known.
+    behind: usize,
     /// What those that wait take up, in bytes.
     ready_bytes: usize,
     /// Where the next fetch begins, so that with many channels each gets its turn.
@@ -50,6 +55,7 @@ impl Lanes {
             line: VecDeque::new(),
             in_flight: 0,
             held: 0,
+            behind: 0,
             ready_bytes: 0,
             turn: 0,
             stopping: false,
@@ -77,6 +83,19 @@ impl Lanes {
         self.lanes.entry(channel_id).or_insert_with(Lane::new)
     }
 
+    /// Whether any lane may be crowded.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.held >= self.limits.channel_slots || self.behind > 0
+    }
+
+    /// The first of these channels that is crowded for one who brings so many deliveries, as what is told when it no
+    /// longer is.
+    pub(super) fn crowded(&self, channels: &[ChannelId], brought: usize) -> Option<Arc<Notify>> {
+        let (taken, limits) = (self.taken(), self.limits);
+        let mut lanes = channels.iter().filter_map(|channel_id| self.lanes.get(channel_id));
+        lanes.find(|lane| lane.is_crowded(brought, taken, &limits)).map(|lane| Arc::clone(&lane.eased))
+    }
+
     /// Gives a place in memory to a delivery that is about to be committed; false if it must wait in the store, behind
     /// what waits there already.
     pub(super) fn reserve(&mut self, channel_id: ChannelId, now: Timestamp) -> bool {
@@ -86,6 +105,9 @@ impl Lanes {
         if granted {
             lane.reserved += 1;
             self.held += 1;
+        } else {
+            lane.behind += 1;
+            self.behind += 1;
         }
         granted
     }
@@ -144,6 +166,10 @@ impl Lanes {
             finished.wants_more = lane.wants_more(now, &self.limits);
         }
         self.start_waiting(&mut finished.start);
+        let (taken, limits) = (self.taken(), self.limits);
+        if let Some(lane) = self.lanes.get(&channel_id).filter(|lane| !lane.is_crowded(1, taken, &limits)) {
+            lane.eased.notify_one();
+        }
         finished
     }
 
@@ -194,10 +220,11 @@ impl Lanes {
         wanting.rotate_left(turn);
         let mut wanted = Vec::new();
         let mut budget = FETCH_MAX;
+        let share = (FETCH_MAX / wanting.len().max(1)).clamp(FETCH_OF_CHANNEL_MIN, FETCH_OF_CHANNEL_MAX);
         for channel_id in wanting {
             let taken = self.taken();
             let Some(lane) = self.lanes.get_mut(&channel_id) else { continue };
-            let count = lane.room(taken, &limits).min(FETCH_OF_CHANNEL_MAX).min(budget);
+            let count = lane.room(taken, &limits).min(share).min(budget);
             if count > 0 {
                 lane.reserved += count;
                 self.held += count;
@@ -221,11 +248,10 @@ impl Lanes {
         let mut drained = false;
         for &(channel_id, count) in wanted {
             self.unreserve(channel_id, count as usize);
-            if let Some(lane) = self.lanes.get_mut(&channel_id)
-                && got.get(&channel_id).copied().unwrap_or(0) < count
-            {
-                lane.due_at = None;
-                drained = true;
+            if let Some(lane) = self.lanes.get_mut(&channel_id) {
+                let got = got.get(&channel_id).copied().unwrap_or(0);
+                self.behind = self.behind.saturating_sub(lane.caught_up(got as usize, got < count));
+                drained |= got < count;
             }
         }
         let mut start = Vec::new();

@@ -30,6 +30,13 @@ use crate::settings::Settings;
 use crate::snapshot::Live;
 pub(crate) use lanes::Lanes;
 
+/// How long a request is held back while a channel that it has something for is crowded.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How much longer for each delivery that it brings.
+const PATIENCE_EACH: Duration = Duration::from_millis(30);
+/// Deliveries that count for that.
+const PATIENCE_COUNT_MAX: usize = 90;
+
 /// The queue. Cheap to clone: all clones are one.
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
@@ -98,6 +105,27 @@ impl Queue {
     /// The lease of a delivery that is taken up now.
     pub(crate) fn lease(&self, now: Timestamp) -> Lease {
         Lease { owner: self.0.owner, until: now.plus_ms(self.0.limits.lease_ms) }
+    }
+
+    /// Whether so much is in memory that some channel may be crowded.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.lanes().is_pressed()
+    }
+
+    /// Waits while one of these channels, one for each delivery, is crowded; but not for long: those who bring more have
+    /// more patience.
+    pub(crate) async fn let_through(&self, mut channels: Vec<ChannelId>) {
+        let brought = channels.len();
+        let patience = PATIENCE + PATIENCE_EACH * brought.min(PATIENCE_COUNT_MAX) as u32;
+        channels.sort_unstable();
+        channels.dedup();
+        let crowded = || self.lanes().crowded(&channels, brought);
+        let waited = async {
+            while let Some(eased) = crowded() {
+                eased.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, waited).await;
     }
 
     /// A place in memory for a delivery of this channel, unless it must wait in the store.
