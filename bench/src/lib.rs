@@ -3,7 +3,8 @@
 //!
 //! - `tidings-load` sends runs to the server (or straight to the sink, which is the floor);
 //! - `tidings-sink` receives webhooks, counts them and measures how long they were on their way;
-//! - `tidings-floor` measures what this machine could do at best: group-committed rows, signatures.
+//! - `tidings-floor` measures what this machine could do at best: group-committed rows, signatures, and the bare way
+//!   of an event with nothing of the product in it.
 //!
 //! `cargo xtask bench` starts them, and prints one table. None of this stands in the way of an event.
 
@@ -11,5 +12,7 @@ pub mod clock;
 pub mod cpu;
 pub mod inbox;
 pub mod latency;
+pub mod parent;
 pub mod stamp;
+pub mod target;
 pub mod wire;

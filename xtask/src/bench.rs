@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! tidings-load ──runs──▶ tidings serve ──webhooks──▶ tidings-sink        (loopback, free ports, a scratch directory)
-//!       └────────────── the floor: straight into it ──────▲
+//!       ├───────▶ the bare way: tidings-floor ──────────────▲
+//!       └────────────── the floor: straight into it ────────┘
 //! ```
 //!
 //! What is measured is never an error, however slow: the table says what misses its target. Lost events, failed
@@ -10,6 +11,7 @@
 
 mod clock;
 mod floors;
+mod flow;
 mod http;
 mod isolation;
 mod latency;
@@ -20,6 +22,7 @@ mod server;
 mod sink;
 mod table;
 mod throughput;
+mod way;
 
 use std::path::PathBuf;
 
@@ -43,7 +46,8 @@ without the server. A missed target is told, not an error. Lost events are an er
 Options:
   --quick         Fewer events, shorter, once instead of three times: to see that it runs, not what it does
   --only NAME     Only this scenario; may be given more than once. The floors are always measured.
-                    throughput  one run per request over 64 connections, one webhook each; memory; cost
+                    throughput  one run per request over 64 connections, one webhook each; memory; cost;
+                                in turns with the bare way: an event's commits and requests, and no server
                     batches     100 runs per request, one webhook each
                     fan-out     one run per request, ten webhooks each
                     latency     200 runs per second

@@ -1,4 +1,6 @@
 //! What this machine does without the server: the generator straight into the sink, rows, signatures.
+//!
+//! The fourth floor, the bare way of an event, takes turns with the server that it is compared with: see `way.rs`.
 
 use std::{fs, time::Duration};
 

@@ -2,8 +2,11 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -37,9 +40,18 @@ impl Process {
         Ok(Self { child, name: name.to_owned(), log })
     }
 
-    /// Its input and output, where they are pipes.
-    pub fn child(&mut self) -> &mut Child {
-        &mut self.child
+    /// The address that it listens on: the first line of its standard output, which is a pipe and says nothing else.
+    pub fn address(&mut self, limit: Duration) -> anyhow::Result<SocketAddr> {
+        let output = self.child.stdout.take().with_context(|| format!("the output of {} is no pipe", self.name))?;
+        let (line, first) = mpsc::channel();
+        // It ends with the line or with the program, which dies with this value at the latest.
+        thread::spawn(move || {
+            let mut text = String::new();
+            let _ = BufReader::new(output).read_line(&mut text);
+            let _ = line.send(text);
+        });
+        let said = first.recv_timeout(limit).unwrap_or_default();
+        said.trim().parse().with_context(|| format!("{} did not start; it said:\n{}", self.name, self.last_words()))
     }
 
     /// An error, with the last it said, if it has ended.

@@ -11,11 +11,13 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{Bench, http, process::Process};
+use super::{Bench, flow::Serves, http, process::Process};
 use crate::shell::Stopwatch;
 
 /// What the first key is. It opens a server on loopback that lives for minutes.
 const KEY: &str = "tdg_benchmark-benchmark-benchmark-benchmark";
+/// How many deliveries ended, by the state in which they did.
+pub const SETTLED: &str = "tidings_deliveries_settled_total";
 const READY_WITHIN: Duration = Duration::from_secs(15);
 const ENDED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -95,11 +97,6 @@ impl Server {
         Ok(Metrics(answer.body))
     }
 
-    /// Seconds of processor time that it has used.
-    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        self.process.cpu_seconds()
-    }
-
     /// MiB resident now.
     pub fn memory_mib(&self) -> anyhow::Result<f64> {
         self.process.memory_mib("VmRSS")
@@ -108,6 +105,20 @@ impl Server {
     /// The most MiB that ever were resident.
     pub fn memory_peak_mib(&self) -> anyhow::Result<f64> {
         self.process.memory_mib("VmHWM")
+    }
+}
+
+impl Serves for Server {
+    fn check(&mut self) -> anyhow::Result<()> {
+        self.process.check()
+    }
+
+    fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        self.process.cpu_seconds()
+    }
+
+    fn settled(&self) -> anyhow::Result<u64> {
+        Ok(self.metrics()?.sum(SETTLED, &[("status", "sent")]) as u64)
     }
 }
 

@@ -1,15 +1,13 @@
 //! The receiver of webhooks: `tidings-sink`, and what it has counted.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    process::Stdio,
-};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{Bench, http, load::Quantiles, process::Process};
+
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running sink.
 pub struct Sink {
@@ -38,11 +36,7 @@ impl Sink {
         let mut process = Process::start(&bench.binaries.join("tidings-sink"), &dir, "tidings-sink", |command| {
             command.arg("--with-parent").stdin(Stdio::piped()).stdout(Stdio::piped());
         })?;
-        let output = process.child().stdout.take().context("the sink has no output")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        let address =
-            line.trim().parse().with_context(|| format!("the sink did not start: {}", process.last_words()))?;
+        let address = process.address(STARTED_WITHIN)?;
         Ok(Self { process, address })
     }
 

@@ -17,11 +17,12 @@ const ROOMS: [&[&str]; 6] = [
 ];
 
 /// Crates that would bring into a room what it must not know. Tests may use them.
-const STRANGERS: [(&str, &[&str], &str); 5] = [
+const STRANGERS: [(&str, &[&str], &str); 6] = [
     ("tidings-domain", &["anyhow", "async-trait", "axum", "getrandom", "hyper", "rusqlite", "tokio"], "is pure"),
     ("tidings-store", &["anyhow", "axum", "http", "hyper", "lettre", "reqwest"], "knows no HTTP"),
     ("tidings-channels", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "knows neither SQL nor our own doors"),
     ("tidings-engine", &["anyhow", "axum", "hyper", "rusqlite", "tokio-postgres"], "knows neither SQL nor HTTP"),
+    ("tidings-watch", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "knows neither SQL nor our own doors"),
     ("tidings-web", &["anyhow", "rusqlite", "tokio-postgres"], "knows no SQL"),
 ];
 

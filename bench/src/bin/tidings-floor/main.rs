@@ -1,11 +1,18 @@
-//! What this machine could do at best: rows that are committed in groups, and signatures. One line of JSON each.
+//! What this machine could do at best: rows that are committed in groups, signatures, and the bare way of an event.
 
 mod rows;
 mod signatures;
+mod tables;
+mod way;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
+use tidings_bench::target::Target;
+
+/// The server's own, so that the allocator makes no difference.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures what the server cannot be faster than on this machine
 #[derive(Parser)]
@@ -40,6 +47,23 @@ enum What {
         #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u16).range(1..))]
         body_bytes: u16,
     },
+    /// Serves the bare way of an event until it is killed: POST in, committed, 202, signed, POST out, settled
+    ///
+    /// The first line that it prints is the address that it listens on. GET tells how many events were settled.
+    Way {
+        /// An existing directory on the disk to be measured; the database is made in it
+        #[arg(long)]
+        dir: PathBuf,
+        /// Where events go, such as http://127.0.0.1:8081/ok/way; loopback only
+        #[arg(long)]
+        target: String,
+        /// Where to listen; port 0 takes a free one
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// End when standard input ends, so as not to outlive the program that started it
+        #[arg(long)]
+        with_parent: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,6 +72,13 @@ fn main() -> anyhow::Result<()> {
             rows::measure(&dir, Duration::from_secs(seconds), operations.into(), body_bytes.into())?
         }
         What::Hmac { seconds, body_bytes } => signatures::measure(Duration::from_secs(seconds), body_bytes.into()),
+        What::Way { dir, target, listen, with_parent } => {
+            anyhow::ensure!(listen.ip().is_loopback(), "it listens on loopback only");
+            if with_parent {
+                tidings_bench::parent::end_with_it();
+            }
+            return way::serve(&dir, Target::parse(&target)?, listen);
+        }
     };
     println!("{line}");
     Ok(())

@@ -11,8 +11,9 @@ mod request;
 use std::time::Duration;
 
 use clap::Parser;
+use tidings_bench::target::Target;
 
-use crate::request::{Body, Target, Template};
+use crate::request::{Body, Template};
 
 /// Reports runs over HTTP and prints one line of JSON: how many, how fast, how long each answer took
 ///

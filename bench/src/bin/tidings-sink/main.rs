@@ -6,10 +6,11 @@
 mod board;
 mod connection;
 
-use std::{cell::RefCell, io::Read as _, net::SocketAddr, rc::Rc};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc};
 
 use anyhow::Context as _;
 use clap::Parser;
+use tidings_bench::parent;
 use tokio::{net::TcpListener, task::LocalSet};
 
 use crate::board::Board;
@@ -32,10 +33,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     anyhow::ensure!(args.listen.ip().is_loopback(), "it listens on loopback only");
     if args.with_parent {
-        std::thread::spawn(|| {
-            let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            std::process::exit(0);
-        });
+        parent::end_with_it();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, listen(args.listen))
