@@ -121,6 +121,14 @@ ids! {
     ChannelId "ch_";
     /// A rule.
     RuleId "rule_";
+    /// An endpoint.
+    EndpointId "ep_";
+    /// An incident.
+    IncidentId "inc_";
+    /// A mute.
+    MuteId "mute_";
+    /// A check of an endpoint.
+    CheckId "chk_";
     /// An event.
     EventId "evt_";
     /// A delivery; also the `webhook-id` on the wire.

@@ -5,13 +5,21 @@
 //! [`event`] (what happened) → [`routing`] (which rules want it) → [`gate`] (may it be said now) →
 //! [`delivery`] (one occasion to say it) → [`message`] and [`payload`] (what is said) → [`retry`] (when to try again).
 
+pub mod calendar;
 pub mod channel;
+pub mod check;
 pub mod delivery;
+pub mod endpoint;
 pub mod event;
 pub mod gate;
 pub mod id;
+pub mod incident;
+pub mod maintenance;
 pub mod message;
+pub mod mute;
 pub mod payload;
+pub mod quiet_hours;
+pub mod rate_limit;
 pub mod resource;
 pub mod retry;
 pub mod routing;
