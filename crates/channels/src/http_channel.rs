@@ -173,7 +173,7 @@ impl Secrets {
     }
 
     /// Masks them in a body, before anything of it is kept.
-    fn scrub(&self, body: &mut Vec<u8>) {
+    pub fn scrub(&self, body: &mut Vec<u8>) {
         if body.is_empty() {
             return;
         }

@@ -15,6 +15,15 @@ pub enum StoreError {
     /// Something else still needs it.
     #[error("still in use")]
     InUse,
+    /// A look into the log was broken off, because it took longer than this.
+    #[error("the search took longer than {seconds} s")]
+    TooSlow {
+        /// How long it may take.
+        seconds: u64,
+    },
+    /// Others look into the log, and did not get done in time.
+    #[error("too many searches at once")]
+    Busy,
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,

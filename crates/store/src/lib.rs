@@ -108,7 +108,8 @@ pub trait Store: Send + Sync {
 
     // The log ----------------------------------------------------------------------------------------------------------
 
-    // A look into the log that takes too long is broken off with [`StoreError::Database`].
+    // A look into the log that takes too long is broken off with [`StoreError::TooSlow`]; one that has to wait too long for
+    // others is [`StoreError::Busy`].
 
     /// Events, newest first.
     async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>>;

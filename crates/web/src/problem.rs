@@ -46,13 +46,15 @@ pub enum Code {
     Invalid,
     /// It is our fault.
     Internal,
+    /// The search takes too long as it stands.
+    SearchTooSlow,
     /// It cannot be done now; later it can.
     Unavailable,
 }
 
 impl Code {
     /// Every code, in the order of their status.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidJson,
         Self::Unauthenticated,
         Self::ReadOnly,
@@ -68,6 +70,7 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::Invalid,
         Self::Internal,
+        Self::SearchTooSlow,
         Self::Unavailable,
     ];
 
@@ -89,6 +92,7 @@ impl Code {
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Invalid => "invalid",
             Self::Internal => "internal",
+            Self::SearchTooSlow => "search_too_slow",
             Self::Unavailable => "unavailable",
         }
     }
@@ -110,7 +114,7 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SearchTooSlow | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -132,6 +136,7 @@ impl Code {
             Self::UnsupportedMediaType => "The body is of a type that is not read here",
             Self::Invalid => "The input is not right",
             Self::Internal => "Something went wrong on our side",
+            Self::SearchTooSlow => "The search takes too long",
             Self::Unavailable => "Not now",
         }
     }
@@ -212,6 +217,13 @@ impl From<EngineError> for Problem {
             EngineError::GateClosed(_) => Self::new(Code::NotResendable, words),
             EngineError::Unusable(_) => Self::new(Code::ChannelUnusable, words),
             EngineError::Store(StoreError::Closed) => Self::new(Code::Unavailable, "the store is shutting down"),
+            EngineError::Store(error @ StoreError::TooSlow { .. }) => {
+                let detail = format!("{error}: narrow it by time (since, until), resource, channel or rule");
+                Self::new(Code::SearchTooSlow, detail)
+            }
+            EngineError::Store(StoreError::Busy) => {
+                Self::new(Code::Unavailable, "others are searching the log, and each takes long: try again")
+            }
             EngineError::Store(error @ StoreError::Database(_)) => {
                 tracing::error!(%error, "the store failed a request");
                 let detail = "the store cannot be used at the moment; \

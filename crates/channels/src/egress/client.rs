@@ -1,27 +1,22 @@
 //! One HTTP/1.1 request and its answer, over a kept or a fresh connection.
-//!
-//! The request and the connection under it are driven by the same task ([`drive`]): at tens of thousands of requests
-//! a second the wake-ups between two tasks would cost more than the request.
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Full;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::error::is_tls;
 use super::read;
+use super::stream::{Http, Stream, drive};
 use super::{CONNECT_TIMEOUT, Egress, EgressError, Target};
 use crate::ErrorClass;
 
@@ -53,7 +48,7 @@ pub enum Reuse {
 /// An open connection and the handle that puts requests into it.
 pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
-    connection: Option<Connection<TokioIo<Stream>, Full<Bytes>>>,
+    connection: Option<Http>,
 }
 
 impl Egress {
@@ -119,8 +114,9 @@ impl Egress {
 
     /// The guard's answer, and for plain `http` that the operator lets it go there.
     fn admit(&self, ip: std::net::IpAddr, plain: bool) -> Result<(), super::Refused> {
-        self.guard.check(ip)?;
-        if plain && !self.guard.allow_http && !self.guard.allows(ip) {
+        let guard = self.guard();
+        guard.check(ip)?;
+        if plain && !guard.allow_http && !guard.allows(ip) {
             return Err(super::Refused { ip, what: "no target for http without TLS" });
         }
         Ok(())
@@ -158,77 +154,5 @@ impl Wire {
             Poll::Ready(!done)
         });
         open.await && self.sender.is_ready()
-    }
-}
-
-/// Runs `work` to its end, and the connection under it beside it.
-pub(super) async fn drive<T>(
-    connection: &mut Option<Connection<TokioIo<Stream>, Full<Bytes>>>,
-    work: impl Future<Output = T>,
-) -> T {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(done);
-        }
-        if let Some(open) = connection
-            && Pin::new(open).poll(cx).is_ready()
-        {
-            // What it still owed to `work` is told by its end.
-            *connection = None;
-        }
-        // Whatever the connection brought is taken now rather than after another wake-up.
-        work.as_mut().poll(cx)
-    })
-    .await
-}
-
-/// A connection with or without TLS.
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-macro_rules! either {
-    ($stream:expr, $inner:ident => $call:expr) => {
-        match $stream.get_mut() {
-            Stream::Plain($inner) => $call,
-            Stream::Tls($inner) => $call,
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        either!(self, inner => Pin::new(inner).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, inner => Pin::new(inner).poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(self, inner => Pin::new(inner).poll_write_vectored(cx, parts))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(inner) => inner.is_write_vectored(),
-            Self::Tls(inner) => inner.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, inner => Pin::new(inner).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, inner => Pin::new(inner).poll_shutdown(cx))
     }
 }

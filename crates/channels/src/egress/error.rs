@@ -5,6 +5,7 @@ use std::io;
 
 use rustls::CertificateError;
 
+use super::dial::Unreached;
 use super::guard::Refused;
 use crate::ErrorClass;
 
@@ -30,12 +31,27 @@ impl EgressError {
         Self::new(ErrorClass::Timeout, words)
     }
 
-    pub(super) fn refused(host: &str, why: &Refused) -> Self {
+    /// Why there is no connection to `host`.
+    pub(super) fn unreached(host: &str, port: u16, why: &Unreached) -> Self {
+        match why {
+            Unreached::Unresolved(error) => {
+                let reason = super::resolve::reason(error);
+                Self::new(ErrorClass::Dns, format!("the name {host} could not be resolved: {reason}"))
+            }
+            Unreached::UnresolvedInTime => Self::timeout(format!("the name {host} was not resolved in time")),
+            Unreached::NoAddress => Self::new(ErrorClass::Dns, format!("{host} has no address")),
+            Unreached::Refused(why) => Self::refused(host, why),
+            Unreached::Unconnected(error) => Self::connect(host, port, error),
+            Unreached::UnconnectedInTime => Self::timeout(format!("no connection to {host}:{port} in time")),
+        }
+    }
+
+    fn refused(host: &str, why: &Refused) -> Self {
         let words = if super::resolve::literal(host).is_some() { why.to_string() } else { format!("{host}: {why}") };
         Self::new(ErrorClass::TargetRefused, words)
     }
 
-    pub(super) fn connect(host: &str, port: u16, error: &io::Error) -> Self {
+    fn connect(host: &str, port: u16, error: &io::Error) -> Self {
         use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
         let place = format!("{host}:{port}");
         match error.kind() {
@@ -84,7 +100,7 @@ fn tls_words(error: &rustls::Error) -> String {
 }
 
 /// Whether rustls stands behind this error, however deep.
-pub(super) fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+pub fn is_tls(error: &(dyn StdError + 'static)) -> bool {
     let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     error.is::<rustls::Error>()
         || inside.is_some_and(|inner| inner.is::<rustls::Error>())

@@ -1,14 +1,11 @@
 //! A response's body, to a cap: the beginning is kept, a little more is drained so that the connection can be used
 //! again, and of what is larger no more is read than that.
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::Connection;
-use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::{Stream, drive};
+use super::stream::{Http, drive};
 
 /// How many bytes of a body are kept.
 pub const KEPT_BYTES_MAX: usize = 16 * 1_024;
@@ -17,11 +14,7 @@ const READ_BYTES_MAX: usize = 64 * 1_024;
 
 /// The beginning of the body, and whether its end was seen. A body that breaks off or that the deadline cuts gives
 /// what came of it.
-pub(super) async fn body(
-    connection: &mut Option<Connection<TokioIo<Stream>, Full<Bytes>>>,
-    mut incoming: Incoming,
-    deadline: Instant,
-) -> (Vec<u8>, bool) {
+pub(super) async fn body(connection: &mut Option<Http>, mut incoming: Incoming, deadline: Instant) -> (Vec<u8>, bool) {
     let announced = incoming.size_hint().lower();
     let mut kept = Vec::with_capacity(announced.min(KEPT_BYTES_MAX as u64) as usize);
     let hopeless = announced > READ_BYTES_MAX as u64;

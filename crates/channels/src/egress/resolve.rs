@@ -24,6 +24,11 @@ const LOOKUPS_MAX: usize = 64;
 pub trait Resolve: Send + Sync {
     /// The addresses of `host`, best first.
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+
+    /// How many names may be looked up at once. Whoever holds no thread for each may take more.
+    fn lookups_max(&self) -> usize {
+        LOOKUPS_MAX
+    }
 }
 
 /// The system's resolver (`getaddrinfo`), with its hosts file and search rules.
@@ -38,13 +43,13 @@ impl Resolve for SystemResolver {
 }
 
 /// The address that a host is, if it is a literal (with or without brackets) rather than a name.
-pub(super) fn literal(host: &str) -> Option<IpAddr> {
+pub fn literal(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host).parse().ok()
 }
 
 type Key = (String, u16);
-/// The addresses, or why there are none, in words.
-type Answer = Result<Arc<[SocketAddr]>, Arc<str>>;
+/// The addresses, or why there are none.
+type Answer = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 type Lookup = Shared<BoxFuture<'static, Answer>>;
 
 /// A resolver of which every name is asked once at a time.
@@ -56,7 +61,8 @@ pub(super) struct Lookups {
 
 impl Lookups {
     pub(super) fn new(resolver: Arc<dyn Resolve>) -> Self {
-        Self { resolver, under_way: Arc::default(), permits: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
+        let permits = Arc::new(Semaphore::new(resolver.lookups_max()));
+        Self { resolver, under_way: Arc::default(), permits }
     }
 
     /// The addresses of the name, from the lookup that is under way or from a new one, as soon as there is room for it.
@@ -69,7 +75,7 @@ impl Lookups {
         }
         match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => self.lookup(key, permit).await,
-            Err(_) => Err("lookups have ended".into()),
+            Err(_) => Err(Arc::new(io::Error::other("lookups have ended"))),
         }
     }
 
@@ -90,9 +96,10 @@ impl Lookups {
         let task = tokio::spawn(async move {
             let ending = Ending { key: (host, port), under_way: under_way_too, _permit: permit };
             let found = resolver.resolve(&ending.key.0, port).await;
-            found.map(Arc::from).map_err(|error| reason(&error))
+            found.map(Arc::from).map_err(Arc::new)
         });
-        let answer = async { task.await.unwrap_or_else(|_| Err("the lookup was broken off".into())) };
+        let broken = || Err(Arc::new(io::Error::other("the lookup was broken off")));
+        let answer = async move { task.await.unwrap_or_else(|_| broken()) };
         under_way.entry(key).or_insert(answer.boxed().shared()).clone()
     }
 }
@@ -111,9 +118,9 @@ impl Drop for Ending {
 }
 
 /// The system's own words (`failed to lookup address information: Name or service not known`), the telling part.
-fn reason(error: &io::Error) -> Arc<str> {
+pub fn reason(error: &io::Error) -> String {
     let words = error.to_string();
-    words.rsplit(": ").next().unwrap_or("unknown reason").to_lowercase().into()
+    words.rsplit(": ").next().unwrap_or("unknown reason").to_lowercase()
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub fn check_url(url: &Url, guard: &Guard) -> Result<(), String> {
 }
 
 /// Names that mean this machine wherever they are asked (RFC 6761), with or without the final dot.
-fn is_localhost(name: &str) -> bool {
+pub fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name == "localhost" || name.ends_with(".localhost")
 }

@@ -6,7 +6,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// The system's certificate authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. What cannot be read is
 /// logged and left out.
-pub(super) fn native_roots() -> RootCertStore {
+pub fn native_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "a certificate authority could not be loaded");

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 use super::{connect, search};
 use crate::Result;
@@ -52,7 +52,7 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let permit = self.permit().await?;
         let idle = Arc::clone(&self.idle);
         let (bound, closing) = (self.bound, Arc::clone(&self.closing));
         let reading = tokio::task::spawn_blocking(move || {
@@ -69,6 +69,16 @@ impl Readers {
         });
         // It is only given up when the runtime itself ends.
         reading.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Waits for a free connection; where reads have a bound, no longer than that.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        let free = Arc::clone(&self.permits).acquire_owned();
+        let permit = match self.bound {
+            Some(bound) => timeout(bound, free).await.map_err(|_| StoreError::Busy)?,
+            None => free.await,
+        };
+        permit.map_err(|_| StoreError::Closed)
     }
 
     /// Breaks off the reads on their way if they have a bound, and waits for them; later ones fail.
@@ -106,10 +116,7 @@ fn bounded<T>(
     };
     match result {
         Err(_) if broken_off.load(Ordering::Relaxed) && closing.load(Ordering::Relaxed) => Err(StoreError::Closed),
-        Err(_) if broken_off.load(Ordering::Relaxed) => Err(StoreError::Database(format!(
-            "the search took longer than {} s: narrow it by time or resource",
-            bound.as_secs_f32()
-        ))),
+        Err(_) if broken_off.load(Ordering::Relaxed) => Err(StoreError::TooSlow { seconds: bound.as_secs() }),
         result => result,
     }
 }

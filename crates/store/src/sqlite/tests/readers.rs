@@ -32,10 +32,26 @@ async fn a_read_that_takes_too_long_is_broken_off() {
     let readers = Readers::open(&directory.path().join(FILE), 1, Some(Duration::from_millis(50))).unwrap();
     for _ in 0..2 {
         let outcome = timeout(SURELY, readers.run(endless)).await.expect("it ends");
-        assert!(matches!(&outcome, Err(StoreError::Database(why)) if why.contains("narrow it")), "{outcome:?}");
+        assert!(matches!(&outcome, Err(StoreError::TooSlow { .. })), "{outcome:?}");
         let one = readers.run(|db| Ok(db.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)).await;
         assert_eq!(one, Ok(1), "its connection goes on");
     }
+}
+
+#[tokio::test]
+async fn a_read_waits_for_others_no_longer_than_it_may_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let _store = open(&directory).await;
+    let readers = Readers::open(&directory.path().join(FILE), 1, Some(Duration::from_millis(50))).unwrap();
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let holding = readers.run(move |_| Ok(held.recv().is_err()));
+    let waiting = async {
+        let outcome = readers.run(|_| Ok(())).await;
+        drop(let_go);
+        outcome
+    };
+    let (held, outcome) = tokio::join!(biased; holding, waiting);
+    assert_eq!((held, outcome), (Ok(true), Err(StoreError::Busy)));
 }
 
 #[tokio::test]

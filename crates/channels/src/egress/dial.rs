@@ -1,0 +1,122 @@
+//! From a host's name to an open connection: resolve it, put each address to the guard, connect to one that passed.
+//!
+//! The two steps are apart so that a prober can tell how long each took; [`Admitted`] keeps them together: only the
+//! guard makes one, and only what is in one is connected to.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::guard::{Guard, Refused};
+use super::resolve::{self, Lookups, Resolve};
+
+/// Resolves names, asks the guard, and connects to nothing that it did not let pass.
+pub struct Dialer {
+    guard: Guard,
+    lookups: Lookups,
+}
+
+/// Addresses that the guard let pass, best first, at most [`resolve::ADDRESSES_MAX`] and never none.
+#[derive(Debug, Clone)]
+pub struct Admitted(Vec<SocketAddr>);
+
+impl Admitted {
+    /// The addresses.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.0
+    }
+}
+
+/// Why a host was not reached. It does not name the host: the caller knows what to call it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Unreached {
+    /// Its name could not be resolved.
+    #[error("the name could not be resolved: {}", resolve::reason(.0))]
+    Unresolved(Arc<io::Error>),
+    /// Its name was not resolved in time.
+    #[error("the name was not resolved in time")]
+    UnresolvedInTime,
+    /// Its name has no address.
+    #[error("the name has no address")]
+    NoAddress,
+    /// The guard let none of its addresses pass; this is what the first one is.
+    #[error("{0}")]
+    Refused(Refused),
+    /// No address took the connection; this is what the last one said.
+    #[error("no connection: {0}")]
+    Unconnected(Arc<io::Error>),
+    /// The last address did not say anything in time.
+    #[error("no connection in time")]
+    UnconnectedInTime,
+}
+
+impl Dialer {
+    /// A dialer with this guard and this resolver.
+    pub fn new(guard: Guard, resolver: Arc<dyn Resolve>) -> Self {
+        Self { guard, lookups: Lookups::new(resolver) }
+    }
+
+    /// What may be reached.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// The addresses of `host` that the guard lets pass.
+    pub async fn admitted(&self, host: &str, port: u16, deadline: Instant) -> Result<Admitted, Unreached> {
+        self.admitted_by(host, port, deadline, |address| self.guard.check(address.ip())).await
+    }
+
+    /// The same by other rules than the guard's alone.
+    pub(super) async fn admitted_by(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+        admit: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
+    ) -> Result<Admitted, Unreached> {
+        let mut refused = None;
+        let mut addresses = self.addresses(host, port, deadline).await?;
+        addresses.retain(|address| admit(address).map_err(|why| refused.get_or_insert(why).ip).is_ok());
+        addresses.truncate(resolve::ADDRESSES_MAX);
+        match refused {
+            _ if !addresses.is_empty() => Ok(Admitted(addresses)),
+            Some(why) => Err(Unreached::Refused(why)),
+            None => Err(Unreached::NoAddress),
+        }
+    }
+
+    /// Connects to the first address that takes it.
+    pub async fn connect(&self, admitted: &Admitted, deadline: Instant) -> Result<TcpStream, Unreached> {
+        let addresses = admitted.addresses();
+        let mut failure = Unreached::NoAddress;
+        for (tried, address) in addresses.iter().enumerate() {
+            // One address that swallows packets leaves the others their share of the time.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / (addresses.len() - tried) as u32;
+            failure = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Requests are small and written whole; waiting for more only delays them.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => Unreached::Unconnected(Arc::new(error)),
+                Err(_) => Unreached::UnconnectedInTime,
+            };
+        }
+        Err(failure)
+    }
+
+    async fn addresses(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Unreached> {
+        if let Some(ip) = resolve::literal(host) {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        match timeout_at(deadline, self.lookups.addresses(host, port)).await {
+            Ok(Ok(addresses)) => Ok(addresses.to_vec()),
+            Ok(Err(error)) => Err(Unreached::Unresolved(error)),
+            Err(_) => Err(Unreached::UnresolvedInTime),
+        }
+    }
+}

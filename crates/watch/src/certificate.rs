@@ -1,0 +1,104 @@
+//! What is of interest in a certificate, read from its DER. It was sent by anybody: what is kept of it is bounded and
+//! holds no control characters.
+
+use tidings_domain::check::Certificate;
+use tidings_domain::text::truncate_chars;
+use tidings_domain::time::Timestamp;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
+
+/// The longest name that is kept, in characters.
+const NAME_CHARS_MAX: usize = 300;
+/// How many of a certificate's names are kept where it has no subject.
+const NAMES_MAX: usize = 3;
+
+/// A certificate, and whether it vouches for itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub certificate: Certificate,
+    pub is_self_signed: bool,
+}
+
+/// Reads a certificate; none if it is none.
+pub(crate) fn read(der: &[u8]) -> Option<Seen> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    let not_after = Timestamp::from_unix_ms(parsed.validity().not_after.timestamp().saturating_mul(1_000));
+    let mut subject = name(parsed.subject());
+    if subject.is_empty() {
+        subject = alternative_names(&parsed);
+    }
+    let certificate = Certificate { not_after, issuer: name(parsed.issuer()), subject };
+    Some(Seen { certificate, is_self_signed: parsed.issuer().as_raw() == parsed.subject().as_raw() })
+}
+
+/// The most telling part first, as RFC 4514 writes names: `CN=R11, O=Let's Encrypt, C=US`.
+fn name(name: &X509Name<'_>) -> String {
+    let parts: Vec<_> = name.iter_rdn().flat_map(|part| part.iter()).collect();
+    let written = parts.iter().rev().map(|part| {
+        let oid = part.attr_type();
+        let kind = oid2abbrev(oid, oid_registry()).map_or_else(|_| oid.to_id_string(), str::to_owned);
+        let value = part.as_str().map_or_else(|_| String::from_utf8_lossy(part.as_slice()).into_owned(), str::to_owned);
+        format!("{kind}={value}")
+    });
+    clean(&written.collect::<Vec<_>>().join(", "))
+}
+
+/// Newer certificates have no subject, only names that they are for.
+fn alternative_names(parsed: &X509Certificate<'_>) -> String {
+    let Ok(Some(extension)) = parsed.subject_alternative_name() else { return String::new() };
+    let names = extension.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress([a, b, c, d]) => Some(std::net::Ipv4Addr::new(*a, *b, *c, *d).to_string()),
+        GeneralName::IPAddress(bytes) => {
+            <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv6Addr::from(bytes).to_string())
+        }
+        _ => None,
+    });
+    clean(&names.take(NAMES_MAX).collect::<Vec<_>>().join(", "))
+}
+
+fn clean(text: &str) -> String {
+    truncate_chars(&text.replace(char::is_control, "\u{fffd}"), NAME_CHARS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_read() {
+        let mut params = CertificateParams::new(vec!["shop.example".into()]).unwrap();
+        params.not_after = date_time_ymd(2031, 2, 3);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CountryName, "CH");
+        params.distinguished_name.push(DnType::OrganizationName, "Shop\nAG");
+        params.distinguished_name.push(DnType::CommonName, "shop.example");
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let seen = read(der.der()).unwrap();
+        assert_eq!(seen.certificate.subject, "CN=shop.example, O=Shop\u{fffd}AG, C=CH");
+        assert_eq!(seen.certificate.issuer, seen.certificate.subject);
+        assert_eq!(seen.certificate.not_after.to_string(), "2031-02-03T00:00:00.000Z");
+        assert!(seen.is_self_signed);
+    }
+
+    #[test]
+    fn without_a_subject_its_names_stand_for_it() {
+        let mut params =
+            CertificateParams::new(vec!["a.example".into(), "b.example".into(), "127.0.0.1".into()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        assert_eq!(read(der.der()).unwrap().certificate.subject, "a.example, b.example, 127.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_none() {
+        for der in [&b""[..], b"x", &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]] {
+            assert!(read(der).is_none());
+        }
+    }
+}
