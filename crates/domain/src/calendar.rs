@@ -26,12 +26,8 @@ pub(crate) const DAY_MINUTES: u32 = 24 * 60;
 /// any stretch and the start of the next.
 const DATES_AHEAD: usize = 30;
 
-/// The zones that are compiled in (jiff's feature `tzdb-bundle-always`): the same on every machine, and nothing is
-/// read. Without that feature, the machine's own.
-static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(|| {
-    let bundled = TimeZoneDatabase::bundled();
-    if bundled.is_definitively_empty() { jiff::tz::db().clone() } else { bundled }
-});
+/// The zones that are compiled in (jiff's feature `tzdb-bundle-always`): the same on every machine, and nothing is read.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// A time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -142,15 +142,17 @@ async fn commit(store: &dyn Store, queue: &Queue, prepared: Prepared) -> Result<
     let Prepared { incoming, places } = prepared;
     let waiting: Vec<_> = incoming.iter().flat_map(due_channels).collect();
     let types: Vec<_> = incoming.iter().map(|incoming| incoming.event.resource_type).collect();
-    let acceptances = store.accept(incoming).await?;
+    let outcome = store.accept(incoming).await;
+    // Even if it failed: a look finds that nothing waits there, and nobody is held back any longer for what never came.
+    for (channel_id, at) in waiting {
+        queue.due_at(channel_id, at);
+    }
+    let acceptances = outcome?;
     for (index, claimed, place) in places {
         // A repeat gives its place back: the first telling is sent, not this one.
         if !acceptances[index].duplicate {
             queue.hand_over(claimed, place);
         }
-    }
-    for (channel_id, at) in waiting {
-        queue.due_at(channel_id, at);
     }
     measure::accepted(&acceptances, &types);
     Ok(acceptances)

@@ -91,7 +91,8 @@ impl Lane {
 
     /// Whether nothing of it need be remembered.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.reserved == 0 && self.ready.is_empty() && self.due_at.is_none() && !self.in_line
+        let has_nothing = self.held() == 0 && self.behind == 0;
+        has_nothing && self.due_at.is_none() && !self.in_line
     }
 
     /// Whether an attempt may start, with so many under way on the node.
@@ -117,9 +118,14 @@ impl Lane {
         let node_is_filling = node_taken * 2 >= limits.node_ready_max;
         // Behind those that wait in the store there is no place in memory, however few they are.
         let is_many = self.behind > 0 || waiting >= CROWD || (node_is_filling && waiting >= limits.channel_slots);
-        // Before the first attempt has ended nobody knows better.
-        let soon_ms = waiting as f64 * self.attempt_ms.unwrap_or(0.0) / limits.channel_slots as f64;
-        is_many && soon_ms <= CROWD_MS_MAX + CROWD_MS_EACH * brought as f64 && !self.breaker.is_open()
+        let is_soon_gone = match self.attempt_ms {
+            Some(ms) => {
+                waiting as f64 * ms / limits.channel_slots as f64 <= CROWD_MS_MAX + CROWD_MS_EACH * brought as f64
+            }
+            // Before the first attempt has ended nobody knows: it may hang. Only large batches wait for that.
+            None => brought >= limits.channel_slots,
+        };
+        is_many && is_soon_gone && !self.breaker.is_open()
     }
 
     /// How many more deliveries it may take into memory: no more than it is likely to send within a quarter of a lease.
@@ -220,7 +226,8 @@ mod tests {
     fn a_crowd_is_worth_waiting_for_if_it_is_soon_gone() {
         let (mut lane, limits) = (Lane::new(), Limits::default());
         lane.reserved = CROWD;
-        assert!(lane.is_crowded(1, CROWD, &limits), "nobody knows yet how fast it is");
+        assert!(!lane.is_crowded(10, CROWD, &limits), "nobody knows yet how fast it is: it may hang");
+        assert!(lane.is_crowded(100, CROWD, &limits), "a batch can wait for that");
         lane.learn(9_000, false);
         assert!(!lane.is_crowded(1, CROWD, &limits));
         for _ in 0..100 {

@@ -158,6 +158,20 @@ fn what_waits_in_the_store_is_not_overtaken() {
 }
 
 #[test]
+fn nobody_is_held_back_for_what_never_came() {
+    let mut lanes = Lanes::new(Limits::default());
+    lanes.note_due(channel(1), NOW);
+    assert!(!lanes.reserve(channel(1), NOW));
+    assert!(lanes.is_pressed());
+    assert!(lanes.crowded(&[channel(1)], 100).is_some(), "one is about to wait in the store");
+    assert!(lanes.crowded(&[channel(2)], 100).is_none(), "another channel's crowd is nobody else's");
+    // Its commit failed: the next look finds nothing.
+    let wanted = lanes.wanted(NOW);
+    lanes.fetched(&wanted, vec![]);
+    assert!(!lanes.is_pressed() && lanes.crowded(&[channel(1)], 100).is_none());
+}
+
+#[test]
 fn a_stop_starts_nothing_more_and_gives_back_what_waits() {
     let limits = Limits { node_slots: 2, channel_slots: 1, own_slots: 1, ..Limits::default() };
     let mut game = Game::new(limits);
