@@ -22,6 +22,7 @@ mod server;
 mod sink;
 mod table;
 mod throughput;
+mod watch;
 mod way;
 
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ use crate::shell::{self, Repo, Stopwatch};
 const HELP: &str = "\
 How fast, how cheap and how fair Tidings is on this machine, beside what the machine could do at best.
 
-Usage: cargo xtask bench [OPTIONS]
+Usage: cargo xtask bench [SCENARIO]… [OPTIONS]
 
 Builds release binaries, starts server, load generator and sink on free ports of loopback and in a directory below
 `target`, and prints one table: what was measured, the target, and the floor: what this machine does in the same run
@@ -45,21 +46,25 @@ without the server. A missed target is told, not an error. Lost events are an er
 
 Options:
   --quick         Fewer events, shorter, once instead of three times: to see that it runs, not what it does
-  --only NAME     Only this scenario; may be given more than once. The floors are always measured.
+  --only NAME     Only this scenario, as if named without it; may be given more than once. The floors of
+                  what is measured are measured with it.
                     throughput  one run per request over 64 connections, one webhook each; memory; cost;
                                 in turns with the bare way: an event's commits and requests, and no server
                     batches     100 runs per request, one webhook each
                     fan-out     one run per request, ten webhooks each
                     latency     200 runs per second
                     isolation   the same beside channels that refuse, hang, and have 100,000 waiting
+                    watch       what a check costs, over HTTP and TLS; 10,000 endpoints every 10 seconds
   --tidings PATH  Measure this server instead of the one that was built (to compare two builds)
   --no-build      Take the binaries that are there
   -h, --help      This text
 
-All of it takes about eight minutes, `--quick` about one. Leave the machine alone meanwhile.";
+All of it takes about eleven minutes, `--quick` about two. Leave the machine alone meanwhile.";
 
 /// The scenarios, in the order of the table.
-const SCENARIOS: [&str; 5] = ["throughput", "batches", "fan-out", "latency", "isolation"];
+const SCENARIOS: [&str; 6] = ["throughput", "batches", "fan-out", "latency", "isolation", WATCH];
+/// The one that needs no server, and brings its own floors.
+const WATCH: &str = "watch";
 
 /// What all scenarios work with.
 pub struct Bench {
@@ -111,6 +116,7 @@ impl Options {
                     anyhow::ensure!(is_known, "there is no scenario `{name}`; there are {}", SCENARIOS.join(", "));
                     options.only.push(name.clone());
                 }
+                name if SCENARIOS.contains(&name) => options.only.push(name.to_owned()),
                 unknown => anyhow::bail!("`cargo xtask bench` takes no `{unknown}`; see `cargo xtask bench --help`"),
             }
         }
@@ -119,6 +125,11 @@ impl Options {
 
     fn wants(&self, scenario: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == scenario)
+    }
+
+    /// Whether the server is measured at all.
+    fn wants_server(&self) -> bool {
+        SCENARIOS.into_iter().any(|scenario| scenario != WATCH && self.wants(scenario))
     }
 }
 
@@ -131,7 +142,9 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     }
     let repo = Repo::find()?;
     if !options.no_build {
-        shell::run(&mut repo.cargo(&["build", "--release", "--package", "tidings", "--package", "tidings-bench"]))?;
+        let server: &[&str] = if options.wants_server() { &["--package", "tidings"] } else { &[] };
+        let args = [&["build", "--release", "--package", "tidings-bench"], server].concat();
+        shell::run(&mut repo.cargo(&args))?;
     }
     let bench = Bench {
         binaries: repo.target.join("release"),
@@ -152,10 +165,21 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
 }
 
 fn measure(bench: &Bench, options: &Options, table: &mut Table) -> anyhow::Result<()> {
+    if options.wants_server() {
+        measure_server(bench, options, table)?;
+    }
+    if options.wants(WATCH) {
+        say(WATCH);
+        watch::measure(bench, table).with_context(|| format!("in the scenario `{WATCH}`"))?;
+    }
+    Ok(())
+}
+
+fn measure_server(bench: &Bench, options: &Options, table: &mut Table) -> anyhow::Result<()> {
     say("floors");
     let floors = floors::measure(bench)?;
     floors.tell(table);
-    for scenario in SCENARIOS.into_iter().filter(|scenario| options.wants(scenario)) {
+    for scenario in SCENARIOS.into_iter().filter(|scenario| *scenario != WATCH && options.wants(scenario)) {
         say(scenario);
         match scenario {
             "throughput" => throughput::one_by_one(bench, &floors, table),
@@ -197,6 +221,8 @@ mod tests {
         let only = options(&["--quick", "--only", "latency", "--only", "isolation"]).unwrap();
         assert!(only.quick && only.wants("latency") && only.wants("isolation") && !only.wants("batches"));
         assert!(options(&[]).unwrap().wants("batches"));
+        let watch = options(&["watch", "--quick"]).unwrap();
+        assert!(watch.wants(WATCH) && !watch.wants_server() && options(&[]).unwrap().wants_server());
     }
 
     #[test]

@@ -54,6 +54,16 @@ const TOOLS: &[Tool] = &[
         install: install_python_packages,
     },
     Tool {
+        name: "Prometheus and Alertmanager",
+        why: "tell us of alerts in their own form, as they do elsewhere",
+        present: |repo| {
+            shell::succeeds(repo.command("prometheus").arg("--version"))
+                && shell::succeeds(repo.command("prometheus-alertmanager").arg("--version"))
+        },
+        // Debian runs both as services, too; the tests start their own, on ports of their own.
+        install: |repo| apt_install(repo, &["prometheus", "prometheus-alertmanager"]),
+    },
+    Tool {
         name: "cargo-nextest",
         why: "runs each test in a process of its own, and ends those that hang",
         present: |repo| shell::succeeds(&mut repo.cargo(&["nextest", "--version"])),

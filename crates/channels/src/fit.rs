@@ -1,5 +1,7 @@
 //! Text that is escaped for a vendor and cut to the vendor's limit, in one pass, so that no escape is cut in half.
 
+use tidings_domain::severity::Severity;
+
 /// Stands where a value is empty and the vendor wants one.
 pub(crate) const NOTHING: &str = "—";
 
@@ -8,11 +10,12 @@ pub(crate) const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
 /// At most `units_max` UTF-16 units (no vendor counts an emoji as more) of `text`, each character as `write` puts it
 /// down, given the one before it. What is cut is replaced by an ellipsis within that length. Control characters other
-/// than line breaks and tabs are left out.
+/// than line breaks and tabs are left out, and so are marks that turn the direction of writing around: with these a
+/// name could pretend to be another.
 pub(crate) fn fit(text: &str, units_max: usize, mut write: impl FnMut(Option<char>, char, &mut String)) -> String {
     let mut fitted = String::with_capacity(text.len().min(units_max));
     let (mut units, mut safe, mut before) = (0, 0, None);
-    for character in text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')) {
+    for character in text.chars().filter(|&c| may_stay(c)) {
         let start = fitted.len();
         write(before, character, &mut fitted);
         units += fitted[start..].encode_utf16().count();
@@ -30,6 +33,34 @@ pub(crate) fn fit(text: &str, units_max: usize, mut write: impl FnMut(Option<cha
         before = Some(character);
     }
     fitted
+}
+
+const fn may_stay(character: char) -> bool {
+    match character {
+        '\n' | '\t' => true,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        _ => true,
+    }
+}
+
+/// Text for one line: line breaks, tabs and runs of spaces become one space.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// How long a vendor counts the text.
+pub(crate) fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// What stands for a severity where text has no colour.
+pub(crate) const fn sign(severity: Severity) -> char {
+    match severity {
+        Severity::Critical => '🔴',
+        Severity::Warning => '🟠',
+        Severity::Info => '🔵',
+        Severity::Success => '🟢',
+    }
 }
 
 /// Puts the character down as it is.
@@ -68,6 +99,8 @@ mod tests {
         assert_eq!(fit("😀😀", 3, plain), "😀…");
         assert_eq!(fit("a\u{0}b\nc", 9, plain), "ab\nc");
         assert_eq!(fit("abc", 0, plain), "");
+        assert_eq!(fit("a\u{202e}b\u{2067}c\u{85}", 9, plain), "abc");
+        assert_eq!(one_line(" a\r\n b\tc "), "a b c");
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub mod form;
 pub mod http_channel;
 pub mod registry;
 pub mod report;
+#[cfg(test)]
+mod samples;
 pub mod slack;
 pub mod webhook;
 

@@ -1,8 +1,11 @@
 //! The channel: a destination and its policies, made once, used by many rules.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{ChannelId, RuleId, WorkspaceId};
+use crate::quiet_hours::QuietHours;
+use crate::rate_limit::RateLimit;
 use crate::retry::RetryPolicy;
 use crate::severity::SeverityFilter;
 use crate::time::Timestamp;
@@ -40,11 +43,72 @@ impl ChannelType {
     }
 }
 
+/// Which events of incidents a channel lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventFilters {
+    /// Openings, and what reminds of them.
+    #[serde(default = "yes")]
+    pub send_open: bool,
+    /// Resolutions, and that an endpoint is stable again.
+    #[serde(default = "yes")]
+    pub send_resolved: bool,
+    /// Escalations, and that an incident got worse.
+    #[serde(default = "yes")]
+    pub send_escalated: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl Default for EventFilters {
+    fn default() -> Self {
+        Self { send_open: true, send_resolved: true, send_escalated: true }
+    }
+}
+
+/// How much a channel matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeliveryPriority {
+    /// As any other.
+    #[default]
+    Standard,
+    /// Past cooldowns and its rate limit.
+    Critical,
+}
+
+impl DeliveryPriority {
+    /// Every priority.
+    pub const ALL: [Self; 2] = [Self::Standard, Self::Critical];
+
+    /// The word for it in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The priority that this word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.as_str() == word)
+    }
+}
+
 /// How a channel is used, whatever kind it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policies {
     /// The least severity it lets through.
     pub severity_filter: SeverityFilter,
+    /// Which events of incidents it lets through.
+    pub event_filters: EventFilters,
+    /// How much it matters.
+    pub delivery_priority: DeliveryPriority,
+    /// When it is left in peace.
+    pub quiet_hours: Option<QuietHours>,
+    /// How much it takes in a minute.
+    pub rate_limit: Option<RateLimit>,
     /// False: one attempt.
     pub retry_on_failure: bool,
     /// Delays between attempts in seconds; `None` for those of the kind of event.
@@ -60,6 +124,10 @@ impl Default for Policies {
     fn default() -> Self {
         Self {
             severity_filter: SeverityFilter::default(),
+            event_filters: EventFilters::default(),
+            delivery_priority: DeliveryPriority::default(),
+            quiet_hours: None,
+            rate_limit: None,
             retry_on_failure: true,
             retry_delays_seconds: None,
             timeout_ms: TIMEOUT_MS_DEFAULT,

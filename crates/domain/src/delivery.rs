@@ -72,6 +72,9 @@ impl Status {
 /// Why a delivery was skipped when it came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipReason {
+    /// The endpoint that it tells of is gone.
+    EndpointDeleted,
+
     /// Its rule is disabled, or was since it was made.
     RuleDisabled,
     /// Its rule is gone.
@@ -90,6 +93,7 @@ impl SkipReason {
             Self::RuleDeleted => "rule_deleted",
             Self::RuleChanged => "rule_changed",
             Self::ChannelDeleted => "channel_deleted",
+            Self::EndpointDeleted => "endpoint_deleted",
         }
     }
 }
@@ -163,14 +167,9 @@ const KEY_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 pub fn idempotency_key(event: &Event, channel_type: ChannelType, rule_id: Option<RuleId>) -> String {
     let mut key = String::with_capacity(160);
     let rule_id = rule_id.map_or_else(String::new, |id| id.to_string());
-    let parts = [
-        event.resource_type.as_str(),
-        &event.resource_id,
-        &event.run_id,
-        event.trigger.as_str(),
-        channel_type.as_str(),
-        &rule_id,
-    ];
+    let trigger = event.trigger.word();
+    let parts =
+        [event.resource_type.as_str(), &event.resource_id, &event.run_id, &*trigger, channel_type.as_str(), &rule_id];
     for (index, part) in parts.into_iter().enumerate() {
         let separator = if index == 0 { "" } else { ":" };
         let _ = write!(key, "{separator}{}", utf8_percent_encode(part, KEY_PART));

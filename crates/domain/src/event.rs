@@ -1,6 +1,10 @@
 //! The event: an immutable fact, told once. Where the way of an event begins.
 
+use serde::{Serialize, Serializer};
+
+use crate::digest::Digest;
 use crate::id::{EventId, Id, WorkspaceId};
+use crate::incident::Outage;
 use crate::resource::ResourceType;
 use crate::run::Run;
 use crate::severity::Severity;
@@ -16,13 +20,39 @@ pub enum EventKind {
     WorkflowCompleted,
     /// A workflow execution failed.
     WorkflowFailed,
+    /// An incident was opened.
+    IncidentOpened,
+    /// An incident is over.
+    IncidentResolved,
+    /// An incident got worse, or nobody took it on.
+    IncidentEscalated,
+    /// An incident goes on.
+    IncidentReminder,
+    /// An endpoint goes up and down too often.
+    IncidentFlapping,
+    /// An endpoint has calmed down.
+    IncidentStable,
+    /// What was held back is said together.
+    Digest,
     /// Somebody asked for a test.
     ChannelTest,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::RunTerminal, Self::WorkflowCompleted, Self::WorkflowFailed, Self::ChannelTest];
+    pub const ALL: [Self; 11] = [
+        Self::RunTerminal,
+        Self::WorkflowCompleted,
+        Self::WorkflowFailed,
+        Self::IncidentOpened,
+        Self::IncidentResolved,
+        Self::IncidentEscalated,
+        Self::IncidentReminder,
+        Self::IncidentFlapping,
+        Self::IncidentStable,
+        Self::Digest,
+        Self::ChannelTest,
+    ];
 
     /// The event's name on the wire, in the store and in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -30,6 +60,13 @@ impl EventKind {
             Self::RunTerminal => "flow.run.terminal",
             Self::WorkflowCompleted => "workflow.completed",
             Self::WorkflowFailed => "workflow.failed",
+            Self::IncidentOpened => "incident_opened",
+            Self::IncidentResolved => "incident_resolved",
+            Self::IncidentEscalated => "incident_escalated",
+            Self::IncidentReminder => "incident_reminder",
+            Self::IncidentFlapping => "incident_flapping",
+            Self::IncidentStable => "incident_stable",
+            Self::Digest => "digest",
             Self::ChannelTest => "channel_test",
         }
     }
@@ -37,6 +74,24 @@ impl EventKind {
     /// The kind that this name names.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether it tells of an incident.
+    pub const fn is_of_incident(self) -> bool {
+        matches!(
+            self,
+            Self::IncidentOpened
+                | Self::IncidentResolved
+                | Self::IncidentEscalated
+                | Self::IncidentReminder
+                | Self::IncidentFlapping
+                | Self::IncidentStable
+        )
+    }
+
+    /// Whether it tells of a run.
+    pub const fn is_of_run(self) -> bool {
+        matches!(self, Self::RunTerminal | Self::WorkflowCompleted | Self::WorkflowFailed)
     }
 
     /// The kind of event that a run of this resource type ends in.
@@ -62,28 +117,104 @@ pub struct Event {
     pub resource_type: ResourceType,
     /// The resource, by the caller's own id.
     pub resource_id: String,
-    /// The run, by the caller's own id.
+    /// The run, by the caller's own id; the incident's id for its events.
     pub run_id: String,
-    /// How the run ended.
+    /// What brought it about.
     pub trigger: Trigger,
     /// When Tidings took it in.
     pub received_at: Timestamp,
-    /// What is known of the run.
-    pub run: Run,
+    /// What is known of it.
+    pub content: Content,
+}
+
+/// What is known of what an event tells.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A run ended. Tests look like one of which little is known.
+    Run(Run),
+    /// Something happened to an incident.
+    Outage(Box<Outage>),
+    /// What was held back.
+    Digest(Box<Digest>),
+}
+
+impl Content {
+    /// Reads what serialising wrote for an event of this kind.
+    ///
+    /// # Errors
+    /// If the text is something else.
+    pub fn from_json(kind: EventKind, text: &str) -> Result<Self, serde_json::Error> {
+        if kind.is_of_incident() {
+            serde_json::from_str(text).map(Self::Outage)
+        } else if kind == EventKind::Digest {
+            serde_json::from_str(text).map(Self::Digest)
+        } else {
+            serde_json::from_str(text).map(Self::Run)
+        }
+    }
+}
+
+/// Written without saying which it is: the event's kind says that.
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Run(run) => run.serialize(serializer),
+            Self::Outage(outage) => outage.serialize(serializer),
+            Self::Digest(digest) => digest.serialize(serializer),
+        }
+    }
 }
 
 impl Event {
+    /// What is known of the run, if the event tells of one, or is a test.
+    pub const fn run(&self) -> Option<&Run> {
+        match &self.content {
+            Content::Run(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    ///
+    /// # Panics
+    /// If the event tells of something else.
+    pub fn run_mut(&mut self) -> &mut Run {
+        match &mut self.content {
+            Content::Run(run) => run,
+            _ => panic!("the event tells of no run"),
+        }
+    }
+
+    /// What is known of the incident, if the event tells of one.
+    pub const fn outage(&self) -> Option<&Outage> {
+        match &self.content {
+            Content::Outage(outage) => Some(outage),
+            _ => None,
+        }
+    }
+
+    /// The resource's name, if it is known.
+    pub fn resource_name(&self) -> Option<&str> {
+        match &self.content {
+            Content::Run(run) => run.resource_name.as_deref(),
+            Content::Outage(outage) => Some(&outage.name),
+            Content::Digest(_) => None,
+        }
+    }
+
     /// The name to show for the resource: its own, else its id.
     pub fn resource_label(&self) -> &str {
-        self.run.resource_name.as_deref().unwrap_or(&self.resource_id)
+        self.resource_name().unwrap_or(&self.resource_id)
     }
 
     /// How bad it is for a rule that ranks failures as `failure_severity`.
     pub fn severity(&self, failure_severity: Severity) -> Severity {
-        match (self.kind, self.trigger) {
-            (EventKind::ChannelTest, _) => Severity::Info,
-            (_, Trigger::Success) => Severity::Success,
+        match (&self.content, self.trigger) {
+            (Content::Outage(outage), Trigger::Incident(trigger)) => trigger.severity(outage.severity),
+            (Content::Digest(digest), _) => digest.severity(),
+            _ if self.kind == EventKind::ChannelTest => Severity::Info,
             (_, Trigger::Failure) => failure_severity,
+            _ => Severity::Success,
         }
     }
 
@@ -105,7 +236,7 @@ impl Event {
             run_id: format!("test_{hex}"),
             trigger: Trigger::Success,
             received_at: now,
-            run: Run {
+            content: Content::Run(Run {
                 resource_name: None,
                 trigger_type: None,
                 started_at: None,
@@ -115,7 +246,7 @@ impl Event {
                 error_message: None,
                 output: None,
                 deep_link: None,
-            },
+            }),
         }
     }
 }
@@ -137,12 +268,63 @@ pub(crate) mod tests {
         event.kind = EventKind::RunTerminal;
         event.trigger = Trigger::Failure;
         event.run_id = "01HX".into();
-        event.run.resource_name = Some("Daily revenue rollup".into());
-        event.run.duration_ms = Some(1842);
-        event.run.row_count = Some(124);
-        event.run.error_message = Some("relation \"orders\" does not exist".into());
-        event.run.trigger_type = crate::trigger::TriggerType::parse("schedule");
-        event.run.deep_link = Some("https://app.example.com/f1".into());
+        event.run_mut().resource_name = Some("Daily revenue rollup".into());
+        event.run_mut().duration_ms = Some(1842);
+        event.run_mut().row_count = Some(124);
+        event.run_mut().error_message = Some("relation \"orders\" does not exist".into());
+        event.run_mut().trigger_type = crate::trigger::TriggerType::parse("schedule");
+        event.run_mut().deep_link = Some("https://app.example.com/f1".into());
         event
+    }
+
+    /// What happened to an incident of an endpoint, with every fact filled in.
+    pub(crate) fn outage_event(trigger: crate::incident::IncidentTrigger) -> Event {
+        let mut event = failed_flow();
+        let at = |text| Timestamp::parse(text).unwrap();
+        let started_at = at("2026-05-02T03:59:00Z");
+        (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
+        event.resource_type = ResourceType::Endpoint;
+        event.resource_id = crate::id::EndpointId::from_bytes([7; 16]).to_string();
+        event.run_id = crate::id::IncidentId::from_bytes([5; 16]).to_string();
+        event.content = Content::Outage(Box::new(Outage {
+            name: "Production API".into(),
+            url: Some("https://api.example.com/health".into()),
+            link: None,
+            cause: crate::incident::Cause::EndpointDown,
+            detail: Some("HTTP 502 — expected 200".into()),
+            severity: Severity::Critical,
+            started_at,
+            failing_since: at("2026-05-02T03:58:00Z"),
+            resolved_at: (trigger == crate::incident::IncidentTrigger::Resolved).then_some(event.received_at),
+            at: event.received_at,
+            changes: Some(7),
+            escalates_to: None,
+            actor: None,
+            facts: vec![crate::incident::Fact { label: "region".into(), value: "eu-west".into() }],
+            tags: vec!["prod".into()],
+        }));
+        event
+    }
+
+    /// A digest of these.
+    pub(crate) fn digest_event(entries: Vec<crate::digest::Entry>) -> Event {
+        let mut event = failed_flow();
+        (event.kind, event.trigger) = (EventKind::Digest, Trigger::Success);
+        event.resource_type = ResourceType::Channel;
+        let digest = Digest::of("quiet hours of #data-alerts".into(), entries, event.received_at);
+        event.content = Content::Digest(Box::new(digest));
+        event
+    }
+
+    #[test]
+    fn kinds_read_back_and_contents_with_them() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
+        }
+        for event in [failed_flow(), outage_event(crate::incident::IncidentTrigger::Resolved), digest_event(vec![])] {
+            let stored = serde_json::to_string(&event.content).unwrap();
+            let read = Content::from_json(event.kind, &stored).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), stored);
+        }
     }
 }

@@ -129,6 +129,8 @@ ids! {
     MuteId "mute_";
     /// A check of an endpoint.
     CheckId "chk_";
+    /// An inbound door.
+    InboundDoorId "door_";
     /// An event.
     EventId "evt_";
     /// A delivery; also the `webhook-id` on the wire.

@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod channel;
 pub mod check;
 pub mod delivery;
+pub mod digest;
 pub mod endpoint;
 pub mod event;
 pub mod gate;

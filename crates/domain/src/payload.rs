@@ -1,11 +1,14 @@
 //! Bodies of webhooks, to the letter of the contract. Keys are only ever added.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Event, EventKind};
 use crate::message::Message;
 use crate::resource::ResourceType;
+use crate::run::Run;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
@@ -15,7 +18,7 @@ use crate::trigger::Trigger;
 struct RunBody<'a> {
     version: u8,
     event: &'static str,
-    trigger: &'static str,
+    trigger: Cow<'static, str>,
     resource_type: &'static str,
     resource_id: &'a str,
     resource_name: Option<&'a str>,
@@ -44,7 +47,7 @@ struct WorkflowBody<'a> {
     test: bool,
 }
 
-/// The body of everything else: tests now.
+/// The body of everything else: incidents, digests, tests.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MessageBody<'a> {
@@ -55,13 +58,30 @@ struct MessageBody<'a> {
     summary: &'a str,
     detail: Option<&'a str>,
     link: Option<&'a str>,
-    endpoint: Option<()>,
-    incident: Option<()>,
+    endpoint: Option<EndpointBody<'a>>,
+    incident: Option<IncidentBody<'a>>,
     fields: Vec<FieldBody<'a>>,
-    tags: [(); 0],
-    actor: Option<()>,
+    tags: &'a [String],
+    actor: Option<&'a str>,
     idempotency_key: &'a str,
     timestamp: Timestamp,
+}
+
+#[derive(Serialize)]
+struct EndpointBody<'a> {
+    id: &'a str,
+    name: &'a str,
+    url: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IncidentBody<'a> {
+    id: &'a str,
+    started_at: Timestamp,
+    resolved_at: Option<Timestamp>,
+    status: &'static str,
+    cause: &'static str,
 }
 
 #[derive(Serialize)]
@@ -73,7 +93,7 @@ struct FieldBody<'a> {
 /// The event's name on the wire: its kind's, but a use case's test is a sample of what it will hear.
 pub fn event_name(event: &Event) -> &'static str {
     match (event.kind, event.resource_type) {
-        (EventKind::ChannelTest, ResourceType::UseCase) => event.trigger.workflow_event(),
+        (EventKind::ChannelTest, ResourceType::UseCase) => workflow_event(event),
         (kind, _) => kind.as_str(),
     }
 }
@@ -81,11 +101,12 @@ pub fn event_name(event: &Event) -> &'static str {
 /// The body that tells of this event. `message` and `idempotency_key` are asked for only where the form wants them.
 pub fn body(event: &Event, message: impl FnOnce() -> Message, idempotency_key: impl FnOnce() -> String) -> Vec<u8> {
     match (event.kind, event.resource_type) {
-        (EventKind::RunTerminal, _) => json(&run_body(event)),
+        (EventKind::RunTerminal, _) => event.run().map(|run| json(&run_body(event, run))),
         (EventKind::WorkflowCompleted | EventKind::WorkflowFailed, _)
-        | (EventKind::ChannelTest, ResourceType::UseCase) => json(&workflow_body(event)),
-        (EventKind::ChannelTest, _) => json(&message_body(&message(), &idempotency_key())),
+        | (EventKind::ChannelTest, ResourceType::UseCase) => event.run().map(|run| json(&workflow_body(event, run))),
+        _ => None,
     }
+    .unwrap_or_else(|| json(&message_body(event, &message(), &idempotency_key())))
 }
 
 fn json(body: &impl Serialize) -> Vec<u8> {
@@ -94,12 +115,16 @@ fn json(body: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-fn run_body(event: &Event) -> RunBody<'_> {
-    let run = &event.run;
+/// The name that use cases know the event by.
+fn workflow_event(event: &Event) -> &'static str {
+    event.trigger.class().workflow_event().unwrap_or(event.kind.as_str())
+}
+
+fn run_body<'a>(event: &'a Event, run: &'a Run) -> RunBody<'a> {
     RunBody {
         version: 1,
         event: event.kind.as_str(),
-        trigger: event.trigger.as_str(),
+        trigger: event.trigger.word(),
         resource_type: event.resource_type.as_str(),
         resource_id: &event.resource_id,
         resource_name: run.resource_name.as_deref(),
@@ -114,21 +139,22 @@ fn run_body(event: &Event) -> RunBody<'_> {
     }
 }
 
-fn workflow_body(event: &Event) -> WorkflowBody<'_> {
+fn workflow_body<'a>(event: &'a Event, run: &'a Run) -> WorkflowBody<'a> {
     let failed = event.trigger == Trigger::Failure;
     WorkflowBody {
-        event: event.trigger.workflow_event(),
+        event: workflow_event(event),
         execution_id: &event.run_id,
         use_case_id: &event.resource_id,
         status: if failed { "failed" } else { "completed" },
-        trigger_type: event.run.trigger_type.as_ref().map(|how| how.as_workflow_str()),
-        output: event.run.output.as_deref().filter(|_| !failed),
-        error: failed.then_some(event.run.error_message.as_deref()),
+        trigger_type: run.trigger_type.as_ref().map(|how| how.as_workflow_str()),
+        output: run.output.as_deref().filter(|_| !failed),
+        error: failed.then_some(run.error_message.as_deref()),
         test: event.kind == EventKind::ChannelTest,
     }
 }
 
-fn message_body<'a>(message: &'a Message, idempotency_key: &'a str) -> MessageBody<'a> {
+fn message_body<'a>(event: &'a Event, message: &'a Message, idempotency_key: &'a str) -> MessageBody<'a> {
+    let outage = event.outage();
     MessageBody {
         version: 1,
         event: message.kind.as_str(),
@@ -137,11 +163,21 @@ fn message_body<'a>(message: &'a Message, idempotency_key: &'a str) -> MessageBo
         summary: &message.summary,
         detail: message.detail.as_deref(),
         link: message.link.as_deref(),
-        endpoint: None,
-        incident: None,
-        fields: message.fields.iter().map(|field| FieldBody { label: field.label, value: &field.value }).collect(),
-        tags: [],
-        actor: None,
+        endpoint: outage.filter(|_| event.resource_type == ResourceType::Endpoint).map(|outage| EndpointBody {
+            id: &event.resource_id,
+            name: &outage.name,
+            url: outage.url.as_deref(),
+        }),
+        incident: outage.map(|outage| IncidentBody {
+            id: &event.run_id,
+            started_at: outage.started_at,
+            resolved_at: outage.resolved_at,
+            status: outage.status().as_str(),
+            cause: outage.cause.as_str(),
+        }),
+        fields: message.fields.iter().map(|field| FieldBody { label: &field.label, value: &field.value }).collect(),
+        tags: &message.tags,
+        actor: outage.and_then(|outage| outage.actor.as_deref()),
         idempotency_key,
         timestamp: message.timestamp,
     }
@@ -173,7 +209,8 @@ mod tests {
                 "workspaceId": "ws_02020202020202020202020202020202", "deepLink": "https://app.example.com/f1"
             })
         );
-        event.run = Event::sample(event.id, event.workspace_id, event.resource_type, "f1", event.received_at).run;
+        event.content =
+            Event::sample(event.id, event.workspace_id, event.resource_type, "f1", event.received_at).content;
         let bare = read(&event);
         for key in ["resourceName", "durationMs", "rowCount", "errorMessage", "triggerType", "deepLink"] {
             assert_eq!(bare.get(key), Some(&Value::Null), "{key} is present and null");
@@ -185,7 +222,7 @@ mod tests {
         let mut event = failed_flow();
         (event.resource_type, event.kind, event.trigger) =
             (ResourceType::UseCase, EventKind::WorkflowCompleted, Trigger::Success);
-        event.run.output = Some(RawValue::from_string(r#"{"summary":"Processed 42 records"}"#.into()).unwrap());
+        event.run_mut().output = Some(RawValue::from_string(r#"{"summary":"Processed 42 records"}"#.into()).unwrap());
         let completed = json!({
             "event": "workflow.completed", "execution_id": "01HX", "use_case_id": "f1", "status": "completed",
             "trigger_type": "schedule", "output": {"summary": "Processed 42 records"}
@@ -214,5 +251,31 @@ mod tests {
         event.trigger = Trigger::Success;
         let sample = read(&event);
         assert_eq!((&sample["event"], &sample["test"]), (&json!("workflow.completed"), &json!(true)));
+    }
+
+    #[test]
+    fn an_incidents_body_says_what_is_out_of_order() {
+        let event = crate::event::tests::outage_event(crate::incident::IncidentTrigger::Opened);
+        assert_eq!(
+            read(&event),
+            json!({
+                "version": 1, "event": "incident_opened", "severity": "info", "title": "Production API is down",
+                "summary": "Production API is down. The first failing check was at 2026-05-02 03:58:00 UTC.",
+                "detail": "HTTP 502 — expected 200", "link": null,
+                "endpoint": {"id": "ep_07070707070707070707070707070707", "name": "Production API",
+                             "url": "https://api.example.com/health"},
+                "incident": {"id": "inc_05050505050505050505050505050505", "startedAt": "2026-05-02T03:59:00.000Z",
+                             "resolvedAt": null, "status": "active", "cause": "endpoint_down"},
+                "fields": [
+                    {"label": "Endpoint", "value": "Production API"},
+                    {"label": "Address", "value": "https://api.example.com/health"},
+                    {"label": "Started", "value": "2026-05-02 03:58:00 UTC"},
+                    {"label": "Lasted", "value": "2 min 12 s"},
+                    {"label": "Incident", "value": "inc_05050505050505050505050505050505"},
+                    {"label": "region", "value": "eu-west"}
+                ],
+                "tags": ["prod"], "actor": null, "idempotencyKey": "key", "timestamp": "2026-05-02T04:00:12.345Z"
+            })
+        );
     }
 }

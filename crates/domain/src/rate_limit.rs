@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Zone;
+use crate::text::grouped;
 use crate::time::Timestamp;
 use crate::violation::{Violation, Violations};
 
@@ -67,9 +68,8 @@ impl RateLimit {
     /// What a verdict of `now` says when there is room again at `free_at`, such as
     /// `Held until 14:03:21 Europe/Zurich: #data-alerts takes at most 30 messages a minute`.
     pub fn words(&self, channel_name: &str, free_at: Timestamp, now: Timestamp, zone: &Zone) -> String {
-        let max = self.max_per_minute;
-        let takes =
-            format!("{channel_name} takes at most {max} {} a minute", if max == 1 { "message" } else { "messages" });
+        let messages = if self.max_per_minute == 1 { "message" } else { "messages" };
+        let takes = format!("{channel_name} takes at most {} {messages} a minute", grouped(self.max_per_minute.into()));
         match self.action {
             RateAction::Digest => format!("Held until {}: {takes}", zone.words(free_at, now)),
             RateAction::Drop => format!("Dropped: {takes}"),
@@ -125,7 +125,9 @@ impl Admissions {
     /// When there will be room, seen from the instant last moved to; `None` if there is. A limit that was lowered has
     /// to wait for more than one to be forgotten.
     fn room_at(&self, limit: &RateLimit) -> Option<Timestamp> {
-        let last_in_the_way = self.0.len().checked_sub(limit.max_per_minute.max(1) as usize)?;
+        // A limit that has violations must neither shut the door nor let the memory of it grow.
+        let max_per_minute = limit.max_per_minute.clamp(1, PER_MINUTE_MAX) as usize;
+        let last_in_the_way = self.0.len().checked_sub(max_per_minute)?;
         self.0.get(last_in_the_way).map(|at| Timestamp::from_unix_ms(*at).plus_ms(WINDOW_MS))
     }
 }
@@ -194,6 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_out_of_bounds_is_taken_for_the_nearest_one_within() {
+        let admitted = |max| {
+            let mut admissions = Admissions::default();
+            (0..2 * PER_MINUTE_MAX).filter(|_| admissions.admit(&limit(max), at(0)).is_ok()).count()
+        };
+        assert_eq!((admitted(0), admitted(u32::MAX)), (1, PER_MINUTE_MAX as usize));
+    }
+
+    #[test]
     fn a_clock_that_is_set_back_neither_opens_nor_shuts_the_door() {
         let mut admissions = Admissions::default();
         assert_eq!(admissions.admit(&limit(1), at(HOUR_MS)), Ok(()));
@@ -209,6 +220,8 @@ mod tests {
             limit(30).words("#data-alerts", now.plus_ms(20_001), now, &zurich),
             "Held until 14:03:21 Europe/Zurich: #data-alerts takes at most 30 messages a minute"
         );
+        let most = RateLimit { max_per_minute: PER_MINUTE_MAX, action: RateAction::Drop };
+        assert_eq!(most.words("ops", now, now, &Zone::UTC), "Dropped: ops takes at most 1,000 messages a minute");
         let one = RateLimit { max_per_minute: 1, action: RateAction::Drop };
         assert_eq!(one.words("ops", now, now, &Zone::UTC), "Dropped: ops takes at most 1 message a minute");
     }

@@ -19,13 +19,23 @@ pub enum ResourceType {
     UseCase,
     /// A job, such as a cron job; behaves as a flow.
     Job,
-    /// A channel, as the subject of its own test; never that of a run or a rule.
+    /// A thing that is watched.
+    Endpoint,
+    /// An incident that comes from outside, without checks.
+    Alert,
+    /// A channel, as the subject of its own test or digest; never that of a run or a rule.
     Channel,
 }
 
 impl ResourceType {
-    /// Every type that runs and rules may name, in the order in which documents list them.
-    pub const ALL: [Self; 4] = [Self::ScheduledQuery, Self::Flow, Self::UseCase, Self::Job];
+    /// Every type that has runs, in the order in which documents list them.
+    pub const OF_RUNS: [Self; 4] = [Self::ScheduledQuery, Self::Flow, Self::UseCase, Self::Job];
+    /// Every type that rules may name.
+    pub const OF_RULES: [Self; 6] =
+        [Self::ScheduledQuery, Self::Flow, Self::UseCase, Self::Job, Self::Endpoint, Self::Alert];
+    /// Every type.
+    pub const ALL: [Self; 7] =
+        [Self::ScheduledQuery, Self::Flow, Self::UseCase, Self::Job, Self::Endpoint, Self::Alert, Self::Channel];
 
     /// The word for it in the API, in bodies, in the store and in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -34,18 +44,30 @@ impl ResourceType {
             Self::Flow => "flow",
             Self::UseCase => "use_case",
             Self::Job => "job",
+            Self::Endpoint => "endpoint",
+            Self::Alert => "alert",
             Self::Channel => "channel",
         }
     }
 
-    /// The type that this word names in a run or a rule.
+    /// The type that this word names.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    /// The type that this word names in the store, where tests of channels are kept as well.
-    pub fn parse_stored(word: &str) -> Option<Self> {
-        Self::parse(word).or_else(|| (word == Self::Channel.as_str()).then_some(Self::Channel))
+    /// The type with runs that this word names.
+    pub fn parse_of_runs(word: &str) -> Option<Self> {
+        Self::OF_RUNS.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// The type that this word names in a rule.
+    pub fn parse_of_rules(word: &str) -> Option<Self> {
+        Self::OF_RULES.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// Whether its events are those of incidents, not of runs.
+    pub const fn has_incidents(self) -> bool {
+        matches!(self, Self::Endpoint | Self::Alert)
     }
 
     /// How a person calls it, at the start of a sentence.
@@ -55,6 +77,8 @@ impl ResourceType {
             Self::Flow => "Flow",
             Self::UseCase => "Workflow",
             Self::Job => "Job",
+            Self::Endpoint => "Endpoint",
+            Self::Alert => "Alert",
             Self::Channel => "Channel",
         }
     }

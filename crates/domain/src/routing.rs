@@ -16,11 +16,13 @@ pub enum NotRoutedReason {
     Trigger,
     /// The rule does not list the way this run was started.
     TriggerType,
+    /// The endpoint does not want its recoveries to be said: gate 3, which leaves no delivery.
+    RecoveryDisabled,
 }
 
 impl NotRoutedReason {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::RuleDisabled, Self::Trigger, Self::TriggerType];
+    pub const ALL: [Self; 4] = [Self::RuleDisabled, Self::Trigger, Self::TriggerType, Self::RecoveryDisabled];
 
     /// The word for it in the API and in the store.
     pub const fn as_str(self) -> &'static str {
@@ -28,6 +30,7 @@ impl NotRoutedReason {
             Self::RuleDisabled => "rule_disabled",
             Self::Trigger => "trigger",
             Self::TriggerType => "trigger_type",
+            Self::RecoveryDisabled => "recovery_disabled",
         }
     }
 
@@ -53,11 +56,12 @@ pub fn route(event: &Event, rule: &Rule) -> Result<(), NotRoutedReason> {
     if !rule.enabled {
         return Err(NotRoutedReason::RuleDisabled);
     }
-    if !rule.triggers.contains(&event.trigger) {
+    if !rule.triggers.contains(&event.trigger.class()) {
         return Err(NotRoutedReason::Trigger);
     }
-    let started_right = rule.trigger_types.is_empty()
-        || event.run.trigger_type.as_ref().is_some_and(|how| rule.trigger_types.contains(how));
+    let trigger_type = event.run().and_then(|run| run.trigger_type.as_ref());
+    let started_right =
+        rule.trigger_types.is_empty() || trigger_type.is_some_and(|how| rule.trigger_types.contains(how));
     if started_right { Ok(()) } else { Err(NotRoutedReason::TriggerType) }
 }
 
@@ -66,7 +70,7 @@ mod tests {
     use super::*;
     use crate::event::tests::failed_flow;
     use crate::rule::tests::rule_for;
-    use crate::trigger::{Trigger, TriggerType};
+    use crate::trigger::{RuleTrigger, TriggerType};
 
     #[test]
     fn each_mismatch_has_its_reason_in_order() {
@@ -77,7 +81,7 @@ mod tests {
         let mut rule = matching.clone();
         rule.trigger_types = vec![TriggerType::parse("manual").unwrap()];
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::TriggerType));
-        rule.triggers = vec![Trigger::Success];
+        rule.triggers = vec![RuleTrigger::Success];
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::Trigger));
         rule.enabled = false;
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::RuleDisabled));
@@ -89,7 +93,7 @@ mod tests {
         let mut rule = rule_for(&event);
         rule.trigger_types = vec![TriggerType::parse("scheduled").unwrap()];
         assert_eq!(route(&event, &rule), Ok(()), "the event said `schedule`");
-        event.run.trigger_type = None;
+        event.run_mut().trigger_type = None;
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::TriggerType));
     }
 }

@@ -4,7 +4,7 @@ use crate::id::{ChannelId, RuleId, WorkspaceId};
 use crate::resource::{ResourceSelector, ResourceType};
 use crate::severity::Severity;
 use crate::time::Timestamp;
-use crate::trigger::{Trigger, TriggerType};
+use crate::trigger::{RuleTrigger, TriggerType};
 
 /// A rule. The seeds call it notification rule or subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct Rule {
     pub resource: ResourceSelector,
     /// The channel it speaks through.
     pub channel_id: ChannelId,
-    /// The ends of runs that it speaks of; at least one.
-    pub triggers: Vec<Trigger>,
+    /// What it speaks of; at least one, of those that resources of this type have.
+    pub triggers: Vec<RuleTrigger>,
     /// The ways runs were started that it speaks of; empty for all.
     pub trigger_types: Vec<TriggerType>,
     /// Whether it is on.
@@ -53,7 +53,7 @@ pub(crate) mod tests {
             resource_type: event.resource_type,
             resource: ResourceSelector::One(event.resource_id.clone()),
             channel_id: ChannelId::from_bytes([4; 16]),
-            triggers: Trigger::ALL.to_vec(),
+            triggers: RuleTrigger::of(event.resource_type).to_vec(),
             trigger_types: Vec::new(),
             enabled: true,
             paused: false,

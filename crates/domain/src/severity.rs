@@ -34,6 +34,23 @@ impl Severity {
             .find(|severity| severity.as_str() == word)
     }
 
+    /// What to sort by: the worst has the most.
+    pub const fn weight(self) -> u8 {
+        match self {
+            Self::Critical => 3,
+            Self::Warning => 2,
+            Self::Info => 1,
+            Self::Success => 0,
+        }
+    }
+
+    /// The worse of the two.
+    #[must_use]
+    pub const fn worse(self, other: Self) -> Self {
+        if other.weight() > self.weight() { other } else { self }
+    }
+
+    /// What a filter goes by.
     const fn rank(self) -> u8 {
         match self {
             Self::Critical => 2,

@@ -31,6 +31,14 @@ pub fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    match number {
+        0..=999 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
+    }
+}
+
 /// Milliseconds as a person says it: `842 ms`, `1.8 s`, `3 min 5 s`, `2 h 4 min`.
 pub fn duration_words(ms: u64) -> String {
     let seconds = ms / 1000;
@@ -53,6 +61,19 @@ mod tests {
             [(0, "0 ms"), (842, "842 ms"), (1842, "1.8 s"), (185_000, "3 min 5 s"), (7_440_000, "2 h 4 min")]
         {
             assert_eq!(duration_words(ms), words);
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, words) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_002_003, "1,002,003"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(grouped(number), words);
         }
     }
 

@@ -1,47 +1,121 @@
-//! What makes a rule speak: how a run ended (trigger), and how it was started (trigger type).
+//! What makes a rule speak: what brought an event about (trigger), and how a run was started (trigger type).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+use crate::incident::IncidentTrigger;
+use crate::resource::ResourceType;
+
+/// What brought an event about. With the resource and the run (or incident) it makes the event one of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trigger {
-    /// It finished as it should.
+    /// A run finished as it should.
     Success,
-    /// It did not.
+    /// A run did not.
     Failure,
+    /// Something happened to an incident.
+    Incident(IncidentTrigger),
 }
 
 impl Trigger {
-    /// Both, in the order in which documents list them.
-    pub const ALL: [Self; 2] = [Self::Success, Self::Failure];
+    /// The ends of runs, in the order in which documents list them.
+    pub const OF_RUNS: [Self; 2] = [Self::Success, Self::Failure];
 
-    /// The word for it in the API and in bodies.
-    pub const fn as_str(self) -> &'static str {
+    /// The word for it in the API, in bodies and in the store: `success`, `opened`, `escalated:900`, …
+    pub fn word(self) -> Cow<'static, str> {
         match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
+            Self::Success => Cow::Borrowed("success"),
+            Self::Failure => Cow::Borrowed("failure"),
+            Self::Incident(trigger) => trigger.word(),
         }
     }
 
     /// The trigger that this word names.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|trigger| trigger.as_str() == word)
+        match word {
+            "success" => Some(Self::Success),
+            "failure" => Some(Self::Failure),
+            _ => IncidentTrigger::parse(word).map(Self::Incident),
+        }
     }
 
-    /// The event name that use cases know it by.
-    pub const fn workflow_event(self) -> &'static str {
+    /// The end of a run that this word names.
+    pub fn parse_of_run(word: &str) -> Option<Self> {
+        Self::parse(word).filter(|trigger| Self::OF_RUNS.contains(trigger))
+    }
+
+    /// What rules know it as. A reminder and flapping say again that something is wrong, and go with the opening; that
+    /// it is stable again goes with the resolution; that it got worse with escalations.
+    pub const fn class(self) -> RuleTrigger {
         match self {
-            Self::Success => "workflow.completed",
-            Self::Failure => "workflow.failed",
+            Self::Success => RuleTrigger::Success,
+            Self::Failure => RuleTrigger::Failure,
+            Self::Incident(IncidentTrigger::Opened | IncidentTrigger::Reminder { .. } | IncidentTrigger::Flapping) => {
+                RuleTrigger::Opened
+            }
+            Self::Incident(IncidentTrigger::Worsened | IncidentTrigger::Escalated { .. }) => RuleTrigger::Escalated,
+            Self::Incident(IncidentTrigger::Resolved | IncidentTrigger::Stable) => RuleTrigger::Resolved,
+        }
+    }
+}
+
+/// What a rule lists: which events of its resource it speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleTrigger {
+    /// Runs that finished as they should.
+    Success,
+    /// Runs that did not.
+    Failure,
+    /// Incidents that open, and what reminds of them.
+    Opened,
+    /// Incidents that are over.
+    Resolved,
+    /// Incidents that got worse.
+    Escalated,
+}
+
+impl RuleTrigger {
+    /// Those of rules about runs, in the order in which documents list them.
+    pub const OF_RUNS: [Self; 2] = [Self::Success, Self::Failure];
+    /// Those of rules about endpoints and alerts.
+    pub const OF_INCIDENTS: [Self; 3] = [Self::Opened, Self::Resolved, Self::Escalated];
+
+    /// Those that a rule about this type of resource may list.
+    pub const fn of(resource_type: ResourceType) -> &'static [Self] {
+        if resource_type.has_incidents() { &Self::OF_INCIDENTS } else { &Self::OF_RUNS }
+    }
+
+    /// The word for it in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Opened => "opened",
+            Self::Resolved => "resolved",
+            Self::Escalated => "escalated",
+        }
+    }
+
+    /// The one of a rule about this type of resource that this word names.
+    pub fn parse(resource_type: ResourceType, word: &str) -> Option<Self> {
+        Self::of(resource_type).iter().copied().find(|trigger| trigger.as_str() == word)
+    }
+
+    /// The event name that use cases know it by; none for what runs do not do.
+    pub const fn workflow_event(self) -> Option<&'static str> {
+        match self {
+            Self::Success => Some("workflow.completed"),
+            Self::Failure => Some("workflow.failed"),
+            Self::Opened | Self::Resolved | Self::Escalated => None,
         }
     }
 
     /// The trigger that a use case's event name stands for.
     pub fn from_workflow_event(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|trigger| trigger.workflow_event() == name)
+        Self::OF_RUNS.into_iter().find(|trigger| trigger.workflow_event() == Some(name))
     }
 }
 
@@ -102,6 +176,25 @@ impl<'de> Deserialize<'de> for TriggerType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_read_back() {
+        let of_incidents = [
+            IncidentTrigger::Opened,
+            IncidentTrigger::Worsened,
+            IncidentTrigger::Escalated { after_seconds: 900 },
+            IncidentTrigger::Reminder { number: 2 },
+            IncidentTrigger::Flapping,
+            IncidentTrigger::Stable,
+            IncidentTrigger::Resolved,
+        ];
+        for trigger in Trigger::OF_RUNS.into_iter().chain(of_incidents.map(Trigger::Incident)) {
+            assert_eq!(Trigger::parse(&trigger.word()), Some(trigger));
+        }
+        assert_eq!(Trigger::parse_of_run("opened"), None);
+        assert_eq!(RuleTrigger::parse(ResourceType::Flow, "opened"), None);
+        assert_eq!(RuleTrigger::parse(ResourceType::Endpoint, "opened"), Some(RuleTrigger::Opened));
+    }
 
     #[test]
     fn synonyms_are_one_word_inside() {

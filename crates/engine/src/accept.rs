@@ -3,21 +3,19 @@
 
 use std::sync::Arc;
 
-use tidings_domain::event::{Event, EventKind};
-use tidings_domain::gate::{self, Facts};
+use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::{ChannelId, DeliveryId};
 use tidings_domain::resource::ResourceType;
-use tidings_domain::routing::{self, NotRouted};
-use tidings_domain::rule::Rule;
 use tidings_domain::run::Run;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
-use tidings_store::Store;
 use tidings_store::queue::{Acceptance, Claimed, Incoming, NewDelivery, Start};
+use tidings_store::{Store, StoreError};
 
 use crate::clock::{Clock, new_id};
 use crate::queue::{Place, Queue};
 use crate::snapshot::WorkspaceView;
+use crate::tell::{Decision, Situation, Telling, tell};
 use crate::unbroken::unbroken;
 use crate::{Result, measure};
 
@@ -36,11 +34,22 @@ pub struct RunReport {
     pub run: Run,
 }
 
-/// What is to be handed over once it is committed.
-struct Prepared {
+/// Events about to be committed, and what is to be handed over then.
+#[derive(Default)]
+pub(crate) struct Prepared {
     incoming: Vec<Incoming>,
-    /// Deliveries with a place in memory, each with the index of its event.
-    places: Vec<(usize, Claimed, Place)>,
+    /// Deliveries with a place in memory.
+    places: Vec<Placed>,
+}
+
+/// A delivery with a place in memory.
+struct Placed {
+    /// The index of its event.
+    event: usize,
+    claimed: Claimed,
+    place: Place,
+    /// Whether it is said late: its event was told before.
+    is_late: bool,
 }
 
 /// Takes runs in. The work goes on even if the caller goes away: what is committed must also be handed over.
@@ -56,7 +65,7 @@ pub(crate) async fn accept(
         queue.let_through(rules.map(|rule| rule.channel_id).collect()).await;
     }
     let now = clock.now();
-    let mut prepared = Prepared { incoming: Vec::with_capacity(runs.len()), places: Vec::new() };
+    let mut prepared = Prepared::default();
     for run in runs {
         prepare(view, queue, clock, event(view, clock, run, now), &mut prepared);
     }
@@ -74,92 +83,173 @@ fn event(view: &WorkspaceView, clock: &dyn Clock, report: RunReport, now: Timest
         run_id: report.run_id,
         trigger: report.trigger,
         received_at: now,
-        run: report.run,
+        content: Content::Run(report.run),
     })
 }
 
-/// Routes one event and walks its deliveries through the gates.
+/// Tells one event to the rules of its resource.
 fn prepare(view: &WorkspaceView, queue: &Queue, clock: &dyn Clock, event: Arc<Event>, prepared: &mut Prepared) {
-    let mut incoming = Incoming { event: Arc::clone(&event), not_routed: Vec::new(), deliveries: Vec::new() };
-    for rule in view.rules_of(event.resource_type, &event.resource_id) {
-        match routing::route(&event, rule) {
-            Err(reason) => incoming.not_routed.push(NotRouted { rule_id: rule.id, reason }),
-            Ok(()) => {
-                let index = prepared.incoming.len();
-                if let Some(delivery) = delivery(view, queue, clock, &event, rule, index, &mut prepared.places) {
-                    incoming.deliveries.push(delivery);
-                }
-            }
-        }
-    }
-    prepared.incoming.push(incoming);
+    let telling = tell(view, &event, Situation::default(), event.received_at);
+    prepared.add(queue, clock, event, telling, Occasion::FIRST);
 }
 
-/// The delivery of an event to a rule; none if its channel is not there, which the store's own constraints forbid.
-fn delivery(
-    view: &WorkspaceView,
-    queue: &Queue,
-    clock: &dyn Clock,
-    event: &Arc<Event>,
-    rule: &Rule,
-    index: usize,
-    places: &mut Vec<(usize, Claimed, Place)>,
-) -> Option<NewDelivery> {
-    let channel = &view.channel(rule.channel_id)?.channel;
-    let now = event.received_at;
-    let id: DeliveryId = new_id(clock, now);
-    let severity = event.severity(rule.failure_severity);
-    let walk = gate::walk(&Facts { rule, channel, severity }, now);
-    let start = if walk.stopped.is_some() {
-        Start::Suppressed
-    } else if let Some(place) = queue.reserve(channel.id, now) {
-        let lease = queue.lease(now);
-        let claimed = Claimed {
+/// Which telling of an event to its rules it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Occasion {
+    /// From 1.
+    pub number: u32,
+    /// The suppressed delivery in whose place it is said.
+    pub late_of: Option<DeliveryId>,
+}
+
+impl Occasion {
+    /// The first, as a rule the only one.
+    pub(crate) const FIRST: Self = Self { number: 1, late_of: None };
+}
+
+impl Prepared {
+    /// An event with what was decided for its rules. What may be sent at once gets a place in memory, if there is one.
+    pub(crate) fn add(
+        &mut self,
+        queue: &Queue,
+        clock: &dyn Clock,
+        event: Arc<Event>,
+        telling: Telling,
+        occasion: Occasion,
+    ) {
+        let mut incoming =
+            Incoming { event, not_routed: telling.not_routed, deliveries: Vec::with_capacity(telling.decisions.len()) };
+        for decision in telling.decisions {
+            let delivery = self.delivery(queue, clock, &incoming.event, decision, occasion);
+            incoming.deliveries.push(delivery);
+        }
+        self.incoming.push(incoming);
+    }
+
+    fn delivery(
+        &mut self,
+        queue: &Queue,
+        clock: &dyn Clock,
+        event: &Arc<Event>,
+        decision: Decision,
+        occasion: Occasion,
+    ) -> NewDelivery {
+        let Decision { rule, live, severity, walk, admission, after } = decision;
+        let channel = &live.channel;
+        let now = walk.evaluated_at;
+        let id: DeliveryId = new_id(clock, now);
+        let (rule_id, rule_generation) = rule.map_or((None, 0), |rule| (Some(rule.id), rule.generation));
+        let start = if walk.held().is_some() {
+            Start::Held
+        } else if walk.stopped.is_some() {
+            Start::Suppressed
+        } else if let Some(place) = queue.reserve(channel.id, now) {
+            let lease = queue.lease(now);
+            let claimed = Claimed {
+                id,
+                event: Arc::clone(event),
+                rule_id,
+                rule_generation,
+                channel_id: channel.id,
+                channel_type: channel.channel_type,
+                severity,
+                attempt_count: 0,
+                attempt_base: 0,
+                attempt_trigger: tidings_domain::delivery::AttemptTrigger::Scheduled,
+                carry: None,
+                after,
+                lease,
+            };
+            self.places.push(Placed { event: self.incoming.len(), claimed, place, is_late: occasion.number > 1 });
+            Start::Leased(lease)
+        } else {
+            Start::Due
+        };
+        NewDelivery {
             id,
-            event: Arc::clone(event),
-            rule_id: rule.id,
-            rule_generation: rule.generation,
+            rule_id,
+            rule_generation,
             channel_id: channel.id,
             channel_type: channel.channel_type,
             severity,
-            attempt_count: 0,
-            attempt_base: 0,
-            attempt_trigger: tidings_domain::delivery::AttemptTrigger::Scheduled,
-            carry: None,
-            lease,
-        };
-        places.push((index, claimed, place));
-        Start::Leased(lease)
-    } else {
-        Start::Due
-    };
-    let (rule_id, rule_generation) = (rule.id, rule.generation);
-    let (channel_id, channel_type) = (channel.id, channel.channel_type);
-    Some(NewDelivery { id, rule_id, rule_generation, channel_id, channel_type, severity, start, walk })
-}
-
-async fn commit(store: &dyn Store, queue: &Queue, prepared: Prepared) -> Result<Vec<Acceptance>> {
-    let Prepared { incoming, places } = prepared;
-    let waiting: Vec<_> = incoming.iter().flat_map(due_channels).collect();
-    let types: Vec<_> = incoming.iter().map(|incoming| incoming.event.resource_type).collect();
-    let outcome = store.accept(incoming).await;
-    // Even if it failed: a look finds that nothing waits there, and nobody is held back any longer for what never came.
-    for (channel_id, at) in waiting {
-        queue.due_at(channel_id, at);
-    }
-    let acceptances = outcome?;
-    for (index, claimed, place) in places {
-        // A repeat gives its place back: the first telling is sent, not this one.
-        if !acceptances[index].duplicate {
-            queue.hand_over(claimed, place);
+            start,
+            walk,
+            admission,
+            after,
+            occasion: occasion.number,
+            late_of: occasion.late_of,
         }
     }
-    measure::accepted(&acceptances, &types);
-    Ok(acceptances)
+
+    /// The event that was added last.
+    pub(crate) fn last(&self) -> Option<&Incoming> {
+        self.incoming.last()
+    }
+
+    /// Whether nothing is to be committed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.incoming.is_empty()
+    }
+
+    /// Takes the events out, to be committed; what is left is handed over after that.
+    pub(crate) fn take(&mut self) -> (Vec<Incoming>, Afterwards) {
+        let incoming = std::mem::take(&mut self.incoming);
+        let waiting = incoming.iter().flat_map(waiting).collect();
+        let types = incoming.iter().map(|incoming| incoming.event.resource_type).collect();
+        (incoming, Afterwards { places: std::mem::take(&mut self.places), waiting, types })
+    }
 }
 
-fn due_channels(incoming: &Incoming) -> impl Iterator<Item = (ChannelId, Timestamp)> {
-    let event = &incoming.event;
-    let due = incoming.deliveries.iter().filter(|delivery| delivery.start == Start::Due);
-    due.map(|delivery| (delivery.channel_id, event.received_at))
+/// What is to be done once events are committed, or could not be.
+pub(crate) struct Afterwards {
+    places: Vec<Placed>,
+    waiting: Vec<Waiting>,
+    types: Vec<ResourceType>,
+}
+
+/// What the store has that is not in this process's hands.
+enum Waiting {
+    Due(ChannelId, Timestamp),
+    Held(Timestamp),
+}
+
+impl Afterwards {
+    /// Hands over what may be sent, and makes known what waits.
+    pub(crate) fn follow(self, queue: &Queue, outcome: std::result::Result<&[Acceptance], &StoreError>) {
+        // Even if it failed: a look finds that nothing waits there, and nobody is held back any longer for what never
+        // came.
+        for waiting in self.waiting {
+            match waiting {
+                Waiting::Due(channel_id, at) => queue.due_at(channel_id, at),
+                Waiting::Held(at) => queue.held_until(at),
+            }
+        }
+        let Ok(acceptances) = outcome else { return };
+        for Placed { event, claimed, place, is_late } in self.places {
+            let Some(acceptance) = acceptances.get(event) else { continue };
+            // A repeat gives its place back: the first telling is sent, not this one.
+            if !acceptance.withheld.contains(&claimed.id) && (is_late || !acceptance.duplicate) {
+                queue.hand_over(claimed, place);
+            }
+        }
+        if acceptances.iter().any(|acceptance| !acceptance.withheld.is_empty()) {
+            queue.look_at_holds();
+        }
+        measure::accepted(acceptances, &self.types);
+    }
+}
+
+async fn commit(store: &dyn Store, queue: &Queue, mut prepared: Prepared) -> Result<Vec<Acceptance>> {
+    let (incoming, afterwards) = prepared.take();
+    let outcome = store.accept(incoming).await;
+    afterwards.follow(queue, outcome.as_deref());
+    Ok(outcome?)
+}
+
+fn waiting(incoming: &Incoming) -> impl Iterator<Item = Waiting> {
+    incoming.deliveries.iter().filter_map(|delivery| match delivery.start {
+        Start::Due => Some(Waiting::Due(delivery.channel_id, delivery.walk.evaluated_at)),
+        Start::Held => delivery.walk.held().map(|(_, until)| Waiting::Held(until)),
+        Start::Leased(_) | Start::Suppressed => None,
+    })
 }

@@ -7,16 +7,20 @@ use tidings_channels::Environment;
 use tidings_domain::channel::Channel;
 use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
 use tidings_store::Store;
+use tidings_store::keeping::Retention;
 use tidings_store::queue::{Acceptance, TestRecord};
+use tokio::sync::watch;
 
 use crate::Result;
 use crate::accept::{self, RunReport};
 use crate::clock::Clock;
 use crate::error::EngineError;
+use crate::incidents::{Down, Incidents};
 use crate::measure;
 use crate::queue::{Limits, Queue};
-use crate::settings::{ChannelEdit, NewChannel, NewRule, RuleEdit, RuleView, Settings, Written};
+use crate::settings::{ChannelEdit, NewChannel, NewRule, RuleEdit, RuleView, Settings, SettingsLimits, Written};
 use crate::snapshot::{Caller, Live, LiveChannel, WorkspaceView};
+use crate::upkeep;
 use crate::vault::Vault;
 
 /// How the engine runs.
@@ -24,6 +28,10 @@ use crate::vault::Vault;
 pub struct Options {
     /// How much is sent at once.
     pub limits: Limits,
+    /// What the operator allows of settings.
+    pub settings: SettingsLimits,
+    /// How long what is kept.
+    pub retention: Retention,
 }
 
 /// The engine. Cheap to clone: all clones are one.
@@ -33,7 +41,10 @@ pub struct Engine {
     live: Arc<Live>,
     settings: Arc<Settings>,
     queue: Queue,
+    incidents: Incidents,
     clock: Arc<dyn Clock>,
+    /// Raised when upkeep should end.
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Engine {
@@ -52,21 +63,31 @@ impl Engine {
         measure::describe();
         let live = Arc::new(Live::load(Arc::clone(&store), Arc::clone(&vault), environment).await?);
         let settings =
-            Arc::new(Settings::new(Arc::clone(&store), Arc::clone(&live), Arc::clone(&vault), Arc::clone(&clock)));
+            Arc::new(Settings::new(Arc::clone(&store), Arc::clone(&live), vault, Arc::clone(&clock), options.settings));
+        let down = Down::load(store.as_ref()).await?;
         let queue = Queue::start(
             Arc::clone(&store),
             Arc::clone(&live),
             Arc::clone(&settings),
             Arc::clone(&clock),
+            down.clone(),
             options.limits,
         )
         .await?;
-        Ok(Self { store, live, settings, queue, clock })
+        let incidents =
+            Incidents::start(Arc::clone(&store), Arc::clone(&live), queue.clone(), Arc::clone(&clock), down).await?;
+        let (stopping, stopped) = watch::channel(false);
+        let keeping =
+            upkeep::run(Arc::clone(&store), Arc::clone(&live), Arc::clone(&clock), options.retention, stopped);
+        tokio::spawn(keeping);
+        Ok(Self { store, live, settings, queue, incidents, clock, stopping: Arc::new(stopping) })
     }
 
     /// Ends it: what is being sent is finished within `bound`, what waits in memory is given back, and the store is
     /// closed. Answers whether all that was being sent was finished.
     pub async fn stop(&self, bound: Duration) -> bool {
+        self.stopping.send_replace(true);
+        self.incidents.stop();
         let finished = self.queue.stop(bound).await;
         self.store.close().await;
         finished
@@ -78,6 +99,24 @@ impl Engine {
     /// Those of the store.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.store.ready().await?)
+    }
+
+    /// The clock was set: looks at once at what is due. A clock that runs needs none of it.
+    pub fn clock_moved(&self) {
+        self.queue.pulse().beat();
+    }
+
+    /// Waits until all that is due at the clock's instant is done: for tests with a clock that stands still. An attempt
+    /// that hangs keeps it waiting.
+    #[doc(hidden)]
+    pub async fn settled(&self) {
+        self.queue.pulse().settled().await;
+    }
+
+    /// When an incident is next looked at: for tests.
+    #[doc(hidden)]
+    pub fn next_look(&self) -> Option<tidings_domain::time::Timestamp> {
+        self.incidents.next_look()
     }
 
     // Who asks ---------------------------------------------------------------------------------------------------------
@@ -179,7 +218,9 @@ impl Engine {
         force: bool,
         seen: Option<u32>,
     ) -> Result<()> {
-        self.settings.delete_channel(workspace_id, id, force, seen).await
+        self.settings.delete_channel(workspace_id, id, force, seen).await?;
+        self.queue.forget_health(id);
+        Ok(())
     }
 
     /// Gives a webhook channel a fresh signing secret; the old one goes on signing for `overlap_ms`.
@@ -208,6 +249,22 @@ impl Engine {
 
     pub(crate) fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn incidents(&self) -> &Incidents {
+        &self.incidents
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<crate::snapshot::Snapshot> {
+        self.live.now()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.live.changes()
     }
 
     pub(crate) fn queue(&self) -> &Queue {

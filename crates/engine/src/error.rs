@@ -1,9 +1,10 @@
 //! Why the engine does not do what a door asks. Nothing of it was done.
 
 use tidings_domain::delivery::Status;
-use tidings_domain::id::RuleId;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_store::StoreError;
+
+use crate::settings::ChannelUsers;
 
 /// Why the engine does not do what a door asks.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +18,9 @@ pub enum EngineError {
     /// It is not at the revision that the caller has seen.
     #[error("it was changed meanwhile: read it again")]
     RevisionMismatch,
-    /// Rules still use the channel.
-    #[error("rules still use this channel")]
-    ChannelInUse(Vec<RuleId>),
+    /// The channel is still in use.
+    #[error("{0}")]
+    ChannelInUse(ChannelUsers),
     /// A delivery in this state cannot be resent.
     #[error("a delivery that is {} cannot be resent: only sent and failed ones can", .0.as_str())]
     NotResendable(Status),
@@ -29,6 +30,17 @@ pub enum EngineError {
     /// A gate that is asked again stands in the way.
     #[error("{0}: what is sent again now would be suppressed")]
     GateClosed(String),
+    /// The incident is over.
+    #[error("the incident is resolved")]
+    IncidentResolved,
+    /// The workspace has as many of these as it may have.
+    #[error("this workspace has {max} {what} and may have no more")]
+    Quota {
+        /// What, in the plural.
+        what: &'static str,
+        /// How many it may have.
+        max: u32,
+    },
     /// The delivery was a test.
     #[error("a test is not resent: test the channel again")]
     TestNotResendable,

@@ -8,17 +8,26 @@ pub mod accept;
 pub mod clock;
 mod engine;
 pub mod error;
+mod explain;
+pub mod incidents;
 mod log;
 mod measure;
+mod pulse;
 pub mod queue;
 pub mod settings;
 pub mod snapshot;
+mod standing;
+mod tell;
 mod trial;
 mod unbroken;
+mod upkeep;
 pub mod vault;
+mod watching;
 
 pub use engine::{Engine, Options};
 pub use error::EngineError;
+pub use explain::{Foretold, Outlook, Question};
+pub use standing::ChannelQuota;
 pub use trial::{Trial, TrialConfig};
 
 /// The outcome of what the doors ask for.

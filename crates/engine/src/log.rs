@@ -1,6 +1,6 @@
 //! The log, as the doors ask for it, and what may be done with what stands in it: send it again.
 
-use tidings_domain::gate::{self, Facts};
+use tidings_domain::gate::{self, Opening};
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
@@ -10,6 +10,7 @@ use tidings_store::queue::Resend;
 use crate::Result;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::tell;
 
 /// How many failed deliveries one write makes due again.
 const RECOVER_BATCH: u32 = 500;
@@ -46,16 +47,23 @@ impl Engine {
             return Err(EngineError::TestNotResendable);
         }
         let view = self.view(workspace_id)?;
-        let rule = delivery.rule_id.and_then(|id| view.rule(id));
-        let rule = rule.filter(|rule| rule.enabled && rule.channel_id == delivery.channel_id);
-        let rule = rule.ok_or(EngineError::RuleNotLive)?;
-        let live = view.channel(rule.channel_id).ok_or(EngineError::RuleNotLive)?;
+        let rule = match delivery.rule_id {
+            Some(id) => {
+                let rule = view.rule(id).filter(|rule| rule.enabled && rule.channel_id == delivery.channel_id);
+                Some(rule.ok_or(EngineError::RuleNotLive)?)
+            }
+            None => None,
+        };
+        let live = view.channel(delivery.channel_id).ok_or(EngineError::RuleNotLive)?;
         let now = self.clock().now();
-        let facts = Facts { rule, channel: &live.channel, severity: delivery.severity };
+        let situation = self.queue().endpoint_situation(&view, &delivery.event);
+        let rule_now = rule.map(AsRef::as_ref);
+        let (trigger, severity) = (delivery.event.trigger, delivery.severity);
+        let facts = tell::facts(&view, live, rule_now, trigger, severity, situation, &Opening::Said);
         if let Some((_, stop)) = gate::walk_again(&facts, now).stopped {
             return Err(EngineError::GateClosed(stop.detail));
         }
-        let rule_generation = rule.generation;
+        let rule_generation = rule.map_or(0, |rule| rule.generation);
         match self.store().resend(Resend { workspace_id, delivery_id: id, rule_generation, now }).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => {

@@ -82,7 +82,7 @@ pub(crate) fn attempted(channel_type: ChannelType, attempt: &Attempt) {
 /// A delivery was settled, or put off.
 pub(crate) fn settled(channel_type: ChannelType, next: &NextState) {
     let status = match next {
-        NextState::RetryAt(_) => return,
+        NextState::RetryAt(_) | NextState::Held(_) => return,
         NextState::Done(Status::Sent) => return SERIES.sent[channel_type as usize].increment(1),
         NextState::Done(status) => *status,
         NextState::Suppressed(_) => Status::Suppressed,

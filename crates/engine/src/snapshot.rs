@@ -9,18 +9,22 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use tidings_channels::{Destination, Environment, Stored, registry};
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::Channel;
-use tidings_domain::id::{ApiKeyId, ChannelId, RuleId, WorkspaceId};
+use tidings_domain::endpoint::Endpoint;
+use tidings_domain::id::{ApiKeyId, ChannelId, EndpointId, RuleId, WorkspaceId};
+use tidings_domain::mute::Mute;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
+use tidings_domain::secret::Secret;
 use tidings_domain::workspace::Workspace;
-use tidings_store::settings::{ChannelRecord, Configuration, Version};
+use tidings_store::settings::{ChannelRecord, Configuration, EndpointRecord, InboundDoor, Preferences, Version};
 use tidings_store::{Store, StoreError};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::Result;
 use crate::error::EngineError;
-use crate::vault::Vault;
+use crate::vault::{Owner, Vault};
 
 /// A channel that is ready to be used.
 pub struct LiveChannel {
@@ -30,6 +34,14 @@ pub struct LiveChannel {
     pub stored: Stored,
     /// Where it leads, or why it cannot be used.
     pub destination: std::result::Result<Arc<dyn Destination>, String>,
+}
+
+/// An endpoint that is ready to be watched.
+pub struct LiveEndpoint {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// The password or token of its `auth`, opened; none if it has none, or if it cannot be opened.
+    pub secret: Option<Secret>,
 }
 
 /// The rules of one type of resource.
@@ -45,6 +57,15 @@ pub struct WorkspaceView {
     pub workspace: Workspace,
     /// The version of its configuration.
     pub version: Version,
+    /// What it prefers.
+    pub preferences: Preferences,
+    /// The zone in which it says times.
+    pub zone: Zone,
+    /// Its mutes, those that are over included.
+    pub mutes: Vec<Mute>,
+    /// Its inbound doors.
+    pub doors: Vec<InboundDoor>,
+    endpoints: Arc<HashMap<EndpointId, Arc<LiveEndpoint>>>,
     rules: HashMap<RuleId, Arc<Rule>>,
     routes: HashMap<ResourceType, RulesOfType>,
     channels: HashMap<ChannelId, Arc<LiveChannel>>,
@@ -68,6 +89,21 @@ impl WorkspaceView {
         self.rules.get(&id)
     }
 
+    /// Every endpoint, in no order.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<LiveEndpoint>> {
+        self.endpoints.values()
+    }
+
+    /// One endpoint.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<LiveEndpoint>> {
+        self.endpoints.get(&id)
+    }
+
+    /// All endpoints, as they are shared by every version that did not change them.
+    pub fn endpoints_shared(&self) -> &Arc<HashMap<EndpointId, Arc<LiveEndpoint>>> {
+        &self.endpoints
+    }
+
     /// Every channel, private ones included, in no order.
     pub fn channels(&self) -> impl Iterator<Item = &Arc<LiveChannel>> {
         self.channels.values()
@@ -86,6 +122,8 @@ pub struct Caller {
     pub workspace_id: WorkspaceId,
     /// The key.
     pub api_key_id: ApiKeyId,
+    /// The key's name, for people.
+    pub name: Arc<str>,
     /// Whether it may only read.
     pub read_only: bool,
 }
@@ -98,7 +136,31 @@ pub struct Snapshot {
     callers: HashMap<[u8; 32], Caller>,
 }
 
+/// Where an inbound door leads.
+#[derive(Debug, Clone)]
+pub struct DoorFound {
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// The door.
+    pub door: InboundDoor,
+}
+
 impl Snapshot {
+    /// Every workspace, in no order.
+    pub fn workspaces(&self) -> impl Iterator<Item = &Arc<WorkspaceView>> {
+        self.workspaces.values()
+    }
+
+    /// The inbound door of this secret. Doors are found by the SHA-256 of it, as API keys are.
+    pub fn door(&self, secret: &str) -> Option<DoorFound> {
+        let hash = api_key_hash(secret);
+        let found = |view: &Arc<WorkspaceView>| {
+            let door = view.doors.iter().find(|door| door.hash == hash)?;
+            Some(DoorFound { workspace_id: view.workspace.id, door: door.clone() })
+        };
+        self.workspaces.values().find_map(found)
+    }
+
     /// One workspace, by its id.
     pub fn workspace(&self, id: WorkspaceId) -> Option<&Arc<WorkspaceView>> {
         self.workspaces.get(&id)
@@ -128,6 +190,8 @@ pub struct Live {
     vault: Arc<Vault>,
     environment: Environment,
     reloading: Mutex<()>,
+    /// Counts the snapshots, for those who wait for the next.
+    changes: watch::Sender<u64>,
 }
 
 impl Live {
@@ -136,7 +200,8 @@ impl Live {
     /// # Errors
     /// Those of the store, and a channel sealed with another key.
     pub async fn load(store: Arc<dyn Store>, vault: Arc<Vault>, environment: Environment) -> Result<Self> {
-        let live = Self { current: ArcSwap::default(), store, vault, environment, reloading: Mutex::new(()) };
+        let (changes, _) = watch::channel(0);
+        let live = Self { current: ArcSwap::default(), store, vault, environment, reloading: Mutex::new(()), changes };
         live.reload_all().await?;
         Ok(live)
     }
@@ -156,6 +221,16 @@ impl Live {
         &self.environment
     }
 
+    /// Hears of every new snapshot.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn swap(&self, next: Snapshot) {
+        self.current.store(Arc::new(next));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
     /// Reads workspaces, keys, and the configuration of every workspace that changed.
     pub async fn reload_all(&self) -> Result<()> {
         let _turn = self.reloading.lock().await;
@@ -165,7 +240,8 @@ impl Live {
         for record in self.store.workspaces().await? {
             let workspace = record.workspace;
             for key in record.api_keys {
-                let caller = Caller { workspace_id: workspace.id, api_key_id: key.id, read_only: key.read_only };
+                let (workspace_id, api_key_id, read_only) = (workspace.id, key.id, key.read_only);
+                let caller = Caller { workspace_id, api_key_id, name: key.name.as_str().into(), read_only };
                 next.callers.insert(key.hash, caller);
             }
             next.by_slug.insert(workspace.slug.clone(), workspace.id);
@@ -176,7 +252,7 @@ impl Live {
             };
             next.workspaces.insert(view.workspace.id, view);
         }
-        self.current.store(Arc::new(next));
+        self.swap(next);
         Ok(())
     }
 
@@ -204,15 +280,30 @@ impl Live {
         let view = self.view(known.workspace.clone(), Some(known)).await?;
         let mut next = Snapshot::clone(&before);
         next.workspaces.insert(workspace_id, Arc::new(view));
-        self.current.store(Arc::new(next));
+        self.swap(next);
         Ok(())
     }
 
     async fn view(&self, workspace: Workspace, known: Option<&Arc<WorkspaceView>>) -> Result<WorkspaceView> {
-        let Configuration { version, rules, channels } = self.store.configuration(workspace.id).await?;
+        let since = known.map_or(0, |view| view.version);
+        let mut read = self.store.configuration(workspace.id, since).await?;
+        let mut endpoints = known.map(|view| Arc::clone(&view.endpoints)).unwrap_or_default();
+        self.take_over(&mut endpoints, std::mem::take(&mut read.endpoints));
+        if endpoints.len() != read.endpoint_count as usize {
+            // Some were deleted: read them all.
+            read = self.store.configuration(workspace.id, 0).await?;
+            endpoints = Arc::default();
+            self.take_over(&mut endpoints, std::mem::take(&mut read.endpoints));
+        }
+        let Configuration { version, preferences, mutes, doors, rules, channels, .. } = read;
         let mut view = WorkspaceView {
             workspace,
             version,
+            zone: Zone::named(&preferences.timezone).unwrap_or(Zone::UTC),
+            preferences,
+            mutes,
+            doors,
+            endpoints,
             rules: HashMap::with_capacity(rules.len()),
             routes: HashMap::new(),
             channels: HashMap::with_capacity(channels.len()),
@@ -234,6 +325,23 @@ impl Live {
         Ok(view)
     }
 
+    /// Puts endpoints that were written into those that are known.
+    fn take_over(&self, endpoints: &mut Arc<HashMap<EndpointId, Arc<LiveEndpoint>>>, written: Vec<EndpointRecord>) {
+        if written.is_empty() {
+            return;
+        }
+        let endpoints = Arc::make_mut(endpoints);
+        for EndpointRecord { endpoint, key_id, sealed } in written {
+            let owner = Owner::Endpoint(endpoint.workspace_id, endpoint.id);
+            let opened = if sealed.is_empty() { Ok(None) } else { self.vault.open_endpoint(&sealed, &key_id, owner) };
+            let secret = opened.unwrap_or_else(|error| {
+                tracing::error!(endpoint = %endpoint.id, %error, "the secret of an endpoint cannot be opened");
+                None
+            });
+            endpoints.insert(endpoint.id, Arc::new(LiveEndpoint { endpoint, secret }));
+        }
+    }
+
     /// Opens a channel, unless it is known at this revision already. One that cannot be opened is kept with the reason:
     /// it must not take the others with it.
     fn channel(&self, record: ChannelRecord, known: Option<&Arc<LiveChannel>>) -> Arc<LiveChannel> {
@@ -248,7 +356,7 @@ impl Live {
         let mut stored = Stored { settings: channel.settings.clone(), ..Stored::default() };
         let destination = self
             .vault
-            .open_channel(&sealed, &key_id, channel.workspace_id, channel.id)
+            .open_secrets(&sealed, &key_id, Owner::Channel(channel.workspace_id, channel.id))
             .map_err(|error| error.to_string())
             .and_then(|secrets| {
                 stored.secrets = secrets;

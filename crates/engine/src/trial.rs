@@ -11,6 +11,7 @@ use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::secret::Secret;
 use tidings_domain::severity::Severity;
+use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_store::queue::{Attempt, TestRecord};
 
 use crate::clock::new_id;
@@ -65,8 +66,8 @@ impl Engine {
         let view = self.rule(workspace_id, rule_id)?;
         let live = self.live_channel(workspace_id, view.rule.channel_id)?;
         let mut event = self.sample(workspace_id, view.rule.resource_type, view.rule.resource.as_str());
-        if let Some(&trigger) = view.rule.triggers.first() {
-            event.trigger = trigger;
+        if view.rule.triggers.first() == Some(&RuleTrigger::Failure) {
+            event.trigger = Trigger::Failure;
         }
         self.send_and_record(&live, Some(rule_id), event).await
     }

@@ -7,7 +7,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use tidings_domain::id::{ChannelId, Id, WorkspaceId};
+use tidings_domain::id::{ChannelId, EndpointId, Id, WorkspaceId};
 use tidings_domain::secret::Secret;
 use tidings_store::settings::InstanceKey;
 
@@ -15,6 +15,8 @@ use crate::clock::Clock;
 
 const NONCE_BYTES: usize = 24;
 const CANARY: &[u8] = b"tidings sealing key";
+/// What the one secret of an endpoint is called.
+const AUTH: &str = "auth";
 const CANARY_ROW: &[u8] = b"instance";
 
 /// Why sealed text could not be opened.
@@ -69,35 +71,42 @@ impl Vault {
         }
     }
 
-    /// Seals a channel's secrets.
-    pub fn seal_channel(
-        &self,
-        secrets: &BTreeMap<String, Secret>,
-        workspace_id: WorkspaceId,
-        channel_id: ChannelId,
-        clock: &dyn Clock,
-    ) -> Vec<u8> {
+    /// Seals the secrets of a row.
+    pub fn seal_secrets(&self, secrets: &BTreeMap<String, Secret>, owner: Owner, clock: &dyn Clock) -> Vec<u8> {
         let plain: BTreeMap<&str, &str> = secrets.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
         let text =
             Secret::new(serde_json::to_string(&plain).unwrap_or_else(|_| unreachable!("a map of texts is JSON")));
-        self.seal(text.expose().as_bytes(), &row(workspace_id, channel_id), clock)
+        self.seal(text.expose().as_bytes(), &owner.row(), clock)
     }
 
-    /// Opens a channel's secrets.
+    /// Opens the secrets of a row.
     ///
     /// # Errors
-    /// [`VaultError`] if they were sealed with another key, for another channel, or changed.
-    pub fn open_channel(
+    /// [`VaultError`] if they were sealed with another key, for another row, or changed.
+    pub fn open_secrets(
         &self,
         sealed: &[u8],
         key_id: &str,
-        workspace_id: WorkspaceId,
-        channel_id: ChannelId,
+        owner: Owner,
     ) -> Result<BTreeMap<String, Secret>, VaultError> {
-        let text = self.open(sealed, key_id, &row(workspace_id, channel_id))?;
+        let text = self.open(sealed, key_id, &owner.row())?;
         let text = Secret::new(String::from_utf8(text).map_err(|_| VaultError::Damaged)?);
         let plain: BTreeMap<String, String> = serde_json::from_str(text.expose()).map_err(|_| VaultError::Damaged)?;
         Ok(plain.into_iter().map(|(key, value)| (key, Secret::new(value))).collect())
+    }
+
+    /// Seals the one secret of an endpoint; nothing if it has none.
+    pub fn seal_endpoint(&self, secret: Option<&Secret>, owner: Owner, clock: &dyn Clock) -> Vec<u8> {
+        let one = |secret: &Secret| BTreeMap::from([(AUTH.to_owned(), secret.clone())]);
+        secret.map(|secret| self.seal_secrets(&one(secret), owner, clock)).unwrap_or_default()
+    }
+
+    /// Opens the one secret of an endpoint.
+    ///
+    /// # Errors
+    /// As [`Self::open_secrets`].
+    pub fn open_endpoint(&self, sealed: &[u8], key_id: &str, owner: Owner) -> Result<Option<Secret>, VaultError> {
+        Ok(self.open_secrets(sealed, key_id, owner)?.remove(AUTH))
     }
 
     fn seal(&self, plain: &[u8], row: &[u8], clock: &dyn Clock) -> Vec<u8> {
@@ -119,8 +128,24 @@ impl Vault {
     }
 }
 
-fn row(workspace_id: WorkspaceId, channel_id: ChannelId) -> Vec<u8> {
-    [b"channel".as_slice(), workspace_id.as_bytes(), channel_id.as_bytes()].concat()
+/// The row that secrets belong to.
+#[derive(Debug, Clone, Copy)]
+pub enum Owner {
+    /// A channel of a workspace.
+    Channel(WorkspaceId, ChannelId),
+    /// An endpoint of a workspace.
+    Endpoint(WorkspaceId, EndpointId),
+}
+
+impl Owner {
+    fn row(self) -> Vec<u8> {
+        match self {
+            Self::Channel(workspace_id, id) => [b"channel".as_slice(), workspace_id.as_bytes(), id.as_bytes()].concat(),
+            Self::Endpoint(workspace_id, id) => {
+                [b"endpoint".as_slice(), workspace_id.as_bytes(), id.as_bytes()].concat()
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +159,7 @@ mod tests {
         let (workspace_id, channel_id) = (WorkspaceId::from_bytes([1; 16]), ChannelId::from_bytes([2; 16]));
         let secrets = BTreeMap::from([("url".to_owned(), Secret::new("https://x/?token=marked"))]);
         let clock = ManualClock::at(Timestamp::from_unix_ms(0));
-        let sealed = vault.seal_channel(&secrets, workspace_id, channel_id, &clock);
+        let sealed = vault.seal_secrets(&secrets, Owner::Channel(workspace_id, channel_id), &clock);
         (vault, sealed, workspace_id, channel_id)
     }
 
@@ -142,7 +167,7 @@ mod tests {
     fn what_was_sealed_opens_and_does_not_show() {
         let (vault, sealed, workspace_id, channel_id) = sealed();
         assert!(!sealed.windows(6).any(|window| window == b"marked"));
-        let opened = vault.open_channel(&sealed, vault.key_id(), workspace_id, channel_id).unwrap();
+        let opened = vault.open_secrets(&sealed, vault.key_id(), Owner::Channel(workspace_id, channel_id)).unwrap();
         assert_eq!(opened["url"].expose(), "https://x/?token=marked");
     }
 
@@ -151,20 +176,25 @@ mod tests {
         let (vault, mut sealed, workspace_id, channel_id) = sealed();
         let elsewhere = ChannelId::from_bytes([3; 16]);
         assert!(matches!(
-            vault.open_channel(&sealed, vault.key_id(), workspace_id, elsewhere),
+            vault.open_secrets(&sealed, vault.key_id(), Owner::Channel(workspace_id, elsewhere)),
             Err(VaultError::Damaged)
         ));
+        let endpoint = Owner::Endpoint(workspace_id, EndpointId::from_bytes(*channel_id.as_bytes()));
+        assert!(matches!(vault.open_secrets(&sealed, vault.key_id(), endpoint), Err(VaultError::Damaged)));
         let other = Vault::new(&[8; 32]);
         assert!(matches!(
-            other.open_channel(&sealed, vault.key_id(), workspace_id, channel_id),
+            other.open_secrets(&sealed, vault.key_id(), Owner::Channel(workspace_id, channel_id)),
             Err(VaultError::WrongKey { .. })
         ));
         sealed[30] ^= 1;
         assert!(matches!(
-            vault.open_channel(&sealed, vault.key_id(), workspace_id, channel_id),
+            vault.open_secrets(&sealed, vault.key_id(), Owner::Channel(workspace_id, channel_id)),
             Err(VaultError::Damaged)
         ));
-        assert!(matches!(vault.open_channel(&[], vault.key_id(), workspace_id, channel_id), Err(VaultError::Damaged)));
+        assert!(matches!(
+            vault.open_secrets(&[], vault.key_id(), Owner::Channel(workspace_id, channel_id)),
+            Err(VaultError::Damaged)
+        ));
     }
 
     #[test]

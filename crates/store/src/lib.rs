@@ -6,20 +6,29 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+pub mod keeping;
 pub mod log;
 pub mod queue;
 pub mod settings;
 pub mod sqlite;
+pub mod watching;
 
 use async_trait::async_trait;
-use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, WorkspaceId};
+use tidings_domain::gate::Walk;
+use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
+use tidings_domain::incident::TimelineEntry;
 use tidings_domain::time::Timestamp;
 
 pub use error::StoreError;
 
+use keeping::{PruneCursor, Pruned, Retention, Summarised, SummaryFilter, SummaryRecord};
 use log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
-use queue::{Acceptance, Claimed, Due, Held, Incoming, Lease, Resend, Settled, Settlement, TestRecord};
+use queue::{
+    Acceptance, Admission, Claimed, Due, Gone, Held, HeldBack, Incoming, Lease, LetGo, Resend, Settled, Settlement,
+    TestRecord,
+};
 use settings::{ApiKey, Change, Configuration, InstanceKey, Version, WorkspaceRecord};
+use watching::{CheckFilter, CheckRecord, EndpointState, Followed, Following, IncidentFilter, IncidentRecord, Told};
 
 /// The outcome of every verb.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -57,8 +66,9 @@ pub trait Store: Send + Sync {
 
     // Configuration ----------------------------------------------------------------------------------------------------
 
-    /// A workspace's rules and channels as of one instant.
-    async fn configuration(&self, workspace_id: WorkspaceId) -> Result<Configuration>;
+    /// A workspace's configuration as of one instant; of its endpoints only those that were written after the version
+    /// `endpoints_since`, 0 for all.
+    async fn configuration(&self, workspace_id: WorkspaceId, endpoints_since: Version) -> Result<Configuration>;
 
     /// The version of every workspace's configuration; it rises with each change.
     async fn versions(&self) -> Result<Vec<(WorkspaceId, Version)>>;
@@ -105,6 +115,84 @@ pub trait Store: Send + Sync {
 
     /// Writes a test of a channel into the log, and into its connectivity.
     async fn record_test(&self, test: TestRecord) -> Result<()>;
+
+    // Held back --------------------------------------------------------------------------------------------------------
+
+    /// For every channel for which something is held back, and is not carried by a digest: when the first of it may be
+    /// let go.
+    async fn held(&self) -> Result<Vec<Due>>;
+
+    /// What is held back for a channel until this instant or before, in the order of its events, oldest first.
+    async fn held_back(
+        &self,
+        workspace_id: WorkspaceId,
+        channel_id: ChannelId,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<HeldBack>>;
+
+    /// What a channel's rate limit would say of a first attempt at this instant: the walk with its refusal, or as it is.
+    /// Nothing is admitted.
+    async fn foresee(&self, channel_id: ChannelId, admission: Admission, walk: Walk, at: Timestamp) -> Result<Walk>;
+
+    /// Lets go of what was held back. What is no longer held, or is carried already, is left as it is; a digest that would
+    /// carry nothing is not made.
+    async fn let_go(&self, release: LetGo) -> Result<Gone>;
+
+    // Watching ---------------------------------------------------------------------------------------------------------
+
+    /// What is remembered of a workspace's endpoints; nothing of those that were never checked.
+    async fn endpoint_states(&self, workspace_id: WorkspaceId) -> Result<Vec<EndpointState>>;
+
+    /// Writes what follows from something that was seen. [`StoreError::Conflict`] if state or incident are not at the
+    /// revision before theirs, [`StoreError::Exists`] if another incident of the same subject is active,
+    /// [`StoreError::NotFound`] if the endpoint is gone.
+    async fn follow(&self, workspace_id: WorkspaceId, following: Following) -> Result<Followed>;
+
+    /// Every incident that is active, in all workspaces.
+    async fn active_incidents(&self) -> Result<Vec<IncidentRecord>>;
+
+    /// Every delivery of an incident's events, oldest first, of as far back as the log goes.
+    async fn told(&self, workspace_id: WorkspaceId, incident_id: IncidentId) -> Result<Vec<Told>>;
+
+    /// Incidents, newest first.
+    async fn incidents(&self, workspace_id: WorkspaceId, filter: IncidentFilter) -> Result<Vec<IncidentRecord>>;
+
+    /// One incident with its timeline, oldest first: at most the 1,000 newest entries. After 10,000 entries no more of
+    /// checks are added.
+    async fn incident(
+        &self,
+        workspace_id: WorkspaceId,
+        id: IncidentId,
+    ) -> Result<Option<(IncidentRecord, Vec<TimelineEntry>)>>;
+
+    /// Checks of an endpoint, newest first.
+    async fn checks(
+        &self,
+        workspace_id: WorkspaceId,
+        endpoint_id: EndpointId,
+        filter: CheckFilter,
+    ) -> Result<Vec<CheckRecord>>;
+
+    /// Summaries of an endpoint's hours or days, oldest first, as far as [`Store::summarise`] has come; an hour or a day
+    /// without checks has none.
+    async fn summaries(
+        &self,
+        workspace_id: WorkspaceId,
+        endpoint_id: EndpointId,
+        filter: SummaryFilter,
+    ) -> Result<Vec<SummaryRecord>>;
+
+    // Keeping ----------------------------------------------------------------------------------------------------------
+
+    /// Summarises the checks of hours that ended [a little while](keeping::HOUR_OPEN_MS) ago, each once, and adds them to
+    /// their days. It stops when it has read about so many checks; an endpoint is not divided. A check that is told after
+    /// its hour was summarised is not counted.
+    async fn summarise(&self, now: Timestamp, limit: u32) -> Result<Summarised>;
+
+    /// Deletes what need not be kept any longer, at most so many rows, and answers where to go on. An event goes with its
+    /// deliveries and with what it is recognised by, once all of them are settled. Checks are summarised before.
+    async fn prune(&self, now: Timestamp, retention: Retention, from: PruneCursor, limit: u32) -> Result<Pruned>;
 
     // The log ----------------------------------------------------------------------------------------------------------
 

@@ -60,8 +60,18 @@ pub struct DeliveryRecord {
     pub severity: Severity,
     /// Where it stands.
     pub status: Status,
-    /// The gate that stopped it, or why it was skipped.
-    pub suppressed_reason: Option<String>,
+    /// The gate that stopped it or holds it back, or why it was skipped.
+    pub reason: Option<String>,
+    /// Until when it is held back, while it is.
+    pub held_until: Option<Timestamp>,
+    /// Which telling of the event to its rule it is, from 1.
+    pub occasion: u32,
+    /// The suppressed delivery in whose place it was said late.
+    pub late_of: Option<DeliveryId>,
+    /// The digest that carries it.
+    pub digest_id: Option<DeliveryId>,
+    /// The delivery that has to be settled first, or had to.
+    pub after: Option<DeliveryId>,
     /// The walks through the gates, oldest first.
     pub walks: Vec<Walk>,
     /// How many attempts were made.
@@ -107,6 +117,10 @@ pub struct DeliveryFilter {
     pub reason: Option<String>,
     /// Only of this kind of event.
     pub kind: Option<EventKind>,
+    /// Only of events of this run or incident, as long as they would be recognised if they were told again.
+    pub run_id: Option<String>,
+    /// Only those that this digest carries.
+    pub digest_id: Option<DeliveryId>,
     /// Only those of events told at or after this instant, as their ids say.
     pub since: Option<Timestamp>,
     /// Only those of events told before this instant, as their ids say.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
 use tidings_domain::event::Event;
 use tidings_domain::gate::Walk;
-use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId, WorkspaceId};
+use tidings_domain::id::{ChannelId, DeliveryId, EventId, IncidentId, RuleId, WorkspaceId};
+use tidings_domain::rate_limit::RateLimit;
 use tidings_domain::routing::NotRouted;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
@@ -28,9 +30,9 @@ pub struct Incoming {
 pub struct NewDelivery {
     /// Its id.
     pub id: DeliveryId,
-    /// The rule that speaks.
-    pub rule_id: RuleId,
-    /// The rule's generation.
+    /// The rule that speaks; none for a digest, and for a step of an escalation through a channel that has no rule.
+    pub rule_id: Option<RuleId>,
+    /// The rule's generation; 0 without a rule.
     pub rule_generation: u32,
     /// The channel it speaks through.
     pub channel_id: ChannelId,
@@ -38,10 +40,32 @@ pub struct NewDelivery {
     pub channel_type: ChannelType,
     /// How bad the event is to the rule.
     pub severity: Severity,
-    /// How it begins.
+    /// How it begins, as far as it could be told before the commit.
     pub start: Start,
     /// The walk through the gates that decided so.
     pub walk: Walk,
+    /// What the channel's rate limit is asked with, within the commit: [`Start::Leased`] and [`Start::Due`] become held
+    /// or suppressed if it refuses.
+    pub admission: Option<Admission>,
+    /// A delivery of the same channel and incident that must be settled before this one is tried, if it is under way by
+    /// itself or in a digest. What is held back otherwise is not waited for.
+    pub after: Option<DeliveryId>,
+    /// Which telling of this event to this rule it is, from 1: later ones are openings said late.
+    pub occasion: u32,
+    /// The suppressed delivery in whose place it is said late.
+    pub late_of: Option<DeliveryId>,
+}
+
+/// What a channel's rate limit is asked with: the limit counts first attempts in the transaction that accepts them.
+/// While something that the limit held back still waits, nothing overtakes it.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The limit.
+    pub limit: RateLimit,
+    /// The channel's name, for the words of a refusal.
+    pub channel_name: String,
+    /// The zone in which the workspace says times.
+    pub zone: Zone,
 }
 
 /// How a delivery begins.
@@ -51,6 +75,8 @@ pub enum Start {
     Leased(Lease),
     /// Due now, for whoever claims it.
     Due,
+    /// Held back by a gate, until the instant that its walk names.
+    Held,
     /// Stopped by a gate.
     Suppressed,
 }
@@ -94,7 +120,7 @@ pub struct Counts {
 }
 
 /// The answer to an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acceptance {
     /// The event, or the one that was told first.
     pub event_id: EventId,
@@ -102,6 +128,9 @@ pub struct Acceptance {
     pub duplicate: bool,
     /// How many deliveries it began with, the first time.
     pub counts: Counts,
+    /// Those of its deliveries that began otherwise than was asked for: the rate limit refused them, they wait for
+    /// another, or (of what is said late) they were there already. They are not the caller's to send.
+    pub withheld: Vec<DeliveryId>,
 }
 
 /// A delivery taken up to be sent.
@@ -111,8 +140,8 @@ pub struct Claimed {
     pub id: DeliveryId,
     /// Its event.
     pub event: Arc<Event>,
-    /// The rule that speaks.
-    pub rule_id: RuleId,
+    /// The rule that speaks; see [`NewDelivery::rule_id`].
+    pub rule_id: Option<RuleId>,
     /// The rule's generation when the delivery was made (or resent).
     pub rule_generation: u32,
     /// The channel it speaks through.
@@ -129,6 +158,8 @@ pub struct Claimed {
     pub attempt_trigger: AttemptTrigger,
     /// What the last attempt left for the next.
     pub carry: Option<String>,
+    /// The delivery that had to be settled first, if there was one.
+    pub after: Option<DeliveryId>,
     /// The lease under which it is sent.
     pub lease: Lease,
 }
@@ -173,6 +204,19 @@ pub struct Settlement {
     pub next: NextState,
     /// What the next attempt needs to know.
     pub carry: Option<String>,
+    /// What else its end concerns.
+    pub concerns: Concerns,
+}
+
+/// What else the end of a delivery concerns: looked up only where there is something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concerns {
+    /// Nothing.
+    Itself,
+    /// It tells of this incident: the incident counts what was sent, and what waits for this delivery is due.
+    Incident(IncidentId),
+    /// It is a digest: what it carries settles with it.
+    Digest,
 }
 
 /// The state that a settlement leads to.
@@ -184,6 +228,8 @@ pub enum NextState {
     Done(Status),
     /// A gate closed while it waited.
     Suppressed(Walk),
+    /// A gate closed while it waited, until the instant that the walk names.
+    Held(Walk),
     /// What it was made for changed while it waited.
     Skipped(SkipReason),
 }
@@ -206,6 +252,64 @@ pub struct Due {
     pub channel_id: ChannelId,
     /// When its next one is due, or its next lease ends.
     pub at: Timestamp,
+}
+
+/// A delivery that a gate holds back.
+#[derive(Debug, Clone)]
+pub struct HeldBack {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its event.
+    pub event: Arc<Event>,
+    /// The rule that speaks.
+    pub rule_id: Option<RuleId>,
+    /// The rule's generation when the delivery was made.
+    pub rule_generation: u32,
+    /// How bad the event is to the rule.
+    pub severity: Severity,
+    /// The walk that held it back.
+    pub walk: Walk,
+}
+
+/// What becomes of what was held back for a channel, decided anew.
+#[derive(Debug, Clone)]
+pub struct LetGo {
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// When.
+    pub now: Timestamp,
+    /// Those that are not said now: suppressed, skipped or held once more ([`NextState::Suppressed`],
+    /// [`NextState::Skipped`], [`NextState::Held`]).
+    pub stopped: Vec<(DeliveryId, NextState)>,
+    /// Those that are sent each by itself, in this order, as far as the channel's rate limit admits them; the others stay
+    /// held until there is room.
+    pub singles: Vec<DeliveryId>,
+    /// Those that leave together.
+    pub digest: Option<NewDigest>,
+    /// What the channel's rate limit is asked with, for each of the singles and once for the digest.
+    pub admission: Option<Admission>,
+}
+
+/// A digest to be made: an event of its own with one delivery, and what that carries.
+#[derive(Debug, Clone)]
+pub struct NewDigest {
+    /// The event and its delivery ([`Start::Due`]).
+    pub incoming: Incoming,
+    /// The deliveries that settle with it, still held until then. No digests.
+    pub carried: Vec<DeliveryId>,
+}
+
+/// What came of letting go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gone {
+    /// Deliveries that are due now, or when what goes before them is settled; the digest's own included.
+    pub due: u32,
+    /// Deliveries that the digest carries.
+    pub carried: u32,
+    /// Deliveries that are still held, those that the rate limit did not admit.
+    pub held: u32,
 }
 
 /// A delivery to be sent again by hand.

@@ -20,6 +20,7 @@ use crate::http::pool::{IDLE_MAX, Pool};
 use crate::icmp;
 use crate::names::NameService;
 use crate::reach::Reach;
+use crate::references::References;
 use crate::room::Rooms;
 use crate::target::Target;
 use crate::tls::Purpose;
@@ -32,6 +33,7 @@ pub struct Prober {
     http: Http,
     rooms: Rooms,
     echoes: icmp::Numbers,
+    references: Option<References>,
 }
 
 /// What a prober works with.
@@ -46,24 +48,35 @@ pub struct Surroundings {
     pub roots: RootCertStore,
     /// How many connections may lie idle; each is an open file.
     pub idle_max: usize,
+    /// Hosts and ports that are always there, by the operator's word. If none of them answers, then what failed may be
+    /// this machine's own network. May be empty: then every failure is the endpoint's.
+    pub references: Vec<(String, u16)>,
 }
 
 impl Surroundings {
     /// The system's name service and certificate authorities.
     pub fn of_system(guard: Guard) -> Self {
         let names = Arc::new(NameService::system());
-        Self { guard, resolver: names.clone(), names, roots: native_roots(), idle_max: IDLE_MAX }
+        Self {
+            guard,
+            resolver: names.clone(),
+            names,
+            roots: native_roots(),
+            idle_max: IDLE_MAX,
+            references: Vec::new(),
+        }
     }
 }
 
 impl Prober {
     /// A prober in these surroundings.
     pub fn new(surroundings: Surroundings) -> Self {
-        let Surroundings { guard, resolver, names, roots, idle_max } = surroundings;
+        let Surroundings { guard, resolver, names, roots, idle_max, references } = surroundings;
         let pool = Pool::new(idle_max);
+        let references = References::new(references, resolver.clone());
         let reach = Arc::new(Reach::new(guard, resolver, roots, pool.clone()));
         let http = Http::new(reach.clone(), pool);
-        Self { reach, names, http, rooms: Rooms::default(), echoes: icmp::Numbers::default() }
+        Self { reach, names, http, rooms: Rooms::default(), echoes: icmp::Numbers::default(), references }
     }
 
     /// Whether this can be probed, as far as it can be told without asking anybody. The error says what is wrong.
@@ -72,7 +85,9 @@ impl Prober {
     }
 
     /// Looks at an endpoint. `now` is the time of day; `timeout` counts from when it is the probe's turn, as does what
-    /// is observed. Nothing that the other end does makes it take longer or cost more memory than the caps.
+    /// is observed. Nothing that the other end does makes it take longer or cost more memory than the caps. A failure
+    /// that may be this machine's own is held back until the reference targets were looked at, if there are any: for
+    /// [`crate::REFERENCE_GAP`] and [`crate::REFERENCE_TIMEOUT`] at most, which are not the endpoint's time.
     ///
     /// Dropped before its end it leaves nothing behind.
     pub async fn probe(
@@ -89,14 +104,19 @@ impl Prober {
             // Whoever stored the endpoint has checked it; it may have been long ago.
             Err(why) => return Trace::new(timeout, now).observation(Duration::ZERO, Err(unfit(&why))),
         };
-        let place = self.rooms.enter(&aim.target().name).await;
+        let mut place = self.rooms.enter(&aim.target().name).await;
         let began = Instant::now();
         let mut trace = Trace::new(timeout, now.plus_ms((began - called).as_millis() as u64));
         let deadline = began + timeout;
-        let looked = timeout_at(deadline, self.look(aim, secret, deadline, &mut trace)).await;
-        let outcome = looked.unwrap_or_else(|_| Err(trace.late()));
+        // Boxed, so that those who wait for a place are small.
+        let looking = Box::pin(self.look(aim, secret, deadline, &mut trace));
+        let looked = place.while_in(timeout_at(deadline, looking)).await;
+        let mut outcome = looked.unwrap_or_else(|_| Err(trace.late()));
         let took = began.elapsed();
         place.leave(took);
+        if let (Some(references), Err(failure)) = (&self.references, &mut outcome) {
+            references.judge(failure, began).await;
+        }
         trace.observation(took, outcome)
     }
 

@@ -1,7 +1,8 @@
 //! Room for probes: how many run at once, on one target and in all, so that none takes the place of another.
 //!
 //! A probe that hangs holds its place until its timeout. So one target has only so many places, and targets that took
-//! long the last time share places of their own: however many hang, those that answer do not wait for them.
+//! long the last time share places of their own. Who takes long for the first time gives its place among the quick ones
+//! back: however many begin to hang together, those that answer hardly wait for them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// How many probes one target (host and port) bears at once.
 pub const PER_TARGET_MAX: usize = 32;
 /// How many probes run at once in all: of targets that answer soon, and of those that took long the last time.
 const QUICK_MAX: usize = 1_024;
-const SLOW_MAX: usize = 1_024;
-/// How many probes run at once in all.
+const SLOW_MAX: usize = 4_096;
+/// How many probes run at once in all, apart from those that began as quick ones, took long, and found no place among
+/// the slow ones: they go on without one.
 pub const PROBES_MAX: usize = QUICK_MAX + SLOW_MAX;
 /// Who takes so long is slow.
 const SLOW_AFTER: Duration = Duration::from_secs(2);
@@ -46,7 +49,9 @@ struct Room {
 pub(crate) struct Place {
     room: Arc<Room>,
     _place: Option<OwnedSemaphorePermit>,
-    _lane: Option<OwnedSemaphorePermit>,
+    lane: Option<OwnedSemaphorePermit>,
+    /// Where it goes if it takes long; none if it is there already.
+    slow: Option<Arc<Semaphore>>,
 }
 
 impl Default for Rooms {
@@ -66,9 +71,10 @@ impl Rooms {
         let room = self.room(target);
         // The semaphores are never closed.
         let place = room.places.clone().acquire_owned().await.ok();
-        let lane = if room.is_slow.load(Ordering::Relaxed) { &self.slow } else { &self.quick };
+        let is_slow = room.is_slow.load(Ordering::Relaxed);
+        let lane = if is_slow { &self.slow } else { &self.quick };
         let lane = lane.clone().acquire_owned().await.ok();
-        Place { room, _place: place, _lane: lane }
+        Place { room, _place: place, lane, slow: (!is_slow).then(|| self.slow.clone()) }
     }
 
     fn room(&self, target: &str) -> Arc<Room> {
@@ -87,6 +93,20 @@ impl Rooms {
 }
 
 impl Place {
+    /// What comes of the probe. If it takes long, then it makes room for quick ones.
+    pub async fn while_in<T>(&mut self, probe: impl Future<Output = T>) -> T {
+        let Some(slow) = self.slow.take() else { return probe.await };
+        let mut probe = std::pin::pin!(probe);
+        match timeout(SLOW_AFTER, &mut probe).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.room.is_slow.store(true, Ordering::Relaxed);
+                self.lane = slow.try_acquire_owned().ok();
+                probe.await
+            }
+        }
+    }
+
     /// The probe took so long: where the target's next one goes.
     pub fn leave(self, took: Duration) {
         self.room.is_slow.store(took >= SLOW_AFTER, Ordering::Relaxed);
@@ -95,7 +115,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
+    use std::future::pending;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
@@ -132,6 +152,23 @@ mod tests {
         let fine_again = now(rooms.enter("slow:1")).unwrap();
         assert!(now(rooms.enter("slow:2")).is_some(), "its place is free");
         drop(fine_again);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_long_makes_room_for_quick_ones() {
+        let rooms = Rooms::of(1, 1);
+        let hang = |target: &'static str| {
+            let rooms = &rooms;
+            async move { rooms.enter(target).await.while_in(pending::<()>()).await }
+        };
+        let mut hanging = [pin!(hang("a:1")), pin!(hang("b:1"))];
+        for hangs in &mut hanging {
+            assert!(timeout(SLOW_AFTER / 2, &mut *hangs).await.is_err());
+            assert!(now(rooms.enter("quick:1")).is_none(), "it may still be quick");
+            assert!(timeout(SLOW_AFTER, &mut *hangs).await.is_err());
+            assert!(now(rooms.enter("quick:1")).is_some());
+        }
+        assert!(now(rooms.enter("a:1")).is_none(), "its place is among the slow ones now, and there is only one");
     }
 
     #[test]

@@ -12,7 +12,9 @@ use http::request::Parts;
 use tidings_domain::id::{Id, InvalidId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_engine::Engine;
-use tidings_engine::clock::Clock;
+use tidings_engine::snapshot::DoorFound;
+use tidings_watch::Prober;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::health::Readiness;
 use crate::problem::{Code, Problem};
@@ -26,11 +28,17 @@ struct Inner {
     engine: Engine,
     settings: WebSettings,
     readiness: Readiness,
+    /// Places for tests of endpoints.
+    tests: Semaphore,
 }
+
+/// How many tests of endpoints run at once: they share the prober's room with what is watched.
+const TESTS_MAX: usize = 32;
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: WebSettings) -> Self {
-        Self(Arc::new(Inner { engine, settings, readiness: Readiness::default() }))
+        let tests = Semaphore::new(TESTS_MAX);
+        Self(Arc::new(Inner { engine, settings, readiness: Readiness::default(), tests }))
     }
 
     /// How the doors are set.
@@ -49,6 +57,7 @@ impl App {
 pub(crate) struct Reader {
     app: App,
     workspace_id: WorkspaceId,
+    by: Arc<str>,
 }
 
 impl Reader {
@@ -60,6 +69,11 @@ impl Reader {
     /// The workspace.
     pub(crate) fn workspace_id(&self) -> WorkspaceId {
         self.workspace_id
+    }
+
+    /// The time of day.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.app.settings().clock.now()
     }
 }
 
@@ -85,13 +99,29 @@ impl Writer {
         self.0.workspace_id()
     }
 
-    /// The time of day.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock().now()
+    /// Who it is, as people know them: the name of the API key.
+    pub(crate) fn by(&self) -> &str {
+        &self.0.by
     }
 
-    fn clock(&self) -> &dyn Clock {
-        self.0.app.settings().clock.as_ref()
+    /// The time of day.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    /// A place for a test of an endpoint, if there is one.
+    pub(crate) fn place_for_test(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.app.0.tests.try_acquire().ok()
+    }
+
+    /// Looks at endpoints.
+    pub(crate) fn prober(&self) -> &Prober {
+        &self.0.app.settings().prober
+    }
+
+    /// How the service is reached from outside, if it was told.
+    pub(crate) fn public_url(&self) -> Option<&str> {
+        self.0.app.settings().public_url.as_deref()
     }
 }
 
@@ -119,7 +149,40 @@ async fn enter(parts: &mut Parts, app: &App, writes: bool) -> Result<Reader, Pro
     if writes && caller.read_only {
         return Err(Problem::new(Code::ReadOnly, "use a key that may write"));
     }
-    Ok(Reader { app: app.clone(), workspace_id: caller.workspace_id })
+    Ok(Reader { app: app.clone(), workspace_id: caller.workspace_id, by: caller.name })
+}
+
+/// Somebody who knows the URL of an inbound door, which is all that is asked of them.
+pub(crate) struct Door {
+    app: App,
+    found: DoorFound,
+}
+
+impl Door {
+    /// The engine.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.app.0.engine
+    }
+
+    /// The workspace that it opens into.
+    pub(crate) fn workspace_id(&self) -> WorkspaceId {
+        self.found.workspace_id
+    }
+
+    /// Whose form it reads.
+    pub(crate) fn kind(&self) -> &str {
+        &self.found.door.kind
+    }
+}
+
+impl FromRequestParts<App> for Door {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let params = path_params(parts, app).await?;
+        let found = find(&params, "secret").and_then(|secret| app.0.engine.find_door(secret));
+        found.map(|found| Self { app: app.clone(), found }).ok_or_else(|| Problem::not_found("path"))
+    }
 }
 
 fn bearer(parts: &Parts) -> Option<&str> {

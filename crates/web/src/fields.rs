@@ -41,6 +41,11 @@ impl Fields {
         self.violations.push(Violation::new(pointer, message));
     }
 
+    /// Notes what is wrong with the object as a whole.
+    pub(crate) fn refuse_whole(&mut self, message: impl Into<String>) {
+        self.violations.push(Violation::new(self.at.clone(), message));
+    }
+
     /// Notes what is wrong with an item of the field, or with the field as a whole.
     pub(crate) fn refuse_item(&mut self, key: &str, item: usize, message: impl Into<String>) {
         let pointer = format!("{}/{item}", self.pointer(key));
@@ -79,6 +84,11 @@ impl Fields {
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.know(key);
         self.left.remove(key)
+    }
+
+    /// Takes the field if it is `null`, which is a value in edits; answers whether it was.
+    pub(crate) fn take_null(&mut self, key: &'static str) -> bool {
+        self.left.get(key).is_some_and(Value::is_null) && self.take(key).is_some()
     }
 
     /// A text.
@@ -138,6 +148,60 @@ impl Fields {
         }
     }
 
+    /// An object that is read field by field; what is wrong in it is noted with its place. `null` says no more than
+    /// silence in it.
+    pub(crate) fn nested<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let object = self.object(key)?;
+        self.within(self.pointer(key), object, read)
+    }
+
+    /// A list of at most `items_max` objects, each of which is read like that.
+    pub(crate) fn objects<T>(
+        &mut self,
+        key: &'static str,
+        items_max: usize,
+        read: impl Fn(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Value::Array(items) = self.take(key)? else { return self.wrong(key, "must be a list of objects") };
+        if items.len() > items_max {
+            return self.wrong(key, format!("must hold at most {items_max} items"));
+        }
+        let mut read_items = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            match item {
+                Value::Object(object) => {
+                    let at = format!("{}/{index}", self.pointer(key));
+                    read_items.extend(self.within(at, object, &read));
+                }
+                _ => self.refuse_item(key, index, "must be an object"),
+            }
+        }
+        Some(read_items)
+    }
+
+    fn within<T>(
+        &mut self,
+        at: String,
+        object: Map<String, Value>,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let mut fields = Self::where_null_is_absent(Object(object)).at(at);
+        let value = read(&mut fields);
+        self.violations.extend(fields.into_violations());
+        value
+    }
+
+    /// An object that is read over the one that is there: what is not named stays, what is `null` is as if never said.
+    pub(crate) fn nested_over<T>(
+        &mut self,
+        key: &'static str,
+        mut before: Map<String, Value>,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        before.extend(self.object(key)?);
+        self.within(self.pointer(key), before, read)
+    }
+
     /// A list of at most `items_max` different words, each of which `parse` can read.
     pub(crate) fn words<T: PartialEq>(
         &mut self,
@@ -181,6 +245,13 @@ impl Fields {
             let known = self.known.join(", ");
             self.refuse(&key, format!("is not a field that this version knows here; it knows {known}"));
         }
+        self.violations
+    }
+
+    /// Everything that was wrong in what was asked for. What was not is let be: the form is somebody else's, and may gain
+    /// fields.
+    pub(crate) fn into_violations_of_known(mut self) -> Violations {
+        self.left.clear();
         self.violations
     }
 

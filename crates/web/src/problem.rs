@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use tidings_domain::id::RuleId;
+use tidings_domain::id::{EndpointId, RuleId};
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::EngineError;
+use tidings_engine::settings::ChannelUsers;
 use tidings_store::StoreError;
 
 /// What kind of problem it is.
@@ -22,6 +23,8 @@ pub enum Code {
     Unauthenticated,
     /// The API key may only read.
     ReadOnly,
+    /// The plan allows no more of these. The word for it is that of the first origin document.
+    Quota,
     /// There is no such thing, or not for this key.
     NotFound,
     /// The path is right, the method is not.
@@ -32,10 +35,16 @@ pub enum Code {
     ChannelInUse,
     /// The channel's stored configuration cannot be used.
     ChannelUnusable,
+    /// The endpoint is paused, so that nothing is taken in about it.
+    EndpointPaused,
+    /// The incident is over.
+    IncidentResolved,
     /// The delivery is in a state in which it cannot be sent again.
     NotResendable,
     /// The delivery's rule is disabled or gone.
     RuleNotLive,
+    /// `If-Match` is no tag of ours.
+    InvalidIfMatch,
     /// It is not at the revision that `If-Match` names.
     RevisionMismatch,
     /// The body is too large.
@@ -54,17 +63,21 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of their status.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidJson,
         Self::Unauthenticated,
         Self::ReadOnly,
+        Self::Quota,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::ChannelInUse,
         Self::ChannelUnusable,
+        Self::EndpointPaused,
+        Self::IncidentResolved,
         Self::NotResendable,
         Self::RuleNotLive,
+        Self::InvalidIfMatch,
         Self::RevisionMismatch,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -80,13 +93,17 @@ impl Code {
             Self::InvalidJson => "invalid_json",
             Self::Unauthenticated => "unauthenticated",
             Self::ReadOnly => "read_only",
+            Self::Quota => "PT403",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
             Self::ChannelInUse => "channel_in_use",
             Self::ChannelUnusable => "channel_unusable",
+            Self::EndpointPaused => "endpoint_paused",
+            Self::IncidentResolved => "incident_resolved",
             Self::NotResendable => "not_resendable",
             Self::RuleNotLive => "rule_not_live",
+            Self::InvalidIfMatch => "invalid_if_match",
             Self::RevisionMismatch => "revision_mismatch",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -102,14 +119,17 @@ impl Code {
         match self {
             Self::InvalidJson => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::ReadOnly => StatusCode::FORBIDDEN,
+            Self::ReadOnly | Self::Quota => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::ChannelInUse | Self::ChannelUnusable | Self::NotResendable | Self::RuleNotLive => {
-                StatusCode::CONFLICT
-            }
-            Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
+            Self::ChannelInUse
+            | Self::ChannelUnusable
+            | Self::EndpointPaused
+            | Self::IncidentResolved
+            | Self::NotResendable
+            | Self::RuleNotLive => StatusCode::CONFLICT,
+            Self::InvalidIfMatch | Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -124,13 +144,17 @@ impl Code {
             Self::InvalidJson => "The body is not valid JSON",
             Self::Unauthenticated => "A valid API key is needed",
             Self::ReadOnly => "This API key may only read",
+            Self::Quota => "The plan allows no more of these",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "This path does not know the method",
             Self::RequestTimeout => "The body did not arrive in time",
-            Self::ChannelInUse => "Rules still use this channel",
+            Self::ChannelInUse => "The channel is still in use",
             Self::ChannelUnusable => "The channel cannot be used",
+            Self::EndpointPaused => "The endpoint is paused",
+            Self::IncidentResolved => "The incident is over",
             Self::NotResendable => "The delivery cannot be sent again",
             Self::RuleNotLive => "The rule of the delivery is not live",
+            Self::InvalidIfMatch => "If-Match is not a tag that was given here",
             Self::RevisionMismatch => "It was changed meanwhile",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is of a type that is not read here",
@@ -148,7 +172,7 @@ pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Violations,
-    rules: Vec<RuleId>,
+    users: ChannelUsers,
 }
 
 /// Seconds after which to come back, for what is unavailable.
@@ -157,7 +181,7 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 impl Problem {
     /// A problem, with what is to be said of this case.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Violations::new(), rules: Vec::new() }
+        Self { code, detail: detail.into(), errors: Violations::new(), users: ChannelUsers::default() }
     }
 
     /// What is wrong with the input, field by field.
@@ -166,7 +190,7 @@ impl Problem {
             [only] => only.to_string().into(),
             many => format!("{} things are wrong; errors lists them", many.len()).into(),
         };
-        Self { code: Code::Invalid, detail, errors, rules: Vec::new() }
+        Self { code: Code::Invalid, detail, errors, users: ChannelUsers::default() }
     }
 
     /// One thing wrong with one field.
@@ -208,10 +232,12 @@ impl From<EngineError> for Problem {
             EngineError::NotFound(what) => Self::not_found(what),
             EngineError::Invalid(errors) => Self::invalid(errors),
             EngineError::RevisionMismatch => Self::new(Code::RevisionMismatch, words),
-            EngineError::ChannelInUse(rules) => {
-                let detail = format!("{} use it; delete them, or delete all with ?force=true", counted(rules.len()));
-                Self { rules, ..Self::new(Code::ChannelInUse, detail) }
+            EngineError::ChannelInUse(users) => {
+                let detail = format!("{users}; take it out of there, or delete it all the same with ?force=true");
+                Self { users, ..Self::new(Code::ChannelInUse, detail) }
             }
+            EngineError::Quota { .. } => Self::new(Code::Quota, words),
+            EngineError::IncidentResolved => Self::new(Code::IncidentResolved, words),
             EngineError::NotResendable(_) | EngineError::TestNotResendable => Self::new(Code::NotResendable, words),
             EngineError::RuleNotLive => Self::new(Code::RuleNotLive, words),
             EngineError::GateClosed(_) => Self::new(Code::NotResendable, words),
@@ -239,10 +265,6 @@ impl From<EngineError> for Problem {
     }
 }
 
-fn counted(rules: usize) -> String {
-    if rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") }
-}
-
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(rename = "type")]
@@ -255,6 +277,8 @@ struct Body<'a> {
     errors: Vec<ErrorBody<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     rules: &'a [RuleId],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    endpoints: &'a [EndpointId],
 }
 
 #[derive(Serialize)]
@@ -273,7 +297,8 @@ impl IntoResponse for Problem {
             code: self.code.as_str(),
             detail: &self.detail,
             errors: errors.map(|error| ErrorBody { pointer: &error.pointer, detail: &error.message }).collect(),
-            rules: &self.rules,
+            rules: &self.users.rules,
+            endpoints: &self.users.endpoints,
         };
         // A body of texts and numbers always has a JSON form.
         let text = serde_json::to_vec(&body).unwrap_or_default();

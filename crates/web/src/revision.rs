@@ -36,7 +36,7 @@ fn seen(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
 }
 
 fn unknown() -> Problem {
-    Problem::new(Code::RevisionMismatch, "If-Match must be * or one ETag as it was given here, such as \"3\"")
+    Problem::new(Code::InvalidIfMatch, "If-Match must be * or one ETag as it was given here, such as \"3\"")
 }
 
 /// Says which revision the answer shows.
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(read("W/\"3\""), Ok(Some(3)));
         assert_eq!(read("*"), Ok(None));
         for wrong in ["3", "\"x\"", "\"1\", \"2\"", ""] {
-            assert_eq!(read(wrong), Err(Code::RevisionMismatch), "{wrong}");
+            assert_eq!(read(wrong), Err(Code::InvalidIfMatch), "{wrong}");
         }
         assert!(matches!(seen(&HeaderMap::new()), Ok(None)));
     }

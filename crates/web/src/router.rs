@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
+use tidings_watch::Prober;
 
 use crate::auth::App;
 use crate::problem::{Code, Problem};
@@ -26,6 +27,10 @@ pub struct WebSettings {
     pub metrics: RenderMetrics,
     /// Whether this node is about to stop.
     pub draining: Draining,
+    /// Looks at endpoints, for those who test one.
+    pub prober: Arc<Prober>,
+    /// How the service is reached from outside, for URLs that are shown; none if it was not told.
+    pub public_url: Option<String>,
 }
 
 /// A flag that is raised once, when the node is about to stop: from then on it is not ready. All clones are one.
@@ -56,6 +61,7 @@ pub fn router(engine: Engine, settings: WebSettings) -> Router {
     let workspace = api::router();
     Router::new()
         .nest("/api/workspaces/{workspace}", workspace)
+        .route("/in/alertmanager/{secret}", post(api::alertmanager).layer(from_fn(observe::carry)))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

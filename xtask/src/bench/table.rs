@@ -46,6 +46,8 @@ pub enum Unit {
     Ms,
     /// MiB.
     MiB,
+    /// Processors that are busy.
+    Cores,
     /// Times.
     Times,
     /// Just so many.
@@ -58,6 +60,7 @@ impl Unit {
             Self::PerSecond => format!("{}/s", thousands(value)),
             Self::Ms => format!("{value:.3} ms"),
             Self::MiB => format!("{value:.1} MiB"),
+            Self::Cores => format!("{value:.3} cores"),
             Self::Times => format!("{value:.2} ×"),
             Self::Count => format!("{value:.1}"),
         }

@@ -1,6 +1,7 @@
 //! Discord: a webhook that takes one embed.
 
 mod config;
+mod entries;
 mod judge;
 mod render;
 

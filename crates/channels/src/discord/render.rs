@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tidings_domain::message::Message;
 use tidings_domain::severity::Severity;
 
-use crate::fit::{NOTHING, ZERO_WIDTH_SPACE, fenced, fit, link};
+use super::entries;
+use crate::fit::{NOTHING, ZERO_WIDTH_SPACE, fenced, fit, link, one_line, units};
 
 const TITLE_UNITS_MAX: usize = 256;
 const DESCRIPTION_UNITS_MAX: usize = 4_096;
@@ -23,23 +24,19 @@ const FENCES: usize = 20;
 
 /// The body of the request, without name and avatar.
 pub(super) fn message(message: &Message) -> Value {
-    let title = or_nothing(markdown(&message.title, TITLE_UNITS_MAX));
+    let title = or_nothing(markdown(&one_line(&message.title), TITLE_UNITS_MAX));
     let footer = format!("{} · {}", message.severity.as_str(), message.kind.as_str());
-    let fields: Vec<(String, String)> = message
-        .fields
-        .iter()
-        .take(FIELDS_MAX)
-        .map(|field| {
-            let name = markdown(field.label, FIELD_NAME_UNITS_MAX);
-            (or_nothing(name), or_nothing(markdown(&field.value, FIELD_VALUE_UNITS_MAX)))
-        })
-        .collect();
+    let fields = fields(message);
     let spent: usize = units(&title) + units(&footer) + fields.iter().map(|(n, v)| units(n) + units(v)).sum::<usize>();
+    let room = DESCRIPTION_UNITS_MAX.min(EMBED_UNITS_MAX.saturating_sub(spent));
     let mut description = markdown(&message.summary, SUMMARY_UNITS_MAX);
-    if let Some(detail) = &message.detail {
-        let room = DESCRIPTION_UNITS_MAX.min(EMBED_UNITS_MAX.saturating_sub(spent));
-        let detail = fit(detail, room.saturating_sub(units(&description) + FENCES), fenced);
-        description.push_str(&format!("\n```\n{detail}\n```"));
+    if !message.entries.is_empty() {
+        let left = room.saturating_sub(units(&description));
+        description.push_str(&entries::text(message, left));
+    } else if let Some(detail) = &message.detail {
+        let head = format!("{description}\n**{}**", message.detail_label);
+        let detail = fit(detail, room.saturating_sub(units(&head) + FENCES), fenced);
+        description = format!("{head}\n```\n{detail}\n```");
     }
     let fields: Vec<_> =
         fields.into_iter().map(|(name, value)| json!({"name": name, "value": value, "inline": true})).collect();
@@ -57,17 +54,27 @@ pub(super) fn message(message: &Message) -> Value {
     json!({"embeds": [embed], "allowed_mentions": {"parse": []}})
 }
 
-fn units(text: &str) -> usize {
-    text.encode_utf16().count()
+/// Names and values. A digest has none: its entries need the room, and its title counts them.
+fn fields(message: &Message) -> Vec<(String, String)> {
+    if !message.entries.is_empty() {
+        return Vec::new();
+    }
+    let field = |label: &str, value: &str| {
+        let name = markdown(&one_line(label), FIELD_NAME_UNITS_MAX);
+        (or_nothing(name), or_nothing(markdown(value, FIELD_VALUE_UNITS_MAX)))
+    };
+    let tags = (!message.tags.is_empty()).then(|| field("Tags", &one_line(&message.tags.join(", "))));
+    let facts_max = FIELDS_MAX - usize::from(tags.is_some());
+    message.fields.iter().take(facts_max).map(|fact| field(&fact.label, &fact.value)).chain(tags).collect()
 }
 
 /// Discord wants names and values that are not blank.
-fn or_nothing(text: String) -> String {
+pub(super) fn or_nothing(text: String) -> String {
     if text.trim().is_empty() { NOTHING.to_owned() } else { text }
 }
 
 /// Text that Discord shows as it is: markdown and mentions are escaped.
-fn markdown(text: &str, units_max: usize) -> String {
+pub(super) fn markdown(text: &str, units_max: usize) -> String {
     fit(text, units_max, |before, character, out| match character {
         '\\' | '*' | '_' | '~' | '`' | '|' | '[' | ']' | '<' => out.extend(['\\', character]),
         // Only at the beginning of a line are these headings, quotes and lists.

@@ -1,10 +1,12 @@
 //! What a Discord message looks like, and that hostile text stays text.
 
-use tidings_domain::event::EventKind;
-use tidings_domain::message::Field;
+use tidings_domain::event::{Content, EventKind};
+use tidings_domain::incident::IncidentTrigger;
+use tidings_domain::message::{self, Field};
 use tidings_domain::time::Timestamp;
 
 use super::*;
+use crate::samples;
 
 fn sample() -> Message {
     Message {
@@ -12,9 +14,14 @@ fn sample() -> Message {
         severity: Severity::Critical,
         title: "Daily *revenue* failed".into(),
         summary: "# Flow @everyone <@1> failed - after [1.8](x) s.".into(),
+        detail_label: "Error",
         detail: Some("line 1 ``` out\nline 2".into()),
         link: Some("https://app.example.com/f1?a=1".into()),
-        fields: vec![Field { label: "Status", value: "Failure".into() }, Field { label: "Run", value: " ".into() }],
+        fields: vec![Field::new("Status", "Failure"), Field::new("Run", " ")],
+        tags: vec!["prod".into(), "a*b <!here> @everyone".into()],
+        entries: Vec::new(),
+        entries_left: 0,
+        thread: None,
         timestamp: Timestamp::from_unix_ms(1_777_694_412_345),
     }
 }
@@ -31,7 +38,7 @@ fn a_message_in_full() {
       "embeds": [
         {
           "color": 14232864,
-          "description": "\\# Flow @{zwsp}everyone \\<@{zwsp}1> failed - after \\[1.8\\](x) s.\n```\nline 1 `{zwsp}`{zwsp}` out\nline 2\n```",
+          "description": "\\# Flow @{zwsp}everyone \\<@{zwsp}1> failed - after \\[1.8\\](x) s.\n**Error**\n```\nline 1 `{zwsp}`{zwsp}` out\nline 2\n```",
           "fields": [
             {
               "inline": true,
@@ -42,6 +49,11 @@ fn a_message_in_full() {
               "inline": true,
               "name": "Run",
               "value": "—"
+            },
+            {
+              "inline": true,
+              "name": "Tags",
+              "value": "prod, a\\*b \\<!here> @{zwsp}everyone"
             }
           ],
           "footer": {
@@ -57,6 +69,52 @@ fn a_message_in_full() {
 }
 
 #[test]
+fn an_incident_says_why() {
+    let embed = &message(&message::of(&samples::outage(IncidentTrigger::Opened), Severity::Critical))["embeds"][0];
+    assert_eq!((&embed["title"], &embed["color"]), (&json!("Production API is down"), &json!(0xd9_2d_20)));
+    let description = embed["description"].as_str().unwrap();
+    assert!(description.ends_with("**Reason**\n```\nHTTP 502 — expected 200\n```"), "{description}");
+    let names: Vec<_> = embed["fields"].as_array().unwrap().iter().map(|field| field["name"].as_str()).collect();
+    let expected = ["Endpoint", "Address", "Started", "Lasted", "Incident", "Region", "Tags"];
+    assert_eq!(names, expected.map(Some));
+}
+
+#[test]
+fn a_digest_is_a_list() {
+    let embed = &message(&message::of(&samples::digest(4), Severity::Critical))["embeds"][0];
+    assert_eq!(
+        embed["description"],
+        "They were held back: quiet hours of On-call. What is still open comes first.\n\n\
+         **Still open**\n\
+         🔴 [Production API is down](https://app.example.com/incidents/0) · <t:1777694172:f>\n\
+         🟠 Checkout is degraded · <t:1777694232:f>\n\n\
+         **Runs**\n\
+         🟠 [Daily revenue rollup failed](https://app.example.com/incidents/2) · <t:1777694292:f>\n\n\
+         **Over by now**\n\
+         🟢 Website has recovered · <t:1777694352:f> · 2 notifications"
+    );
+    assert_eq!(embed["fields"], json!([]));
+}
+
+#[test]
+fn a_digest_keeps_the_limits() {
+    for text in ["*".repeat(10_000), "[x](y) @everyone ".repeat(500), "😀".repeat(10_000), " \n".repeat(9)] {
+        let mut event = samples::digest(2_000);
+        let Content::Digest(digest) = &mut event.content else { panic!("a digest") };
+        for entry in &mut digest.entries {
+            entry.title = text.clone();
+            entry.link = Some("https://example.com/a(b)c*d`e".into());
+        }
+        let embed = &message(&message::of(&event, Severity::Critical))["embeds"][0];
+        let description = embed["description"].as_str().unwrap();
+        assert!(units(description) <= 4_096 && units(description) > 3_500, "{}", units(description));
+        let (_, more) = description.rsplit_once("\n\n… and 1,9").unwrap();
+        assert!(more.ends_with(" more"), "{more}");
+        assert!(description.contains("](https://example.com/a%28b%29c%2Ad%60e)"), "no link is ended by its address");
+    }
+}
+
+#[test]
 fn limits_hold_for_texts_without_end() {
     let mut long = sample();
     for text in ["*".repeat(100_000), "`".repeat(100_000), "😀".repeat(100_000), "@\u{202e}שלום".repeat(9_000)] {
@@ -64,7 +122,7 @@ fn limits_hold_for_texts_without_end() {
         long.summary = text.clone();
         long.detail = Some(text.clone());
         long.link = Some(format!("https://example.com/{text}"));
-        long.fields = (0..30).map(|_| Field { label: "Status", value: text.clone() }).collect();
+        long.fields = (0..30).map(|_| Field::new("Status", text.clone())).collect();
         let embed = &message(&long)["embeds"][0];
         let size = |pointer: &str| units(embed.pointer(pointer).and_then(Value::as_str).unwrap());
         let mut total = size("/title") + size("/description") + size("/footer/text");

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, Message, MultiPart, SinglePart};
 use lettre::{Address, error::Error as MailError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tidings_domain::time::Timestamp;
 
 use super::content::Content;
@@ -16,11 +17,16 @@ use crate::Letter;
 /// The last second that a `Date` header can say: 31 December 9999.
 const DATE_MS_MAX: i64 = 253_402_300_799_000;
 
+/// All that could mean something in a message id, and is not in an incident's.
+const ID_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
+
 /// A mail without its recipient.
 pub(super) struct Mail {
     from: Mailbox,
     date: SystemTime,
     message_id: String,
+    /// What all mails of an incident refer to.
+    thread_id: Option<String>,
     subject: String,
     alternatives: MultiPart,
 }
@@ -36,7 +42,13 @@ impl Mail {
             date: date(letter.now),
             // The same on every try, so that one who gets a mail twice sees it once.
             message_id: format!("<{}@{}>", letter.delivery_id, from.email.domain()),
-            subject: content.subject(),
+            // Of an incident no mail is known to be the first: rules, recipients and clocks differ. So all refer to
+            // one that was never sent (RFC 5322 allows that), and clients hang them below it side by side.
+            thread_id: content
+                .incident_id
+                .as_deref()
+                .map(|id| format!("<incident.{}@{}>", utf8_percent_encode(id, ID_ESCAPED), from.email.domain())),
+            subject: content.subject.clone(),
             alternatives: MultiPart::alternative()
                 .boundary(boundary)
                 .singlepart(part(ContentType::TEXT_PLAIN, text::render(&content)))
@@ -46,7 +58,7 @@ impl Mail {
 
     /// The mail as it goes to this recipient, lines ended by CRLF.
     pub(super) fn to(&self, recipient: &Address) -> Result<Vec<u8>, MailError> {
-        let message = Message::builder()
+        let mut message = Message::builder()
             .date(self.date)
             .from(self.from.clone())
             .to(Mailbox::from(recipient.clone()))
@@ -54,9 +66,11 @@ impl Mail {
             .message_id(Some(self.message_id.clone()))
             // Nobody's holiday notice shall answer: RFC 3834, and the same for Exchange.
             .raw_header(raw("Auto-Submitted", "auto-generated"))
-            .raw_header(raw("X-Auto-Response-Suppress", "All"))
-            .multipart(self.alternatives.clone())?;
-        Ok(message.formatted())
+            .raw_header(raw("X-Auto-Response-Suppress", "All"));
+        if let Some(thread_id) = &self.thread_id {
+            message = message.in_reply_to(thread_id.clone()).references(thread_id.clone());
+        }
+        Ok(message.multipart(self.alternatives.clone())?.formatted())
     }
 }
 

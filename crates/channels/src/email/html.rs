@@ -7,6 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tidings_domain::severity::Severity;
 
 use super::content::{Content, Link};
+use super::entries;
 
 const FONT: &str = "-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
 const MONO: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace";
@@ -32,12 +33,12 @@ const STYLE: &str = "
   .strong { color: #f2f4f8 !important; }
   .soft { color: #a9b1bf !important; }
   .rule { border-color: #343842 !important; }
-  .error { background-color: #15171c !important; border-color: #343842 !important; color: #f2f4f8 !important; }
+  .error { background-color: #15171c !important; }
   .link { color: #8ab4f8 !important; }
 }";
 
 /// What a severity looks like: the bar and the button, and the word for it.
-const fn look(severity: Severity) -> (&'static str, &'static str) {
+pub(super) const fn look(severity: Severity) -> (&'static str, &'static str) {
     match severity {
         Severity::Critical => ("#b3261e", "Critical"),
         Severity::Warning => ("#b45309", "Warning"),
@@ -49,6 +50,7 @@ const fn look(severity: Severity) -> (&'static str, &'static str) {
 /// The HTML part.
 pub(super) fn render(content: &Content) -> String {
     let (colour, severity) = look(content.severity);
+    let is_short = content.is_detail_short();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -61,7 +63,7 @@ pub(super) fn render(content: &Content) -> String {
                 style { (PreEscaped(STYLE)) }
             }
             body.page style={ "margin:0;padding:0;width:100%;-webkit-text-size-adjust:100%;" (PAGE) } {
-                (preheader(&content.summary))
+                (preheader(&content.glance()))
                 table.page role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"
                     style={ (PAGE) ";padding:24px 12px" } {
                     tr { td align="center" {
@@ -73,9 +75,13 @@ pub(super) fn render(content: &Content) -> String {
                                 "height:5px;line-height:5px;font-size:0;background-color:" (colour)
                             } { (PreEscaped("&nbsp;")) } }
                             (row("24px 28px 0", headline(content, colour, severity)))
+                            @if is_short { (row("18px 28px 0", detail(content, colour))) }
                             @if let Some(Link::Web(url)) = &content.link { (row("18px 28px 0", button(url, colour))) }
-                            @if let Some(detail) = &content.detail { (row("20px 28px 0", error(detail))) }
-                            (row("20px 28px 0", facts(&content.facts)))
+                            @if !is_short && content.detail.is_some() {
+                                (row("20px 28px 0", detail(content, colour)))
+                            }
+                            @if !content.items.is_empty() { (row("20px 28px 0", entries::html(content))) }
+                            @if !content.facts.is_empty() { (row("20px 28px 0", facts(&content.facts))) }
                             (row("20px 28px 24px", footer(content)))
                         }
                         (PreEscaped(OUTLOOK_END))
@@ -88,10 +94,10 @@ pub(super) fn render(content: &Content) -> String {
 }
 
 /// What a list of mails shows beside the subject; the padding keeps the client from showing more.
-fn preheader(summary: &str) -> Markup {
+fn preheader(glance: &str) -> Markup {
     html! {
         div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px" {
-            (summary) (PreEscaped("&#847;&zwnj;&nbsp;".repeat(60)))
+            (glance) (PreEscaped("&#847;&zwnj;&nbsp;".repeat(60)))
         }
     }
 }
@@ -115,24 +121,43 @@ fn headline(content: &Content, colour: &str, severity: &str) -> Markup {
     }
 }
 
-fn error(detail: &str) -> Markup {
+/// Why. What is said of an incident is meant to be read, and set large if it is short: it is what one opens the mail
+/// for. What a run says is a program's output.
+fn detail(content: &Content, colour: &str) -> Markup {
+    let look = match content.incident_id {
+        Some(_) if content.is_detail_a_glance() => {
+            format!("font-family:{FONT};font-size:18px;line-height:25px;font-weight:600")
+        }
+        Some(_) => format!("font-family:{FONT};font-size:15px;line-height:22px"),
+        None => format!("font-family:{MONO};font-size:13px;line-height:19px"),
+    };
     html! {
-        pre.error style={
-            "margin:0;padding:12px 14px;background-color:#f6f7f9;border:1px solid #d9dce1;border-radius:6px;"
-            "font-family:" (MONO) ";font-size:13px;line-height:19px;color:#1b1f24;"
-            "white-space:pre-wrap;word-wrap:break-word;overflow-wrap:anywhere;word-break:break-word"
-        } { (detail) }
+        div.soft style="margin:0 0 6px;font-size:12px;line-height:16px;font-weight:600;color:#57606a" {
+            (content.detail_label)
+        }
+        table.error role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"
+            style="background-color:#f6f7f9;border-collapse:separate;border-radius:6px;overflow:hidden" { tr {
+            td width="4" bgcolor=(colour) style={ "width:4px;font-size:0;background-color:" (colour) } {}
+            td style="padding:12px 14px" {
+                pre.strong style={
+                    "margin:0;" (look) ";color:#1b1f24;"
+                    "white-space:pre-wrap;word-wrap:break-word;overflow-wrap:anywhere;word-break:break-word"
+                } { (content.detail.as_deref().unwrap_or_default()) }
+            }
+        } }
     }
 }
 
-fn facts(facts: &[(&'static str, String)]) -> Markup {
+fn facts(facts: &[(String, String)]) -> Markup {
     html! {
         table.rule width="100%" cellpadding="0" cellspacing="0" border="0"
             style="border-collapse:collapse;font-size:14px;line-height:20px" {
             @for (label, value) in facts {
                 tr {
                     td.soft.rule valign="top" width="104" style="width:104px;padding:8px 12px 8px 0;\
-                        border-top:1px solid #e6e8ec;color:#57606a;white-space:nowrap" { (label) }
+                        border-top:1px solid #e6e8ec;color:#57606a;overflow-wrap:anywhere;word-break:break-word" {
+                        (label)
+                    }
                     td.strong.rule valign="top" style="padding:8px 0;border-top:1px solid #e6e8ec;color:#1b1f24;\
                         overflow-wrap:anywhere;word-break:break-word" { (value) }
                 }
@@ -174,7 +199,7 @@ fn footer(content: &Content) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::email::samples;
+    use crate::samples;
 
     fn rendered(change: impl FnOnce(&mut tidings_domain::event::Event)) -> String {
         let mut event = samples::failed_flow();
@@ -185,10 +210,10 @@ mod tests {
     #[test]
     fn everything_is_escaped() {
         let page = rendered(|event| {
-            event.run.resource_name = Some("<script>alert(1)</script>".into());
-            event.run.error_message = Some("</pre><img src=x onerror=alert(1)>".into());
+            event.run_mut().resource_name = Some("<script>alert(1)</script>".into());
+            event.run_mut().error_message = Some("</pre><img src=x onerror=alert(1)>".into());
             event.run_id = "\"><b>".into();
-            event.run.deep_link = Some("https://app.example.com/?\"onclick=\"x&y='<b>".into());
+            event.run_mut().deep_link = Some("https://app.example.com/?\"onclick=\"x&y='<b>".into());
         });
         for wrong in ["<script", "<img", "<b>", "\"onclick", "</pre><img"] {
             assert!(!page.contains(wrong), "{wrong}");
@@ -198,7 +223,7 @@ mod tests {
 
     #[test]
     fn only_web_links_become_links() {
-        let page = rendered(|event| event.run.deep_link = Some("javascript:alert(1)".into()));
+        let page = rendered(|event| event.run_mut().deep_link = Some("javascript:alert(1)".into()));
         assert!(!page.contains("href") && page.contains("Details: javascript:alert(1)"));
         let page = rendered(|_| {});
         assert_eq!(page.matches("href=\"https://app.example.com/flows/f1?run=01HX3K9T7Q\"").count(), 2);
@@ -206,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_long_error_stays_below_what_clients_clip() {
-        let page = rendered(|event| event.run.error_message = Some("\"<&é".repeat(1 << 18)));
+        let page = rendered(|event| event.run_mut().error_message = Some("\"<&é".repeat(1 << 18)));
         assert!(page.len() < 100_000, "{} bytes", page.len());
         assert!(page.contains("…</pre>"));
     }

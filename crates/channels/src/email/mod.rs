@@ -11,12 +11,11 @@ mod clean;
 mod compose;
 mod config;
 mod content;
+mod entries;
 mod failure;
 mod html;
 mod instance;
 mod outcome;
-#[cfg(test)]
-mod samples;
 mod server;
 mod session;
 mod text;

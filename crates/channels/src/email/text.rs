@@ -3,25 +3,32 @@
 use std::fmt::Write;
 
 use super::content::{Content, Link};
+use super::entries;
 
 /// Lines of ours are wrapped at this many characters; what others wrote keeps its lines.
 const WIDTH: usize = 72;
+
+/// Longer labels do not move the values of the others.
+const LABEL_CHARS_MAX: usize = 20;
 
 /// The text part. Lines end with `\n`.
 pub(super) fn render(content: &Content) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{}\n\n{}", wrap(&content.title, 0), wrap(&content.summary, 0));
+    let is_short = content.is_detail_short();
+    if is_short {
+        write_detail(content, &mut text);
+    }
     if let Some(Link::Web(url) | Link::Other(url)) = &content.link {
         let _ = write!(text, "\nView details:\n{url}\n");
     }
-    if let Some(detail) = &content.detail {
-        let _ = write!(text, "\nError:\n\n");
-        for line in detail.lines() {
-            let _ = writeln!(text, "{}", format!("    {line}").trim_end());
-        }
+    if !is_short {
+        write_detail(content, &mut text);
     }
-    let label_width = content.facts.iter().map(|(label, _)| label.len() + 1).max().unwrap_or(0);
+    entries::write_text(content, &mut text);
+    let widths = content.facts.iter().map(|(label, _)| label.chars().count());
+    let label_width = widths.filter(|width| *width <= LABEL_CHARS_MAX).max().unwrap_or(0) + 1;
     if !content.facts.is_empty() {
         text.push('\n');
     }
@@ -33,8 +40,17 @@ pub(super) fn render(content: &Content) -> String {
     text
 }
 
+fn write_detail(content: &Content, text: &mut String) {
+    if let Some(detail) = &content.detail {
+        let _ = write!(text, "\n{}:\n\n", content.detail_label);
+        for line in detail.lines() {
+            let _ = writeln!(text, "{}", format!("    {line}").trim_end());
+        }
+    }
+}
+
 /// Breaks at spaces so that no line is longer than [`WIDTH`], unless a word is; lines after the first are indented.
-fn wrap(text: &str, indent: usize) -> String {
+pub(super) fn wrap(text: &str, indent: usize) -> String {
     let mut wrapped = String::with_capacity(text.len() + 8);
     let mut column = indent;
     for word in text.split_whitespace() {
@@ -57,10 +73,11 @@ fn wrap(text: &str, indent: usize) -> String {
 #[cfg(test)]
 mod tests {
     use tidings_domain::event::Event;
+    use tidings_domain::incident::IncidentTrigger;
     use tidings_domain::severity::Severity;
 
     use super::*;
-    use crate::email::samples;
+    use crate::samples;
 
     fn rendered(event: &Event) -> String {
         render(&Content::of(&samples::letter(event, Severity::Warning)))
@@ -69,20 +86,20 @@ mod tests {
     #[test]
     fn a_failed_run_reads_well() {
         let mut event = samples::failed_flow();
-        event.run.error_message = Some("relation \"orders\" does not exist\r\n\r\n  at line 3".into());
+        event.run_mut().error_message = Some("relation \"orders\" does not exist\r\n\r\n  at line 3".into());
         insta::assert_snapshot!(rendered(&event), @r#"
         Daily revenue rollup failed
 
         Flow Daily revenue rollup failed after 1.8 s.
-
-        View details:
-        https://app.example.com/flows/f1?run=01HX3K9T7Q
 
         Error:
 
             relation "orders" does not exist
 
               at line 3
+
+        View details:
+        https://app.example.com/flows/f1?run=01HX3K9T7Q
 
         Status:     Failure
         Resource:   Daily revenue rollup (f1)
@@ -96,6 +113,32 @@ mod tests {
         Sent by Tidings because a notification rule for the flow Daily revenue
         rollup names this address.
         "#);
+    }
+
+    #[test]
+    fn an_incident_reads_well() {
+        insta::assert_snapshot!(rendered(&samples::outage(IncidentTrigger::Opened)), @"
+        Production API is down
+
+        Production API is down. The first failing check was at 2026-05-02
+        03:46:12 UTC.
+
+        Reason:
+
+            HTTP 502 — expected 200
+
+        Endpoint:  Production API
+        Address:   https://api.example.com/health
+        Started:   2026-05-02 03:46:12 UTC
+        Lasted:    14 min 0 s
+        Incident:  inc_05050505050505050505050505050505
+        Region:    eu-west
+        Tags:      prod, customer-facing
+
+        -- 
+        Sent by Tidings because a notification rule for the endpoint Production
+        API names this address.
+        ");
     }
 
     #[test]

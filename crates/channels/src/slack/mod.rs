@@ -1,6 +1,7 @@
 //! Slack: an incoming webhook, or a bot token and a channel (`chat.postMessage`).
 
 mod config;
+mod entries;
 mod judge;
 mod render;
 

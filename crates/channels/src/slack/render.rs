@@ -8,20 +8,24 @@ use serde_json::{Value, json};
 use tidings_domain::message::Message;
 use tidings_domain::severity::Severity;
 
-use crate::fit::{NOTHING, fenced, fit, link, plain};
+use super::entries;
+use crate::fit::{NOTHING, fenced, fit, link, one_line, plain, sign};
 
 const HEADER_UNITS_MAX: usize = 150;
-const SECTION_UNITS_MAX: usize = 3_000;
+pub(super) const SECTION_UNITS_MAX: usize = 3_000;
 const FIELDS_MAX: usize = 10;
 const FIELD_UNITS_MAX: usize = 2_000;
 const URL_BYTES_MAX: usize = 3_000;
 /// Room that is left for what is put around a text: fences, emoji, labels.
 const MARGIN: usize = 100;
+const TAGS_UNITS_MAX: usize = 500;
+/// So much of what went wrong stands in what a telephone shows of a message.
+const GLANCE_UNITS_MAX: usize = 200;
 
 /// The body of the request, without the channel.
 pub(super) fn message(message: &Message) -> Value {
     let sign = sign(message.severity);
-    let title = fit(&message.title, HEADER_UNITS_MAX - 5, plain);
+    let title = fit(&one_line(&message.title), HEADER_UNITS_MAX - 5, plain);
     let mut blocks = vec![json!({
         "type": "header",
         // Plain text: nothing in it is read as markup, and with emoji off neither is :this:.
@@ -29,29 +33,56 @@ pub(super) fn message(message: &Message) -> Value {
     })];
     let summary = mrkdwn(&message.summary, SECTION_UNITS_MAX);
     if !summary.trim().is_empty() {
-        blocks.push(section(summary.clone()));
+        blocks.push(section(summary));
     }
-    let fields: Vec<_> =
-        message.fields.iter().take(FIELDS_MAX).map(|field| field_text(field.label, &field.value)).collect();
-    if !fields.is_empty() {
-        blocks.push(json!({"type": "section", "fields": fields}));
-    }
-    if let Some(detail) = &message.detail {
-        let detail = fit(detail, SECTION_UNITS_MAX - MARGIN, |before, character, out| match character {
-            '`' => fenced(before, character, out),
-            _ => escape(character, out),
-        });
-        blocks.push(section(format!("```\n{detail}\n```")));
+    if message.entries.is_empty() {
+        // Why, before all other facts.
+        blocks.extend(message.detail.as_deref().map(|detail| section(detail_text(message.detail_label, detail))));
+        let fields: Vec<_> =
+            message.fields.iter().take(FIELDS_MAX).map(|field| field_text(&field.label, &field.value)).collect();
+        if !fields.is_empty() {
+            blocks.push(json!({"type": "section", "fields": fields}));
+        }
+    } else {
+        blocks.extend(entries::texts(message).into_iter().map(section));
     }
     if let Some(url) = link(message.link.as_deref(), URL_BYTES_MAX - MARGIN)
         && let Some(link) = link_to(url, "Open details")
     {
         blocks.push(section(link));
     }
-    let context = format!("{} · {}", message.severity.as_str(), message.kind.as_str());
-    blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": context}]}));
-    let fallback = format!("{sign} {}", mrkdwn(&message.title, SECTION_UNITS_MAX - MARGIN));
-    json!({"text": fallback, "blocks": blocks, "unfurl_links": false, "unfurl_media": false})
+    blocks.push(json!({"type": "context", "elements": context(message)}));
+    json!({"text": glance(message), "blocks": blocks, "unfurl_links": false, "unfurl_media": false})
+}
+
+/// What stands where there are no blocks: in the notification on a telephone.
+fn glance(message: &Message) -> String {
+    let mut glance = format!("{} {}", sign(message.severity), mrkdwn(&message.title, SECTION_UNITS_MAX - MARGIN));
+    let first_line = message.detail.as_deref().and_then(|detail| detail.trim().lines().next());
+    // What is over needs no reason any more, and a digest says enough in its title.
+    if let Some(line) = first_line
+        && message.severity != Severity::Success
+        && message.entries.is_empty()
+    {
+        glance.push_str(&format!(": {}", mrkdwn(line, GLANCE_UNITS_MAX)));
+    }
+    glance
+}
+
+fn context(message: &Message) -> Vec<Value> {
+    let mut texts = vec![format!("{} · {}", message.severity.as_str(), message.kind.as_str())];
+    if !message.tags.is_empty() {
+        texts.push(format!("Tags: {}", mrkdwn(&one_line(&message.tags.join(", ")), TAGS_UNITS_MAX)));
+    }
+    texts.into_iter().map(|text| json!({"type": "mrkdwn", "text": text})).collect()
+}
+
+fn detail_text(label: &str, detail: &str) -> String {
+    let detail = fit(detail, SECTION_UNITS_MAX - MARGIN, |before, character, out| match character {
+        '`' => fenced(before, character, out),
+        _ => escape(character, out),
+    });
+    format!("*{label}*\n```\n{detail}\n```")
 }
 
 fn section(text: String) -> Value {
@@ -59,13 +90,17 @@ fn section(text: String) -> Value {
 }
 
 fn field_text(label: &str, value: &str) -> Value {
-    let value = mrkdwn(value, FIELD_UNITS_MAX - MARGIN);
-    let value = if value.trim().is_empty() { NOTHING } else { &value };
-    json!({"type": "mrkdwn", "text": format!("*{}*\n{value}", mrkdwn(label, MARGIN - 10))})
+    let (label, value) = (mrkdwn(&one_line(label), MARGIN - 10), mrkdwn(value, FIELD_UNITS_MAX - MARGIN));
+    json!({"type": "mrkdwn", "text": format!("*{}*\n{}", or_nothing(label), or_nothing(value))})
+}
+
+/// Slack wants texts that are not blank.
+pub(super) fn or_nothing(text: String) -> String {
+    if text.trim().is_empty() { NOTHING.to_owned() } else { text }
 }
 
 /// `<url|words>`; a `|` of the URL's own would end it too soon. None if it no longer fits once escaped.
-fn link_to(url: &str, words: &str) -> Option<String> {
+pub(super) fn link_to(url: &str, words: &str) -> Option<String> {
     let mut link = String::from("<");
     for character in url.chars() {
         match character {
@@ -77,7 +112,7 @@ fn link_to(url: &str, words: &str) -> Option<String> {
     (link.len() <= SECTION_UNITS_MAX).then_some(link)
 }
 
-fn mrkdwn(text: &str, units_max: usize) -> String {
+pub(super) fn mrkdwn(text: &str, units_max: usize) -> String {
     fit(text, units_max, |_, character, out| escape(character, out))
 }
 
@@ -87,15 +122,6 @@ fn escape(character: char, out: &mut String) {
         '<' => out.push_str("&lt;"),
         '>' => out.push_str("&gt;"),
         _ => out.push(character),
-    }
-}
-
-const fn sign(severity: Severity) -> char {
-    match severity {
-        Severity::Critical => '🔴',
-        Severity::Warning => '🟠',
-        Severity::Info => '🔵',
-        Severity::Success => '🟢',
     }
 }
 

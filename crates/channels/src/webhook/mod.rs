@@ -163,8 +163,8 @@ impl Channel {
             ResourceType::ScheduledQuery | ResourceType::Flow | ResourceType::Job => {
                 put(&self.names.run_signature, self.signer.body_hex(body));
             }
-            // A channel's own test speaks for nobody: Standard Webhooks alone.
-            ResourceType::Channel => {}
+            // No vendor before us had these: Standard Webhooks alone.
+            ResourceType::Endpoint | ResourceType::Alert | ResourceType::Channel => {}
         }
     }
 }

@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
 use serde_json::Value as Json;
-use tidings_domain::event::Event;
+use tidings_domain::event::{Content, Event};
 use tidings_domain::id::{EventId, Id, WorkspaceId};
+use tidings_domain::incident::{Cause, Fact, IncidentTrigger, Outage};
 use tidings_domain::message::{self, Message};
 use tidings_domain::payload;
 use tidings_domain::resource::ResourceType;
@@ -93,7 +94,7 @@ impl Template {
 /// One event of every form that a body has, with texts that need escaping.
 fn samples() -> Vec<Event> {
     let now = Timestamp::from_unix_ms(1_777_694_412_345);
-    let forms = [
+    let runs = [
         (ResourceType::Flow, Some(Trigger::Failure)),
         (ResourceType::Flow, Some(Trigger::Success)),
         (ResourceType::UseCase, Some(Trigger::Failure)),
@@ -106,16 +107,49 @@ fn samples() -> Vec<Event> {
         if let Some(trigger) = trigger {
             event.kind = tidings_domain::event::EventKind::of_run(resource_type, trigger);
             event.trigger = trigger;
-            event.run.resource_name = Some("Sample \"quoted\" \\ name".into());
-            event.run.duration_ms = Some(1_842);
-            event.run.row_count = Some(124);
-            event.run.deep_link = Some("https://example.com/runs/1".into());
-            event.run.error_message =
+            event.run_mut().resource_name = Some("Sample \"quoted\" \\ name".into());
+            event.run_mut().duration_ms = Some(1_842);
+            event.run_mut().row_count = Some(124);
+            event.run_mut().deep_link = Some("https://example.com/runs/1".into());
+            event.run_mut().error_message =
                 (trigger == Trigger::Failure).then(|| "relation \"orders\" does not exist\nline 2".into());
         }
         event
     };
-    forms.into_iter().map(sample).collect()
+    let mut samples: Vec<Event> = runs.into_iter().map(sample).collect();
+    let incidents = [
+        (ResourceType::Endpoint, IncidentTrigger::Opened),
+        (ResourceType::Endpoint, IncidentTrigger::Resolved),
+        (ResourceType::Alert, IncidentTrigger::Opened),
+    ];
+    samples.extend(incidents.map(|(resource_type, trigger)| {
+        let mut event = sample((resource_type, None));
+        (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
+        event.content = Content::Outage(Box::new(outage(resource_type, trigger, now)));
+        event
+    }));
+    samples
+}
+
+fn outage(resource_type: ResourceType, trigger: IncidentTrigger, now: Timestamp) -> Outage {
+    let is_alert = resource_type == ResourceType::Alert;
+    Outage {
+        name: "Sample \"quoted\" \\ name".into(),
+        url: (!is_alert).then(|| "https://example.com/health".into()),
+        link: is_alert.then(|| "https://example.com/alerts/1".into()),
+        cause: if is_alert { Cause::Alert } else { Cause::EndpointDown },
+        detail: Some("\"status\" is \"down\"\nline 2".into()),
+        severity: Severity::Critical,
+        started_at: now,
+        failing_since: now,
+        resolved_at: (trigger == IncidentTrigger::Resolved).then_some(now),
+        at: now,
+        changes: None,
+        escalates_to: None,
+        actor: None,
+        facts: vec![Fact { label: "region \"1\"".into(), value: "eu\nwest".into() }],
+        tags: vec!["\"prod\"".into()],
+    }
 }
 
 fn shorten(value: &mut Json) {

@@ -38,6 +38,27 @@ fn a_template_sees_the_plain_body_and_the_message() {
 }
 
 #[test]
+fn a_template_sees_an_incident_too() {
+    let event = samples().into_iter().find(|event| event.outage().is_some()).unwrap();
+    let message = message::of(&event, Severity::Critical);
+    let plain = payload::body(&event, || message.clone(), String::new);
+    for (source, body) in [
+        (
+            "{{ event }} {{ severity }} {{ incident.status }} {{ incident.cause }}",
+            "incident_opened critical active endpoint_down",
+        ),
+        ("{{ endpoint.url }} {{ tags | tojson }}", r#"https://example.com/health ["\"prod\""]"#),
+        ("{{ detail | tojson }}", r#""\"status\" is \"down\"\nline 2""#),
+        ("{% for f in fields %}{% if f.label == 'region \"1\"' %}{{ f.value }}{% endif %}{% endfor %}", "eu\nwest"),
+    ] {
+        let made = Template::new(source).and_then(|template| template.render(&plain, &message)).unwrap();
+        assert_eq!(String::from_utf8(made).unwrap(), body, "{source}");
+    }
+    let careless = Template::new(r#"{"text": "{{ detail }}"}"#).unwrap();
+    assert!(careless.try_samples(true).unwrap_err().contains("incident_opened"), "tried with incidents, too");
+}
+
+#[test]
 fn a_template_that_makes_no_json_is_told_how() {
     let ours = r#"{"text": {{ title | tojson }}}"#;
     assert_eq!(Template::new(ours).unwrap().try_samples(true), Ok(()));
@@ -107,7 +128,7 @@ fn what_is_let_in_is_bounded() {
 #[test]
 fn large_events_are_cut_before() {
     let mut event = samples().swap_remove(0);
-    event.run.error_message = Some("é".repeat(1_000_000));
+    event.run_mut().error_message = Some("é".repeat(1_000_000));
     let message = message::of(&event, Severity::Warning);
     let plain = payload::body(&event, || message.clone(), String::new);
     let template = Template::new("{{ errorMessage }}").unwrap();

@@ -1,6 +1,7 @@
 //! Email over real SMTP: aiosmtpd in a child process takes the mail and is strict about it.
 
 mod faults;
+mod looks;
 mod smtp_server;
 mod support;
 
@@ -13,6 +14,7 @@ use serde_json::json;
 use tidings_channels::email::Email;
 use tidings_channels::{ErrorClass, Kind};
 use tidings_domain::delivery::Outcome;
+use tidings_domain::severity::Severity;
 
 use smtp_server::{SmtpServer, Taken};
 use support::{LOGIN, PASSWORD, channel, deliver, deliver_again, guarded, instance, letter, open, own, to};
@@ -180,7 +182,7 @@ async fn every_kind_of_mail_is_taken() {
     let channel = channel(own(&["a@example.com"], server.port, json!({"tls": "none"})), &open(RootCertStore::empty()));
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mails");
     std::fs::create_dir_all(&directory).unwrap();
-    for (name, event, severity) in support::looks() {
+    for (name, event, severity) in looks::looks() {
         let report = channel.deliver(&letter(&event, severity)).await;
         assert_eq!(report.outcome, Outcome::Delivered, "{name}: {report:?}");
         let taken = server.taken().await;
@@ -189,6 +191,27 @@ async fn every_kind_of_mail_is_taken() {
         std::fs::write(directory.join(format!("{name}.html")), mail.body_html(0).unwrap().as_bytes()).unwrap();
         std::fs::write(directory.join(format!("{name}.txt")), mail.body_text(0).unwrap().as_bytes()).unwrap();
         std::fs::write(directory.join(format!("{name}.eml")), taken.mail).unwrap();
+    }
+}
+
+/// What a client needs to make one conversation of them, as it arrives.
+#[tokio::test]
+async fn mails_of_one_incident_refer_to_one_id() {
+    use tidings_domain::incident::IncidentTrigger::{Opened, Resolved};
+    let mut server = SmtpServer::start("none", &[]).await;
+    let channel = channel(own(&["a@example.com"], server.port, json!({"tls": "none"})), &open(RootCertStore::empty()));
+    for (trigger, severity, subject) in [
+        (Opened, Severity::Critical, "[✗ Critical: down] Production API"),
+        (Resolved, Severity::Success, "[✓ recovered] Production API"),
+    ] {
+        let event = looks::outage(trigger);
+        assert_eq!(channel.deliver(&letter(&event, severity)).await.outcome, Outcome::Delivered);
+        let taken = server.taken().await;
+        assert_eq!(taken.complaints, [""; 0], "{}", taken.mail);
+        let mail = MessageParser::default().parse(taken.mail.as_bytes()).unwrap();
+        let thread = Some("incident.inc_01890a5d7b3c7c4a9b1e2f3a4b5c6d7e@example.org");
+        assert_eq!((mail.references().as_text(), mail.in_reply_to().as_text()), (thread, thread));
+        assert_eq!(mail.subject(), Some(subject));
     }
 }
 

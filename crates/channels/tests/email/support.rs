@@ -65,10 +65,10 @@ pub fn event() -> Event {
     event.kind = EventKind::RunTerminal;
     event.trigger = Trigger::Failure;
     event.run_id = "01HX3K9T7Q".into();
-    event.run.resource_name = Some("Umsätze täglich".into());
-    event.run.duration_ms = Some(1_842);
-    event.run.error_message = Some(format!("first\r\n.\r\n..\r\nQUIT\r\n{}\r\n<b>", "ä".repeat(3_000)));
-    event.run.deep_link = Some("https://app.example.com/flows/f1".into());
+    event.run_mut().resource_name = Some("Umsätze täglich".into());
+    event.run_mut().duration_ms = Some(1_842);
+    event.run_mut().error_message = Some(format!("first\r\n.\r\n..\r\nQUIT\r\n{}\r\n<b>", "ä".repeat(3_000)));
+    event.run_mut().deep_link = Some("https://app.example.com/flows/f1".into());
     event
 }
 
@@ -96,34 +96,4 @@ pub async fn deliver_again(channel: &dyn Destination, carry: Option<&str>, timeo
 /// The first try.
 pub async fn deliver(channel: &dyn Destination) -> Report {
     deliver_again(channel, None, Duration::from_secs(15)).await
-}
-
-/// An event for each look that a mail can have, named.
-pub fn looks() -> Vec<(&'static str, Event, Severity)> {
-    let mut failed = event();
-    failed.run.resource_name = Some("Daily revenue rollup".into());
-    failed.run.row_count = Some(1_240_124);
-    failed.run.error_message = Some(
-        "Traceback (most recent call last):\n  File \"/srv/flows/revenue.py\", line 212, in <module>\n    \
-         load(partition=\"2026-05-01\", table=\"analytics.revenue_by_region_daily_materialised_with_a_long_name\")\n\
-         psycopg.errors.UndefinedTable: relation \"orders\" does not exist\n\
-         LINE 1: SELECT sum(amount) FROM orders WHERE day = $1\n                                ^"
-            .into(),
-    );
-    let mut succeeded = failed.clone();
-    (succeeded.trigger, succeeded.run.error_message) = (Trigger::Success, None);
-    let mut long = failed.clone();
-    long.run.resource_name = Some("a_name_without_any_space_that_a_machine_wrote_".repeat(4));
-    long.run.deep_link = Some(format!("https://app.example.com/{}", "segment/".repeat(30)));
-    long.run.error_message = Some("ERROR ".repeat(200_000));
-    let mut test = event();
-    (test.kind, test.trigger, test.run.error_message) = (EventKind::ChannelTest, Trigger::Success, None);
-    vec![
-        ("critical", failed.clone(), Severity::Critical),
-        ("warning", failed.clone(), Severity::Warning),
-        ("info", failed, Severity::Info),
-        ("success", succeeded, Severity::Success),
-        ("long", long, Severity::Critical),
-        ("test", test, Severity::Info),
-    ]
 }

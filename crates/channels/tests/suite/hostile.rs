@@ -1,13 +1,15 @@
 //! Every channel of the registry with texts that mean something to one vendor or another, or that are too long.
 
+use mail_parser::MessageParser;
 use serde_json::{Value, json};
 use tidings_channels::registry::KINDS;
 use tidings_domain::channel::ChannelType;
-use tidings_domain::event::Event;
+use tidings_domain::event::{Content, Event};
+use tidings_domain::incident::{Fact, IncidentTrigger};
 use tidings_domain::resource::ResourceType;
 
 use crate::conformance::{check, environment_for, marked};
-use crate::support::{NOW, Receiver, SURELY, failed, letter, loopback};
+use crate::support::{NOW, Receiver, SURELY, digest, failed, letter, loopback, outage};
 
 /// Every event that a channel may be asked to say, with texts that mean something to one vendor or another.
 fn hostile_events() -> Vec<Event> {
@@ -25,7 +27,7 @@ fn hostile_events() -> Vec<Event> {
         "`".repeat(100_000),
         "\n".repeat(100_000),
     ];
-    let mut events = Vec::new();
+    let mut events: Vec<Event> = texts.iter().flat_map(|text| hostile_incidents(text)).collect();
     for resource_type in [ResourceType::Flow, ResourceType::UseCase, ResourceType::Channel] {
         for text in &texts {
             let mut event =
@@ -33,13 +35,39 @@ fn hostile_events() -> Vec<Event> {
             if resource_type == ResourceType::Channel {
                 event = Event::sample(event.id, event.workspace_id, resource_type, "ch_1", NOW);
             }
-            event.run.resource_name = Some(text.clone());
-            event.run.error_message = Some(text.clone());
-            event.run.deep_link = Some(format!("https://example.com/{text}"));
+            event.run_mut().resource_name = Some(text.clone());
+            event.run_mut().error_message = Some(text.clone());
+            event.run_mut().deep_link = Some(format!("https://example.com/{text}"));
             (event.resource_id, event.run_id) = (text.chars().take(50).collect(), text.chars().take(50).collect());
             events.push(event);
         }
     }
+    events
+}
+
+/// Each event of an incident with this text wherever one is; and digests of it, alone and many times.
+fn hostile_incidents(text: &str) -> Vec<Event> {
+    use IncidentTrigger::{Escalated, Flapping, Opened, Reminder, Resolved, Stable, Worsened};
+    let triggers =
+        [Opened, Worsened, Escalated { after_seconds: 900 }, Reminder { number: 2 }, Flapping, Stable, Resolved];
+    // A text without end once is enough: it stands in many places.
+    let is_huge = text.len() >= 100_000;
+    let mut events = Vec::new();
+    for (at, trigger) in triggers.into_iter().enumerate().take(if is_huge { 1 } else { 7 }) {
+        let resource_type = if at % 2 == 0 { ResourceType::Endpoint } else { ResourceType::Alert };
+        let mut event = outage(resource_type, trigger);
+        (event.resource_id, event.run_id) = (text.chars().take(50).collect(), text.chars().take(50).collect());
+        let Content::Outage(outage) = &mut event.content else { unreachable!("it is of an incident") };
+        outage.name = text.to_owned();
+        outage.detail = Some(text.to_owned());
+        outage.url = Some(text.to_owned());
+        outage.link = Some(format!("https://example.com/{text}"));
+        outage.actor = Some(text.to_owned());
+        outage.facts = vec![Fact { label: text.to_owned(), value: text.to_owned() }; if is_huge { 1 } else { 30 }];
+        outage.tags = vec![text.to_owned(); 3];
+        events.push(event);
+    }
+    events.extend([digest(&[text]), digest(&vec![text; if is_huge { 1 } else { 200 }])]);
     events
 }
 
@@ -108,6 +136,10 @@ fn assert_limits(channel_type: ChannelType, body: &[u8]) {
             assert!(text.lines().all(|line| line.len() <= 998), "no line over 998 bytes");
             let head = text.split("\r\n\r\n").next().unwrap_or_default();
             assert!(!head.to_lowercase().contains("\r\nbcc:"), "no header was slipped in: {head}");
+            // Gmail clips what is longer.
+            let mail = MessageParser::default().parse(body).expect("a mail");
+            let page = mail.body_html(0).expect("HTML");
+            assert!(page.len() < 102_000, "{} bytes", page.len());
         }
     }
 }

@@ -14,8 +14,10 @@ use serde_json::{Map, Value};
 use tidings_channels::egress::{Egress, Guard, Resolve, SystemResolver};
 use tidings_channels::{Environment, Letter, Stored, registry, webhook};
 use tidings_domain::channel::ChannelType;
-use tidings_domain::event::{Event, EventKind};
+use tidings_domain::digest::{Digest, Entry, Standing};
+use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::{DeliveryId, EventId, Id, RuleId, WorkspaceId};
+use tidings_domain::incident::{Cause, Fact, IncidentTrigger, Outage};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::secret::Secret;
 use tidings_domain::severity::Severity;
@@ -241,10 +243,59 @@ pub fn failed(resource_type: ResourceType) -> Event {
     event.kind = EventKind::of_run(resource_type, Trigger::Failure);
     event.trigger = Trigger::Failure;
     event.run_id = "01HX".into();
-    event.run.resource_name = Some("Daily revenue rollup".into());
-    event.run.error_message = Some("relation \"orders\" does not exist".into());
-    event.run.deep_link = Some("https://app.example.com/f1".into());
-    event.run.duration_ms = Some(1_842);
+    event.run_mut().resource_name = Some("Daily revenue rollup".into());
+    event.run_mut().error_message = Some("relation \"orders\" does not exist".into());
+    event.run_mut().deep_link = Some("https://app.example.com/f1".into());
+    event.run_mut().duration_ms = Some(1_842);
+    event
+}
+
+/// What happened to an incident of this kind of resource.
+pub fn outage(resource_type: ResourceType, trigger: IncidentTrigger) -> Event {
+    let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
+    let mut event = Event::sample(id, workspace_id, resource_type, "ep_1", NOW);
+    (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
+    event.run_id = "inc_1".into();
+    event.content = Content::Outage(Box::new(Outage {
+        name: "Production API".into(),
+        url: Some("https://api.example.com/health".into()),
+        link: Some("https://app.example.com/inc_1".into()),
+        cause: if resource_type == ResourceType::Alert { Cause::Alert } else { Cause::EndpointDown },
+        detail: Some("HTTP 502 — expected 200".into()),
+        severity: Severity::Critical,
+        started_at: NOW.minus_ms(60_000),
+        failing_since: NOW.minus_ms(120_000),
+        resolved_at: (trigger == IncidentTrigger::Resolved).then_some(NOW),
+        at: NOW,
+        changes: Some(7),
+        escalates_to: None,
+        actor: Some("Ada".into()),
+        facts: vec![Fact { label: "region".into(), value: "eu-west".into() }],
+        tags: vec!["prod".into()],
+    }));
+    event
+}
+
+/// A digest of these titles, each with each standing.
+pub fn digest(titles: &[&str]) -> Event {
+    let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
+    let mut event = Event::sample(id, workspace_id, ResourceType::Channel, "ch_1", NOW);
+    event.kind = EventKind::Digest;
+    let standings = [
+        (Standing::Open, Severity::Critical),
+        (Standing::Told, Severity::Warning),
+        (Standing::Resolved, Severity::Success),
+    ];
+    let entry = |title: &str, (standing, severity)| Entry {
+        title: title.to_owned(),
+        severity,
+        standing,
+        at: NOW.minus_ms(60_000),
+        link: Some(format!("https://example.com/{title}")),
+        events: 2,
+    };
+    let entries = titles.iter().flat_map(|title| standings.map(|standing| entry(title, standing))).collect();
+    event.content = Content::Digest(Box::new(Digest::of("quiet hours of On-call".into(), entries, NOW)));
     event
 }
 

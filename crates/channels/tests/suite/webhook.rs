@@ -8,11 +8,12 @@ use tidings_channels::{Environment, ErrorClass, Letter, Report, Stored, registry
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::event::Event;
+use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::secret::Secret;
 use tidings_domain::signature::{Signer, verify_standard};
 
-use crate::support::{NOW, Receiver, environment, failed, header, letter, loopback, stored};
+use crate::support::{NOW, Receiver, digest, environment, failed, header, letter, loopback, outage, stored};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -67,6 +68,27 @@ async fn a_workflows_webhook_carries_its_own() {
 }
 
 #[tokio::test]
+async fn incidents_and_digests_carry_the_standard_headers_alone() {
+    let events = [
+        outage(ResourceType::Endpoint, IncidentTrigger::Opened),
+        outage(ResourceType::Alert, IncidentTrigger::Resolved),
+        digest(&["Production API is down"]),
+    ];
+    for (event, name) in events.iter().zip(["incident_opened", "incident_resolved", "digest"]) {
+        let (head, body) = head_and_body(json!({}), event).await;
+        let get = |name| header(&head, name).unwrap_or_default();
+        let (id, at) = (get("webhook-id"), get("webhook-timestamp"));
+        assert!(verify_standard(&secret(), id, at, &body, get("webhook-signature")));
+        assert!(!head.to_lowercase().contains("\r\nx-"), "{head}");
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["event"], &body["version"]), (&json!(name), &json!(1)));
+        for key in ["title", "summary", "detail", "severity"] {
+            assert!(body[key].as_str().is_some_and(|text| !text.is_empty()), "{name}: {key}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_channels_test_has_no_rule_and_prefixes_are_settings() {
     let receiver = Receiver::answering(OK).await;
     let mut environment = environment(loopback());
@@ -103,7 +125,7 @@ async fn a_template_that_fails_is_dead_and_sends_nothing() {
     event.kind = tidings_domain::event::EventKind::WorkflowCompleted;
     event.trigger = tidings_domain::trigger::Trigger::Success;
     let list = serde_json::to_string(&json!({"list": vec![1; 20_000]})).unwrap();
-    event.run.output = Some(serde_json::value::RawValue::from_string(list).unwrap());
+    event.run_mut().output = Some(serde_json::value::RawValue::from_string(list).unwrap());
     let report = deliver(config, &letter(&event), &environment).await;
     assert_eq!((report.outcome, report.error_class), (Outcome::Dead, Some(ErrorClass::Configuration)), "{report:?}");
     assert_eq!(report.error.as_deref(), Some("the body template failed: it takes too many steps"));

@@ -15,8 +15,9 @@ use std::cmp::Ordering;
 
 use super::look::{Found, look};
 use super::number::Number;
-use super::words::{ACTUAL_CHARS_MAX, bare, grouped, quoted, shown};
+use super::words::{ACTUAL_CHARS_MAX, bare, quoted, shown};
 use super::{Answer, Assertion, AssertionKind, AssertionResult, Observation, Operator};
+use crate::text::grouped;
 
 /// What became of the assertion, `index` being its place in the list.
 pub(super) fn check(index: usize, assertion: &Assertion, observation: &Observation) -> AssertionResult {
@@ -94,14 +95,10 @@ fn words(assertion: &Assertion, found: &Found<'_>, cut_at: Option<usize>) -> Str
         AssertionKind::Json => format!("JSON {target}"),
         AssertionKind::Ssl => "certificate's days left".to_owned(),
     };
-    let unit = if assertion.kind == AssertionKind::Latency { " ms" } else { "" };
     let actual = match found {
         Found::Value { text, .. } if text.is_empty() => ", is empty".to_owned(),
         Found::Value { text, is_text: true } => format!(", is {}", quoted(text)),
-        Found::Value { text, .. } => match (assertion.kind, text.parse::<u64>()) {
-            (AssertionKind::Latency, Ok(ms)) => format!(", is {}{unit}", grouped(ms)),
-            _ => format!(", is {}", bare(text)),
-        },
+        Found::Value { text, .. } => format!(", is {}", measured(assertion.kind, text)),
         Found::Nothing => ", is not there".to_owned(),
         Found::Unreadable(why) => format!(", but {why}"),
     };
@@ -109,12 +106,21 @@ fn words(assertion: &Assertion, found: &Found<'_>, cut_at: Option<usize>) -> Str
         Some(bytes) => format!("; only its first {} bytes were looked at", grouped(bytes as u64)),
         None => String::new(),
     };
-    format!("{subject}: expected {}{actual}{cut}", expectation(assertion, unit))
+    format!("{subject}: expected {}{actual}{cut}", expectation(assertion))
 }
 
-fn expectation(assertion: &Assertion, unit: &str) -> String {
+/// The number, with its unit if it is a time.
+fn measured(kind: AssertionKind, number: &str) -> String {
+    match (kind, number.trim().parse::<u64>()) {
+        (AssertionKind::Latency, Ok(ms)) => format!("{} ms", grouped(ms)),
+        (AssertionKind::Latency, Err(_)) => format!("{} ms", bare(number)),
+        _ => bare(number),
+    }
+}
+
+fn expectation(assertion: &Assertion) -> String {
     let value = assertion.value.as_deref().unwrap_or("");
-    let number = || format!("{}{unit}", bare(value));
+    let number = || measured(assertion.kind, value);
     let either = || if Number::parse(value).is_some() { number() } else { quoted(value) };
     match assertion.operator {
         Operator::Lt => format!("to be less than {}", number()),
@@ -168,6 +174,8 @@ mod tests {
             (Json, NotExists, "none", "", "JSON none: expected not to be there, is null", "null"),
             (Json, Contains, "x", "y", "JSON x: expected to contain \"y\", is empty", ""),
             (Latency, Lte, "", "50", "latency: expected to be at most 50 ms, is 1,234 ms", "1234"),
+            (Latency, Gt, "", "60000", "latency: expected to be more than 60,000 ms, is 1,234 ms", "1234"),
+            (Latency, Lt, "", "0.5", "latency: expected to be less than 0.5 ms, is 1,234 ms", "1234"),
             (Header, Eq, "Server", "b", "header Server: expected to be \"b\", is \"nginx\"", "nginx"),
             (Header, Neq, "vary", "a, b", "header vary: expected not to be \"a, b\", is \"a, b\"", "a, b"),
         ] {

@@ -6,12 +6,11 @@
 
 use std::net::IpAddr;
 
-use super::words::{DAY_MS, any_of, certificate, counted, grouped, shown};
-use super::{Answer, Check, CheckStatus, Failure, FailureClass, Observation, compare};
+use super::words::{DAY_MS, any_of, certificate, counted, shown};
+use super::{Answer, Check, CheckStatus, Failure, FailureClass, Observation, REASON_CHARS_MAX, compare};
 use crate::endpoint::{Definition, Probe};
+use crate::text::grouped;
 
-/// A reason is cut at this many characters.
-const REASON_CHARS_MAX: usize = 500;
 /// Records that are named where the wanted one is not among them.
 const RECORDS_SHOWN_MAX: usize = 5;
 
@@ -29,6 +28,7 @@ pub fn judge(definition: &Definition, observation: &Observation) -> Check {
             Ok(Answer::Http { status, .. }) => Some(status),
             _ => None,
         },
+        response_time_ms: observation.outcome.is_ok().then_some(observation.timings.total_ms),
         timings: observation.timings,
         certificate: observation.certificate.clone(),
         assertions: Vec::new(),
@@ -59,7 +59,7 @@ pub fn judge(definition: &Definition, observation: &Observation) -> Check {
                 0 => String::new(),
                 others => format!(" (and {})", counted(others as u64, "more problem")),
             };
-            format!("{}{others}", shown(words, REASON_CHARS_MAX))
+            format!("{}{others}", shown(words, REASON_CHARS_MAX - others.len()))
         });
     }
     check
@@ -188,7 +188,7 @@ mod tests {
         definition.assertions = vec![must_be_ok(CheckStatus::Down)];
         let check = judge(&definition, &answer(200, "ok"));
         assert_eq!((check.status, check.reason, check.failure), (CheckStatus::Healthy, None, None));
-        assert_eq!((check.status_code, check.assertions.len(), check.timings.total_ms), (Some(200), 1, 1234));
+        assert_eq!((check.status_code, check.assertions.len(), check.response_time_ms), (Some(200), 1, Some(1234)));
     }
 
     #[test]
@@ -200,7 +200,8 @@ mod tests {
             let inconclusive = class == FailureClass::OwnNetwork;
             assert_eq!(check.status, if inconclusive { CheckStatus::Inconclusive } else { CheckStatus::Down });
             assert_eq!(check.reason.as_deref(), Some("connection refused by 10.0.0.7:443"));
-            assert_eq!((check.failure, check.assertions.len(), check.status_code), (Some(class), 0, None));
+            assert_eq!((check.failure, check.assertions.len()), (Some(class), 0));
+            assert_eq!((check.status_code, check.response_time_ms), (None, None));
             assert!(judge(&definition, &failure(class, " ")).reason.is_some_and(|words| words.len() > 5), "{class:?}");
         }
     }
@@ -270,6 +271,19 @@ mod tests {
         assert_eq!(check.status, CheckStatus::Down);
         assert_eq!(check.reason, Some(format!("{words} (and 3 more problems)")));
         assert_eq!(check.assertions.iter().map(|result| result.index).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_reason_is_bounded_with_all_that_is_added_to_it() {
+        let (mut definition, mut seen) = (http(), failure(FailureClass::Protocol, &"é".repeat(600)));
+        let reason = verdict(&definition, &seen).1.unwrap_or_default();
+        assert_eq!(reason.chars().count(), REASON_CHARS_MAX);
+        let long = "x".repeat(REASON_CHARS_MAX);
+        definition.assertions =
+            vec![assertion(AssertionKind::Json, Operator::Equals, &format!("[\"{long}\"]"), "y"); 2];
+        seen = answer(200, "{}");
+        let reason = verdict(&definition, &seen).1.unwrap_or_default();
+        assert!(reason.chars().count() <= REASON_CHARS_MAX && reason.ends_with(" (and 1 more problem)"), "{reason}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The check: one probe of an endpoint, what was seen, and what that means.
 //!
-//! A prober reports an [`Observation`]; [`judge()`] makes a [`Check`] of it, by the endpoint's definition alone, so
-//! that a prober elsewhere is judged by the same code. What checks in a row come to is told by [`crate::incident`].
+//! A prober reports an [`Observation`]; [`judge()`] makes a [`Check`] of it, by the endpoint's definition alone. A prober
+//! elsewhere that has judged by itself reports no more than its verdict, and [`Check::reported`] takes that over. What
+//! checks in a row come to is told by [`crate::incident`].
 
 mod assertion;
 mod compare;
@@ -9,6 +10,8 @@ pub mod json_path;
 mod judge;
 mod look;
 mod number;
+mod reported;
+pub mod summary;
 mod words;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,10 @@ pub use assertion::{
     ASSERTIONS_MAX, Assertion, AssertionKind, AssertionResult, Operator, TARGET_BYTES_MAX, VALUE_BYTES_MAX,
 };
 pub use judge::judge;
+pub use reported::Reported;
+
+/// The longest reason of a check, in characters; a longer one is cut.
+pub const REASON_CHARS_MAX: usize = 500;
 
 /// How an endpoint stood when it was probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,7 +138,7 @@ pub struct Failure {
 }
 
 /// The class of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The name has no address.
@@ -190,19 +197,23 @@ impl FailureClass {
 }
 
 /// What an observation means.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Check {
     /// When the probe began.
     pub checked_at: Timestamp,
     /// How it stood.
     pub status: CheckStatus,
-    /// Why, in words, such as `HTTP 502 — expected 200`; none if it is healthy.
+    /// Why, in words, such as `HTTP 502 — expected 200`, at most [`REASON_CHARS_MAX`] characters; none if it was judged
+    /// here and is healthy.
     pub reason: Option<String>,
     /// The class of the failure, if no answer came.
     pub failure: Option<FailureClass>,
     /// The status code of the answer, if it was HTTP.
     pub status_code: Option<u16>,
-    /// How long its parts took.
+    /// How long the answer took, in milliseconds; none if none came, or nobody said.
+    pub response_time_ms: Option<u32>,
+    /// How long its parts took, as far as is known.
     pub timings: Timings,
     /// The certificate.
     pub certificate: Option<Certificate>,

@@ -2,7 +2,7 @@
 //! control characters: a reason is one line.
 
 use super::Certificate;
-use crate::text::truncate_chars;
+use crate::text::{grouped, truncate_chars};
 use crate::time::Timestamp;
 
 /// What was found is cut at this many characters in an assertion's result.
@@ -17,7 +17,13 @@ pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// The beginning of the text, on one line.
 pub(super) fn shown(text: &str, chars_max: usize) -> String {
-    truncate_chars(text, chars_max).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    truncate_chars(text, chars_max).chars().map(|c| if disturbs(c) { ' ' } else { c }).collect()
+}
+
+/// Whether the character breaks the line or turns its direction, so that what stands around it would read otherwise.
+fn disturbs(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text in quotes, shortened.
@@ -28,14 +34,6 @@ pub(super) fn quoted(text: &str) -> String {
 /// The text without quotes, shortened alike.
 pub(super) fn bare(text: &str) -> String {
     shown(text, QUOTED_CHARS_MAX)
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    match number {
-        0..=999 => number.to_string(),
-        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
-    }
 }
 
 /// `one` or `many` of them: `1 day`, `3 days`.
@@ -126,9 +124,8 @@ mod tests {
 
     #[test]
     fn numbers_and_lists_read_well() {
-        for (number, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_002_003, "1,002,003")] {
-            assert_eq!(grouped(number), words);
-        }
+        assert_eq!((counted(1, "day"), counted(0, "day")), ("1 day".to_owned(), "0 days".to_owned()));
+        assert_eq!(counted(1_200, "day"), "1,200 days");
         for (codes, words) in [
             (&[][..], "no status code"),
             (&[200], "200"),
@@ -143,6 +140,7 @@ mod tests {
     #[test]
     fn what_came_from_outside_is_one_short_line() {
         assert_eq!(quoted("a\r\nb\0c"), "\"a  b c\"");
+        assert_eq!(quoted("a\u{2028}b\u{202e}c"), "\"a b c\"", "no other line, no other direction");
         assert_eq!(shown(&"é".repeat(300), 10), format!("{}…", "é".repeat(9)));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Probes go by it, [`crate::check::judge()`] judges them by it, and [`crate::incident`] counts by its thresholds.
 
+mod headers;
 mod limits;
 mod target;
 mod violations;
@@ -147,6 +148,7 @@ pub struct HttpProbe {
     /// `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`.
     pub method: String,
     /// Headers of the user's own, in their order.
+    #[serde(with = "headers")]
     pub headers: Vec<(String, String)>,
     /// What is sent along.
     pub body: Option<String>,
@@ -206,7 +208,7 @@ mod tests {
         assert_eq!(
             serde_json::to_value(&definition).unwrap(),
             serde_json::json!({
-                "type": "http", "url": "https://api.example.com/health", "method": "GET", "headers": [], "body": null,
+                "type": "http", "url": "https://api.example.com/health", "method": "GET", "headers": {}, "body": null,
                 "auth": null, "followRedirects": true, "expectedStatusCodes": [200], "assertions": [],
                 "intervalSeconds": 60, "timeoutMs": 10_000, "latencyThresholdMs": 5_000, "sslWarningDays": 14,
                 "failureThreshold": 3, "recoveryThreshold": 2, "cooldownSeconds": 0, "recoveryAlert": true,

@@ -1,5 +1,5 @@
-//! What is wrong with an endpoint's definition, field by field. Its maintenance windows are looked at by
-//! [`crate::maintenance`], what belongs to the instance (which addresses may be watched) where that is known.
+//! What is wrong with an endpoint's definition, field by field. What belongs to the instance (which addresses may be
+//! watched) is looked at where that is known.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -10,11 +10,12 @@ use super::target::{header_fault, host_fault, name_fault, url_fault};
 use super::{Auth, Definition, EscalationStep, HttpProbe, Probe};
 use crate::check;
 use crate::id::EndpointId;
+use crate::maintenance;
 use crate::text::has_control;
 use crate::violation::{Violation, Violations, pointer};
 
-/// Everything that is wrong with the definition, apart from its maintenance windows. `own_id` is that of the endpoint,
-/// if it has one yet; `interval_seconds_min` is the instance's shortest interval.
+/// Everything that is wrong with the definition. `own_id` is that of the endpoint, if it has one yet;
+/// `interval_seconds_min` is the instance's shortest interval.
 pub fn violations(definition: &Definition, own_id: Option<EndpointId>, interval_seconds_min: u32) -> Violations {
     let mut found = Found(Violations::new());
     found.probe(&definition.probe);
@@ -24,6 +25,8 @@ pub fn violations(definition: &Definition, own_id: Option<EndpointId>, interval_
     if definition.parent_id.is_some() && definition.parent_id == own_id {
         found.refuse("/parentId", "must be another endpoint");
     }
+    let windows = maintenance::violations(&definition.maintenance_windows);
+    found.0.extend(windows.into_iter().map(|violation| violation.under("/maintenanceWindows")));
     found.escalation(&definition.escalation);
     found.tags(&definition.tags);
     found.0
@@ -337,6 +340,19 @@ mod tests {
         assert_eq!(violations(&definition, Some(other), 10), []);
         assert_eq!(violations(&definition, None, 10), []);
         assert_eq!(violations(&http(), None, 10), []);
+    }
+
+    #[test]
+    fn maintenance_windows_are_seen_from_the_whole() {
+        let window = |start: &str| {
+            let json =
+                serde_json::json!({"kind": "recurring", "start": start, "durationMinutes": 60, "timezone": "UTC"});
+            serde_json::from_value::<maintenance::MaintenanceWindow>(json).unwrap()
+        };
+        let windows = vec![window("02:00"), window("2:00")];
+        assert_eq!(wrong(http(), |it| it.maintenance_windows = windows), ["/maintenanceWindows/1/start"]);
+        let many = vec![window("02:00"); maintenance::WINDOWS_MAX + 1];
+        assert_eq!(wrong(http(), |it| it.maintenance_windows = many), ["/maintenanceWindows"]);
     }
 
     #[test]

@@ -4,15 +4,36 @@
 //! and are what the store keeps, so a gate keeps its number for good.
 
 mod channel_disabled;
+mod cooldown;
+mod dependency;
 mod endpoint_paused;
+mod event_filter;
+mod global_mute;
+mod maintenance;
+mod never_opened;
+mod quiet_hours;
+pub mod rate_limit;
+mod recovery_disabled;
+mod scoped_mute;
 mod severity_filter;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::Channel;
+use crate::calendar::Zone;
+use crate::channel::{Channel, DeliveryPriority};
+use crate::endpoint::Definition;
+use crate::id::{EndpointId, MuteId};
+use crate::incident::IncidentTrigger;
+use crate::mute::Mute;
 use crate::rule::Rule;
 use crate::severity::Severity;
 use crate::time::Timestamp;
+use crate::trigger::Trigger;
+
+pub use walk::{Walk, walk, walk_again};
 
 /// A gate, by its number in the product's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,20 +44,73 @@ pub enum Gate {
     EndpointPaused = 1,
     /// The channel is disabled.
     ChannelDisabled = 2,
+    /// The endpoint does not want its recoveries to be said.
+    RecoveryDisabled = 3,
+    /// Everything is muted.
+    GlobalMute = 4,
     /// The channel does not take this severity.
     SeverityFilter = 5,
+    /// The channel does not take this kind of an incident's events.
+    EventFilter = 6,
+    /// The endpoint or the channel is muted.
+    ScopedMute = 7,
+    /// The endpoint is in a maintenance window.
+    Maintenance = 8,
+    /// The endpoint's parent has an active incident.
+    Dependency = 9,
+    /// The channel's quiet hours.
+    QuietHours = 10,
+    /// The endpoint's last opening was said through this channel a short while ago.
+    Cooldown = 11,
+    /// The channel takes no more in this minute.
+    RateLimit = 12,
+    /// It is over, but nobody was told that it had begun. Beside the table: what it says of resolutions.
+    NeverOpened = 13,
 }
 
 impl Gate {
-    /// The order in which gates are walked.
-    pub const ORDER: [Self; 3] = [Self::EndpointPaused, Self::ChannelDisabled, Self::SeverityFilter];
+    /// The order in which gates are walked. That an opening was never said stands where it matters whether it was:
+    /// before those that a resolution passes if it was.
+    pub const ORDER: [Self; 13] = [
+        Self::EndpointPaused,
+        Self::ChannelDisabled,
+        Self::RecoveryDisabled,
+        Self::GlobalMute,
+        Self::SeverityFilter,
+        Self::EventFilter,
+        Self::ScopedMute,
+        Self::Maintenance,
+        Self::NeverOpened,
+        Self::Dependency,
+        Self::QuietHours,
+        Self::Cooldown,
+        Self::RateLimit,
+    ];
+
+    /// Its name: that of its reason, but for the two that ask for mutes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GlobalMute => "global_mute",
+            Self::ScopedMute => "scoped_mute",
+            _ => self.reason(),
+        }
+    }
 
     /// The reason id: column, metric label and API value alike.
-    pub const fn as_str(self) -> &'static str {
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::EndpointPaused => "endpoint_paused",
             Self::ChannelDisabled => "channel_disabled",
+            Self::RecoveryDisabled => "recovery_disabled",
+            Self::GlobalMute | Self::ScopedMute => "muted",
             Self::SeverityFilter => "severity_filter",
+            Self::EventFilter => "event_filter",
+            Self::Maintenance => "maintenance",
+            Self::Dependency => "dependency",
+            Self::QuietHours => "quiet_hours",
+            Self::Cooldown => "cooldown",
+            Self::RateLimit => "rate_limit",
+            Self::NeverOpened => "never_opened",
         }
     }
 
@@ -47,14 +121,52 @@ impl Gate {
 
     /// Whether it is asked again when a delivery comes up, against the configuration of that instant.
     pub const fn is_changeable(self) -> bool {
-        matches!(self, Self::EndpointPaused | Self::ChannelDisabled)
+        matches!(
+            self,
+            Self::EndpointPaused
+                | Self::ChannelDisabled
+                | Self::GlobalMute
+                | Self::ScopedMute
+                | Self::Maintenance
+                | Self::Dependency
+                | Self::QuietHours
+        )
     }
 
-    fn ask(self, facts: &Facts<'_>) -> Option<Stop> {
+    /// Whether an opening that it stopped is said late, once it no longer would. (Quiet hours only if they drop: what
+    /// they hold is said anyway.)
+    pub const fn is_said_late(self) -> bool {
+        self.is_changeable() || matches!(self, Self::Cooldown)
+    }
+
+    /// Whether a resolution passes it unasked if its opening was said.
+    const fn lets_recoveries_by(self) -> bool {
+        matches!(self, Self::Dependency | Self::QuietHours | Self::Cooldown | Self::RateLimit)
+    }
+
+    /// Its refusal, if it refuses. The rate limit is asked where admissions are counted: see [`rate_limit`].
+    pub fn ask(self, facts: &Facts<'_>, now: Timestamp) -> Option<Stop> {
+        if let (true, Opening::Held { gate, stop }) = (self.lets_recoveries_by(), facts.opening) {
+            // It waits with its opening, and both become one entry of the digest.
+            return (self == *gate).then(|| stop.clone());
+        }
+        if self.lets_recoveries_by() && matches!(facts.opening, Opening::Said) {
+            return None;
+        }
         match self {
             Self::EndpointPaused => endpoint_paused::ask(facts),
             Self::ChannelDisabled => channel_disabled::ask(facts),
+            Self::RecoveryDisabled => recovery_disabled::ask(facts),
+            Self::GlobalMute => global_mute::ask(facts, now),
             Self::SeverityFilter => severity_filter::ask(facts),
+            Self::EventFilter => event_filter::ask(facts),
+            Self::ScopedMute => scoped_mute::ask(facts, now),
+            Self::Maintenance => maintenance::ask(facts, now),
+            Self::NeverOpened => never_opened::ask(facts),
+            Self::Dependency => dependency::ask(facts),
+            Self::QuietHours => quiet_hours::ask(facts, now),
+            Self::Cooldown => cooldown::ask(facts, now),
+            Self::RateLimit => None,
         }
     }
 }
@@ -62,12 +174,76 @@ impl Gate {
 /// The snapshot that gates look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// The rule that would speak.
-    pub rule: &'a Rule,
+    /// The rule that would speak; none for a step of an escalation through a channel that has no rule here.
+    pub rule: Option<&'a Rule>,
     /// The channel it would speak through.
     pub channel: &'a Channel,
     /// How bad the event is to this rule.
     pub severity: Severity,
+    /// What brought the event about.
+    pub trigger: Trigger,
+    /// The mutes of the workspace, those included that are over.
+    pub mutes: &'a [Mute],
+    /// The zone in which the workspace says times.
+    pub zone: &'a Zone,
+    /// The endpoint that the event is about, if it is one.
+    pub endpoint: Option<EndpointFacts<'a>>,
+    /// What became of the opening, if the event is its resolution.
+    pub opening: &'a Opening,
+}
+
+impl Facts<'_> {
+    /// What happened to the incident, if the event tells of one.
+    const fn of_incident(&self) -> Option<IncidentTrigger> {
+        match self.trigger {
+            Trigger::Incident(trigger) => Some(trigger),
+            Trigger::Success | Trigger::Failure => None,
+        }
+    }
+
+    /// Whether it is good news of an incident.
+    const fn is_recovery(&self) -> bool {
+        matches!(self.of_incident(), Some(IncidentTrigger::Resolved | IncidentTrigger::Stable))
+    }
+
+    /// Whether the channel passes cooldowns and its rate limit.
+    fn has_priority(&self) -> bool {
+        self.channel.policies.delivery_priority == DeliveryPriority::Critical
+    }
+}
+
+/// What gates know of an endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct EndpointFacts<'a> {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its name.
+    pub name: &'a str,
+    /// What is watched, and what follows from its checks.
+    pub definition: &'a Definition,
+    /// The name of its parent, if that has an active incident.
+    pub parent_down: Option<&'a str>,
+    /// When an opening last passed for this channel.
+    pub last_opening_at: Option<Timestamp>,
+}
+
+/// What became of an incident's opening, for the rule that would tell of its resolution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opening {
+    /// The event is no resolution, or the rule speaks of resolutions only, or the opening was not to the channel's liking
+    /// (gates 5 and 6): it walks as any event.
+    Beside,
+    /// It was sent, or is about to be.
+    Said,
+    /// It is held back.
+    Held {
+        /// By this gate.
+        gate: Gate,
+        /// With this refusal.
+        stop: Stop,
+    },
+    /// It was not said: stopped otherwise, or failed, or the rule was not there yet.
+    Unsaid,
 }
 
 /// What a gate that stops does with the delivery.
@@ -76,6 +252,10 @@ pub struct Facts<'a> {
 pub enum Effect {
     /// It is not said.
     Suppress,
+    /// It is said later.
+    Hold,
+    /// There is none: the rule is passed over.
+    PassOver,
 }
 
 /// A gate's refusal.
@@ -85,117 +265,24 @@ pub struct Stop {
     pub effect: Effect,
     /// Why, in plain words.
     pub detail: String,
+    /// When it will no longer refuse, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "walk::maybe_unix_ms")]
+    pub until: Option<Timestamp>,
+    /// The mute, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mute_id: Option<MuteId>,
 }
 
 impl Stop {
     fn suppress(detail: String) -> Self {
-        Self { effect: Effect::Suppress, detail }
-    }
-}
-
-/// One walk through the gates: which were passed, and which stopped it, if any.
-///
-/// Serialised in a short form, as every delivery keeps one: `{"at":<unix ms>,"passed":<bits>}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Walk {
-    /// When.
-    #[serde(rename = "at", with = "unix_ms")]
-    pub evaluated_at: Timestamp,
-    /// The gates passed, bit `n` for gate number `n`.
-    pub passed: u16,
-    /// The gate that stopped it and its refusal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<(Gate, Stop)>,
-}
-
-/// Instants as bare milliseconds, in the store only.
-mod unix_ms {
-    use super::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(at.unix_ms())
+        Self { effect: Effect::Suppress, detail, until: None, mute_id: None }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        i64::deserialize(deserializer).map(Timestamp::from_unix_ms)
-    }
-}
-
-impl Walk {
-    /// The gates passed, in their order.
-    pub fn passed_gates(&self) -> impl Iterator<Item = Gate> + '_ {
-        Gate::ORDER.into_iter().filter(|gate| self.passed & (1 << *gate as u8) != 0)
-    }
-}
-
-/// Walks every gate in order, up to the first that stops.
-pub fn walk(facts: &Facts<'_>, now: Timestamp) -> Walk {
-    walk_those(facts, now, |_| true)
-}
-
-/// Walks the changeable gates again, as is done when a delivery comes up.
-pub fn walk_again(facts: &Facts<'_>, now: Timestamp) -> Walk {
-    walk_those(facts, now, Gate::is_changeable)
-}
-
-fn walk_those(facts: &Facts<'_>, now: Timestamp, asked: impl Fn(Gate) -> bool) -> Walk {
-    let mut passed = 0;
-    for gate in Gate::ORDER.into_iter().filter(|gate| asked(*gate)) {
-        match gate.ask(facts) {
-            Some(stop) => return Walk { evaluated_at: now, passed, stopped: Some((gate, stop)) },
-            None => passed |= 1 << gate as u8,
-        }
-    }
-    Walk { evaluated_at: now, passed, stopped: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::channel::tests::channel_for;
-    use crate::event::tests::failed_flow;
-    use crate::rule::tests::rule_for;
-    use crate::severity::SeverityFilter;
-    use proptest::prelude::*;
-
-    #[test]
-    fn numbers_rise_in_the_order_of_the_walk_and_read_back() {
-        assert!(Gate::ORDER.windows(2).all(|pair| (pair[0] as u8) < pair[1] as u8));
-        for gate in Gate::ORDER {
-            assert_eq!(Gate::from_number(gate as u8), Some(gate));
-        }
+    fn until(self, until: Timestamp) -> Self {
+        Self { until: Some(until), ..self }
     }
 
-    proptest! {
-        #[test]
-        fn the_first_gate_that_stops_decides(
-            paused: bool, enabled: bool, filter in 0..3usize, severity in 0..4usize, at in 0i64..2_000_000_000_000
-        ) {
-            let event = failed_flow();
-            let mut rule = rule_for(&event);
-            let mut channel = channel_for(&rule);
-            rule.paused = paused;
-            channel.enabled = enabled;
-            channel.policies.severity_filter =
-                [SeverityFilter::Info, SeverityFilter::Warning, SeverityFilter::Critical][filter];
-            let severity = [Severity::Critical, Severity::Warning, Severity::Info, Severity::Success][severity];
-            let facts = Facts { rule: &rule, channel: &channel, severity };
-            let now = Timestamp::from_unix_ms(at);
-
-            let refused = channel.policies.severity_filter.admits(severity);
-            let expected = [(paused, Gate::EndpointPaused), (!enabled, Gate::ChannelDisabled), (!refused, Gate::SeverityFilter)]
-                .into_iter().find(|(stops, _)| *stops).map(|(_, gate)| gate);
-            let walk = walk(&facts, now);
-            prop_assert_eq!(walk.stopped.as_ref().map(|(gate, _)| *gate), expected);
-            prop_assert_eq!(walk.evaluated_at, now);
-            let stored = serde_json::to_string(&walk).unwrap();
-            prop_assert_eq!(&serde_json::from_str::<Walk>(&stored).unwrap(), &walk, "reads back from the store");
-            let before: Vec<_> = Gate::ORDER.into_iter().take_while(|gate| Some(*gate) != expected).collect();
-            prop_assert_eq!(walk.passed_gates().collect::<Vec<_>>(), before);
-
-            let again = walk_again(&facts, now);
-            prop_assert_eq!(again.stopped.is_some(), paused || !enabled, "the severity filter is asked once");
-        }
+    fn hold(detail: String, until: Timestamp) -> Self {
+        Self { effect: Effect::Hold, detail, until: Some(until), mute_id: None }
     }
 }

@@ -77,10 +77,10 @@ impl Changes {
     /// said, finds it still flapping.
     #[must_use]
     pub fn after_change(&self, at: Timestamp, limit: Limit) -> (Self, Option<Flap>) {
-        // The clock may have been set back; changes come one after the other all the same.
-        let at = self.recent.last().map_or(at, |last| at.max(*last));
-        let within = |earlier: &&Timestamp| at.since_ms(**earlier) < limit.window_ms();
-        let mut recent: Vec<Timestamp> = self.recent.iter().filter(within).copied().collect();
+        // Changes that lie ahead, because the clock was set back, are taken to be of this instant. Otherwise they would
+        // count, and keep it flapping, until the clock has caught up.
+        let until_now = self.recent.iter().map(|earlier| at.min(*earlier));
+        let mut recent: Vec<_> = until_now.filter(|earlier| at.since_ms(*earlier) < limit.window_ms()).collect();
         recent.push(at);
         recent.drain(..recent.len().saturating_sub(limit.changes_max() + 1));
         let is_too_often = recent.len() > limit.changes_max();
@@ -159,7 +159,7 @@ mod tests {
         let (changes, flap) = Changes::default().after_change(at(0), Limit { changes_max: 0, window_seconds: 9 });
         assert_eq!(flap, None, "one change is never flapping");
         let (changes, flap) = changes.after_change(at(-50), Limit { changes_max: 0, window_seconds: 9 });
-        assert_eq!((flap, changes.recent.as_slice()), (Some(Flap::Flapping { changes: 2 }), &[at(0), at(0)][..]));
+        assert_eq!((flap, changes.recent.as_slice()), (Some(Flap::Flapping { changes: 2 }), &[at(-50), at(-50)][..]));
         let huge = Limit { changes_max: u32::MAX, window_seconds: u32::MAX };
         let mut changes = Changes::default();
         for second in 0..300 {
@@ -168,6 +168,16 @@ mod tests {
         assert_eq!(changes.recent.len(), CHANGES_MAX_MAX as usize + 1);
         assert_eq!(Flap::Stable.trigger(), IncidentTrigger::Stable);
         assert_eq!(serde_json::from_str::<Changes>("{}").unwrap(), Changes::default());
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_does_not_keep_it_flapping() {
+        let mut changes = Changes::default();
+        assert!([900_000, 900_001, 0].iter().all(|second| changed(&mut changes, *second).is_none()));
+        assert!(changed(&mut changes, 1).is_some(), "they count once more, for a window");
+        assert_eq!(changes.calm_at(LIMIT), Some(at(101)));
+        assert_eq!(passed(&mut changes, 101), Some(Flap::Stable));
+        assert!([102, 300, 500].iter().all(|second| changed(&mut changes, *second).is_none()));
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 //! ([`IncidentTrigger`]), which then goes the way of all events.
 
 pub mod flapping;
+mod outage;
 pub mod schedule;
 pub mod streak;
 mod timeline;
@@ -13,9 +14,11 @@ mod trigger;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{EndpointId, IncidentId, WorkspaceId};
+use crate::resource::ResourceType;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
+pub use outage::{About, Fact, Outage};
 pub use timeline::{TimelineEntry, TimelineKind};
 pub use trigger::IncidentTrigger;
 
@@ -93,11 +96,11 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Its resource type's word.
-    pub const fn resource_type(&self) -> &'static str {
+    /// Its resource type.
+    pub const fn resource_type(&self) -> ResourceType {
         match self {
-            Self::Endpoint(_) => "endpoint",
-            Self::Alert(_) => "alert",
+            Self::Endpoint(_) => ResourceType::Endpoint,
+            Self::Alert(_) => ResourceType::Alert,
         }
     }
 
@@ -110,10 +113,10 @@ impl Subject {
     }
 
     /// Reads what [`Self::resource_type`] and [`Self::resource_id`] wrote.
-    pub fn parse(resource_type: &str, resource_id: &str) -> Option<Self> {
+    pub fn parse(resource_type: ResourceType, resource_id: &str) -> Option<Self> {
         match resource_type {
-            "endpoint" => resource_id.parse().ok().map(Self::Endpoint),
-            "alert" => Some(Self::Alert(resource_id.to_owned())),
+            ResourceType::Endpoint => resource_id.parse().ok().map(Self::Endpoint),
+            ResourceType::Alert => Some(Self::Alert(resource_id.to_owned())),
             _ => None,
         }
     }
@@ -264,8 +267,8 @@ pub(crate) mod tests {
         for subject in [incident(Cause::Alert).subject, Subject::Alert("disk:/var".into())] {
             assert_eq!(Subject::parse(subject.resource_type(), &subject.resource_id()), Some(subject));
         }
-        assert_eq!(Subject::parse("flow", "f1"), None);
-        assert_eq!(Subject::parse("endpoint", "f1"), None);
+        assert_eq!(Subject::parse(ResourceType::Flow, "f1"), None);
+        assert_eq!(Subject::parse(ResourceType::Endpoint, "f1"), None);
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl TimelineEntry {
             status: check.status,
             reason: check.reason.clone(),
             status_code: check.status_code,
-            response_time_ms: check.failure.is_none().then_some(check.timings.total_ms),
+            response_time_ms: check.response_time_ms,
         };
         Self { at: check.checked_at, kind }
     }

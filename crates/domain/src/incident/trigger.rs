@@ -1,8 +1,10 @@
 //! What an incident brings about: the trigger of its events, which makes each of them one of a kind (the run id is the
 //! incident's), their names and how bad they are.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use crate::event::EventKind;
 use crate::severity::Severity;
 
 /// The trigger of an incident's event.
@@ -32,18 +34,6 @@ pub enum IncidentTrigger {
 }
 
 impl IncidentTrigger {
-    /// The name of the event on the wire, in the store and in metrics.
-    pub const fn event_name(self) -> &'static str {
-        match self {
-            Self::Opened => "incident_opened",
-            Self::Worsened | Self::Escalated { .. } => "incident_escalated",
-            Self::Reminder { .. } => "incident_reminder",
-            Self::Flapping => "incident_flapping",
-            Self::Stable => "incident_stable",
-            Self::Resolved => "incident_resolved",
-        }
-    }
-
     /// How bad the event is, if the incident is now as bad as this (see [`super::Incident::severity`]).
     pub const fn severity(self, of_incident: Severity) -> Severity {
         match self {
@@ -53,7 +43,32 @@ impl IncidentTrigger {
         }
     }
 
-    /// The trigger that this word names: exactly what [`fmt::Display`] writes.
+    /// The word for it in the API, in bodies and in the store: `opened`, `escalated:900`, `reminder:2`, …
+    pub fn word(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Opened => "opened",
+            Self::Worsened => "worsened",
+            Self::Escalated { after_seconds } => return Cow::Owned(format!("escalated:{after_seconds}")),
+            Self::Reminder { number } => return Cow::Owned(format!("reminder:{number}")),
+            Self::Flapping => "flapping",
+            Self::Stable => "stable",
+            Self::Resolved => "resolved",
+        })
+    }
+
+    /// The kind of the event that tells of it.
+    pub const fn event_kind(self) -> EventKind {
+        match self {
+            Self::Opened => EventKind::IncidentOpened,
+            Self::Worsened | Self::Escalated { .. } => EventKind::IncidentEscalated,
+            Self::Reminder { .. } => EventKind::IncidentReminder,
+            Self::Flapping => EventKind::IncidentFlapping,
+            Self::Stable => EventKind::IncidentStable,
+            Self::Resolved => EventKind::IncidentResolved,
+        }
+    }
+
+    /// The trigger that this word names: exactly what [`Self::word`] writes.
     pub fn parse(word: &str) -> Option<Self> {
         let (name, number) = match word.split_once(':') {
             Some((name, number)) => (name, Some(number.parse::<u32>().ok()?)),
@@ -69,22 +84,13 @@ impl IncidentTrigger {
             ("resolved", None) => Self::Resolved,
             _ => return None,
         };
-        (trigger.to_string() == word).then_some(trigger)
+        (trigger.word() == word).then_some(trigger)
     }
 }
 
-/// The word for it: `opened`, `escalated:900`, `reminder:2`, …
 impl fmt::Display for IncidentTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Opened => f.write_str("opened"),
-            Self::Worsened => f.write_str("worsened"),
-            Self::Escalated { after_seconds } => write!(f, "escalated:{after_seconds}"),
-            Self::Reminder { number } => write!(f, "reminder:{number}"),
-            Self::Flapping => f.write_str("flapping"),
-            Self::Stable => f.write_str("stable"),
-            Self::Resolved => f.write_str("resolved"),
-        }
+        f.write_str(&self.word())
     }
 }
 
@@ -105,7 +111,7 @@ mod tests {
             (Stable, "stable", "incident_stable", Success, Success),
             (Resolved, "resolved", "incident_resolved", Success, Success),
         ] {
-            assert_eq!((trigger.to_string().as_str(), trigger.event_name()), (word, event));
+            assert_eq!((trigger.to_string().as_str(), trigger.event_kind().as_str()), (word, event));
             assert_eq!(IncidentTrigger::parse(word), Some(trigger));
             assert_eq!((trigger.severity(Warning), trigger.severity(Critical)), (of_warning, of_critical), "{word}");
         }

@@ -1,6 +1,10 @@
 //! Maintenance windows: when an endpoint is worked on, and its alerts are not said. Gate 8 asks them.
 
 mod recurring;
+#[cfg(test)]
+mod windows_tests;
+
+use std::iter::successors;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +12,7 @@ use crate::calendar::{DAY_MINUTES, Period, Zone, stretch_end};
 use crate::time::Timestamp;
 use crate::violation::{Violation, Violations};
 pub use recurring::Recurring;
+use recurring::Windows;
 
 /// Windows that one endpoint may have.
 pub const WINDOWS_MAX: usize = 20;
@@ -17,9 +22,10 @@ pub const ONCE_DAYS_MAX: u32 = 366;
 /// The longest that a window may last that comes again and again, in minutes (a week).
 pub const DURATION_MINUTES_MAX: u32 = 7 * DAY_MINUTES;
 
-/// How many times windows that follow each other without a pause are joined. Each begins once a day at most, so all of
-/// an endpoint's windows together take two weeks for as many.
-const JOINS_MAX: usize = 300;
+/// How many times it is looked on from the end of a stretch. Each look sees all windows of some weeks together, so that
+/// only windows that leave no time between them, or that last for months, take more than one and a last one that finds
+/// nothing.
+const LOOKS_MAX: usize = 4;
 
 /// A window, once or again and again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,12 +55,32 @@ impl MaintenanceWindow {
     /// When the window ends that `now` lies in, together with those of its own that follow without a pause; `None` if
     /// `now` is in none.
     pub fn ends_at(&self, now: Timestamp) -> Option<Timestamp> {
+        ends_at(std::slice::from_ref(self), now)
+    }
+
+    fn read(&self) -> Option<Read> {
         match self {
             Self::Once { starts_at, ends_at } => {
-                let window = Period::new(*starts_at, *ends_at).filter(|_| self.violations().is_empty());
-                stretch_end(window, now)
+                let is_right = once_violation(*starts_at, *ends_at).is_none();
+                Period::new(*starts_at, *ends_at).filter(|_| is_right).map(Read::Once)
             }
-            Self::Recurring(recurring) => stretch_end(recurring.windows()?.around(now), now),
+            Self::Recurring(recurring) => recurring.windows().map(Read::Again),
+        }
+    }
+}
+
+/// A window without violations, read.
+enum Read {
+    Once(Period),
+    Again(Windows),
+}
+
+impl Read {
+    /// Its periods that `now` can lie in, and those of some weeks after it.
+    fn add_around(&self, now: Timestamp, periods: &mut Vec<Period>) {
+        match self {
+            Self::Once(period) => periods.push(*period),
+            Self::Again(windows) => periods.extend(windows.around(now)),
         }
     }
 }
@@ -73,7 +99,7 @@ pub fn violations(windows: &[MaintenanceWindow]) -> Violations {
 /// When the maintenance ends that `now` lies in; `None` if `now` is in no window. Windows that overlap or touch are one
 /// maintenance.
 ///
-/// Windows that leave no time between them have no end: then it is an instant some weeks ahead, at which to ask again.
+/// Windows that leave no time between them have no end: then it is an instant some months ahead, at which to ask again.
 ///
 /// ```
 /// use tidings_domain::{maintenance::{MaintenanceWindow, ends_at}, time::Timestamp};
@@ -87,15 +113,14 @@ pub fn violations(windows: &[MaintenanceWindow]) -> Violations {
 /// assert_eq!(ends_at(&windows, saturday), Timestamp::parse("2026-05-02T04:30:00Z"));
 /// ```
 pub fn ends_at(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Timestamp> {
-    let end_at = |instant| windows.iter().filter_map(|window| window.ends_at(instant)).max();
-    let mut end = end_at(now)?;
-    for _ in 0..JOINS_MAX {
-        match end_at(end) {
-            Some(later) => end = later,
-            None => break,
-        }
-    }
-    Some(end)
+    let windows: Vec<Read> = windows.iter().filter_map(MaintenanceWindow::read).collect();
+    let stretch_from = |instant| {
+        let mut periods = Vec::new();
+        windows.iter().for_each(|window| window.add_around(instant, &mut periods));
+        periods.sort_unstable_by_key(|period| period.starts_at);
+        stretch_end(periods, instant)
+    };
+    successors(stretch_from(now), |end| stretch_from(*end)).take(LOOKS_MAX).last()
 }
 
 /// What a verdict of `now` says about a maintenance that ends at `ends_at`, such as
@@ -112,274 +137,5 @@ fn once_violation(starts_at: Timestamp, ends_at: Timestamp) -> Option<Violation>
         Some(Violation::new("/endsAt", message))
     } else {
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::MaintenanceWindow::{Once, Recurring as Again};
-    use super::*;
-    use crate::calendar::TimeOfDay;
-    use crate::calendar::tests::{at, clock_shows, days, is_plain, minutes_of_day, written, zone, zone_and_instant};
-    use proptest::collection::vec;
-    use proptest::option;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    const DAY_MS: u64 = 86_400_000;
-
-    fn once(starts_at: &str, ends_at: &str) -> MaintenanceWindow {
-        Once { starts_at: at(starts_at), ends_at: at(ends_at) }
-    }
-
-    fn weekly(days: &[&str], start: &str, duration_minutes: u32, timezone: &str) -> Recurring {
-        Recurring {
-            days: days.iter().map(|day| (*day).into()).collect(),
-            month_day: None,
-            start: start.into(),
-            duration_minutes,
-            timezone: timezone.into(),
-            from: None,
-            until: None,
-        }
-    }
-
-    fn monthly(month_day: u32, start: &str, duration_minutes: u32, timezone: &str) -> Recurring {
-        Recurring { month_day: Some(month_day), ..weekly(&[], start, duration_minutes, timezone) }
-    }
-
-    /// Asserts when the maintenance ends that each instant lies in; an empty text says that it lies in none.
-    #[track_caller]
-    fn assert_ends(windows: &[MaintenanceWindow], cases: &[(&str, &str)]) {
-        assert_eq!(violations(windows), []);
-        for (now, end) in cases {
-            assert_eq!(ends_at(windows, at(now)), Timestamp::parse(end), "{now}");
-        }
-    }
-
-    #[test]
-    fn the_json_reads_back() {
-        let once =
-            json!({"kind": "once", "startsAt": "2026-05-02T01:00:00.000Z", "endsAt": "2026-05-02T02:00:00.000Z"});
-        let weekly = json!({
-            "kind": "recurring", "days": ["sat"], "start": "02:00", "durationMinutes": 60, "timezone": "Europe/Zurich",
-        });
-        let monthly = json!({
-            "kind": "recurring", "days": [], "monthDay": 31, "start": "02:00", "durationMinutes": 60, "timezone": "UTC",
-            "from": "2026-01-01T00:00:00.000Z", "until": "2027-01-01T00:00:00.000Z",
-        });
-        for json in [once, weekly, monthly] {
-            let read: MaintenanceWindow = serde_json::from_value(json.clone()).unwrap();
-            assert_eq!(serde_json::to_value(read).unwrap(), json);
-        }
-    }
-
-    #[test]
-    fn a_misspelt_field_does_not_pass_for_an_absent_one() {
-        for wrong in [
-            json!({"kind": "recurring", "monthday": 1, "start": "02:00", "durationMinutes": 60, "timezone": "UTC"}),
-            json!({"kind": "once", "startsAt": "2026-05-02T01:00:00Z", "endsAt": "2026-05-02T02:00:00Z", "days": []}),
-            json!({"kind": "weekly", "start": "02:00", "durationMinutes": 60, "timezone": "UTC"}),
-        ] {
-            assert!(serde_json::from_value::<MaintenanceWindow>(wrong.clone()).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_field_by_field_and_never_is() {
-        let noon = "2026-05-02T12:00:00Z";
-        let bounds = |from, until| Recurring { from, until, ..weekly(&[], "12:00", 60, "UTC") };
-        let beside_days = Recurring { month_day: Some(2), ..weekly(&["sat"], "12:00", 60, "UTC") };
-        let windows = [
-            (once("2026-05-02T11:00:00Z", "2026-05-02T13:00:00Z"), &[][..]),
-            (once(noon, noon), &["/1/endsAt"]),
-            (once(noon, "2026-05-02T11:59:59.999Z"), &["/2/endsAt"]),
-            (once(noon, "2027-05-03T12:00:00.001Z"), &["/3/endsAt"]),
-            (Again(weekly(&["x"], "2:00", 0, "CH")), &["/4/days/0", "/4/start", "/4/durationMinutes", "/4/timezone"]),
-            (Again(weekly(&["sat"], "24:00", 10_081, "UTC")), &["/5/start", "/5/durationMinutes"]),
-            (Again(weekly(&[], "12:00", 1_440, "UTC")), &["/6/durationMinutes"]),
-            (Again(weekly(&["sat"], "12:00", 10_080, "UTC")), &["/7/durationMinutes"]),
-            (Again(weekly(&["mon", "fri"], "12:00", 5_760, "UTC")), &["/8/durationMinutes"]),
-            (Again(monthly(0, "12:00", 60, "UTC")), &["/9/monthDay"]),
-            (Again(monthly(258, "12:00", 60, "UTC")), &["/10/monthDay"]),
-            (Again(beside_days), &["/11/monthDay"]),
-            (Again(bounds(Some(at(noon)), Some(at(noon)))), &["/12/until"]),
-        ];
-        let (all, named): (Vec<_>, Vec<_>) = windows.into_iter().unzip();
-        let pointers: Vec<_> = violations(&all).into_iter().map(|violation| violation.pointer).collect();
-        assert_eq!(pointers, named.concat());
-        assert_eq!(all.iter().filter(|window| window.ends_at(at(noon)).is_some()).count(), 1, "the first only");
-    }
-
-    #[test]
-    fn an_endpoint_has_so_many_windows() {
-        let window = Again(weekly(&[], "02:00", 60, "UTC"));
-        assert_eq!(violations(&vec![window.clone(); WINDOWS_MAX]), []);
-        assert_eq!(violations(&vec![window; WINDOWS_MAX + 1]), [Violation::new("", "must hold at most 20 windows")]);
-    }
-
-    #[test]
-    fn a_window_lasts_as_long_as_it_says_whatever_the_clocks_do() {
-        // In this night it becomes 03:00 instead of 02:00.
-        assert_ends(
-            &[Again(weekly(&["sun"], "01:30", 60, "Europe/Zurich"))],
-            &[
-                ("2026-03-29T01:30:00+01:00", "2026-03-29T03:30:00+02:00"),
-                ("2026-03-29T03:30:00+02:00", ""),
-                ("2026-03-28T01:30:00+01:00", ""),
-            ],
-        );
-        let weekend = Again(weekly(&["fri"], "22:00", 3_360, "Europe/Zurich"));
-        assert_ends(&[weekend], &[("2026-03-29T12:00:00+02:00", "2026-03-30T07:00:00+02:00")]);
-        // In Samoa it became Saturday after Thursday.
-        let night = Again(weekly(&["thu"], "22:00", 600, "Pacific/Apia"));
-        assert_ends(&[night], &[("2011-12-31T07:00:00+14:00", "2011-12-31T08:00:00+14:00")]);
-    }
-
-    #[test]
-    fn months_without_the_day_have_no_window() {
-        assert_ends(
-            &[Again(monthly(31, "23:00", 120, "UTC"))],
-            &[
-                ("2026-03-31T23:00:00Z", "2026-04-01T01:00:00Z"),
-                ("2026-04-01T00:59:59.999Z", "2026-04-01T01:00:00Z"),
-                ("2026-04-30T23:30:00Z", ""),
-                ("2026-05-01T00:30:00Z", ""),
-            ],
-        );
-    }
-
-    #[test]
-    fn nothing_of_it_lies_outside_of_its_bounds() {
-        let bounded = Recurring {
-            from: Some(at("2026-05-02T02:30:00Z")),
-            until: Some(at("2026-05-03T02:30:00Z")),
-            ..weekly(&[], "02:00", 60, "UTC")
-        };
-        assert_ends(
-            &[Again(bounded)],
-            &[
-                ("2026-05-02T02:29:00Z", ""),
-                ("2026-05-02T02:30:00Z", "2026-05-02T03:00:00Z"),
-                ("2026-05-03T02:00:00Z", "2026-05-03T02:30:00Z"),
-                ("2026-05-03T02:30:00Z", ""),
-            ],
-        );
-    }
-
-    #[test]
-    fn windows_that_overlap_or_touch_are_one() {
-        let windows = [
-            once("2026-05-02T04:00:00Z", "2026-05-02T05:00:00Z"),
-            Again(weekly(&["sat"], "02:00", 60, "UTC")),
-            once("2026-05-02T02:30:00Z", "2026-05-02T04:00:00Z"),
-            once("2026-05-02T05:00:00.001Z", "2026-05-02T06:00:00Z"),
-        ];
-        assert_ends(
-            &windows,
-            &[
-                ("2026-05-02T02:00:00Z", "2026-05-02T05:00:00Z"),
-                ("2026-05-02T05:00:00Z", ""),
-                ("2026-05-02T05:30:00Z", "2026-05-02T06:00:00Z"),
-            ],
-        );
-        assert_ends(&[], &[("2026-05-02T02:00:00Z", "")]);
-    }
-
-    #[test]
-    fn windows_that_never_end_say_when_to_ask_again() {
-        let halves = ["00:00", "12:00"].map(|start| Again(weekly(&[], start, 720, "UTC")));
-        let now = at("2026-05-02T06:00:00Z");
-        assert!(ends_at(&halves, now).unwrap() > now.plus_ms(14 * DAY_MS));
-    }
-
-    #[test]
-    fn the_words_say_until_when() {
-        let (end, now) = (at("2026-05-02T02:00:00Z"), at("2026-05-02T01:00:00Z"));
-        let said = "Production API is in maintenance until 04:00 Europe/Zurich";
-        assert_eq!(words("Production API", end, now, &zone("Europe/Zurich")), said);
-    }
-
-    /// Recurring windows without violations, of at most so many minutes.
-    fn any_recurring(timezone: String, duration_minutes_max: u32) -> impl Strategy<Value = Recurring> {
-        let of_week = days().prop_map(|days| (days, None));
-        let dates = prop_oneof![3 => of_week, 1 => (1..=31u32).prop_map(|day| (vec![], Some(day)))];
-        let duration = prop_oneof![1..180u32, 1..=duration_minutes_max, Just(1_440.min(duration_minutes_max))];
-        (dates, minutes_of_day(), duration).prop_filter_map(
-            "it has violations",
-            move |((days, month_day), start, duration)| {
-                let recurring = Recurring { days, month_day, ..weekly(&[], &written(start), duration, &timezone) };
-                recurring.violations().is_empty().then_some(recurring)
-            },
-        )
-    }
-
-    /// Some windows of each kind, and an instant near them and near a clock change.
-    fn windows_and_instant() -> impl Strategy<Value = (Vec<MaintenanceWindow>, Timestamp)> {
-        zone_and_instant().prop_flat_map(|(zone, now)| {
-            let near = move || {
-                (-3_000..3_000i64).prop_map(move |minutes| Timestamp::from_unix_ms(now.unix_ms() + minutes * 60_000))
-            };
-            let once = (near(), 1..600u64)
-                .prop_map(|(at, minutes)| Once { starts_at: at, ends_at: at.plus_ms(minutes * 60_000) });
-            let bounds = (option::weighted(0.2, near()), option::weighted(0.2, near()));
-            let again = (any_recurring(zone.name().to_owned(), 4_000), bounds)
-                .prop_map(|(recurring, (from, until))| Recurring { from, until, ..recurring });
-            let again = again.prop_filter("it has violations", |recurring| recurring.violations().is_empty());
-            (vec(prop_oneof![once, again.prop_map(Again)], 1..6), Just(now))
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_maintenance_up_to_the_end_and_not_at_it(
-            (windows, now) in windows_and_instant(), share in 0.0..1.0f64
-        ) {
-            let end = ends_at(&windows, now);
-            prop_assert_eq!(end.is_some(), windows.iter().any(|window| window.ends_at(now).is_some()));
-            let Some(end) = end else { return Ok(()) };
-            prop_assert!(end > now);
-            if end.since_ms(now) > 14 * DAY_MS {
-                return Ok(()); // They may have no end.
-            }
-            prop_assert_eq!(ends_at(&windows, end), None, "what touches is joined");
-            let between = now.plus_ms((end.since_ms(now) as f64 * share) as u64);
-            prop_assert_eq!(ends_at(&windows, between), Some(end));
-            prop_assert_eq!(ends_at(&windows, end.minus_ms(1)), Some(end));
-        }
-
-        /// Looks back minute by minute, as long as a window lasts, for a clock that shows its start.
-        #[test]
-        fn it_is_maintenance_if_the_clock_showed_the_start_not_too_long_ago(
-            (recurring, now) in zone_and_instant()
-                .prop_flat_map(|(zone, now)| (any_recurring(zone.name().to_owned(), 1_600), Just(now)))
-        ) {
-            let zone = zone(&recurring.timezone);
-            let this_minute = now.unix_ms() - now.unix_ms().rem_euclid(60_000);
-            let starts = (0..i64::from(recurring.duration_minutes)).any(|ago| {
-                let (shown, _) = clock_shows(&zone, Timestamp::from_unix_ms(this_minute - ago * 60_000));
-                let day = shown.strftime("%a").to_string().to_lowercase();
-                let is_named = recurring.month_day.map_or(
-                    recurring.days.is_empty() || recurring.days.contains(&day), |day| day == shown.day() as u32
-                );
-                is_named && shown.strftime("%H:%M").to_string() == recurring.start
-            });
-            let start = TimeOfDay::parse(&recurring.start).unwrap();
-            let mut starts_nearby = zone.dates_around(now, 3).take(5).filter_map(|date| start.on(date));
-            prop_assume!(starts_nearby.all(|start| is_plain(&zone, start)));
-            prop_assert_eq!(Again(recurring).ends_at(now).is_some(), starts);
-        }
-
-        #[test]
-        fn nothing_that_is_written_makes_it_fail(
-            days in vec("mon|sun|\\PC{0,4}", 0..9), month_day: Option<u32>, start in "[0-2][0-9]:[0-5][0-9]|\\PC{0,6}",
-            duration_minutes: u32, timezone in "UTC|\\PC{0,9}", bounds: (Option<i64>, Option<i64>), now: i64
-        ) {
-            let (from, until) = (bounds.0.map(Timestamp::from_unix_ms), bounds.1.map(Timestamp::from_unix_ms));
-            let window = Again(Recurring { days, month_day, start, duration_minutes, timezone, from, until });
-            let one = Once { starts_at: from.unwrap_or_default(), ends_at: until.unwrap_or_default() };
-            let windows = [window, one];
-            let _ = (violations(&windows), ends_at(&windows, Timestamp::from_unix_ms(now)));
-        }
     }
 }

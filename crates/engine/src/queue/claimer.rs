@@ -9,6 +9,7 @@ use tidings_store::StoreError;
 use tokio::time::Instant;
 
 use super::Queue;
+use crate::pulse::Listener;
 
 /// How often the store is looked at if nothing else is heard.
 const POLL: Duration = Duration::from_secs(5);
@@ -17,11 +18,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait after the store failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(queue: Queue) {
+pub(super) async fn run(queue: Queue, mut pulse: Listener) {
     let mut next_look = Instant::now();
     loop {
+        let is_asked = pulse.hear();
         let outcome = async {
-            if Instant::now() >= next_look {
+            if is_asked || Instant::now() >= next_look {
                 refresh(&queue).await?;
                 next_look = Instant::now() + POLL;
             }
@@ -31,9 +33,18 @@ pub(super) async fn run(queue: Queue) {
             Ok(Claim::More) => {}
             Ok(Claim::Drained) => {
                 next_look = Instant::now();
-                tokio::time::sleep(PAUSE).await;
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = pulse.asked() => {}
+                }
             }
-            Ok(Claim::Nothing) => wait(&queue, next_look).await,
+            Ok(Claim::Nothing) => {
+                pulse.done();
+                tokio::select! {
+                    () = wait(&queue, next_look) => {}
+                    () = pulse.asked() => {}
+                }
+            }
             Err(StoreError::Closed) => return,
             Err(error) => {
                 tracing::error!(%error, "cannot see or claim what is due; trying again");

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use tidings_domain::event::Content;
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
 use tidings_store::queue::{Claimed, Held};
@@ -292,7 +293,13 @@ impl Lanes {
 
 /// What a delivery takes up in memory, in bytes, roughly.
 fn weight(claimed: &Claimed) -> usize {
-    let run = &claimed.event.run;
-    let output = run.output.as_ref().map_or(0, |output| output.get().len());
-    1_024 + output + run.error_message.as_ref().map_or(0, String::len)
+    1_024
+        + match &claimed.event.content {
+            Content::Run(run) => {
+                run.output.as_ref().map_or(0, |output| output.get().len())
+                    + run.error_message.as_ref().map_or(0, String::len)
+            }
+            Content::Outage(outage) => outage.facts.iter().map(|fact| fact.label.len() + fact.value.len()).sum(),
+            Content::Digest(digest) => digest.entries.iter().map(|entry| entry.title.len() + 100).sum(),
+        }
 }

@@ -29,7 +29,7 @@ fn claimed(channel_number: u8, number: u32) -> Claimed {
     Claimed {
         id: DeliveryId::from_bytes(id),
         event: Arc::new(event),
-        rule_id: RuleId::from_bytes([2; 16]),
+        rule_id: Some(RuleId::from_bytes([2; 16])),
         rule_generation: 1,
         channel_id: channel(channel_number),
         channel_type: ChannelType::Webhook,
@@ -38,6 +38,7 @@ fn claimed(channel_number: u8, number: u32) -> Claimed {
         attempt_base: 0,
         attempt_trigger: AttemptTrigger::Scheduled,
         carry: None,
+        after: None,
         lease: Lease { owner: 1, until: NOW },
     }
 }

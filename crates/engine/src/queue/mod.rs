@@ -2,19 +2,26 @@
 //!
 //! What was just accepted has a place in memory and is sent as soon as it is committed; what finds no place, retries and
 //! what another process left are fetched from the store when their channel has room ([`claimer`]). [`lanes`] decides who
-//! may start; [`sender`] makes the attempt and settles it.
+//! may start; [`sender`] makes the attempt and settles it. What a gate holds back is let go by [`holds`], together in a
+//! [`digest`] where the channel can say it so.
 
 mod breaker;
 mod claimer;
+mod digest;
+mod health;
+mod holds;
 mod lane;
 mod lanes;
 #[cfg(test)]
 mod lanes_tests;
 mod sender;
+mod stopped;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tidings_domain::event::Event;
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
 use tidings_store::Store;
@@ -22,13 +29,18 @@ use tidings_store::queue::{Claimed, Lease};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+pub use health::Health;
 pub use lane::Limits;
 
 use crate::Result;
 use crate::clock::Clock;
+use crate::incidents::Down;
+use crate::pulse::{Part, Pulse};
 use crate::settings::Settings;
-use crate::snapshot::Live;
+use crate::snapshot::{Live, WorkspaceView};
+use crate::tell::EndpointSituation;
 pub(crate) use lanes::Lanes;
+pub(crate) use stopped::Stopped;
 
 /// How long a request is held back while a channel that it has something for is crowded.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -50,10 +62,22 @@ struct Inner {
     /// What this process signs its leases with.
     owner: i64,
     lanes: Mutex<Lanes>,
+    /// Which endpoints have an active incident.
+    down: Down,
     /// Told when a lane may want more from the store, or when the claimer should stop.
     wake: Notify,
+    /// Told when something may have to be let go sooner than was known.
+    held: Notify,
+    /// When something is next let go, as far as is known, in milliseconds since the Unix epoch.
+    held_next: AtomicI64,
+    /// How live sends go.
+    healths: health::Healths,
     /// Attempts and their settlements.
     tasks: TaskTracker,
+    /// Told when the clock was set by hand.
+    pulse: Pulse,
+    /// Openings that were stopped when they came up or were let go.
+    stopped: Stopped,
 }
 
 /// A place in memory for a delivery that is about to be committed. Gives itself back when dropped.
@@ -75,6 +99,7 @@ impl Queue {
         live: Arc<Live>,
         settings: Arc<Settings>,
         clock: Arc<dyn Clock>,
+        down: Down,
         limits: Limits,
     ) -> Result<Self> {
         let released = store.release(clock.now(), None).await?;
@@ -91,15 +116,32 @@ impl Queue {
             limits,
             owner: i64::from_le_bytes(owner),
             lanes: Mutex::new(Lanes::new(limits)),
+            down,
             wake: Notify::new(),
+            held: Notify::new(),
+            held_next: AtomicI64::new(i64::MAX),
+            healths: health::Healths::default(),
             tasks: TaskTracker::new(),
+            pulse: Pulse::default(),
+            stopped: Stopped::default(),
         }));
-        tokio::spawn(claimer::run(queue.clone()));
+        tokio::spawn(claimer::run(queue.clone(), queue.pulse().listen(Part::Claimer)));
+        tokio::spawn(holds::run(queue.clone(), queue.pulse().listen(Part::Holds)));
         Ok(queue)
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What says that the clock was set by hand.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.0.pulse
+    }
+
+    /// Openings that were stopped when they came up or were let go.
+    pub(crate) fn stopped(&self) -> &Stopped {
+        &self.0.stopped
     }
 
     /// The lease of a delivery that is taken up now.
@@ -148,9 +190,45 @@ impl Queue {
         self.0.wake.notify_one();
     }
 
+    /// What gates know of the endpoint that the event is about, if it is about one.
+    pub(crate) fn endpoint_situation<'a>(
+        &self,
+        view: &'a WorkspaceView,
+        event: &Event,
+    ) -> Option<EndpointSituation<'a>> {
+        sender::endpoint_situation(&self.0.down, view, event).map(|situation| situation.as_situation())
+    }
+
+    /// How live sends through this channel go.
+    pub(crate) fn health(&self, channel_id: ChannelId) -> Health {
+        self.0.healths.of(channel_id)
+    }
+
+    /// The channel is gone.
+    pub(crate) fn forget_health(&self, channel_id: ChannelId) {
+        self.0.healths.forget(channel_id);
+    }
+
+    /// Something is held back until this instant.
+    pub(crate) fn held_until(&self, at: Timestamp) {
+        if at.unix_ms() < self.0.held_next.load(Ordering::Relaxed) {
+            self.0.held.notify_one();
+        }
+    }
+
+    /// Something was held back, or may be let go, at an instant that is not known here.
+    pub(crate) fn look_at_holds(&self) {
+        self.0.held.notify_one();
+    }
+
     fn send(&self, start: Vec<Claimed>) {
         for claimed in start {
-            self.0.tasks.spawn(sender::run(self.clone(), claimed));
+            let busy = self.0.pulse.busy();
+            let attempt = sender::run(self.clone(), claimed);
+            self.0.tasks.spawn(async move {
+                attempt.await;
+                drop(busy);
+            });
         }
     }
 

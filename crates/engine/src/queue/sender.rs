@@ -1,5 +1,6 @@
 //! The sender: one attempt, from the gates that may have changed meanwhile to the settlement.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,16 +8,21 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tidings_channels::{ErrorClass, Letter, Report};
 use tidings_domain::delivery::{Next, Outcome, SkipReason, Status, after_attempt};
-use tidings_domain::gate::{self, Facts};
+use tidings_domain::event::{Event, EventKind};
+use tidings_domain::gate::{self, Effect, Gate, Opening, Stop, Walk};
+use tidings_domain::id::{ChannelId, RuleId};
+use tidings_domain::resource::ResourceType;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::rule::Rule;
 use tidings_domain::time::Timestamp;
-use tidings_store::queue::{Attempt, Claimed, NextState, Settled, Settlement};
+use tidings_store::queue::{Attempt, Claimed, Concerns, NextState, Settled, Settlement};
 
 use super::Queue;
 use crate::clock::jitter;
+use crate::incidents::Down;
 use crate::measure;
-use crate::snapshot::{LiveChannel, WorkspaceView};
+use crate::snapshot::{LiveChannel, LiveEndpoint, WorkspaceView};
+use crate::tell::{self, EndpointSituation};
 
 /// What a lease must still last beyond the attempt's own timeout, in milliseconds, for the attempt to be made.
 const LEASE_SPARE_MS: u64 = 5_000;
@@ -35,7 +41,11 @@ pub(super) async fn run(queue: Queue, claimed: Claimed) {
     queue.send(finished.start);
     if let Some(settlement) = tried.settlement {
         let is_gone = tried.gone.filter(|_| settlement.next == NextState::Done(Status::Failed));
+        let (is_delivered, at) = (settlement.next == NextState::Done(Status::Sent), settlement.now);
         let written = settle(&queue, &claimed, settlement).await;
+        if written && tried.took.is_some() && tried.is_shared {
+            queue.0.healths.note(claimed.channel_id, is_delivered, at);
+        }
         if let Some(live) = is_gone.filter(|_| written) {
             queue.0.settings.disable_gone(&live).await;
         }
@@ -58,6 +68,8 @@ struct Tried {
     settlement: Option<Settlement>,
     /// The channel, if its receiver says that it is gone for good.
     gone: Option<Arc<LiveChannel>>,
+    /// Whether how it went is to be remembered: of channels that stand by themselves.
+    is_shared: bool,
 }
 
 /// What is to be done with a delivery that came up.
@@ -69,7 +81,7 @@ enum Decision {
 }
 
 async fn tried(queue: &Queue, claimed: &Claimed) -> Tried {
-    let live = match decide(queue, claimed) {
+    let live = match decide(queue, claimed).await {
         Decision::Leave => return Tried::default(),
         Decision::Settle(next) => {
             let settlement = settlement(claimed, queue.0.clock.now(), None, next, None);
@@ -97,7 +109,9 @@ async fn tried(queue: &Queue, claimed: &Claimed) -> Tried {
     // An attempt that never spoke to the receiver leaves what is known as it was.
     let carry = report.carry.or_else(|| claimed.carry.clone());
     let settlement = settlement(claimed, now, Some(attempt), next, carry);
-    Tried { took: Some(took), settlement: Some(settlement), gone: (report.http_status == Some(GONE)).then_some(live) }
+    let is_shared = channel.owner_rule_id.is_none();
+    let gone = (report.http_status == Some(GONE)).then_some(live);
+    Tried { took: Some(took), settlement: Some(settlement), gone, is_shared }
 }
 
 fn settlement(
@@ -116,40 +130,136 @@ fn settlement(
         attempt,
         next,
         carry,
+        concerns: concerns(&claimed.event),
     }
 }
 
+/// What else the end of a delivery of this event concerns.
+fn concerns(event: &Event) -> Concerns {
+    if event.kind == EventKind::Digest {
+        return Concerns::Digest;
+    }
+    let incident_id = event.kind.is_of_incident().then(|| event.run_id.parse().ok()).flatten();
+    incident_id.map_or(Concerns::Itself, Concerns::Incident)
+}
+
 /// Asks again what may have changed since the delivery was made.
-fn decide(queue: &Queue, claimed: &Claimed) -> Decision {
-    let snapshot = queue.0.live.glance();
-    let view = snapshot.workspace(claimed.event.workspace_id);
-    let (rule, live) = match view.ok_or(SkipReason::RuleDeleted).and_then(|view| live_rule(view, claimed)) {
+async fn decide(queue: &Queue, claimed: &Claimed) -> Decision {
+    let snapshot = queue.0.live.now();
+    let target = Target {
+        event: &claimed.event,
+        rule_id: claimed.rule_id,
+        rule_generation: claimed.rule_generation,
+        channel_id: claimed.channel_id,
+    };
+    let found = match target.find(snapshot.workspace(claimed.event.workspace_id).map(AsRef::as_ref)) {
         Ok(found) => found,
         Err(reason) => return Decision::Settle(NextState::Skipped(reason)),
     };
     let now = queue.0.clock.now();
-    let facts = Facts { rule, channel: &live.channel, severity: claimed.severity };
-    let walk = gate::walk_again(&facts, now);
+    let opening = opening(queue, claimed, found.rule).await;
+    let situation = endpoint_situation(&queue.0.down, found.view, &claimed.event);
+    let endpoint = situation.as_ref().map(EndpointNow::as_situation);
+    let facts =
+        tell::facts(found.view, found.live, found.rule, claimed.event.trigger, claimed.severity, endpoint, &opening);
+    let walk = after_opening(gate::walk_again(&facts, now), &opening, &found.live.channel.name);
+    if walk.held().is_some() {
+        return Decision::Settle(NextState::Held(walk));
+    }
     if walk.stopped.is_some() {
         return Decision::Settle(NextState::Suppressed(walk));
     }
-    let needed = now.plus_ms(u64::from(live.channel.policies.timeout_ms) + LEASE_SPARE_MS);
-    if claimed.lease.until < needed { Decision::Leave } else { Decision::Send(Arc::clone(live)) }
+    let needed = now.plus_ms(u64::from(found.live.channel.policies.timeout_ms) + LEASE_SPARE_MS);
+    if claimed.lease.until < needed { Decision::Leave } else { Decision::Send(Arc::clone(found.live)) }
 }
 
-/// The delivery's rule, if it is still the one that the delivery was made under, and its channel.
-fn live_rule<'a>(
-    view: &'a WorkspaceView,
-    claimed: &Claimed,
-) -> Result<(&'a Arc<Rule>, &'a Arc<LiveChannel>), SkipReason> {
-    let rule = view.rule(claimed.rule_id).ok_or(SkipReason::RuleDeleted)?;
-    if rule.channel_id != claimed.channel_id {
-        return Err(SkipReason::RuleChanged);
+/// What became of the opening by now, if this is the resolution of an incident: it may have failed, or been stopped or held
+/// back, since the resolution was made.
+async fn opening(queue: &Queue, claimed: &Claimed, rule: Option<&Rule>) -> Opening {
+    let Concerns::Incident(incident_id) = concerns(&claimed.event) else { return Opening::Beside };
+    if claimed.event.kind != EventKind::IncidentResolved {
+        return Opening::Beside;
     }
-    if !rule.enabled || rule.generation != claimed.rule_generation {
-        return Err(SkipReason::RuleDisabled);
+    match queue.0.store.told(claimed.event.workspace_id, incident_id).await {
+        Ok(told) => tell::opening(&claimed.event, rule, claimed.channel_id, &told),
+        // That it cannot be read now is no reason to keep the all-clear back.
+        Err(_) => Opening::Said,
     }
-    Ok((rule, view.channel(claimed.channel_id).ok_or(SkipReason::ChannelDeleted)?))
+}
+
+/// The walk of a resolution that comes up, with what the gates that do not change had to say of its opening.
+pub(super) fn after_opening(walk: Walk, opening: &Opening, channel_name: &str) -> Walk {
+    let is_before = |gate: Gate| Gate::ORDER.into_iter().take_while(|it| *it != Gate::NeverOpened).any(|it| it == gate);
+    match (opening, &walk.stopped) {
+        (Opening::Unsaid, stopped) if stopped.as_ref().is_none_or(|(gate, _)| !is_before(*gate)) => {
+            let passed = walk.passed_gates().filter(|gate| is_before(*gate)).map(|gate| 1 << gate as u8).sum();
+            let detail = format!("{channel_name} was never told that it had begun");
+            let stop = Stop { effect: Effect::Suppress, detail, until: None, mute_id: None };
+            Walk { passed, stopped: Some((Gate::NeverOpened, stop)), ..walk }
+        }
+        (Opening::Held { gate, stop }, None) => walk.stopped_at_last(*gate, stop.clone()),
+        _ => walk,
+    }
+}
+
+/// A delivery that is about to be said, and what must still be there for that.
+pub(super) struct Target<'a> {
+    pub(super) event: &'a Event,
+    pub(super) rule_id: Option<RuleId>,
+    pub(super) rule_generation: u32,
+    pub(super) channel_id: ChannelId,
+}
+
+/// What a delivery was made for, as it is now.
+pub(super) struct Found<'a> {
+    pub(super) view: &'a WorkspaceView,
+    pub(super) rule: Option<&'a Rule>,
+    pub(super) live: &'a Arc<LiveChannel>,
+}
+
+impl Target<'_> {
+    /// The delivery's rule, if it is still the one that the delivery was made under, and its channel.
+    pub(super) fn find<'a>(&self, view: Option<&'a WorkspaceView>) -> Result<Found<'a>, SkipReason> {
+        let view = view.ok_or(SkipReason::RuleDeleted)?;
+        let live = view.channel(self.channel_id).ok_or(SkipReason::ChannelDeleted);
+        if self.event.resource_type == ResourceType::Endpoint {
+            let id = self.event.resource_id.parse().ok();
+            id.and_then(|id| view.endpoint(id)).ok_or(SkipReason::EndpointDeleted)?;
+        }
+        let Some(rule_id) = self.rule_id else { return Ok(Found { view, rule: None, live: live? }) };
+        let rule = view.rule(rule_id).ok_or(SkipReason::RuleDeleted)?;
+        if rule.channel_id != self.channel_id {
+            return Err(SkipReason::RuleChanged);
+        }
+        if !rule.enabled || rule.generation != self.rule_generation {
+            return Err(SkipReason::RuleDisabled);
+        }
+        Ok(Found { view, rule: Some(rule), live: live? })
+    }
+}
+
+/// What the gates that are asked again know of an endpoint.
+pub(super) struct EndpointNow<'a> {
+    live: &'a LiveEndpoint,
+    parent_down: Option<&'a str>,
+}
+
+/// No opening is asked about again by the gates that look at earlier ones.
+static NO_OPENINGS: BTreeMap<ChannelId, Timestamp> = BTreeMap::new();
+
+impl<'a> EndpointNow<'a> {
+    pub(super) fn as_situation(&self) -> EndpointSituation<'a> {
+        EndpointSituation { live: self.live, parent_down: self.parent_down, openings: &NO_OPENINGS }
+    }
+}
+
+/// The endpoint that the event is about, if it is about one.
+pub(super) fn endpoint_situation<'a>(down: &Down, view: &'a WorkspaceView, event: &Event) -> Option<EndpointNow<'a>> {
+    if event.resource_type != ResourceType::Endpoint {
+        return None;
+    }
+    let live = view.endpoint(event.resource_id.parse().ok()?)?;
+    Some(EndpointNow { live, parent_down: down.parent_of(view, live) })
 }
 
 async fn attempt(live: &LiveChannel, claimed: &Claimed, now: Timestamp) -> Report {
@@ -159,7 +269,7 @@ async fn attempt(live: &LiveChannel, claimed: &Claimed, now: Timestamp) -> Repor
     };
     let letter = Letter {
         delivery_id: claimed.id,
-        rule_id: Some(claimed.rule_id),
+        rule_id: claimed.rule_id,
         event: &claimed.event,
         severity: claimed.severity,
         now,
@@ -183,8 +293,22 @@ async fn settle(queue: &Queue, claimed: &Claimed, settlement: Settlement) -> boo
     match queue.0.store.settle(settlement).await {
         Ok(Settled::Written) => {
             measure::settled(claimed.channel_type, &next);
-            if let NextState::RetryAt(at) = next {
-                queue.due_at(claimed.channel_id, at);
+            match next {
+                NextState::RetryAt(at) => queue.due_at(claimed.channel_id, at),
+                NextState::Held(walk) => {
+                    walk.held().into_iter().for_each(|(_, at)| queue.held_until(at));
+                    // Nobody waits for what is held back.
+                    queue.due_at(claimed.channel_id, queue.0.clock.now());
+                }
+                // What waited for this one is due, or may be said late in its stead.
+                next => {
+                    if matches!(next, NextState::Suppressed(_)) {
+                        queue.0.stopped.note(&claimed.event);
+                    }
+                    if concerns(&claimed.event) != Concerns::Itself {
+                        queue.due_at(claimed.channel_id, queue.0.clock.now());
+                    }
+                }
             }
             true
         }

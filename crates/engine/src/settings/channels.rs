@@ -1,10 +1,12 @@
-//! Channels: made, edited, deleted, given fresh signing secrets.
+//! Channels: made, edited, given fresh signing secrets.
 
 use std::sync::Arc;
 
 use tidings_channels::{Stored, registry, webhook};
-use tidings_domain::channel::{Channel, ChannelType, Connectivity, DisabledReason};
-use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
+use tidings_domain::channel::{Channel, ChannelType, Connectivity, DisabledReason, Policies};
+use tidings_domain::id::{ChannelId, WorkspaceId};
+use tidings_domain::quiet_hours::QuietHours;
+use tidings_domain::rate_limit::RateLimit;
 use tidings_domain::retry::{RETRY_DELAY_SECONDS_MAX, RETRY_DELAYS_MAX};
 use tidings_domain::secret::Secret;
 use tidings_domain::signature::new_secret;
@@ -18,18 +20,24 @@ use crate::Result;
 use crate::clock::{Clock, new_id};
 use crate::error::EngineError;
 use crate::snapshot::LiveChannel;
+use crate::vault::Owner;
 
 /// The least and the most that a channel may give one attempt, in milliseconds.
 pub const TIMEOUT_MS_RANGE: std::ops::RangeInclusive<u32> = 1_000..=60_000;
 /// How often an edit without a revision is tried again when somebody else was faster.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 
 impl Settings {
     pub(crate) async fn create_channel(&self, workspace_id: WorkspaceId, new: NewChannel) -> Result<Written<Channel>> {
-        self.view(workspace_id)?;
+        let view = self.view(workspace_id)?;
+        let max = self.limits.channels_max;
+        let shared = view.channels().filter(|live| live.channel.owner_rule_id.is_none()).count();
+        if shared >= max as usize {
+            return Err(EngineError::Quota { what: "shared channels", max });
+        }
         let now = self.clock.now();
         let mut violations = name_violations(&new.name);
-        violations.extend(policy_violations(new.policies.timeout_ms, new.policies.retry_delays_seconds.as_deref()));
+        violations.extend(policy_violations(&new.policies));
         let environment = self.live.environment();
         let mut stored = match registry::kind(new.channel_type).check(&new.config, None, environment) {
             Ok(stored) => stored,
@@ -77,8 +85,7 @@ impl Settings {
             let mut stored = live.stored.clone();
             let mut violations = edit.name.as_deref().map(name_violations).unwrap_or_default();
             apply(&edit, &mut channel);
-            let policies = &channel.policies;
-            violations.extend(policy_violations(policies.timeout_ms, policies.retry_delays_seconds.as_deref()));
+            violations.extend(policy_violations(&channel.policies));
             if let Some(config) = &edit.config {
                 match registry::kind(channel.channel_type).check(config, Some(&live.stored), self.live.environment()) {
                     Ok(checked) => {
@@ -110,34 +117,6 @@ impl Settings {
             Ok((live.channel.clone(), stored, Some(secret)))
         })
         .await
-    }
-
-    pub(crate) async fn delete_channel(
-        &self,
-        workspace_id: WorkspaceId,
-        id: ChannelId,
-        force: bool,
-        seen: Option<u32>,
-    ) -> Result<()> {
-        for _ in 0..TRIES {
-            let view = self.view(workspace_id)?;
-            let live = shared(view.channel(id))?;
-            check_revision(seen, live.channel.revision)?;
-            let users: Vec<RuleId> = view.rules().filter(|rule| rule.channel_id == id).map(|rule| rule.id).collect();
-            if !users.is_empty() && !force {
-                return Err(EngineError::ChannelInUse(users));
-            }
-            let mut changes: Vec<_> = users.into_iter().map(Change::DeleteRule).collect();
-            changes.push(Change::DeleteChannel(id));
-            match self.commit(workspace_id, changes).await {
-                Ok(()) => return Ok(()),
-                Err(CommitError::Failed(error)) => return Err(error),
-                // A rule came or went meanwhile: look again.
-                Err(CommitError::InUse) => self.live.reload(workspace_id).await?,
-                Err(CommitError::Gone | CommitError::Changed) => {}
-            }
-        }
-        Err(EngineError::RevisionMismatch)
     }
 
     /// Disables a channel whose receiver said that it is gone for good, unless the channel is another by now than the
@@ -210,13 +189,14 @@ impl Settings {
 
     /// The channel's row, its secrets sealed.
     pub(super) fn record(&self, channel: Channel, stored: &Stored) -> ChannelRecord {
-        let sealed = self.vault.seal_channel(&stored.secrets, channel.workspace_id, channel.id, self.clock.as_ref());
+        let owner = Owner::Channel(channel.workspace_id, channel.id);
+        let sealed = self.vault.seal_secrets(&stored.secrets, owner, self.clock.as_ref());
         ChannelRecord { channel, key_id: self.vault.key_id().to_owned(), sealed }
     }
 }
 
 /// A channel that may be edited by itself: a private one is edited through its rule.
-fn shared(live: Option<&Arc<LiveChannel>>) -> Result<&Arc<LiveChannel>> {
+pub(super) fn shared(live: Option<&Arc<LiveChannel>>) -> Result<&Arc<LiveChannel>> {
     live.filter(|live| live.channel.owner_rule_id.is_none()).ok_or(EngineError::NotFound("channel"))
 }
 
@@ -242,6 +222,12 @@ fn apply(edit: &ChannelEdit, channel: &mut Channel) {
     }
     let policies = &mut channel.policies;
     policies.severity_filter = edit.severity_filter.unwrap_or(policies.severity_filter);
+    policies.event_filters = edit.event_filters.unwrap_or(policies.event_filters);
+    policies.delivery_priority = edit.delivery_priority.unwrap_or(policies.delivery_priority);
+    policies.rate_limit = edit.rate_limit.unwrap_or(policies.rate_limit);
+    if let Some(hours) = &edit.quiet_hours {
+        policies.quiet_hours.clone_from(hours);
+    }
     policies.retry_on_failure = edit.retry_on_failure.unwrap_or(policies.retry_on_failure);
     policies.timeout_ms = edit.timeout_ms.unwrap_or(policies.timeout_ms);
     if let Some(delays) = &edit.retry_delays_seconds {
@@ -249,7 +235,7 @@ fn apply(edit: &ChannelEdit, channel: &mut Channel) {
     }
 }
 
-fn name_violations(name: &str) -> Violations {
+pub(crate) fn name_violations(name: &str) -> Violations {
     let wrong = if name.trim().is_empty() {
         "must not be empty"
     } else if name.chars().count() > NAME_CHARS_MAX {
@@ -262,12 +248,15 @@ fn name_violations(name: &str) -> Violations {
     vec![Violation::new("/name", wrong)]
 }
 
-fn policy_violations(timeout_ms: u32, delays: Option<&[u32]>) -> Violations {
+fn policy_violations(policies: &Policies) -> Violations {
+    let under = |pointer: &'static str| move |violation: Violation| violation.under(pointer);
     let mut violations = Vec::new();
-    if !TIMEOUT_MS_RANGE.contains(&timeout_ms) {
+    violations.extend(policies.quiet_hours.iter().flat_map(QuietHours::violations).map(under("/quietHours")));
+    violations.extend(policies.rate_limit.iter().flat_map(RateLimit::violations).map(under("/rateLimit")));
+    if !TIMEOUT_MS_RANGE.contains(&policies.timeout_ms) {
         violations.push(Violation::new("/timeoutMs", "must be from 1000 to 60000"));
     }
-    let delays = delays.unwrap_or_default();
+    let delays = policies.retry_delays_seconds.as_deref().unwrap_or_default();
     if delays.len() > RETRY_DELAYS_MAX {
         violations.push(Violation::new("/retryDelaysSeconds", "must list at most 20 delays"));
     }

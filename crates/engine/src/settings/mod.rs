@@ -1,19 +1,28 @@
 //! Changes of configuration, as the doors ask for them: checked, sealed, committed, and then seen by everybody.
 
+mod channel_use;
 pub(crate) mod channels;
+pub mod doors;
+pub mod endpoints;
 pub mod instance;
+pub mod mutes;
 mod rules;
+
+pub use channel_use::ChannelUsers;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tidings_domain::channel::{Channel, ChannelType, Policies};
+use tidings_domain::channel::{Channel, ChannelType, DeliveryPriority, EventFilters, Policies};
+use tidings_domain::endpoint::INTERVAL_SECONDS_MIN_DEFAULT;
 use tidings_domain::id::{ChannelId, WorkspaceId};
+use tidings_domain::quiet_hours::QuietHours;
+use tidings_domain::rate_limit::RateLimit;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::severity::{Severity, SeverityFilter};
-use tidings_domain::trigger::{Trigger, TriggerType};
+use tidings_domain::trigger::{RuleTrigger, TriggerType};
 use tidings_store::settings::Change;
 use tidings_store::{Store, StoreError};
 
@@ -65,6 +74,14 @@ pub struct ChannelEdit {
     pub enabled: Option<bool>,
     /// The least severity it lets through.
     pub severity_filter: Option<SeverityFilter>,
+    /// Which events of incidents it lets through.
+    pub event_filters: Option<EventFilters>,
+    /// How much it matters.
+    pub delivery_priority: Option<DeliveryPriority>,
+    /// When it is left in peace; `Some(None)` for never.
+    pub quiet_hours: Option<Option<QuietHours>>,
+    /// How much it takes in a minute; `Some(None)` for any number.
+    pub rate_limit: Option<Option<RateLimit>>,
     /// Whether failures are tried again.
     pub retry_on_failure: Option<bool>,
     /// Its own delays; `Some(None)` goes back to those of the kind of event.
@@ -96,8 +113,8 @@ pub struct NewRule {
     pub resource: ResourceSelector,
     /// The channel it speaks through.
     pub channel: RuleChannel,
-    /// The ends of runs that it speaks of.
-    pub triggers: Vec<Trigger>,
+    /// What it speaks of.
+    pub triggers: Vec<RuleTrigger>,
     /// The ways runs were started that it speaks of; empty for all.
     pub trigger_types: Vec<TriggerType>,
     /// Whether it is on.
@@ -113,8 +130,8 @@ pub struct NewRule {
 pub struct RuleEdit {
     /// The channel it speaks through.
     pub channel: Option<RuleChannel>,
-    /// The ends of runs that it speaks of.
-    pub triggers: Option<Vec<Trigger>>,
+    /// What it speaks of.
+    pub triggers: Option<Vec<RuleTrigger>>,
     /// The ways runs were started that it speaks of.
     pub trigger_types: Option<Vec<TriggerType>>,
     /// Whether it is on.
@@ -142,12 +159,39 @@ pub struct Settings {
     live: Arc<Live>,
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
+    limits: SettingsLimits,
+}
+
+/// What the operator allows of settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingsLimits {
+    /// Shared channels of one workspace.
+    pub channels_max: u32,
+    /// The shortest interval between two checks of an endpoint, in seconds.
+    pub interval_seconds_min: u32,
+}
+
+impl Default for SettingsLimits {
+    fn default() -> Self {
+        Self { channels_max: 100, interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT }
+    }
 }
 
 impl Settings {
     /// The way to change what `live` shows.
-    pub fn new(store: Arc<dyn Store>, live: Arc<Live>, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, live, vault, clock }
+    pub fn new(
+        store: Arc<dyn Store>,
+        live: Arc<Live>,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        limits: SettingsLimits,
+    ) -> Self {
+        Self { store, live, vault, clock, limits }
+    }
+
+    /// What the operator allows.
+    pub(crate) const fn limits(&self) -> SettingsLimits {
+        self.limits
     }
 
     fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {

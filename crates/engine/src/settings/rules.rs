@@ -5,9 +5,11 @@ use std::sync::Arc;
 use tidings_channels::{Stored, registry};
 use tidings_domain::channel::{Channel, Connectivity, Policies};
 use tidings_domain::id::{RuleId, WorkspaceId};
+use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::RuleTrigger;
 use tidings_store::settings::{Change, Expect};
 
 use super::channels::{leads_elsewhere, revive, rotated, with_signing_secret};
@@ -34,7 +36,8 @@ impl Settings {
         let view = self.view(workspace_id)?;
         let now = self.clock.now();
         let id: RuleId = new_id(self.clock.as_ref(), now);
-        check_triggers(&new.triggers)?;
+        check_triggers(new.resource_type, &new.triggers, &new.trigger_types)?;
+        check_endpoint(&view, new.resource_type, &new.resource)?;
         let part = self.channel_part(&view, id, &new.channel, now)?;
         let rule = Rule {
             id,
@@ -71,9 +74,6 @@ impl Settings {
         edit: RuleEdit,
         seen: Option<u32>,
     ) -> Result<Written<RuleView>> {
-        if let Some(triggers) = &edit.triggers {
-            check_triggers(triggers)?;
-        }
         for _ in 0..TRIES {
             let view = self.view(workspace_id)?;
             let before = view.rule(id).ok_or(EngineError::NotFound("rule"))?;
@@ -81,6 +81,7 @@ impl Settings {
             let now = self.clock.now();
             let part = self.edited_channel(&view, before, &edit, now)?;
             let rule = edited(before, &edit, &part.channel, now);
+            check_triggers(rule.resource_type, &rule.triggers, &rule.trigger_types)?;
             let mut changes = vec![Change::PutRule(rule.clone(), Expect::Revision(before.revision))];
             changes.splice(0..0, part.changes);
             if rule.channel_id != before.channel_id && owned(&view, before).is_some() {
@@ -255,9 +256,33 @@ fn edited(before: &Rule, edit: &RuleEdit, channel: &Channel, now: Timestamp) -> 
     rule
 }
 
-fn check_triggers(triggers: &[tidings_domain::trigger::Trigger]) -> Result<()> {
+/// A rule about one endpoint needs it to be there: unlike the caller's own ids, those of endpoints are ours.
+fn check_endpoint(view: &WorkspaceView, resource_type: ResourceType, resource: &ResourceSelector) -> Result<()> {
+    let (ResourceType::Endpoint, ResourceSelector::One(id)) = (resource_type, resource) else { return Ok(()) };
+    match id.parse().ok().and_then(|id| view.endpoint(id)) {
+        Some(_) => Ok(()),
+        None => Err(EngineError::invalid("/resourceId", "there is no such endpoint in this workspace")),
+    }
+}
+
+fn check_triggers(
+    resource_type: ResourceType,
+    triggers: &[RuleTrigger],
+    trigger_types: &[tidings_domain::trigger::TriggerType],
+) -> Result<()> {
+    let possible = RuleTrigger::of(resource_type);
+    let wrong = triggers.iter().position(|trigger| !possible.contains(trigger));
     if triggers.is_empty() {
         return Err(EngineError::invalid("/triggers", "must list at least one trigger"));
+    }
+    if let Some(index) = wrong {
+        let words: Vec<_> = possible.iter().map(|trigger| trigger.as_str()).collect();
+        let message = format!("must be one of {} for {}", words.join(", "), resource_type.as_str());
+        return Err(EngineError::invalid(&format!("/triggers/{index}"), message));
+    }
+    if resource_type.has_incidents() && !trigger_types.is_empty() {
+        let message = "must be empty: only runs know how they were started";
+        return Err(EngineError::invalid("/triggerTypes", message));
     }
     Ok(())
 }

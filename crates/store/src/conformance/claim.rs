@@ -22,7 +22,8 @@ pub(super) async fn a_claimed_delivery_carries_all_that_sending_needs(world: Wor
     let claimed = world.claim(ours, NOW, lease(1, 1_000), 5).await.pop().expect("it is due");
     assert_same_event(&claimed.event, &event);
     assert_eq!((claimed.id, claimed.channel_id, claimed.lease), (id, ours.channel_id, lease(1, 1_000)));
-    assert_eq!((claimed.rule_id, claimed.rule_generation, claimed.severity), (ours.rule_id, 4, Severity::Critical));
+    assert_eq!((claimed.rule_generation, claimed.severity), (4, Severity::Critical));
+    assert_eq!((claimed.rule_id, claimed.after), (Some(ours.rule_id), None));
     assert_eq!((claimed.attempt_count, claimed.attempt_base, claimed.channel_type), (0, 0, ChannelType::Webhook));
     assert_eq!((claimed.attempt_trigger, claimed.carry.as_deref()), (AttemptTrigger::Scheduled, None));
 

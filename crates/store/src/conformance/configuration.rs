@@ -1,12 +1,14 @@
 //! Rules and channels: made, edited and deleted against what the writer expects to find.
 
-use tidings_domain::channel::{ChannelType, Connectivity, DisabledReason, Policies};
+use tidings_domain::channel::{ChannelType, Connectivity, DeliveryPriority, DisabledReason, EventFilters, Policies};
 use tidings_domain::delivery::Status;
 use tidings_domain::id::ChannelId;
+use tidings_domain::quiet_hours::{QuietAction, QuietHours};
+use tidings_domain::rate_limit::{RateAction, RateLimit};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::{Severity, SeverityFilter};
-use tidings_domain::trigger::{Trigger, TriggerType};
+use tidings_domain::trigger::{RuleTrigger, TriggerType};
 
 use super::samples::{NOW, after_ms, assert_refused};
 use super::world::{Tenant, World};
@@ -14,7 +16,7 @@ use crate::settings::{Change, ChannelRecord, Configuration, Expect};
 
 impl World {
     pub(super) async fn configuration(&self, tenant: Tenant) -> Configuration {
-        self.store.configuration(tenant.id).await.unwrap()
+        self.store.configuration(tenant.id, 0).await.unwrap()
     }
 
     pub(super) async fn our_rule(&self) -> Rule {
@@ -38,13 +40,17 @@ pub(super) async fn rules_and_channels_read_back(world: World) {
     let mut rule = world.rule(ours.id, ours.channel_id);
     rule.resource_type = ResourceType::UseCase;
     rule.resource = ResourceSelector::One("a/b \"c\" ü".into());
-    rule.triggers = vec![Trigger::Failure];
+    rule.triggers = vec![RuleTrigger::Failure];
     rule.trigger_types = ["manual", "chat"].iter().filter_map(|word| TriggerType::parse(word)).collect();
     (rule.enabled, rule.paused) = (false, true);
     rule.failure_severity = Severity::Critical;
     (rule.generation, rule.revision) = (3, 9);
     rule.updated_at = after_ms(8);
     world.put_rule(rule.clone()).await.unwrap();
+    let mut of_endpoints = world.rule(ours.id, ours.channel_id);
+    of_endpoints.resource_type = ResourceType::Endpoint;
+    of_endpoints.triggers = RuleTrigger::OF_INCIDENTS.into();
+    world.put_rule(of_endpoints.clone()).await.unwrap();
 
     let mut record = world.channel(ours.id);
     record.channel.owner_rule_id = Some(rule.id);
@@ -54,6 +60,17 @@ pub(super) async fn rules_and_channels_read_back(world: World) {
     record.channel.disabled_reason = Some(DisabledReason::Gone);
     record.channel.policies = Policies {
         severity_filter: SeverityFilter::Critical,
+        event_filters: EventFilters { send_open: true, send_resolved: false, send_escalated: false },
+        delivery_priority: DeliveryPriority::Critical,
+        quiet_hours: Some(QuietHours {
+            start: "22:00".into(),
+            end: "07:00".into(),
+            timezone: "Europe/Zurich".into(),
+            days: vec!["mon".into(), "sun".into()],
+            action: QuietAction::Drop,
+            include_critical: true,
+        }),
+        rate_limit: Some(RateLimit { max_per_minute: 30, action: RateAction::Drop }),
         retry_on_failure: false,
         retry_delays_seconds: Some(vec![1, 60]),
         timeout_ms: 1_234,
@@ -63,7 +80,7 @@ pub(super) async fn rules_and_channels_read_back(world: World) {
     world.put_channel(record.clone()).await.unwrap();
 
     let found = world.configuration(ours).await;
-    assert!(found.rules.contains(&rule), "{found:?}");
+    assert!(found.rules.contains(&rule) && found.rules.contains(&of_endpoints), "{found:?}");
     assert!(found.channels.contains(&record), "{found:?}");
 }
 

@@ -1,7 +1,7 @@
 //! The log of deliveries: newest first, page by page, filtered, and searched for text.
 
 use tidings_domain::delivery::Status;
-use tidings_domain::event::EventKind;
+use tidings_domain::event::{Content, EventKind};
 use tidings_domain::id::{DeliveryId, EventId};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
@@ -9,7 +9,7 @@ use tidings_domain::trigger::Trigger;
 use super::samples::{NOW, after_ms, attempt, lease, tried};
 use super::world::{Tenant, World};
 use crate::log::{DeliveryFilter, DeliveryRecord};
-use crate::queue::{Attempt, NextState, Start};
+use crate::queue::{Attempt, NewDelivery, NextState, Start};
 
 fn all() -> DeliveryFilter {
     DeliveryFilter { limit: 100, ..DeliveryFilter::default() }
@@ -32,15 +32,20 @@ impl World {
         let mut found = Vec::new();
         for number in 0..48u64 {
             let mut event = self.event_at(self.ours, after_ms(number * 5 % 16));
-            event.resource_type = ResourceType::ALL[number as usize % 2 * 2];
+            event.resource_type = ResourceType::OF_RUNS[number as usize % 2 * 2];
             event.resource_id = format!("r{}", number % 3);
-            event.trigger = Trigger::ALL[number as usize / 4 % 2];
+            event.trigger = Trigger::OF_RUNS[number as usize / 4 % 2];
             event.kind = EventKind::of_run(event.resource_type, event.trigger);
             let start = if number % 4 == 3 { Start::Suppressed } else { Start::Due };
             let at = after_ms(number * 11 % 16);
             let deliveries = tenants.map(|tenant| self.delivery_at(tenant, start, at));
             found.extend(deliveries.iter().map(|delivery| delivery.id));
             self.accept(self.incoming(event, deliveries.into())).await;
+        }
+        for event in [self.incident_event(after_ms(4)), self.digest_event(after_ms(6))] {
+            let delivery = NewDelivery { rule_id: None, ..self.delivery_at(self.ours, Start::Held, after_ms(5)) };
+            found.push(delivery.id);
+            self.accept(self.incoming(event, vec![delivery])).await;
         }
         let claimed = self.claim(tenants[0], after_ms(20), lease(1, 9_000), 6).await;
         for (one, status) in claimed.iter().zip([Status::Sent, Status::Failed, Status::Sent, Status::Failed]) {
@@ -110,15 +115,17 @@ pub(super) async fn pages_about_one_resource_have_no_gaps(world: World) {
 /// What the filter means, said once more; `text` has cases of its own.
 fn admits(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
     let event = &record.event;
-    !(filter.runs_only && event.kind == EventKind::ChannelTest)
+    (!filter.runs_only || event.kind.is_of_run())
         && filter.event_id.is_none_or(|wanted| event.id == wanted)
         && filter.rule_id.is_none_or(|rule| record.rule_id == Some(rule))
         && filter.channel_id.is_none_or(|channel| record.channel_id == channel)
         && filter.resource_type.is_none_or(|kind| event.resource_type == kind)
         && filter.resource_id.as_ref().is_none_or(|wanted| event.resource_id == *wanted)
         && filter.status.is_none_or(|status| record.status == status)
-        && filter.reason.is_none_or_same(record.suppressed_reason.as_ref())
+        && filter.reason.is_none_or_same(record.reason.as_ref())
         && filter.kind.is_none_or(|kind| event.kind == kind)
+        && filter.run_id.as_ref().is_none_or(|wanted| event.run_id == *wanted)
+        && filter.digest_id.is_none_or(|digest| record.digest_id == Some(digest))
         && filter.since.is_none_or(|since| event.received_at >= since)
         && filter.until.is_none_or(|until| event.received_at < until)
 }
@@ -146,6 +153,10 @@ pub(super) async fn every_delivery_filter_filters(world: World) {
         DeliveryFilter { resource_id: Some("r2".into()), ..all() },
         DeliveryFilter { reason: Some("severity_filter".into()), ..all() },
         DeliveryFilter { reason: Some("endpoint_paused".into()), ..all() },
+        DeliveryFilter { reason: Some("quiet_hours".into()), ..all() },
+        DeliveryFilter { run_id: Some(records[9].event.run_id.clone()), ..all() },
+        DeliveryFilter { run_id: Some("nobody's".into()), ..all() },
+        DeliveryFilter { digest_id: Some(records[9].id), ..all() },
         DeliveryFilter { since: Some(after_ms(5)), ..all() },
         DeliveryFilter { until: Some(after_ms(5)), ..all() },
         DeliveryFilter { since: Some(after_ms(3)), until: Some(after_ms(9)), ..all() },
@@ -208,4 +219,14 @@ pub(super) async fn text_is_looked_for_in_four_places(world: World) {
         assert!(!world.finds(world.ours, text).await, "{text}");
     }
     assert!(!world.finds(world.theirs, "refused").await, "there is no error there");
+}
+
+pub(super) async fn text_is_looked_for_in_the_names_of_incidents(world: World) {
+    let mut event = world.incident_event(NOW);
+    let Content::Outage(outage) = &mut event.content else { panic!("it tells of an incident") };
+    (outage.name, outage.detail) = ("Production API".into(), Some("HTTP 502".into()));
+    world.accept(world.incoming(event, vec![world.delivery(world.ours, Start::Due)])).await;
+    for (text, is_there) in [("production api", true), ("disk:/var", true), ("inc_", true), ("502", false)] {
+        assert_eq!(world.finds(world.ours, text).await, is_there, "{text}");
+    }
 }

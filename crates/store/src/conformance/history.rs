@@ -11,11 +11,12 @@ use tidings_domain::id::DeliveryId;
 use tidings_domain::time::Timestamp;
 use tokio::runtime::Handle;
 
-use super::samples::{NOW, attempt};
+use super::order::of_incident;
+use super::samples::{NOW, attempt, held};
 use super::world::{Tenant, World};
 use crate::StoreError;
 use crate::log::DeliveryFilter;
-use crate::queue::{self, Lease, NextState, Resend, Settled, Settlement, Start};
+use crate::queue::{self, Concerns, Lease, LetGo, NewDelivery, NextState, Resend, Settled, Settlement, Start};
 
 /// One thing that happens. Numbers that pick something are taken modulo what there is.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,7 @@ enum Step {
     Settle { pick: usize, end: End },
     Release { pick: usize },
     Resend { pick: usize },
+    LetGo { channel: usize },
     Wait { ms: u64 },
 }
 
@@ -32,6 +34,8 @@ enum Step {
 enum Begin {
     Due,
     Leased { owner: i64, lease_ms: u64 },
+    After { pick: usize },
+    Held { ms: u64 },
     Suppressed,
 }
 
@@ -40,28 +44,33 @@ enum End {
     Sent,
     Failed,
     Retry { after_ms: u64 },
+    Held { ms: u64 },
     Skipped,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (channel, owner, lease_ms, pick) = (0..2usize, 1..4i64, 1..400u64, any::<usize>());
+    let (channel, owner, lease_ms, pick) = (0..2usize, 1..4i64, 1..400u64, any::<usize>().boxed());
     let begin = prop_oneof![
         3 => Just(Begin::Due),
         1 => (owner.clone(), lease_ms.clone()).prop_map(|(owner, lease_ms)| Begin::Leased { owner, lease_ms }),
+        2 => pick.clone().prop_map(|pick| Begin::After { pick }),
+        1 => (0..300u64).prop_map(|ms| Begin::Held { ms }),
         1 => Just(Begin::Suppressed),
     ];
     let end = prop_oneof![
         Just(End::Sent),
         Just(End::Failed),
         (0..300u64).prop_map(|after_ms| End::Retry { after_ms }),
+        (0..300u64).prop_map(|ms| End::Held { ms }),
         Just(End::Skipped),
     ];
     prop_oneof![
         4 => (channel.clone(), begin).prop_map(|(channel, start)| Step::Accept { channel, start }),
+        1 => channel.clone().prop_map(|channel| Step::LetGo { channel }),
         4 => (channel, owner, 0..4u32, lease_ms)
             .prop_map(|(channel, owner, slots, lease_ms)| Step::Claim { channel, owner, slots, lease_ms }),
-        4 => (pick, end).prop_map(|(pick, end)| Step::Settle { pick, end }),
-        1 => pick.prop_map(|pick| Step::Release { pick }),
+        4 => (pick.clone(), end).prop_map(|(pick, end)| Step::Settle { pick, end }),
+        1 => pick.clone().prop_map(|pick| Step::Release { pick }),
         2 => pick.prop_map(|pick| Step::Resend { pick }),
         2 => (0..200u64).prop_map(|ms| Step::Wait { ms }),
     ]
@@ -75,6 +84,9 @@ struct Known {
     due_at: Option<Timestamp>,
     owner: Option<i64>,
     attempt_count: u32,
+    held_until: Option<Timestamp>,
+    after: Option<DeliveryId>,
+    waits: bool,
 }
 
 /// A lease that somebody believes to hold; it may have passed on since.
@@ -122,9 +134,11 @@ async fn live_through(world: &World, steps: &[Step]) {
             Step::Settle { pick, end } => model.settle(pick, end).await,
             Step::Release { pick } => model.release(pick).await,
             Step::Resend { pick } => model.resend(pick).await,
+            Step::LetGo { channel } => model.let_go(channel).await,
             Step::Wait { ms } => model.now = model.now.plus_ms(ms),
         }
         model.compare_due().await;
+        model.compare_held().await;
     }
     model.compare_log().await;
     model.finish().await;
@@ -135,18 +149,51 @@ impl Model<'_> {
         self.deliveries.keys().nth(pick.checked_rem(self.deliveries.len())?).copied()
     }
 
+    /// Whether what comes after this one has to wait.
+    fn is_under_way(&self, id: DeliveryId) -> bool {
+        matches!(self.deliveries[&id].status, Status::Pending | Status::Sending)
+    }
+
     async fn accept(&mut self, channel: usize, begin: Begin) {
-        let (start, status, due_at, owner) = match begin {
-            Begin::Due => (Start::Due, Status::Pending, Some(self.now), None),
-            Begin::Suppressed => (Start::Suppressed, Status::Suppressed, None, None),
+        let mut delivery = self.world.delivery_at(self.channels[channel], Start::Due, self.now);
+        let mut known = Known {
+            channel,
+            status: Status::Pending,
+            due_at: Some(self.now),
+            owner: None,
+            attempt_count: 0,
+            held_until: None,
+            after: None,
+            waits: false,
+        };
+        match begin {
+            Begin::Due => {}
+            Begin::After { pick } => {
+                known.after = self.pick(pick);
+                known.waits = known.after.is_some_and(|id| self.is_under_way(id));
+                known.due_at = known.due_at.filter(|_| !known.waits);
+            }
+            Begin::Held { ms } => {
+                let until = self.now.plus_ms(ms);
+                (delivery.start, delivery.walk) = (Start::Held, held(self.now, until));
+                (known.status, known.due_at, known.held_until) = (Status::Held, None, Some(until));
+            }
+            Begin::Suppressed => {
+                delivery = self.world.delivery_at(self.channels[channel], Start::Suppressed, self.now);
+                (known.status, known.due_at) = (Status::Suppressed, None);
+            }
             Begin::Leased { owner, lease_ms } => {
                 let lease = Lease { owner, until: self.now.plus_ms(lease_ms) };
-                (Start::Leased(lease), Status::Sending, Some(lease.until), Some(owner))
+                delivery.start = Start::Leased(lease);
+                (known.status, known.due_at, known.owner) = (Status::Sending, Some(lease.until), Some(owner));
+                self.leases.push(Held { id: delivery.id, owner, attempt_count: 0 });
             }
-        };
-        let id = self.world.accept_one_at(self.channels[channel], start, self.now).await;
-        self.deliveries.insert(id, Known { channel, status, due_at, owner, attempt_count: 0 });
-        self.leases.extend(owner.map(|owner| Held { id, owner, attempt_count: 0 }));
+        }
+        let (id, event) = (delivery.id, self.world.event_at(self.channels[channel], self.now));
+        let delivery = NewDelivery { after: known.after, ..delivery };
+        let answer = self.world.accept(self.world.incoming(event, vec![delivery])).await;
+        assert_eq!(answer.withheld, if known.waits { vec![id] } else { vec![] });
+        self.deliveries.insert(id, known);
     }
 
     async fn claim(&mut self, channel: usize, slots: u32, lease: Lease) {
@@ -168,35 +215,69 @@ impl Model<'_> {
 
     async fn settle(&mut self, pick: usize, end: End) {
         let Some(index) = pick.checked_rem(self.leases.len()) else { return };
-        let held = self.leases[index];
+        let lease = self.leases[index];
         let (next, status, due_at) = match end {
             End::Sent => (NextState::Done(Status::Sent), Status::Sent, None),
             End::Failed => (NextState::Done(Status::Failed), Status::Failed, None),
             End::Skipped => (NextState::Skipped(SkipReason::RuleDisabled), Status::Skipped, None),
+            End::Held { ms } => (NextState::Held(held(self.now, self.now.plus_ms(ms))), Status::Held, None),
             End::Retry { after_ms } => {
                 let at = self.now.plus_ms(after_ms);
                 (NextState::RetryAt(at), Status::Pending, Some(at))
             }
         };
-        let was_tried = status != Status::Skipped;
+        let was_tried = !matches!(end, End::Skipped | End::Held { .. });
         let settlement = Settlement {
             workspace_id: self.world.ours.id,
-            delivery_id: held.id,
-            owner: held.owner,
-            attempt_count: held.attempt_count,
+            delivery_id: lease.id,
+            owner: lease.owner,
+            attempt_count: lease.attempt_count,
             now: self.now,
-            attempt: was_tried.then(|| attempt(held.attempt_count + 1, status == Status::Sent)),
+            attempt: was_tried.then(|| attempt(lease.attempt_count + 1, status == Status::Sent)),
             next,
             carry: None,
+            concerns: Concerns::Itself,
         };
-        let known = self.deliveries.get_mut(&held.id).unwrap();
-        let counts = known.owner == Some(held.owner) && known.attempt_count == held.attempt_count;
-        let outcome = self.world.store.settle(settlement).await.unwrap();
+        let known = self.deliveries.get_mut(&lease.id).unwrap();
+        let counts = known.owner == Some(lease.owner) && known.attempt_count == lease.attempt_count;
+        let outcome = self.world.store.settle(of_incident(settlement)).await.unwrap();
         assert_eq!(outcome, if counts { Settled::Written } else { Settled::Stale });
         if counts {
             (known.status, known.due_at, known.owner) = (status, due_at, None);
             known.attempt_count += u32::from(was_tried);
+            if let End::Held { ms } = end {
+                known.held_until = Some(self.now.plus_ms(ms));
+            }
+            if status != Status::Pending {
+                self.free(lease.id);
+            }
         }
+    }
+
+    /// What waits for this one is due.
+    fn free(&mut self, id: DeliveryId) {
+        for known in self.deliveries.values_mut().filter(|known| known.waits && known.after == Some(id)) {
+            (known.waits, known.due_at) = (false, Some(self.now));
+        }
+    }
+
+    async fn let_go(&mut self, channel: usize) {
+        let Tenant { id: workspace_id, channel_id, .. } = self.channels[channel];
+        let of_channel = self.deliveries.iter().filter(|(_, known)| known.channel == channel);
+        let may_go = of_channel.filter(|(_, known)| known.held_until.is_some_and(|until| until <= self.now));
+        let expected: Vec<_> = may_go.map(|(id, _)| *id).collect();
+        let found = self.world.held_back(self.channels[channel], self.now, 1_000).await;
+        assert_eq!(found.iter().map(|held| held.id).collect::<Vec<_>>(), expected);
+        for id in &expected {
+            let after = self.deliveries[id].after;
+            let waits = after.is_some_and(|after| self.is_under_way(after));
+            let known = self.deliveries.get_mut(id).unwrap();
+            (known.status, known.held_until, known.waits) = (Status::Pending, None, waits);
+            known.due_at = (!waits).then_some(self.now);
+        }
+        let singles = expected.clone();
+        let release = LetGo { workspace_id, channel_id, singles, ..self.world.release(self.now) };
+        assert_eq!(self.world.let_go(release).await.due as usize, expected.len());
     }
 
     async fn release(&mut self, pick: usize) {
@@ -234,6 +315,16 @@ impl Model<'_> {
         }
     }
 
+    async fn compare_held(&self) {
+        let held = self.world.store.held().await.unwrap();
+        for (channel, tenant) in self.channels.iter().enumerate() {
+            let of_channel = self.deliveries.values().filter(|known| known.channel == channel);
+            let expected = of_channel.filter_map(|known| known.held_until).min();
+            let found: Vec<_> = held.iter().filter(|due| due.channel_id == tenant.channel_id).collect();
+            assert_eq!(found.iter().map(|due| due.at).collect::<Vec<_>>(), Vec::from_iter(expected));
+        }
+    }
+
     async fn compare_log(&self) {
         let mut count = 0;
         for tenant in self.channels {
@@ -254,19 +345,23 @@ impl Model<'_> {
         assert_eq!(count, self.deliveries.len());
     }
 
-    /// Whatever happened, everything unsettled can still be claimed and settled once every lease has ended.
+    /// Whatever happened, everything unsettled can still be claimed and settled once every lease has ended and nothing is
+    /// held back any more: at once, or when what it waits for is.
     async fn finish(&mut self) {
-        self.now = self.now.plus_ms(1_000_000);
-        let open = self.deliveries.values().filter(|known| !known.status.is_settled()).count();
-        self.leases.clear();
-        for channel in 0..self.channels.len() {
-            self.claim(channel, 1_000, Lease { owner: 9, until: self.now.plus_ms(1) }).await;
-        }
-        assert_eq!(self.leases.len(), open);
-        for index in 0..open {
-            self.settle(index, End::Sent).await;
+        while self.deliveries.values().any(|known| !known.status.is_settled()) {
+            self.now = self.now.plus_ms(1_000_000);
+            self.leases.clear();
+            for channel in 0..self.channels.len() {
+                self.let_go(channel).await;
+                self.claim(channel, 1_000, Lease { owner: 9, until: self.now.plus_ms(1) }).await;
+            }
+            assert!(!self.leases.is_empty(), "something can always be sent");
+            for index in 0..self.leases.len() {
+                self.settle(index, End::Sent).await;
+            }
         }
         self.compare_due().await;
+        self.compare_held().await;
         self.compare_log().await;
     }
 }

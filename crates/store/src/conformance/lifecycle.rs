@@ -7,7 +7,8 @@ use std::task::Poll;
 
 use tidings_domain::delivery::Status;
 
-use super::samples::{NOW, after_ms, assert_refused, lease, tried};
+use super::admission::at_most;
+use super::samples::{NOW, after_ms, assert_refused, lease, passed, tried};
 use super::world::World;
 use crate::log::{DeliveryFilter, EventFilter};
 use crate::queue::{NextState, Resend, Start};
@@ -30,7 +31,7 @@ pub(super) async fn a_closed_store_refuses_every_verb(world: World) {
     assert_refused!(store.instance_key().await, Closed);
     let key = InstanceKey { key_id: "k".into(), canary: vec![] };
     assert_refused!(store.set_instance_key(key).await, Closed);
-    assert_refused!(store.configuration(ours.id).await, Closed);
+    assert_refused!(store.configuration(ours.id, 0).await, Closed);
     assert_refused!(store.versions().await, Closed);
     assert_refused!(store.change(ours.id, vec![]).await, Closed);
     assert_refused!(store.accept(vec![incoming]).await, Closed);
@@ -43,6 +44,10 @@ pub(super) async fn a_closed_store_refuses_every_verb(world: World) {
         assert_refused!(store.recover(ours.id, ours.channel_id, NOW, NOW, limit).await, Closed);
     }
     assert_refused!(store.record_test(world.test(ours, Status::Sent, NOW)).await, Closed);
+    assert_refused!(store.held().await, Closed);
+    assert_refused!(store.held_back(ours.id, ours.channel_id, NOW, 1).await, Closed);
+    assert_refused!(store.foresee(ours.channel_id, at_most(1), passed(NOW), NOW).await, Closed);
+    assert_refused!(store.let_go(world.release(NOW)).await, Closed);
     assert_refused!(store.events(ours.id, EventFilter::default()).await, Closed);
     assert_refused!(store.event(ours.id, claimed.event.id).await, Closed);
     assert_refused!(store.deliveries(ours.id, DeliveryFilter::default()).await, Closed);

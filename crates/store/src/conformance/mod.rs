@@ -4,14 +4,20 @@
 //! each case becomes a test with a name of its own, on a store of its own. There is no way to skip one.
 
 mod accept;
+mod admission;
 mod claim;
+mod concerns;
 mod configuration;
 mod delivery_log;
+mod digests;
 mod due;
 mod event_log;
 mod history;
+mod holding;
 mod instance;
+mod let_go;
 mod lifecycle;
+mod order;
 mod recover;
 mod release;
 mod resend;
@@ -19,6 +25,13 @@ mod samples;
 mod settle;
 mod tenancy;
 mod tests_of_channels;
+mod watching_follow;
+mod watching_incidents;
+mod watching_keeping;
+mod watching_pruning;
+mod watching_settings;
+mod watching_told;
+mod watching_world;
 mod world;
 
 use std::sync::Arc;
@@ -136,6 +149,67 @@ suite! { $
         a_delivery_is_not_done_with_an_open_status
         many_at_once_are_all_written
     }
+    admission {
+        a_full_limit_holds_until_there_is_room
+        a_limit_that_drops_suppresses
+        nothing_overtakes_what_waits
+        what_waits_is_waited_for_until_it_may_go
+        only_what_is_to_be_sent_is_counted
+        a_refusal_is_in_counts_and_in_what_is_withheld
+        an_admitted_lease_is_a_lease
+        what_is_not_accepted_takes_no_room
+        many_at_once_share_what_room_there_is
+        one_request_shares_what_room_there_is
+        what_is_foreseen_takes_no_room
+        admissions_survive_a_restart
+    }
+    order {
+        what_comes_after_waits_for_the_end
+        a_retry_keeps_it_waiting
+        a_chain_goes_one_by_one
+        one_that_is_settled_or_held_is_not_waited_for
+        what_is_stopped_does_not_wait
+        one_of_the_same_request_is_waited_for
+        a_release_keeps_it_waiting
+        waiting_survives_a_restart
+    }
+    holding {
+        what_is_held_is_in_the_log_and_not_due
+        every_channel_says_when_its_first_may_go
+        what_is_held_back_comes_as_it_was_accepted
+        what_is_held_back_comes_in_the_order_of_events
+        only_what_the_channel_holds_is_held_back
+        a_delivery_is_held_when_it_comes_up
+        what_is_held_has_an_instant
+        holds_survive_a_restart
+    }
+    let_go {
+        singles_are_due_now
+        singles_go_as_far_as_the_limit_admits
+        what_is_stopped_is_settled_or_held_anew
+        what_is_not_held_any_more_is_left_as_it_is
+        a_single_waits_for_what_goes_before_it
+        a_stranger_lets_nothing_go
+        a_release_is_all_or_nothing
+    }
+    digests {
+        a_digest_carries_what_is_held
+        what_a_digest_carries_ends_as_it_does
+        what_is_carried_stays_held_until_then
+        what_failed_with_a_digest_is_sent_with_it
+        a_digest_takes_one_place
+        a_digest_that_the_limit_refuses_is_not_made
+        what_comes_after_a_carried_one_waits_for_its_digest
+        a_large_digest_is_one_release
+    }
+    concerns {
+        an_incident_counts_what_is_first_sent
+        what_is_sent_again_counts_once
+        a_digest_counts_for_every_incident_it_tells_of
+        an_incident_that_changes_keeps_its_count
+        what_is_said_late_is_said_once_an_occasion
+        what_is_said_late_begins_like_any_other
+    }
     release {
         every_lease_is_given_back
         only_the_named_leases_are_given_back
@@ -154,6 +228,7 @@ suite! { $
         what_was_not_tried_or_is_under_way_is_not_resent
         a_resend_restarts_the_policy_and_not_the_numbers
         a_test_is_not_resent
+        what_has_no_rule_is_resent_one_by_one
     }
     recover {
         without_a_limit_it_only_counts
@@ -185,6 +260,73 @@ suite! { $
         text_is_taken_literally
         text_is_found_whatever_its_case
         text_is_looked_for_in_four_places
+        text_is_looked_for_in_the_names_of_incidents
+    }
+    watching_settings {
+        endpoints_read_back
+        an_endpoint_is_made_once
+        an_edit_of_an_endpoint_needs_its_revision
+        only_endpoints_written_since_are_read
+        an_endpoint_in_use_is_not_deleted
+        a_deleted_endpoint_takes_with_it_what_hangs_on_it
+        mutes_read_back_and_are_deleted
+        a_mute_needs_its_target
+        a_deleted_channel_takes_its_mutes
+        doors_read_back_and_are_deleted
+        two_doors_never_have_the_same_secret
+        preferences_read_back
+        a_stranger_touches_none_of_it
+    }
+    watching_follow {
+        a_check_and_a_state_read_back
+        every_kind_of_check_reads_back
+        a_check_told_again_changes_nothing
+        a_state_needs_the_revision_before
+        a_refused_check_takes_nobody_with_it
+        checks_come_newest_first
+        nothing_follows_for_an_endpoint_that_is_gone
+        a_check_leaves_the_version
+        checks_and_states_survive
+        a_stranger_follows_nothing
+        a_closed_store_refuses_to_watch
+    }
+    watching_incidents {
+        an_incident_reads_back_with_its_timeline
+        a_subject_has_one_active_incident
+        an_incident_needs_the_revision_before
+        what_was_sent_is_left_alone
+        a_refused_following_leaves_nothing
+        a_timeline_goes_on_in_its_order
+        a_long_timeline_keeps_what_matters
+        incidents_come_newest_first
+        every_incident_filter_filters
+        active_incidents_are_those_of_everybody
+        ended_mutes_are_gone_and_everybody_hears_of_it
+        a_stranger_sees_and_changes_no_incident
+        of_two_that_open_at_once_one_does
+    }
+    watching_told {
+        events_are_accepted_with_it_and_told_late
+        what_was_told_is_found
+    }
+    watching_keeping {
+        hours_and_days_are_what_their_checks_came_to
+        each_hour_is_summarised_once
+        an_hour_stays_open_for_a_little_and_no_longer
+        summaries_are_listed_by_time
+        what_is_pruned_was_summarised_before
+        a_clock_that_was_ahead_is_got_over
+    }
+    watching_pruning {
+        old_events_are_pruned_and_nothing_else
+        the_rows_that_were_pruned_are_counted
+        what_is_unsettled_is_kept_with_its_event
+        an_incident_outlives_its_events
+        old_checks_are_pruned
+        no_more_checks_than_so_many_are_kept
+        old_hours_are_pruned_and_days_are_not
+        mutes_are_pruned_a_day_after_they_expired
+        what_a_limit_admitted_is_forgotten_when_it_no_longer_counts
     }
     history {
         no_history_loses_or_doubles_a_delivery

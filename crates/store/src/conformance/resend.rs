@@ -5,8 +5,8 @@ use tidings_domain::gate::Gate;
 use tidings_domain::id::DeliveryId;
 
 use super::samples::{NOW, after_ms, assert_refused, lease, stopped, tried, untried};
-use super::world::World;
-use crate::queue::{NextState, Resend, Start};
+use super::world::{Tenant, World};
+use crate::queue::{NewDelivery, NextState, Resend, Start};
 
 impl World {
     fn resend(&self, id: DeliveryId) -> Resend {
@@ -77,4 +77,19 @@ pub(super) async fn a_test_is_not_resent(world: World) {
         assert_refused!(world.store.resend(world.resend(id)).await, Conflict);
     }
     assert_eq!(world.store.due().await.unwrap(), []);
+}
+
+pub(super) async fn what_has_no_rule_is_resent_one_by_one(world: World) {
+    let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..world.delivery(world.ours, Start::Due) };
+    let id = delivery.id;
+    world.accept(world.incoming(world.event(world.ours), vec![delivery])).await;
+    let claimed = world.claim(world.ours, NOW, lease(1, 9_000), 9).await.remove(0);
+    world.store.settle(tried(&claimed, NextState::Done(Status::Failed))).await.unwrap();
+    for limit in [None, Some(9)] {
+        let Tenant { id, channel_id, .. } = world.ours;
+        assert_eq!(world.store.recover(id, channel_id, NOW, NOW, limit).await.unwrap(), 0);
+    }
+    world.store.resend(Resend { rule_generation: 0, ..world.resend(id) }).await.unwrap();
+    let again = world.claim(world.ours, after_ms(900), lease(1, 9_000), 9).await.remove(0);
+    assert_eq!((again.id, again.rule_id, again.attempt_trigger), (id, None, AttemptTrigger::Resend));
 }

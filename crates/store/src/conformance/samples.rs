@@ -5,7 +5,7 @@ use tidings_domain::event::Event;
 use tidings_domain::gate::{Effect, Gate, Stop, Walk};
 use tidings_domain::time::Timestamp;
 
-use crate::queue::{Attempt, Claimed, Lease, NextState, Settlement};
+use crate::queue::{Attempt, Claimed, Concerns, Lease, NextState, Settlement};
 
 /// The instant at which cases begin.
 pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
@@ -38,8 +38,14 @@ pub(super) fn passed(at: Timestamp) -> Walk {
 
 /// A walk that this gate stopped.
 pub(super) fn stopped(gate: Gate, at: Timestamp) -> Walk {
-    let stop = Stop { effect: Effect::Suppress, detail: "because of \"this\"".into() };
+    let stop = Stop { effect: Effect::Suppress, detail: "because of \"this\"".into(), until: None, mute_id: None };
     Walk { evaluated_at: at, passed: 1 << Gate::EndpointPaused as u8, stopped: Some((gate, stop)) }
+}
+
+/// A walk that quiet hours hold back until then.
+pub(super) fn held(at: Timestamp, until: Timestamp) -> Walk {
+    let stop = Stop { effect: Effect::Hold, detail: "Held".into(), until: Some(until), mute_id: None };
+    Walk { stopped: Some((Gate::QuietHours, stop)), ..stopped(Gate::QuietHours, at) }
 }
 
 /// An attempt that went well or did not.
@@ -74,6 +80,7 @@ pub(super) fn untried(claimed: &Claimed, next: NextState) -> Settlement {
         attempt: None,
         next,
         carry: None,
+        concerns: Concerns::Itself,
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn a_sent_delivery_is_done(world: World) {
     let sent = world.read(world.ours, claimed.id).await;
     assert_eq!((sent.status, sent.attempt_count, sent.http_status), (Status::Sent, 1, Some(204)));
     assert_eq!((sent.sent_at, sent.completed_at), (Some(after_ms(50)), Some(after_ms(50))));
-    assert_eq!((sent.last_error, sent.next_attempt_at, sent.suppressed_reason), (None, None, None));
+    assert_eq!((sent.last_error, sent.next_attempt_at, sent.reason), (None, None, None));
     assert_eq!(sent.attempts, [attempt(1, true)]);
     assert!(world.claim(world.ours, after_ms(99_999), lease(2, 1), 9).await.is_empty());
 }
@@ -114,7 +114,7 @@ pub(super) async fn a_suppressed_delivery_keeps_every_walk(world: World) {
     assert_eq!(world.settle(untried(&claimed, NextState::Suppressed(walk.clone()))).await, Settled::Written);
     let found = world.read(world.ours, claimed.id).await;
     assert_eq!((found.status, found.completed_at), (Status::Suppressed, Some(after_ms(50))));
-    assert_eq!(found.suppressed_reason.as_deref(), Some("channel_disabled"));
+    assert_eq!(found.reason.as_deref(), Some("channel_disabled"));
     assert_eq!(found.walks, [passed(NOW), walk]);
     assert_eq!((found.attempt_count, found.attempts.len()), (0, 0));
 }
@@ -124,7 +124,7 @@ pub(super) async fn a_skipped_delivery_says_why(world: World) {
     assert_eq!(world.settle(untried(&claimed, NextState::Skipped(SkipReason::RuleDisabled))).await, Settled::Written);
     let found = world.read(world.ours, claimed.id).await;
     assert_eq!((found.status, found.completed_at), (Status::Skipped, Some(after_ms(50))));
-    assert_eq!(found.suppressed_reason.as_deref(), Some("rule_disabled"));
+    assert_eq!(found.reason.as_deref(), Some("rule_disabled"));
     assert_eq!(found.walks, [passed(NOW)]);
 }
 

@@ -15,7 +15,7 @@ pub(super) async fn configuration_is_its_own(world: World) {
         assert!(found.channels.iter().map(|record| record.channel.id).eq([tenant.channel_id]));
         assert!(found.rules.iter().all(|rule| rule.workspace_id == tenant.id));
     }
-    assert_refused!(world.store.configuration(world.id()).await, NotFound);
+    assert_refused!(world.store.configuration(world.id(), 0).await, NotFound);
     assert_refused!(world.store.change(world.id(), vec![]).await, NotFound);
 }
 

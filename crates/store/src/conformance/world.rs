@@ -13,15 +13,18 @@ use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
-use tidings_domain::trigger::{Trigger, TriggerType};
+use tidings_domain::trigger::{RuleTrigger, Trigger, TriggerType};
 use tidings_domain::workspace::Workspace;
 
 use super::House;
-use super::samples::{NOW, attempt, lease, passed, stopped, tried};
+use super::samples::{NOW, attempt, held, lease, passed, stopped, tried};
 use crate::log::{DeliveryFilter, DeliveryRecord};
 use crate::queue::{Acceptance, Attempt, Claimed, Incoming, Lease, NewDelivery, NextState, Start, TestRecord};
 use crate::settings::{ApiKey, Change, ChannelRecord, Expect, WorkspaceRecord};
 use crate::{Result, Store};
+
+/// How long a delivery is held that begins so, in milliseconds.
+pub(super) const HELD_MS: u64 = 5_000;
 
 /// A workspace with one channel and one rule.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +134,7 @@ impl World {
             resource_type: ResourceType::Flow,
             resource: ResourceSelector::All,
             channel_id,
-            triggers: vec![Trigger::Success, Trigger::Failure],
+            triggers: RuleTrigger::OF_RUNS.into(),
             trigger_types: vec![],
             enabled: true,
             paused: false,
@@ -178,15 +181,15 @@ impl World {
         event.kind = EventKind::RunTerminal;
         event.trigger = Trigger::Failure;
         event.run_id = format!("run-{}", self.draw());
-        event.run.resource_name = Some("Daily \"revenue\" rollup — Zürich".into());
-        event.run.trigger_type = TriggerType::parse("scheduled");
-        event.run.started_at = Some(at.minus_ms(1_842));
-        event.run.completed_at = at.minus_ms(3);
-        event.run.duration_ms = Some(1_842);
-        event.run.row_count = Some(u64::from(u32::MAX) + 1);
-        event.run.error_message = Some("relation \"orders\"\ndoes not exist".into());
-        event.run.output = RawValue::from_string(r#"{"b": 1.50, "a": [null]}"#.into()).ok();
-        event.run.deep_link = Some("https://app.example.com/f1?run=1&x=%20".into());
+        event.run_mut().resource_name = Some("Daily \"revenue\" rollup — Zürich".into());
+        event.run_mut().trigger_type = TriggerType::parse("scheduled");
+        event.run_mut().started_at = Some(at.minus_ms(1_842));
+        event.run_mut().completed_at = at.minus_ms(3);
+        event.run_mut().duration_ms = Some(1_842);
+        event.run_mut().row_count = Some(u64::from(u32::MAX) + 1);
+        event.run_mut().error_message = Some("relation \"orders\"\ndoes not exist".into());
+        event.run_mut().output = RawValue::from_string(r#"{"b": 1.50, "a": [null]}"#.into()).ok();
+        event.run_mut().deep_link = Some("https://app.example.com/f1?run=1&x=%20".into());
         event
     }
 
@@ -200,21 +203,29 @@ impl World {
     }
 
     pub(super) fn delivery_at(&self, tenant: Tenant, start: Start, at: Timestamp) -> NewDelivery {
-        let walk = if start == Start::Suppressed { stopped(Gate::SeverityFilter, at) } else { passed(at) };
+        let walk = match start {
+            Start::Leased(_) | Start::Due => passed(at),
+            Start::Held => held(at, at.plus_ms(HELD_MS)),
+            Start::Suppressed => stopped(Gate::SeverityFilter, at),
+        };
         NewDelivery {
             id: self.id_at(at),
-            rule_id: tenant.rule_id,
+            rule_id: Some(tenant.rule_id),
             rule_generation: 1,
             channel_id: tenant.channel_id,
             channel_type: ChannelType::Webhook,
             severity: Severity::Warning,
             start,
             walk,
+            admission: None,
+            after: None,
+            occasion: 1,
+            late_of: None,
         }
     }
 
     pub(super) async fn accept(&self, incoming: Incoming) -> Acceptance {
-        self.store.accept(vec![incoming]).await.unwrap()[0]
+        self.store.accept(vec![incoming]).await.unwrap().remove(0)
     }
 
     /// Accepts a new event with one delivery that begins so.

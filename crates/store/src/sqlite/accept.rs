@@ -1,51 +1,120 @@
 //! Accept: an event and all of its deliveries, once.
 //!
-//! What many callers bring is written together, in statements of many rows: a statement costs about as much as a row.
+//! What many callers bring is written together, in statements of many rows.
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, Statement, ToSql, params};
-use tidings_domain::delivery::Status;
+use rusqlite::{Connection, params};
 use tidings_domain::event::Event;
-use tidings_domain::gate::Walk;
-use tidings_domain::id::{EventId, Id};
+use tidings_domain::id::{DeliveryId, EventId, Id};
 
-use super::attempts;
-use super::row::to_json;
+use super::begin::{Changed, counts, decide};
+use super::insert::{Arriving, insert, insert_deliveries, insert_events};
+use super::row::{corrupt, to_json};
 use crate::Result;
 use crate::queue::{Acceptance, Counts, Incoming, NewDelivery, Start};
 
 /// An event on its way in, with its columns that cost most to make: made by the caller, not by the writer that
 /// everybody waits for.
 pub(super) struct Prepared {
-    incoming: Incoming,
-    counts: Counts,
-    run: String,
-    not_routed: Option<String>,
+    pub(super) incoming: Incoming,
+    pub(super) content: String,
+    pub(super) not_routed: Option<String>,
     walks: Vec<String>,
+    /// As was asked for.
+    counts: Counts,
 }
 
 impl Prepared {
     pub(super) fn new(incoming: Incoming) -> Result<Self> {
+        let not_held = |delivery: &&NewDelivery| delivery.start == Start::Held && delivery.walk.held().is_none();
+        if let Some(delivery) = incoming.deliveries.iter().find(not_held) {
+            return Err(corrupt("walk of a held delivery", delivery.id));
+        }
         let walks = incoming.deliveries.iter().map(|delivery| to_json(&[&delivery.walk])).collect::<Result<_>>()?;
         let not_routed = if incoming.not_routed.is_empty() { None } else { Some(to_json(&incoming.not_routed)?) };
-        let run = to_json(&incoming.event.run)?;
-        Ok(Self { counts: counts(&incoming.deliveries), run, not_routed, walks, incoming })
+        let content = to_json(&incoming.event.content)?;
+        let counts = counts(&incoming.deliveries, &Changed::new());
+        Ok(Self { incoming, content, not_routed, walks, counts })
+    }
+
+    /// Its deliveries, on their way to the event that is kept under this id.
+    fn arriving(&self, event_id: EventId) -> impl Iterator<Item = Arriving<'_>> {
+        let event = &*self.incoming.event;
+        let with_walks = self.incoming.deliveries.iter().zip(&self.walks);
+        with_walks.map(move |(delivery, walks)| Arriving { event, event_id, delivery, walks })
+    }
+
+    fn withheld(&self, changed: &Changed) -> Vec<DeliveryId> {
+        let ids = self.incoming.deliveries.iter().map(|delivery| delivery.id);
+        if changed.is_empty() { Vec::new() } else { ids.filter(|id| changed.contains_key(id)).collect() }
     }
 }
 
-/// Takes all of them in, or none.
+/// Takes all of them in, or none. An event that was told before changes nothing.
 pub(super) fn accept(db: &Connection, batch: &[&Prepared]) -> Result<Vec<Acceptance>> {
     let is_new = if remember(db, batch)? { vec![true; batch.len()] } else { tell_apart(db, batch)? };
-    let new: Vec<&Prepared> = batch.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(it, _)| *it).collect();
-    insert_events(db, &new)?;
-    insert_deliveries(db, &new)?;
+    let new = || batch.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(prepared, _)| *prepared);
+    let arriving: Vec<_> = new().flat_map(|prepared| prepared.arriving(prepared.incoming.event.id)).collect();
+    let changed = decide(db, &arriving)?;
+    let counts = |prepared: &Prepared| match changed.is_empty() {
+        true => prepared.counts,
+        false => counts(&prepared.incoming.deliveries, &changed),
+    };
+    insert_events(db, &new().map(|prepared| (prepared, counts(prepared))).collect::<Vec<_>>())?;
+    insert_deliveries(db, &arriving, &changed)?;
     // Only now: the first of two that are the same may stand in this very batch.
-    let answer = |(prepared, is_new): (&&Prepared, bool)| match is_new {
-        true => Ok(Acceptance { event_id: prepared.incoming.event.id, duplicate: false, counts: prepared.counts }),
+    let answer = |(prepared, is_new): (&&Prepared, &bool)| match is_new {
+        true => Ok(Acceptance {
+            event_id: prepared.incoming.event.id,
+            duplicate: false,
+            counts: counts(prepared),
+            withheld: prepared.withheld(&changed),
+        }),
         false => first_time(db, &prepared.incoming.event),
     };
-    batch.iter().zip(is_new).map(answer).collect()
+    batch.iter().zip(&is_new).map(answer).collect()
+}
+
+/// Takes all of them in, or none. An event that was told before gets those of its deliveries that say it late (an
+/// occasion after the first) and are not there yet; those that are there count as withheld.
+pub(super) fn accept_with_late(db: &Connection, batch: &[&Prepared]) -> Result<Vec<Acceptance>> {
+    let mut acceptances = accept(db, batch)?;
+    for (prepared, acceptance) in batch.iter().zip(&mut acceptances).filter(|(_, acceptance)| acceptance.duplicate) {
+        let mut arriving = Vec::new();
+        for late in prepared.arriving(acceptance.event_id).filter(|it| it.delivery.occasion > 1) {
+            if is_there(db, &late)? {
+                acceptance.withheld.push(late.delivery.id);
+            } else {
+                arriving.push(late);
+            }
+        }
+        let changed = decide(db, &arriving)?;
+        insert_deliveries(db, &arriving, &changed)?;
+        acceptance.withheld.extend(prepared.withheld(&changed));
+    }
+    Ok(acceptances)
+}
+
+/// Whether the event was told to this rule (or, without one, through this channel) on this occasion.
+fn is_there(db: &Connection, arriving: &Arriving<'_>) -> Result<bool> {
+    let delivery = arriving.delivery;
+    let there: u32 = db
+        .prepare_cached(
+            "SELECT count(*) FROM delivery WHERE event_rank = ?1 AND workspace_id = ?2 AND occasion = ?3 \
+             AND rule_id IS ?4 AND (?4 IS NOT NULL OR channel_id = ?5)",
+        )?
+        .query_row(
+            params![
+                arriving.event_id.rank(),
+                arriving.event.workspace_id.as_bytes(),
+                delivery.occasion,
+                delivery.rule_id.as_ref().map(Id::as_bytes),
+                delivery.channel_id.as_bytes(),
+            ],
+            |row| row.get(0),
+        )?;
+    Ok(there > 0)
 }
 
 /// Which of these are told for the first time, now that all of them are remembered.
@@ -60,57 +129,6 @@ fn tell_apart(db: &Connection, batch: &[&Prepared]) -> Result<Vec<bool>> {
     Ok(is_new)
 }
 
-/// Rows of the largest statement; smaller ones take the rest, each half as many.
-const ROWS_MAX: usize = 32;
-
-/// Inserts all rows with as few statements as there are, each prepared once. Answers how many were inserted. What fails is
-/// undone with its whole operation: `OR FAIL` spares SQLite the copies with which it would undo the statement alone.
-fn insert<R>(
-    db: &Connection,
-    into: &str,
-    row: &str,
-    rows: &[R],
-    bind: impl Fn(&R, &mut Binder<'_, '_>) -> Result<()>,
-) -> Result<usize> {
-    let mut inserted = 0;
-    let mut rest = rows;
-    let mut size = ROWS_MAX;
-    while !rest.is_empty() {
-        while size > rest.len() {
-            size /= 2;
-        }
-        let (now, later) = rest.split_at(size);
-        rest = later;
-        let mut sql = String::with_capacity(into.len() + size * (row.len() + 1));
-        sql.push_str(into);
-        for index in 0..size {
-            sql.push_str(if index == 0 { "" } else { "," });
-            sql.push_str(row);
-        }
-        let mut statement = db.prepare_cached(&sql)?;
-        let mut binder = Binder { statement: &mut statement, bound: 0 };
-        now.iter().try_for_each(|row| bind(row, &mut binder))?;
-        inserted += statement.raw_execute()?;
-    }
-    Ok(inserted)
-}
-
-/// Binds one value after the other.
-struct Binder<'a, 'db> {
-    statement: &'a mut Statement<'db>,
-    bound: usize,
-}
-
-impl Binder<'_, '_> {
-    fn bind(&mut self, values: &[&dyn ToSql]) -> Result<()> {
-        for value in values {
-            self.bound += 1;
-            self.statement.raw_bind_parameter(self.bound, value)?;
-        }
-        Ok(())
-    }
-}
-
 /// Keeps what the events are recognised by; whether none of them was there.
 fn remember(db: &Connection, batch: &[&Prepared]) -> Result<bool> {
     const INTO: &str =
@@ -122,7 +140,7 @@ fn remember(db: &Connection, batch: &[&Prepared]) -> Result<bool> {
             &event.resource_id,
             event.workspace_id.as_bytes(),
             &event.resource_type.as_str(),
-            &event.trigger.as_str(),
+            &event.trigger.word(),
             event.id.as_bytes(),
         ])
     })?;
@@ -140,7 +158,7 @@ fn remembered_as(db: &Connection, event: &Event) -> Result<EventId> {
             event.resource_id,
             event.workspace_id.as_bytes(),
             event.resource_type.as_str(),
-            event.trigger.as_str(),
+            event.trigger.word(),
         ],
         |row| row.get(0).map(EventId::from_bytes),
     )?)
@@ -149,7 +167,8 @@ fn remembered_as(db: &Connection, event: &Event) -> Result<EventId> {
 /// The answer that the event got the first time.
 fn first_time(db: &Connection, event: &Event) -> Result<Acceptance> {
     let event_id = remembered_as(db, event)?;
-    Ok(Acceptance { event_id, duplicate: true, counts: counts_of(db, event_id)?.unwrap_or_default() })
+    let counts = counts_of(db, event_id)?.unwrap_or_default();
+    Ok(Acceptance { event_id, duplicate: true, counts, withheld: Vec::new() })
 }
 
 /// What an event began with, if it is kept.
@@ -159,85 +178,4 @@ fn counts_of(db: &Connection, id: EventId) -> Result<Option<Counts>> {
     let mut rows = statement.query(params![id.rank(), id.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     Ok(Some(Counts { pending: row.get(0)?, held: row.get(1)?, suppressed: row.get(2)? }))
-}
-
-fn counts(deliveries: &[NewDelivery]) -> Counts {
-    let mut counts = Counts::default();
-    for delivery in deliveries {
-        match delivery.start {
-            Start::Leased(_) | Start::Due => counts.pending += 1,
-            Start::Suppressed => counts.suppressed += 1,
-        }
-    }
-    counts
-}
-
-/// Writes the events themselves.
-pub(super) fn insert_events(db: &Connection, batch: &[&Prepared]) -> Result<()> {
-    const INTO: &str = "INSERT OR FAIL INTO event (rank, id, workspace_id, kind, resource_type, resource_id, run_id, trigger, \
-         received_at, run, not_routed, pending_count, held_count, suppressed_count) VALUES ";
-    insert(db, INTO, "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", batch, |prepared, row| {
-        let event = &*prepared.incoming.event;
-        row.bind(&[
-            &event.id.rank(),
-            event.id.as_bytes(),
-            event.workspace_id.as_bytes(),
-            &event.kind.as_str(),
-            &event.resource_type.as_str(),
-            &event.resource_id,
-            &event.run_id,
-            &event.trigger.as_str(),
-            &event.received_at.unix_ms(),
-            &prepared.run,
-            &prepared.not_routed,
-            &prepared.counts.pending,
-            &prepared.counts.held,
-            &prepared.counts.suppressed,
-        ])
-    })?;
-    Ok(())
-}
-
-fn insert_deliveries(db: &Connection, batch: &[&Prepared]) -> Result<()> {
-    const INTO: &str = "INSERT OR FAIL INTO delivery (rank, id, workspace_id, event_rank, rule_id, rule_generation, channel_id, \
-         channel_type, severity, status, suppressed_reason, walks, due_at, lease_owner, completed_at, attempts) VALUES ";
-    let deliveries: Vec<_> = batch
-        .iter()
-        .flat_map(|prepared| {
-            let with_walks = prepared.incoming.deliveries.iter().zip(&prepared.walks);
-            with_walks.map(|(delivery, walk)| (&*prepared.incoming.event, delivery, walk))
-        })
-        .collect();
-    insert(db, INTO, "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", &deliveries, |(event, delivery, walks), row| {
-        let now = event.received_at.unix_ms();
-        let (status, due_at, lease_owner) = match delivery.start {
-            Start::Leased(lease) => (Status::Sending, Some(lease.until.unix_ms()), Some(lease.owner)),
-            Start::Due => (Status::Pending, Some(now), None),
-            Start::Suppressed => (Status::Suppressed, None, None),
-        };
-        row.bind(&[
-            &delivery.id.rank(),
-            delivery.id.as_bytes(),
-            event.workspace_id.as_bytes(),
-            &event.id.rank(),
-            delivery.rule_id.as_bytes(),
-            &delivery.rule_generation,
-            delivery.channel_id.as_bytes(),
-            &delivery.channel_type.as_str(),
-            &delivery.severity.as_str(),
-            &status.as_str(),
-            &stopped_by(&delivery.walk),
-            walks,
-            &due_at,
-            &lease_owner,
-            &status.is_settled().then_some(now),
-            &if status.is_settled() { "" } else { attempts::ROOM },
-        ])
-    })?;
-    Ok(())
-}
-
-/// The reason id of the gate that stopped this walk.
-pub(super) fn stopped_by(walk: &Walk) -> Option<&'static str> {
-    walk.stopped.as_ref().map(|(gate, _)| gate.as_str())
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::AttemptTrigger;
+use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::id::{ChannelId, DeliveryId, Id, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-use super::row::{EVENT_COLUMNS, event, id, instant, word};
+use super::concerns;
+use super::row::{EVENT_COLUMNS, event, id, instant, optional_id, word};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Claimed, Due, Held, Lease};
@@ -29,16 +30,16 @@ pub(super) fn claim(
         for delivery in &claimed[first..] {
             update.execute(params![lease.until.unix_ms(), lease.owner, delivery.id.rank()])?;
         }
-        unreadable.iter().try_for_each(|delivery| give_up(db, delivery, now))?;
+        give_up_all(db, &unreadable, now)?;
     }
     Ok(claimed)
 }
 
-/// A due delivery that makes no sense, such as one without its event.
-struct Unreadable {
-    workspace_id: WorkspaceId,
-    id: DeliveryId,
-    why: String,
+/// A delivery that makes no sense, such as one without its event.
+pub(super) struct Unreadable {
+    pub(super) workspace_id: WorkspaceId,
+    pub(super) id: DeliveryId,
+    pub(super) why: String,
 }
 
 fn due_of_channel(
@@ -51,7 +52,7 @@ fn due_of_channel(
 ) -> Result<Vec<Unreadable>> {
     let sql = format!(
         "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.attempt_count, \
-         d.attempt_base, d.attempt_trigger, d.carry, d.channel_type, {EVENT_COLUMNS} \
+         d.attempt_base, d.attempt_trigger, d.carry, d.channel_type, d.after_id, {EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.rank = d.event_rank \
          WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.rank LIMIT ?"
     );
@@ -70,23 +71,28 @@ fn due_of_channel(
     Ok(unreadable)
 }
 
-/// Left as it is, it would be due for ever and be claimed by nobody.
+/// Settles as failed what cannot be read: left as it is, it would be due for ever and be claimed by nobody.
+pub(super) fn give_up_all(db: &Connection, unreadable: &[Unreadable], now: Timestamp) -> Result<()> {
+    unreadable.iter().try_for_each(|delivery| give_up(db, delivery, now))
+}
+
 fn give_up(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()> {
     let Unreadable { workspace_id, id, why } = delivery;
     tracing::error!(delivery = %id, workspace = %workspace_id, why, "a delivery cannot be read and is given up");
     db.execute(
-        "UPDATE delivery SET status = 'failed', due_at = NULL, lease_owner = NULL, last_error = ?, completed_at = ? \
-         WHERE rank = ?",
+        "UPDATE delivery SET status = 'failed', due_at = NULL, lease_owner = NULL, reason = NULL, held_until = NULL, \
+         last_error = ?, completed_at = ? WHERE rank = ?",
         params![format!("cannot be read: {why}"), now.unix_ms(), id.rank()],
     )?;
-    Ok(())
+    concerns::settle_carried(db, id.rank(), now, Status::Failed, None)?;
+    concerns::free(db, id.rank(), now)
 }
 
 fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
     Ok(Claimed {
         id: id(row, "id")?,
         event: Arc::new(event(row)?),
-        rule_id: id(row, "rule_id")?,
+        rule_id: optional_id(row, "rule_id")?,
         rule_generation: row.get("rule_generation")?,
         channel_id,
         channel_type: word(row, "channel_type", ChannelType::parse)?,
@@ -95,6 +101,7 @@ fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
         attempt_base: row.get("attempt_base")?,
         attempt_trigger: word(row, "attempt_trigger", AttemptTrigger::parse)?,
         carry: row.get("carry")?,
+        after: optional_id(row, "after_id")?,
         lease,
     })
 }

@@ -1,18 +1,21 @@
 //! The log: events and deliveries as they are shown. Every query is scoped by workspace and reads newest first.
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Status;
 use tidings_domain::id::{DeliveryId, EventId, Id, WorkspaceId, rank_at};
 use tidings_domain::severity::Severity;
 
 use super::attempts;
-use super::row::{EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, word};
+use super::row::{EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, to_json, word};
 use super::search::fold;
 use crate::Result;
 use crate::log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
 use crate::queue::Counts;
+
+/// Events of runs.
+const OF_RUNS: &str = "e.kind IN ('flow.run.terminal', 'workflow.completed', 'workflow.failed')";
 
 /// A `WHERE` clause that grows condition by condition, with its values.
 struct Conditions {
@@ -33,6 +36,13 @@ impl Conditions {
         }
     }
 
+    fn and_where(&mut self, is_wanted: bool, sql: &str) {
+        if is_wanted {
+            self.sql.push_str(" AND ");
+            self.sql.push_str(sql);
+        }
+    }
+
     fn values(&self) -> Vec<&dyn ToSql> {
         self.values.iter().map(AsRef::as_ref).collect()
     }
@@ -41,11 +51,11 @@ impl Conditions {
 pub(super) fn events(db: &Connection, workspace_id: WorkspaceId, filter: &EventFilter) -> Result<Vec<EventRecord>> {
     let mut which = Conditions::new("e.workspace_id = ?", *workspace_id.as_bytes());
     which.and("e.rank < ?", filter.before.map(|id| id.rank()));
-    which.and("e.kind <> ?", filter.runs_only.then_some("channel_test"));
+    which.and_where(filter.runs_only, OF_RUNS);
     which.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
     which.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
     which.and("e.resource_id = ?", filter.resource_id.clone());
-    which.and("e.trigger = ?", filter.trigger.map(|trigger| trigger.as_str()));
+    which.and("e.trigger = ?", filter.trigger.map(|trigger| trigger.word()));
     select_events(db, &which, filter.limit)
 }
 
@@ -95,20 +105,41 @@ pub(super) fn deliveries(
     which.and("e.rank <= (SELECT event_rank FROM delivery WHERE rank = ? AND workspace_id = ?1)", before);
     which
         .and("(e.rank, d.rank) < (SELECT event_rank, rank FROM delivery WHERE rank = ? AND workspace_id = ?1)", before);
-    which.and("e.kind <> ?", filter.runs_only.then_some("channel_test"));
+    which.and_where(filter.runs_only, OF_RUNS);
     which.and("d.rule_id = ?", filter.rule_id.map(|id| *id.as_bytes()));
     which.and("d.channel_id = ?", filter.channel_id.map(|id| *id.as_bytes()));
     which.and("d.status = ?", filter.status.map(Status::as_str));
-    which.and("d.suppressed_reason = ?", filter.reason.clone());
+    which.and("d.reason = ?", filter.reason.clone());
     which.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
     which.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
     which.and("e.resource_id = ?", filter.resource_id.clone());
+    which.and("e.rank IN (SELECT value FROM json_each(?))", of_run(db, workspace_id, filter.run_id.as_deref())?);
+    which.and("d.digest_rank = ?", filter.digest_id.map(|id| id.rank()));
+    which.and("d.digest_id = ?", filter.digest_id.map(|id| *id.as_bytes()));
     which.and(
-        "holds_text(?, e.resource_id, e.run_id, e.run ->> '$.resourceName', d.last_error)",
+        // Runs and incidents know the resource's name by different words.
+        "holds_text(?, e.resource_id, e.run_id, e.content ->> '$.resourceName', e.content ->> '$.name', d.last_error)",
         filter.text.as_deref().map(fold),
     );
-    let from = "event e CROSS JOIN delivery d ON d.event_rank = e.rank";
+    // What a digest carries is few, and found by an index of its own.
+    let from = match filter.digest_id {
+        None => "event e CROSS JOIN delivery d ON d.event_rank = e.rank",
+        Some(_) => "delivery d CROSS JOIN event e ON e.rank = d.event_rank",
+    };
     select_deliveries(db, from, &which, "e.rank DESC, d.rank DESC", filter.limit, filter.with_attempts)
+}
+
+/// The ranks of a run's or an incident's events, as a JSON list: found by what they are recognised by, so that no index of
+/// their own has to be kept for it.
+fn of_run(db: &Connection, workspace_id: WorkspaceId, run_id: Option<&str>) -> Result<Option<String>> {
+    let Some(run_id) = run_id else { return Ok(None) };
+    let mut statement = db.prepare_cached("SELECT event_id FROM event_key WHERE run_id = ? AND workspace_id = ?")?;
+    let mut rows = statement.query(params![run_id, workspace_id.as_bytes()])?;
+    let mut ranks = Vec::new();
+    while let Some(row) = rows.next()? {
+        ranks.push(id::<EventId>(row, "event_id")?.rank());
+    }
+    to_json(&ranks).map(Some)
 }
 
 pub(super) fn delivery(db: &Connection, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
@@ -129,8 +160,9 @@ fn select_deliveries(
 ) -> Result<Vec<DeliveryRecord>> {
     let attempts = if with_attempts { "d.attempts" } else { "''" };
     let sql = format!(
-        "SELECT {attempts} AS attempts, d.id, d.rule_id, d.channel_id, d.channel_type, d.severity, d.status, d.suppressed_reason, d.walks, \
-         d.due_at, d.attempt_count, d.http_status, d.last_error, d.sent_at, d.completed_at, {EVENT_COLUMNS} \
+        "SELECT {attempts} AS attempts, d.id, d.rule_id, d.channel_id, d.channel_type, d.severity, d.status, d.reason, \
+         d.held_until, d.occasion, d.late_of, d.digest_id, d.after_id, d.walks, d.due_at, \
+         d.attempt_count, d.http_status, d.last_error, d.sent_at, d.completed_at, {EVENT_COLUMNS} \
          FROM {from} {} ORDER BY {order} LIMIT {limit}",
         which.sql
     );
@@ -153,7 +185,12 @@ fn read_delivery(row: &Row<'_>) -> Result<DeliveryRecord> {
         channel_type: word(row, "channel_type", ChannelType::parse)?,
         severity: word(row, "severity", Severity::parse)?,
         status,
-        suppressed_reason: row.get("suppressed_reason")?,
+        reason: row.get("reason")?,
+        held_until: optional_instant(row, "held_until")?,
+        occasion: row.get("occasion")?,
+        late_of: optional_id(row, "late_of")?,
+        digest_id: optional_id(row, "digest_id")?,
+        after: optional_id(row, "after_id")?,
         walks: json(row, "walks")?,
         attempt_count: row.get("attempt_count")?,
         attempts: attempts::from_text(row.get_ref("attempts")?.as_str().unwrap_or_default())?,

@@ -6,7 +6,10 @@ use crate::Result;
 use crate::error::StoreError;
 
 /// The migrations, in their order; the schema version is how many were applied. One that shipped is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_foundation.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_foundation.sql"),
+    include_str!("../../migrations/sqlite/0002_watching.sql"),
+];
 
 /// Applies what is missing.
 pub(super) fn up(connection: &mut Connection) -> Result<()> {

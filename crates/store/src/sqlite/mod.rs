@@ -4,12 +4,19 @@
 //! beside it. One process has the directory at a time: a lock file says so.
 
 mod accept;
+mod admission;
 mod attempts;
+mod begin;
 mod checkpoint;
 mod claim;
+mod concerns;
+mod held;
+mod insert;
+mod let_go;
 mod log;
 mod migrate;
 mod operation;
+mod prune;
 mod reader;
 mod resend;
 mod row;
@@ -20,6 +27,7 @@ mod settle;
 mod tests;
 mod thread;
 mod waiting;
+mod watching;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -30,13 +38,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
-use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, WorkspaceId};
+use tidings_domain::gate::Walk;
+use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
+use tidings_domain::incident::TimelineEntry;
 use tidings_domain::time::Timestamp;
 
 use crate::error::StoreError;
+use crate::keeping::{PruneCursor, Pruned, Retention, Summarised, SummaryFilter, SummaryRecord};
 use crate::log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
-use crate::queue::{Acceptance, Claimed, Due, Held, Incoming, Lease, Resend, Settled, Settlement, TestRecord};
+use crate::queue::{
+    Acceptance, Admission, Claimed, Due, Gone, Held, HeldBack, Incoming, Lease, LetGo, Resend, Settled, Settlement,
+    TestRecord,
+};
 use crate::settings::{ApiKey, Change, Configuration, InstanceKey, Version, WorkspaceRecord};
+use crate::watching::{
+    CheckFilter, CheckRecord, EndpointState, Followed, Following, IncidentFilter, IncidentRecord, Told,
+};
 use crate::{Result, Store};
 
 /// The database's file in the data directory.
@@ -126,7 +143,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
 }
 
@@ -166,8 +183,8 @@ impl Store for SqliteStore {
         self.writer.run_alone("set_instance_key", move |db| settings::set_instance_key(db, &key)).await
     }
 
-    async fn configuration(&self, workspace_id: WorkspaceId) -> Result<Configuration> {
-        self.readers.run(move |db| settings::configuration(db, workspace_id)).await
+    async fn configuration(&self, workspace_id: WorkspaceId, endpoints_since: Version) -> Result<Configuration> {
+        self.readers.run(move |db| settings::configuration(db, workspace_id, endpoints_since)).await
     }
 
     async fn versions(&self) -> Result<Vec<(WorkspaceId, Version)>> {
@@ -222,6 +239,93 @@ impl Store for SqliteStore {
 
     async fn record_test(&self, test: TestRecord) -> Result<()> {
         self.writer.run_alone("record_test", move |db| settle::record_test(db, &test)).await
+    }
+
+    async fn held(&self) -> Result<Vec<Due>> {
+        self.readers.run(held::held).await
+    }
+
+    async fn held_back(
+        &self,
+        workspace_id: WorkspaceId,
+        channel_id: ChannelId,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<HeldBack>> {
+        let read = move |db: &Connection| held::held_back(db, workspace_id, channel_id, until, limit);
+        let (found, unreadable) = self.readers.run(read).await?;
+        if !unreadable.is_empty() {
+            self.writer.run("give_up", move |db| claim::give_up_all(db, &unreadable, until)).await?;
+        }
+        Ok(found)
+    }
+
+    async fn foresee(&self, channel_id: ChannelId, admission: Admission, walk: Walk, at: Timestamp) -> Result<Walk> {
+        self.readers.run(move |db| admission::foresee(db, channel_id, &admission, walk, at)).await
+    }
+
+    async fn let_go(&self, release: LetGo) -> Result<Gone> {
+        let prepared = let_go::Prepared::new(release)?;
+        self.writer.run_alone("let_go", move |db| let_go::let_go(db, &prepared)).await
+    }
+
+    async fn endpoint_states(&self, workspace_id: WorkspaceId) -> Result<Vec<EndpointState>> {
+        self.readers.run(move |db| watching::state::all(db, workspace_id)).await
+    }
+
+    async fn follow(&self, workspace_id: WorkspaceId, following: Following) -> Result<Followed> {
+        let prepared = watching::follow::Prepared::new(following)?;
+        if prepared.is_plain() {
+            let plain = move |db: &Connection| watching::follow::plain(db, workspace_id, &prepared);
+            return self.writer.run("follow", plain).await?;
+        }
+        self.writer.run_alone("follow", move |db| watching::follow::follow(db, workspace_id, &prepared)).await
+    }
+
+    async fn active_incidents(&self) -> Result<Vec<IncidentRecord>> {
+        self.readers.run(watching::incident::active).await
+    }
+
+    async fn told(&self, workspace_id: WorkspaceId, incident_id: IncidentId) -> Result<Vec<Told>> {
+        self.readers.run(move |db| watching::told::told(db, workspace_id, incident_id)).await
+    }
+
+    async fn incidents(&self, workspace_id: WorkspaceId, filter: IncidentFilter) -> Result<Vec<IncidentRecord>> {
+        self.log_readers.run(move |db| watching::incident::list(db, workspace_id, &filter)).await
+    }
+
+    async fn incident(
+        &self,
+        workspace_id: WorkspaceId,
+        id: IncidentId,
+    ) -> Result<Option<(IncidentRecord, Vec<TimelineEntry>)>> {
+        self.log_readers.run(move |db| watching::incident::one(db, workspace_id, id)).await
+    }
+
+    async fn checks(
+        &self,
+        workspace_id: WorkspaceId,
+        endpoint_id: EndpointId,
+        filter: CheckFilter,
+    ) -> Result<Vec<CheckRecord>> {
+        self.log_readers.run(move |db| watching::check::list(db, workspace_id, endpoint_id, &filter)).await
+    }
+
+    async fn summaries(
+        &self,
+        workspace_id: WorkspaceId,
+        endpoint_id: EndpointId,
+        filter: SummaryFilter,
+    ) -> Result<Vec<SummaryRecord>> {
+        self.log_readers.run(move |db| watching::summary::list(db, workspace_id, endpoint_id, &filter)).await
+    }
+
+    async fn summarise(&self, now: Timestamp, limit: u32) -> Result<Summarised> {
+        self.writer.run("summarise", move |db| watching::summary::summarise(db, now, limit)).await
+    }
+
+    async fn prune(&self, now: Timestamp, retention: Retention, from: PruneCursor, limit: u32) -> Result<Pruned> {
+        self.writer.run("prune", move |db| prune::prune(db, now, &retention, from, limit)).await
     }
 
     async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>> {

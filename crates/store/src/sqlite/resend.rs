@@ -31,9 +31,10 @@ pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
     Ok(())
 }
 
-/// The retry policy starts anew, attempts go on counting.
+/// The retry policy starts anew, attempts go on counting. What a digest carried goes its own way from here.
 const MAKE_DUE: &str = "UPDATE delivery SET status = 'pending', due_at = ?1, rule_generation = ?2, \
-     attempt_base = attempt_count, attempt_trigger = 'resend', completed_at = NULL WHERE rank = ?3";
+     attempt_base = attempt_count, attempt_trigger = 'resend', completed_at = NULL, \
+     digest_rank = NULL WHERE rank = ?3";
 
 /// Failed deliveries of live rules, through the partial index of failed ones; no tests.
 const FAILED: &str = "FROM delivery d \

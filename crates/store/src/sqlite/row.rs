@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 use serde::de::DeserializeOwned;
-use tidings_domain::event::{Event, EventKind};
+use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::Id;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
@@ -55,19 +55,21 @@ pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String> {
 
 /// The columns that [`event`] reads, for a table named `e`.
 pub(super) const EVENT_COLUMNS: &str = "e.workspace_id, e.id AS event_id, e.kind, e.resource_type, e.resource_id, \
-     e.run_id, e.trigger, e.received_at, e.run";
+     e.run_id, e.trigger, e.received_at, e.content";
 
 /// An event from its columns.
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
+    let kind = word(row, "kind", EventKind::parse)?;
+    let content = row.get_ref("content")?.as_str().map_err(|_| corrupt("content", "no text"))?;
     Ok(Event {
         id: id(row, "event_id")?,
         workspace_id: id(row, "workspace_id")?,
-        kind: word(row, "kind", EventKind::parse)?,
-        resource_type: word(row, "resource_type", ResourceType::parse_stored)?,
+        kind,
+        resource_type: word(row, "resource_type", ResourceType::parse)?,
         resource_id: row.get("resource_id")?,
         run_id: row.get("run_id")?,
         trigger: word(row, "trigger", Trigger::parse)?,
         received_at: instant(row, "received_at")?,
-        run: json(row, "run")?,
+        content: Content::from_json(kind, content).map_err(|error| corrupt("content", error.to_string()))?,
     })
 }

@@ -7,41 +7,71 @@ use tidings_domain::delivery::Status;
 use tidings_domain::gate::Walk;
 use tidings_domain::id::Id;
 
-use super::accept::{Prepared, insert_events, stopped_by};
-use super::attempts;
+use super::accept::Prepared;
+use super::begin::stopped_by;
+use super::insert::insert_events;
 use super::row::{corrupt, to_json};
+use super::{attempts, concerns};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Incoming, NextState, Settled, Settlement, TestRecord};
+use crate::queue::{Counts, Incoming, NextState, Settled, Settlement, TestRecord};
 
 pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<Settled> {
     if let Some(attempt) = settlement.attempt.as_ref().filter(|it| it.number != settlement.attempt_count + 1) {
         return Err(corrupt("attempt number", attempt.number));
     }
-    let written = match &settlement.next {
-        NextState::RetryAt(at) => write(db, settlement, Status::Pending, Some(at.unix_ms()), None)?,
-        NextState::Done(status) if status.is_resendable() => write(db, settlement, *status, None, None)?,
+    let (status, due_at) = match &settlement.next {
+        NextState::RetryAt(at) => (Status::Pending, Some(at.unix_ms())),
+        NextState::Done(status) if status.is_resendable() => (*status, None),
         NextState::Done(status) => return Err(corrupt("settled status", status)),
-        NextState::Suppressed(walk) => {
-            let written = write(db, settlement, Status::Suppressed, None, stopped_by(walk))?;
-            if written {
-                append_walk(db, settlement, walk)?;
-            }
-            written
-        }
-        NextState::Skipped(reason) => write(db, settlement, Status::Skipped, None, Some(reason.as_str()))?,
+        NextState::Suppressed(_) => (Status::Suppressed, None),
+        NextState::Held(_) => (Status::Held, None),
+        NextState::Skipped(_) => (Status::Skipped, None),
     };
-    Ok(if written { Settled::Written } else { Settled::Stale })
+    let stopped = Stopped::by(&settlement.next)?;
+    let is_first_sent = concerns::is_first_sent(db, settlement, status)?;
+    if !write(db, settlement, status, due_at)? {
+        return Ok(Settled::Stale);
+    }
+    if let Some(stopped) = &stopped {
+        write_reason(db, settlement, stopped)?;
+    }
+    concerns::follow(db, settlement, status, stopped.as_ref(), is_first_sent)?;
+    Ok(Settled::Written)
 }
 
-/// Writes the state and the attempt that led to it, if the lease still holds; whether it did.
-fn write(
-    db: &Connection,
-    settlement: &Settlement,
-    status: Status,
-    due_at: Option<i64>,
-    reason: Option<&'static str>,
-) -> Result<bool> {
+/// Why a delivery is not sent now, as its columns say it.
+pub(super) struct Stopped {
+    pub(super) status: Status,
+    pub(super) reason: &'static str,
+    pub(super) held_until: Option<i64>,
+    pub(super) walk: Option<String>,
+}
+
+impl Stopped {
+    /// If this next state is to be stopped.
+    pub(super) fn by(next: &NextState) -> Result<Option<Self>> {
+        let by_gate = |walk: &Walk, status, held_until| {
+            let reason = stopped_by(walk).ok_or_else(|| corrupt("walk that stops", walk))?;
+            Ok(Some(Self { status, reason, held_until, walk: Some(to_json(walk)?) }))
+        };
+        match next {
+            NextState::RetryAt(_) | NextState::Done(_) => Ok(None),
+            NextState::Suppressed(walk) => by_gate(walk, Status::Suppressed, None),
+            NextState::Held(walk) => {
+                let (_, until) = walk.held().ok_or_else(|| corrupt("walk that holds", walk))?;
+                by_gate(walk, Status::Held, Some(until.unix_ms()))
+            }
+            NextState::Skipped(reason) => {
+                Ok(Some(Self { status: Status::Skipped, reason: reason.as_str(), held_until: None, walk: None }))
+            }
+        }
+    }
+}
+
+/// Writes the state and the attempt that led to it, if the lease still holds; whether it did. What is leased has no
+/// reason, so none is taken away.
+fn write(db: &Connection, settlement: &Settlement, status: Status, due_at: Option<i64>) -> Result<bool> {
     let now = settlement.now.unix_ms();
     let completed_at = status.is_settled().then_some(now);
     let (rank, id) = (settlement.delivery_id.rank(), settlement.delivery_id.as_bytes());
@@ -52,7 +82,7 @@ fn write(
             let is_first = attempt.number == 1;
             let text = if is_first { attempts::first_to_text(attempt)? } else { attempts::to_text(attempt)? };
             db.prepare_cached(
-                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, suppressed_reason = ?, carry = ?, \
+                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, carry = ?, \
                  attempt_count = ?, attempt_trigger = 'scheduled', \
                  attempts = iif(?, '', attempts) || ?, http_status = ?, last_error = ?, \
                  sent_at = coalesce(?, sent_at), completed_at = ? \
@@ -61,7 +91,6 @@ fn write(
             .execute(params![
                 status.as_str(),
                 due_at,
-                reason,
                 settlement.carry,
                 attempt.number,
                 is_first,
@@ -79,13 +108,12 @@ fn write(
         }
         None => db
             .prepare_cached(
-                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, suppressed_reason = ?, carry = ?, \
-                 completed_at = ? WHERE rank = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
+                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, carry = ?, completed_at = ? \
+                 WHERE rank = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
             )?
             .execute(params![
                 status.as_str(),
                 due_at,
-                reason,
                 settlement.carry,
                 completed_at,
                 rank,
@@ -98,13 +126,16 @@ fn write(
     Ok(changed == 1)
 }
 
-fn append_walk(db: &Connection, settlement: &Settlement, walk: &Walk) -> Result<()> {
+fn write_reason(db: &Connection, settlement: &Settlement, stopped: &Stopped) -> Result<()> {
     db.prepare_cached(
-        "UPDATE delivery SET walks = json_insert(walks, '$[#]', json(?)) \
-         WHERE rank = ? AND id = ? AND workspace_id = ?",
+        "UPDATE delivery SET reason = ?1, held_until = ?2, \
+         walks = iif(?3 IS NULL, walks, json_insert(walks, '$[#]', json(?3))) \
+         WHERE rank = ?4 AND id = ?5 AND workspace_id = ?6",
     )?
     .execute(params![
-        to_json(walk)?,
+        stopped.reason,
+        stopped.held_until,
+        stopped.walk,
         settlement.delivery_id.rank(),
         settlement.delivery_id.as_bytes(),
         settlement.workspace_id.as_bytes()
@@ -118,7 +149,7 @@ pub(super) fn record_test(db: &Connection, test: &TestRecord) -> Result<()> {
         return Err(corrupt("test status", test.status));
     }
     let incoming = Incoming { event: Arc::clone(&test.event), not_routed: Vec::new(), deliveries: Vec::new() };
-    insert_events(db, &[&Prepared::new(incoming)?])?;
+    insert_events(db, &[(&Prepared::new(incoming)?, Counts::default())])?;
     let now = event.received_at.unix_ms();
     let ok = test.status == Status::Sent;
     db.prepare_cached(

@@ -14,6 +14,7 @@ use tidings_engine::settings::instance::{self, FirstKey};
 use tidings_engine::{Engine, EngineError, Options};
 use tidings_store::Store;
 use tidings_store::sqlite::SqliteStore;
+use tidings_watch::{IDLE_MAX, PROBES_MAX, Prober, Scheduler, Surroundings, Watchman};
 use tidings_web::{CONNECTIONS_MAX, Draining, WebSettings, router, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,8 +25,9 @@ use crate::{key, telemetry};
 
 /// Below so many open files it runs, but may have to leave connections waiting.
 const FILES_FEW: u64 = 4_096;
-/// So many are enough whatever comes: for all connections, for as many to receivers, and for the store.
-const FILES_AMPLE: u64 = 2 * CONNECTIONS_MAX as u64 + 1_024;
+/// So many are enough whatever comes: for all connections, for as many to receivers, for probes under way and connections
+/// that they keep, and for the store.
+const FILES_AMPLE: u64 = 2 * CONNECTIONS_MAX as u64 + (PROBES_MAX + IDLE_MAX) as u64 + 1_024;
 /// How long a lookup of a name that hangs is waited for at the very end, when all else is done.
 const LEFTOVERS: Duration = Duration::from_millis(100);
 
@@ -54,8 +56,8 @@ fn raise_file_limit() {
             "few files may be open at once: {CONNECTIONS_MAX} connections and their deliveries may need up to \
              {FILES_AMPLE}; raise the hard limit (ulimit -Hn, LimitNOFILE=)"
         );
-    } else {
-        tracing::info!(files, ample = files >= FILES_AMPLE, "so many files may be open at once");
+    } else if files < FILES_AMPLE {
+        tracing::info!(files, ample = FILES_AMPLE, "files may be open at once: enough, if not for every extreme");
     }
 }
 
@@ -73,8 +75,12 @@ async fn service(settings: &Settings) -> Result<()> {
     let vault = Arc::new(key::vault(settings.secret_key.as_ref(), &settings.data_dir, is_first, clock.as_ref())?);
     instance::recognise_key(store.as_ref(), &vault, clock.as_ref()).await??;
     let first = instance::bootstrap(&store, clock.as_ref(), settings.api_key.as_ref()).await.map_err(unfit_key)?;
-    let engine =
-        Engine::start(Arc::clone(&store), environment(settings), vault, Arc::clone(&clock), Options::default()).await?;
+    let options = Options { settings: settings.limits, ..Options::default() };
+    let engine = Engine::start(Arc::clone(&store), environment(settings), vault, Arc::clone(&clock), options).await?;
+    let prober = Arc::new(prober(settings));
+    let watchman = Arc::new(Watchman::new(engine.clone()).await);
+    let wall_clock = Arc::clone(&clock);
+    let watching = Scheduler::start(watchman, Arc::clone(&prober) as _, Arc::new(move || wall_clock.now()));
 
     // Whoever reads that it is ready may tell it to end at once.
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -83,7 +89,8 @@ async fn service(settings: &Settings) -> Result<()> {
     // It runs as well for those who do not read this.
     let _ = std::io::stdout().write_all(welcome(settings, address, first.as_ref()).as_bytes());
     let draining = Draining::default();
-    let web = WebSettings { clock, metrics, draining: draining.clone() };
+    let public_url = settings.public_url.clone();
+    let web = WebSettings { clock, metrics, draining: draining.clone(), prober, public_url };
     let told = Arc::new(OnceLock::new());
     let told_at = Arc::clone(&told);
     let told_to_end = async move {
@@ -98,8 +105,10 @@ async fn service(settings: &Settings) -> Result<()> {
     serve(listener, router(engine.clone(), web), told_to_end, settings.drain).await;
     // One bound for both: what callers took of it, receivers do not get.
     let taken = told.get().map_or(Duration::ZERO, Instant::elapsed);
+    watching.stop(settings.drain.saturating_sub(taken)).await;
+    let taken = told.get().map_or(Duration::ZERO, Instant::elapsed);
     if engine.stop(settings.drain.saturating_sub(taken)).await {
-        tracing::info!("ended: nothing was left behind");
+        tracing::info!("ended: what was being sent is sent and written down");
     } else {
         tracing::warn!("ended with attempts under way: they are made again at the next start");
     }
@@ -115,6 +124,13 @@ fn unfit_key(error: EngineError) -> anyhow::Error {
         }
         error => error.into(),
     }
+}
+
+/// Looks at what is watched.
+fn prober(settings: &Settings) -> Prober {
+    let guard = Guard { allow: settings.allow_watch_targets.clone(), allow_http: true };
+    let references = settings.watch_references.clone();
+    Prober::new(Surroundings { references, ..Surroundings::of_system(guard) })
 }
 
 fn environment(settings: &Settings) -> Environment {

@@ -65,13 +65,11 @@ pub(super) fn list(settings: &Settings) -> Result<()> {
     with_store(settings, async |store| {
         for record in store.workspaces().await? {
             let workspace = record.workspace;
-            println!(
-                "{:<24} {}  {} API key(s)  since {}",
-                workspace.slug,
-                workspace.id,
-                record.api_keys.len(),
-                workspace.created_at
-            );
+            let keys = match record.api_keys.len() {
+                1 => "1 API key".to_owned(),
+                count => format!("{count} API keys"),
+            };
+            println!("{:<24} {}  {keys}  since {}", workspace.slug, workspace.id, workspace.created_at);
             for key in record.api_keys {
                 let reads = if key.read_only { "  read-only" } else { "" };
                 println!("  {:<22} {}  since {}{reads}", key.name, key.id, key.created_at);

@@ -15,8 +15,14 @@ pub(super) struct File {
     public_url: Option<String>,
     data_dir: Option<PathBuf>,
     /// A list, or one text separated by commas.
-    allow_targets: Option<Networks>,
+    allow_targets: Option<Words>,
     allow_http: Option<bool>,
+    /// A list, or one text separated by commas.
+    allow_watch_targets: Option<Words>,
+    /// A list, or one text separated by commas.
+    watch_references: Option<Words>,
+    watch_interval_seconds_min: Option<u32>,
+    channels_max: Option<u32>,
     smtp_url: Option<String>,
     mail_from: Option<String>,
     run_header_prefix: Option<String>,
@@ -30,7 +36,7 @@ pub(super) struct File {
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Networks {
+enum Words {
     One(String),
     Many(Vec<String>),
 }
@@ -49,17 +55,21 @@ pub(super) fn read(path: &Path) -> Result<File> {
 impl File {
     /// What flags and environment say, and where they are silent what the file says.
     pub(super) fn under(self, said: Overrides) -> Overrides {
-        let networks = self.allow_targets.map(|networks| match networks {
-            Networks::One(text) => text,
-            Networks::Many(list) => list.join(","),
-        });
+        let joined = |words: Words| match words {
+            Words::One(text) => text,
+            Words::Many(list) => list.join(","),
+        };
         Overrides {
             config: said.config,
             listen: said.listen.or(self.listen),
             public_url: said.public_url.or(self.public_url),
             data_dir: said.data_dir.or(self.data_dir),
-            allow_targets: said.allow_targets.or(networks),
+            allow_targets: said.allow_targets.or(self.allow_targets.map(joined)),
             allow_http: said.allow_http.or(self.allow_http),
+            allow_watch_targets: said.allow_watch_targets.or(self.allow_watch_targets.map(joined)),
+            watch_references: said.watch_references.or(self.watch_references.map(joined)),
+            watch_interval_seconds_min: said.watch_interval_seconds_min.or(self.watch_interval_seconds_min),
+            channels_max: said.channels_max.or(self.channels_max),
             smtp_url: said.smtp_url.or(self.smtp_url),
             mail_from: said.mail_from.or(self.mail_from),
             run_header_prefix: said.run_header_prefix.or(self.run_header_prefix),

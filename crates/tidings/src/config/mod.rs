@@ -13,6 +13,7 @@ use clap::Args;
 use ipnet::IpNet;
 use tidings_channels::email::InstanceMail;
 use tidings_domain::secret::Secret;
+use tidings_engine::settings::SettingsLimits;
 use tidings_engine::settings::instance::unfit_api_key;
 
 /// What flags and environment variables say. The file says the same under the flags' names with `_` for `-`.
@@ -37,6 +38,19 @@ pub(crate) struct Overrides {
     /// Let channels use http (not https) to any address; without it only to allowed targets.
     #[arg(long, env = "TIDINGS_ALLOW_HTTP", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     allow_http: Option<bool>,
+    /// Private networks whose endpoints may be watched all the same [default: those of --allow-targets].
+    #[arg(long, env = "TIDINGS_ALLOW_WATCH_TARGETS", value_name = "CIDR,…")]
+    allow_watch_targets: Option<String>,
+    /// Hosts and ports that always answer, such as 1.1.1.1:443: when none of them does, a failed check is this machine's
+    /// own fault and counts for nothing.
+    #[arg(long, env = "TIDINGS_WATCH_REFERENCES", value_name = "HOST:PORT,…")]
+    watch_references: Option<String>,
+    /// The shortest interval between two checks of an endpoint, in seconds [default: 10].
+    #[arg(long, env = "TIDINGS_WATCH_INTERVAL_SECONDS_MIN", value_name = "SECONDS")]
+    watch_interval_seconds_min: Option<u32>,
+    /// How many shared channels a workspace may have [default: 100].
+    #[arg(long, env = "TIDINGS_CHANNELS_MAX", value_name = "NUMBER")]
+    channels_max: Option<u32>,
     /// The SMTP server for mail: smtps://USER:PASSWORD@HOST or smtp://…?tls=required|opportunistic|none.
     /// Prefer the environment variable: flags are seen by others on the machine.
     #[arg(long, env = "TIDINGS_SMTP_URL", value_name = "URL", hide_env_values = true)]
@@ -86,7 +100,12 @@ pub(crate) struct Settings {
     pub data_dir: PathBuf,
     pub allow_targets: Vec<IpNet>,
     pub allow_http: bool,
+    pub allow_watch_targets: Vec<IpNet>,
+    pub watch_references: Vec<(String, u16)>,
+    pub limits: SettingsLimits,
     pub mail: Option<Arc<InstanceMail>>,
+    /// Whom mail is from, as it was said.
+    pub mail_from: Option<String>,
     pub run_header_prefix: String,
     pub workflow_header_prefix: String,
     pub drain: Duration,
@@ -114,7 +133,14 @@ impl Settings {
             listen,
             public_url: said.public_url.map(public_url).transpose()?,
             data_dir: said.data_dir.unwrap_or_else(|| "tidings-data".into()),
-            allow_targets: networks(said.allow_targets.as_deref().unwrap_or_default())?,
+            allow_watch_targets: match &said.allow_watch_targets {
+                Some(list) => networks("allow-watch-targets", list)?,
+                None => networks("allow-targets", said.allow_targets.as_deref().unwrap_or_default())?,
+            },
+            allow_targets: networks("allow-targets", said.allow_targets.as_deref().unwrap_or_default())?,
+            watch_references: references(said.watch_references.as_deref().unwrap_or_default())?,
+            limits: limits(said.channels_max, said.watch_interval_seconds_min)?,
+            mail_from: said.mail_from.clone().filter(|from| !from.is_empty()),
             allow_http: said.allow_http.unwrap_or(false),
             mail: mail(said.smtp_url, said.mail_from)?,
             run_header_prefix: prefix("run-header-prefix", said.run_header_prefix, "X-Mako")?,
@@ -136,16 +162,38 @@ fn public_url(url: String) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-fn networks(list: &str) -> Result<Vec<IpNet>> {
+fn networks(name: &str, list: &str) -> Result<Vec<IpNet>> {
     let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
     words
         .map(|word| {
             let single = || word.parse().map(|ip: std::net::IpAddr| IpNet::from(ip));
             word.parse::<IpNet>()
                 .or_else(|_| single())
-                .map_err(|_| anyhow!("allow-targets: {word:?} is no network, such as 10.1.0.0/16 or fd12::/48"))
+                .map_err(|_| anyhow!("{name}: {word:?} is no network, such as 10.1.0.0/16 or fd12::/48"))
         })
         .collect()
+}
+
+fn references(list: &str) -> Result<Vec<(String, u16)>> {
+    let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            let parts = word.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+            parts
+                .filter(|(host, port)| !host.is_empty() && *port > 0)
+                .map(|(host, port)| (host.trim_matches(['[', ']']).to_owned(), port))
+                .ok_or_else(|| anyhow!("watch-references: {word:?} is no host and port, such as 1.1.1.1:443"))
+        })
+        .collect()
+}
+
+fn limits(channels_max: Option<u32>, interval_seconds_min: Option<u32>) -> Result<SettingsLimits> {
+    let default = SettingsLimits::default();
+    let interval_seconds_min = interval_seconds_min.unwrap_or(default.interval_seconds_min);
+    if interval_seconds_min == 0 {
+        bail!("watch-interval-seconds-min: must be at least 1");
+    }
+    Ok(SettingsLimits { channels_max: channels_max.unwrap_or(default.channels_max), interval_seconds_min })
 }
 
 fn mail(url: Option<String>, from: Option<String>) -> Result<Option<Arc<InstanceMail>>> {
@@ -187,16 +235,22 @@ fn api_key(key: String) -> Result<Secret> {
 /// What the configuration comes to; of secrets only whether they are set.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let networks: Vec<_> = self.allow_targets.iter().map(ToString::to_string).collect();
+        let networks = |list: &[IpNet]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let references: Vec<_> = self.watch_references.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
         let set = |is_set: bool, otherwise: &str| if is_set { "set".to_owned() } else { otherwise.to_owned() };
         let lines = [
             ("listen", self.listen.to_string()),
             ("public-url", self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))),
             ("data-dir", self.data_dir.display().to_string()),
-            ("allow-targets", or_none(networks.join(","))),
+            ("allow-targets", or_none(networks(&self.allow_targets))),
+            ("allow-watch-targets", or_none(networks(&self.allow_watch_targets))),
+            ("watch-references", or_none(references.join(","))),
+            ("watch-interval-seconds-min", self.limits.interval_seconds_min.to_string()),
+            ("channels-max", self.limits.channels_max.to_string()),
             ("allow-http", self.allow_http.to_string()),
             ("smtp-url", set(self.mail.is_some(), "none: email channels need a server of their own")),
+            ("mail-from", or_none(self.mail_from.clone().unwrap_or_default())),
             ("run-header-prefix", self.run_header_prefix.clone()),
             ("workflow-header-prefix", self.workflow_header_prefix.clone()),
             ("drain-seconds", self.drain.as_secs().to_string()),
@@ -207,7 +261,7 @@ impl fmt::Display for Settings {
         ];
         for (index, (name, value)) in lines.iter().enumerate() {
             let end = if index + 1 < lines.len() { "\n" } else { "" };
-            write!(f, "{name:<24}{value}{end}")?;
+            write!(f, "{name:<28}{value}{end}")?;
         }
         Ok(())
     }
@@ -234,9 +288,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_and_secrets_are_not_quoted() {
         type Change = fn(&mut Overrides);
-        let wrong: [(Change, &str); 6] = [
+        let wrong: [(Change, &str); 9] = [
             (|s| s.listen = Some("8080".into()), "listen"),
             (|s| s.allow_targets = Some("10.0.0.0/8,nonsense".into()), "allow-targets"),
+            (|s| s.allow_watch_targets = Some("here".into()), "allow-watch-targets"),
+            (|s| s.watch_references = Some("1.1.1.1".into()), "watch-references"),
+            (|s| s.watch_interval_seconds_min = Some(0), "watch-interval-seconds-min"),
             (|s| s.public_url = Some("tidings.example.com".into()), "public-url"),
             (|s| s.log_format = Some("xml".into()), "log-format"),
             (|s| s.api_key = Some("tdg_hunter2".into()), "api-key"),
@@ -247,6 +304,19 @@ mod tests {
             assert!(error.contains(name), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_may_be_told_may_be_watched_unless_it_is_said_otherwise() {
+        let both = resolve(|s| s.allow_targets = Some("10.1.0.0/16".into())).unwrap();
+        assert_eq!(both.allow_watch_targets, both.allow_targets);
+        let apart = resolve(|s| {
+            s.allow_targets = Some("10.1.0.0/16".into());
+            s.allow_watch_targets = Some(String::new());
+        });
+        assert!(apart.unwrap().allow_watch_targets.is_empty());
+        let named = resolve(|s| s.watch_references = Some("1.1.1.1:443, [2606:4700::1111]:53".into())).unwrap();
+        assert_eq!(named.watch_references, [("1.1.1.1".into(), 443), ("2606:4700::1111".into(), 53)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What is tested is the program named by `TIDINGS_BIN` (`cargo xtask test` names the release build), or else the one
 //! that Cargo built beside this. Every test has its own directory, ports and receivers.
 
+mod alertmanager;
 mod crash;
 mod disk;
 mod first_document;
@@ -10,11 +11,16 @@ mod isolation;
 mod receivers;
 mod refusals;
 mod retries;
+mod second_document;
+mod second_document_channels;
+mod second_document_enforced;
+mod second_document_gates;
 mod secrets;
 mod serve;
 mod stop;
 mod support;
 mod targets;
+mod test_now;
 mod third_document;
 mod withdrawn;
 mod workspaces;

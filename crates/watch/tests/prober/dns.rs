@@ -80,7 +80,7 @@ async fn name_server(deaf: usize) -> (SocketAddr, Arc<AtomicUsize>) {
 fn prober(server: SocketAddr, guard: Guard) -> Prober {
     let names = Arc::new(NameService::asking(vec![server]));
     let roots = RootCertStore::empty();
-    Prober::new(Surroundings { guard, resolver: names.clone(), names, roots, idle_max: 10 })
+    Prober::new(Surroundings { guard, resolver: names.clone(), names, roots, idle_max: 10, references: Vec::new() })
 }
 
 fn question(host: &str, record_type: &str) -> Probe {

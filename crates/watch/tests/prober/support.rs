@@ -198,7 +198,14 @@ pub fn prober() -> Prober {
 
 pub fn prober_with(guard: Guard, resolver: impl Resolve + 'static, roots: RootCertStore) -> Prober {
     let names = Arc::new(NameService::asking(vec![SocketAddr::from(([127, 0, 0, 1], 9))]));
-    Prober::new(Surroundings { guard, resolver: Arc::new(resolver), names, roots, idle_max: 100 })
+    Prober::new(Surroundings {
+        guard,
+        resolver: Arc::new(resolver),
+        names,
+        roots,
+        idle_max: 100,
+        references: Vec::new(),
+    })
 }
 
 /// A GET of this URL.

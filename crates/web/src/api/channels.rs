@@ -1,32 +1,39 @@
 //! `/channels`: shared destinations and their policies. A channel of a rule's own is not seen here.
 
 use http::StatusCode;
-use serde_json::Value;
-use tidings_domain::channel::{Channel, ChannelType, Policies, TIMEOUT_MS_DEFAULT};
+use tidings_domain::channel::{Channel, ChannelType, Policies};
 use tidings_domain::id::ChannelId;
-use tidings_domain::severity::SeverityFilter;
+use tidings_engine::EngineError;
+use tidings_engine::queue::Health;
 use tidings_engine::settings::{ChannelEdit, NewChannel, OVERLAP_MS_DEFAULT, OVERLAP_MS_MAX};
 
 use crate::answer::{Answer, no_content, ok};
 use crate::auth::{PathId, Reader, Writer};
 use crate::body::Object;
-use crate::fields::{Fields, INTEGER_MAX, one_of};
-use crate::page::List;
+use crate::fields::{Fields, one_of};
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::revision::IfMatch;
 use crate::view::{channel, trial};
 
+use super::policies::PoliciesEdit;
+
+/// How often an edit without a revision is tried again when somebody else was faster.
+const TRIES: u32 = 5;
+
 /// The shared channels, oldest first.
 pub(super) async fn list(reader: Reader, query: Query) -> Answer {
     query.finish(|| Some(()))?;
-    let channels = reader.engine().channels(reader.workspace_id())?;
-    ok(&List::whole(channels.iter().map(channel::Channel::of).collect()))
+    let engine = reader.engine();
+    let channels = engine.channels(reader.workspace_id())?;
+    let shown = channels.iter().map(|channel| channel::Channel::of(channel, engine.channel_health(channel.id)));
+    ok(&channel::Channels::of(shown.collect(), engine.channel_quota(reader.workspace_id())?))
 }
 
 /// One channel.
 pub(super) async fn one(reader: Reader, PathId(id): PathId<ChannelId>) -> Answer {
-    Ok(channel::shown(&shared(reader.engine().channel(reader.workspace_id(), id)?)?))
+    let channel = shared(reader.engine().channel(reader.workspace_id(), id)?)?;
+    Ok(channel::shown(&channel, reader.engine().channel_health(id)))
 }
 
 /// Makes a channel.
@@ -40,42 +47,64 @@ pub(super) async fn create(writer: Writer, object: Object) -> Answer {
     let config = fields.object("config");
     let config = fields.required("config", config);
     let enabled = fields.boolean("enabled").unwrap_or(true);
-    let policies = Policies {
-        severity_filter: severity_filter(&mut fields).unwrap_or_default(),
-        retry_on_failure: fields.boolean("retryOnFailure").unwrap_or(true),
-        retry_delays_seconds: retry_delays(&mut fields).flatten(),
-        timeout_ms: timeout_ms(&mut fields).unwrap_or(TIMEOUT_MS_DEFAULT),
+    let (preferences, _) = writer.engine().preferences(writer.workspace_id())?;
+    let begins_with = Policies {
+        severity_filter: preferences.default_severity_filter,
+        event_filters: preferences.default_event_filters,
+        ..Policies::default()
     };
+    let policies = PoliciesEdit::read(&mut fields, &begins_with).over(begins_with);
     let new = fields
         .finish(|| Some(NewChannel { name: name?, channel_type: channel_type?, config: config?, enabled, policies }))?;
     let written = writer.engine().create_channel(writer.workspace_id(), new).await?;
-    Ok(channel::written(StatusCode::CREATED, &written))
+    Ok(channel::written(StatusCode::CREATED, &written, Health::default()))
 }
 
-/// Edits a channel.
+/// Edits a channel. What is merged is merged over what the channel was at the revision that the edit then names; where
+/// the caller names none and somebody else was faster, it is merged again.
 pub(super) async fn edit(
     writer: Writer,
     PathId(id): PathId<ChannelId>,
     IfMatch(seen): IfMatch,
-    object: Object,
+    Object(body): Object,
 ) -> Answer {
-    let before = shared(writer.engine().channel(writer.workspace_id(), id)?)?;
+    for _ in 0..TRIES {
+        let before = shared(writer.engine().channel(writer.workspace_id(), id)?)?;
+        let edit = read_edit(Object(body.clone()), &before)?;
+        let over = seen.unwrap_or(before.revision);
+        match writer.engine().edit_channel(writer.workspace_id(), id, edit, Some(over)).await {
+            Err(EngineError::RevisionMismatch) if seen.is_none() => {}
+            written => {
+                let health = writer.engine().channel_health(id);
+                return Ok(channel::written(StatusCode::OK, &written?, health));
+            }
+        }
+    }
+    Err(EngineError::RevisionMismatch.into())
+}
+
+fn read_edit(object: Object, before: &Channel) -> Result<ChannelEdit, Problem> {
     let mut fields = Fields::new(object);
     if fields.text("type").is_some_and(|kind| kind != before.channel_type.as_str()) {
         fields.refuse_once("type", "cannot be changed: make another channel");
     }
-    let edit = ChannelEdit {
-        name: fields.text("name"),
-        config: fields.object("config"),
-        enabled: fields.boolean("enabled"),
-        severity_filter: severity_filter(&mut fields),
-        retry_on_failure: fields.boolean("retryOnFailure"),
-        retry_delays_seconds: retry_delays(&mut fields),
-        timeout_ms: timeout_ms(&mut fields),
-    };
-    let edit = fields.finish(|| Some(edit))?;
-    let written = writer.engine().edit_channel(writer.workspace_id(), id, edit, seen).await?;
-    Ok(channel::written(StatusCode::OK, &written))
+    let (name, config, enabled) = (fields.text("name"), fields.object("config"), fields.boolean("enabled"));
+    let policies = PoliciesEdit::read(&mut fields, &before.policies);
+    fields.finish(|| {
+        Some(ChannelEdit {
+            name,
+            config,
+            enabled,
+            severity_filter: policies.severity_filter,
+            event_filters: policies.event_filters,
+            delivery_priority: policies.delivery_priority,
+            quiet_hours: policies.quiet_hours,
+            rate_limit: policies.rate_limit,
+            retry_on_failure: policies.retry_on_failure,
+            retry_delays_seconds: policies.retry_delays_seconds,
+            timeout_ms: policies.timeout_ms,
+        })
+    })
 }
 
 /// Deletes a channel; with `?force=true` the rules that use it as well.
@@ -110,45 +139,10 @@ pub(super) async fn rotate_secret(writer: Writer, PathId(id): PathId<ChannelId>,
     };
     let overlap_ms = overlap_seconds.map_or(OVERLAP_MS_DEFAULT, |seconds| seconds * 1_000);
     let written = writer.engine().rotate_secret(writer.workspace_id(), id, overlap_ms).await?;
-    Ok(channel::written(StatusCode::OK, &written))
+    Ok(channel::written(StatusCode::OK, &written, writer.engine().channel_health(id)))
 }
 
 /// The channel, if it is shared.
 fn shared(channel: Channel) -> Result<Channel, Problem> {
     if channel.owner_rule_id.is_none() { Ok(channel) } else { Err(Problem::not_found("channel")) }
-}
-
-fn severity_filter(fields: &mut Fields) -> Option<SeverityFilter> {
-    let filters = [SeverityFilter::Info, SeverityFilter::Warning, SeverityFilter::Critical];
-    fields.parsed("severityFilter", &one_of(filters.map(SeverityFilter::as_str)), SeverityFilter::parse)
-}
-
-fn timeout_ms(fields: &mut Fields) -> Option<u32> {
-    fields.integer("timeoutMs", 0, INTEGER_MAX).map(saturated)
-}
-
-/// A number as large as it may be here; the engine says whether it is too large.
-fn saturated(number: u64) -> u32 {
-    number.try_into().unwrap_or(u32::MAX)
-}
-
-/// A channel's own delays; `null` for those of the kind of event.
-fn retry_delays(fields: &mut Fields) -> Option<Option<Vec<u32>>> {
-    const KEY: &str = "retryDelaysSeconds";
-    let items = match fields.take(KEY)? {
-        Value::Null => return Some(None),
-        Value::Array(items) => items,
-        _ => {
-            fields.refuse(KEY, "must be a list of delays, or null for the usual ones");
-            return None;
-        }
-    };
-    let mut delays = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        match item.as_u64() {
-            Some(seconds) => delays.push(saturated(seconds)),
-            None => fields.refuse_item(KEY, index, "must be a whole number of seconds"),
-        }
-    }
-    Some(Some(delays))
 }

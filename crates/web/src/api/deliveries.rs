@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 use tidings_domain::delivery::Status;
-use tidings_domain::id::DeliveryId;
+use tidings_domain::id::{DeliveryId, IncidentId};
 use tidings_domain::time::Timestamp;
 use tidings_store::log::DeliveryFilter;
 
@@ -27,6 +27,8 @@ pub(super) async fn list(reader: Reader, query: Query) -> Answer {
     filter.channel_id = query.id("channel");
     filter.rule_id = query.id("rule");
     filter.event_id = query.id("event");
+    filter.digest_id = query.id("digest");
+    filter.run_id = query.id::<IncidentId>("incident").map(|id| id.to_string());
     resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
     filter.status = query.parsed("status", &one_of(Status::ALL.map(Status::as_str)), Status::parse);
     filter.reason = query.search("reason");

@@ -17,7 +17,7 @@ pub(super) async fn list(reader: Reader, mut query: Query) -> Answer {
     let page = query.page();
     let mut filter = EventFilter { before: page.before, limit: page.wanted(), ..Default::default() };
     resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
-    filter.trigger = trigger_filter(&mut query, "trigger");
+    filter.trigger = trigger_filter(&mut query);
     filter.kind = kind_filter(&mut query);
     let filter = query.finish(|| Some(filter))?;
     let records = reader.engine().events(reader.workspace_id(), filter).await?;
@@ -32,7 +32,8 @@ pub(super) async fn one(reader: Reader, PathId(id): PathId<EventId>) -> Answer {
 
 /// `resourceType`.
 pub(super) fn resource_type(query: &mut Query) -> Option<ResourceType> {
-    query.parsed("resourceType", &one_of(ResourceType::ALL.map(ResourceType::as_str)), ResourceType::parse)
+    let types = one_of(ResourceType::OF_RULES.map(ResourceType::as_str));
+    query.parsed("resourceType", &types, ResourceType::parse_of_rules)
 }
 
 /// `resourceId`.
@@ -44,14 +45,14 @@ pub(super) fn resource_id(query: &mut Query) -> Option<String> {
 
 /// `resourceType` and `resourceId`, either of which may be absent. Tests of channels have a type of their own.
 pub(super) fn resource_filter(query: &mut Query, kind: &mut Option<ResourceType>, id: &mut Option<String>) {
-    let types = ResourceType::ALL.into_iter().chain([ResourceType::Channel]).map(ResourceType::as_str);
-    *kind = query.parsed("resourceType", &one_of(types), ResourceType::parse_stored);
+    *kind = query.parsed("resourceType", &one_of(ResourceType::ALL.map(ResourceType::as_str)), ResourceType::parse);
     *id = resource_id(query);
 }
 
-/// How a run ended, by the name that the list has for it.
-pub(super) fn trigger_filter(query: &mut Query, name: &'static str) -> Option<Trigger> {
-    query.parsed(name, &one_of(Trigger::ALL.map(Trigger::as_str)), Trigger::parse)
+/// `trigger`: the whole word of one, as `escalated:900`.
+fn trigger_filter(query: &mut Query) -> Option<Trigger> {
+    let expected = "must be success, failure, opened, worsened, escalated:<seconds>, reminder:<number>, flapping, stable or resolved";
+    query.parsed("trigger", expected, Trigger::parse)
 }
 
 /// `kind`.

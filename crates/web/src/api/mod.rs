@@ -2,11 +2,19 @@
 
 mod channels;
 mod deliveries;
+mod endpoints;
 mod events;
+mod inbound;
+mod incidents;
 pub(crate) mod inline;
+mod mutes;
+mod policies;
+mod preferences;
 mod rules;
 mod runs;
+mod simulate;
 mod use_case_webhooks;
+mod why;
 
 use axum::Router;
 use axum::handler::Handler;
@@ -16,6 +24,8 @@ use http::Method;
 
 use crate::auth::App;
 use crate::observe;
+
+pub(crate) use inbound::alertmanager::tell as alertmanager;
 
 /// A route of a workspace.
 struct Route {
@@ -52,6 +62,10 @@ fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route
     Route::new(Method::PATCH, MethodFilter::PATCH, path, handler).carried()
 }
 
+fn put<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
+    Route::new(Method::PUT, MethodFilter::PUT, path, handler).carried()
+}
+
 fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
     Route::new(Method::DELETE, MethodFilter::DELETE, path, handler).carried()
 }
@@ -63,6 +77,7 @@ fn table() -> Vec<Route> {
         get("/runs", runs::list),
         get("/events", events::list),
         get("/events/{id}", events::one),
+        get("/events/{id}/why", why::answer),
         get("/notification-rules", rules::list),
         post("/notification-rules", rules::create),
         post("/notification-rules/test", rules::test),
@@ -87,6 +102,33 @@ fn table() -> Vec<Route> {
         post("/deliveries/recover", deliveries::recover),
         get("/deliveries/{id}", deliveries::one),
         post("/deliveries/{id}/resend", deliveries::resend),
+        get("/mutes", mutes::list),
+        post("/mutes", mutes::create),
+        delete("/mutes/{id}", mutes::delete),
+        get("/notification-preferences", preferences::one),
+        patch("/notification-preferences", preferences::edit),
+        post("/simulate", simulate::ask),
+        get("/endpoints", endpoints::list),
+        post("/endpoints", endpoints::create),
+        // A test whose caller hangs up is of use to nobody.
+        Route::new(Method::POST, MethodFilter::POST, "/endpoints/test", endpoints::test),
+        get("/endpoints/{id}", endpoints::one),
+        patch("/endpoints/{id}", endpoints::edit),
+        delete("/endpoints/{id}", endpoints::delete),
+        post("/endpoints/{id}/clone", endpoints::clone),
+        post("/endpoints/{id}/pause", endpoints::pause),
+        post("/endpoints/{id}/resume", endpoints::resume),
+        get("/endpoints/{id}/notifications", endpoints::wiring),
+        put("/endpoints/{id}/notifications", endpoints::rewire),
+        get("/endpoints/{id}/checks", endpoints::checks),
+        post("/endpoints/{id}/checks", endpoints::report_check),
+        get("/endpoints/{id}/summaries", endpoints::summaries),
+        get("/incidents", incidents::list),
+        get("/incidents/{id}", incidents::one),
+        post("/incidents/{id}/acknowledge", incidents::acknowledge),
+        get("/inbound-doors", inbound::list),
+        post("/inbound-doors", inbound::create),
+        delete("/inbound-doors/{id}", inbound::delete),
     ]
 }
 

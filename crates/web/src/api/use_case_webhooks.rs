@@ -6,7 +6,7 @@ use tidings_domain::channel::ChannelType;
 use tidings_domain::id::RuleId;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::severity::Severity;
-use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
+use tidings_domain::trigger::{RuleTrigger, TRIGGER_TYPE_FORM, TriggerType};
 use tidings_engine::settings::{NewRule, RuleChannel, RuleView};
 use tidings_store::log::DeliveryFilter;
 
@@ -45,8 +45,8 @@ pub(super) async fn create(writer: Writer, PathUseCase(use_case): PathUseCase, o
     let mut fields = Fields::where_null_is_absent(object);
     let url = fields.take("url");
     let url = fields.required("url", url);
-    let names = one_of(Trigger::ALL.map(Trigger::workflow_event));
-    let triggers = fields.words("events", Trigger::ALL.len(), &names, Trigger::from_workflow_event);
+    let names = one_of(RuleTrigger::OF_RUNS.into_iter().filter_map(RuleTrigger::workflow_event));
+    let triggers = fields.words("events", RuleTrigger::OF_RUNS.len(), &names, RuleTrigger::from_workflow_event);
     if triggers.as_ref().is_some_and(Vec::is_empty) {
         fields.refuse_once("events", "must list at least one event: workflow.completed, workflow.failed");
     }

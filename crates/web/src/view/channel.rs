@@ -4,11 +4,17 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tidings_domain::channel::EventFilters;
 use tidings_domain::id::ChannelId;
+use tidings_domain::quiet_hours::QuietHours;
+use tidings_domain::rate_limit::RateLimit;
 use tidings_domain::time::Timestamp;
+use tidings_engine::ChannelQuota;
+use tidings_engine::queue::Health;
 use tidings_engine::settings::Written;
 
 use crate::answer::{json, not_stored, shown_once};
+use crate::page::List;
 use crate::revision::tagged;
 
 /// A channel.
@@ -23,6 +29,10 @@ pub(crate) struct Channel<'a> {
     enabled: bool,
     disabled_reason: Option<&'a str>,
     severity_filter: &'a str,
+    event_filters: EventFilters,
+    delivery_priority: &'a str,
+    quiet_hours: Option<&'a QuietHours>,
+    rate_limit: Option<RateLimit>,
     retry_on_failure: bool,
     retry_delays_seconds: Option<&'a [u32]>,
     timeout_ms: u32,
@@ -30,13 +40,15 @@ pub(crate) struct Channel<'a> {
     last_tested_at: Option<Timestamp>,
     last_success_at: Option<Timestamp>,
     last_failure_at: Option<Timestamp>,
+    health: HealthView,
     revision: u32,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
 
 impl<'a> Channel<'a> {
-    pub(crate) fn of(channel: &'a tidings_domain::channel::Channel) -> Self {
+    /// A channel, and how live sends through it go.
+    pub(crate) fn of(channel: &'a tidings_domain::channel::Channel, health: Health) -> Self {
         let (policies, connectivity) = (&channel.policies, &channel.connectivity);
         Self {
             id: channel.id,
@@ -46,6 +58,10 @@ impl<'a> Channel<'a> {
             enabled: channel.enabled,
             disabled_reason: channel.disabled_reason.map(|reason| reason.as_str()),
             severity_filter: policies.severity_filter.as_str(),
+            event_filters: policies.event_filters,
+            delivery_priority: policies.delivery_priority.as_str(),
+            quiet_hours: policies.quiet_hours.as_ref(),
+            rate_limit: policies.rate_limit,
             retry_on_failure: policies.retry_on_failure,
             retry_delays_seconds: policies.retry_delays_seconds.as_deref(),
             timeout_ms: policies.timeout_ms,
@@ -53,10 +69,49 @@ impl<'a> Channel<'a> {
             last_tested_at: connectivity.last_tested_at,
             last_success_at: connectivity.last_success_at,
             last_failure_at: connectivity.last_failure_at,
+            health: health.into(),
             revision: channel.revision,
             created_at: channel.created_at,
             updated_at: channel.updated_at,
         }
+    }
+}
+
+/// How live sends go.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HealthView {
+    last_sent_at: Option<Timestamp>,
+    last_failed_at: Option<Timestamp>,
+    failing_since: Option<Timestamp>,
+    success_rate: Option<f64>,
+}
+
+impl From<Health> for HealthView {
+    fn from(health: Health) -> Self {
+        let Health { last_sent_at, last_failed_at, failing_since, success_rate } = health;
+        Self { last_sent_at, last_failed_at, failing_since, success_rate }
+    }
+}
+
+/// All channels, and how many there may be.
+#[derive(Serialize)]
+pub(crate) struct Channels<'a> {
+    #[serde(flatten)]
+    list: List<Channel<'a>, ()>,
+    quota: QuotaView,
+}
+
+#[derive(Serialize)]
+struct QuotaView {
+    used: u32,
+    max: u32,
+}
+
+impl<'a> Channels<'a> {
+    pub(crate) fn of(channels: Vec<Channel<'a>>, quota: ChannelQuota) -> Self {
+        let ChannelQuota { used, max } = quota;
+        Self { list: List::whole(channels), quota: QuotaView { used, max } }
     }
 }
 
@@ -69,13 +124,17 @@ struct Body<'a> {
 }
 
 /// The answer to a write.
-pub(crate) fn written(status: StatusCode, written: &Written<tidings_domain::channel::Channel>) -> Response {
+pub(crate) fn written(
+    status: StatusCode,
+    written: &Written<tidings_domain::channel::Channel>,
+    health: Health,
+) -> Response {
     let signing_secret_once = shown_once(&written.signing_secret_once);
-    let body = Body { channel: Channel::of(&written.value), signing_secret_once };
+    let body = Body { channel: Channel::of(&written.value, health), signing_secret_once };
     tagged(not_stored(json(status, &body)), written.value.revision)
 }
 
 /// The answer that shows one.
-pub(crate) fn shown(channel: &tidings_domain::channel::Channel) -> Response {
-    tagged(json(StatusCode::OK, &Channel::of(channel)), channel.revision)
+pub(crate) fn shown(channel: &tidings_domain::channel::Channel, health: Health) -> Response {
+    tagged(json(StatusCode::OK, &Channel::of(channel, health)), channel.revision)
 }

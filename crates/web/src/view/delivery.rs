@@ -1,15 +1,16 @@
 //! Deliveries as they are shown: one shape wherever a whole one appears, and the shorter one of a rule's log.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
-use tidings_domain::delivery::idempotency_key;
+use tidings_domain::delivery::{Status, idempotency_key};
 use tidings_domain::event::EventKind;
 use tidings_domain::gate::{Effect, Gate, Walk};
-use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId};
+use tidings_domain::id::{ChannelId, DeliveryId, EventId, MuteId, RuleId};
 use tidings_domain::time::Timestamp;
 use tidings_store::log::DeliveryRecord;
 
-/// A delivery with its verdicts and attempts. What this version never says is there and `null`, so that readers need
-/// not change when it does.
+/// A delivery with its verdicts and attempts. What it has nothing of is there and `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Delivery<'a> {
@@ -24,13 +25,14 @@ pub(crate) struct Delivery<'a> {
     resource_id: &'a str,
     resource_name: Option<&'a str>,
     run_id: &'a str,
-    trigger: &'a str,
+    trigger: Cow<'a, str>,
     severity: &'a str,
     idempotency_key: String,
     status: &'a str,
     suppressed_reason: Option<&'a str>,
     held_reason: Option<&'a str>,
     held_until: Option<Timestamp>,
+    occasion: u32,
     late_of: Option<DeliveryId>,
     digest_id: Option<DeliveryId>,
     after_delivery_id: Option<DeliveryId>,
@@ -65,18 +67,19 @@ impl<'a> Delivery<'a> {
             channel_type: record.channel_type.as_str(),
             resource_type: event.resource_type.as_str(),
             resource_id: &event.resource_id,
-            resource_name: event.run.resource_name.as_deref(),
+            resource_name: event.resource_name(),
             run_id: &event.run_id,
-            trigger: event.trigger.as_str(),
+            trigger: event.trigger.word(),
             severity: record.severity.as_str(),
             idempotency_key: idempotency_key(event, record.channel_type, record.rule_id),
             status: record.status.as_str(),
-            suppressed_reason: record.suppressed_reason.as_deref(),
-            held_reason: None,
-            held_until: None,
-            late_of: None,
-            digest_id: None,
-            after_delivery_id: None,
+            suppressed_reason: suppressed_reason(record),
+            held_reason: record.reason.as_deref().filter(|_| record.status == Status::Held),
+            held_until: record.held_until,
+            occasion: record.occasion,
+            late_of: record.late_of,
+            digest_id: record.digest_id,
+            after_delivery_id: record.after,
             verdicts: record.walks.iter().flat_map(verdicts).collect(),
             attempt_count: record.attempt_count,
             attempts: None,
@@ -93,26 +96,45 @@ impl<'a> Delivery<'a> {
 /// What one gate said.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Verdict<'a> {
+pub(crate) struct Verdict<'a> {
     gate: &'a str,
     verdict: &'a str,
     evaluated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mute_id: Option<MuteId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
 }
 
 /// What the gates of one walk said, in their order.
-fn verdicts(walk: &Walk) -> impl Iterator<Item = Verdict<'_>> {
+pub(crate) fn verdicts(walk: &Walk) -> impl Iterator<Item = Verdict<'_>> {
     let evaluated_at = walk.evaluated_at;
-    let verdict = move |gate: Gate, verdict, detail| Verdict { gate: gate.as_str(), verdict, evaluated_at, detail };
-    let passed = walk.passed_gates().map(move |gate| verdict(gate, "pass", None));
+    let plain = move |gate: Gate, verdict| Verdict {
+        gate: gate.as_str(),
+        verdict,
+        evaluated_at,
+        until: None,
+        mute_id: None,
+        detail: None,
+    };
+    let passed = walk.passed_gates().map(move |gate| plain(gate, "pass"));
     let stopped = walk.stopped.as_ref().map(|(gate, stop)| {
         let effect = match stop.effect {
-            Effect::Suppress => "suppress",
+            // What is passed over leaves no delivery, and so no verdict.
+            Effect::Suppress | Effect::PassOver => "suppress",
+            Effect::Hold => "hold",
         };
-        verdict(*gate, effect, Some(stop.detail.as_str()))
+        Verdict { until: stop.until, mute_id: stop.mute_id, detail: Some(&stop.detail), ..plain(*gate, effect) }
     });
     passed.chain(stopped)
+}
+
+/// Why it is not said at all, if it is not. Until it is settled, a reason is that of its being held.
+pub(super) fn suppressed_reason(record: &DeliveryRecord) -> Option<&str> {
+    let is_over = matches!(record.status, Status::Suppressed | Status::Skipped);
+    record.reason.as_deref().filter(|_| is_over)
 }
 
 /// One try.
@@ -151,7 +173,7 @@ pub(crate) struct RuleDelivery<'a> {
     id: DeliveryId,
     rule_id: Option<RuleId>,
     run_id: &'a str,
-    trigger: &'a str,
+    trigger: Cow<'a, str>,
     channel_type: &'a str,
     status: &'a str,
     attempts: u32,
@@ -167,7 +189,7 @@ impl<'a> RuleDelivery<'a> {
             id: record.id,
             rule_id: record.rule_id,
             run_id: &record.event.run_id,
-            trigger: record.event.trigger.as_str(),
+            trigger: record.event.trigger.word(),
             channel_type: record.channel_type.as_str(),
             status: record.status.as_str(),
             attempts: record.attempt_count,

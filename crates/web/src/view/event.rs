@@ -1,13 +1,15 @@
 //! Events and runs as they are shown.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tidings_domain::id::EventId;
 use tidings_domain::routing::NotRouted;
 use tidings_domain::time::Timestamp;
 use tidings_store::log::{DeliveryRecord, EventRecord};
 use tidings_store::queue::{Acceptance, Counts};
 
+use super::content::Content;
 use super::delivery::Delivery;
 
 /// How many deliveries an event began with.
@@ -39,7 +41,7 @@ impl Accepted {
     }
 }
 
-/// What is known of a run.
+/// What an event is about, and what is known of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Facts<'a> {
@@ -47,33 +49,19 @@ struct Facts<'a> {
     resource_id: &'a str,
     resource_name: Option<&'a str>,
     run_id: &'a str,
-    trigger_type: Option<&'a str>,
-    started_at: Option<Timestamp>,
-    completed_at: Timestamp,
-    duration_ms: Option<u64>,
-    row_count: Option<u64>,
-    error_message: Option<&'a str>,
-    output: Option<&'a RawValue>,
-    deep_link: Option<&'a str>,
+    #[serde(flatten)]
+    content: Content<'a>,
     received_at: Timestamp,
 }
 
 impl<'a> Facts<'a> {
     fn of(event: &'a tidings_domain::event::Event) -> Self {
-        let run = &event.run;
         Self {
             resource_type: event.resource_type.as_str(),
             resource_id: &event.resource_id,
-            resource_name: run.resource_name.as_deref(),
+            resource_name: event.resource_name(),
             run_id: &event.run_id,
-            trigger_type: run.trigger_type.as_ref().map(|how| how.as_str()),
-            started_at: run.started_at,
-            completed_at: run.completed_at,
-            duration_ms: run.duration_ms,
-            row_count: run.row_count,
-            error_message: run.error_message.as_deref(),
-            output: run.output.as_deref(),
-            deep_link: run.deep_link.as_deref(),
+            content: Content::of(event),
             received_at: event.received_at,
         }
     }
@@ -84,7 +72,7 @@ impl<'a> Facts<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Run<'a> {
     event_id: EventId,
-    status: &'a str,
+    status: Cow<'a, str>,
     #[serde(flatten)]
     facts: Facts<'a>,
     deliveries: CountsView,
@@ -94,7 +82,7 @@ impl<'a> Run<'a> {
     pub(crate) fn of(record: &'a EventRecord) -> Self {
         Self {
             event_id: record.event.id,
-            status: record.event.trigger.as_str(),
+            status: record.event.trigger.word(),
             facts: Facts::of(&record.event),
             deliveries: record.counts.into(),
         }
@@ -107,7 +95,7 @@ impl<'a> Run<'a> {
 pub(crate) struct Event<'a> {
     id: EventId,
     kind: &'a str,
-    trigger: &'a str,
+    trigger: Cow<'a, str>,
     #[serde(flatten)]
     facts: Facts<'a>,
     not_routed: &'a [NotRouted],
@@ -119,7 +107,7 @@ impl<'a> Event<'a> {
         Self {
             id: record.event.id,
             kind: record.event.kind.as_str(),
-            trigger: record.event.trigger.as_str(),
+            trigger: record.event.trigger.word(),
             facts: Facts::of(&record.event),
             not_routed: &record.not_routed,
             delivery_counts: record.counts.into(),

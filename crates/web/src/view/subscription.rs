@@ -11,7 +11,7 @@ use tidings_domain::time::Timestamp;
 use tidings_engine::settings::{RuleView, Written};
 use tidings_store::log::DeliveryRecord;
 
-use super::delivery::Attempt;
+use super::delivery::{Attempt, suppressed_reason};
 use crate::answer::{json, not_stored, shown_once};
 use crate::revision::tagged;
 
@@ -36,7 +36,7 @@ impl<'a> Subscription<'a> {
             id: rule.id,
             use_case_id: rule.resource.as_str(),
             url: channel.settings.get("url"),
-            events: rule.triggers.iter().map(|trigger| trigger.workflow_event()).collect(),
+            events: rule.triggers.iter().filter_map(|trigger| trigger.workflow_event()).collect(),
             trigger_types: rule.trigger_types.iter().map(|how| how.as_workflow_str()).collect(),
             enabled: rule.enabled,
             revision: rule.revision,
@@ -93,7 +93,7 @@ impl<'a> SubscriptionDelivery<'a> {
             event: event_name(&record.event),
             execution_id: &record.event.run_id,
             status: record.status.as_str(),
-            suppressed_reason: record.suppressed_reason.as_deref(),
+            suppressed_reason: suppressed_reason(record),
             test: record.event.kind == EventKind::ChannelTest,
             attempt_count: record.attempt_count,
             attempts: record.attempts.iter().map(Attempt::of).collect(),

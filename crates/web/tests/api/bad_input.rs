@@ -196,11 +196,10 @@ async fn a_wrong_channel_is_422_by_its_fields() {
         ("timeoutMs", json!(999), "/timeoutMs"),
         ("timeoutMs", json!(60_001), "/timeoutMs"),
         ("timeoutMs", json!(-1), "/timeoutMs"),
-        // Not enforced yet, so not taken.
-        ("eventFilters", json!({}), "/eventFilters"),
-        ("deliveryPriority", json!("critical"), "/deliveryPriority"),
-        ("quietHours", json!({}), "/quietHours"),
-        ("rateLimit", json!({}), "/rateLimit"),
+        ("eventFilters", json!([]), "/eventFilters"),
+        ("eventFilters", json!({"sendOpen": 1}), "/eventFilters/sendOpen"),
+        ("eventFilters", json!({"sendAll": true}), "/eventFilters/sendAll"),
+        ("deliveryPriority", json!("high"), "/deliveryPriority"),
     ];
     for (key, value, pointer) in wrongs {
         let mut body = right.clone();

@@ -39,14 +39,17 @@ async fn a_channel_is_shown_without_its_secrets() {
     let id = shown["id"].as_str().unwrap().to_owned();
     let path = format!("/channels/{id}");
     assert_eq!(service.get(&path).await.expect(200), shown);
-    assert_eq!(service.get("/channels").await.expect(200), json!({"data": [shown], "nextCursor": null}));
+    let list = json!({"data": [shown], "nextCursor": null, "quota": {"used": 1, "max": 100}});
+    assert_eq!(service.get("/channels").await.expect(200), list);
     for key in ["createdAt", "updatedAt", "config"] {
         shown.as_object_mut().unwrap().remove(key);
     }
     let expected = json!({
         "id": id, "name": "Ops", "type": "webhook", "enabled": true, "disabledReason": null,
-        "severityFilter": "warning+", "retryOnFailure": true, "retryDelaysSeconds": [1, 60], "timeoutMs": 5000,
+        "severityFilter": "warning+", "deliveryPriority": "standard", "quietHours": null, "rateLimit": null,
+        "eventFilters": {"sendOpen": true, "sendResolved": true, "sendEscalated": true}, "retryOnFailure": true, "retryDelaysSeconds": [1, 60], "timeoutMs": 5000,
         "isConnected": null, "lastTestedAt": null, "lastSuccessAt": null, "lastFailureAt": null, "revision": 1,
+        "health": {"lastSentAt": null, "lastFailedAt": null, "failingSince": null, "successRate": null},
     });
     assert_eq!(shown, expected);
 }
@@ -68,7 +71,6 @@ async fn an_edit_changes_what_it_names_and_null_is_not_nothing() {
     for (edit, pointer) in [
         (json!({"name": null}), "/name"),
         (json!({"type": "slack"}), "/type"),
-        (json!({"config": {"url": ""}, "quietHours": null}), "/quietHours"),
         (json!({"config": {"url": null}}), "/config/url"),
         (json!({"revision": 7}), "/revision"),
     ] {
@@ -147,6 +149,7 @@ async fn a_channel_in_use_is_deleted_only_by_force() {
     let path = format!("/channels/{id}");
     let refused = service.delete(&path).await;
     assert_eq!(refused.json()["rules"], json!([rule]));
+    assert!(refused.json()["detail"].as_str().unwrap().starts_with("1 rule uses it;"), "{}", refused.text);
     refused.problem(409, "channel_in_use");
     service.delete(&format!("{path}?force=perhaps")).await.problem(422, "invalid");
     service.delete(&format!("{path}?force=true")).await.expect(204);

@@ -14,15 +14,16 @@ use serde_json::Value;
 use tidings_channels::Environment;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_domain::id::{ApiKeyId, Id, WorkspaceId};
-use tidings_engine::clock::{Clock, SystemClock, new_id};
+use tidings_engine::clock::{Clock, ManualClock, SystemClock, new_id};
 use tidings_engine::queue::Limits;
-use tidings_engine::settings::instance;
+use tidings_engine::settings::{SettingsLimits, instance};
 use tidings_engine::snapshot::api_key_hash;
 use tidings_engine::vault::Vault;
 use tidings_engine::{Engine, Options};
 use tidings_store::Store;
 use tidings_store::settings::ApiKey;
 use tidings_store::sqlite::SqliteStore;
+use tidings_watch::{Prober, Surroundings};
 use tidings_web::{Draining, WebSettings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -95,17 +96,28 @@ impl Answered {
 impl Service {
     /// A service with the usual limits.
     pub async fn start() -> Self {
-        Self::start_with(Limits::default()).await
+        Self::start_with(Options::default(), Arc::new(SystemClock::default())).await
+    }
+
+    /// A service whose workspaces may have so many shared channels.
+    pub async fn start_with_quota(channels_max: u32) -> Self {
+        let settings = SettingsLimits { channels_max, ..SettingsLimits::default() };
+        Self::start_with(Options { settings, ..Options::default() }, Arc::new(SystemClock::default())).await
+    }
+
+    /// A service whose clock stands still until it is moved.
+    pub async fn start_at(clock: Arc<ManualClock>) -> Self {
+        Self::start_with(Options::default(), clock).await
     }
 
     /// A service that sends one thing at a time, so that what comes second waits.
     pub async fn start_slow() -> Self {
-        Self::start_with(Limits { node_slots: 1, channel_slots: 1, own_slots: 1, ..Limits::default() }).await
+        let limits = Limits { node_slots: 1, channel_slots: 1, own_slots: 1, ..Limits::default() };
+        Self::start_with(Options { limits, ..Options::default() }, Arc::new(SystemClock::default())).await
     }
 
-    async fn start_with(limits: Limits) -> Self {
+    async fn start_with(options: Options, clock: Arc<dyn Clock>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let vault = Arc::new(Vault::new(&[7; 32]));
         instance::recognise_key(store.as_ref(), &vault, clock.as_ref()).await.unwrap().unwrap();
@@ -117,12 +129,16 @@ impl Service {
 
         let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
         let environment = Environment::new(Arc::new(Egress::new(guard)));
-        let engine = Engine::start(Arc::clone(&store), environment, vault, Arc::clone(&clock), Options { limits })
-            .await
-            .unwrap();
+        let engine = Engine::start(Arc::clone(&store), environment, vault, Arc::clone(&clock), options).await.unwrap();
         let draining = Draining::default();
-        let settings =
-            WebSettings { clock, metrics: Arc::new(|| "# nothing\n".to_owned()), draining: draining.clone() };
+        let watched = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
+        let settings = WebSettings {
+            clock,
+            metrics: Arc::new(|| "# nothing\n".to_owned()),
+            draining: draining.clone(),
+            prober: Arc::new(Prober::new(Surroundings::of_system(watched))),
+            public_url: Some("https://tidings.example.com/".to_owned()),
+        };
         let router = tidings_web::router(engine, settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -155,6 +171,11 @@ impl Service {
     /// Patches with JSON there.
     pub async fn patch(&self, path: &str, body: &Value) -> Answered {
         self.send("PATCH", path, Some(body)).await
+    }
+
+    /// Puts JSON there.
+    pub async fn put(&self, path: &str, body: &Value) -> Answered {
+        self.send("PUT", path, Some(body)).await
     }
 
     /// Deletes there.

@@ -105,7 +105,7 @@ async fn an_edit_of_what_was_changed_meanwhile_is_412() {
     edited.expect(200);
     conditional("PATCH", "\"1\"").await.problem(412, "revision_mismatch");
     conditional("DELETE", "\"1\"").await.problem(412, "revision_mismatch");
-    conditional("PATCH", "nonsense").await.problem(412, "revision_mismatch");
+    conditional("PATCH", "nonsense").await.problem(412, "invalid_if_match");
     conditional("PATCH", "*").await.expect(200);
     conditional("DELETE", "W/\"3\"").await.expect(204);
     service.get(&path).await.problem(404, "not_found");
@@ -148,7 +148,7 @@ async fn a_private_channel_is_seen_only_through_its_rule() {
 
 /// Marks the only channel as gone, as the last attempt's 410 does.
 async fn mark_gone(service: &Service) {
-    let mut kept = service.store.configuration(service.workspace_id).await.unwrap();
+    let mut kept = service.store.configuration(service.workspace_id, 0).await.unwrap();
     let mut record = kept.channels.pop().unwrap();
     let seen = record.channel.revision;
     (record.channel.enabled, record.channel.disabled_reason) = (false, Some(DisabledReason::Gone));
@@ -171,7 +171,7 @@ async fn another_destination_revives_a_rules_own_channel() {
         mark_gone(&service).await;
         let edited = service.patch(&path, &edit).await.expect(200)["rule"].clone();
         assert_eq!(edited["channelDisabledReason"], reason, "{edit}");
-        let kept = service.store.configuration(service.workspace_id).await.unwrap();
+        let kept = service.store.configuration(service.workspace_id, 0).await.unwrap();
         assert_eq!(kept.channels[0].channel.enabled, reason.is_null(), "{edit}");
     }
 }

@@ -131,7 +131,8 @@ async fn an_event_says_who_heard_of_it_and_why_the_others_did_not() {
     };
     let (sent, stopped) = (of(&heard), of(&paused));
     assert_eq!((&sent["status"], &sent["severity"]), (&json!("sent"), &json!("critical")));
-    assert_eq!(gates(sent), ["endpoint_paused:pass", "channel_disabled:pass", "severity_filter:pass"]);
+    let passed = gates(sent);
+    assert!(passed.len() == 13 && passed.iter().all(|verdict| verdict.ends_with(":pass")), "{passed:?}");
     assert_eq!((&sent["attempts"][0]["number"], &sent["attempts"][0]["httpStatus"]), (&json!(1), &json!(200)));
     assert_eq!(sent["attempts"][0]["responseBody"], "answered 200");
     assert_eq!((&stopped["status"], &stopped["suppressedReason"]), (&json!("suppressed"), &json!("endpoint_paused")));

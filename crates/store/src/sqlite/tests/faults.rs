@@ -4,9 +4,10 @@ use std::sync::mpsc;
 
 use rusqlite::Connection;
 use tidings_domain::delivery::Status;
+use tidings_domain::gate::{Effect, Gate, Stop};
 
 use super::{NOW, channel_id, id, incoming, incoming_of_bytes, is_there, open, take_in, workspace_id};
-use crate::queue::Lease;
+use crate::queue::{Lease, Start};
 use crate::sqlite::SqliteStore;
 use crate::{Result, Store as _, StoreError};
 
@@ -140,7 +141,7 @@ async fn a_delivery_that_cannot_be_read_is_given_up() {
     store.accept(vec![incoming(1), incoming(2), incoming(3)]).await.unwrap();
     let spoil = |db: &Connection| {
         db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?;
-        db.execute("UPDATE event SET run = '{' WHERE run_id = 'run-2'", [])?;
+        db.execute("UPDATE event SET content = '{' WHERE run_id = 'run-2'", [])?;
         Ok(())
     };
     store.writer.run("spoil", spoil).await.unwrap();
@@ -159,4 +160,41 @@ async fn a_delivery_that_cannot_be_read_is_given_up() {
         assert!(error.as_ref().is_some_and(|error| error.starts_with("cannot be read")), "{error:?}");
     }
     assert_eq!(found[2].0, Status::Sending.as_str());
+}
+
+#[tokio::test]
+async fn what_is_given_up_keeps_nobody_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let mut waits = incoming(2);
+    waits.deliveries[0].after = Some(id(1));
+    store.accept(vec![incoming(1), waits]).await.unwrap();
+    store.writer.run("spoil", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?)).await.unwrap();
+    let lease = Lease { owner: 1, until: NOW.plus_ms(1) };
+    assert!(store.claim(NOW, lease, vec![(channel_id(), 9)]).await.unwrap().is_empty());
+    let claimed = store.claim(NOW, lease, vec![(channel_id(), 9)]).await.unwrap();
+    assert!(claimed.iter().map(|one| one.id).eq([id(2)]));
+}
+
+#[tokio::test]
+async fn what_is_held_and_cannot_be_read_is_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let holds = |number| {
+        let mut incoming = incoming(number);
+        let stop = Stop { effect: Effect::Hold, detail: String::new(), until: Some(NOW), mute_id: None };
+        let delivery = &mut incoming.deliveries[0];
+        (delivery.start, delivery.walk.stopped) = (Start::Held, Some((Gate::QuietHours, stop)));
+        incoming
+    };
+    store.accept(vec![holds(1), holds(2)]).await.unwrap();
+    store.writer.run("spoil", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?)).await.unwrap();
+    for _ in 0..2 {
+        let found = store.held_back(workspace_id(), channel_id(), NOW, 9).await.unwrap();
+        assert!(found.iter().map(|held| held.id).eq([id(2)]));
+    }
+    let held = |db: &Connection| {
+        Ok(db.query_row("SELECT count(*) FROM delivery WHERE held_until IS NOT NULL", [], |row| row.get::<_, u32>(0))?)
+    };
+    assert_eq!(store.readers.run(held).await, Ok(1), "the other one does not come up again");
 }

@@ -5,6 +5,7 @@ mod faults;
 mod plans;
 mod readers;
 mod wal;
+mod watching_plans;
 
 use std::sync::Arc;
 
@@ -45,13 +46,17 @@ fn incoming(number: u64) -> Incoming {
     event.run_id = format!("run-{number}");
     let delivery = NewDelivery {
         id: id(number),
-        rule_id: RuleId::from_bytes([3; 16]),
+        rule_id: Some(RuleId::from_bytes([3; 16])),
         rule_generation: 1,
         channel_id: channel_id(),
         channel_type: ChannelType::Webhook,
         severity: Severity::Warning,
         start: Start::Due,
         walk: Walk { evaluated_at: NOW, passed: 0, stopped: None },
+        admission: None,
+        after: None,
+        occasion: 1,
+        late_of: None,
     };
     Incoming { event: Arc::new(event), not_routed: vec![], deliveries: vec![delivery] }
 }
@@ -66,7 +71,7 @@ fn take_in(db: &Connection, batch: Vec<Incoming>) -> Result<Vec<Acceptance>> {
 fn incoming_of_bytes(number: u64, bytes: usize) -> Incoming {
     let mut incoming = incoming(number);
     let mut event = Event::clone(&incoming.event);
-    event.run.error_message = Some("x".repeat(bytes));
+    event.run_mut().error_message = Some("x".repeat(bytes));
     incoming.event = Arc::new(event);
     incoming
 }

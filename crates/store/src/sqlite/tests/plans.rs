@@ -7,26 +7,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use tidings_domain::calendar::Zone;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::EventKind;
-use tidings_domain::gate::Walk;
+use tidings_domain::gate::{Effect, Gate, Stop, Walk};
+use tidings_domain::rate_limit::{RateAction, RateLimit};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
 use super::{NOW, channel_id, id, incoming, take_in, workspace_id};
 use crate::Result;
 use crate::log::{DeliveryFilter, EventFilter};
-use crate::queue::{Attempt, Held, Lease, NextState, Resend, Settlement};
-use crate::sqlite::{claim, log, migrate, resend, search, settle};
+use crate::queue::{
+    Admission, Attempt, Concerns, Held, Incoming, Lease, LetGo, NewDelivery, NewDigest, NextState, Resend, Settled,
+    Settlement, Start,
+};
+use crate::sqlite::claim::Unreadable;
+use crate::sqlite::{accept, claim, held, let_go, log, migrate, resend, search, settle};
 
 /// A database whose statements are written down.
-struct Heard {
-    db: Connection,
+pub(super) struct Heard {
+    pub(super) db: Connection,
     statements: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Heard {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut db = Connection::open_in_memory().unwrap();
         migrate::up(&mut db).unwrap();
         search::register(&db).unwrap();
@@ -45,7 +51,7 @@ impl Heard {
     }
 
     /// Forgets what was heard, does this, and answers the plans of what was heard then.
-    fn plans<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Vec<(String, Vec<String>)> {
+    pub(super) fn plans<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Vec<(String, Vec<String>)> {
         self.statements.lock().unwrap().clear();
         work(&self.db).unwrap();
         let statements = std::mem::take(&mut *self.statements.lock().unwrap());
@@ -61,7 +67,7 @@ impl Heard {
 }
 
 /// That each statement finds its rows through a key.
-fn assert_direct(plans: &[(String, Vec<String>)]) {
+pub(super) fn assert_direct(plans: &[(String, Vec<String>)]) {
     for (sql, plan) in plans {
         for step in plan {
             let is_small = step.contains("INDEX delivery_due") || step.ends_with("-ROW VALUES CLAUSE");
@@ -100,20 +106,96 @@ fn settlement(number: u64, next: NextState) -> Settlement {
         attempt: Some(attempt),
         next,
         carry: None,
+        concerns: Concerns::Itself,
     }
 }
 
 #[test]
 fn the_hot_path_walks_no_table() {
     let heard = Heard::new();
-    let walk = Walk { evaluated_at: NOW, passed: 0, stopped: None };
     assert_direct(&heard.plans(|db| take_in(db, vec![incoming(1), incoming(1), incoming(2), incoming(3)])));
     assert_direct(&heard.plans(|db| claim::claim(db, NOW, lease(), &[(channel_id(), 3)])));
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))));
-    assert_direct(&heard.plans(|db| settle::settle(db, &settlement(2, NextState::Suppressed(walk)))));
+    assert_direct(&heard.plans(|db| settle::settle(db, &settlement(2, NextState::Suppressed(held_walk())))));
     assert_direct(&heard.plans(claim::due));
     assert_direct(&heard.plans(|db| claim::release(db, NOW, Some(&[held(3)]))));
     assert_direct(&heard.plans(|db| claim::release(db, NOW, None)));
+}
+
+/// What only some deliveries need costs the others no statement.
+#[test]
+fn the_hot_path_is_four_statements() {
+    let heard = Heard::new();
+    let leased = odd(1, |delivery| delivery.start = Start::Leased(lease()));
+    assert_eq!(heard.plans(|db| take_in(db, vec![leased])).len(), 3, "key, event, delivery");
+    assert_eq!(heard.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Sent)))).len(), 1);
+}
+
+/// A walk that holds until now.
+fn held_walk() -> Walk {
+    let stop = Stop { effect: Effect::Hold, detail: String::new(), until: Some(NOW), mute_id: None };
+    Walk { evaluated_at: NOW, passed: 0, stopped: Some((Gate::QuietHours, stop)) }
+}
+
+/// The event with this number, whose delivery asks a limit, comes after another, or is held.
+fn odd(number: u64, odd: impl Fn(&mut NewDelivery)) -> Incoming {
+    let mut incoming = incoming(number);
+    incoming.deliveries.iter_mut().for_each(odd);
+    incoming
+}
+
+fn at_most(max_per_minute: u32) -> Admission {
+    let limit = RateLimit { max_per_minute, action: RateAction::Digest };
+    Admission { limit, channel_name: "ops".into(), zone: Zone::UTC }
+}
+
+#[test]
+fn holding_waiting_and_letting_go_walk_no_table() {
+    let heard = Heard::new();
+    let asks = |number| odd(number, |delivery| delivery.admission = Some(at_most(1)));
+    let holds = |number| odd(number, |delivery| (delivery.start, delivery.walk) = (Start::Held, held_walk()));
+    let after = |number, before| odd(number, move |delivery| delivery.after = Some(id(before)));
+    let late = |number, occasion| odd(number, move |delivery| delivery.occasion = occasion);
+    assert_direct(&heard.plans(|db| take_in(db, vec![asks(1), asks(2), after(3, 1), holds(4), holds(5), holds(6)])));
+    heard.plans(|db| take_in(db, vec![late(7, 1)]));
+    let mut said_late = late(7, 2);
+    said_late.deliveries[0].id = id(8);
+    let said_late = accept::Prepared::new(said_late).unwrap();
+    assert_direct(&heard.plans(|db| accept::accept_with_late(db, &[&said_late])));
+    assert_direct(&heard.plans(held::held));
+    assert_direct(&heard.plans(|db| held::held_back(db, workspace_id(), channel_id(), NOW, 9)));
+
+    let stopped = [(id(4), NextState::Suppressed(held_walk()))];
+    let release = LetGo {
+        workspace_id: workspace_id(),
+        channel_id: channel_id(),
+        now: NOW,
+        stopped: stopped.into(),
+        singles: vec![id(5)],
+        digest: Some(NewDigest { incoming: incoming(9), carried: vec![id(6)] }),
+        admission: None,
+    };
+    let refused = LetGo { stopped: vec![], admission: Some(at_most(1)), ..release.clone() };
+    for release in [refused, release] {
+        let prepared = let_go::Prepared::new(release).unwrap();
+        assert_direct(&heard.plans(|db| let_go::let_go(db, &prepared)));
+    }
+    heard.plans(|db| claim::claim(db, NOW, lease(), &[(channel_id(), 9)]));
+    for (number, concerns, next) in [
+        (1, Concerns::Incident(id(1)), NextState::Done(Status::Sent)),
+        (5, Concerns::Incident(id(1)), NextState::Held(held_walk())),
+        (9, Concerns::Digest, NextState::Done(Status::Sent)),
+    ] {
+        let settlement = Settlement { concerns, ..settlement(number, next) };
+        let plans = heard.plans(|db| {
+            let settled = settle::settle(db, &settlement)?;
+            assert_eq!(settled, Settled::Written);
+            Ok(())
+        });
+        assert_direct(&plans);
+    }
+    let unreadable = Unreadable { workspace_id: workspace_id(), id: id(3), why: String::new() };
+    assert_direct(&heard.plans(|db| claim::give_up_all(db, &[unreadable], NOW)));
 }
 
 #[test]

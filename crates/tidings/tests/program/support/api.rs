@@ -141,6 +141,12 @@ impl Api {
         self.call("PATCH", path, Some(&body))
     }
 
+    /// PUT, below the workspace.
+    #[track_caller]
+    pub fn put(&self, path: &str, body: Value) -> Answer {
+        self.call("PUT", path, Some(&body))
+    }
+
     /// DELETE, below the workspace.
     #[track_caller]
     pub fn delete(&self, path: &str) -> Answer {

@@ -1,7 +1,11 @@
 //! What the tests share: the program under test, a client for it, and receivers of every character.
 
 pub mod api;
+pub mod foreign;
 pub mod load;
+pub mod mailbox;
+pub mod outages;
+pub mod page;
 pub mod receiver;
 pub mod server;
 pub mod signed;
@@ -11,7 +15,11 @@ pub mod wire;
 
 use std::time::{Duration, Instant};
 
+use tidings_domain::time::Timestamp;
+
 pub use api::Api;
+pub use mailbox::Mailbox;
+pub use page::Page;
 pub use receiver::{Receiver, Reply, Request};
 pub use server::{Server, Setup};
 
@@ -24,6 +32,13 @@ const LOOK: Duration = Duration::from_millis(15);
 #[expect(clippy::disallowed_methods, reason = "the program under test runs in real time")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The time of day so far from now, as the API writes it.
+#[expect(clippy::disallowed_methods, reason = "the program under test goes by the real time of day")]
+pub fn ahead(duration: Duration) -> Timestamp {
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap() + duration;
+    Timestamp::from_unix_ms(i64::try_from(unix.as_millis()).unwrap())
 }
 
 /// Looks again and again until there is something to see. For what can only be asked for, such as a delivery's state;

@@ -110,22 +110,22 @@ pub fn program() -> String {
 
 /// What came out of a process so far.
 #[derive(Default)]
-struct Output {
-    text: String,
-    ended: bool,
+pub(super) struct Output {
+    pub(super) text: String,
+    pub(super) ended: bool,
 }
 
 /// A running process. It is killed when this is dropped.
-struct Process {
-    child: Child,
+pub(super) struct Process {
+    pub(super) child: Child,
     stdout: Arc<Watch<Output>>,
-    stderr: Arc<Watch<Output>>,
+    pub(super) stderr: Arc<Watch<Output>>,
     followers: Vec<JoinHandle<()>>,
     began: std::time::Instant,
 }
 
 impl Process {
-    fn start(mut command: Command) -> Self {
+    pub(super) fn start(mut command: Command) -> Self {
         let began = now();
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
@@ -148,7 +148,7 @@ impl Process {
         Finished { code, stdout: self.stdout.look(|output| output.text.clone()), stderr: self.stderr_text(), took }
     }
 
-    fn stderr_text(&self) -> String {
+    pub(super) fn stderr_text(&self) -> String {
         self.stderr.look(|output| output.text.clone())
     }
 }

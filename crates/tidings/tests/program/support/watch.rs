@@ -12,6 +12,11 @@ pub struct Watch<T> {
 }
 
 impl<T> Watch<T> {
+    /// With this value at first.
+    pub fn of(value: T) -> Self {
+        Self { value: Mutex::new(value), changed: Condvar::new() }
+    }
+
     /// The value as it is.
     pub fn look<R>(&self, read: impl FnOnce(&T) -> R) -> R {
         read(&self.lock())

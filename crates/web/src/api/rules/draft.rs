@@ -5,7 +5,7 @@ use tidings_domain::id::{ChannelId, RuleId};
 use tidings_domain::resource::{ResourceSelector, ResourceType, invalid_external_id};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
-use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
+use tidings_domain::trigger::{RuleTrigger, TRIGGER_TYPE_FORM, TriggerType};
 use tidings_engine::TrialConfig;
 use tidings_engine::settings::{NewRule, RuleChannel, RuleEdit, RuleView};
 
@@ -19,9 +19,13 @@ const TRIGGER_TYPES_MAX: usize = 20;
 /// The resource that a test speaks of where none is named.
 const SAMPLE_RESOURCE_ID: &str = "sample";
 
+/// What rules may list, whatever they are about.
+const ALL_TRIGGERS: [RuleTrigger; 5] =
+    [RuleTrigger::Success, RuleTrigger::Failure, RuleTrigger::Opened, RuleTrigger::Resolved, RuleTrigger::Escalated];
+
 /// A rule's fields that are the same whether it is made, edited or tested.
 struct Common {
-    triggers: Option<Vec<Trigger>>,
+    triggers: Option<Vec<RuleTrigger>>,
     trigger_types: Option<Vec<TriggerType>>,
     enabled: Option<bool>,
     paused: Option<bool>,
@@ -29,11 +33,14 @@ struct Common {
 }
 
 impl Common {
-    fn read(fields: &mut Fields) -> Self {
-        let words = one_of(Trigger::ALL.map(Trigger::as_str));
-        let triggers = fields.words("triggers", Trigger::ALL.len(), &words, Trigger::parse);
+    /// Reads them, for a rule about this type of resource; for any if it is not known.
+    fn read(fields: &mut Fields, resource_type: Option<ResourceType>) -> Self {
+        let possible = resource_type.map_or(&ALL_TRIGGERS[..], RuleTrigger::of);
+        let named = |word: &str| possible.iter().copied().find(|trigger| trigger.as_str() == word);
+        let words: Vec<_> = possible.iter().map(|trigger| trigger.as_str()).collect();
+        let triggers = fields.words("triggers", possible.len(), &one_of(words.iter().copied()), named);
         if triggers.as_ref().is_some_and(Vec::is_empty) {
-            fields.refuse_once("triggers", "must list at least one trigger: success, failure");
+            fields.refuse_once("triggers", format!("must list at least one trigger: {}", words.join(", ")));
         }
         let severities = [Severity::Critical, Severity::Warning, Severity::Info];
         let named = |word: &str| severities.into_iter().find(|severity| severity.as_str() == word);
@@ -48,7 +55,8 @@ impl Common {
 }
 
 fn resource_type(fields: &mut Fields) -> Option<ResourceType> {
-    fields.parsed("resourceType", &one_of(ResourceType::ALL.map(ResourceType::as_str)), ResourceType::parse)
+    let types = one_of(ResourceType::OF_RULES.map(ResourceType::as_str));
+    fields.parsed("resourceType", &types, ResourceType::parse_of_rules)
 }
 
 fn channel_type(fields: &mut Fields) -> Option<ChannelType> {
@@ -84,8 +92,11 @@ pub(super) fn new(object: Object, type_of: impl Fn(ChannelId) -> Option<ChannelT
     let resource_type = fields.required("resourceType", resource_type);
     let resource_id = fields.text_where("resourceId", invalid_external_id);
     let resource_id = fields.required("resourceId", resource_id);
-    let common = Common::read(&mut fields);
-    let triggers = fields.required("triggers", common.triggers);
+    let common = Common::read(&mut fields, resource_type);
+    let of_incidents = resource_type.is_some_and(ResourceType::has_incidents);
+    // What breaks is told of whole, unless somebody says otherwise.
+    let triggers = common.triggers.or_else(|| of_incidents.then(|| RuleTrigger::OF_INCIDENTS.to_vec()));
+    let triggers = fields.required("triggers", triggers);
     let is_shared = fields.has("channelId");
     let channel_type = channel_type(&mut fields);
     let channel_type = if is_shared { channel_type } else { fields.required("channelType", channel_type) };
@@ -115,7 +126,7 @@ pub(super) fn edit(
 ) -> Result<RuleEdit, Problem> {
     let mut fields = Fields::new(object);
     refuse_other_resource(&mut fields, &before.rule);
-    let common = Common::read(&mut fields);
+    let common = Common::read(&mut fields, Some(before.rule.resource_type));
     let wanted = channel_type(&mut fields);
     let now = before.channel.channel_type;
     let changes_channel =
@@ -193,7 +204,7 @@ pub(super) fn test(object: Object) -> Result<TestOf, Problem> {
     fields.know("ruleId");
     let resource_type = resource_type(&mut fields);
     let resource_id = fields.text_where("resourceId", invalid_external_id).filter(|id| id != "*");
-    Common::read(&mut fields);
+    Common::read(&mut fields, resource_type);
     fields.boolean("rotateWebhookSecret");
     if fields.take("channelId").is_some() {
         fields.refuse_once("channelId", "a shared channel is tested with POST /channels/{id}/test");

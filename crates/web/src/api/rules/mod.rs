@@ -100,7 +100,8 @@ pub(super) async fn deliveries(reader: Reader, mut query: Query) -> Answer {
         Some(DeliveryFilter {
             before: page.before,
             limit: page.wanted(),
-            runs_only: true,
+            // Of runs the tests are left out; incidents have none.
+            runs_only: !kind?.has_incidents(),
             resource_type: Some(kind?),
             resource_id: Some(id?).filter(|id| id != "*"),
             ..Default::default()

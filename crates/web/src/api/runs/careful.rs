@@ -13,7 +13,7 @@ use tidings_engine::accept::RunReport;
 use super::limits::{
     error_fault, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
 };
-use super::{RUNS_MAX, Reports, no_report};
+use super::{RUN_STATUS_FORM, RUNS_MAX, Reports, no_report};
 use crate::body::{Form, Object};
 use crate::fields::{Fields, INTEGER_MAX, one_of};
 use crate::json::{self, Members};
@@ -103,15 +103,15 @@ fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) 
 }
 
 fn read_fields(fields: &mut Fields, output: Option<&RawValue>, now: Timestamp) -> Option<RunReport> {
-    let types = one_of(ResourceType::ALL.map(ResourceType::as_str));
-    let resource_type = fields.parsed("resourceType", &types, ResourceType::parse);
+    let types = one_of(ResourceType::OF_RUNS.map(ResourceType::as_str));
+    let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_of_runs);
     let resource_type = fields.required("resourceType", resource_type);
     let resource_id = fields.text_where("resourceId", resource_id_fault);
     let resource_id = fields.required("resourceId", resource_id);
     let resource_name = fields.text_where("resourceName", name_fault);
     let run_id = fields.text_where("runId", run_id_fault);
     let run_id = fields.required("runId", run_id);
-    let status = fields.parsed("status", &one_of(Trigger::ALL.map(Trigger::as_str)), Trigger::parse);
+    let status = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_of_run);
     let status = fields.required("status", status);
     let trigger_type = fields.parsed("triggerType", TRIGGER_TYPE_FORM, TriggerType::parse);
     let started_at = instant(fields, "startedAt");

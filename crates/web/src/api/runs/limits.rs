@@ -19,7 +19,7 @@ const OUTPUT_DEPTH_MAX: usize = 100;
 const INSTANTS: std::ops::RangeInclusive<i64> = 946_684_800_000..=4_102_444_799_999;
 
 /// What is wrong with the id of a resource that ran, if anything is.
-pub(super) fn resource_id_fault(text: &str) -> Option<&'static str> {
+pub(in crate::api) fn resource_id_fault(text: &str) -> Option<&'static str> {
     match text {
         "*" => Some("must name one resource; * stands for all of them in rules only"),
         _ => invalid_external_id(text),
@@ -48,7 +48,7 @@ pub(super) fn error_fault(text: &str) -> Option<&'static str> {
 }
 
 /// What is wrong with a link.
-pub(super) fn link_fault(text: &str) -> Option<&'static str> {
+pub(in crate::api) fn link_fault(text: &str) -> Option<&'static str> {
     if text.len() > LINK_BYTES_MAX {
         return Some("must be at most 2,048 bytes");
     }
@@ -81,7 +81,7 @@ fn is_plain_link(text: &str) -> bool {
 }
 
 /// What is wrong with an instant.
-pub(super) fn instant_fault(instant: Timestamp) -> Option<&'static str> {
+pub(in crate::api) fn instant_fault(instant: Timestamp) -> Option<&'static str> {
     (!INSTANTS.contains(&instant.unix_ms())).then_some("must lie in the years 2000 to 2099")
 }
 

@@ -9,6 +9,7 @@ mod quick;
 
 use axum::extract::Request;
 use http::StatusCode;
+use tidings_domain::trigger::Trigger;
 use tidings_store::log::EventFilter;
 
 use crate::answer::{Answer, json, ok};
@@ -18,10 +19,15 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::view::event::{Accepted, Run};
 
-use super::events::{resource_filter, trigger_filter};
+pub(in crate::api) use limits::{instant_fault, link_fault, resource_id_fault};
+
+use super::events::resource_filter;
 
 /// The most runs in one report.
 const RUNS_MAX: usize = 1_000;
+
+/// What a run's `status` must be, for messages.
+pub(in crate::api) const RUN_STATUS_FORM: &str = "must be success or failure";
 
 /// Reports as they were read, and whether the answer is a list as the body was.
 struct Reports {
@@ -50,7 +56,7 @@ pub(super) async fn list(reader: Reader, mut query: Query) -> Answer {
     let page = query.page();
     let mut filter = EventFilter { runs_only: true, before: page.before, limit: page.wanted(), ..Default::default() };
     resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
-    filter.trigger = trigger_filter(&mut query, "status");
+    filter.trigger = query.parsed("status", RUN_STATUS_FORM, Trigger::parse_of_run);
     let filter = query.finish(|| Some(filter))?;
     let records = reader.engine().events(reader.workspace_id(), filter).await?;
     ok(&page.of(&records, |record| record.event.id, Run::of))

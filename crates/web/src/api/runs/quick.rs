@@ -75,8 +75,8 @@ impl Body<'_> {
             return None;
         }
         Some(RunReport {
-            resource_type: ResourceType::parse(self.resource_type)?,
-            trigger: Trigger::parse(self.status)?,
+            resource_type: ResourceType::parse_of_runs(self.resource_type)?,
+            trigger: Trigger::parse_of_run(self.status)?,
             resource_id: self.resource_id,
             run_id: self.run_id,
             run: Run {

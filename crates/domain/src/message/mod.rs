@@ -1,19 +1,35 @@
 //! The message: what a person is told, before a channel gives it its own form.
 
-use crate::event::{Event, EventKind};
+mod digest_words;
+mod outage_words;
+
+use std::borrow::Cow;
+
+use crate::digest::Entry;
+use crate::event::{Content, Event, EventKind};
 use crate::resource::ResourceType;
+use crate::run::Run;
 use crate::severity::Severity;
 use crate::text::{duration_words, truncate_chars};
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
+pub use digest_words::standing_words;
+
 /// A line of facts: what it is, and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// What it is, such as `Duration`.
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     /// What it says, such as `1.8 s`.
     pub value: String,
+}
+
+impl Field {
+    /// A line of facts.
+    pub fn new(label: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        Self { label: label.into(), value: value.into() }
+    }
 }
 
 /// What a person is told of an event. All text is plain; each channel escapes it for itself.
@@ -27,14 +43,36 @@ pub struct Message {
     pub title: String,
     /// A sentence more.
     pub summary: String,
-    /// What went wrong, as the source reported it; may be long and of many lines.
+    /// What `detail` is, such as `Error`.
+    pub detail_label: &'static str,
+    /// What went wrong, as the source reported it; may be long and of many lines. For a digest its entries as text, for
+    /// those who do not list `entries` themselves.
     pub detail: Option<String>,
     /// Where a person can look at it.
     pub link: Option<String>,
     /// The facts, most telling first.
     pub fields: Vec<Field>,
+    /// Words of the user's own.
+    pub tags: Vec<String>,
+    /// What a digest lists: what is still open first.
+    pub entries: Vec<Entry>,
+    /// How many more there are that a digest does not list.
+    pub entries_left: u32,
+    /// What it goes on with, if it is one of several messages about the same.
+    pub thread: Option<Thread>,
     /// When it happened.
     pub timestamp: Timestamp,
+}
+
+/// What joins the messages about one incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// The incident's id.
+    pub id: String,
+    /// What it is about: the same in each of its messages, such as `Production API`.
+    pub about: String,
+    /// How that stands as of this message, such as `down` or `recovered`.
+    pub state: &'static str,
 }
 
 /// Names are cut at this many characters within a title.
@@ -42,65 +80,81 @@ const NAME_CHARS_MAX: usize = 120;
 
 /// The message of an event, for a rule to which it is this bad.
 pub fn of(event: &Event, severity: Severity) -> Message {
+    match &event.content {
+        Content::Run(run) => of_run(event, run, severity),
+        Content::Outage(outage) => outage_words::of(event, outage, severity),
+        Content::Digest(digest) => digest_words::of(event, digest, severity),
+    }
+}
+
+fn of_run(event: &Event, run: &Run, severity: Severity) -> Message {
     let (title, summary) = match event.kind {
         EventKind::ChannelTest => (
             "Test notification from Tidings".to_owned(),
             "This channel works. Real notifications will look like this one.".to_owned(),
         ),
-        EventKind::RunTerminal | EventKind::WorkflowCompleted | EventKind::WorkflowFailed => run_words(event),
+        _ => run_words(event, run),
     };
     Message {
         kind: event.kind,
         severity,
         title,
         summary,
-        detail: event.run.error_message.clone().filter(|text| !text.trim().is_empty()),
-        link: event.run.deep_link.clone(),
-        fields: fields(event),
-        timestamp: event.run.completed_at,
+        detail_label: "Error",
+        detail: run.error_message.clone().filter(|text| !text.trim().is_empty()),
+        link: run.deep_link.clone(),
+        fields: fields(event, run),
+        tags: Vec::new(),
+        entries: Vec::new(),
+        entries_left: 0,
+        thread: None,
+        timestamp: run.completed_at,
     }
 }
 
-fn run_words(event: &Event) -> (String, String) {
+fn run_words(event: &Event, run: &Run) -> (String, String) {
     let name = truncate_chars(event.resource_label(), NAME_CHARS_MAX);
     let (ended, how) = match event.trigger {
-        Trigger::Success => ("succeeded", "finished successfully"),
         Trigger::Failure => ("failed", "failed"),
+        _ => ("succeeded", "finished successfully"),
     };
-    let after = event.run.duration_ms.map(|ms| format!(" after {}", duration_words(ms))).unwrap_or_default();
+    let after = run.duration_ms.map(|ms| format!(" after {}", duration_words(ms))).unwrap_or_default();
     (format!("{name} {ended}"), format!("{} {name} {how}{after}.", event.resource_type.title()))
 }
 
-fn fields(event: &Event) -> Vec<Field> {
-    let run = &event.run;
+fn fields(event: &Event, run: &Run) -> Vec<Field> {
     let mut fields = Vec::with_capacity(6);
-    let mut add = |label, value: Option<String>| fields.extend(value.map(|value| Field { label, value }));
+    let mut add = |label, value: Option<String>| fields.extend(value.map(|value| Field::new(label, value)));
     if event.kind != EventKind::ChannelTest {
         let status = match event.trigger {
-            Trigger::Success => "Success",
             Trigger::Failure => "Failure",
+            _ => "Success",
         };
         add("Status", Some(status.to_owned()));
     }
     add("Resource", Some(resource_words(event)));
     add(if event.resource_type == ResourceType::UseCase { "Execution" } else { "Run" }, Some(event.run_id.clone()));
-    let completed = if event.kind == EventKind::ChannelTest { "Sent" } else { "Completed" };
-    add(completed, Some(run.completed_at.to_jiff().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()));
+    add(if event.kind == EventKind::ChannelTest { "Sent" } else { "Completed" }, Some(instant_words(run.completed_at)));
     add("Duration", run.duration_ms.map(duration_words));
     add("Rows", run.row_count.map(grouped));
     add("Started", run.trigger_type.as_ref().map(|how| how.as_str().to_owned()));
     fields
 }
 
+/// An instant as messages say it: `2026-05-02 04:00:12 UTC`.
+pub fn instant_words(at: Timestamp) -> String {
+    at.to_jiff().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
 fn resource_words(event: &Event) -> String {
-    match &event.run.resource_name {
+    match event.resource_name() {
         Some(name) if *name != event.resource_id => format!("{name} ({})", event.resource_id),
         _ => event.resource_id.clone(),
     }
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut words = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {

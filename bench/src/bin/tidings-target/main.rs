@@ -1,0 +1,154 @@
+//! What is watched in the benchmark: many hosts in one process, as cheap as possible, so that what is measured is the
+//! prober.
+//!
+//! Every request is answered 200 with a small body; `/close` also closes the connection, so that the next one has to be
+//! made anew. Nothing but loopback is listened on.
+
+mod certificate;
+
+use std::{
+    cell::Cell,
+    io,
+    net::{SocketAddrV4, TcpListener as StdListener},
+    path::PathBuf,
+    rc::Rc,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use tidings_bench::{files, hosts, inbox::Inbox, parent, wire};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::LocalSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Requests are small.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
+/// What a small service answers when it is asked whether it is well.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Sat, 02 May 2026 04:00:12 GMT\r\n\
+    server: target\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
+const LAST_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+    date: Sat, 02 May 2026 04:00:12 GMT\r\nserver: target\r\nconnection: close\r\ncontent-length: 15\r\n\r\n\
+    {\"status\":\"ok\"}";
+/// A free port of the first address may be taken on another.
+const PORTS_TRIED: usize = 20;
+
+/// Answers what watches it
+///
+/// The first line that it prints is the address of the first host; the others follow it, on the same port.
+/// GET /_stats tells how many requests and connections came.
+#[derive(Parser)]
+struct Args {
+    /// The first host; loopback only, and port 0 takes a free one
+    #[arg(long, default_value = "127.1.0.1:0")]
+    first: SocketAddrV4,
+    /// How many hosts
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    hosts: u32,
+    /// Speak TLS, as any name below `bench.example`, and write the authority's certificate (DER) to this file
+    #[arg(long)]
+    tls: Option<PathBuf>,
+    /// End when standard input ends, so as not to outlive the program that started it
+    #[arg(long)]
+    with_parent: bool,
+}
+
+/// What came.
+#[derive(Default)]
+struct Counts {
+    requests: Cell<u64>,
+    connections: Cell<u64>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    anyhow::ensure!(args.first.ip().is_loopback(), "it listens on loopback only");
+    if args.with_parent {
+        parent::end_with_it();
+    }
+    let files = files::as_many_as_granted();
+    anyhow::ensure!(files > u64::from(args.hosts) * 2, "only {files} files may be open, for {} hosts", args.hosts);
+    let tls = args.tls.as_deref().map(certificate::acceptor).transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(args.first, args.hosts, tls))
+}
+
+async fn serve(first: SocketAddrV4, count: u32, tls: Option<TlsAcceptor>) -> anyhow::Result<()> {
+    let mut found = listen(first, count);
+    for _ in 1..PORTS_TRIED {
+        found = found.or_else(|_| listen(first, count));
+    }
+    let (first, listeners) = found.with_context(|| format!("cannot listen on {count} hosts from {first} on"))?;
+    let counts = Rc::new(Counts::default());
+    let mut accepting = tokio::task::JoinSet::new();
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        accepting.spawn_local(accept(TcpListener::from_std(listener)?, tls.clone(), counts.clone()));
+    }
+    println!("{first}");
+    match accepting.join_next().await {
+        Some(ended) => ended?.context("cannot accept a connection"),
+        None => Ok(()),
+    }
+}
+
+/// Listeners on all hosts, on one port.
+fn listen(first: SocketAddrV4, count: u32) -> io::Result<(SocketAddrV4, Vec<StdListener>)> {
+    let listener = StdListener::bind(first)?;
+    let first = SocketAddrV4::new(*first.ip(), listener.local_addr()?.port());
+    let mut listeners = vec![listener];
+    for number in 1..count {
+        listeners.push(StdListener::bind(hosts::host(first, number))?);
+    }
+    Ok((first, listeners))
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, counts: Rc<Counts>) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let _ = stream.set_nodelay(true);
+        counts.connections.set(counts.connections.get() + 1);
+        let (tls, counts) = (tls.clone(), counts.clone());
+        // A connection that the other side drops in the middle is no news.
+        tokio::task::spawn_local(async move { answer_all(stream, tls, &counts).await.is_ok() });
+    }
+}
+
+async fn answer_all(stream: TcpStream, tls: Option<TlsAcceptor>, counts: &Counts) -> io::Result<()> {
+    match tls {
+        None => answer(stream, counts).await,
+        Some(tls) => answer(tls.accept(stream).await?, counts).await,
+    }
+}
+
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, counts: &Counts) -> io::Result<()> {
+    let mut inbox = Inbox::new(REQUEST_BYTES_MAX);
+    loop {
+        if let Some(request) = wire::request(inbox.bytes()).map_err(io::Error::other)? {
+            let (length, is_last) = (request.length, request.target == b"/close");
+            if request.target == b"/_stats" {
+                stream.write_all(&stats(counts)).await?;
+            } else {
+                counts.requests.set(counts.requests.get() + 1);
+                stream.write_all(if is_last { LAST_ANSWER } else { ANSWER }).await?;
+            }
+            if is_last {
+                return stream.shutdown().await;
+            }
+            inbox.used_up(length);
+            continue;
+        }
+        let length = stream.read(inbox.space()?).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        inbox.filled(length);
+    }
+}
+
+fn stats(counts: &Counts) -> Vec<u8> {
+    let body = format!("{{\"requests\":{},\"connections\":{}}}", counts.requests.get(), counts.connections.get());
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}

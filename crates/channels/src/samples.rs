@@ -1,0 +1,118 @@
+//! Events and letters for the tests of this crate: one of each look that a message can have.
+
+use std::time::Duration;
+
+use tidings_domain::digest::{Digest, Entry, Standing};
+use tidings_domain::event::{Content, Event, EventKind};
+use tidings_domain::id::{DeliveryId, EndpointId, EventId, Id as _, IncidentId, RuleId, WorkspaceId};
+use tidings_domain::incident::{Cause, Fact, IncidentTrigger, Outage};
+use tidings_domain::resource::ResourceType;
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::{Trigger, TriggerType};
+
+use crate::Letter;
+
+/// The instant of every sample.
+pub fn now() -> Timestamp {
+    Timestamp::from_unix_ms(1_777_694_412_345)
+}
+
+/// A failed flow run with every fact filled in.
+pub fn failed_flow() -> Event {
+    let mut event = test_event();
+    event.kind = EventKind::RunTerminal;
+    event.resource_id = "f1".into();
+    event.trigger = Trigger::Failure;
+    event.run_id = "01HX3K9T7Q".into();
+    event.run_mut().resource_name = Some("Daily revenue rollup".into());
+    event.run_mut().duration_ms = Some(1_842);
+    event.run_mut().row_count = Some(1_240_124);
+    event.run_mut().error_message = Some("relation \"orders\" does not exist".into());
+    event.run_mut().trigger_type = TriggerType::parse("schedule");
+    event.run_mut().deep_link = Some("https://app.example.com/flows/f1?run=01HX3K9T7Q".into());
+    event
+}
+
+/// A query that went well.
+pub fn succeeded_query() -> Event {
+    let mut event = failed_flow();
+    event.resource_type = ResourceType::ScheduledQuery;
+    event.resource_id = "q42".into();
+    event.trigger = Trigger::Success;
+    event.run_mut().resource_name = Some("Active customers by region".into());
+    event.run_mut().error_message = None;
+    event
+}
+
+/// What happened to an incident of an endpoint.
+pub fn outage(trigger: IncidentTrigger) -> Event {
+    let mut event = test_event();
+    (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
+    event.resource_type = ResourceType::Endpoint;
+    event.resource_id = EndpointId::from_bytes([4; 16]).to_string();
+    event.run_id = IncidentId::from_bytes([5; 16]).to_string();
+    event.content = Content::Outage(Box::new(Outage {
+        name: "Production API".into(),
+        url: Some("https://api.example.com/health".into()),
+        link: None,
+        cause: Cause::EndpointDown,
+        detail: Some("HTTP 502 — expected 200".into()),
+        severity: Severity::Critical,
+        started_at: now().minus_ms(720_000),
+        failing_since: now().minus_ms(840_000),
+        resolved_at: (trigger == IncidentTrigger::Resolved).then_some(now()),
+        at: now(),
+        changes: Some(7),
+        escalates_to: None,
+        actor: None,
+        facts: vec![Fact { label: "Region".into(), value: "eu-west".into() }],
+        tags: vec!["prod".into(), "customer-facing".into()],
+    }));
+    event
+}
+
+/// So many notifications that were held back.
+pub fn digest(total: u64) -> Event {
+    let mut event = test_event();
+    (event.kind, event.resource_type) = (EventKind::Digest, ResourceType::Channel);
+    let known = [
+        ("Production API is down", Severity::Critical, Standing::Open),
+        ("Checkout is degraded", Severity::Warning, Standing::Open),
+        ("Daily revenue rollup failed", Severity::Warning, Standing::Told),
+        ("Website has recovered", Severity::Success, Standing::Resolved),
+    ];
+    let entry = |at: u64| {
+        let (title, severity, standing) = known[at as usize % known.len()];
+        Entry {
+            title: title.into(),
+            severity,
+            standing,
+            at: now().minus_ms(60_000 * (total - at)),
+            link: at.is_multiple_of(2).then(|| format!("https://app.example.com/incidents/{at}")),
+            events: 1 + u32::from(standing == Standing::Resolved),
+        }
+    };
+    let entries = (0..total).map(entry).collect();
+    event.content = Content::Digest(Box::new(Digest::of("quiet hours of On-call".into(), entries, now())));
+    event
+}
+
+/// What a channel's Test sends.
+pub fn test_event() -> Event {
+    let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
+    Event::sample(id, workspace_id, ResourceType::Flow, "sample", now())
+}
+
+/// The event as a letter.
+pub fn letter(event: &Event, severity: Severity) -> Letter<'_> {
+    Letter {
+        delivery_id: DeliveryId::from_bytes([7; 16]),
+        rule_id: Some(RuleId::from_bytes([3; 16])),
+        event,
+        severity,
+        now: now(),
+        timeout: Duration::from_secs(5),
+        carry: None,
+    }
+}

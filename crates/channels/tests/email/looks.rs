@@ -1,0 +1,143 @@
+//! An event for each look that a mail can have.
+
+use tidings_domain::digest::{Digest, Entry, Standing};
+use tidings_domain::event::{Content, Event, EventKind};
+use tidings_domain::incident::{Cause, Fact, IncidentTrigger, Outage};
+use tidings_domain::resource::ResourceType;
+use tidings_domain::severity::Severity;
+use tidings_domain::trigger::Trigger;
+
+use crate::support::event;
+
+/// An event for each look that a mail can have, named.
+pub fn looks() -> Vec<(&'static str, Event, Severity)> {
+    let mut failed = event();
+    failed.run_mut().resource_name = Some("Daily revenue rollup".into());
+    failed.run_mut().row_count = Some(1_240_124);
+    failed.run_mut().error_message = Some(
+        "Traceback (most recent call last):\n  File \"/srv/flows/revenue.py\", line 212, in <module>\n    \
+         load(partition=\"2026-05-01\", table=\"analytics.revenue_by_region_daily_materialised_with_a_long_name\")\n\
+         psycopg.errors.UndefinedTable: relation \"orders\" does not exist\n\
+         LINE 1: SELECT sum(amount) FROM orders WHERE day = $1\n                                ^"
+            .into(),
+    );
+    let mut succeeded = failed.clone();
+    (succeeded.trigger, succeeded.run_mut().error_message) = (Trigger::Success, None);
+    let mut long = failed.clone();
+    long.run_mut().resource_name = Some("a_name_without_any_space_that_a_machine_wrote_".repeat(4));
+    long.run_mut().deep_link = Some(format!("https://app.example.com/{}", "segment/".repeat(30)));
+    long.run_mut().error_message = Some("ERROR ".repeat(200_000));
+    let mut test = event();
+    (test.kind, test.trigger, test.run_mut().error_message) = (EventKind::ChannelTest, Trigger::Success, None);
+    let mut looks = vec![
+        ("critical", failed.clone(), Severity::Critical),
+        ("warning", failed.clone(), Severity::Warning),
+        ("info", failed, Severity::Info),
+        ("success", succeeded, Severity::Success),
+        ("long", long, Severity::Critical),
+        ("test", test, Severity::Info),
+    ];
+    looks.extend(of_incidents());
+    looks.extend(of_digests());
+    looks
+}
+
+/// What happened to an incident of an endpoint.
+pub fn outage(trigger: IncidentTrigger) -> Event {
+    let mut event = event();
+    let now = event.received_at;
+    (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
+    (event.resource_type, event.resource_id) = (ResourceType::Endpoint, "ep_1".into());
+    event.run_id = "inc_01890a5d7b3c7c4a9b1e2f3a4b5c6d7e".into();
+    event.content = Content::Outage(Box::new(Outage {
+        name: "Production API".into(),
+        url: Some("https://api.example.com/health".into()),
+        link: Some("https://tidings.example.com/incidents/inc_01890a5d7b3c7c4a9b1e2f3a4b5c6d7e".into()),
+        cause: Cause::EndpointDown,
+        detail: Some("HTTP 502 — expected 200".into()),
+        severity: Severity::Critical,
+        started_at: now.minus_ms(720_000),
+        failing_since: now.minus_ms(840_000),
+        resolved_at: (trigger == IncidentTrigger::Resolved).then_some(now),
+        at: now,
+        changes: Some(7),
+        escalates_to: None,
+        actor: None,
+        facts: vec![],
+        tags: vec!["prod".into(), "customer-facing".into()],
+    }));
+    event
+}
+
+fn of_incidents() -> Vec<(&'static str, Event, Severity)> {
+    let mut degraded = outage(IncidentTrigger::Opened);
+    let Content::Outage(about) = &mut degraded.content else { unreachable!() };
+    (about.cause, about.severity, about.link) = (Cause::EndpointDegraded, Severity::Warning, None);
+    about.detail = Some("6.2 s — slower than 5.0 s".into());
+    let mut alert = outage(IncidentTrigger::Opened);
+    alert.resource_type = ResourceType::Alert;
+    let Content::Outage(about) = &mut alert.content else { unreachable!() };
+    (about.name, about.cause, about.url) = ("HighErrorRate".into(), Cause::Alert, None);
+    about.detail = Some(
+        "The error rate of checkout is at 12.4 % and was above 5 % for ten minutes. See the runbook: \
+         https://runbooks.example.com/high-error-rate, and the board of the payment team for what was rolled out \
+         today. It has happened twice this week."
+            .into(),
+    );
+    let fact = |label: &str, value: &str| Fact { label: label.into(), value: value.into() };
+    about.facts = vec![
+        fact("job", "checkout"),
+        fact("instance", "checkout-7c9d8f6b5-x2x4z.checkout.svc.cluster.local:9090"),
+        fact("topology_kubernetes_io_availability_zone_of_the_node", "eu-central-1b"),
+        fact("severity", "critical"),
+    ];
+    vec![
+        ("incident-down", outage(IncidentTrigger::Opened), Severity::Critical),
+        ("incident-degraded", degraded, Severity::Warning),
+        ("incident-escalated", outage(IncidentTrigger::Escalated { after_seconds: 900 }), Severity::Critical),
+        ("incident-flapping", outage(IncidentTrigger::Flapping), Severity::Critical),
+        ("incident-resolved", outage(IncidentTrigger::Resolved), Severity::Success),
+        ("incident-alert", alert, Severity::Critical),
+    ]
+}
+
+/// A digest of so many.
+pub fn digest(total: usize) -> Event {
+    let mut event = event();
+    let now = event.received_at;
+    (event.kind, event.trigger) = (EventKind::Digest, Trigger::Success);
+    (event.resource_type, event.resource_id) = (ResourceType::Channel, "ch_1".into());
+    let known = [
+        ("Production API is down", Severity::Critical, Standing::Open),
+        ("Checkout is degraded", Severity::Warning, Standing::Open),
+        ("Daily revenue rollup failed", Severity::Warning, Standing::Told),
+        (
+            "Website of the marketing department and its many friends has recovered",
+            Severity::Success,
+            Standing::Resolved,
+        ),
+        ("Active customers by region succeeded", Severity::Success, Standing::Told),
+    ];
+    let entry = |at: usize| {
+        let (title, severity, standing) = known[at % known.len()];
+        Entry {
+            title: title.into(),
+            severity,
+            standing,
+            at: now.minus_ms(60_000 * (total - at) as u64),
+            link: at.is_multiple_of(2).then(|| format!("https://tidings.example.com/incidents/{at}")),
+            events: if standing == Standing::Resolved { 2 } else { 1 },
+        }
+    };
+    let because = "quiet hours of On-call, from 22:00 to 07:00".into();
+    event.content = Content::Digest(Box::new(Digest::of(because, (0..total).map(entry).collect(), now)));
+    event
+}
+
+fn of_digests() -> Vec<(&'static str, Event, Severity)> {
+    vec![
+        ("digest-one", digest(1), Severity::Critical),
+        ("digest-few", digest(5), Severity::Critical),
+        ("digest-many", digest(2_000), Severity::Critical),
+    ]
+}

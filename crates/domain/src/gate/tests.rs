@@ -1,0 +1,278 @@
+//! Properties of the walk over all gates: the first that stops decides, and each gate stops for its own reason only.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::channel::tests::channel_for;
+use crate::endpoint::{Definition, HttpProbe, Probe};
+use crate::event::tests::failed_flow;
+use crate::id::{Id, WorkspaceId};
+use crate::maintenance::MaintenanceWindow;
+use crate::mute::MuteScope;
+use crate::quiet_hours::{QuietAction, QuietHours};
+use crate::rate_limit::{RateAction, RateLimit};
+use crate::rule::tests::rule_for;
+use crate::severity::SeverityFilter;
+
+const NOON: &str = "2026-05-02T12:00:00Z";
+
+/// Everything that gates can be asked about, each as likely in the way as not.
+#[derive(Debug, Clone)]
+struct World {
+    rule_paused: bool,
+    has_rule: bool,
+    channel_enabled: bool,
+    filter: SeverityFilter,
+    severity: Severity,
+    sends: [bool; 3],
+    priority: bool,
+    quiet: Option<(QuietAction, bool)>,
+    muted: [bool; 3],
+    in_maintenance: bool,
+    is_endpoint: bool,
+    recovery_alert: bool,
+    parent_down: bool,
+    cooling: bool,
+    trigger: Trigger,
+    opening: Opening,
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let triggers = [
+        Trigger::Success,
+        Trigger::Failure,
+        Trigger::Incident(IncidentTrigger::Opened),
+        Trigger::Incident(IncidentTrigger::Worsened),
+        Trigger::Incident(IncidentTrigger::Escalated { after_seconds: 900 }),
+        Trigger::Incident(IncidentTrigger::Reminder { number: 1 }),
+        Trigger::Incident(IncidentTrigger::Flapping),
+        Trigger::Incident(IncidentTrigger::Stable),
+        Trigger::Incident(IncidentTrigger::Resolved),
+    ];
+    let held = Stop::hold("held".into(), Timestamp::from_unix_ms(9));
+    let openings = [
+        Opening::Beside,
+        Opening::Said,
+        Opening::Unsaid,
+        Opening::Held { gate: Gate::QuietHours, stop: held.clone() },
+        Opening::Held { gate: Gate::RateLimit, stop: held },
+    ];
+    let rare = || proptest::bool::weighted(0.2);
+    let often = || proptest::bool::weighted(0.8);
+    let quiet = prop::option::weighted(0.3, (prop::sample::select(QuietAction::ALL.to_vec()), any::<bool>()));
+    let one = (rare(), often(), often(), 0..3usize, 0..4usize, [often(), often(), often()], rare());
+    let two = (quiet, [rare(), rare(), rare()], rare(), often(), often(), rare(), rare());
+    let three = (prop::sample::select(triggers.to_vec()), prop::sample::select(openings.to_vec()));
+    (one, two, three).prop_map(|(one, two, (trigger, opening))| {
+        let (rule_paused, has_rule, channel_enabled, filter, severity, sends, priority) = one;
+        let (quiet, muted, in_maintenance, is_endpoint, recovery_alert, parent_down, cooling) = two;
+        let is_incident = matches!(trigger, Trigger::Incident(_));
+        World {
+            rule_paused,
+            has_rule,
+            channel_enabled,
+            filter: [SeverityFilter::Info, SeverityFilter::Warning, SeverityFilter::Critical][filter],
+            severity: [Severity::Critical, Severity::Warning, Severity::Info, Severity::Success][severity],
+            sends,
+            priority,
+            quiet,
+            muted,
+            in_maintenance,
+            is_endpoint: is_endpoint && is_incident,
+            recovery_alert,
+            parent_down,
+            cooling,
+            trigger,
+            opening: if trigger == Trigger::Incident(IncidentTrigger::Resolved) { opening } else { Opening::Beside },
+        }
+    })
+}
+
+fn now() -> Timestamp {
+    Timestamp::parse(NOON).unwrap()
+}
+
+impl World {
+    /// Asks with the facts of this world.
+    fn with<T>(&self, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let event = failed_flow();
+        let mut rule = rule_for(&event);
+        rule.paused = self.rule_paused;
+        let mut channel = channel_for(&rule);
+        channel.enabled = self.channel_enabled;
+        let policies = &mut channel.policies;
+        policies.severity_filter = self.filter;
+        let [send_open, send_resolved, send_escalated] = self.sends;
+        policies.event_filters = crate::channel::EventFilters { send_open, send_resolved, send_escalated };
+        policies.delivery_priority =
+            if self.priority { DeliveryPriority::Critical } else { DeliveryPriority::Standard };
+        policies.rate_limit = Some(RateLimit { max_per_minute: 1, action: RateAction::Digest });
+        policies.quiet_hours = self.quiet.map(|(action, include_critical)| QuietHours {
+            start: "11:00".into(),
+            end: "13:00".into(),
+            timezone: "UTC".into(),
+            days: Vec::new(),
+            action,
+            include_critical,
+        });
+        let endpoint_id = EndpointId::from_bytes([7; 16]);
+        let scopes = [MuteScope::Global, MuteScope::Endpoint(endpoint_id), MuteScope::Channel(channel.id)];
+        let mutes: Vec<Mute> =
+            scopes.into_iter().zip(self.muted).filter(|(_, is_on)| *is_on).map(|(scope, _)| mute(scope)).collect();
+        let mut definition = Definition::new(Probe::Http(HttpProbe::new("https://example.com/")));
+        definition.recovery_alert = self.recovery_alert;
+        definition.cooldown_seconds = 600;
+        if self.in_maintenance {
+            let (starts_at, ends_at) = (now().minus_ms(1), now().plus_ms(60_000));
+            definition.maintenance_windows = vec![MaintenanceWindow::Once { starts_at, ends_at }];
+        }
+        let endpoint = EndpointFacts {
+            id: endpoint_id,
+            name: "API",
+            definition: &definition,
+            parent_down: self.parent_down.then_some("Database"),
+            last_opening_at: self.cooling.then(|| now().minus_ms(1_000)),
+        };
+        ask(&Facts {
+            rule: self.has_rule.then_some(&rule),
+            channel: &channel,
+            severity: self.severity,
+            trigger: self.trigger,
+            mutes: &mutes,
+            zone: &Zone::UTC,
+            endpoint: self.is_endpoint.then_some(endpoint),
+            opening: &self.opening,
+        })
+    }
+
+    /// The table, read as it stands in the contract: which gates stop.
+    fn stops(&self, gate: Gate) -> bool {
+        use IncidentTrigger::{Opened, Resolved, Stable};
+        let class = self.trigger.class();
+        let of_incident =
+            |those: &[IncidentTrigger]| matches!(self.trigger, Trigger::Incident(it) if those.contains(&it));
+        let passes = matches!(self.opening, Opening::Said);
+        let held_by = match &self.opening {
+            Opening::Held { gate, .. } => Some(*gate),
+            _ => None,
+        };
+        if gate.lets_recoveries_by() && held_by.is_some() {
+            return held_by == Some(gate);
+        }
+        match gate {
+            Gate::EndpointPaused => self.rule_paused && self.has_rule,
+            Gate::ChannelDisabled => !self.channel_enabled,
+            Gate::RecoveryDisabled => self.is_endpoint && !self.recovery_alert && of_incident(&[Resolved]),
+            Gate::GlobalMute => self.muted[0],
+            Gate::SeverityFilter => !of_incident(&[Resolved, Stable]) && !self.filter.admits(self.severity),
+            Gate::EventFilter => {
+                let classes = crate::trigger::RuleTrigger::OF_INCIDENTS;
+                classes.into_iter().zip(self.sends).any(|(it, is_sent)| it == class && !is_sent)
+            }
+            Gate::ScopedMute => (self.is_endpoint && self.muted[1]) || self.muted[2],
+            Gate::Maintenance => self.is_endpoint && self.in_maintenance,
+            Gate::NeverOpened => self.opening == Opening::Unsaid,
+            Gate::Dependency => self.is_endpoint && self.parent_down && !passes,
+            Gate::QuietHours => {
+                let covers = |(_, include_critical)| self.severity != Severity::Critical || include_critical;
+                self.quiet.is_some_and(covers) && !passes
+            }
+            Gate::Cooldown => self.is_endpoint && self.cooling && of_incident(&[Opened]) && !self.priority,
+            Gate::RateLimit => false,
+        }
+    }
+}
+
+fn mute(scope: MuteScope) -> Mute {
+    Mute {
+        id: MuteId::from_bytes([9; 16]),
+        workspace_id: WorkspaceId::from_bytes([2; 16]),
+        scope,
+        expires_at: Some(now().plus_ms(1)),
+        reason: String::new(),
+        created_by: "ana@example.com".into(),
+        created_at: now(),
+        ends_on_recovery: false,
+    }
+}
+
+#[test]
+fn numbers_are_those_of_the_table_and_read_back() {
+    for (index, gate) in Gate::ORDER.into_iter().filter(|gate| *gate != Gate::NeverOpened).enumerate() {
+        assert_eq!(gate as usize, index + 1);
+    }
+    for gate in Gate::ORDER {
+        assert_eq!(Gate::from_number(gate as u8), Some(gate));
+    }
+}
+
+#[test]
+fn a_cooldown_ends_to_the_millisecond_and_outlasts_no_clock() {
+    let mut world = World {
+        rule_paused: false,
+        has_rule: true,
+        channel_enabled: true,
+        filter: SeverityFilter::Info,
+        severity: Severity::Critical,
+        sends: [true; 3],
+        priority: false,
+        quiet: None,
+        muted: [false; 3],
+        in_maintenance: false,
+        is_endpoint: true,
+        recovery_alert: true,
+        parent_down: false,
+        cooling: true,
+        trigger: Trigger::Incident(IncidentTrigger::Opened),
+        opening: Opening::Beside,
+    };
+    let ends_at = now().plus_ms(599_000);
+    let stop = world.with(|facts| Gate::Cooldown.ask(facts, now())).unwrap();
+    assert_eq!((stop.until, stop.effect), (Some(ends_at), Effect::Suppress));
+    assert_eq!(stop.detail, "API cools down until 12:09:59 UTC: its last outage was said less than 10 min 0 s ago");
+    assert!(world.with(|facts| Gate::Cooldown.ask(facts, ends_at)).is_none());
+    let set_back = world.with(|facts| Gate::Cooldown.ask(facts, now().minus_ms(3_600_000))).unwrap();
+    assert_eq!(set_back.until, Some(now().minus_ms(3_000_000)), "it counts from here, not from what lies ahead");
+    world.priority = true;
+    assert!(world.with(|facts| Gate::Cooldown.ask(facts, now())).is_none());
+}
+
+proptest! {
+    #[test]
+    fn the_first_gate_that_stops_decides(world in world()) {
+        let expected = Gate::ORDER.into_iter().find(|gate| world.stops(*gate));
+        let walk = world.with(|facts| walk(facts, now()));
+        prop_assert_eq!(walk.stopped.as_ref().map(|(gate, _)| *gate), expected);
+        prop_assert_eq!(walk.evaluated_at, now());
+        let before: Vec<_> = Gate::ORDER.into_iter().take_while(|gate| Some(*gate) != expected).collect();
+        prop_assert_eq!(walk.passed_gates().collect::<Vec<_>>(), before);
+        let stored = serde_json::to_string(&walk).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Walk>(&stored).unwrap(), &walk, "reads back from the store");
+    }
+
+    #[test]
+    fn each_gate_is_asked_by_itself_and_the_changeable_ones_again(world in world()) {
+        for gate in Gate::ORDER {
+            prop_assert_eq!(world.with(|facts| gate.ask(facts, now())).is_some(), world.stops(gate), "{:?}", gate);
+        }
+        let expected = Gate::ORDER.into_iter().find(|gate| gate.is_changeable() && world.stops(*gate));
+        let again = world.with(|facts| walk_again(facts, now()));
+        prop_assert_eq!(again.stopped.map(|(gate, _)| gate), expected);
+    }
+
+    #[test]
+    fn what_is_held_says_until_when(world in world()) {
+        let walk = world.with(|facts| walk(facts, now()));
+        if let Some((gate, until)) = walk.held() {
+            let is_the_openings = matches!(&world.opening, Opening::Held { gate: of_opening, .. } if *of_opening == gate);
+            prop_assert!(until > now() || is_the_openings);
+            prop_assert!(matches!(gate, Gate::QuietHours | Gate::RateLimit));
+        }
+    }
+
+    #[test]
+    fn the_limit_is_asked_unless_priority_or_a_said_opening_passes_it(world in world()) {
+        let asked = world.with(rate_limit::is_asked).is_some();
+        prop_assert_eq!(asked, !world.priority && world.opening != Opening::Said);
+    }
+}

@@ -1,0 +1,106 @@
+//! The digest: what was held back for a channel becomes one event with one delivery. An incident with all that was held
+//! back of it is one entry, as it stood at the last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidings_domain::digest::{Digest, Entry, Standing};
+use tidings_domain::event::{Content, Event, EventKind};
+use tidings_domain::gate::{Gate, Walk};
+use tidings_domain::id::{DeliveryId, EventId};
+use tidings_domain::message;
+use tidings_domain::resource::ResourceType;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
+use tidings_store::queue::{HeldBack, Incoming, NewDelivery, NewDigest, Start};
+
+use super::Queue;
+use crate::clock::new_id;
+use crate::snapshot::LiveChannel;
+
+/// The digest of these, oldest first.
+pub(super) fn of(queue: &Queue, live: &LiveChannel, held: &[HeldBack], now: Timestamp) -> NewDigest {
+    let clock = queue.0.clock.as_ref();
+    let channel = &live.channel;
+    let (id, delivery_id): (EventId, DeliveryId) = (new_id(clock, now), new_id(clock, now));
+    let digest = Digest::of(because(held), entries(held), now);
+    let severity = digest.severity();
+    let event = Event {
+        id,
+        workspace_id: channel.workspace_id,
+        kind: EventKind::Digest,
+        resource_type: ResourceType::Channel,
+        resource_id: channel.id.to_string(),
+        run_id: delivery_id.to_string(),
+        trigger: Trigger::Success,
+        received_at: now,
+        content: Content::Digest(Box::new(digest)),
+    };
+    let delivery = NewDelivery {
+        id: delivery_id,
+        rule_id: None,
+        rule_generation: 0,
+        channel_id: channel.id,
+        channel_type: channel.channel_type,
+        severity,
+        start: Start::Due,
+        walk: Walk { evaluated_at: now, passed: 0, stopped: None },
+        admission: None,
+        after: None,
+        occasion: 1,
+        late_of: None,
+    };
+    let incoming = Incoming { event: Arc::new(event), not_routed: Vec::new(), deliveries: vec![delivery] };
+    NewDigest { incoming, carried: held.iter().map(|held| held.id).collect() }
+}
+
+/// Why these were held back, in words.
+fn because(held: &[HeldBack]) -> String {
+    let by = |gate| held.iter().any(|held| held.walk.held().is_some_and(|(of, _)| of == gate));
+    let words = |gate| match gate {
+        Gate::QuietHours => "quiet hours",
+        _ => "more messages than the channel takes in a minute",
+    };
+    let gates: Vec<_> = [Gate::QuietHours, Gate::RateLimit].into_iter().filter(|gate| by(*gate)).map(words).collect();
+    gates.join(", and ")
+}
+
+fn entries(held: &[HeldBack]) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::with_capacity(held.len());
+    let mut of_incident: HashMap<&str, usize> = HashMap::new();
+    for held in held {
+        let event = &held.event;
+        let entry = entry(held);
+        if !event.kind.is_of_incident() {
+            entries.push(entry);
+            continue;
+        }
+        match of_incident.get(event.run_id.as_str()).and_then(|index| entries.get_mut(*index)) {
+            Some(known) => {
+                *known = Entry { events: known.events + 1, severity: known.severity.worse(entry.severity), ..entry }
+            }
+            None => {
+                of_incident.insert(&event.run_id, entries.len());
+                entries.push(entry);
+            }
+        }
+    }
+    entries
+}
+
+fn entry(held: &HeldBack) -> Entry {
+    let message = message::of(&held.event, held.severity);
+    let standing = match (held.event.outage(), held.event.kind) {
+        (_, EventKind::IncidentResolved | EventKind::IncidentStable) => Standing::Resolved,
+        (Some(_), _) => Standing::Open,
+        (None, _) => Standing::Told,
+    };
+    Entry {
+        title: message.title,
+        severity: held.severity,
+        standing,
+        at: message.timestamp,
+        link: message.link,
+        events: 1,
+    }
+}

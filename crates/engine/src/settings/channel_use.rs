@@ -1,0 +1,128 @@
+//! What uses a channel, and deleting one: what uses it stands in the way, unless it is to go as well.
+
+use std::fmt;
+
+use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
+use tidings_domain::time::Timestamp;
+use tidings_store::settings::{Change, Expect};
+
+use super::channels::{TRIES, shared};
+use super::{CommitError, Settings, check_revision};
+use crate::Result;
+use crate::error::EngineError;
+use crate::snapshot::WorkspaceView;
+
+/// What uses a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChannelUsers {
+    /// The rules that speak through it, oldest first.
+    pub rules: Vec<RuleId>,
+    /// The endpoints whose escalation has a step through it, oldest first.
+    pub endpoints: Vec<EndpointId>,
+}
+
+impl ChannelUsers {
+    fn of(view: &WorkspaceView, id: ChannelId) -> Self {
+        let mut rules: Vec<_> = view.rules().filter(|rule| rule.channel_id == id).map(|rule| rule.id).collect();
+        let escalates = view.endpoints().map(|live| &live.endpoint);
+        let escalates = escalates.filter(|it| it.definition.escalation.iter().any(|step| step.channel_id == id));
+        let mut endpoints: Vec<_> = escalates.map(|endpoint| endpoint.id).collect();
+        rules.sort_unstable();
+        endpoints.sort_unstable();
+        Self { rules, endpoints }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.endpoints.is_empty()
+    }
+}
+
+/// `1 rule uses it`, `2 rules and the escalation of 1 endpoint use it`.
+impl fmt::Display for ChannelUsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = counted(self.rules.len(), "rule");
+        let endpoints = format!("the escalation of {}", counted(self.endpoints.len(), "endpoint"));
+        match (self.rules.len(), self.endpoints.len()) {
+            (1, 0) => write!(f, "{rules} uses it"),
+            (_, 0) => write!(f, "{rules} use it"),
+            (0, _) => write!(f, "{endpoints} uses it"),
+            _ => write!(f, "{rules} and {endpoints} use it"),
+        }
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+impl Settings {
+    pub(crate) async fn delete_channel(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ChannelId,
+        force: bool,
+        seen: Option<u32>,
+    ) -> Result<()> {
+        for _ in 0..TRIES {
+            let view = self.view(workspace_id)?;
+            let live = shared(view.channel(id))?;
+            check_revision(seen, live.channel.revision)?;
+            let users = ChannelUsers::of(&view, id);
+            if !users.is_empty() && !force {
+                return Err(EngineError::ChannelInUse(users));
+            }
+            let mut changes = self.without_steps(&view, &users.endpoints, id, self.clock.now());
+            changes.extend(users.rules.into_iter().map(Change::DeleteRule));
+            changes.push(Change::DeleteChannel(id));
+            match self.commit(workspace_id, changes).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Failed(error)) => return Err(error),
+                // A rule came or went meanwhile: look again.
+                Err(CommitError::InUse) => self.live.reload(workspace_id).await?,
+                Err(CommitError::Gone | CommitError::Changed) => {}
+            }
+        }
+        Err(EngineError::RevisionMismatch)
+    }
+
+    /// These endpoints without the steps of their escalation that go through this channel.
+    fn without_steps(
+        &self,
+        view: &WorkspaceView,
+        endpoints: &[EndpointId],
+        id: ChannelId,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let live = endpoints.iter().filter_map(|endpoint_id| view.endpoint(*endpoint_id));
+        let edited = live.map(|live| {
+            let before = live.endpoint.revision;
+            let mut endpoint = live.endpoint.clone();
+            endpoint.definition.escalation.retain(|step| step.channel_id != id);
+            (endpoint.revision, endpoint.updated_at) = (before + 1, now);
+            Change::PutEndpoint(self.endpoint_record(endpoint, live.secret.as_ref()), Expect::Revision(before))
+        });
+        edited.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_domain::id::Id;
+
+    use super::*;
+
+    #[test]
+    fn users_are_counted_in_words() {
+        let words = |rules: u8, endpoints: u8| {
+            let users = ChannelUsers {
+                rules: (0..rules).map(|n| RuleId::from_bytes([n; 16])).collect(),
+                endpoints: (0..endpoints).map(|n| EndpointId::from_bytes([n; 16])).collect(),
+            };
+            users.to_string()
+        };
+        assert_eq!(words(1, 0), "1 rule uses it");
+        assert_eq!(words(2, 0), "2 rules use it");
+        assert_eq!(words(0, 1), "the escalation of 1 endpoint uses it");
+        assert_eq!(words(1, 2), "1 rule and the escalation of 2 endpoints use it");
+    }
+}

@@ -1,0 +1,156 @@
+//! Mutes and preferences: who wants nothing said for a while, and what new channels begin with.
+
+use tidings_domain::calendar::zone_violation;
+use tidings_domain::channel::EventFilters;
+use tidings_domain::id::{MuteId, WorkspaceId};
+use tidings_domain::mute::{Mute, MuteScope};
+use tidings_domain::severity::SeverityFilter;
+use tidings_domain::time::Timestamp;
+use tidings_domain::violation::Violation;
+use tidings_store::settings::{Change, Preferences};
+
+use super::{CommitError, Settings};
+use crate::Result;
+use crate::clock::new_id;
+use crate::error::EngineError;
+use crate::snapshot::WorkspaceView;
+
+/// The most mutes of a workspace that are not over: every gate walk looks through them.
+const MUTES_MAX: u32 = 1_000;
+
+/// A mute to be made.
+#[derive(Debug, Clone)]
+pub struct NewMute {
+    /// What it is about.
+    pub scope: MuteScope,
+    /// From this instant on it is over; none if it lasts until somebody deletes it.
+    pub expires_at: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+    /// Who makes it, as people know them.
+    pub created_by: String,
+    /// Whether it is over, too, when the endpoint's incident is resolved.
+    pub ends_on_recovery: bool,
+}
+
+/// An edit of a workspace's preferences: what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct PreferencesEdit {
+    /// Until when everything is muted; `Some(None)` ends that.
+    pub global_mute_until: Option<Option<Timestamp>>,
+    /// The severity filter of new channels.
+    pub default_severity_filter: Option<SeverityFilter>,
+    /// The event filters of new channels.
+    pub default_event_filters: Option<EventFilters>,
+    /// The zone in which messages say times.
+    pub timezone: Option<String>,
+}
+
+impl Settings {
+    pub(crate) async fn create_mute(&self, workspace_id: WorkspaceId, new: NewMute) -> Result<Mute> {
+        let view = self.view(workspace_id)?;
+        let mute = self.mute(workspace_id, new);
+        if view.mutes.iter().filter(|it| it.is_active(mute.created_at)).count() >= MUTES_MAX as usize {
+            return Err(EngineError::Quota { what: "mutes", max: MUTES_MAX });
+        }
+        let mut found = mute.violations();
+        if !target_exists(&view, mute.scope) {
+            found.push(Violation::new("/targetId", "there is no such thing in this workspace"));
+        }
+        if !found.is_empty() {
+            return Err(EngineError::Invalid(found));
+        }
+        match self.commit(workspace_id, vec![Change::PutMute(mute.clone())]).await {
+            Ok(()) => Ok(mute),
+            Err(CommitError::Failed(error)) => Err(error),
+            Err(_) => Err(EngineError::invalid("/targetId", "there is no such thing in this workspace")),
+        }
+    }
+
+    fn mute(&self, workspace_id: WorkspaceId, new: NewMute) -> Mute {
+        let now = self.clock.now();
+        let NewMute { scope, expires_at, reason, created_by, ends_on_recovery } = new;
+        Mute {
+            id: new_id(self.clock.as_ref(), now),
+            workspace_id,
+            scope,
+            expires_at,
+            reason,
+            created_by,
+            created_at: now,
+            ends_on_recovery,
+        }
+    }
+
+    pub(crate) async fn delete_mute(&self, workspace_id: WorkspaceId, id: MuteId) -> Result<()> {
+        match self.commit(workspace_id, vec![Change::DeleteMute(id)]).await {
+            Ok(()) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error),
+            Err(_) => Err(EngineError::NotFound("mute")),
+        }
+    }
+
+    /// Edits what the workspace prefers. A global mute set here takes the place of all others of that scope.
+    pub(crate) async fn edit_preferences(
+        &self,
+        workspace_id: WorkspaceId,
+        edit: PreferencesEdit,
+        by: &str,
+    ) -> Result<()> {
+        let view = self.view(workspace_id)?;
+        let mut preferences = view.preferences.clone();
+        preferences.default_severity_filter =
+            edit.default_severity_filter.unwrap_or(preferences.default_severity_filter);
+        preferences.default_event_filters = edit.default_event_filters.unwrap_or(preferences.default_event_filters);
+        if let Some(timezone) = edit.timezone {
+            if let Some(violation) = zone_violation(&timezone) {
+                return Err(EngineError::Invalid(vec![violation]));
+            }
+            preferences.timezone = timezone;
+        }
+        let mut changes = changed(&view.preferences, preferences);
+        if let Some(until) = edit.global_mute_until {
+            let others = view.mutes.iter().filter(|mute| mute.scope == MuteScope::Global);
+            changes.extend(others.map(|mute| Change::DeleteMute(mute.id)));
+            if let Some(until) = until {
+                let mute = self.mute(
+                    workspace_id,
+                    NewMute {
+                        scope: MuteScope::Global,
+                        // The end of time is how a mute without an end is shown.
+                        expires_at: Some(until).filter(|until| until.unix_ms() < i64::MAX),
+                        reason: String::new(),
+                        created_by: by.to_owned(),
+                        ends_on_recovery: false,
+                    },
+                );
+                if !mute.violations().is_empty() {
+                    let message = "must lie in the future, or be null for no mute";
+                    return Err(EngineError::invalid("/globalMuteUntil", message));
+                }
+                changes.push(Change::PutMute(mute));
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        match self.commit(workspace_id, changes).await {
+            Ok(()) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error),
+            // A mute was deleted meanwhile.
+            Err(_) => Err(EngineError::RevisionMismatch),
+        }
+    }
+}
+
+fn changed(before: &Preferences, after: Preferences) -> Vec<Change> {
+    if *before == after { Vec::new() } else { vec![Change::SetPreferences(after)] }
+}
+
+fn target_exists(view: &WorkspaceView, scope: MuteScope) -> bool {
+    match scope {
+        MuteScope::Global => true,
+        MuteScope::Endpoint(id) => view.endpoint(id).is_some(),
+        MuteScope::Channel(id) => view.channel(id).is_some(),
+    }
+}

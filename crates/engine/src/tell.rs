@@ -1,0 +1,241 @@
+//! Telling: which rules an event concerns, and what the gates say for each of them. The way of every event, be it of a run
+//! or of an incident, and of every question about one that has not happened.
+//!
+//! A function of a snapshot and an instant: nothing is reserved, written or sent here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidings_domain::delivery::Status;
+use tidings_domain::event::Event;
+use tidings_domain::gate::{self, EndpointFacts, Facts, Gate, Opening, Stop, Walk, rate_limit};
+use tidings_domain::id::{ChannelId, DeliveryId, RuleId};
+use tidings_domain::incident::IncidentTrigger;
+use tidings_domain::routing::{self, NotRouted, NotRoutedReason};
+use tidings_domain::rule::Rule;
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::{RuleTrigger, Trigger};
+use tidings_store::queue::Admission;
+use tidings_store::watching::Told;
+
+use crate::snapshot::{LiveChannel, LiveEndpoint, WorkspaceView};
+
+/// What is known beside the configuration, for events of incidents.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Situation<'a> {
+    /// The endpoint that the event is about, if it is one.
+    pub endpoint: Option<EndpointSituation<'a>>,
+    /// What was told of the incident before.
+    pub told: &'a [Told],
+}
+
+/// What is known of the endpoint.
+#[derive(Clone, Copy)]
+pub(crate) struct EndpointSituation<'a> {
+    /// The endpoint.
+    pub live: &'a LiveEndpoint,
+    /// The name of its parent, if that has an active incident.
+    pub parent_down: Option<&'a str>,
+    /// When an opening last passed, for each channel.
+    pub openings: &'a BTreeMap<ChannelId, Timestamp>,
+}
+
+/// What was decided for one rule.
+pub(crate) struct Decision {
+    /// The rule; none for a step of an escalation through a channel that has no rule here.
+    pub rule: Option<Arc<Rule>>,
+    /// The channel.
+    pub live: Arc<LiveChannel>,
+    /// How bad the event is to the rule.
+    pub severity: Severity,
+    /// The walk through the gates.
+    pub walk: Walk,
+    /// What the rate limit is asked with, if the walk is open.
+    pub admission: Option<Admission>,
+    /// The delivery that has to be settled before.
+    pub after: Option<DeliveryId>,
+}
+
+/// What an event comes to.
+#[derive(Default)]
+pub(crate) struct Telling {
+    /// The rules that are passed over.
+    pub not_routed: Vec<NotRouted>,
+    /// What was decided for the others.
+    pub decisions: Vec<Decision>,
+}
+
+/// Tells the event to every rule of its resource; or, if it is a step of an escalation, through that step's channel.
+pub(crate) fn tell(view: &WorkspaceView, event: &Event, situation: Situation<'_>, now: Timestamp) -> Telling {
+    let mut telling = Telling::default();
+    if let Some(channel_id) = event.outage().and_then(|outage| outage.escalates_to) {
+        let mut rules = view.rules_of(event.resource_type, &event.resource_id);
+        let own = rules.find(|rule| rule.enabled && rule.channel_id == channel_id);
+        telling.decisions.extend(decide(view, event, own, channel_id, situation, now));
+        return telling;
+    }
+    for rule in view.rules_of(event.resource_type, &event.resource_id) {
+        if let Err(reason) = routing::route(event, rule) {
+            telling.not_routed.push(NotRouted { rule_id: rule.id, reason });
+            continue;
+        }
+        let Some(decision) = decide(view, event, Some(rule), rule.channel_id, situation, now) else { continue };
+        match &decision.walk.stopped {
+            Some((Gate::RecoveryDisabled, _)) => {
+                telling.not_routed.push(NotRouted { rule_id: rule.id, reason: NotRoutedReason::RecoveryDisabled });
+            }
+            _ => telling.decisions.push(decision),
+        }
+    }
+    telling
+}
+
+/// Walks the gates for one rule; none if its channel is not there, which the store's own constraints forbid.
+pub(crate) fn decide(
+    view: &WorkspaceView,
+    event: &Event,
+    rule: Option<&Arc<Rule>>,
+    channel_id: ChannelId,
+    situation: Situation<'_>,
+    now: Timestamp,
+) -> Option<Decision> {
+    let live = view.channel(channel_id)?;
+    let severity = event.severity(rule.map_or(Severity::Warning, |rule| rule.failure_severity));
+    let opening = opening(event, rule.map(Arc::as_ref), channel_id, situation.told);
+    let facts = facts(view, live, rule.map(Arc::as_ref), event.trigger, severity, situation.endpoint, &opening);
+    let walk = gate::walk(&facts, now);
+    let limit = if walk.is_open() { rate_limit::is_asked(&facts) } else { None };
+    let admission =
+        limit.map(|limit| Admission { limit, channel_name: live.channel.name.clone(), zone: view.zone.clone() });
+    let after = unsettled_before(channel_id, situation.told);
+    Some(Decision { rule: rule.cloned(), live: Arc::clone(live), severity, walk, admission, after })
+}
+
+/// What the gates look at.
+pub(crate) fn facts<'a>(
+    view: &'a WorkspaceView,
+    live: &'a LiveChannel,
+    rule: Option<&'a Rule>,
+    trigger: Trigger,
+    severity: Severity,
+    endpoint: Option<EndpointSituation<'a>>,
+    opening: &'a Opening,
+) -> Facts<'a> {
+    let endpoint = endpoint.map(|situation| EndpointFacts {
+        id: situation.live.endpoint.id,
+        name: &situation.live.endpoint.name,
+        definition: &situation.live.endpoint.definition,
+        parent_down: situation.parent_down,
+        last_opening_at: situation.openings.get(&live.channel.id).copied(),
+    });
+    Facts { rule, channel: &live.channel, severity, trigger, mutes: &view.mutes, zone: &view.zone, endpoint, opening }
+}
+
+/// What became of the opening of the incident that this event resolves.
+pub(crate) fn opening(event: &Event, rule: Option<&Rule>, channel_id: ChannelId, told: &[Told]) -> Opening {
+    let is_resolution = event.trigger == Trigger::Incident(IncidentTrigger::Resolved);
+    let Some(rule) = rule.filter(|rule| is_resolution && rule.triggers.contains(&RuleTrigger::Opened)) else {
+        return Opening::Beside;
+    };
+    fate(rule.id, channel_id, told)
+}
+
+/// What became of what this rule was to tell of the opening. The best of all occasions counts.
+fn fate(rule_id: RuleId, channel_id: ChannelId, told: &[Told]) -> Opening {
+    let is_opening = |it: &&Told| it.trigger == Trigger::Incident(IncidentTrigger::Opened);
+    let of_rule = |it: &&Told| it.rule_id == Some(rule_id) && it.channel_id == channel_id;
+    let openings = || told.iter().filter(is_opening).filter(of_rule);
+    if openings().any(|it| it.status == Status::Sent || is_under_way(it)) {
+        return Opening::Said;
+    }
+    if let Some(held) = openings().rfind(|it| it.status == Status::Held) {
+        return match held.walk.as_ref().and_then(|walk| walk.stopped.clone()) {
+            // It may be held for longer than the walk has said.
+            Some((gate, stop)) => Opening::Held { gate, stop: Stop { until: held.held_until.or(stop.until), ..stop } },
+            None => Opening::Said,
+        };
+    }
+    let is_filtered = |it: &Told| {
+        let gate = it.walk.as_ref().and_then(|walk| walk.stopped.as_ref()).map(|(gate, _)| *gate);
+        it.status == Status::Suppressed && matches!(gate, Some(Gate::SeverityFilter | Gate::EventFilter))
+    };
+    if openings().last().is_some_and(is_filtered) { Opening::Beside } else { Opening::Unsaid }
+}
+
+/// Whether it is to be sent by itself, or is on its way with a digest.
+fn is_under_way(told: &Told) -> bool {
+    match told.status {
+        Status::Pending | Status::Sending => true,
+        Status::Held => told.digest_id.is_some(),
+        Status::Sent | Status::Failed | Status::Suppressed | Status::Skipped => false,
+    }
+}
+
+/// The last delivery of the incident through this channel that is under way. What is held back keeps nobody waiting: that
+/// may take all night. What goes before it when it is let go, the store sees to.
+fn unsettled_before(channel_id: ChannelId, told: &[Told]) -> Option<DeliveryId> {
+    told.iter().rfind(|it| it.channel_id == channel_id && is_under_way(it)).map(|it| it.delivery_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_domain::gate::Effect;
+    use tidings_domain::id::{EventId, Id};
+
+    const RULE: [u8; 16] = [3; 16];
+    const CHANNEL: [u8; 16] = [4; 16];
+
+    fn told(status: Status, gate: Option<(Gate, Effect)>) -> Told {
+        let stopped =
+            gate.map(|(gate, effect)| (gate, Stop { effect, detail: String::new(), until: None, mute_id: None }));
+        Told {
+            delivery_id: DeliveryId::from_bytes([1; 16]),
+            event_id: EventId::from_bytes([2; 16]),
+            trigger: Trigger::Incident(IncidentTrigger::Opened),
+            rule_id: Some(RuleId::from_bytes(RULE)),
+            channel_id: ChannelId::from_bytes(CHANNEL),
+            status,
+            walk: Some(Walk { evaluated_at: Timestamp::from_unix_ms(0), passed: 0, stopped }),
+            held_until: None,
+            digest_id: None,
+            occasion: 1,
+            late_of: None,
+        }
+    }
+
+    fn fate_of(told: &[Told]) -> Opening {
+        fate(RuleId::from_bytes(RULE), ChannelId::from_bytes(CHANNEL), told)
+    }
+
+    #[test]
+    fn the_fate_of_an_opening_is_the_best_of_its_occasions() {
+        let muted = || told(Status::Suppressed, Some((Gate::ScopedMute, Effect::Suppress)));
+        let filtered = told(Status::Suppressed, Some((Gate::SeverityFilter, Effect::Suppress)));
+        assert_eq!(fate_of(&[]), Opening::Unsaid, "the rule was not there yet");
+        assert_eq!(fate_of(&[muted()]), Opening::Unsaid);
+        assert_eq!(fate_of(&[muted(), told(Status::Sent, None)]), Opening::Said, "it was said late");
+        assert_eq!(fate_of(&[told(Status::Failed, None)]), Opening::Unsaid);
+        assert_eq!(fate_of(&[filtered]), Opening::Beside);
+        let held = told(Status::Held, Some((Gate::QuietHours, Effect::Hold)));
+        assert!(matches!(fate_of(std::slice::from_ref(&held)), Opening::Held { gate: Gate::QuietHours, .. }));
+        let carried = Told { digest_id: Some(DeliveryId::from_bytes([6; 16])), ..held };
+        assert_eq!(fate_of(std::slice::from_ref(&carried)), Opening::Said, "its digest is on its way");
+        assert!(unsettled_before(carried.channel_id, &[carried]).is_some(), "and is waited for");
+        for status in [Status::Pending, Status::Sending, Status::Sent] {
+            assert_eq!(fate_of(&[told(status, None)]), Opening::Said);
+        }
+    }
+
+    #[test]
+    fn only_what_is_under_way_through_the_channel_is_waited_for() {
+        let channel = ChannelId::from_bytes(CHANNEL);
+        for (status, waits) in
+            [(Status::Pending, true), (Status::Sending, true), (Status::Held, false), (Status::Sent, false)]
+        {
+            assert_eq!(unsettled_before(channel, &[told(status, None)]).is_some(), waits, "{status:?}");
+        }
+        assert_eq!(unsettled_before(ChannelId::from_bytes([5; 16]), &[told(Status::Pending, None)]), None);
+    }
+}

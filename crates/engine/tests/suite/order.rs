@@ -1,0 +1,135 @@
+//! For one channel and one incident, a later event is not tried before the earlier one is settled.
+
+use tidings_domain::check::CheckStatus;
+use tidings_domain::rate_limit::RateAction;
+
+use crate::receiver::Mode;
+use crate::world::World;
+
+impl World {
+    /// What came through a webhook of incidents, without repeats, in the order in which it came first.
+    pub fn events_through(&self, channel: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        for came in self.receiver.through(channel) {
+            let event = (came.delivery_id, came.body["event"].as_str().unwrap().to_owned());
+            if !seen.contains(&event) {
+                seen.push(event);
+            }
+        }
+        seen.into_iter().map(|(_, event)| event).collect()
+    }
+}
+
+#[test]
+fn a_later_event_waits_until_the_earlier_one_is_settled() {
+    let world = World::new();
+    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.set_broken("hook", true);
+    world.degraded(endpoint);
+    world.set_broken("hook", false);
+    world.check(endpoint, CheckStatus::Down);
+    world.up(endpoint);
+    assert_eq!(world.said(hook), ["opened pending", "worsened pending", "resolved pending"]);
+    let after: Vec<_> = world.deliveries().iter().map(|it| it.after).collect();
+    let ids: Vec<_> = world.deliveries().iter().map(|it| it.id).collect();
+    assert_eq!(after, [None, Some(ids[0]), Some(ids[1])]);
+    world.pass(70);
+    assert_eq!(world.said(hook), ["opened sent", "worsened sent", "resolved sent"]);
+    assert_eq!(world.events_through("hook"), ["incident_opened", "incident_escalated", "incident_resolved"]);
+}
+
+#[test]
+fn an_attempt_that_hangs_holds_up_its_own_incident_and_no_other() {
+    let world = World::new();
+    let (one, other, hook) = (world.plain("one"), world.plain("other"), world.webhook("hook"));
+    (world.rule(one, hook), world.rule(other, hook));
+    world.receiver.set("hook", Mode::Hang);
+    world.check(one, CheckStatus::Down);
+    world.check(one, CheckStatus::Healthy);
+    world.check(other, CheckStatus::Down);
+    world.wait(world.receiver.arrived("hook", 2));
+    assert!(world.receiver.came().iter().all(|came| came.body["event"] == "incident_opened"));
+    world.receiver.set("hook", Mode::Answer(200));
+    world.settle();
+    assert_eq!(world.said(hook), ["opened sent", "resolved sent", "opened sent"]);
+}
+
+#[test]
+fn what_was_held_for_a_webhook_goes_out_in_the_order_of_events() {
+    let world = World::new();
+    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    let mut hours = world.quiet_for(60);
+    hours.include_critical = true;
+    world.set_quiet(hook, Some(hours));
+    world.degraded(endpoint);
+    world.check(endpoint, CheckStatus::Down);
+    world.up(endpoint);
+    assert!(world.said(hook).iter().all(|line| line.ends_with("held quiet_hours")), "{:?}", world.said(hook));
+    world.set_broken("hook", true);
+    world.pass(3_600);
+    assert_eq!(world.events_through("hook"), ["incident_opened"], "the others wait for its retry");
+    world.set_broken("hook", false);
+    world.pass(70);
+    assert_eq!(world.events_through("hook"), ["incident_opened", "incident_escalated", "incident_resolved"]);
+}
+
+#[test]
+fn what_the_limit_lets_go_one_by_one_waits_for_what_went_before() {
+    let world = World::new();
+    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    (world.rule(endpoint, hook), world.flow_rule(hook));
+    world.set_limit(hook, 1, RateAction::Digest);
+    world.fail("run-1");
+    world.degraded(endpoint);
+    world.check(endpoint, CheckStatus::Down);
+    world.settle();
+    assert_eq!(world.said(hook)[1..], ["opened held rate_limit", "worsened held rate_limit"]);
+    world.receiver.set("hook", Mode::Answer(500));
+    world.pass(60);
+    world.clock.advance_ms(60_000);
+    world.receiver.set("hook", Mode::Answer(500));
+    world.settle();
+    world.receiver.set("hook", Mode::Answer(200));
+    world.pass_slowly(600, 30);
+    let of_incident: Vec<_> =
+        world.receiver.through("hook").into_iter().filter(|came| came.body["event"] != "flow.run.terminal").collect();
+    let answered: Vec<_> = of_incident.iter().map(|it| (it.body["event"].as_str().unwrap(), it.answered)).collect();
+    let first_worse = answered.iter().position(|it| it.0 == "incident_escalated").unwrap();
+    assert!(answered[..first_worse].contains(&("incident_opened", Some(200))), "{answered:?}");
+}
+
+#[test]
+fn what_comes_while_a_digest_with_its_opening_is_retried_waits_for_that() {
+    let world = World::new();
+    let (endpoint, slack) = (world.plain("API"), world.slack("slack"));
+    world.rule(endpoint, slack);
+    world.set_quiet(slack, Some(world.quiet_for(60)));
+    world.degraded(endpoint);
+    world.set_broken("slack", true);
+    world.pass(3_600);
+    assert_eq!(world.said(slack), ["opened held quiet_hours", "digest pending"]);
+    world.set_broken("slack", false);
+    world.up(endpoint);
+    assert_eq!(world.said(slack)[2..], ["resolved pending"]);
+    assert_eq!(world.receiver.came().len(), 1);
+    world.pass(70);
+    assert_eq!(world.said(slack), ["opened sent", "digest sent", "resolved sent"]);
+    assert!(world.receiver.came()[2].says("recovered") || world.receiver.came()[2].says("resolved"));
+}
+
+#[test]
+fn a_resolution_whose_opening_failed_with_its_digest_is_not_said() {
+    let world = World::new();
+    let (endpoint, slack) = (world.plain("API"), world.slack("slack"));
+    world.rule(endpoint, slack);
+    world.set_quiet(slack, Some(world.quiet_for(60)));
+    world.degraded(endpoint);
+    world.set_broken("slack", true);
+    world.pass(3_600);
+    world.up(endpoint);
+    world.pass(70);
+    world.pass(140);
+    assert_eq!(world.said(slack), ["opened failed", "digest failed", "resolved suppressed never_opened"]);
+}

@@ -1,0 +1,340 @@
+//! A world to test in: a directory, a clock that stands still, a receiver, and an engine that can be killed and started
+//! again.
+//!
+//! The engine runs only while the test waits for it: its runtime has no thread of its own. Dropping that runtime ends
+//! all of it in the middle, as a killed process does.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tidings_channels::Environment;
+use tidings_channels::egress::{Egress, Guard};
+use tidings_domain::channel::{ChannelType, Policies};
+use tidings_domain::check::{Check, CheckStatus, Reported};
+use tidings_domain::endpoint::{Definition, Probe};
+use tidings_domain::id::{ChannelId, EndpointId, MuteId, RuleId, WorkspaceId};
+use tidings_domain::incident::IncidentTrigger;
+use tidings_domain::mute::MuteScope;
+use tidings_domain::quiet_hours::QuietHours;
+use tidings_domain::resource::{ResourceSelector, ResourceType};
+use tidings_domain::run::Run;
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::{RuleTrigger, Trigger};
+use tidings_engine::accept::RunReport;
+use tidings_engine::clock::{Clock, ManualClock};
+use tidings_engine::settings::endpoints::EndpointDraft;
+use tidings_engine::settings::mutes::NewMute;
+use tidings_engine::settings::{ChannelEdit, NewChannel, NewRule, RuleChannel, RuleEdit, instance};
+use tidings_engine::vault::Vault;
+use tidings_engine::{Engine, Options};
+use tidings_store::Store;
+use tidings_store::queue::Acceptance;
+use tidings_store::sqlite::SqliteStore;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::receiver::{Mode, Receiver};
+
+/// Longer than anything here takes: what has not settled by then never will.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The world.
+pub struct World {
+    /// Its clock: noon of a Saturday, UTC, when it begins.
+    pub clock: Arc<ManualClock>,
+    /// Where everything is sent to.
+    pub receiver: Receiver,
+    /// The one workspace.
+    pub workspace_id: WorkspaceId,
+    process: Option<Process>,
+    directory: TempDir,
+}
+
+struct Process {
+    engine: Engine,
+    runtime: Runtime,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-05-02T12:00:00Z").unwrap()));
+        let directory = tempfile::tempdir().unwrap();
+        let process = Process::start(&directory, &clock);
+        let workspace_id = process.engine.workspace_id("default").unwrap();
+        let receiver = Receiver::start();
+        Self { clock, receiver, workspace_id, process: Some(process), directory }
+    }
+
+    /// The process is killed, and another one started.
+    pub fn restart(&mut self) {
+        self.process = None;
+        self.process = Some(Process::start(&self.directory, &self.clock));
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().unwrap()
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.process().engine
+    }
+
+    /// Waits for this; the engine goes on meanwhile.
+    #[track_caller]
+    pub fn wait<T>(&self, what: impl Future<Output = T>) -> T {
+        let waited = async { tokio::time::timeout(PATIENCE, what).await };
+        self.process().runtime.block_on(waited).expect("it takes for ever")
+    }
+
+    // Time -------------------------------------------------------------------------------------------------------------
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Waits until all that is due now is done.
+    #[track_caller]
+    pub fn settle(&self) {
+        self.wait(self.engine().settled());
+    }
+
+    /// Lets time pass, and waits until all that is due then is done.
+    #[track_caller]
+    pub fn pass(&self, seconds: u64) {
+        self.clock.advance_ms(seconds * 1_000);
+        self.settle();
+    }
+
+    /// Lets time pass in steps.
+    #[track_caller]
+    pub fn pass_slowly(&self, seconds: u64, step: u64) {
+        (0..seconds.div_ceil(step)).for_each(|_| self.pass(step));
+    }
+
+    /// Quiet hours that cover now, and end in so many minutes.
+    pub fn quiet_for(&self, minutes: i64) -> QuietHours {
+        let clock_time = |at: Timestamp| at.to_string()[11..16].to_owned();
+        let now = self.now().unix_ms();
+        let at = |minutes: i64| clock_time(Timestamp::from_unix_ms(now + minutes * 60_000));
+        let hours = json!({"start": at(-1), "end": at(minutes), "timezone": "UTC"});
+        serde_json::from_value(hours).unwrap()
+    }
+
+    // What there is ----------------------------------------------------------------------------------------------------
+
+    /// A webhook whose first retry comes after a minute, and whose second after two more.
+    #[track_caller]
+    pub fn webhook(&self, name: &str) -> ChannelId {
+        self.channel(name, ChannelType::Webhook)
+    }
+
+    /// A channel that merges messages. Its name begins with `slack`, so that the receiver knows it.
+    #[track_caller]
+    pub fn slack(&self, name: &str) -> ChannelId {
+        assert!(name.starts_with("slack"));
+        self.channel(name, ChannelType::Slack)
+    }
+
+    #[track_caller]
+    fn channel(&self, name: &str, channel_type: ChannelType) -> ChannelId {
+        let url = format!("http://{}/{name}", self.receiver.address);
+        let config = if channel_type == ChannelType::Slack { json!({"webhookUrl": url}) } else { json!({"url": url}) };
+        let policies = Policies { retry_delays_seconds: Some(vec![60, 120]), ..Policies::default() };
+        let config = config.as_object().unwrap().clone();
+        let channel = NewChannel { name: name.to_owned(), channel_type, config, enabled: true, policies };
+        self.wait(self.engine().create_channel(self.workspace_id, channel)).unwrap().value.id
+    }
+
+    #[track_caller]
+    pub fn edit(&self, id: ChannelId, edit: ChannelEdit) {
+        self.wait(self.engine().edit_channel(self.workspace_id, id, edit, None)).unwrap();
+    }
+
+    #[track_caller]
+    pub fn set_quiet(&self, id: ChannelId, hours: Option<QuietHours>) {
+        self.edit(id, ChannelEdit { quiet_hours: Some(hours), ..ChannelEdit::default() });
+    }
+
+    #[track_caller]
+    pub fn set_enabled(&self, id: ChannelId, enabled: bool) {
+        self.edit(id, ChannelEdit { enabled: Some(enabled), ..ChannelEdit::default() });
+    }
+
+    /// An endpoint of which one failing check opens an incident, and one healthy check resolves it.
+    #[track_caller]
+    pub fn endpoint(&self, name: &str, define: impl FnOnce(&mut Definition)) -> EndpointId {
+        let mut definition = Definition::new(Probe::Tcp { host: "203.0.113.7".into(), port: 7 });
+        (definition.failure_threshold, definition.recovery_threshold) = (1, 1);
+        define(&mut definition);
+        let draft = EndpointDraft { name: name.to_owned(), enabled: true, definition, secret: None };
+        self.wait(self.engine().create_endpoint(self.workspace_id, draft)).unwrap().id
+    }
+
+    /// A plain endpoint.
+    #[track_caller]
+    pub fn plain(&self, name: &str) -> EndpointId {
+        self.endpoint(name, |_| {})
+    }
+
+    #[track_caller]
+    pub fn redefine(&self, id: EndpointId, define: impl Fn(&mut Definition)) {
+        let edit = |mut draft: EndpointDraft| {
+            define(&mut draft.definition);
+            Ok(draft)
+        };
+        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+    }
+
+    /// A rule that tells this channel of all that happens to the endpoint.
+    #[track_caller]
+    pub fn rule(&self, endpoint: EndpointId, channel: ChannelId) -> RuleId {
+        self.rule_of(endpoint, channel, &RuleTrigger::OF_INCIDENTS)
+    }
+
+    #[track_caller]
+    pub fn rule_of(&self, endpoint: EndpointId, channel: ChannelId, triggers: &[RuleTrigger]) -> RuleId {
+        self.new_rule(ResourceType::Endpoint, ResourceSelector::One(endpoint.to_string()), channel, triggers)
+    }
+
+    /// A rule that tells this channel of the runs of every flow.
+    #[track_caller]
+    pub fn flow_rule(&self, channel: ChannelId) -> RuleId {
+        self.new_rule(ResourceType::Flow, ResourceSelector::All, channel, &RuleTrigger::OF_RUNS)
+    }
+
+    #[track_caller]
+    fn new_rule(
+        &self,
+        resource_type: ResourceType,
+        resource: ResourceSelector,
+        channel: ChannelId,
+        triggers: &[RuleTrigger],
+    ) -> RuleId {
+        let rule = NewRule {
+            resource_type,
+            resource,
+            channel: RuleChannel::Shared(channel),
+            triggers: triggers.to_vec(),
+            trigger_types: Vec::new(),
+            enabled: true,
+            paused: false,
+            failure_severity: Severity::Warning,
+        };
+        self.wait(self.engine().create_rule(self.workspace_id, rule)).unwrap().value.rule.id
+    }
+
+    #[track_caller]
+    pub fn edit_rule(&self, id: RuleId, edit: RuleEdit) {
+        self.wait(self.engine().edit_rule(self.workspace_id, id, edit, None)).unwrap();
+    }
+
+    #[track_caller]
+    pub fn pause(&self, id: RuleId, paused: bool) {
+        self.edit_rule(id, RuleEdit { paused: Some(paused), ..RuleEdit::default() });
+    }
+
+    #[track_caller]
+    pub fn mute(&self, scope: MuteScope, seconds: Option<u64>) -> MuteId {
+        self.new_mute(scope, seconds, false)
+    }
+
+    #[track_caller]
+    pub fn new_mute(&self, scope: MuteScope, seconds: Option<u64>, ends_on_recovery: bool) -> MuteId {
+        let expires_at = seconds.map(|seconds| self.now().plus_ms(seconds * 1_000));
+        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: "ana".into(), ends_on_recovery };
+        self.wait(self.engine().create_mute(self.workspace_id, mute)).unwrap().id
+    }
+
+    #[track_caller]
+    pub fn unmute(&self, id: MuteId) {
+        self.wait(self.engine().delete_mute(self.workspace_id, id)).unwrap();
+    }
+
+    // What happens -----------------------------------------------------------------------------------------------------
+
+    /// A check comes in; what follows from it is committed, and not sent yet.
+    #[track_caller]
+    pub fn check(&self, endpoint: EndpointId, status: CheckStatus) -> Option<IncidentTrigger> {
+        let reason = status.is_failing().then(|| "timed out".to_owned());
+        let reported = Reported { status, reason, status_code: None, response_time_ms: None, checked_at: self.now() };
+        let check = Check::reported(reported);
+        let answer = self.wait(self.engine().report_check(self.workspace_id, endpoint, None, check)).unwrap();
+        answer.incident.and_then(|(_, transition)| transition)
+    }
+
+    /// It goes down, and all that follows at once is done.
+    #[track_caller]
+    pub fn down(&self, endpoint: EndpointId) {
+        assert_eq!(self.check(endpoint, CheckStatus::Down), Some(IncidentTrigger::Opened));
+        self.settle();
+    }
+
+    /// It gets worse without being down, and all that follows at once is done.
+    #[track_caller]
+    pub fn degraded(&self, endpoint: EndpointId) {
+        assert_eq!(self.check(endpoint, CheckStatus::Degraded), Some(IncidentTrigger::Opened));
+        self.settle();
+    }
+
+    /// It recovers, and all that follows at once is done.
+    #[track_caller]
+    pub fn up(&self, endpoint: EndpointId) {
+        assert_eq!(self.check(endpoint, CheckStatus::Healthy), Some(IncidentTrigger::Resolved));
+        self.settle();
+    }
+
+    /// A run of a flow that ends.
+    pub fn run_of(&self, run_id: &str, trigger: Trigger) -> RunReport {
+        let run = Run {
+            resource_name: None,
+            trigger_type: None,
+            started_at: None,
+            completed_at: self.now(),
+            duration_ms: None,
+            row_count: None,
+            error_message: None,
+            output: None,
+            deep_link: None,
+        };
+        let (resource_type, resource_id) = (ResourceType::Flow, "rollup".into());
+        RunReport { resource_type, resource_id, run_id: run_id.to_owned(), trigger, run }
+    }
+
+    /// A run of a flow ends.
+    #[track_caller]
+    pub fn report(&self, run_id: &str, trigger: Trigger) -> Acceptance {
+        let report = self.run_of(run_id, trigger);
+        self.wait(self.engine().report(self.workspace_id, vec![report])).unwrap().pop().unwrap()
+    }
+
+    /// A run fails, and all that follows at once is done.
+    #[track_caller]
+    pub fn fail(&self, run_id: &str) {
+        self.report(run_id, Trigger::Failure);
+        self.settle();
+    }
+
+    /// The receiver refuses what comes through this channel, or takes it again.
+    pub fn set_broken(&self, channel: &str, broken: bool) {
+        self.receiver.set(channel, Mode::Answer(if broken { 500 } else { 200 }));
+    }
+}
+
+impl Process {
+    fn start(directory: &TempDir, clock: &Arc<ManualClock>) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
+        let environment = Environment::new(Arc::new(Egress::new(guard)));
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
+        let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+        let vault = Arc::new(Vault::new(&[7; 32]));
+        let engine = runtime.block_on(async move {
+            instance::bootstrap(&store, clock.as_ref(), None).await.unwrap();
+            Engine::start(store, environment, vault, clock, Options::default()).await.unwrap()
+        });
+        Self { engine, runtime }
+    }
+}

@@ -1,0 +1,78 @@
+//! What is told of incidents: their events come in with what follows, may be told late, and are found again.
+
+use tidings_domain::delivery::Status;
+use tidings_domain::incident::{IncidentTrigger, Subject};
+use tidings_domain::trigger::Trigger;
+
+use super::samples::{NOW, after_ms, passed};
+use super::watching_world::changed;
+use super::world::{Tenant, World};
+use crate::queue::{NewDelivery, Start};
+use crate::watching::{Followed, Following};
+
+/// A second telling, in the place of that one.
+fn late(world: &World, tenant: Tenant, of: &NewDelivery) -> NewDelivery {
+    NewDelivery { occasion: 2, late_of: Some(of.id), ..world.delivery_at(tenant, Start::Due, after_ms(5)) }
+}
+
+pub(super) async fn events_are_accepted_with_it_and_told_late(world: World) {
+    let ours = world.ours;
+    let endpoint_id = world.watched(ours).await;
+    let record = world.opened(ours, Subject::Endpoint(endpoint_id));
+    let first = world.delivery(ours, Start::Suppressed);
+    let opened = world.tells(&record, IncidentTrigger::Opened, NOW, vec![first.clone()]);
+    let worsened = world.tells(&record, IncidentTrigger::Worsened, after_ms(1), vec![]);
+    let event_id = opened.event.id;
+    let events = vec![opened, worsened.clone()];
+    let outcome = world.follow(ours, Following { events, ..changed(record.clone()) }).await;
+    let Ok(Followed::Written(answers)) = outcome else { panic!("{outcome:?}") };
+    assert!(answers.iter().map(|one| one.event_id).eq([event_id, worsened.event.id]), "in their order");
+    assert!(answers.iter().all(|one| !one.duplicate));
+    assert_eq!(answers[0].counts.suppressed, 1);
+
+    // Told again, under another id: only what is said late is new.
+    let (again, late) = (world.delivery(ours, Start::Due), late(&world, ours, &first));
+    let opened = world.tells(&record, IncidentTrigger::Opened, after_ms(5), vec![again.clone(), late.clone()]);
+    let telling = Following { events: vec![opened], ..Following::default() };
+    for _ in 0..2 {
+        let outcome = world.follow(ours, telling.clone()).await;
+        let Ok(Followed::Written(answers)) = outcome else { panic!("{outcome:?}") };
+        assert!(answers[0].duplicate && answers[0].event_id == event_id);
+        assert!(world.store.delivery(ours.id, again.id).await.unwrap().is_none());
+        let found = world.read(ours, late.id).await;
+        assert_eq!((found.event.id, found.occasion, found.late_of), (event_id, 2, Some(first.id)));
+    }
+    assert_eq!(world.status(ours, first.id).await, Status::Suppressed);
+}
+
+pub(super) async fn what_was_told_is_found(world: World) {
+    let ours = world.ours;
+    let (record, other) = (world.failing(ours).await, world.failing(ours).await);
+    assert!(world.store.told(ours.id, record.incident.id).await.unwrap().is_empty());
+    let first = world.delivery(ours, Start::Suppressed);
+    let step = NewDelivery { rule_id: None, ..world.delivery_at(ours, Start::Due, after_ms(2)) };
+    let late = late(&world, ours, &first);
+    let escalated = IncidentTrigger::Escalated { after_seconds: 900 };
+    let events = vec![
+        world.tells(&record, IncidentTrigger::Opened, NOW, vec![first.clone()]),
+        world.tells(&record, escalated, after_ms(2), vec![step.clone()]),
+        world.tells(&other, IncidentTrigger::Opened, NOW, vec![world.delivery(ours, Start::Due)]),
+    ];
+    let again = world.tells(&record, IncidentTrigger::Opened, after_ms(5), vec![late.clone()]);
+    world.follow(ours, Following { events, ..Following::default() }).await.unwrap();
+    world.follow(ours, Following { events: vec![again], ..Following::default() }).await.unwrap();
+    // A run that is called like the incident is no event of it.
+    let mut run = world.event(ours);
+    run.run_id = record.incident.id.to_string();
+    world.accept(world.incoming(run, vec![world.delivery(ours, Start::Due)])).await;
+
+    let told = world.store.told(ours.id, record.incident.id).await.unwrap();
+    assert!(told.iter().map(|one| one.delivery_id).eq([first.id, step.id, late.id]), "oldest first");
+    let triggers = [IncidentTrigger::Opened, escalated, IncidentTrigger::Opened].map(Trigger::Incident);
+    assert!(told.iter().map(|one| one.trigger).eq(triggers));
+    assert_eq!(told[0].event_id, told[2].event_id);
+    assert_eq!((told[0].status, told[0].rule_id, told[0].occasion), (Status::Suppressed, Some(ours.rule_id), 1));
+    assert_eq!((told[0].walk.as_ref(), told[2].walk.as_ref()), (Some(&first.walk), Some(&passed(after_ms(5)))));
+    assert_eq!((told[1].status, told[1].rule_id, told[1].channel_id), (Status::Pending, None, ours.channel_id));
+    assert_eq!((told[2].occasion, told[2].late_of), (2, Some(first.id)));
+}

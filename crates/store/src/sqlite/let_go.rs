@@ -1,0 +1,186 @@
+//! Let go: what was held back is stopped after all, sent each by itself, or carried by a digest.
+
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, params};
+use tidings_domain::gate::Gate;
+use tidings_domain::id::{DeliveryId, Id};
+use tidings_domain::time::Timestamp;
+
+use super::accept;
+use super::admission::{Admitting, still_refused};
+use super::begin::{last_under_way_before, waits_for};
+use super::row::{corrupt, optional_id, to_json};
+use super::settle::Stopped;
+use crate::Result;
+use crate::error::StoreError;
+use crate::queue::{Gone, LetGo};
+
+/// A release with its columns that cost most to make.
+pub(super) struct Prepared {
+    release: LetGo,
+    stopped: Vec<(DeliveryId, Stopped)>,
+    digest: Option<Digest>,
+}
+
+struct Digest {
+    prepared: accept::Prepared,
+    id: DeliveryId,
+    carried: Vec<DeliveryId>,
+}
+
+impl Prepared {
+    pub(super) fn new(mut release: LetGo) -> Result<Self> {
+        let stop = |(id, next)| match Stopped::by(&next)? {
+            Some(stopped) => Ok((id, stopped)),
+            None => Err(corrupt("next state of what is held", next)),
+        };
+        let stopped = std::mem::take(&mut release.stopped).into_iter().map(stop).collect::<Result<_>>()?;
+        let digest = release.digest.take().map(|mut digest| {
+            let [delivery] = digest.incoming.deliveries.as_mut_slice() else {
+                return Err(corrupt("deliveries of a digest", digest.incoming.deliveries.len()));
+            };
+            // It is asked for with the release.
+            delivery.admission = None;
+            let id = delivery.id;
+            Ok(Digest { prepared: accept::Prepared::new(digest.incoming)?, id, carried: digest.carried })
+        });
+        Ok(Self { release, stopped, digest: digest.transpose()? })
+    }
+}
+
+pub(super) fn let_go(db: &Connection, prepared: &Prepared) -> Result<Gone> {
+    let mut releasing = Releasing { db, release: &prepared.release, admitting: Admitting::new(db) };
+    for (id, stopped) in &prepared.stopped {
+        releasing.stop(*id, stopped)?;
+    }
+    let mut gone = releasing.singles()?;
+    if let Some(digest) = &prepared.digest {
+        releasing.digest(digest, &mut gone)?;
+    }
+    releasing.admitting.keep()?;
+    Ok(gone)
+}
+
+/// A release on its way.
+struct Releasing<'a> {
+    db: &'a Connection,
+    release: &'a LetGo,
+    admitting: Admitting<'a>,
+}
+
+/// The rate limit has no room before this instant.
+struct Refused {
+    free_at: Timestamp,
+    walk: String,
+}
+
+/// The row with this id, if it is still held and not carried.
+const WHERE_HELD: &str =
+    "WHERE rank = ? AND id = ? AND workspace_id = ? AND channel_id = ? AND status = 'held' AND held_until IS NOT NULL";
+
+impl Releasing<'_> {
+    /// Changes a row that is still held and not carried; whether it was.
+    fn update(&self, id: DeliveryId, set: &str, values: &[&dyn ToSql]) -> Result<bool> {
+        let LetGo { workspace_id, channel_id, .. } = self.release;
+        let rank = id.rank();
+        let which: [&dyn ToSql; 4] = [&rank, id.as_bytes(), workspace_id.as_bytes(), channel_id.as_bytes()];
+        let sql = format!("UPDATE delivery SET {set} {WHERE_HELD}");
+        Ok(self.db.prepare_cached(&sql)?.execute([values, &which].concat().as_slice())? == 1)
+    }
+
+    fn stop(&self, id: DeliveryId, stopped: &Stopped) -> Result<()> {
+        const SET: &str = "status = ?1, reason = ?2, held_until = ?3, completed_at = ?4, \
+             walks = iif(?5 IS NULL, walks, json_insert(walks, '$[#]', json(?5)))";
+        let completed_at = stopped.status.is_settled().then_some(self.release.now.unix_ms());
+        let Stopped { status, reason, held_until, walk } = stopped;
+        self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, walk]).map(drop)
+    }
+
+    /// Lets them go one by one, until one is refused: that one and all behind it stay.
+    fn singles(&mut self) -> Result<Gone> {
+        let mut gone = Gone::default();
+        let mut refused = None;
+        for &id in &self.release.singles {
+            let Some(after) = self.held(id)? else { continue };
+            if refused.is_none() {
+                refused = self.refused()?;
+            }
+            match &refused {
+                Some(refused) => gone.held += u32::from(self.hold(id, refused)?),
+                None => gone.due += u32::from(self.send(id, after)?),
+            }
+        }
+        Ok(gone)
+    }
+
+    /// If it is still held and not carried: what was to go before it when it was made, if something was.
+    fn held(&self, id: DeliveryId) -> Result<Option<Option<DeliveryId>>> {
+        let LetGo { workspace_id, channel_id, .. } = self.release;
+        let mut statement = self.db.prepare_cached(&format!("SELECT after_id FROM delivery {WHERE_HELD}"))?;
+        let mut rows =
+            statement.query(params![id.rank(), id.as_bytes(), workspace_id.as_bytes(), channel_id.as_bytes()])?;
+        rows.next()?.map(|row| optional_id(row, "after_id")).transpose()
+    }
+
+    /// Asks the rate limit once.
+    fn refused(&mut self) -> Result<Option<Refused>> {
+        let LetGo { channel_id, now, admission, .. } = self.release;
+        let Some(admission) = admission else { return Ok(None) };
+        match self.admitting.ask_again(*channel_id, &admission.limit, *now)? {
+            Ok(()) => Ok(None),
+            Err(free_at) => {
+                let walk = to_json(&still_refused(admission, free_at, *now))?;
+                Ok(Some(Refused { free_at, walk }))
+            }
+        }
+    }
+
+    /// Makes it due, or lets it wait for what goes before it: that may have been let go just now, or have come up while
+    /// this one was held.
+    fn send(&self, id: DeliveryId, after: Option<DeliveryId>) -> Result<bool> {
+        const SET: &str =
+            "status = 'pending', due_at = ?1, after_rank = ?2, after_id = ?3, held_until = NULL, reason = NULL";
+        let LetGo { workspace_id, channel_id, .. } = self.release;
+        let (after_rank, after_id) = match (last_under_way_before(self.db, *workspace_id, *channel_id, id)?, after) {
+            (Some((rank, before)), _) => (Some(rank), Some(before)),
+            (None, Some(after)) => (waits_for(self.db, *workspace_id, after)?, Some(after)),
+            (None, None) => (None, None),
+        };
+        let due_at = after_rank.is_none().then_some(self.release.now.unix_ms());
+        self.update(id, SET, &[&due_at, &after_rank, &after_id.as_ref().map(Id::as_bytes)])
+    }
+
+    /// Keeps it back until there is room, now for the limit's sake, so that nothing overtakes it. The log says so once,
+    /// however often it is refused again.
+    fn hold(&self, id: DeliveryId, refused: &Refused) -> Result<bool> {
+        const SET: &str = "held_until = ?1, reason = ?2, \
+             walks = iif(reason = ?2, walks, json_insert(walks, '$[#]', json(?3)))";
+        self.update(id, SET, &[&refused.free_at.unix_ms(), &Gate::RateLimit.reason(), &refused.walk])
+    }
+
+    /// Makes the digest and has it carry what is still held, if there is anything and the limit admits it.
+    fn digest(&mut self, digest: &Digest, gone: &mut Gone) -> Result<()> {
+        const CARRY: &str = "digest_rank = ?1, digest_id = ?2, held_until = NULL";
+        let mut still_held = Vec::with_capacity(digest.carried.len());
+        for &id in &digest.carried {
+            still_held.extend(self.held(id)?.map(|_| id));
+        }
+        if still_held.is_empty() {
+            return Ok(());
+        }
+        if let Some(refused) = self.refused()? {
+            for id in still_held {
+                gone.held += u32::from(self.hold(id, &refused)?);
+            }
+            return Ok(());
+        }
+        if accept::accept(self.db, &[&digest.prepared])?.iter().any(|acceptance| acceptance.duplicate) {
+            return Err(StoreError::Exists);
+        }
+        gone.due += 1;
+        for id in still_held {
+            gone.carried += u32::from(self.update(id, CARRY, &[&digest.id.rank(), digest.id.as_bytes()])?);
+        }
+        Ok(())
+    }
+}

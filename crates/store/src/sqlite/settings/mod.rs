@@ -1,0 +1,135 @@
+//! Configuration: what a workspace has, and changes of it. One file for each kind of row.
+
+mod channel;
+mod door;
+pub(super) mod endpoint;
+mod instance;
+mod mute;
+mod rule;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::de::DeserializeOwned;
+use tidings_domain::id::{Id, WorkspaceId};
+
+use super::row::{corrupt, id, json, to_json};
+use crate::Result;
+use crate::error::StoreError;
+use crate::settings::{Change, Configuration, Expect, Preferences, Version};
+
+pub(super) use instance::{add_api_key, create_workspace, delete_api_key, instance_key, set_instance_key, workspaces};
+
+pub(super) fn versions(db: &Connection) -> Result<Vec<(WorkspaceId, Version)>> {
+    let mut statement = db.prepare_cached("SELECT id, version FROM workspace ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push((id(row, "id")?, row.get("version")?));
+    }
+    Ok(found)
+}
+
+pub(super) fn configuration(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    endpoints_since: Version,
+) -> Result<Configuration> {
+    let mut workspace = db.prepare_cached("SELECT version, preferences FROM workspace WHERE id = ?")?;
+    let mut rows = workspace.query([workspace_id.as_bytes()])?;
+    let row = rows.next()?.ok_or(StoreError::NotFound)?;
+    let (version, preferences) = (row.get("version")?, json(row, "preferences")?);
+    let mut configuration = Configuration {
+        version,
+        preferences,
+        mutes: mute::all(db, workspace_id)?,
+        doors: door::all(db, workspace_id)?,
+        endpoints: endpoint::since(db, workspace_id, endpoints_since)?,
+        endpoint_count: endpoint::count(db, workspace_id)?,
+        ..Configuration::default()
+    };
+    let mut rules = db.prepare_cached("SELECT * FROM rule WHERE workspace_id = ? ORDER BY id")?;
+    let mut rows = rules.query([workspace_id.as_bytes()])?;
+    while let Some(row) = rows.next()? {
+        configuration.rules.push(rule::read(row)?);
+    }
+    let mut channels = db.prepare_cached("SELECT * FROM channel WHERE workspace_id = ? ORDER BY id")?;
+    let mut rows = channels.query([workspace_id.as_bytes()])?;
+    while let Some(row) = rows.next()? {
+        configuration.channels.push(channel::read(row)?);
+    }
+    Ok(configuration)
+}
+
+pub(super) fn change(db: &Connection, workspace_id: WorkspaceId, changes: &[Change]) -> Result<Version> {
+    // First: the rows of endpoints keep the version that they were written with.
+    let version = raise_version(db, workspace_id)?;
+    for change in changes {
+        match change {
+            Change::PutRule(rule, expect) => rule::put(db, workspace_id, rule, *expect)?,
+            Change::DeleteRule(id) => delete(db, "rule", workspace_id, id)?,
+            Change::PutChannel(record, expect) => channel::put(db, workspace_id, record, *expect)?,
+            Change::DeleteChannel(id) => channel::remove(db, workspace_id, *id)?,
+            Change::PutEndpoint(record, expect) => endpoint::put(db, workspace_id, version, record, *expect)?,
+            Change::DeleteEndpoint(id, now) => endpoint::remove(db, workspace_id, *id, *now)?,
+            Change::PutMute(mute) => mute::put(db, workspace_id, mute)?,
+            Change::DeleteMute(id) => delete(db, "mute", workspace_id, id)?,
+            Change::PutDoor(door) => door::put(db, workspace_id, door)?,
+            Change::DeleteDoor(id) => delete(db, "inbound_door", workspace_id, id)?,
+            Change::SetPreferences(preferences) => set_preferences(db, workspace_id, preferences)?,
+        }
+    }
+    Ok(version)
+}
+
+/// Says to whoever keeps a copy of the configuration that there is a newer one.
+pub(super) fn raise_version(db: &Connection, workspace_id: WorkspaceId) -> Result<Version> {
+    db.prepare_cached("UPDATE workspace SET version = version + 1 WHERE id = ? RETURNING version")?
+        .query_row([workspace_id.as_bytes()], |row| row.get(0))
+        .optional()?
+        .ok_or(StoreError::NotFound)
+}
+
+fn set_preferences(db: &Connection, workspace_id: WorkspaceId, preferences: &Preferences) -> Result<()> {
+    db.prepare_cached("UPDATE workspace SET preferences = ? WHERE id = ?")?
+        .execute(params![to_json(preferences)?, workspace_id.as_bytes()])?;
+    Ok(())
+}
+
+/// Deletes one row by its key.
+fn delete(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl Id) -> Result<()> {
+    let deleted = db
+        .prepare_cached(&format!("DELETE FROM {table} WHERE workspace_id = ? AND id = ?"))?
+        .execute(params![workspace_id.as_bytes(), id.as_bytes()])?;
+    if deleted == 1 { Ok(()) } else { Err(StoreError::NotFound) }
+}
+
+/// Whether this workspace has such a row.
+fn is_there(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl Id) -> Result<bool> {
+    let there: u32 = db
+        .prepare_cached(&format!("SELECT count(*) FROM {table} WHERE workspace_id = ? AND id = ?"))?
+        .query_row(params![workspace_id.as_bytes(), id.as_bytes()], |row| row.get(0))?;
+    Ok(there > 0)
+}
+
+/// The revision that is expected, if one is.
+fn revision(expect: Expect) -> Option<u32> {
+    match expect {
+        Expect::Absent => None,
+        Expect::Revision(revision) => Some(revision),
+    }
+}
+
+/// Whether an edited row was as expected: nothing changed means that it is gone or has another revision.
+fn edited(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl Id, changed: usize) -> Result<()> {
+    if changed == 1 {
+        return Ok(());
+    }
+    Err(if is_there(db, table, workspace_id, id)? { StoreError::Conflict } else { StoreError::NotFound })
+}
+
+/// A column that holds JSON or null.
+pub(super) fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null().map_err(|_| corrupt(column, "no text"))? else {
+        return Ok(None);
+    };
+    serde_json::from_str(text).map(Some).map_err(|error| corrupt(column, error.to_string()))
+}

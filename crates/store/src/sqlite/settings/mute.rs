@@ -1,0 +1,79 @@
+//! Mutes.
+
+use rusqlite::{Connection, Row, params};
+use tidings_domain::id::{Id, WorkspaceId};
+use tidings_domain::mute::{Mute, MuteScope};
+
+use crate::Result;
+use crate::error::StoreError;
+use crate::sqlite::row::{corrupt, id, instant, optional_instant};
+
+pub(super) fn all(db: &Connection, workspace_id: WorkspaceId) -> Result<Vec<Mute>> {
+    let mut statement = db.prepare_cached("SELECT * FROM mute WHERE workspace_id = ? ORDER BY id")?;
+    let mut rows = statement.query([workspace_id.as_bytes()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}
+
+fn read(row: &Row<'_>) -> Result<Mute> {
+    let scope: String = row.get("scope")?;
+    let scope = match &*scope {
+        "global" => MuteScope::Global,
+        "endpoint" => MuteScope::Endpoint(id(row, "target_id")?),
+        "channel" => MuteScope::Channel(id(row, "target_id")?),
+        _ => return Err(corrupt("scope", scope)),
+    };
+    Ok(Mute {
+        id: id(row, "id")?,
+        workspace_id: id(row, "workspace_id")?,
+        scope,
+        expires_at: optional_instant(row, "expires_at")?,
+        reason: row.get("reason")?,
+        created_by: row.get("created_by")?,
+        created_at: instant(row, "created_at")?,
+        ends_on_recovery: row.get("ends_on_recovery")?,
+    })
+}
+
+/// Makes a mute; what it is about has to be this workspace's own.
+pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, mute: &Mute) -> Result<()> {
+    let target = match &mute.scope {
+        MuteScope::Global => None,
+        MuteScope::Endpoint(id) => Some(there(db, "endpoint", workspace_id, id)?),
+        MuteScope::Channel(id) => Some(there(db, "channel", workspace_id, id)?),
+    };
+    db.prepare_cached(
+        "INSERT INTO mute (workspace_id, id, scope, target_id, expires_at, reason, created_by, created_at, \
+         ends_on_recovery) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        workspace_id.as_bytes(),
+        mute.id.as_bytes(),
+        mute.scope.as_str(),
+        target,
+        mute.expires_at.map(|at| at.unix_ms()),
+        mute.reason,
+        mute.created_by,
+        mute.created_at.unix_ms(),
+        mute.ends_on_recovery,
+    ])?;
+    Ok(())
+}
+
+/// The id, if this workspace has it.
+fn there<'a>(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &'a impl Id) -> Result<&'a [u8; 16]> {
+    if super::is_there(db, table, workspace_id, id)? { Ok(id.as_bytes()) } else { Err(StoreError::NotFound) }
+}
+
+/// Deletes the mutes of what is deleted itself.
+pub(super) fn delete_those_of(db: &Connection, workspace_id: WorkspaceId, scope: &str, target: &impl Id) -> Result<()> {
+    db.prepare_cached("DELETE FROM mute WHERE workspace_id = ? AND scope = ? AND target_id = ?")?.execute(params![
+        workspace_id.as_bytes(),
+        scope,
+        target.as_bytes()
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Rules.
+
+use rusqlite::{Connection, Row, params};
+use tidings_domain::id::{Id, WorkspaceId};
+use tidings_domain::resource::{ResourceSelector, ResourceType};
+use tidings_domain::rule::Rule;
+use tidings_domain::severity::Severity;
+
+use super::{edited, revision};
+use crate::Result;
+use crate::settings::Expect;
+use crate::sqlite::row::{id, instant, json, to_json, word};
+
+pub(super) fn read(row: &Row<'_>) -> Result<Rule> {
+    Ok(Rule {
+        id: id(row, "id")?,
+        workspace_id: id(row, "workspace_id")?,
+        resource_type: word(row, "resource_type", ResourceType::parse)?,
+        resource: ResourceSelector::parse(&row.get::<_, String>("resource_id")?),
+        channel_id: id(row, "channel_id")?,
+        triggers: json(row, "triggers")?,
+        trigger_types: json(row, "trigger_types")?,
+        enabled: row.get("enabled")?,
+        paused: row.get("paused")?,
+        failure_severity: word(row, "failure_severity", Severity::parse)?,
+        generation: row.get("generation")?,
+        revision: row.get("revision")?,
+        created_at: instant(row, "created_at")?,
+        updated_at: instant(row, "updated_at")?,
+    })
+}
+
+pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expect: Expect) -> Result<()> {
+    let (triggers, trigger_types) = (to_json(&rule.triggers)?, to_json(&rule.trigger_types)?);
+    let values = params![
+        workspace_id.as_bytes(),
+        rule.id.as_bytes(),
+        rule.resource_type.as_str(),
+        rule.resource.as_str(),
+        rule.channel_id.as_bytes(),
+        triggers,
+        trigger_types,
+        rule.enabled,
+        rule.paused,
+        rule.failure_severity.as_str(),
+        rule.generation,
+        rule.revision,
+        rule.created_at.unix_ms(),
+        rule.updated_at.unix_ms(),
+        revision(expect),
+    ];
+    match expect {
+        Expect::Absent => {
+            db.prepare_cached(
+                "INSERT INTO rule (workspace_id, id, resource_type, resource_id, channel_id, triggers, trigger_types, \
+                 enabled, paused, failure_severity, generation, revision, created_at, updated_at) \
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 WHERE ?15 IS NULL",
+            )?
+            .execute(values)?;
+            Ok(())
+        }
+        Expect::Revision(_) => {
+            let changed = db
+                .prepare_cached(
+                    "UPDATE rule SET resource_type = ?3, resource_id = ?4, channel_id = ?5, triggers = ?6, \
+                     trigger_types = ?7, enabled = ?8, paused = ?9, failure_severity = ?10, generation = ?11, \
+                     revision = ?12, created_at = ?13, updated_at = ?14 \
+                     WHERE workspace_id = ?1 AND id = ?2 AND revision = ?15",
+                )?
+                .execute(values)?;
+            edited(db, "rule", workspace_id, &rule.id, changed)
+        }
+    }
+}

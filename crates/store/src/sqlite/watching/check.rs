@@ -1,0 +1,233 @@
+//! Checks: what was seen of an endpoint, kept small.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
+use tidings_domain::check::{AssertionResult, Certificate, Check, CheckStatus, FailureClass, Timings};
+use tidings_domain::id::{CheckId, EndpointId, Id, WorkspaceId};
+use tidings_domain::time::Timestamp;
+
+use super::Decided;
+use crate::Result;
+use crate::error::StoreError;
+use crate::sqlite::row::{id, instant, json, to_json, word};
+use crate::sqlite::settings::endpoint;
+use crate::watching::{CheckFilter, CheckRecord};
+
+/// What has no column of its own, under short names, as there are very many rows. What is not there is not written.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Detail {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failure: Option<FailureClass>,
+    /// How long the answer took, if not as long as all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took: Option<u32>,
+    /// No answer came, or nobody said how long it took.
+    #[serde(skip_serializing_if = "is_false")]
+    none: bool,
+    /// Until when it is valid, who issued it, whom it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cert: Option<(i64, String, String)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    asserted: Vec<AssertionResult>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Detail {
+    fn of(check: &Check) -> Self {
+        let Timings { dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms } = check.timings;
+        let certificate = check.certificate.clone();
+        Self {
+            dns: dns_ms,
+            tcp: connect_ms,
+            tls: tls_ms,
+            first: first_byte_ms,
+            code: check.status_code,
+            why: check.reason.clone(),
+            failure: check.failure,
+            took: check.response_time_ms.filter(|ms| *ms != total_ms),
+            none: check.response_time_ms.is_none(),
+            cert: certificate.map(|one| (one.not_after.unix_ms(), one.issuer, one.subject)),
+            asserted: check.assertions.clone(),
+        }
+    }
+
+    /// How long the answer took, of a check that took so long in all.
+    pub(super) fn response_time_ms(&self, total_ms: u32) -> Option<u32> {
+        if self.none { None } else { self.took.or(Some(total_ms)) }
+    }
+
+    fn check(self, checked_at: Timestamp, status: CheckStatus, total_ms: u32) -> Check {
+        let certificate = |(not_after, issuer, subject)| Certificate {
+            not_after: Timestamp::from_unix_ms(not_after),
+            issuer,
+            subject,
+        };
+        Check {
+            checked_at,
+            status,
+            response_time_ms: self.response_time_ms(total_ms),
+            reason: self.why,
+            failure: self.failure,
+            status_code: self.code,
+            timings: Timings {
+                dns_ms: self.dns,
+                connect_ms: self.tcp,
+                tls_ms: self.tls,
+                first_byte_ms: self.first,
+                total_ms,
+            },
+            certificate: self.cert.map(certificate),
+            assertions: self.asserted,
+        }
+    }
+}
+
+/// A check on its way in, with its columns.
+pub(super) struct Prepared {
+    pub(super) endpoint_id: EndpointId,
+    id: CheckId,
+    checked_at: i64,
+    status: &'static str,
+    total_ms: u32,
+    detail: String,
+}
+
+impl Prepared {
+    pub(super) fn new(record: &CheckRecord) -> Result<Self> {
+        Ok(Self {
+            endpoint_id: record.endpoint_id,
+            id: record.id,
+            checked_at: record.check.checked_at.unix_ms(),
+            status: record.check.status.as_str(),
+            total_ms: record.check.timings.total_ms,
+            detail: to_json(&Detail::of(&record.check))?,
+        })
+    }
+}
+
+/// What became of a check.
+pub(super) enum Inserted {
+    /// It is written, under the endpoint of this number.
+    Written(i64),
+    /// It was told before.
+    Known,
+}
+
+/// Writes the check, and finds its endpoint, in one statement. Refused, nothing is written.
+pub(super) fn insert(db: &Connection, workspace_id: WorkspaceId, check: &Prepared) -> Result<Decided<Inserted>> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO endpoint_check (endpoint, rank, id, checked_at, status, total_ms, detail) \
+         SELECT number, ?3, ?4, ?5, ?6, ?7, ?8 FROM endpoint WHERE id = ?1 AND workspace_id = ?2 \
+         ON CONFLICT DO NOTHING RETURNING endpoint",
+    )?;
+    let values = params![
+        check.endpoint_id.as_bytes(),
+        workspace_id.as_bytes(),
+        check.id.rank(),
+        check.id.as_bytes(),
+        check.checked_at,
+        check.status,
+        check.total_ms,
+        check.detail,
+    ];
+    if let Some(endpoint) = statement.query_row(values, |row| row.get(0)).optional()? {
+        return Ok(Ok(Inserted::Written(endpoint)));
+    }
+    let Some(endpoint) = endpoint::number(db, workspace_id, check.endpoint_id)? else {
+        return Ok(Err(StoreError::NotFound));
+    };
+    let known: CheckId = db
+        .prepare_cached("SELECT id FROM endpoint_check WHERE endpoint = ? AND rank = ?")?
+        .query_row(params![endpoint, check.id.rank()], |row| row.get(0).map(CheckId::from_bytes))?;
+    Ok(if known == check.id { Ok(Inserted::Known) } else { Err(StoreError::Exists) })
+}
+
+/// Takes back what [`insert`] wrote.
+pub(super) fn take_back(db: &Connection, endpoint: i64, check: &Prepared) -> Result<()> {
+    db.prepare_cached("DELETE FROM endpoint_check WHERE endpoint = ? AND rank = ?")?
+        .execute(params![endpoint, check.id.rank()])?;
+    Ok(())
+}
+
+pub(in crate::sqlite) fn list(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    filter: &CheckFilter,
+) -> Result<Vec<CheckRecord>> {
+    let Some(endpoint) = endpoint::number(db, workspace_id, endpoint_id)? else { return Ok(Vec::new()) };
+    let status = if filter.status.is_some() { "AND status = ?3" } else { "AND ?3 IS NULL" };
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT id, checked_at, status, total_ms, detail FROM endpoint_check \
+         WHERE endpoint = ?1 AND rank < ?2 {status} ORDER BY rank DESC LIMIT ?4"
+    ))?;
+    // No rank is as high as this.
+    let before = filter.before.map_or(i64::MAX, |id| id.rank());
+    let mut rows = statement.query(params![endpoint, before, filter.status.map(CheckStatus::as_str), filter.limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(CheckRecord { id: id(row, "id")?, endpoint_id, check: read(row)? });
+    }
+    Ok(found)
+}
+
+fn read(row: &Row<'_>) -> Result<Check> {
+    let detail: Detail = json(row, "detail")?;
+    let status = word(row, "status", CheckStatus::parse)?;
+    Ok(detail.check(instant(row, "checked_at")?, status, row.get("total_ms")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Check {
+        Check {
+            checked_at: Timestamp::from_unix_ms(1_780_000_000_000),
+            status: CheckStatus::Healthy,
+            reason: None,
+            failure: None,
+            status_code: Some(200),
+            response_time_ms: Some(48),
+            timings: Timings {
+                dns_ms: Some(1),
+                connect_ms: Some(9),
+                tls_ms: Some(12),
+                first_byte_ms: Some(40),
+                total_ms: 48,
+            },
+            certificate: None,
+            assertions: vec![],
+        }
+    }
+
+    #[test]
+    fn a_plain_check_is_few_bytes() {
+        assert_eq!(to_json(&Detail::of(&plain())).unwrap(), r#"{"dns":1,"tcp":9,"tls":12,"first":40,"code":200}"#);
+    }
+
+    #[test]
+    fn every_time_an_answer_may_have_taken_reads_back() {
+        for response_time_ms in [None, Some(0), Some(47), Some(48)] {
+            let check = Check { response_time_ms, ..plain() };
+            let detail: Detail = serde_json::from_str(&to_json(&Detail::of(&check)).unwrap()).unwrap();
+            assert_eq!(detail.check(check.checked_at, check.status, 48), check);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Incidents, kept under the rank of their ids.
+
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use tidings_domain::id::{EndpointId, Id, IncidentId, WorkspaceId};
+use tidings_domain::incident::{Cause, Incident, IncidentStatus, Subject, TimelineEntry, TimelineKind};
+use tidings_domain::resource::ResourceType;
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
+
+use super::timeline;
+use crate::Result;
+use crate::error::StoreError;
+use crate::sqlite::row::{corrupt, id, instant, json, optional_instant, to_json, word};
+use crate::watching::{IncidentFilter, IncidentRecord};
+
+/// Those that are active, of all workspaces, oldest first.
+pub(in crate::sqlite) fn active(db: &Connection) -> Result<Vec<IncidentRecord>> {
+    let mut statement =
+        db.prepare_cached("SELECT * FROM incident INDEXED BY incident_open WHERE resolved_at IS NULL")?;
+    let mut rows = statement.query([])?;
+    let mut found = collect(&mut rows)?;
+    found.sort_unstable_by_key(|record| record.incident.id);
+    Ok(found)
+}
+
+/// Goes through the narrowest index that yields them in their order.
+pub(in crate::sqlite) fn list(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    filter: &IncidentFilter,
+) -> Result<Vec<IncidentRecord>> {
+    let index = match (&filter.subject, filter.status) {
+        (Some(_), _) => "incident_resource",
+        (None, Some(IncidentStatus::Active)) => "incident_open",
+        (None, _) => "incident_workspace",
+    };
+    let mut sql = format!("SELECT * FROM incident INDEXED BY {index} WHERE workspace_id = ?");
+    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(*workspace_id.as_bytes())];
+    let mut and = |condition: &str, value: Box<dyn ToSql>| {
+        sql.push_str(" AND ");
+        sql.push_str(condition);
+        values.push(value);
+    };
+    if let Some(subject) = &filter.subject {
+        and("resource_id = ?", Box::new(subject.resource_id()));
+        and("resource_type = ?", Box::new(subject.resource_type().as_str()));
+    }
+    if let Some(before) = filter.before {
+        and("rank < ?", Box::new(before.rank()));
+    }
+    if let Some(since) = filter.since {
+        and("started_at >= ?", Box::new(since.unix_ms()));
+    }
+    if let Some(until) = filter.until {
+        and("started_at < ?", Box::new(until.unix_ms()));
+    }
+    sql.push_str(match filter.status {
+        None => "",
+        Some(IncidentStatus::Active) => " AND resolved_at IS NULL",
+        Some(IncidentStatus::Resolved) => " AND resolved_at IS NOT NULL",
+    });
+    sql.push_str(" ORDER BY rank DESC LIMIT ?");
+    values.push(Box::new(filter.limit));
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    collect(&mut rows)
+}
+
+/// One with the newest entries of its timeline.
+pub(in crate::sqlite) fn one(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    id: IncidentId,
+) -> Result<Option<(IncidentRecord, Vec<TimelineEntry>)>> {
+    let mut statement = db.prepare_cached("SELECT * FROM incident WHERE rank = ? AND id = ? AND workspace_id = ?")?;
+    let mut rows = statement.query(params![id.rank(), id.as_bytes(), workspace_id.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some((read(row)?, timeline::newest(db, id.rank())?)))
+}
+
+fn collect(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<IncidentRecord>> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}
+
+fn read(row: &Row<'_>) -> Result<IncidentRecord> {
+    let resource_id: String = row.get("resource_id")?;
+    let subject = Subject::parse(word(row, "resource_type", ResourceType::parse)?, &resource_id);
+    let incident = Incident {
+        id: id(row, "id")?,
+        workspace_id: id(row, "workspace_id")?,
+        subject: subject.ok_or_else(|| corrupt("resource_id", resource_id))?,
+        cause: word(row, "cause", Cause::parse)?,
+        cause_detail: row.get("cause_detail")?,
+        opening_severity: word(row, "opening_severity", Severity::parse)?,
+        started_at: instant(row, "started_at")?,
+        failing_since: instant(row, "failing_since")?,
+        resolved_at: optional_instant(row, "resolved_at")?,
+        acknowledged_at: optional_instant(row, "acknowledged_at")?,
+        acknowledged_by: row.get("acknowledged_by")?,
+        notifications_sent: row.get::<_, i64>("notifications_sent")?.unsigned_abs(),
+    };
+    Ok(IncidentRecord {
+        incident,
+        about: json(row, "about")?,
+        escalations_done: json(row, "escalations_done")?,
+        reminders: json(row, "reminders")?,
+        wake_at: optional_instant(row, "wake_at")?,
+        revision: row.get("revision")?,
+    })
+}
+
+/// An incident on its way in, with its columns.
+pub(super) struct Prepared {
+    pub(super) incident: Incident,
+    about: String,
+    escalations_done: String,
+    reminders: String,
+    wake_at: Option<i64>,
+    revision: u32,
+}
+
+impl Prepared {
+    pub(super) fn new(record: IncidentRecord) -> Result<Self> {
+        Ok(Self {
+            about: to_json(&record.about)?,
+            escalations_done: to_json(&record.escalations_done)?,
+            reminders: to_json(&record.reminders)?,
+            wake_at: record.wake_at.map(Timestamp::unix_ms),
+            revision: record.revision,
+            incident: record.incident,
+        })
+    }
+}
+
+/// Writes the incident, new or as its next revision. What it counts as sent is left to settlements.
+pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &Prepared) -> Result<()> {
+    let incident = &record.incident;
+    let resource_id = incident.subject.resource_id();
+    let values = params![
+        incident.id.rank(),
+        incident.id.as_bytes(),
+        workspace_id.as_bytes(),
+        incident.subject.resource_type().as_str(),
+        resource_id,
+        incident.cause.as_str(),
+        incident.cause_detail,
+        incident.opening_severity.as_str(),
+        incident.started_at.unix_ms(),
+        incident.failing_since.unix_ms(),
+        incident.resolved_at.map(Timestamp::unix_ms),
+        incident.acknowledged_at.map(Timestamp::unix_ms),
+        incident.acknowledged_by,
+        record.about,
+        record.escalations_done,
+        record.reminders,
+        record.wake_at,
+        record.revision,
+    ];
+    if record.revision == 1 {
+        db.prepare_cached(
+            "INSERT INTO incident (rank, id, workspace_id, resource_type, resource_id, cause, cause_detail, \
+             opening_severity, started_at, failing_since, resolved_at, acknowledged_at, acknowledged_by, about, \
+             escalations_done, reminders, wake_at, revision) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        )?
+        .execute(values)?;
+        return Ok(());
+    }
+    let changed = db
+        .prepare_cached(
+            "UPDATE incident SET cause = ?6, cause_detail = ?7, opening_severity = ?8, started_at = ?9, \
+             failing_since = ?10, resolved_at = ?11, acknowledged_at = ?12, acknowledged_by = ?13, about = ?14, \
+             escalations_done = ?15, reminders = ?16, wake_at = ?17, revision = ?18 WHERE rank = ?1 AND id = ?2 \
+             AND workspace_id = ?3 AND resource_type = ?4 AND resource_id = ?5 AND revision = ?18 - 1",
+        )?
+        .execute(values)?;
+    if changed == 1 {
+        return Ok(());
+    }
+    Err(if is_there(db, workspace_id, incident.id)? { StoreError::Conflict } else { StoreError::NotFound })
+}
+
+/// Whether this workspace has it.
+pub(super) fn is_there(db: &Connection, workspace_id: WorkspaceId, id: IncidentId) -> Result<bool> {
+    let there: u32 = db
+        .prepare_cached("SELECT count(*) FROM incident WHERE rank = ? AND id = ? AND workspace_id = ?")?
+        .query_row(params![id.rank(), id.as_bytes(), workspace_id.as_bytes()], |row| row.get(0))?;
+    Ok(there > 0)
+}
+
+/// Resolves the active incident of an endpoint that is deleted.
+pub(in crate::sqlite) fn resolve_of_deleted(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    now: Timestamp,
+) -> Result<()> {
+    // A clock that was set back does not make an outage of negative length.
+    let resolved: Option<i64> = db
+        .prepare_cached(
+            "UPDATE incident INDEXED BY incident_active \
+             SET resolved_at = max(started_at, ?3), wake_at = NULL, revision = revision + 1 \
+             WHERE workspace_id = ?1 AND resource_type = 'endpoint' AND resource_id = ?2 AND resolved_at IS NULL \
+             RETURNING rank",
+        )?
+        .query_row(params![workspace_id.as_bytes(), endpoint_id.to_string(), now.unix_ms()], |row| row.get(0))
+        .optional()?;
+    let Some(rank) = resolved else { return Ok(()) };
+    let kind = TimelineKind::Resolved { detail: Some("the endpoint was deleted".into()) };
+    timeline::append(db, rank, &[timeline::Prepared::new(&TimelineEntry { at: now, kind })?])
+}

@@ -1,0 +1,224 @@
+//! The second origin document as a walk, its second part: what gates a dispatch, one after the other, and what each filter
+//! lets through.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, Receiver, Server, Setup, ahead, eventually};
+
+/// An endpoint that is wired to a webhook.
+struct World {
+    api: Api,
+    receiver: Receiver,
+    hook: String,
+    endpoint: String,
+    _server: Server,
+}
+
+fn world() -> World {
+    let receiver = Receiver::good();
+    let server = Setup::new().start();
+    let api = server.api();
+    let hook = api.make_webhook(&receiver, json!({}));
+    let endpoint = api.make_endpoint(json!({}));
+    api.wire(&endpoint, &[&hook]);
+    World { api, receiver, hook, endpoint, _server: server }
+}
+
+impl World {
+    fn preferences(&self, change: Value) {
+        self.api.patch("/notification-preferences", change).expect(200);
+    }
+}
+
+#[test]
+fn the_first_gate_that_stops_decides_and_the_log_says_which() {
+    let World { api, receiver, hook, endpoint, .. } = &world();
+    let global = |until: Value| api.patch("/notification-preferences", json!({"globalMuteUntil": until})).expect(200);
+    let filters = |severity: &str, open: bool| {
+        api.edit_channel(hook, json!({"severityFilter": severity, "eventFilters": {"sendOpen": open}}));
+    };
+    // All are closed at first. A gate is opened only after it was seen to decide.
+    api.pause(endpoint, hook, true);
+    api.edit_channel(hook, json!({"enabled": false}));
+    global(json!("2099-01-01T00:00:00Z"));
+    filters("critical", false);
+    let open: [(&str, &str, &dyn Fn()); 5] = [
+        ("endpoint_paused", "endpoint_paused", &|| api.pause(endpoint, hook, false)),
+        ("channel_disabled", "channel_disabled", &|| api.edit_channel(hook, json!({"enabled": true}))),
+        ("global_mute", "muted", &|| drop(global(Value::Null))),
+        ("severity_filter", "severity_filter", &|| filters("warning+", false)),
+        ("event_filter", "event_filter", &|| filters("warning+", true)),
+    ];
+    let mut passed = Vec::new();
+    for (gate, reason, open) in open {
+        let incident = api.open(endpoint, "degraded");
+        let verdict = api.stopped(&incident, "opened", hook, reason);
+        assert_eq!(verdict["gate"], gate);
+        let delivery = &api.told(&incident, "opened", hook)[0];
+        assert_eq!((&delivery["attemptCount"], &delivery["sentAt"]), (&json!(0), &Value::Null), "{delivery}");
+        let verdicts = delivery["verdicts"].as_array().unwrap();
+        let before: Vec<_> = verdicts[..verdicts.len() - 1].iter().map(|verdict| verdict["gate"].clone()).collect();
+        assert!(passed.iter().all(|gate| before.contains(&json!(gate))), "{before:?}");
+        assert!(verdicts.iter().all(|verdict| verdict["evaluatedAt"].is_string()), "{delivery}");
+        api.resolve(endpoint);
+        passed.push(gate);
+        open();
+    }
+    let said = receiver.count();
+    let incident = api.open(endpoint, "degraded");
+    let delivery = api.told_once(&incident, "opened", hook, "sent");
+    assert_eq!((&delivery["suppressedReason"], &delivery["httpStatus"]), (&Value::Null, &json!(204)), "{delivery}");
+    assert_eq!(receiver.wait_for(said + 1)[said].json()["incident"]["id"], incident);
+    let openings = receiver.requests().iter().filter(|request| request.json()["event"] == "incident_opened").count();
+    assert_eq!(openings, 1, "none but the last was said");
+}
+
+#[test]
+fn what_passes_is_sent_and_the_log_says_how_that_went() {
+    let World { api, hook, endpoint, .. } = &world();
+    let broken = api.make_webhook(&Receiver::always(502), json!({"retryOnFailure": false}));
+    api.wire(endpoint, &[&broken]);
+    let incident = api.open(endpoint, "down");
+    let sent = api.told_once(&incident, "opened", hook, "sent");
+    assert_eq!((&sent["httpStatus"], &sent["lastError"]), (&json!(204), &Value::Null), "{sent}");
+    let failed = api.told_once(&incident, "opened", &broken, "failed");
+    assert_eq!(
+        (&failed["httpStatus"], &failed["lastError"]),
+        (&json!(502), &json!("HTTP 502 Bad Gateway")),
+        "{failed}"
+    );
+    assert_eq!(api.incident(&incident)["notificationsSent"], 1, "what failed is no notification sent");
+}
+
+#[test]
+fn without_recovery_alerts_a_resolution_is_not_told_and_leaves_no_row() {
+    let World { api, receiver, hook, endpoint, .. } = &world();
+    api.patch(&format!("/endpoints/{endpoint}"), json!({"recoveryAlert": false})).expect(200);
+    // It comes before the mute, which would leave a row.
+    let incident = api.open(endpoint, "down");
+    api.told_once(&incident, "opened", hook, "sent");
+    api.patch("/notification-preferences", json!({"globalMuteUntil": "2099-01-01T00:00:00Z"})).expect(200);
+    api.resolve(endpoint);
+    assert_eq!(api.told(&incident, "resolved", hook), Vec::<Value>::new());
+    let events = api.get("/events?trigger=resolved").expect(200);
+    assert_eq!(events["data"][0]["runId"], incident);
+    assert_eq!(events["data"][0]["notRouted"][0]["reason"], "recovery_disabled", "{events}");
+    assert_eq!(receiver.count(), 1);
+}
+
+#[test]
+fn while_everything_is_muted_every_dispatch_is_suppressed_as_muted() {
+    let world = world();
+    let World { api, receiver, hook, endpoint, .. } = &world;
+    api.make_rule("backup", hook);
+    let incident = api.open(endpoint, "down");
+    api.told_once(&incident, "opened", hook, "sent");
+    world.preferences(json!({"globalMuteUntil": "2099-01-01T00:00:00Z"}));
+    api.resolve(endpoint);
+    api.stopped(&incident, "resolved", hook, "muted");
+    let incident = api.open(endpoint, "down");
+    api.stopped(&incident, "opened", hook, "muted");
+    let run = api.delivery_once(&api.fail("backup", "1"), "suppressed");
+    assert_eq!(run["suppressedReason"], "muted", "runs, too: {run}");
+    assert_eq!(receiver.count(), 1);
+    let why = api.get(&format!("/events/{}/why", run["eventId"].as_str().unwrap())).expect(200);
+    assert!(why["answer"].as_str().unwrap().to_lowercase().contains("muted"), "{why}");
+
+    // When it is over it mutes nothing, and what still burns is said.
+    world.preferences(json!({"globalMuteUntil": ahead(Duration::from_secs(1)).to_string()}));
+    eventually("the opening is said late", || {
+        let told = api.told(&incident, "opened", hook);
+        let late = told.get(1).filter(|late| late["status"] == "sent")?;
+        assert_eq!((&late["occasion"], &late["lateOf"]), (&json!(2), &told[0]["id"]), "{late}");
+        assert_eq!(told[0]["status"], "suppressed", "the row stays");
+        Some(())
+    });
+    assert_eq!(receiver.wait_for(2)[1].json()["incident"]["id"], incident);
+    api.delivery_once(&api.fail("backup", "2"), "sent");
+}
+
+#[test]
+fn each_severity_filter_lets_through_what_the_document_says() {
+    let World { api, endpoint, .. } = &world();
+    let receiver = Receiver::good();
+    let filtered = |filter: &str| api.make_webhook(&receiver, json!({"severityFilter": filter}));
+    let channels = ["info+", "warning+", "critical"].map(filtered);
+    api.wire(endpoint, &channels.each_ref().map(String::as_str));
+    for channel in &channels {
+        let rule = json!({"resourceType": "job", "resourceId": "backup", "triggers": ["success", "failure"],
+                          "failureSeverity": "info", "channelId": channel});
+        api.post("/notification-rules", rule).expect(201);
+    }
+    let expect = |incident: &str, trigger: &str, through: [bool; 3]| {
+        for (channel, passes) in channels.iter().zip(through) {
+            if passes {
+                api.told_once(incident, trigger, channel, "sent");
+            } else {
+                api.stopped(incident, trigger, channel, "severity_filter");
+            }
+        }
+    };
+    for status in ["success", "failure"] {
+        let run = json!({"resourceType": "job", "resourceId": "backup", "runId": "1", "status": status});
+        let event = api.post("/runs", run).expect(202)["eventId"].as_str().unwrap().to_owned();
+        api.wait_until_settled();
+        let deliveries = api.deliveries(&format!("&event={event}"));
+        let of = |channel: &String| deliveries.iter().find(|delivery| delivery["channelId"] == *channel).unwrap();
+        let came_to = channels.each_ref().map(|channel| of(channel)["status"].as_str().unwrap());
+        assert_eq!(came_to, ["sent", "suppressed", "suppressed"], "info: a run's {status}");
+    }
+    let warning = api.open(endpoint, "degraded");
+    expect(&warning, "opened", [true, true, false]);
+    api.resolve(endpoint);
+    expect(&warning, "resolved", [true, true, true]);
+    let critical = api.open(endpoint, "down");
+    expect(&critical, "opened", [true, true, true]);
+    api.resolve(endpoint);
+    expect(&critical, "resolved", [true, true, true]);
+}
+
+#[test]
+fn each_event_filter_keeps_its_event_out_and_both_let_everything_through_at_first() {
+    let World { api, hook, endpoint, .. } = &world();
+    let shown = api.get(&format!("/channels/{hook}")).expect(200);
+    assert_eq!(shown["eventFilters"], json!({"sendOpen": true, "sendResolved": true, "sendEscalated": true}));
+    let receivers = [(); 2].map(|()| Receiver::good());
+    let [clear, page] = [(&receivers[0], json!({"sendOpen": false})), (&receivers[1], json!({"sendResolved": false}))]
+        .map(|(receiver, filters)| api.make_webhook(receiver, json!({"eventFilters": filters})));
+    api.wire(endpoint, &[&clear, &page]);
+    let incident = api.open(endpoint, "down");
+    for channel in [hook, &page] {
+        api.told_once(&incident, "opened", channel, "sent");
+    }
+    api.stopped(&incident, "opened", &clear, "event_filter");
+    api.resolve(endpoint);
+    for channel in [hook, &clear] {
+        api.told_once(&incident, "resolved", channel, "sent");
+    }
+    api.stopped(&incident, "resolved", &page, "event_filter");
+    let said = receivers
+        .each_ref()
+        .map(|receiver| receiver.requests().iter().map(|it| it.json()["event"].clone()).collect::<Vec<_>>());
+    assert_eq!(said, [vec![json!("incident_resolved")], vec![json!("incident_opened")]]);
+}
+
+#[test]
+fn a_channel_that_is_disabled_is_silent_everywhere_and_a_pause_is_of_one_endpoint() {
+    let World { api, hook, endpoint, .. } = &world();
+    let other = api.make_endpoint(json!({"name": "Search"}));
+    api.wire(&other, &[hook]);
+    api.edit_channel(hook, json!({"enabled": false}));
+    for endpoint in [endpoint, &other] {
+        let incident = api.open(endpoint, "down");
+        api.stopped(&incident, "opened", hook, "channel_disabled");
+        api.resolve(endpoint);
+    }
+    api.edit_channel(hook, json!({"enabled": true}));
+    api.pause(endpoint, hook, true);
+    let incident = api.open(endpoint, "down");
+    api.stopped(&incident, "opened", hook, "endpoint_paused");
+    let incident = api.open(&other, "down");
+    api.told_once(&incident, "opened", hook, "sent");
+}

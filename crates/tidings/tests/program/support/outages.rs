@@ -1,0 +1,124 @@
+//! Short words for endpoints, their outages and who hears of them. Where time does not matter checks are told from
+//! outside, so that a test says when an outage begins and ends.
+
+use serde_json::{Value, json};
+
+use super::api::{Api, id};
+use super::eventually;
+
+impl Api {
+    /// Makes an endpoint with what is said of it put over a name and one failing or healthy check being enough.
+    #[track_caller]
+    pub fn make_watched(&self, url: &str, more: Value) -> String {
+        let mut body = json!({"name": "Production API", "type": "http", "url": url, "intervalSeconds": 86_400,
+                              "failureThreshold": 1, "recoveryThreshold": 1});
+        body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        id(&self.post("/endpoints", body).expect(201)["endpoint"])
+    }
+
+    /// Makes an endpoint of which nothing is seen but what the test tells: it is looked at once, healthy, and then not
+    /// for a day.
+    #[track_caller]
+    pub fn make_endpoint(&self, more: Value) -> String {
+        let page = super::Page::answering(200);
+        let endpoint = self.make_watched(&page.url(), more);
+        self.endpoint_once(&endpoint, "healthy");
+        endpoint
+    }
+
+    /// The endpoint, once it is seen so.
+    #[track_caller]
+    pub fn endpoint_once(&self, endpoint: &str, status: &str) -> Value {
+        eventually(&format!("it is {status}"), || {
+            let endpoint = self.get(&format!("/endpoints/{endpoint}")).expect(200);
+            (endpoint["status"] == status).then_some(endpoint)
+        })
+    }
+
+    /// Wires channels to an endpoint.
+    #[track_caller]
+    pub fn wire(&self, endpoint: &str, channels: &[&str]) {
+        let wired = |channel: &&str| json!({"channelId": channel, "wired": true});
+        let wires: Vec<_> = channels.iter().map(wired).collect();
+        self.put(&format!("/endpoints/{endpoint}/notifications"), json!({"channels": wires})).expect(200);
+    }
+
+    /// Pauses a channel for an endpoint, or no longer does.
+    #[track_caller]
+    pub fn pause(&self, endpoint: &str, channel: &str, paused: bool) {
+        let wires = json!({"channels": [{"channelId": channel, "paused": paused}]});
+        self.put(&format!("/endpoints/{endpoint}/notifications"), wires).expect(200);
+    }
+
+    /// Tells of a check, and answers what came of it for an incident.
+    #[track_caller]
+    pub fn check(&self, endpoint: &str, status: &str) -> Value {
+        let (reason, code) = match status {
+            "down" => (json!("HTTP 502 — expected 200"), 502),
+            "degraded" => (json!("slow"), 200),
+            _ => (Value::Null, 200),
+        };
+        let check = json!({"status": status, "statusReason": reason, "statusCode": code, "responseTimeMs": 81});
+        self.post(&format!("/endpoints/{endpoint}/checks"), check).expect(202)["incident"].clone()
+    }
+
+    /// Tells of a check that opens an incident, and answers its id.
+    #[track_caller]
+    pub fn open(&self, endpoint: &str, status: &str) -> String {
+        let incident = self.check(endpoint, status);
+        assert_eq!(incident["transition"], "opened", "{incident}");
+        id(&incident)
+    }
+
+    /// Tells of a check that resolves the incident.
+    #[track_caller]
+    pub fn resolve(&self, endpoint: &str) {
+        let incident = self.check(endpoint, "healthy");
+        assert_eq!(incident["transition"], "resolved", "{incident}");
+    }
+
+    /// The incident, as it is now.
+    #[track_caller]
+    pub fn incident(&self, incident: &str) -> Value {
+        self.get(&format!("/incidents/{incident}")).expect(200)
+    }
+
+    /// The deliveries of an incident's event through a channel, oldest first.
+    #[track_caller]
+    pub fn told(&self, incident: &str, trigger: &str, channel: &str) -> Vec<Value> {
+        let mut all = self.deliveries(&format!("&incident={incident}&channel={channel}"));
+        all.retain(|delivery| delivery["trigger"] == trigger);
+        all.reverse();
+        all
+    }
+
+    /// The only delivery of an incident's event through a channel, once it is in this state.
+    #[track_caller]
+    pub fn told_once(&self, incident: &str, trigger: &str, channel: &str, status: &str) -> Value {
+        eventually(&format!("{trigger} is {status}"), || {
+            let told = self.told(incident, trigger, channel);
+            assert!(told.len() <= 1, "{told:?}");
+            let delivery = told.into_iter().next()?;
+            let settled = ["sent", "failed", "suppressed", "skipped"].contains(&delivery["status"].as_str().unwrap());
+            let there = delivery["status"] == status;
+            assert!(there || !settled, "it will never be {status}: {delivery}");
+            there.then_some(delivery)
+        })
+    }
+
+    /// Sees that an incident's event was stopped for this reason, and answers the verdict that stopped it.
+    #[track_caller]
+    pub fn stopped(&self, incident: &str, trigger: &str, channel: &str, reason: &str) -> Value {
+        let delivery = self.told_once(incident, trigger, channel, "suppressed");
+        assert_eq!(delivery["suppressedReason"], reason, "{delivery}");
+        let verdict = delivery["verdicts"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(verdict["verdict"], "suppress", "{delivery}");
+        verdict
+    }
+
+    /// Changes policies of a channel.
+    #[track_caller]
+    pub fn edit_channel(&self, channel: &str, policies: Value) {
+        self.patch(&format!("/channels/{channel}"), policies).expect(200);
+    }
+}

@@ -1,0 +1,158 @@
+//! The part of an endpoint's body that says what is looked at, and how: other fields for each type.
+
+use serde_json::Value;
+use tidings_domain::endpoint::{EXPECTED_STATUS_CODES_MAX, HttpProbe, Probe};
+use tidings_domain::secret::Secret;
+use tidings_domain::violation::{Violation, Violations, pointer};
+use tidings_engine::settings::endpoints::EndpointDraft;
+use url::Url;
+
+use super::auth::{Kept, auth};
+use super::draft::{items, nullable};
+use crate::fields::{Fields, one_of};
+
+/// The words for the types of endpoints.
+pub(crate) const TYPES: [&str; 5] = ["http", "tcp", "icmp", "dns", "tls"];
+/// The fields that not every type has.
+const OF_TYPES: [&str; 11] = [
+    "url",
+    "method",
+    "headers",
+    "body",
+    "auth",
+    "followRedirects",
+    "expectedStatusCodes",
+    "host",
+    "port",
+    "recordType",
+    "expectedValue",
+];
+/// The port of TLS where nobody says otherwise.
+const TLS_PORT: u16 = 443;
+/// The record that is asked for where nobody says otherwise.
+const RECORD_TYPE: &str = "A";
+
+/// The word for the type of an endpoint.
+pub(crate) const fn type_of(probe: &Probe) -> &'static str {
+    match probe {
+        Probe::Http(_) => "http",
+        Probe::Tcp { .. } => "tcp",
+        Probe::Icmp { .. } => "icmp",
+        Probe::Dns { .. } => "dns",
+        Probe::Tls { .. } => "tls",
+    }
+}
+
+/// A probe as it was read, with its secret.
+pub(super) struct Read {
+    pub(super) probe: Probe,
+    pub(super) secret: Option<Secret>,
+}
+
+/// Reads the type and its fields, over those before if the type stays. What `fields` has no place for is noted in
+/// `found`.
+pub(super) fn read(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violations) -> Option<Read> {
+    let named = fields.parsed("type", &one_of(TYPES), |word| TYPES.into_iter().find(|kind| *kind == word));
+    let before_type = before.map(|before| type_of(&before.definition.probe));
+    let kind = fields.required("type", named.or(before_type));
+    let Some(kind) = kind else {
+        // Which of these would be right, the type alone could say.
+        OF_TYPES.into_iter().for_each(|key| _ = fields.take(key));
+        return None;
+    };
+    let before = before.filter(|before| type_of(&before.definition.probe) == kind);
+    if kind == "http" {
+        return http(fields, before, found);
+    }
+    let known = before.map(|before| &before.definition.probe);
+    let host = fields.text("host").or_else(|| known.and_then(host_of).map(str::to_owned));
+    let host = fields.required("host", host);
+    let probe = match kind {
+        "tcp" => {
+            let port = port(fields, known);
+            let port = fields.required("port", port);
+            Probe::Tcp { host: host?, port: port? }
+        }
+        "tls" => {
+            let port = port(fields, known).unwrap_or(TLS_PORT);
+            Probe::Tls { host: host?, port }
+        }
+        "dns" => {
+            let (record_before, value_before) = match known {
+                Some(Probe::Dns { record_type, expected_value, .. }) => (record_type.as_str(), expected_value.clone()),
+                _ => (RECORD_TYPE, None),
+            };
+            let record_type = fields.text("recordType").unwrap_or_else(|| record_before.to_owned());
+            let expected_value = nullable(fields, "expectedValue", |fields| fields.text("expectedValue"));
+            Probe::Dns { host: host?, record_type, expected_value: expected_value.unwrap_or(value_before) }
+        }
+        _ => Probe::Icmp { host: host? },
+    };
+    Some(Read { probe, secret: None })
+}
+
+fn host_of(probe: &Probe) -> Option<&str> {
+    match probe {
+        Probe::Http(_) => None,
+        Probe::Tcp { host, .. } | Probe::Icmp { host } | Probe::Dns { host, .. } | Probe::Tls { host, .. } => {
+            Some(host)
+        }
+    }
+}
+
+fn port(fields: &mut Fields, before: Option<&Probe>) -> Option<u16> {
+    let named = fields.integer("port", 1, u16::MAX.into()).and_then(|port| port.try_into().ok());
+    named.or(match before {
+        Some(Probe::Tcp { port, .. } | Probe::Tls { port, .. }) => Some(*port),
+        _ => None,
+    })
+}
+
+fn http(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violations) -> Option<Read> {
+    let known = before.and_then(|before| match &before.definition.probe {
+        Probe::Http(http) => Some(http),
+        _ => None,
+    });
+    let url = fields.text("url").or_else(|| known.map(|http| http.url.clone()));
+    let url = fields.required("url", url);
+    let mut http = known.cloned().unwrap_or_else(|| HttpProbe::new(""));
+    let is_moved = known.zip(url.as_ref()).is_some_and(|(known, url)| !is_same_origin(&known.url, url));
+    let kept = Kept { auth: http.auth.take(), secret: before.and_then(|before| before.secret.clone()), is_moved };
+    if let Some(url) = url.clone() {
+        http.url = url;
+    }
+    if let Some(method) = fields.text("method") {
+        http.method = method;
+    }
+    if let Some(headers) = headers(fields, found) {
+        http.headers = headers;
+    }
+    if let Some(body) = nullable(fields, "body", |fields| fields.text("body")) {
+        http.body = body;
+    }
+    http.follow_redirects = fields.boolean("followRedirects").unwrap_or(http.follow_redirects);
+    let code = |item: &Value| item.as_u64().map(|code| code.try_into().unwrap_or(u16::MAX));
+    let expected = "must be a status code, such as 200";
+    let codes = items(fields, "expectedStatusCodes", EXPECTED_STATUS_CODES_MAX, expected, code);
+    http.expected_status_codes = codes.unwrap_or(http.expected_status_codes);
+    let (auth, secret) = auth(fields, kept, found);
+    http.auth = auth;
+    url.map(|_| Read { probe: Probe::Http(http), secret })
+}
+
+/// Whether both lead to the same scheme, host and port. What cannot be read leads nowhere.
+fn is_same_origin(one: &str, other: &str) -> bool {
+    let origin = |text| Url::parse(text).ok().map(|url| url.origin());
+    origin(one).is_some_and(|one| one.is_tuple() && Some(one) == origin(other))
+}
+
+fn headers(fields: &mut Fields, found: &mut Violations) -> Option<Vec<(String, String)>> {
+    let mut headers = Vec::new();
+    for (name, value) in fields.object("headers")? {
+        match value {
+            Value::String(value) => headers.push((name, value)),
+            _ => found.push(Violation::new(format!("/headers{}", pointer(&name)), "must be a string")),
+        }
+    }
+    Some(headers)
+}

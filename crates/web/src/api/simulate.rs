@@ -1,0 +1,71 @@
+//! `/simulate`: who would hear of something that has not happened, when, and what stops the others.
+
+use tidings_domain::id::EndpointId;
+use tidings_domain::incident::{Cause, IncidentTrigger};
+use tidings_domain::resource::ResourceType;
+use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
+use tidings_engine::Question;
+
+use crate::answer::{Answer, ok};
+use crate::auth::Writer;
+use crate::body::Object;
+use crate::fields::{Fields, one_of};
+use crate::query::INSTANT_FORM;
+use crate::view::simulate::Foretold;
+
+use super::runs::{RUN_STATUS_FORM, resource_id_fault};
+
+/// How far from now the instant may lie, in milliseconds: a year.
+const AWAY_MS_MAX: u64 = 366 * 86_400_000;
+
+/// Foretells.
+pub(super) async fn ask(writer: Writer, object: Object) -> Answer {
+    let now = writer.now();
+    let mut fields = Fields::where_null_is_absent(object);
+    let at = fields.parsed("at", INSTANT_FORM, Timestamp::parse).unwrap_or(now);
+    if at.since_ms(now).max(now.since_ms(at)) > AWAY_MS_MAX {
+        fields.refuse("at", "must lie within a year of now");
+    }
+    if fields.has("run") && fields.has("endpoint") {
+        fields.refuse("endpoint", "must not stand beside run: one thing is simulated at a time");
+    } else if !fields.has("run") && !fields.has("endpoint") {
+        fields.refuse_whole("must hold run or endpoint: what is to be simulated");
+    }
+    let is_there = |id| writer.engine().endpoint(writer.workspace_id(), id).is_ok();
+    let run = fields.nested("run", run);
+    let question = run.or(fields.nested("endpoint", |fields| endpoint(fields, is_there)));
+    let question = fields.finish(|| question)?;
+    ok(&Foretold::of(&writer.engine().simulate(writer.workspace_id(), question, at).await?))
+}
+
+fn run(fields: &mut Fields) -> Option<Question> {
+    let types = one_of(ResourceType::OF_RUNS.map(ResourceType::as_str));
+    let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_of_runs);
+    let resource_type = fields.required("resourceType", resource_type);
+    let resource_id = fields.text_where("resourceId", resource_id_fault);
+    let resource_id = fields.required("resourceId", resource_id);
+    let trigger = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_of_run);
+    let trigger = fields.required("status", trigger);
+    let trigger_type = fields.parsed("triggerType", TRIGGER_TYPE_FORM, TriggerType::parse);
+    Some(Question::Run { resource_type: resource_type?, resource_id: resource_id?, trigger: trigger?, trigger_type })
+}
+
+fn endpoint(fields: &mut Fields, is_there: impl FnOnce(EndpointId) -> bool) -> Option<Question> {
+    const CAUSES: [Cause; 2] = [Cause::EndpointDown, Cause::EndpointDegraded];
+    let id = fields.parsed("id", "must be an endpoint's id, such as ep_…", |text| text.parse().ok());
+    let id = fields.required("id", id);
+    if id.is_some_and(|id| !is_there(id)) {
+        fields.refuse("id", "there is no such endpoint in this workspace");
+    }
+    let trigger = fields.parsed("event", "must be opened, resolved or worsened", |word| match word {
+        "opened" => Some(IncidentTrigger::Opened),
+        "resolved" => Some(IncidentTrigger::Resolved),
+        "worsened" => Some(IncidentTrigger::Worsened),
+        _ => None,
+    });
+    let trigger = fields.required("event", trigger);
+    let named = |word: &str| Cause::parse(word).filter(|cause| CAUSES.contains(cause));
+    let cause = fields.parsed("cause", &one_of(CAUSES.map(Cause::as_str)), named).unwrap_or(Cause::EndpointDown);
+    Some(Question::Endpoint { id: id?, trigger: trigger?, cause })
+}

@@ -1,0 +1,75 @@
+//! Incidents as they are shown.
+
+use serde::Serialize;
+use tidings_domain::id::IncidentId;
+use tidings_domain::incident::{Fact, TimelineEntry};
+use tidings_domain::time::Timestamp;
+use tidings_store::watching::IncidentRecord;
+
+/// An incident.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Incident<'a> {
+    id: IncidentId,
+    resource_type: &'a str,
+    resource_id: String,
+    resource_name: &'a str,
+    url: Option<&'a str>,
+    link: Option<&'a str>,
+    status: &'a str,
+    cause: &'a str,
+    cause_detail: Option<&'a str>,
+    severity: &'a str,
+    started_at: Timestamp,
+    failing_since: Timestamp,
+    resolved_at: Option<Timestamp>,
+    duration_ms: u64,
+    acknowledged_at: Option<Timestamp>,
+    acknowledged_by: Option<&'a str>,
+    notifications_sent: u64,
+    fields: &'a [Fact],
+    tags: &'a [String],
+}
+
+impl<'a> Incident<'a> {
+    /// The incident as it stands at `now`.
+    pub(crate) fn of(record: &'a IncidentRecord, now: Timestamp) -> Self {
+        let (incident, about) = (&record.incident, &record.about);
+        Self {
+            id: incident.id,
+            resource_type: incident.subject.resource_type().as_str(),
+            resource_id: incident.subject.resource_id(),
+            resource_name: &about.name,
+            url: about.url.as_deref(),
+            link: about.link.as_deref(),
+            status: incident.status().as_str(),
+            cause: incident.cause.as_str(),
+            cause_detail: incident.cause_detail.as_deref(),
+            severity: incident.severity().as_str(),
+            started_at: incident.started_at,
+            failing_since: incident.failing_since,
+            resolved_at: incident.resolved_at,
+            // From the first failing check on, as messages say it.
+            duration_ms: incident.resolved_at.unwrap_or(now).since_ms(incident.failing_since),
+            acknowledged_at: incident.acknowledged_at,
+            acknowledged_by: incident.acknowledged_by.as_deref(),
+            notifications_sent: incident.notifications_sent,
+            fields: &about.facts,
+            tags: &about.tags,
+        }
+    }
+}
+
+/// An incident with all that happened in it, oldest first.
+#[derive(Serialize)]
+pub(crate) struct IncidentWithTimeline<'a> {
+    #[serde(flatten)]
+    pub(crate) incident: Incident<'a>,
+    pub(crate) timeline: &'a [TimelineEntry],
+}
+
+/// The answer to an acknowledgement.
+#[derive(Serialize)]
+pub(crate) struct Acknowledged<'a> {
+    pub(crate) incident: Incident<'a>,
+}
