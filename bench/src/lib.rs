@@ -6,8 +6,8 @@
 //! - `tidings-floor` measures what this machine could do at best: group-committed rows, signatures, and the bare way
 //!   of an event with nothing of the product in it;
 //! - `tidings-target` is what the check engine watches: many hosts in one process;
-//! - `tidings-watcher` is the check engine without the server: its prober, flat out or on schedule, and the bare
-//!   exchange as its floor.
+//! - `tidings-watcher` is the check engine without the server: its prober, flat out or on schedule, which is the floor
+//!   of the server's checks, and the bare exchange as the prober's own floor.
 //!
 //! `cargo xtask bench` starts them, and prints one table. None of this stands in the way of an event.
 

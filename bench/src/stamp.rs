@@ -1,7 +1,8 @@
 //! The stamp in every run's id: its number, and the instant at which its request began.
 //!
 //! `tdb-0000000042-1767225600123456789`: always as long, so that the generator patches it into a finished request, and
-//! found by its first bytes wherever the server puts the run's id in the webhook's body.
+//! found by its first bytes wherever the server puts the run's id in the webhook's body. A target that is watched stamps
+//! its answers, too; then the instant is that of the answer.
 
 use memchr::memmem::Finder;
 

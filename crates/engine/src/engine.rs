@@ -1,5 +1,6 @@
 //! The engine: the parts put together, and what the doors may ask of them.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
 use tidings_store::Store;
 use tidings_store::keeping::Retention;
 use tidings_store::queue::{Acceptance, TestRecord};
-use tokio::sync::watch;
+use tokio::sync::{MutexGuard, watch};
 
 use crate::Result;
 use crate::accept::{self, RunReport};
@@ -159,7 +160,7 @@ impl Engine {
 
     /// Makes a rule, and with inline fields its private channel.
     pub async fn create_rule(&self, workspace_id: WorkspaceId, rule: NewRule) -> Result<Written<RuleView>> {
-        self.settings.create_rule(workspace_id, rule).await
+        self.turn().await.create_rule(workspace_id, rule).await
     }
 
     /// Edits a rule. `seen` is the revision that the caller has seen, if it says so.
@@ -170,12 +171,12 @@ impl Engine {
         edit: RuleEdit,
         seen: Option<u32>,
     ) -> Result<Written<RuleView>> {
-        self.settings.edit_rule(workspace_id, id, edit, seen).await
+        self.turn().await.edit_rule(workspace_id, id, edit, seen).await
     }
 
     /// Deletes a rule and its private channel. What waits under it is skipped when it comes up.
     pub async fn delete_rule(&self, workspace_id: WorkspaceId, id: RuleId, seen: Option<u32>) -> Result<()> {
-        self.settings.delete_rule(workspace_id, id, seen).await
+        self.turn().await.delete_rule(workspace_id, id, seen).await
     }
 
     // Channels ---------------------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ impl Engine {
 
     /// Makes a shared channel.
     pub async fn create_channel(&self, workspace_id: WorkspaceId, channel: NewChannel) -> Result<Written<Channel>> {
-        self.settings.create_channel(workspace_id, channel).await
+        self.turn().await.create_channel(workspace_id, channel).await
     }
 
     /// Edits a channel. `seen` is the revision that the caller has seen, if it says so.
@@ -207,7 +208,7 @@ impl Engine {
         edit: ChannelEdit,
         seen: Option<u32>,
     ) -> Result<Written<Channel>> {
-        self.settings.edit_channel(workspace_id, id, edit, seen).await
+        self.turn().await.edit_channel(workspace_id, id, edit, seen).await
     }
 
     /// Deletes a shared channel. Rules that use it stand in the way, unless `force` deletes them too.
@@ -218,7 +219,7 @@ impl Engine {
         force: bool,
         seen: Option<u32>,
     ) -> Result<()> {
-        self.settings.delete_channel(workspace_id, id, force, seen).await?;
+        self.turn().await.delete_channel(workspace_id, id, force, seen).await?;
         self.queue.forget_health(id);
         Ok(())
     }
@@ -230,7 +231,7 @@ impl Engine {
         id: ChannelId,
         overlap_ms: u64,
     ) -> Result<Written<Channel>> {
-        self.settings.rotate_secret(workspace_id, id, overlap_ms).await
+        self.turn().await.rotate_secret(workspace_id, id, overlap_ms).await
     }
 
     // For the engine's other files -------------------------------------------------------------------------------------
@@ -249,6 +250,11 @@ impl Engine {
 
     pub(crate) fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    /// The settings, for somebody who changes them: one at a time, so that what was checked still holds when it is written.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        Turn { settings: &self.settings, _turn: self.settings.turn().await }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -282,6 +288,20 @@ impl Engine {
             Err(error) => Err(error.into()),
             Ok(()) => self.live.reload(workspace_id).await,
         }
+    }
+}
+
+/// Somebody's turn to change the settings.
+pub(crate) struct Turn<'a> {
+    settings: &'a Settings,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Deref for Turn<'_> {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        self.settings
     }
 }
 

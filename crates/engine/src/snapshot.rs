@@ -51,6 +51,9 @@ struct RulesOfType {
     of_one: HashMap<String, Vec<Arc<Rule>>>,
 }
 
+/// The endpoints of a workspace, as they are shared by every version that did not change them.
+pub type EndpointsShared = Arc<HashMap<EndpointId, Arc<LiveEndpoint>>>;
+
 /// One workspace as of one version.
 pub struct WorkspaceView {
     /// The workspace.
@@ -100,7 +103,7 @@ impl WorkspaceView {
     }
 
     /// All endpoints, as they are shared by every version that did not change them.
-    pub fn endpoints_shared(&self) -> &Arc<HashMap<EndpointId, Arc<LiveEndpoint>>> {
+    pub fn endpoints_shared(&self) -> &EndpointsShared {
         &self.endpoints
     }
 

@@ -160,7 +160,7 @@ fn fate(rule_id: RuleId, channel_id: ChannelId, told: &[Told]) -> Opening {
         let gate = it.walk.as_ref().and_then(|walk| walk.stopped.as_ref()).map(|(gate, _)| *gate);
         it.status == Status::Suppressed && matches!(gate, Some(Gate::SeverityFilter | Gate::EventFilter))
     };
-    if openings().last().is_some_and(is_filtered) { Opening::Beside } else { Opening::Unsaid }
+    if openings().next_back().is_some_and(is_filtered) { Opening::Beside } else { Opening::Unsaid }
 }
 
 /// Whether it is to be sent by itself, or is on its way with a digest.

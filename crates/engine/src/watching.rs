@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidings_domain::check::{Check, Observation};
-use tidings_domain::endpoint::Endpoint;
+use tidings_domain::endpoint::{Endpoint, Probe};
 use tidings_domain::id::{ChannelId, CheckId, EndpointId, InboundDoorId, IncidentId, MuteId, WorkspaceId};
 use tidings_domain::incident::TimelineEntry;
 use tidings_domain::mute::{self, Mute};
@@ -22,7 +22,7 @@ use crate::error::EngineError;
 use crate::incidents::{Alert, CheckAnswer};
 use crate::settings::endpoints::{EndpointDraft, Wire, rules_about};
 use crate::settings::mutes::{NewMute, PreferencesEdit};
-use crate::snapshot::{DoorFound, LiveEndpoint};
+use crate::snapshot::{DoorFound, EndpointsShared, LiveEndpoint};
 
 impl Engine {
     // Endpoints --------------------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ impl Engine {
 
     /// Makes an endpoint.
     pub async fn create_endpoint(&self, workspace_id: WorkspaceId, draft: EndpointDraft) -> Result<Endpoint> {
-        self.settings().create_endpoint(workspace_id, draft).await
+        self.turn().await.create_endpoint(workspace_id, draft).await
     }
 
     /// Edits an endpoint: `edit` turns it as it is into what it is to be, and may be called more than once. `seen` is the
@@ -58,7 +58,7 @@ impl Engine {
         seen: Option<u32>,
         edit: impl Fn(EndpointDraft) -> Result<EndpointDraft>,
     ) -> Result<Endpoint> {
-        self.settings().edit_endpoint(workspace_id, id, seen, edit).await
+        self.turn().await.edit_endpoint(workspace_id, id, seen, edit).await
     }
 
     /// Makes another endpoint like this one, wired to the same shared channels.
@@ -68,12 +68,12 @@ impl Engine {
         id: EndpointId,
         name: Option<String>,
     ) -> Result<Endpoint> {
-        self.settings().clone_endpoint(workspace_id, id, name).await
+        self.turn().await.clone_endpoint(workspace_id, id, name).await
     }
 
     /// Deletes an endpoint, its checks and the rules about it. An active incident of it is resolved, without a word.
     pub async fn delete_endpoint(&self, workspace_id: WorkspaceId, id: EndpointId, seen: Option<u32>) -> Result<()> {
-        self.settings().delete_endpoint(workspace_id, id, seen).await
+        self.turn().await.delete_endpoint(workspace_id, id, seen).await
     }
 
     /// The shared channels of a workspace, each with the rule that tells it of this endpoint, if there is one.
@@ -92,11 +92,11 @@ impl Engine {
 
     /// Wires an endpoint to shared channels, all of them or none; channels that are not listed stay as they are.
     pub async fn wire(&self, workspace_id: WorkspaceId, id: EndpointId, wires: &[Wire]) -> Result<()> {
-        self.settings().wire(workspace_id, id, wires).await
+        self.turn().await.wire(workspace_id, id, wires).await
     }
 
     /// The endpoints of every workspace, each workspace's behind the same pointer for as long as none of them changes.
-    pub fn watched(&self) -> Vec<(WorkspaceId, Arc<HashMap<EndpointId, Arc<LiveEndpoint>>>)> {
+    pub fn watched(&self) -> Vec<(WorkspaceId, EndpointsShared)> {
         let snapshot = self.snapshot();
         let shared = snapshot.workspaces().map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
         let mut watched: Vec<_> = shared.collect();
@@ -116,16 +116,17 @@ impl Engine {
 
     // Checks and incidents ---------------------------------------------------------------------------------------------
 
-    /// Takes in what a prober saw of an endpoint as it stood at this revision: the check, and all that follows from it, are
-    /// committed when this answers. None if the endpoint was edited, paused or deleted meanwhile.
+    /// Takes in what a prober saw of an endpoint when it looked at this, showing itself by this secret: the check, and all
+    /// that follows from it, are committed when this answers. None if the endpoint was paused or deleted meanwhile, or is to
+    /// be looked at otherwise now.
     pub async fn observe(
         &self,
         workspace_id: WorkspaceId,
         id: EndpointId,
-        revision: u32,
+        looked_at: (&Probe, Option<&Secret>),
         observation: Observation,
     ) -> Result<Option<CheckAnswer>> {
-        self.incidents().observe(workspace_id, id, revision, observation).await
+        self.incidents().observe(workspace_id, id, looked_at, observation).await
     }
 
     /// Takes in a check that a prober elsewhere made. Told again under the same id it changes nothing.
@@ -205,12 +206,12 @@ impl Engine {
 
     /// Makes a mute.
     pub async fn create_mute(&self, workspace_id: WorkspaceId, new: NewMute) -> Result<Mute> {
-        self.settings().create_mute(workspace_id, new).await
+        self.turn().await.create_mute(workspace_id, new).await
     }
 
     /// Deletes a mute.
     pub async fn delete_mute(&self, workspace_id: WorkspaceId, id: MuteId) -> Result<()> {
-        self.settings().delete_mute(workspace_id, id).await
+        self.turn().await.delete_mute(workspace_id, id).await
     }
 
     /// What a workspace prefers, and until when everything is muted (the end of time if until it is ended by hand).
@@ -223,7 +224,7 @@ impl Engine {
 
     /// Edits what a workspace prefers.
     pub async fn edit_preferences(&self, workspace_id: WorkspaceId, edit: PreferencesEdit, by: &str) -> Result<()> {
-        self.settings().edit_preferences(workspace_id, edit, by).await
+        self.turn().await.edit_preferences(workspace_id, edit, by).await
     }
 
     // Inbound doors ----------------------------------------------------------------------------------------------------
@@ -240,12 +241,12 @@ impl Engine {
         kind: &'static str,
         name: String,
     ) -> Result<(InboundDoor, Secret)> {
-        self.settings().create_door(workspace_id, kind, name).await
+        self.turn().await.create_door(workspace_id, kind, name).await
     }
 
     /// Deletes an inbound door.
     pub async fn delete_door(&self, workspace_id: WorkspaceId, id: InboundDoorId) -> Result<()> {
-        self.settings().delete_door(workspace_id, id).await
+        self.turn().await.delete_door(workspace_id, id).await
     }
 
     /// Where the inbound door of this secret leads.

@@ -91,7 +91,8 @@ impl Roster for Watchman {
     }
 
     async fn observed(&self, watch: &Watch, observation: Observation) {
-        match self.engine.observe(watch.workspace_id, watch.id, watch.revision, observation).await {
+        let looked_at = (&watch.definition.probe, watch.secret.as_ref());
+        match self.engine.observe(watch.workspace_id, watch.id, looked_at, observation).await {
             // Deleted meanwhile: what was seen of it is of no interest.
             Ok(_) | Err(EngineError::NotFound(_)) => {}
             Err(error) => tracing::error!(endpoint = %watch.id, %error, "a check could not be written down"),

@@ -1,7 +1,8 @@
-//! One HTTP request on a connection of its own: enough to set up a server and to read its figures.
+//! HTTP requests, each on a connection of its own or one after another on the same: enough to set up a server and to
+//! read its figures.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// An answer.
 pub struct Answer {
@@ -19,40 +20,63 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Sends a request and reads the answer to its end.
+/// A connection that stays open.
+pub struct Connection {
+    stream: TcpStream,
+    address: SocketAddr,
+    /// What arrived and was not yet used up.
+    bytes: Vec<u8>,
+}
+
+/// Sends a request on a connection of its own and reads the answer to its end.
 pub fn call(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> anyhow::Result<Answer> {
-    let exchange = || -> anyhow::Result<Answer> {
-        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
+    Connection::open(address)?.call(method, path, key, body)
+}
+
+impl Connection {
+    /// Connects.
+    pub fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let open = || -> io::Result<TcpStream> {
+            let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            Ok(stream)
+        };
+        let stream = open().with_context(|| format!("cannot connect to {address}"))?;
+        Ok(Self { stream, address, bytes: Vec::new() })
+    }
+
+    /// Sends a request and reads the answer to its end.
+    pub fn call(&mut self, method: &str, path: &str, key: &str, body: &str) -> anyhow::Result<Answer> {
+        let address = self.address;
         let authorization = if key.is_empty() { String::new() } else { format!("authorization: Bearer {key}\r\n") };
         let content = match body.len() {
             0 if method == "GET" => String::new(),
             length => format!("content-type: application/json\r\ncontent-length: {length}\r\n"),
         };
         let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{authorization}{content}\r\n");
-        stream.write_all(format!("{head}{body}").as_bytes())?;
-        read(stream)
-    };
-    exchange().with_context(|| format!("{method} http://{address}{path} failed"))
-}
+        let sent = self.stream.write_all(format!("{head}{body}").as_bytes());
+        let answer = sent.map_err(anyhow::Error::from).and_then(|()| self.read());
+        answer.with_context(|| format!("{method} http://{address}{path} failed"))
+    }
 
-fn read(stream: TcpStream) -> anyhow::Result<Answer> {
-    let mut stream = stream.take(ANSWER_BYTES_MAX);
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 16 * 1024];
-    loop {
-        if let Some(answer) = parse(&bytes)? {
-            return Ok(answer);
+    fn read(&mut self) -> anyhow::Result<Answer> {
+        let mut chunk = [0; 16 * 1024];
+        loop {
+            if let Some((answer, length)) = parse(&self.bytes)? {
+                self.bytes.drain(..length);
+                return Ok(answer);
+            }
+            anyhow::ensure!(self.bytes.len() <= ANSWER_BYTES_MAX, "the answer is too long");
+            let length = self.stream.read(&mut chunk)?;
+            anyhow::ensure!(length > 0, "the answer ended early");
+            self.bytes.extend_from_slice(&chunk[..length]);
         }
-        let length = stream.read(&mut chunk)?;
-        anyhow::ensure!(length > 0, "the answer ended early, or is too long");
-        bytes.extend_from_slice(&chunk[..length]);
     }
 }
 
-/// The answer, if all of it is there.
-fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer>> {
+/// The answer and how many bytes it has, if all of it is there.
+fn parse(bytes: &[u8]) -> anyhow::Result<Option<(Answer, usize)>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = str::from_utf8(&bytes[..end]).context("the answer's head is not text")?;
     let mut lines = head.split("\r\n");
@@ -66,7 +90,8 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer>> {
         }
     }
     let Some(body) = bytes.get(end + 4..end + 4 + length) else { return Ok(None) };
-    Ok(Some(Answer { status, body: String::from_utf8_lossy(body).into_owned() }))
+    let answer = Answer { status, body: String::from_utf8_lossy(body).into_owned() };
+    Ok(Some((answer, end + 4 + length)))
 }
 
 #[cfg(test)]
@@ -77,8 +102,8 @@ mod tests {
     fn an_answer_is_complete_with_its_last_byte() {
         let bytes = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
         assert!((0..bytes.len()).all(|length| parse(&bytes[..length]).unwrap().is_none()));
-        let answer = parse(bytes).unwrap().unwrap();
-        assert_eq!((answer.status, answer.body.as_str()), (201, "{}"));
+        let (answer, length) = parse(&[bytes, b"HTTP/1.1 200".as_slice()].concat()).unwrap().unwrap();
+        assert_eq!((answer.status, answer.body.as_str(), length), (201, "{}", bytes.len()));
     }
 
     #[test]

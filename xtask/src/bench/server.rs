@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{Bench, flow::Serves, http, process::Process};
+use super::{Bench, flow::Serves, http, metrics::Metrics, process::Process};
 use crate::shell::Stopwatch;
 
 /// What the first key is. It opens a server on loopback that lives for minutes.
@@ -37,9 +37,6 @@ pub struct Workspace {
     /// The API key.
     pub key: String,
 }
-
-/// Everything that `/metrics` said at one instant.
-pub struct Metrics(String);
 
 impl Server {
     /// Starts one on a directory, which may be empty or hold what another left.
@@ -94,7 +91,7 @@ impl Server {
     pub fn metrics(&self) -> anyhow::Result<Metrics> {
         let answer = http::call(self.address, "GET", "/metrics", KEY, "")?;
         anyhow::ensure!(answer.status == 200, "/metrics answered {}", answer.status);
-        Ok(Metrics(answer.body))
+        Ok(Metrics::new(answer.body))
     }
 
     /// MiB resident now.
@@ -125,7 +122,12 @@ impl Serves for Server {
 impl Workspace {
     /// Where its runs are reported.
     pub fn runs_path(&self) -> String {
-        format!("/api/workspaces/{}/runs", self.slug)
+        self.path("runs")
+    }
+
+    /// Where its things of this kind are.
+    pub fn path(&self, what: &str) -> String {
+        format!("/api/workspaces/{}/{what}", self.slug)
     }
 
     /// Makes a webhook channel for `url` and a rule that sends it the runs of `resource_id`.
@@ -139,20 +141,30 @@ impl Workspace {
         if let Some(timeout_ms) = timeout_ms {
             channel["timeoutMs"] = timeout_ms.into();
         }
-        let made = self.create("channels", &channel)?;
+        self.rule("flow", resource_id, &["success", "failure"], &channel)
+    }
+
+    /// Makes a webhook channel for `url` and a rule that tells it of every endpoint's outages as they begin.
+    pub fn wire_outages(&self, url: &str) -> anyhow::Result<()> {
+        let channel = json!({"name": format!("outages to {url}"), "type": "webhook", "config": {"url": url}});
+        self.rule("endpoint", "*", &["opened"], &channel)
+    }
+
+    fn rule(&self, kind: &str, resource_id: &str, triggers: &[&str], channel: &Value) -> anyhow::Result<()> {
+        let made = self.create("channels", channel)?;
         let channel_id = made["channel"]["id"].as_str().with_context(|| format!("the channel has no id: {made}"))?;
         let rule = json!({
-            "resourceType": "flow",
+            "resourceType": kind,
             "resourceId": resource_id,
             "enabled": true,
-            "triggers": ["success", "failure"],
+            "triggers": triggers,
             "channelId": channel_id,
         });
         self.create("notification-rules", &rule).map(drop)
     }
 
     fn create(&self, what: &str, body: &Value) -> anyhow::Result<Value> {
-        let path = format!("/api/workspaces/{}/{what}", self.slug);
+        let path = self.path(what);
         let answer = http::call(self.address, "POST", &path, &self.key, &body.to_string())?;
         anyhow::ensure!(answer.status == 201, "POST {path} answered {}: {}", answer.status, answer.body);
         serde_json::from_str(&answer.body).with_context(|| format!("POST {path} answered no JSON: {}", answer.body))
@@ -164,46 +176,9 @@ fn key_in(text: &str) -> Option<&str> {
     text.split(|c| !is_of_key(c)).find(|word| word.starts_with("tdg_") && word.len() > 30)
 }
 
-impl Metrics {
-    /// The sum of a counter over all of its series that have all of these labels.
-    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-        let values = self.0.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
-            let (series, value) = rest.rsplit_once(' ')?;
-            labels.iter().all(|label| series.contains(label)).then(|| value.parse::<f64>().ok()).flatten()
-        });
-        values.sum()
-    }
-
-    /// An error unless there is such a counter: a name that is wrong would pass for nothing having happened.
-    pub fn must_have(&self, name: &str) -> anyhow::Result<()> {
-        let is_there = self.0.lines().any(|line| {
-            let rest = line.strip_prefix("# TYPE ").unwrap_or(line).strip_prefix(name);
-            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
-        });
-        anyhow::ensure!(is_there, "/metrics has no `{name}`");
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn series_are_added_up_by_their_labels() {
-        let metrics = Metrics(
-            "# HELP a_total x\n# TYPE a_total counter\na_total{type=\"x\",status=\"sent\"} 3\n\
-             a_total{type=\"y\",status=\"sent\"} 4\na_total{type=\"y\",status=\"failed\"} 5\na_total_more 9\nb_total 2\n"
-                .to_owned(),
-        );
-        assert_eq!(metrics.sum("a_total", &[]), 12.0);
-        assert_eq!(metrics.sum("a_total", &[("status", "sent")]), 7.0);
-        assert_eq!(metrics.sum("a_total", &[("status", "sent"), ("type", "y")]), 4.0);
-        assert_eq!(metrics.sum("b_total", &[]), 2.0);
-        assert!(metrics.must_have("a_total").is_ok() && metrics.must_have("a_tot").is_err());
-    }
 
     #[test]
     fn the_key_is_found_in_what_is_printed() {

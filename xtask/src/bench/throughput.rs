@@ -7,7 +7,9 @@ use super::{
     floors::Floors,
     flow::{self, Flow},
     load::Load,
-    median, say,
+    median,
+    metrics::{COMMITS, OPERATIONS},
+    say,
     server::{SETTLED, Server, Workspace},
     sink::Sink,
     table::{Figure, Table, Target, Unit, thousands},
@@ -16,9 +18,6 @@ use super::{
 
 /// What an idle server is left alone for before its memory is looked at.
 const IDLE: Duration = Duration::from_secs(2);
-
-const COMMITS: &str = "tidings_store_commits_total";
-const OPERATIONS: &str = "tidings_store_operations_total";
 
 /// How events come in and go out.
 struct Shape {

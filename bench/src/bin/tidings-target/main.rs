@@ -2,7 +2,8 @@
 //! prober.
 //!
 //! Every request is answered 200 with a small body; `/close` also closes the connection, so that the next one has to be
-//! made anew. Nothing but loopback is listened on.
+//! made anew. The status in the body is `ok`; of `/stamp` it is the instant of the answer, so that whoever is told of a
+//! check that does not expect that can say how long ago it was. Nothing but loopback is listened on.
 
 mod certificate;
 
@@ -16,7 +17,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use tidings_bench::{files, hosts, inbox::Inbox, parent, wire};
+use tidings_bench::{clock, files, hosts, inbox::Inbox, parent, stamp, wire};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -128,11 +129,13 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, counts: &Counts
     loop {
         if let Some(request) = wire::request(inbox.bytes()).map_err(io::Error::other)? {
             let (length, is_last) = (request.length, request.target == b"/close");
-            if request.target == b"/_stats" {
-                stream.write_all(&stats(counts)).await?;
-            } else {
-                counts.requests.set(counts.requests.get() + 1);
-                stream.write_all(if is_last { LAST_ANSWER } else { ANSWER }).await?;
+            let is_counted = request.target != b"/_stats";
+            counts.requests.set(counts.requests.get() + u64::from(is_counted));
+            match request.target {
+                b"/_stats" => stream.write_all(&stats(counts)).await?,
+                b"/stamp" => stream.write_all(&stamped(counts.requests.get())).await?,
+                b"/close" => stream.write_all(LAST_ANSWER).await?,
+                _ => stream.write_all(ANSWER).await?,
             }
             if is_last {
                 return stream.shutdown().await;
@@ -149,6 +152,17 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, counts: &Counts
 }
 
 fn stats(counts: &Counts) -> Vec<u8> {
-    let body = format!("{{\"requests\":{},\"connections\":{}}}", counts.requests.get(), counts.connections.get());
-    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    json(format!("{{\"requests\":{},\"connections\":{}}}", counts.requests.get(), counts.connections.get()))
+}
+
+/// An answer with this number that says when it was given.
+fn stamped(number: u64) -> Vec<u8> {
+    let mut stamp = [0; stamp::LENGTH];
+    stamp::write(&mut stamp, number, clock::now_nanos());
+    json(format!("{{\"status\":\"{}\"}}", String::from_utf8_lossy(&stamp)))
+}
+
+fn json(body: String) -> Vec<u8> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+    format!("{head}: {}\r\n\r\n{body}", body.len()).into_bytes()
 }

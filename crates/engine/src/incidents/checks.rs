@@ -4,6 +4,7 @@ use tidings_domain::check::{Check, Observation, judge};
 use tidings_domain::endpoint::Probe;
 use tidings_domain::id::{CheckId, EndpointId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{About, IncidentTrigger, Subject};
+use tidings_domain::secret::Secret;
 use tidings_store::StoreError;
 use tidings_store::watching::CheckRecord;
 
@@ -31,19 +32,21 @@ pub struct CheckAnswer {
 }
 
 impl Incidents {
-    /// Takes in what a prober saw of the endpoint as it stood at this revision; none if it was edited, paused or deleted
-    /// meanwhile, so that what was seen says nothing about it any more. It is judged at once: it may hold a body.
+    /// Takes in what a prober saw when it looked at this; none if the endpoint was paused or deleted meanwhile, or is to be
+    /// looked at otherwise now, so that what was seen says nothing about it any more. Other edits are no reason to lose it:
+    /// the schedule does not look again because of them. It is judged at once: it may hold a body.
     pub(crate) async fn observe(
         &self,
         workspace_id: WorkspaceId,
         endpoint_id: EndpointId,
-        revision: u32,
+        looked_at: (&Probe, Option<&Secret>),
         observation: Observation,
     ) -> Result<Option<CheckAnswer>> {
         let check = {
             let snapshot = self.0.live.glance();
             let live = snapshot.workspace(workspace_id).and_then(|view| view.endpoint(endpoint_id));
-            let live = live.filter(|live| live.endpoint.enabled && live.endpoint.revision == revision);
+            let is_same = |live: &LiveEndpoint| (&live.endpoint.definition.probe, live.secret.as_ref()) == looked_at;
+            let live = live.filter(|live| live.endpoint.enabled && is_same(live));
             live.map(|live| judge(&live.endpoint.definition, &observation))
         };
         drop(observation);

@@ -11,6 +11,7 @@ mod change;
 mod checks;
 mod down;
 mod keeper;
+mod late;
 mod record;
 mod tell;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tidings_domain::delivery::Status;
 use tidings_domain::event::{Content, Event};
-use tidings_domain::gate::{Gate, Opening, Stop};
-use tidings_domain::id::{ChannelId, CheckId, MuteId};
+use tidings_domain::gate::Gate;
+use tidings_domain::id::{ChannelId, CheckId, DeliveryId, MuteId};
 use tidings_domain::incident::{IncidentTrigger, Subject};
-use tidings_domain::severity::Severity;
+use tidings_domain::rate_limit::RateAction;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 use tidings_store::StoreError;
@@ -22,7 +22,7 @@ use super::{Incidents, Key};
 use crate::accept::{Occasion, Prepared};
 use crate::clock::new_id;
 use crate::snapshot::{LiveEndpoint, WorkspaceView};
-use crate::tell::{self, EndpointSituation, Situation, Telling};
+use crate::tell::{self, EndpointSituation, Situation};
 
 /// Whether it was written.
 pub(super) enum Written {
@@ -80,6 +80,8 @@ impl Incidents {
         }
         finish(&mut change, case, endpoint, openings, &unsaid, !prepared.is_empty(), now);
         let (events, afterwards) = prepared.take();
+        let droppable = droppable(&events);
+        let passed_before = case.state.openings.clone();
         let following = Following {
             check,
             state: change.state.clone(),
@@ -106,7 +108,12 @@ impl Incidents {
             Err(error) => return Err(error),
         }
         self.0.queue.pulse().worked();
+        let withheld = |(id, _): &&(DeliveryId, ChannelId)| {
+            acceptances.is_ok_and(|all| all.iter().any(|acceptance| acceptance.withheld.contains(id)))
+        };
+        let perhaps_dropped: Vec<_> = droppable.iter().filter(withheld).copied().collect();
         self.take_over(key, case, change.state, change.incident, opening, unsaid);
+        self.take_back(key, case, &perhaps_dropped, &passed_before).await;
         if ends_mutes && let Err(error) = self.0.live.reload(key.0).await {
             tracing::error!(%error, workspace = %key.0, "mutes have ended but that is not seen yet");
         }
@@ -121,7 +128,7 @@ impl Incidents {
         }
     }
 
-    fn situation<'a>(
+    pub(super) fn situation<'a>(
         &self,
         view: &'a WorkspaceView,
         endpoint: Option<&'a Arc<LiveEndpoint>>,
@@ -152,86 +159,6 @@ impl Incidents {
             received_at: now,
             content: Content::Outage(Box::new(outage)),
         }
-    }
-
-    /// Says openings that were stopped, where what stopped them no longer does.
-    #[expect(clippy::too_many_arguments, reason = "all of it is what one write consists of")]
-    fn say_late(
-        &self,
-        view: &Arc<WorkspaceView>,
-        case: &Case,
-        prepared: &mut Prepared,
-        endpoint: Option<&Arc<LiveEndpoint>>,
-        told: &mut Vec<Told>,
-        unsaid: &mut Vec<Unsaid>,
-        openings: &mut BTreeMap<ChannelId, Timestamp>,
-        now: Timestamp,
-    ) {
-        let Some(event) = case.open.as_ref().and_then(|open| open.opening.as_ref()) else { return };
-        // What several rules say through one channel at once does not cool down among itself.
-        let before = openings.clone();
-        for stopped in case.open.iter().flat_map(|open| &open.unsaid) {
-            let Some(rule) = view.rule(stopped.rule_id).filter(|rule| rule.enabled) else { continue };
-            let Some(live) = view.channel(rule.channel_id) else { continue };
-            let situation = self.situation(view, endpoint, &before, told);
-            let severity = event.severity(Severity::Warning);
-            let facts =
-                tell::facts(view, live, Some(rule), event.trigger, severity, situation.endpoint, &Opening::Beside);
-            if stopped.gate.ask(&facts, now).is_some() {
-                continue;
-            }
-            let decision = tell::decide(view, event, Some(rule), rule.channel_id, situation, now);
-            let telling = Telling { not_routed: Vec::new(), decisions: decision.into_iter().collect() };
-            let occasion = Occasion { number: stopped.occasion + 1, late_of: Some(stopped.delivery_id) };
-            unsaid.retain(|it| it.delivery_id != stopped.delivery_id);
-            prepared.add(&self.0.queue, self.0.clock.as_ref(), Arc::clone(event), telling, occasion);
-            note(prepared.last(), told, unsaid, openings);
-        }
-    }
-
-    /// Whether an opening that was stopped may be said now.
-    pub(super) fn may_say_late(&self, key: &Key, view: &WorkspaceView, case: &Case, now: Timestamp) -> bool {
-        let Some(open) = &case.open else { return false };
-        let Some(event) = &open.opening else { return false };
-        let endpoint = self.endpoint(view, key);
-        let ask = |stopped| self.ask_again(view, endpoint, case, event, stopped, now);
-        open.unsaid.iter().any(|stopped| matches!(ask(stopped), Some(None)))
-    }
-
-    /// Learns until when what was stopped is stopped, as far as that is known: what was known of it may have changed. A
-    /// change of the configuration wakes the keeper by itself.
-    pub(super) fn expect_late(&self, key: &Key, view: &WorkspaceView, case: &mut Case, now: Timestamp) {
-        let Some((open, event)) = case.open.as_ref().and_then(|open| Some((open, open.opening.as_ref()?))) else {
-            return;
-        };
-        let endpoint = self.endpoint(view, key);
-        let until = |stopped| match self.ask_again(view, endpoint, case, event, stopped, now) {
-            Some(Some(stop)) => stop.until,
-            Some(None) => Some(now),
-            None => None,
-        };
-        let untils: Vec<_> = open.unsaid.iter().map(until).collect();
-        if let Some(open) = &mut case.open {
-            open.unsaid.iter_mut().zip(untils).for_each(|(unsaid, until)| unsaid.until = until);
-        }
-    }
-
-    /// What the gate that stopped it says now; nothing if its rule or its channel says nothing any more.
-    fn ask_again(
-        &self,
-        view: &WorkspaceView,
-        endpoint: Option<&Arc<LiveEndpoint>>,
-        case: &Case,
-        event: &Event,
-        stopped: &Unsaid,
-        now: Timestamp,
-    ) -> Option<Option<Stop>> {
-        let rule = view.rule(stopped.rule_id).filter(|rule| rule.enabled)?;
-        let live = view.channel(rule.channel_id)?;
-        let situation = self.situation(view, endpoint, &case.state.openings, &[]);
-        let severity = event.severity(Severity::Warning);
-        let facts = tell::facts(view, live, Some(rule), event.trigger, severity, situation.endpoint, &Opening::Beside);
-        Some(stopped.gate.ask(&facts, now))
     }
 
     /// Takes over what was written.
@@ -271,6 +198,27 @@ impl Incidents {
         self.plan(key, case);
     }
 
+    /// Openings that the rate limit dropped have not passed: what comes next does not cool down after them. The store
+    /// learns that with the next check.
+    async fn take_back(
+        &self,
+        key: &Key,
+        case: &mut Case,
+        perhaps_dropped: &[(DeliveryId, ChannelId)],
+        passed_before: &BTreeMap<ChannelId, Timestamp>,
+    ) {
+        for (id, channel_id) in perhaps_dropped {
+            let delivery = self.0.store.delivery(key.0, *id).await.ok().flatten();
+            if delivery.is_none_or(|delivery| delivery.status != Status::Suppressed) {
+                continue;
+            }
+            match passed_before.get(channel_id) {
+                Some(at) => case.state.openings.insert(*channel_id, *at),
+                None => case.state.openings.remove(channel_id),
+            };
+        }
+    }
+
     /// The id of a check that is made now.
     pub(super) fn new_check_id(&self, now: Timestamp) -> CheckId {
         new_id(self.0.clock.as_ref(), now)
@@ -278,7 +226,7 @@ impl Incidents {
 }
 
 /// Remembers what was decided, for what is decided next.
-fn note(
+pub(super) fn note(
     incoming: Option<&Incoming>,
     told: &mut Vec<Told>,
     unsaid: &mut Vec<Unsaid>,
@@ -309,6 +257,15 @@ fn note(
             openings.insert(delivery.channel_id, event.received_at.max(delivery.walk.evaluated_at));
         }
     }
+}
+
+/// The openings that the rate limit may still drop, within the commit.
+fn droppable(events: &[Incoming]) -> Vec<(DeliveryId, ChannelId)> {
+    let openings = events.iter().filter(|it| it.event.trigger == Trigger::Incident(IncidentTrigger::Opened));
+    let may_be_dropped =
+        |it: &&NewDelivery| it.admission.as_ref().is_some_and(|admission| admission.limit.action == RateAction::Drop);
+    let deliveries = openings.flat_map(|it| &it.deliveries).filter(may_be_dropped);
+    deliveries.map(|it| (it.id, it.channel_id)).collect()
 }
 
 const fn status(delivery: &NewDelivery) -> Status {

@@ -1,13 +1,13 @@
 //! The digest: what was held back for a channel becomes one event with one delivery. An incident with all that was held
 //! back of it is one entry, as it stood at the last.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tidings_domain::digest::{Digest, Entry, Standing};
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::gate::{Gate, Walk};
-use tidings_domain::id::{DeliveryId, EventId};
+use tidings_domain::id::{DeliveryId, EventId, IncidentId};
 use tidings_domain::message;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
@@ -18,12 +18,18 @@ use super::Queue;
 use crate::clock::new_id;
 use crate::snapshot::LiveChannel;
 
-/// The digest of these, oldest first.
-pub(super) fn of(queue: &Queue, live: &LiveChannel, held: &[HeldBack], now: Timestamp) -> NewDigest {
+/// The digest of these, oldest first, where `active` are the incidents that go on.
+pub(super) fn of(
+    queue: &Queue,
+    live: &LiveChannel,
+    held: &[HeldBack],
+    active: &HashSet<IncidentId>,
+    now: Timestamp,
+) -> NewDigest {
     let clock = queue.0.clock.as_ref();
     let channel = &live.channel;
     let (id, delivery_id): (EventId, DeliveryId) = (new_id(clock, now), new_id(clock, now));
-    let digest = Digest::of(because(held), entries(held), now);
+    let digest = Digest::of(because(held), entries(held, active), now);
     let severity = digest.severity();
     let event = Event {
         id,
@@ -65,12 +71,12 @@ fn because(held: &[HeldBack]) -> String {
     gates.join(", and ")
 }
 
-fn entries(held: &[HeldBack]) -> Vec<Entry> {
+fn entries(held: &[HeldBack], active: &HashSet<IncidentId>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(held.len());
     let mut of_incident: HashMap<&str, usize> = HashMap::new();
     for held in held {
         let event = &held.event;
-        let entry = entry(held);
+        let entry = entry(held, active);
         if !event.kind.is_of_incident() {
             entries.push(entry);
             continue;
@@ -88,11 +94,19 @@ fn entries(held: &[HeldBack]) -> Vec<Entry> {
     entries
 }
 
-fn entry(held: &HeldBack) -> Entry {
+fn entry(held: &HeldBack, active: &HashSet<IncidentId>) -> Entry {
     let message = message::of(&held.event, held.severity);
+    // It may have ended without a word through this channel.
+    let goes_on = || held.event.run_id.parse().is_ok_and(|id| active.contains(&id));
     let standing = match (held.event.outage(), held.event.kind) {
         (_, EventKind::IncidentResolved | EventKind::IncidentStable) => Standing::Resolved,
-        (Some(_), _) => Standing::Open,
+        (Some(_), _) => {
+            if goes_on() {
+                Standing::Open
+            } else {
+                Standing::Resolved
+            }
+        }
         (None, _) => Standing::Told,
     };
     Entry {

@@ -4,26 +4,22 @@
 //! Woken at the next instant that is known, when something new is held, when the configuration changes (quiet hours may
 //! have ended by an edit), and now and then in any case.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings_domain::channel::{ChannelType, DeliveryPriority};
-use tidings_domain::delivery::Status;
-use tidings_domain::event::{Content, EventKind};
-use tidings_domain::gate::{self, Gate, Opening, Walk};
-use tidings_domain::id::{ChannelId, DeliveryId, WorkspaceId};
+use tidings_domain::channel::DeliveryPriority;
+use tidings_domain::id::{ChannelId, IncidentId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
 use tidings_store::queue::{Admission, Due, HeldBack, LetGo, NextState};
-use tidings_store::watching::Told;
 
+use super::coming_up::{Decision, decide_all};
 use super::{Queue, digest};
 use crate::measure;
 use crate::pulse::Listener;
 use crate::snapshot::{LiveChannel, WorkspaceView};
-use crate::tell;
 
 /// How often the store is looked at if nothing else is heard.
 const POLL: Duration = Duration::from_secs(15);
@@ -31,8 +27,6 @@ const POLL: Duration = Duration::from_secs(15);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// The most that is let go of one channel at once; the rest follows at once.
 const BATCH_MAX: u32 = 2_000;
-/// After how long to look again at what should be let go by now, and is not, in milliseconds.
-const AGAIN_MS: u64 = 1_000;
 
 pub(super) async fn run(queue: Queue, mut pulse: Listener) {
     let mut changes = queue.0.live.changes();
@@ -140,7 +134,8 @@ async fn release(
     if let Some((view, live)) = view.and_then(|view| Some((view, view.channel(channel_id)?))) {
         release.admission = admission(view, live);
         if !together.is_empty() {
-            release.digest = Some(digest::of(queue, live, &together, now));
+            let active = active(queue, &together).await?;
+            release.digest = Some(digest::of(queue, live, &together, &active, now));
         }
     }
     if release.stopped.is_empty() && release.singles.is_empty() && release.digest.is_none() {
@@ -170,119 +165,12 @@ async fn release(
     Ok(Released::UntilThen([next, again].into_iter().flatten().min()))
 }
 
-/// What becomes of one that is held back.
-#[derive(Clone)]
-enum Decision {
-    /// It is still held, until then.
-    Stay(Timestamp),
-    /// It is not said now.
-    Stop(NextState),
-    /// It is said: by itself, or with others.
-    Go { alone: bool },
-}
-
-/// Decides for all of them: for resolutions last, as they depend on what becomes of their openings.
-async fn decide_all(
-    queue: &Queue,
-    view: Option<&WorkspaceView>,
-    held: &[HeldBack],
-    channel_id: ChannelId,
-    now: Timestamp,
-) -> Result<Vec<Decision>, StoreError> {
-    let is_resolution = |held: &HeldBack| held.event.kind == EventKind::IncidentResolved;
-    let first = |held: &HeldBack| match is_resolution(held) {
-        true => Decision::Stay(now),
-        false => decide(queue, view, held, channel_id, &Opening::Beside, now),
-    };
-    let mut decisions: Vec<Decision> = held.iter().map(first).collect();
-    let places: HashMap<DeliveryId, usize> = held.iter().enumerate().map(|(place, held)| (held.id, place)).collect();
-    for (place, resolution) in held.iter().enumerate().filter(|(_, held)| is_resolution(held)) {
-        let Ok(incident_id) = resolution.event.run_id.parse() else { continue };
-        let mut told = queue.0.store.told(resolution.event.workspace_id, incident_id).await?;
-        for told in &mut told {
-            if let Some(decision) = places.get(&told.delivery_id).and_then(|place| decisions.get(*place)) {
-                apply(decision, told);
-            }
-        }
-        let rule = view.zip(resolution.rule_id).and_then(|(view, id)| view.rule(id)).map(AsRef::as_ref);
-        let opening = tell::opening(&resolution.event, rule, channel_id, &told);
-        decisions[place] = decide(queue, view, resolution, channel_id, &opening, now);
+/// The incidents that go on, if any of these tells of one.
+async fn active(queue: &Queue, held: &[HeldBack]) -> Result<HashSet<IncidentId>, StoreError> {
+    if !held.iter().any(|held| held.event.kind.is_of_incident()) {
+        return Ok(HashSet::new());
     }
-    Ok(decisions)
-}
-
-/// Looks at what was told as it will be once this is done.
-fn apply(decision: &Decision, told: &mut Told) {
-    match decision {
-        Decision::Stay(_) => {}
-        Decision::Go { .. } => told.status = Status::Pending,
-        Decision::Stop(NextState::Held(walk)) => {
-            told.held_until = walk.held().map(|(_, until)| until);
-            told.walk = Some(walk.clone());
-        }
-        Decision::Stop(NextState::Suppressed(walk)) => {
-            (told.status, told.walk) = (Status::Suppressed, Some(walk.clone()));
-        }
-        Decision::Stop(_) => told.status = Status::Skipped,
-    }
-}
-
-fn decide(
-    queue: &Queue,
-    view: Option<&WorkspaceView>,
-    held: &HeldBack,
-    channel_id: ChannelId,
-    opening: &Opening,
-    now: Timestamp,
-) -> Decision {
-    let target = super::sender::Target {
-        event: &held.event,
-        rule_id: held.rule_id,
-        rule_generation: held.rule_generation,
-        channel_id,
-    };
-    let found = match target.find(view) {
-        Ok(found) => found,
-        Err(reason) => return Decision::Stop(NextState::Skipped(reason)),
-    };
-    let situation = super::sender::endpoint_situation(&queue.0.down, found.view, &held.event);
-    let facts = tell::facts(
-        found.view,
-        found.live,
-        found.rule,
-        held.event.trigger,
-        held.severity,
-        situation.as_ref().map(|situation| situation.as_situation()),
-        opening,
-    );
-    let (gate, until) = held.walk.held().unwrap_or((Gate::QuietHours, now));
-    // Before its time only the gate that holds it is asked: what another one says counts when it comes up.
-    let is_early = until > now;
-    if is_early
-        && gate == Gate::QuietHours
-        && let Some(stop) = gate.ask(&facts, now).filter(|stop| stop.effect == gate::Effect::Hold)
-    {
-        let is_same = stop.until == Some(until);
-        let walk = Walk { evaluated_at: now, passed: 0, stopped: Some((gate, stop)) };
-        return if is_same { Decision::Stay(until) } else { Decision::Stop(NextState::Held(walk)) };
-    }
-    let has_limit = gate::rate_limit::is_asked(&facts).is_some();
-    if is_early && gate == Gate::RateLimit && has_limit {
-        return Decision::Stay(until);
-    }
-    let walk = super::sender::after_opening(gate::walk_again(&facts, now), opening, &found.live.channel.name);
-    if let Some((_, stop)) = &walk.stopped {
-        return match stop.effect {
-            // What waits with its opening waits as long as that; the store knows until when.
-            gate::Effect::Hold if walk.held() == Some((gate, until)) => {
-                Decision::Stay(until.max(now.plus_ms(AGAIN_MS)))
-            }
-            gate::Effect::Hold => Decision::Stop(NextState::Held(walk)),
-            _ => Decision::Stop(NextState::Suppressed(walk)),
-        };
-    }
-    let is_digest = matches!(held.event.content, Content::Digest(_));
-    Decision::Go { alone: is_digest || found.live.channel.channel_type == ChannelType::Webhook }
+    Ok(queue.0.store.active_incidents().await?.into_iter().map(|record| record.incident.id).collect())
 }
 
 /// What the channel's rate limit is asked with, if it has one.

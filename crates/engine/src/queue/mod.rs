@@ -7,6 +7,7 @@
 
 mod breaker;
 mod claimer;
+mod coming_up;
 mod digest;
 mod health;
 mod holds;

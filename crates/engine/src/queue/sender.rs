@@ -10,12 +10,14 @@ use tidings_channels::{ErrorClass, Letter, Report};
 use tidings_domain::delivery::{Next, Outcome, SkipReason, Status, after_attempt};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::{self, Effect, Gate, Opening, Stop, Walk};
-use tidings_domain::id::{ChannelId, RuleId};
+use tidings_domain::id::{ChannelId, IncidentId, RuleId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::rule::Rule;
 use tidings_domain::time::Timestamp;
+use tidings_store::StoreError;
 use tidings_store::queue::{Attempt, Claimed, Concerns, NextState, Settled, Settlement};
+use tidings_store::watching::Told;
 
 use super::Queue;
 use crate::clock::jitter;
@@ -180,11 +182,28 @@ async fn opening(queue: &Queue, claimed: &Claimed, rule: Option<&Rule>) -> Openi
     if claimed.event.kind != EventKind::IncidentResolved {
         return Opening::Beside;
     }
-    match queue.0.store.told(claimed.event.workspace_id, incident_id).await {
+    match told(queue, claimed.event.workspace_id, incident_id).await {
         Ok(told) => tell::opening(&claimed.event, rule, claimed.channel_id, &told),
         // That it cannot be read now is no reason to keep the all-clear back.
         Err(_) => Opening::Said,
     }
+}
+
+/// What was told of an incident. What is carried by a digest that is held back itself is held back as long as that.
+pub(super) async fn told(
+    queue: &Queue,
+    workspace_id: WorkspaceId,
+    incident_id: IncidentId,
+) -> Result<Vec<Told>, StoreError> {
+    let mut told = queue.0.store.told(workspace_id, incident_id).await?;
+    for told in told.iter_mut().filter(|told| told.status == Status::Held) {
+        let Some(digest_id) = told.digest_id else { continue };
+        let digest = queue.0.store.delivery(workspace_id, digest_id).await?;
+        if let Some(mut digest) = digest.filter(|digest| digest.status == Status::Held) {
+            (told.digest_id, told.held_until, told.walk) = (None, digest.held_until, digest.walks.pop());
+        }
+    }
+    Ok(told)
 }
 
 /// The walk of a resolution that comes up, with what the gates that do not change had to say of its opening.

@@ -160,6 +160,9 @@ pub struct Settings {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     limits: SettingsLimits,
+    /// Held by whoever changes something: a change is checked over the snapshot, which must not become another meanwhile.
+    /// (What two processes change at once is fenced by revisions, row by row.)
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What the operator allows of settings.
@@ -186,12 +189,17 @@ impl Settings {
         clock: Arc<dyn Clock>,
         limits: SettingsLimits,
     ) -> Self {
-        Self { store, live, vault, clock, limits }
+        Self { store, live, vault, clock, limits, turn: tokio::sync::Mutex::default() }
     }
 
     /// What the operator allows.
     pub(crate) const fn limits(&self) -> SettingsLimits {
         self.limits
+    }
+
+    /// Waits for one's turn to change something.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {

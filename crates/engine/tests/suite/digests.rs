@@ -15,7 +15,9 @@ use crate::world::World;
 fn what_quiet_hours_held_leaves_together_and_what_is_open_comes_first() {
     let world = World::new();
     let (over, open, slack) = (world.plain("Over"), world.plain("Open"), world.slack("slack"));
-    (world.rule(over, slack), world.rule(open, slack), world.flow_rule(slack));
+    world.rule(over, slack);
+    world.rule(open, slack);
+    world.flow_rule(slack);
     world.set_quiet(slack, Some(world.quiet_for(60)));
     world.degraded(over);
     world.up(over);
@@ -142,7 +144,8 @@ fn a_rule_that_is_disabled_while_something_is_held_skips_it_for_good() {
 fn a_channel_that_is_deleted_while_something_is_held_skips_it() {
     let world = World::new();
     let (endpoint, slack) = (world.plain("API"), world.slack("slack"));
-    (world.rule(endpoint, slack), world.flow_rule(slack));
+    world.rule(endpoint, slack);
+    world.flow_rule(slack);
     world.set_quiet(slack, Some(world.quiet_for(60)));
     world.degraded(endpoint);
     world.fail("run-1");
@@ -234,4 +237,24 @@ fn however_much_was_held_all_of_it_goes_when_quiet_hours_are_lifted() {
     world.settle();
     assert_eq!(world.deliveries().iter().filter(|it| it.status == Status::Sent).count(), 2_102);
     assert_eq!(world.receiver.came().len(), 2, "in two digests");
+}
+
+#[test]
+fn what_ended_without_a_word_is_not_open_in_a_digest() {
+    let world = World::new();
+    let (over, open, slack) = (world.plain("Over"), world.plain("Open"), world.slack("slack"));
+    world.redefine(over, |it| it.recovery_alert = false);
+    world.rule(over, slack);
+    world.rule(open, slack);
+    world.set_quiet(slack, Some(world.quiet_for(60)));
+    world.degraded(over);
+    world.up(over);
+    world.degraded(open);
+    world.pass(3_600);
+    assert_eq!(world.said(slack), ["opened sent", "opened sent", "digest sent"]);
+    let digest = world.last(slack);
+    let titles = entries(&digest);
+    assert!(titles[0].contains("Open") && titles[1].contains("Over"), "{titles:?}");
+    let tidings_domain::event::Content::Digest(content) = &digest.event.content else { panic!("{digest:?}") };
+    assert_eq!((content.open_total, content.entries_total), (1, 2));
 }

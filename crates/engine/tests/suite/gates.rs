@@ -99,7 +99,9 @@ fn gate_5_a_severity_filter_keeps_out_what_is_less_but_never_a_resolution() {
     let world = World::new();
     let (slow, broken, hook) = (world.plain("slow"), world.plain("broken"), world.webhook("hook"));
     world.edit(hook, ChannelEdit { severity_filter: Some(SeverityFilter::Critical), ..ChannelEdit::default() });
-    (world.rule(slow, hook), world.rule(broken, hook), world.flow_rule(hook));
+    world.rule(slow, hook);
+    world.rule(broken, hook);
+    world.flow_rule(hook);
     world.degraded(slow);
     world.down(broken);
     world.up(slow);
@@ -140,7 +142,8 @@ fn gate_6_event_filters_are_asked_for_the_events_of_incidents() {
         let world = World::new();
         let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
         world.edit(hook, ChannelEdit { event_filters: Some(filters), ..ChannelEdit::default() });
-        (world.rule(endpoint, hook), world.flow_rule(hook));
+        world.rule(endpoint, hook);
+        world.flow_rule(hook);
         world.degraded(endpoint);
         assert_eq!(world.check(endpoint, CheckStatus::Down), Some(IncidentTrigger::Worsened));
         world.settle();
@@ -157,7 +160,8 @@ fn gate_7_mutes_of_an_endpoint_or_a_channel_are_named() {
     let (api, other) = (world.plain("API"), world.plain("other"));
     let (hook, quiet) = (world.webhook("hook"), world.webhook("quiet"));
     for endpoint in [api, other] {
-        (world.rule(endpoint, hook), world.rule(endpoint, quiet));
+        world.rule(endpoint, hook);
+        world.rule(endpoint, quiet);
     }
     let (of_api, of_quiet) =
         (world.mute(MuteScope::Endpoint(api), None), world.mute(MuteScope::Channel(quiet), Some(600)));
@@ -194,7 +198,8 @@ fn gate_9_while_its_parent_has_an_active_incident_a_child_is_silent() {
     let world = World::new();
     let (parent, hook) = (world.plain("router"), world.webhook("hook"));
     let child = world.endpoint("API", |it| it.parent_id = Some(parent));
-    (world.rule(parent, hook), world.rule(child, hook));
+    world.rule(parent, hook);
+    world.rule(child, hook);
     world.down(parent);
     world.down(child);
     assert_eq!(world.said(hook), ["opened sent", "opened suppressed dependency"]);
@@ -210,7 +215,8 @@ fn gate_10_quiet_hours_hold_or_drop_and_let_critical_events_pass_unless_they_inc
     let (slow, broken) = (world.plain("slow"), world.plain("broken"));
     let (hook, drops, strict) = (world.webhook("hook"), world.webhook("drops"), world.webhook("strict"));
     for channel in [hook, drops, strict] {
-        (world.rule(slow, channel), world.rule(broken, channel));
+        world.rule(slow, channel);
+        world.rule(broken, channel);
     }
     let hours = world.quiet_for(60);
     let mut dropping = hours.clone();
@@ -272,4 +278,16 @@ fn telling_it_again_changes_nothing_and_answers_the_same() {
     world.settle();
     assert_eq!((world.receiver.came().len(), world.deliveries().len()), (1, 1));
     assert_eq!(world.deliveries()[0].status, Status::Sent);
+}
+
+#[test]
+fn a_rule_about_every_endpoint_speaks_beside_one_about_this() {
+    let world = World::new();
+    let (api, other, hook, all) =
+        (world.plain("API"), world.plain("other"), world.webhook("hook"), world.webhook("all"));
+    world.rule(api, hook);
+    world.rule_of_every_endpoint(all);
+    world.down(api);
+    world.down(other);
+    assert_eq!((world.said(hook).len(), world.said(all)), (1, vec!["opened sent".to_owned(); 2]));
 }

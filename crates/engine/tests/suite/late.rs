@@ -1,5 +1,7 @@
 //! An opening that was stopped is said once what stopped it no longer does, if the incident is still active.
 
+use tidings_domain::check::CheckStatus;
+use tidings_domain::delivery::Status;
 use tidings_domain::id::{ChannelId, EndpointId, RuleId};
 use tidings_domain::maintenance::MaintenanceWindow;
 use tidings_domain::mute::MuteScope;
@@ -136,7 +138,8 @@ fn after_the_cooldown() {
 fn not_after_a_filter_or_a_rate_limit_that_drops() {
     let world = World::new();
     let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
-    (world.rule(endpoint, hook), world.flow_rule(hook));
+    world.rule(endpoint, hook);
+    world.flow_rule(hook);
     world.set_limit(hook, 1, RateAction::Drop);
     world.fail("run-1");
     world.down(endpoint);
@@ -251,7 +254,8 @@ fn an_opening_whose_digest_was_stopped_is_said_late_too() {
 fn what_several_rules_say_through_one_channel_at_once_does_not_cool_down_among_itself() {
     let world = World::new();
     let (endpoint, hook) = (world.endpoint("API", |it| it.cooldown_seconds = 600), world.webhook("hook"));
-    (world.rule(endpoint, hook), world.rule(endpoint, hook));
+    world.rule(endpoint, hook);
+    world.rule(endpoint, hook);
     let mute = world.mute(MuteScope::Endpoint(endpoint), None);
     world.down(endpoint);
     world.unmute(mute);
@@ -261,17 +265,16 @@ fn what_several_rules_say_through_one_channel_at_once_does_not_cool_down_among_i
 }
 
 #[test]
-fn it_waits_for_what_was_said_of_the_incident_before() {
+fn what_happens_next_waits_for_it() {
     let world = World::new();
     let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
-    let filters = tidings_domain::mute::MuteScope::Endpoint(endpoint);
-    let mute = world.mute(filters, None);
+    let mute = world.mute(MuteScope::Endpoint(endpoint), None);
     world.degraded(endpoint);
     world.set_broken("hook", true);
     world.unmute(mute);
     world.settle();
-    world.check(endpoint, tidings_domain::check::CheckStatus::Down);
+    world.check(endpoint, CheckStatus::Down);
     world.settle();
     assert_eq!(world.said(hook)[1..], ["late opened pending", "worsened pending"]);
     let all = world.deliveries();
@@ -279,4 +282,24 @@ fn it_waits_for_what_was_said_of_the_incident_before() {
     world.set_broken("hook", false);
     world.pass(70);
     assert_eq!(world.said(hook)[1..], ["late opened sent", "worsened sent"]);
+}
+
+#[test]
+fn it_waits_for_what_is_under_way_through_its_channel() {
+    let world = World::new();
+    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let paused = world.rule(endpoint, hook);
+    world.rule(endpoint, hook);
+    world.pause(paused, true);
+    world.set_broken("hook", true);
+    world.down(endpoint);
+    world.pause(paused, false);
+    world.settle();
+    let all = world.deliveries();
+    let under_way = all.iter().find(|it| it.status == Status::Pending).unwrap().id;
+    assert_eq!((all[2].occasion, all[2].after), (2, Some(under_way)));
+    assert_eq!(world.receiver.came().len(), 1);
+    world.set_broken("hook", false);
+    world.pass(70);
+    assert!(world.said(hook).ends_with(&["late opened sent".to_owned()]), "{:?}", world.said(hook));
 }

@@ -115,3 +115,20 @@ fn a_step_of_time_that_frees_a_slot_lets_what_waits_go_first() {
         world.receiver.came().iter().map(|came| came.body["runId"].as_str().unwrap().to_owned()).collect();
     assert_eq!(runs, ["run-1", "run-2", "run-3", "run-4"], "webhooks are released singly, oldest first");
 }
+
+#[test]
+fn an_opening_that_the_rate_limit_dropped_has_not_passed_and_nothing_cools_down_after_it() {
+    let world = World::new();
+    let hook = world.webhook("hook");
+    let endpoint = world.endpoint("API", |it| it.cooldown_seconds = 600);
+    world.rule(endpoint, hook);
+    world.flow_rule(hook);
+    world.set_limit(hook, 1, RateAction::Drop);
+    world.fail("run-1");
+    world.down(endpoint);
+    world.up(endpoint);
+    world.pass(60);
+    world.down(endpoint);
+    let expected = ["opened suppressed rate_limit", "resolved suppressed never_opened", "opened sent"];
+    assert_eq!(world.said(hook)[1..], expected);
+}

@@ -43,7 +43,8 @@ fn a_later_event_waits_until_the_earlier_one_is_settled() {
 fn an_attempt_that_hangs_holds_up_its_own_incident_and_no_other() {
     let world = World::new();
     let (one, other, hook) = (world.plain("one"), world.plain("other"), world.webhook("hook"));
-    (world.rule(one, hook), world.rule(other, hook));
+    world.rule(one, hook);
+    world.rule(other, hook);
     world.receiver.set("hook", Mode::Hang);
     world.check(one, CheckStatus::Down);
     world.check(one, CheckStatus::Healthy);
@@ -79,7 +80,8 @@ fn what_was_held_for_a_webhook_goes_out_in_the_order_of_events() {
 fn what_the_limit_lets_go_one_by_one_waits_for_what_went_before() {
     let world = World::new();
     let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
-    (world.rule(endpoint, hook), world.flow_rule(hook));
+    world.rule(endpoint, hook);
+    world.flow_rule(hook);
     world.set_limit(hook, 1, RateAction::Digest);
     world.fail("run-1");
     world.degraded(endpoint);
@@ -132,4 +134,48 @@ fn a_resolution_whose_opening_failed_with_its_digest_is_not_said() {
     world.pass(70);
     world.pass(140);
     assert_eq!(world.said(slack), ["opened failed", "digest failed", "resolved suppressed never_opened"]);
+}
+
+#[test]
+fn an_opening_that_is_let_go_late_still_goes_before_the_resolution() {
+    let world = World::new();
+    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.set_quiet(hook, Some(world.quiet_for(1)));
+    world.degraded(endpoint);
+    world.pass(50);
+    world.set_broken("hook", true);
+    world.check(endpoint, CheckStatus::Down);
+    world.settle();
+    assert_eq!(world.said(hook), ["opened held quiet_hours", "worsened pending"]);
+    world.pass(20);
+    world.up(endpoint);
+    assert_eq!(world.said(hook), ["opened pending", "worsened pending", "resolved pending"]);
+    world.set_broken("hook", false);
+    world.pass_slowly(200, 1);
+    assert_eq!(world.said(hook), ["opened sent", "worsened sent", "resolved sent"]);
+    let taken = world.receiver.came().into_iter().filter(|came| came.answered == Some(200));
+    let taken: Vec<_> = taken.map(|came| came.body["event"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(taken, ["incident_escalated", "incident_opened", "incident_resolved"]);
+}
+
+#[test]
+fn a_resolution_waits_for_a_digest_that_is_held_when_it_comes_up_again() {
+    let world = World::new();
+    let (endpoint, slack) = (world.plain("API"), world.slack("slack"));
+    world.rule(endpoint, slack);
+    world.set_quiet(slack, Some(world.quiet_for(60)));
+    world.degraded(endpoint);
+    world.set_broken("slack", true);
+    world.pass(3_600);
+    world.up(endpoint);
+    world.set_broken("slack", false);
+    world.set_quiet(slack, Some(world.quiet_for(60)));
+    world.pass(70);
+    let held = ["opened held quiet_hours", "digest held quiet_hours", "resolved held quiet_hours"];
+    assert_eq!(world.said(slack), held);
+    world.pass(3_600);
+    assert_eq!(world.said(slack), ["opened sent", "digest sent", "resolved sent"]);
+    let resolved = world.last(slack);
+    assert_eq!(resolved.after, Some(world.deliveries()[0].id));
 }

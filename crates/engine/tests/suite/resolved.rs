@@ -176,7 +176,8 @@ fn a_resolution_whose_opening_is_dropped_is_not_said() {
     for by_limit in [true, false] {
         let world = World::new();
         let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
-        (world.rule(endpoint, hook), world.flow_rule(hook));
+        world.rule(endpoint, hook);
+        world.flow_rule(hook);
         if by_limit {
             world.set_limit(hook, 1, RateAction::Drop);
             world.fail("run-1");

@@ -199,6 +199,12 @@ impl World {
         self.new_rule(ResourceType::Endpoint, ResourceSelector::One(endpoint.to_string()), channel, triggers)
     }
 
+    /// A rule that tells this channel of all that happens to any endpoint.
+    #[track_caller]
+    pub fn rule_of_every_endpoint(&self, channel: ChannelId) -> RuleId {
+        self.new_rule(ResourceType::Endpoint, ResourceSelector::All, channel, &RuleTrigger::OF_INCIDENTS)
+    }
+
     /// A rule that tells this channel of the runs of every flow.
     #[track_caller]
     pub fn flow_rule(&self, channel: ChannelId) -> RuleId {

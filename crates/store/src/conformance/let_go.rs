@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidings_domain::delivery::{SkipReason, Status};
 use tidings_domain::gate::Gate;
 use tidings_domain::id::DeliveryId;
+use tidings_domain::incident::IncidentTrigger;
 
 use super::admission::at_most;
 use super::order::of_incident;
@@ -12,6 +13,7 @@ use super::samples::{NOW, after_ms, assert_refused, held, lease, stopped, tried}
 use super::world::{HELD_MS, World};
 use crate::StoreError;
 use crate::queue::{Gone, LetGo, NewDelivery, NextState, Start};
+use crate::watching::Following;
 
 impl World {
     /// Accepts so many that are held.
@@ -136,6 +138,54 @@ pub(super) async fn a_single_waits_for_what_goes_before_it(world: World) {
     world.store.settle(settlement).await.unwrap();
     let claimed = world.claim(world.ours, after_ms(50), lease(1, 9_000), 9).await;
     assert!(claimed.iter().map(|one| one.id).eq([resolution]));
+}
+
+pub(super) async fn singles_of_an_incident_go_one_after_the_other(world: World) {
+    let ours = world.ours;
+    let record = world.failing(ours).await;
+    let held = || world.delivery(ours, Start::Held);
+    let (opening, worsened, resolution) = (held(), held(), held());
+    let ids = [opening.id, worsened.id, resolution.id];
+    let triggers = [IncidentTrigger::Opened, IncidentTrigger::Worsened, IncidentTrigger::Resolved];
+    let deliveries = [opening, worsened, resolution];
+    let tells = |(trigger, delivery)| world.tells(&record, trigger, NOW, vec![delivery]);
+    let events = triggers.into_iter().zip(deliveries).map(tells).collect();
+    world.follow(ours, Following { events, ..Following::default() }).await.unwrap();
+    // Two of them now, the last only later: it waits for those that are under way by then.
+    for singles in [vec![ids[0], ids[1]], vec![ids[2]]] {
+        world.let_go(LetGo { singles, ..world.release(NOW) }).await;
+    }
+    for id in ids {
+        let mut claimed = world.claim(ours, after_ms(50), lease(1, 9_000), 9).await;
+        assert!(claimed.iter().map(|one| one.id).eq([id]), "one at a time");
+        let settlement = of_incident(tried(&claimed.remove(0), NextState::Done(Status::Sent)));
+        world.store.settle(settlement).await.unwrap();
+    }
+    assert_eq!(world.read(ours, ids[2]).await.after, Some(ids[1]));
+}
+
+pub(super) async fn what_comes_next_waits_for_what_was_let_go_last(world: World) {
+    let ours = world.ours;
+    let record = world.failing(ours).await;
+    let follow = async |trigger, delivery| {
+        let events = vec![world.tells(&record, trigger, NOW, vec![delivery])];
+        world.follow(ours, Following { events, ..Following::default() }).await.unwrap();
+    };
+    let (held, under_way) = (world.delivery(ours, Start::Held), world.delivery(ours, Start::Due));
+    let [first, second] = [held.id, under_way.id];
+    follow(IncidentTrigger::Opened, held).await;
+    follow(IncidentTrigger::Worsened, under_way).await;
+    // It is let go while what was made after it is under way, and goes behind that.
+    world.let_go(LetGo { singles: vec![first], ..world.release(NOW) }).await;
+    let last = NewDelivery { after: Some(second), ..world.delivery(ours, Start::Due) };
+    let third = last.id;
+    follow(IncidentTrigger::Resolved, last).await;
+    for id in [second, first, third] {
+        let mut claimed = world.claim(ours, after_ms(50), lease(1, 9_000), 9).await;
+        assert!(claimed.iter().map(|one| one.id).eq([id]), "one at a time, in the order in which they came under way");
+        let settlement = of_incident(tried(&claimed.remove(0), NextState::Done(Status::Sent)));
+        world.store.settle(settlement).await.unwrap();
+    }
 }
 
 pub(super) async fn a_stranger_lets_nothing_go(world: World) {

@@ -189,6 +189,8 @@ suite! { $
         what_is_stopped_is_settled_or_held_anew
         what_is_not_held_any_more_is_left_as_it_is
         a_single_waits_for_what_goes_before_it
+        singles_of_an_incident_go_one_after_the_other
+        what_comes_next_waits_for_what_was_let_go_last
         a_stranger_lets_nothing_go
         a_release_is_all_or_nothing
     }
@@ -308,6 +310,7 @@ suite! { $
     watching_told {
         events_are_accepted_with_it_and_told_late
         what_was_told_is_found
+        what_was_told_says_until_when_it_is_held_and_what_carries_it
     }
     watching_keeping {
         hours_and_days_are_what_their_checks_came_to

@@ -7,7 +7,7 @@ use tidings_domain::trigger::Trigger;
 use super::samples::{NOW, after_ms, passed};
 use super::watching_world::changed;
 use super::world::{Tenant, World};
-use crate::queue::{NewDelivery, Start};
+use crate::queue::{LetGo, NewDelivery, Start};
 use crate::watching::{Followed, Following};
 
 /// A second telling, in the place of that one.
@@ -75,4 +75,20 @@ pub(super) async fn what_was_told_is_found(world: World) {
     assert_eq!((told[0].walk.as_ref(), told[2].walk.as_ref()), (Some(&first.walk), Some(&passed(after_ms(5)))));
     assert_eq!((told[1].status, told[1].rule_id, told[1].channel_id), (Status::Pending, None, ours.channel_id));
     assert_eq!((told[2].occasion, told[2].late_of), (2, Some(first.id)));
+}
+
+pub(super) async fn what_was_told_says_until_when_it_is_held_and_what_carries_it(world: World) {
+    let ours = world.ours;
+    let record = world.failing(ours).await;
+    let held = world.delivery(ours, Start::Held);
+    let opened = world.tells(&record, IncidentTrigger::Opened, NOW, vec![held.clone()]);
+    world.follow(ours, Following { events: vec![opened], ..Following::default() }).await.unwrap();
+    let told = || async { world.store.told(ours.id, record.incident.id).await.unwrap().pop().unwrap() };
+    let waiting = told().await;
+    assert_eq!((waiting.held_until, waiting.digest_id), (held.walk.held().map(|(_, until)| until), None));
+    let digest = world.digest(vec![held.id]);
+    let digest_id = digest.incoming.deliveries[0].id;
+    world.let_go(LetGo { digest: Some(digest), ..world.release(after_ms(6_000)) }).await;
+    let carried = told().await;
+    assert_eq!((carried.status, carried.held_until, carried.digest_id), (Status::Held, None, Some(digest_id)));
 }

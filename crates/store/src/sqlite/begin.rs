@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidings_domain::delivery::Status;
+use tidings_domain::event::Event;
 use tidings_domain::gate::Walk;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, Id, WorkspaceId};
 use tidings_domain::time::Timestamp;
@@ -78,7 +79,7 @@ pub(super) fn decide(db: &Connection, arriving: &[Arriving<'_>]) -> Result<Chang
         let (&Arriving { event, delivery, .. }, now) = (it, it.now());
         let asked = Beginning::asked(delivery, now);
         let mut begins = asked.status;
-        if let Some(other) = begin(db, &mut admitting, &begun, event.workspace_id, delivery, now)? {
+        if let Some(other) = begin(db, &mut admitting, &begun, event, delivery, now)? {
             begins = other.status;
             changed.insert(delivery.id, other);
         }
@@ -93,7 +94,7 @@ fn begin(
     db: &Connection,
     admitting: &mut Admitting<'_>,
     begun: &HashMap<DeliveryId, Status>,
-    workspace_id: WorkspaceId,
+    event: &Event,
     delivery: &NewDelivery,
     now: Timestamp,
 ) -> Result<Option<Beginning>> {
@@ -107,8 +108,11 @@ fn begin(
     }
     let Some(after) = delivery.after else { return Ok(None) };
     let waits_for = match begun.get(&after) {
-        Some(status) => is_under_way(*status).then(|| after.rank()),
-        None => waits_for(db, workspace_id, after)?,
+        Some(status) if is_under_way(*status) => Some(after.rank()),
+        _ => match last_under_way(db, event.workspace_id, delivery.channel_id, &event.run_id)? {
+            Some((rank, _)) => Some(rank),
+            None => waits_for(db, event.workspace_id, after)?,
+        },
     };
     Ok(waits_for.map(|rank| Beginning { after_rank: Some(rank), ..Beginning::of(Status::Pending) }))
 }
@@ -131,42 +135,46 @@ pub(super) fn waits_for(db: &Connection, workspace_id: WorkspaceId, after: Deliv
     })
 }
 
-/// The last delivery of the same incident through the same channel that was made before this one and is under way: the
-/// rank that is waited for (its own, or that of the digest that carries it), and its id. None for what tells of no
-/// incident.
-pub(super) fn last_under_way_before(
+/// The last delivery of this incident through this channel that is under way, and that no other one waits for: the rank
+/// that is waited for (its own, or that of the digest that carries it), and its id. What was held back comes under way
+/// later than what was made after it, so the order of ids does not tell.
+pub(super) fn last_under_way(
     db: &Connection,
     workspace_id: WorkspaceId,
     channel_id: ChannelId,
-    id: DeliveryId,
+    incident_id: &str,
 ) -> Result<Option<(i64, DeliveryId)>> {
-    let mut known = db.prepare_cached(
-        "SELECT e.run_id FROM delivery d JOIN event e ON e.rank = d.event_rank \
-         WHERE d.rank = ? AND d.id = ? AND d.workspace_id = ? AND e.resource_type IN ('endpoint', 'alert')",
-    )?;
-    let mut rows = known.query(params![id.rank(), id.as_bytes(), workspace_id.as_bytes()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let incident_id: String = row.get(0)?;
     // The events of an incident are found by what they are recognised by, which begins with its id.
     let mut events = db.prepare_cached(
         "SELECT event_id FROM event_key WHERE run_id = ? AND workspace_id = ? AND resource_type IN ('endpoint', 'alert')",
     )?;
     let mut deliveries = db.prepare_cached(
-        "SELECT iif(status = 'held', digest_rank, rank), id FROM delivery \
-         WHERE event_rank = ? AND channel_id = ? AND workspace_id = ? AND rank < ? \
-         AND (status IN ('pending', 'sending') OR status = 'held' AND digest_rank IS NOT NULL) \
-         ORDER BY rank DESC LIMIT 1",
+        "SELECT iif(d.status = 'held', d.digest_rank, d.rank), d.id FROM delivery d \
+         WHERE d.event_rank = ? AND d.channel_id = ? AND d.workspace_id = ? \
+         AND (d.status IN ('pending', 'sending') OR d.status = 'held' AND d.digest_rank IS NOT NULL) \
+         AND NOT EXISTS (SELECT 1 FROM delivery w WHERE w.after_rank = d.rank) ORDER BY d.rank DESC LIMIT 1",
     )?;
     let mut last: Option<(i64, DeliveryId)> = None;
     let mut rows = events.query(params![incident_id, workspace_id.as_bytes()])?;
     while let Some(row) = rows.next()? {
         let event_id = EventId::from_bytes(row.get(0)?);
-        let of_event = params![event_id.rank(), channel_id.as_bytes(), workspace_id.as_bytes(), id.rank()];
+        let of_event = params![event_id.rank(), channel_id.as_bytes(), workspace_id.as_bytes()];
         let found =
             deliveries.query_row(of_event, |row| Ok((row.get(0)?, DeliveryId::from_bytes(row.get(1)?)))).optional()?;
         last = last.into_iter().chain(found).max_by_key(|(_, id)| id.rank());
     }
     Ok(last)
+}
+
+/// The incident of which this delivery tells, if it tells of one.
+pub(super) fn incident_of(db: &Connection, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<String>> {
+    Ok(db
+        .prepare_cached(
+            "SELECT e.run_id FROM delivery d JOIN event e ON e.rank = d.event_rank \
+             WHERE d.rank = ? AND d.id = ? AND d.workspace_id = ? AND e.resource_type IN ('endpoint', 'alert')",
+        )?
+        .query_row(params![id.rank(), id.as_bytes(), workspace_id.as_bytes()], |row| row.get(0))
+        .optional()?)
 }
 
 /// How many of these begin where.

@@ -8,7 +8,7 @@ use tidings_domain::time::Timestamp;
 
 use super::accept;
 use super::admission::{Admitting, still_refused};
-use super::begin::{last_under_way_before, waits_for};
+use super::begin::{incident_of, last_under_way, waits_for};
 use super::row::{corrupt, optional_id, to_json};
 use super::settle::Stopped;
 use crate::Result;
@@ -135,15 +135,24 @@ impl Releasing<'_> {
         }
     }
 
+    /// What is under way of the incident that it tells of, if it tells of one.
+    fn last_under_way(&self, id: DeliveryId) -> Result<Option<(i64, DeliveryId)>> {
+        let LetGo { workspace_id, channel_id, .. } = self.release;
+        match incident_of(self.db, *workspace_id, id)? {
+            Some(incident_id) => last_under_way(self.db, *workspace_id, *channel_id, &incident_id),
+            None => Ok(None),
+        }
+    }
+
     /// Makes it due, or lets it wait for what goes before it: that may have been let go just now, or have come up while
     /// this one was held.
     fn send(&self, id: DeliveryId, after: Option<DeliveryId>) -> Result<bool> {
         const SET: &str =
             "status = 'pending', due_at = ?1, after_rank = ?2, after_id = ?3, held_until = NULL, reason = NULL";
-        let LetGo { workspace_id, channel_id, .. } = self.release;
-        let (after_rank, after_id) = match (last_under_way_before(self.db, *workspace_id, *channel_id, id)?, after) {
+        let workspace_id = self.release.workspace_id;
+        let (after_rank, after_id) = match (self.last_under_way(id)?, after) {
             (Some((rank, before)), _) => (Some(rank), Some(before)),
-            (None, Some(after)) => (waits_for(self.db, *workspace_id, after)?, Some(after)),
+            (None, Some(after)) => (waits_for(self.db, workspace_id, after)?, Some(after)),
             (None, None) => (None, None),
         };
         let due_at = after_rank.is_none().then_some(self.release.now.unix_ms());

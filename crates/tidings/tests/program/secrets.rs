@@ -4,18 +4,12 @@
 use std::net::SocketAddr;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD as BASE64_NO_PAD};
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use crate::support::marked::{assert_hidden, count, files, parrot, secret};
 use crate::support::receiver::closed_port;
-use crate::support::server::Finished;
-use crate::support::{Api, Receiver, Reply, Request, Setup, tls};
-
-/// A secret of its own for each place. Its first four letters may be shown as a preview.
-fn secret(place: &str) -> String {
-    let letters: String = place.bytes().rev().map(char::from).filter(char::is_ascii_lowercase).collect();
-    format!("mark{letters}x7q{}k9zw{}", letters.len() * 7_919, letters.repeat(2))
-}
+use crate::support::{Api, Receiver, Reply, Setup, tls};
 
 /// What the operator sets.
 struct Operator {
@@ -44,18 +38,6 @@ fn operator() -> Operator {
         .with("SSL_CERT_FILE", "trusted.pem");
     std::fs::write(setup.directory().join("trusted.pem"), &mail.pem).unwrap();
     Operator { setup, api_key, sealing, mail_password, mail: mail.address }
-}
-
-/// A receiver that says back all that it was told, in its head and in its body.
-fn parrot(status: u16) -> Receiver {
-    Receiver::start(move |request: &Request, _| {
-        let headers: Vec<_> = request.headers().iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        let body = format!("{}\n{}\n{}", request.line(), headers.join("\n"), json!({"line": request.line()}));
-        let target = request.line().split(' ').nth(1).unwrap_or_default();
-        let head =
-            format!("HTTP/1.1 {status} So\r\nlocation: {target}\r\nx-said: {target}\r\ncontent-length: {}", body.len());
-        Reply::Bytes(format!("{head}\r\n\r\n{body}").into_bytes())
-    })
 }
 
 /// The secrets that a channel's `config` holds.
@@ -185,30 +167,6 @@ fn other_channels(configured: &mut Configured, origin: &str, mail: SocketAddr) {
     configured.send();
 }
 
-/// The forms in which a text might hide: as it is, in hex, and in base64 wherever it begins.
-fn forms(secret: &str) -> Vec<String> {
-    let text = secret.strip_prefix("mark").unwrap_or(secret);
-    let mut forms = vec![text.to_owned(), hex::encode(text)];
-    for shift in 0..3 {
-        let shifted = BASE64_NO_PAD.encode([&vec![b'.'; shift], text.as_bytes()].concat());
-        // The first and the last letters are shared with what stands around it.
-        forms.push(shifted[4..shifted.len() - 4].to_owned());
-    }
-    forms
-}
-
-/// How often a secret stands in these bytes, in whatever form.
-fn count(secret: &str, bytes: &[u8]) -> usize {
-    let text = String::from_utf8_lossy(bytes);
-    forms(secret).iter().map(|form| text.matches(form.as_str()).count()).sum()
-}
-
-/// The files of the data directory, as they are now.
-fn files(setup: &Setup) -> Vec<(String, Vec<u8>)> {
-    let entries = std::fs::read_dir(setup.data_dir()).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| (path.display().to_string(), std::fs::read(path).unwrap())).collect()
-}
-
 #[test]
 fn the_search_finds_what_hides() {
     let secret = secret("somewhere");
@@ -262,16 +220,8 @@ fn no_secret_is_ever_said_or_kept_in_the_clear() {
     heard.extend(wrong_key.heard());
     let operators = [&operator.api_key, &operator.sealing[0], &operator.sealing[1], &operator.mail_password];
     for secret in configured.secrets.iter().chain(operators) {
-        for Finished { stdout, stderr, .. } in &finished {
-            assert_eq!(count(secret, stdout.as_bytes()), 0, "{secret} on standard output: {stdout}");
-            let line = stderr.lines().find(|line| count(secret, line.as_bytes()) > 0);
-            assert_eq!(line, None, "{secret} in the log");
-        }
         let times = usize::from(secret.starts_with("whsec_"));
-        assert_eq!(count(secret, &heard), times, "{secret} in the API's answers");
-        for (name, bytes) in &kept {
-            assert_eq!(count(secret, bytes), 0, "{secret} in {name}");
-        }
+        assert_hidden(secret, &finished, &kept, &heard, times);
     }
     assert!(count("is wrong", &heard) > 0, "the mail server said it back");
     assert!(finished[0].stderr.contains("TRACE"), "it logged all it can");

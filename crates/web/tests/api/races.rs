@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::endpoints::made;
 use crate::harness::Service;
 use crate::receiver::Receiver;
 
@@ -104,4 +105,24 @@ async fn what_waits_under_a_rule_that_is_deleted_is_skipped() {
     service.settled("second", &["skipped"]).await;
     service.settled("first", &["sent"]).await;
     assert!(receiver.is_quiet());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_endpoints_never_become_each_others_parents() {
+    let service = Arc::new(Service::start().await);
+    for round in 0..10 {
+        let endpoint = async |name: &str| {
+            made(&service, json!({"name": format!("{name} {round}")})).await["id"].as_str().unwrap().to_owned()
+        };
+        let (one, other) = (endpoint("one").await, endpoint("other").await);
+        let below = |child: &str, parent: &str| {
+            let (service, child) = (Arc::clone(&service), format!("/endpoints/{child}"));
+            let edit = json!({"parentId": parent});
+            tokio::spawn(async move { service.patch(&child, &edit).await.status.as_u16() })
+        };
+        let answers = join_all([below(&one, &other), below(&other, &one)]).await;
+        let mut answers: Vec<u16> = answers.into_iter().map(Result::unwrap).collect();
+        answers.sort_unstable();
+        assert_eq!(answers, [200, 422], "one of them was first");
+    }
 }

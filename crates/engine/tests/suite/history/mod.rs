@@ -16,7 +16,7 @@ use run::History;
 
 /// How many histories are tried; more where there is time for them.
 fn config() -> ProptestConfig {
-    let cases = std::env::var("TIDINGS_TEST_HISTORIES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(10);
+    let cases = std::env::var("TIDINGS_TEST_HISTORIES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/history/regressions.txt");
     ProptestConfig {
         cases,

@@ -4,6 +4,7 @@ pub mod api;
 pub mod foreign;
 pub mod load;
 pub mod mailbox;
+pub mod marked;
 pub mod outages;
 pub mod page;
 pub mod receiver;

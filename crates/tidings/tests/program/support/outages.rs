@@ -1,10 +1,21 @@
 //! Short words for endpoints, their outages and who hears of them. Where time does not matter checks are told from
 //! outside, so that a test says when an outage begins and ends.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::api::{Api, id};
-use super::eventually;
+use super::receiver::Receiver;
+use super::{ahead, eventually};
+
+/// Quiet hours that cover this minute and the next hours, with these put over them.
+pub fn quiet_now(more: Value) -> Value {
+    let at = |hours: u64| ahead(Duration::from_secs(hours * 3_600)).to_string()[11..16].to_owned();
+    let mut hours = json!({"start": at(18), "end": at(6), "timezone": "UTC"});
+    hours.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+    json!({"quietHours": hours})
+}
 
 impl Api {
     /// Makes an endpoint with what is said of it put over a name and one failing or healthy check being enough.
@@ -114,6 +125,15 @@ impl Api {
         let verdict = delivery["verdicts"].as_array().unwrap().last().unwrap().clone();
         assert_eq!(verdict["verdict"], "suppress", "{delivery}");
         verdict
+    }
+
+    /// Makes a Slack channel to this receiver with these policies, and answers its id: one that has digests.
+    #[track_caller]
+    pub fn make_slack(&self, receiver: &Receiver, policies: Value) -> String {
+        let url = format!("http://{}/services/T0/B0/xyz", receiver.address());
+        let mut body = json!({"name": "#ops", "type": "slack", "config": {"webhookUrl": url}});
+        body.as_object_mut().unwrap().extend(policies.as_object().cloned().unwrap_or_default());
+        self.make_channel(body)
     }
 
     /// Changes policies of a channel.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::now;
 use super::watch::Watch;
 use super::wire::{self, Message};
+use super::{SURELY, now};
 
 /// A request that came, and when.
 #[derive(Debug, Clone)]
@@ -142,7 +142,14 @@ impl Receiver {
     /// Waits until so many requests came, and answers them.
     #[track_caller]
     pub fn wait_for(&self, count: usize) -> Vec<Request> {
-        let came = self.log.wait_for(|log| (log.requests.len() >= count).then(|| log.requests.clone()));
+        self.wait_longer_for(count, SURELY)
+    }
+
+    /// The same for what takes its time, as a rate limit does.
+    #[track_caller]
+    pub fn wait_longer_for(&self, count: usize, patience: Duration) -> Vec<Request> {
+        let enough = |log: &Log| (log.requests.len() >= count).then(|| log.requests.clone());
+        let came = self.log.wait_longer_for(patience, enough);
         came.unwrap_or_else(|| panic!("only {} of {count} requests came", self.count()))
     }
 

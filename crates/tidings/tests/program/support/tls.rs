@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -22,9 +22,22 @@ pub struct Certified {
     pub pem: String,
 }
 
+/// What a certificate for this machine says.
+fn parameters() -> CertificateParams {
+    CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap()
+}
+
 /// Starts a server that treats every connection like this.
 fn start(serve: impl Fn(Stream) -> io::Result<()> + Send + Sync + 'static) -> Certified {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    start_with(parameters(), serve)
+}
+
+fn start_with(
+    parameters: CertificateParams,
+    serve: impl Fn(Stream) -> io::Result<()> + Send + Sync + 'static,
+) -> Certified {
+    let signing_key = KeyPair::generate().unwrap();
+    let cert = parameters.self_signed(&signing_key).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -46,12 +59,21 @@ fn start(serve: impl Fn(Stream) -> io::Result<()> + Send + Sync + 'static) -> Ce
 
 /// A receiver of webhooks that takes everything.
 pub fn receiver() -> Certified {
-    start(|mut stream| {
-        while wire::read(&mut stream)?.is_some() {
-            stream.get_mut().write_all(b"HTTP/1.1 204 Taken\r\n\r\n")?;
-        }
-        Ok(())
-    })
+    start(take_everything)
+}
+
+/// The same, with a certificate that ended long ago.
+pub fn expired() -> Certified {
+    let mut parameters = parameters();
+    (parameters.not_before, parameters.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 31));
+    start_with(parameters, take_everything)
+}
+
+fn take_everything(mut stream: Stream) -> io::Result<()> {
+    while wire::read(&mut stream)?.is_some() {
+        stream.get_mut().write_all(b"HTTP/1.1 204 Taken\r\n\r\n")?;
+    }
+    Ok(())
 }
 
 /// A mail server that knows nobody, and says back who was there and with which password, in every form.

@@ -1,6 +1,7 @@
 //! A value that one side changes and another waits for.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::SURELY;
 
@@ -31,12 +32,17 @@ impl<T> Watch<T> {
 
     /// Waits until there is something to see in it; none if that surely should have been.
     pub fn wait_for<R>(&self, read: impl Fn(&T) -> Option<R>) -> Option<R> {
+        self.wait_longer_for(SURELY, read)
+    }
+
+    /// The same for what is known to take longer.
+    pub fn wait_longer_for<R>(&self, patience: Duration, read: impl Fn(&T) -> Option<R>) -> Option<R> {
         let mut seen = None;
         let is_missing = |value: &mut T| {
             seen = read(value);
             seen.is_none()
         };
-        let waited = self.changed.wait_timeout_while(self.lock(), SURELY, is_missing);
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, is_missing);
         drop(waited);
         seen
     }
