@@ -62,7 +62,7 @@ Options:
   --no-build      Take the binaries that are there
   -h, --help      This text
 
-All of it takes about eleven minutes, `--quick` about two. Leave the machine alone meanwhile.";
+All of it takes about fourteen minutes, `--quick` about three. Leave the machine alone meanwhile.";
 
 /// The scenarios, in the order of the table.
 const SCENARIOS: [&str; 6] = ["throughput", "batches", "fan-out", "latency", "isolation", WATCH];

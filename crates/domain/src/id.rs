@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::time::Timestamp;
+
 /// A string that is no id of the wanted kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidId {
@@ -33,6 +35,11 @@ pub trait Id: Copy + FromStr {
     }
     /// The UUID's 16 bytes, as stored.
     fn as_bytes(&self) -> &[u8; 16];
+    /// When it was made.
+    fn made_at(&self) -> Timestamp {
+        let ms = self.as_bytes()[..6].iter().fold(0, |ms, byte| ms << 8 | i64::from(*byte));
+        Timestamp::from_unix_ms(ms)
+    }
     /// Where the id stands in the order of ids: the instant's low 42 bits (they last until the year 2109), then the
     /// number of [`tail`]. Ids of one kind that one clock made each have their own.
     fn rank(&self) -> i64 {
@@ -153,6 +160,7 @@ mod tests {
         let late = EventId::from_uuid(uuid_v7(1_001, &[0; 10]));
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(early.to_string().parse::<EventId>(), Ok(early));
+        assert_eq!((early.made_at().unix_ms(), late.made_at().unix_ms()), (1_000, 1_001));
         assert!(early.to_string().parse::<RuleId>().is_err(), "another kind's prefix");
     }
 

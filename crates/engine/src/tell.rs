@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidings_domain::delivery::Status;
 use tidings_domain::event::Event;
 use tidings_domain::gate::{self, EndpointFacts, Facts, Gate, Opening, Stop, Walk, rate_limit};
-use tidings_domain::id::{ChannelId, DeliveryId, RuleId};
+use tidings_domain::id::{ChannelId, DeliveryId};
 use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::routing::{self, NotRouted, NotRoutedReason};
 use tidings_domain::rule::Rule;
@@ -81,14 +81,40 @@ pub(crate) fn tell(view: &WorkspaceView, event: &Event, situation: Situation<'_>
             continue;
         }
         let Some(decision) = decide(view, event, Some(rule), rule.channel_id, situation, now) else { continue };
-        match &decision.walk.stopped {
-            Some((Gate::RecoveryDisabled, _)) => {
-                telling.not_routed.push(NotRouted { rule_id: rule.id, reason: NotRoutedReason::RecoveryDisabled });
-            }
-            _ => telling.decisions.push(decision),
+        if is_passed_over(&decision.walk) {
+            telling.not_routed.push(NotRouted { rule_id: rule.id, reason: NotRoutedReason::RecoveryDisabled });
+        } else {
+            telling.decisions.push(decision);
+        }
+    }
+    for channel_id in escalated_to(event, situation.told) {
+        if telling.decisions.iter().all(|decision| decision.live.channel.id != channel_id) {
+            let decision = decide(view, event, None, channel_id, situation, now);
+            telling.decisions.extend(decision.filter(|it| !is_passed_over(&it.walk)));
         }
     }
     telling
+}
+
+/// Channels without a rule that were told of the incident by its escalation: whoever was paged hears that it is over.
+fn escalated_to(event: &Event, told: &[Told]) -> Vec<ChannelId> {
+    let mut channels = Vec::new();
+    if event.trigger == Trigger::Incident(IncidentTrigger::Resolved) {
+        let was_told = |it: &&Told| matches!(it.status, Status::Sent | Status::Held) || is_under_way(it);
+        channels.extend(told.iter().filter(|it| is_step(it)).filter(was_told).map(|it| it.channel_id));
+        channels.sort_unstable();
+        channels.dedup();
+    }
+    channels
+}
+
+/// Whether it is a step of an escalation, told through a channel without a rule.
+fn is_step(told: &Told) -> bool {
+    told.rule_id.is_none() && matches!(told.trigger, Trigger::Incident(IncidentTrigger::Escalated { .. }))
+}
+
+fn is_passed_over(walk: &Walk) -> bool {
+    matches!(walk.stopped, Some((Gate::RecoveryDisabled, _)))
 }
 
 /// Walks the gates for one rule; none if its channel is not there, which the store's own constraints forbid.
@@ -134,18 +160,22 @@ pub(crate) fn facts<'a>(
 
 /// What became of the opening of the incident that this event resolves.
 pub(crate) fn opening(event: &Event, rule: Option<&Rule>, channel_id: ChannelId, told: &[Told]) -> Opening {
-    let is_resolution = event.trigger == Trigger::Incident(IncidentTrigger::Resolved);
-    let Some(rule) = rule.filter(|rule| is_resolution && rule.triggers.contains(&RuleTrigger::Opened)) else {
+    if event.trigger != Trigger::Incident(IncidentTrigger::Resolved) {
         return Opening::Beside;
-    };
-    fate(rule.id, channel_id, told)
+    }
+    match rule {
+        Some(rule) if rule.triggers.contains(&RuleTrigger::Opened) => fate(channel_id, told, |it| {
+            it.trigger == Trigger::Incident(IncidentTrigger::Opened) && it.rule_id == Some(rule.id)
+        }),
+        Some(_) => Opening::Beside,
+        // Nobody told this channel of the opening but the escalation.
+        None => fate(channel_id, told, is_step),
+    }
 }
 
-/// What became of what this rule was to tell of the opening. The best of all occasions counts.
-fn fate(rule_id: RuleId, channel_id: ChannelId, told: &[Told]) -> Opening {
-    let is_opening = |it: &&Told| it.trigger == Trigger::Incident(IncidentTrigger::Opened);
-    let of_rule = |it: &&Told| it.rule_id == Some(rule_id) && it.channel_id == channel_id;
-    let openings = || told.iter().filter(is_opening).filter(of_rule);
+/// What became of these tellings through this channel. The best of all occasions counts.
+fn fate(channel_id: ChannelId, told: &[Told], is_meant: impl Fn(&Told) -> bool) -> Opening {
+    let openings = || told.iter().filter(|it| it.channel_id == channel_id && is_meant(it));
     if openings().any(|it| it.status == Status::Sent || is_under_way(it)) {
         return Opening::Said;
     }
@@ -182,7 +212,7 @@ fn unsettled_before(channel_id: ChannelId, told: &[Told]) -> Option<DeliveryId> 
 mod tests {
     use super::*;
     use tidings_domain::gate::Effect;
-    use tidings_domain::id::{EventId, Id};
+    use tidings_domain::id::{EventId, Id, RuleId};
 
     const RULE: [u8; 16] = [3; 16];
     const CHANNEL: [u8; 16] = [4; 16];
@@ -206,7 +236,7 @@ mod tests {
     }
 
     fn fate_of(told: &[Told]) -> Opening {
-        fate(RuleId::from_bytes(RULE), ChannelId::from_bytes(CHANNEL), told)
+        fate(ChannelId::from_bytes(CHANNEL), told, |it| it.rule_id == Some(RuleId::from_bytes(RULE)))
     }
 
     #[test]

@@ -25,7 +25,7 @@ const INTERVAL_SECONDS: u64 = 10;
 /// What is measured, and how.
 const WORDS: &str = "watch: checks are made by the prober alone, flat out, in a process of its own; the rest is the whole \
     server. The same endpoints under the prober and its schedule alone are its floor: nothing is judged and nothing \
-    stored there. Lag is read from the buckets of /metrics, for the floor from every single check. An alert is timed \
+    stored there. Lag is read from the buckets of /metrics, the floor's from every check in whole milliseconds. An alert is timed \
     from the answer that meets the threshold, as it leaves the target, to the webhook at the receiver.";
 
 /// Measures it and adds it to the table.

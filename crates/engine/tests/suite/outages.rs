@@ -34,7 +34,9 @@ fn escalation_reaches_one_channel_after_the_other_while_nobody_takes_it_on() {
     assert_eq!(world.said(board), ["escalated:3600 sent"]);
     world.up(endpoint);
     assert_eq!(world.said(hook), ["opened sent", "resolved sent"], "the steps are told through their channels only");
-    assert_eq!(world.incident_of(endpoint).incident.notifications_sent, 4);
+    assert_eq!(world.said(boss), ["escalated:900 sent", "resolved sent"], "whoever was paged hears that it is over");
+    assert_eq!(world.said(board), ["escalated:3600 sent", "resolved sent"]);
+    assert_eq!(world.incident_of(endpoint).incident.notifications_sent, 6);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tidings_domain::delivery::{Status, idempotency_key};
 use tidings_domain::event::EventKind;
 use tidings_domain::gate::{Effect, Gate, Walk};
-use tidings_domain::id::{ChannelId, DeliveryId, EventId, MuteId, RuleId};
+use tidings_domain::id::{ChannelId, DeliveryId, EventId, Id as _, MuteId, RuleId};
 use tidings_domain::time::Timestamp;
 use tidings_store::log::DeliveryRecord;
 
@@ -86,7 +86,7 @@ impl<'a> Delivery<'a> {
             http_status: record.http_status,
             last_error: record.last_error.as_deref(),
             next_attempt_at: record.next_attempt_at,
-            created_at: event.received_at,
+            created_at: record.id.made_at(),
             sent_at: record.sent_at,
             completed_at: record.completed_at,
         }
