@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tidings-load ──runs──▶ tidings serve ──webhooks──▶ tidings-sink        (loopback, free ports, a scratch directory)
-//!       │                   └──probes──▶ tidings-target      ▲
+//!       │                   └──probes──▶ tidings-target     ▲
 //!       ├───────▶ the bare way: tidings-floor ──────────────┤
 //!       └────────────── the floor: straight into it ────────┘
 //! ```
@@ -62,7 +62,7 @@ Options:
   --no-build      Take the binaries that are there
   -h, --help      This text
 
-All of it takes about fourteen minutes, `--quick` about three. Leave the machine alone meanwhile.";
+All of it takes about thirteen minutes, `--quick` about three. Leave the machine alone meanwhile.";
 
 /// The scenarios, in the order of the table.
 const SCENARIOS: [&str; 6] = ["throughput", "batches", "fan-out", "latency", "isolation", WATCH];

@@ -1,7 +1,8 @@
 //! What the words of Tidings mean: facts, rules, gates, deliveries and how they follow from each other.
 //!
 //! Pure: no I/O, no async, no clock, no randomness, no SQL, no HTTP. Every decision is a function of a snapshot and an
-//! instant, so that it can be tested, explained and foretold. An event's way through this crate:
+//! instant, so that it can be tested, explained and foretold. A check's way: [`endpoint`] (what is watched) → [`check`] (what
+//! was seen, and what it means) → [`incident`] (when it is an outage). An event's way:
 //! [`event`] (what happened) → [`routing`] (which rules want it) → [`gate`] (may it be said now) →
 //! [`delivery`] (one occasion to say it) → [`message`] and [`payload`] (what is said) → [`retry`] (when to try again).
 

@@ -23,10 +23,10 @@ use targets::Targets;
 const INTERVAL_SECONDS: u64 = 10;
 
 /// What is measured, and how.
-const WORDS: &str = "watch: checks are made by the prober alone, flat out, in a process of its own; the rest is the whole \
-    server. The same endpoints under the prober and its schedule alone are its floor: nothing is judged and nothing \
-    stored there. Lag is read from the buckets of /metrics, the floor's from every check in whole milliseconds. An alert is timed \
-    from the answer that meets the threshold, as it leaves the target, to the webhook at the receiver.";
+const WORDS: &str = "watch: checks flat out are made by the prober in a process of its own; the rest is the whole \
+    server. Its floor is the prober with its schedule, which judges and stores nothing, on the same endpoints. Lag is \
+    read from the buckets of /metrics, the floor's from every check in whole milliseconds. An alert is timed from the \
+    answer that meets the threshold, as it leaves the target, to the webhook at the receiver.";
 
 /// Measures it and adds it to the table.
 pub fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {

@@ -166,3 +166,18 @@ fn json(body: String) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
     format!("{head}: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamped_answer_says_when_it_was_given() {
+        let before = clock::now_nanos();
+        let bytes = stamped(7);
+        let answer = wire::response(&bytes).unwrap().unwrap();
+        let nanos = stamp::Reader::default().nanos(answer.body).unwrap();
+        assert_eq!((answer.status, answer.length), (200, bytes.len()));
+        assert!((before..=clock::now_nanos()).contains(&nanos));
+    }
+}

@@ -168,7 +168,8 @@ fn a_doors_url_is_shown_once_and_stands_nowhere() {
     assert_eq!(knock(&target, &message.to_string()).expect(200)["opened"], 1);
     assert_eq!(knock(&target, "{\"version\": \"3\"}").status, 422);
     assert_eq!(knock(&target, "{").status, 400);
-    assert_eq!(knock(&target, &"x".repeat(2_000_000)).status, 413);
+    // One byte too many: with more the connection could end while they are still being sent, and the answer be lost.
+    assert_eq!(knock(&target, &"x".repeat((1 << 20) + 1)).status, 413);
     assert_eq!(api.get_root(&target).status, 405);
     for wrong in [format!("{target}x"), format!("{target}/more"), format!("/in/github/{secret}")] {
         assert_eq!(knock(&wrong, &message.to_string()).status, 404, "{wrong}");

@@ -1,9 +1,9 @@
 //! From a failing check to the channel, while the server goes on with all its other endpoints.
 //!
-//! Real probes: a host answers what its endpoint does not expect, and the answer holds the instant at which it was given
-//! (the stamp of `tidings_bench::stamp`). The words of the failed assertion quote it, the opening that follows says those
-//! words, and the receiver finds the stamp in the webhook's body. Endpoints are made at a steady rate, so that their
-//! outages begin at that rate, too.
+//! Real probes: a host answers what its endpoint does not expect, and the answer holds the instant at which it was
+//! given (the stamp of `tidings_bench::stamp`). The words of the failed assertion quote it, the opening that follows
+//! says those words, and the receiver finds the stamp in the webhook's body. Endpoints are made at a steady rate, and
+//! each is looked at when it is made and every interval from then on: so their outages begin at that rate, too.
 
 use std::{thread, time::Duration};
 
@@ -39,7 +39,7 @@ pub fn measure(bench: &Bench, server: &mut Server, table: &mut Table) -> anyhow:
         "assertions": [{"kind": "json", "operator": "equals", "target": "status", "value": "ok"}],
     });
     let failing = Endpoints { targets: &targets, count, rate: Some(RATE), path: "/stamp", fields };
-    failing.make(&workspace)?;
+    let made_seconds = failing.make(&workspace)?;
 
     let watch = Stopwatch::start();
     let within = Duration::from_secs(INTERVAL_SECONDS * THRESHOLD) + GRACE;
@@ -66,6 +66,9 @@ pub fn measure(bench: &Bench, server: &mut Server, table: &mut Table) -> anyhow:
     add("p50", took.p50_ms, Target::None);
     add("p99", took.p99_ms, Target::Below(50.0));
     let again = arrived.requests - arrived.distinct;
-    table.remark(format!("watch: {count} outages, each by its check no. {THRESHOLD}; all told, {again} told again."));
+    table.remark(format!(
+        "watch: {count} outages, begun within {made_seconds:.1} s, each by its check no. {THRESHOLD}; all were told, \
+         {again} told again."
+    ));
     Ok(())
 }
