@@ -31,6 +31,12 @@ pub trait HttpChannel: Send + Sync {
         judge(answer, now)
     }
 
+    /// What is sent once the request was taken, for the looks of what was said before. It is asked for once, and the
+    /// delivery does not depend on it.
+    fn afterwards(&self, _letter: &Letter<'_>) -> Option<(&Target, Request<Full<Bytes>>)> {
+        None
+    }
+
     /// What must not stand in a report, should the receiver say it back.
     fn secrets(&self) -> &Secrets;
 }
@@ -48,10 +54,10 @@ impl<C: HttpChannel> Destination for OverHttp<C> {
     async fn deliver(&self, letter: &Letter<'_>) -> Report {
         let deadline = Instant::now() + letter.timeout;
         let mut reuse = Reuse::Kept;
-        loop {
+        let report = loop {
             let request = match self.channel.request(letter) {
                 Ok(request) => request,
-                Err(report) => return report,
+                Err(report) => break report,
             };
             match self.egress.send(self.channel.target(), request, reuse, deadline).await {
                 // The peer closed a kept connection: that says nothing about this delivery.
@@ -62,7 +68,13 @@ impl<C: HttpChannel> Destination for OverHttp<C> {
                     break self.channel.judge(&answer, letter.now);
                 }
             }
+        };
+        if let Some((target, request)) = self.channel.afterwards(letter).filter(|_| report.is_delivered())
+            && let Err(error) = self.egress.send(target, request, Reuse::Kept, deadline).await
+        {
+            tracing::debug!(delivery = %letter.delivery_id, error = error.words, "what was said before stays as it was");
         }
+        report
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Letter<'a> {
     pub timeout: Duration,
     /// What the last attempt's [`Report::carry`] left for this one, such as the recipients already served.
     pub carry: Option<&'a str>,
+    /// What the first message about the same incident left ([`Report::carry`]), where this channel has said one: what
+    /// this one belongs under.
+    pub thread: Option<&'a str>,
 }
 
 /// A channel that is ready to speak: its settings read, its secrets opened, its keys made.

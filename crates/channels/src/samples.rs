@@ -114,5 +114,6 @@ pub fn letter(event: &Event, severity: Severity) -> Letter<'_> {
         now: now(),
         timeout: Duration::from_secs(5),
         carry: None,
+        thread: None,
     }
 }

@@ -211,5 +211,6 @@ fn as_told(event: &Event, decision: &Decision) -> Told {
         digest_id: None,
         occasion: 1,
         late_of: None,
+        carry: None,
     }
 }

@@ -232,6 +232,7 @@ mod tests {
             digest_id: None,
             occasion: 1,
             late_of: None,
+            carry: None,
         }
     }
 

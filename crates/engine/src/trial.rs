@@ -141,6 +141,7 @@ impl Engine {
             now: event.received_at,
             timeout: Duration::from_millis(timeout_ms.into()),
             carry: None,
+            thread: None,
         };
         let report = destination.deliver(&letter).await;
         let attempt = measure::attempt(&report, 1, AttemptTrigger::Test, event.received_at, self.clock().now());

@@ -131,6 +131,8 @@ pub struct Told {
     pub occasion: u32,
     /// The suppressed one in whose place it is said.
     pub late_of: Option<DeliveryId>,
+    /// What its last attempt left for what comes next, such as where the message stands.
+    pub carry: Option<String>,
 }
 
 /// Which incidents to list: newest first.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::time::Timestamp;
 
+use super::thread::Place;
 use crate::egress::HttpAnswer;
 use crate::http_channel::{self, excerpt, retry_after, status_words};
 use crate::{ErrorClass, Report};
@@ -76,9 +77,9 @@ pub(super) fn api(answer: &HttpAnswer, now: Timestamp) -> Report {
     }
     let status = Some(answer.status.as_u16());
     let mut report = match serde_json::from_slice::<ApiAnswer>(&answer.body) {
-        Ok(ApiAnswer { ok: true, .. }) => return Report::delivered(status, excerpt(&answer.body)),
+        Ok(ApiAnswer { ok: true, .. }) => return taken(answer),
         // A success says the whole message back, which may be more than is kept.
-        Err(_) if answer.body.starts_with(br#"{"ok":true"#) => return Report::delivered(status, excerpt(&answer.body)),
+        Err(_) if answer.body.starts_with(br#"{"ok":true"#) => return taken(answer),
         Ok(ApiAnswer { error, .. }) => {
             let error = error.unwrap_or_else(|| "unknown_error".into());
             let words = format!("Slack refused: {}", tidings_domain::text::truncate_chars(&error, 100));
@@ -95,6 +96,12 @@ pub(super) fn api(answer: &HttpAnswer, now: Timestamp) -> Report {
     report.http_status = status;
     report.response_body = excerpt(&answer.body);
     report
+}
+
+/// It was taken; where it stands is left for what comes later of the same incident.
+fn taken(answer: &HttpAnswer) -> Report {
+    let carry = Place::of_answer(&answer.body).and_then(|place| place.left());
+    Report { carry, ..Report::delivered(Some(answer.status.as_u16()), excerpt(&answer.body)) }
 }
 
 /// The body, if it is one of Slack's short words.

@@ -1,9 +1,10 @@
-//! Slack: an incoming webhook, or a bot token and a channel (`chat.postMessage`).
+//! Slack: an incoming webhook, or a bot token and a channel (`chat.postMessage`), which also keeps incidents together.
 
 mod config;
 mod entries;
 mod judge;
 mod render;
+mod thread;
 
 use std::sync::Arc;
 
@@ -13,10 +14,13 @@ use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Map, Value};
 use tidings_domain::channel::ChannelType;
+use tidings_domain::event::EventKind;
 use tidings_domain::message;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violations;
 use url::Url;
+
+use self::thread::Place;
 
 use crate::config::{Environment, Field, Kind, Stored};
 use crate::egress::{HttpAnswer, Target};
@@ -55,9 +59,17 @@ impl Kind for Slack {
 struct Channel {
     target: Target,
     headers: HeaderMap,
-    /// The channel to post to, with a bot token; an incoming webhook has its own.
-    post_to: Option<String>,
+    /// With a bot token; an incoming webhook has a channel of its own, and cannot come back to what it said.
+    bot: Option<Bot>,
     secrets: Secrets,
+}
+
+/// What a bot token can do.
+struct Bot {
+    /// The channel to post to.
+    channel: String,
+    /// Where messages are changed that were posted before.
+    update: Target,
 }
 
 impl Channel {
@@ -66,7 +78,7 @@ impl Channel {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
         let mut secrets = Vec::new();
-        let (target, post_to) = match (stored.secrets.get("webhookUrl"), stored.secrets.get("botToken")) {
+        let (target, bot) = match (stored.secrets.get("webhookUrl"), stored.secrets.get("botToken")) {
             (Some(url), _) => {
                 let url = Url::parse(url.expose()).map_err(|error| format!("the Slack URL cannot be used: {error}"))?;
                 secrets.extend(Secrets::of_url(&url));
@@ -78,16 +90,29 @@ impl Channel {
                 bearer.set_sensitive(true);
                 headers.insert(AUTHORIZATION, bearer);
                 secrets.push(token.expose().to_owned());
-                let api = format!("{}/chat.postMessage", environment.slack_api_base);
-                let api = Url::parse(&api).map_err(|error| format!("the instance's Slack API address: {error}"))?;
+                let method = |name: &str| {
+                    let url = Url::parse(&format!("{}/{name}", environment.slack_api_base));
+                    let url = url.map_err(|error| format!("the instance's Slack API address: {error}"))?;
+                    let target = environment.egress.trusted_target(&url);
+                    target.map_err(|why| format!("the instance's Slack API address {why}"))
+                };
                 let channel =
                     stored.settings.get("channel").and_then(Value::as_str).ok_or("no Slack channel is set")?;
-                let target = environment.egress.trusted_target(&api);
-                (target.map_err(|why| format!("the instance's Slack API address {why}"))?, Some(channel.to_owned()))
+                let bot = Bot { channel: channel.to_owned(), update: method("chat.update")? };
+                (method("chat.postMessage")?, Some(bot))
             }
             (None, None) => return Err("neither a webhook URL nor a bot token is set".into()),
         };
-        Ok(Self { target, headers, post_to, secrets: Secrets::new(secrets.iter().map(String::as_str)) })
+        Ok(Self { target, headers, bot, secrets: Secrets::new(secrets.iter().map(String::as_str)) })
+    }
+}
+
+impl Channel {
+    fn post(&self, body: &Value) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
+        *request.method_mut() = Method::POST;
+        *request.headers_mut() = self.headers.clone();
+        request
     }
 }
 
@@ -98,17 +123,26 @@ impl HttpChannel for Channel {
 
     fn request(&self, letter: &Letter<'_>) -> Result<Request<Full<Bytes>>, Report> {
         let mut body = render::message(&message::of(letter.event, letter.severity));
-        if let Some(channel) = &self.post_to {
-            body["channel"] = Value::from(channel.as_str());
+        if let Some(bot) = &self.bot {
+            body["channel"] = Value::from(bot.channel.as_str());
+            if let Some(place) = letter.thread.and_then(Place::read) {
+                (body["channel"], body["thread_ts"]) = (place.channel.into(), place.ts.into());
+            }
         }
-        let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
-        *request.method_mut() = Method::POST;
-        *request.headers_mut() = self.headers.clone();
-        Ok(request)
+        Ok(self.post(&body))
+    }
+
+    /// The first message of an incident says in the end that it is over.
+    fn afterwards(&self, letter: &Letter<'_>) -> Option<(&Target, Request<Full<Bytes>>)> {
+        let bot = self.bot.as_ref().filter(|_| letter.event.kind == EventKind::IncidentResolved)?;
+        let place = letter.thread.and_then(Place::read)?;
+        let mut body = render::message(&message::of(letter.event, letter.severity));
+        (body["channel"], body["ts"]) = (place.channel.into(), place.ts.into());
+        Some((&bot.update, self.post(&body)))
     }
 
     fn judge(&self, answer: &HttpAnswer, now: Timestamp) -> Report {
-        if self.post_to.is_some() { judge::api(answer, now) } else { judge::incoming(answer, now) }
+        if self.bot.is_some() { judge::api(answer, now) } else { judge::incoming(answer, now) }
     }
 
     fn secrets(&self) -> &Secrets {

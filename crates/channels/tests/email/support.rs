@@ -82,6 +82,7 @@ pub fn letter(event: &Event, severity: Severity) -> Letter<'_> {
         now: event.received_at,
         timeout: Duration::from_secs(15),
         carry: None,
+        thread: None,
     }
 }
 

@@ -308,6 +308,7 @@ pub fn letter(event: &Event) -> Letter<'_> {
         now: NOW,
         timeout: TIMEOUT,
         carry: None,
+        thread: None,
     }
 }
 

@@ -246,6 +246,7 @@ pub(super) fn note(
             digest_id: None,
             occasion: delivery.occasion,
             late_of: delivery.late_of,
+            carry: None,
         });
         if event.trigger != Trigger::Incident(IncidentTrigger::Opened) {
             continue;

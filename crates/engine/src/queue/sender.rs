@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidings_channels::{ErrorClass, Letter, Report};
+use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{Next, Outcome, SkipReason, Status, after_attempt};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::{self, Effect, Gate, Opening, Stop, Walk};
@@ -93,7 +94,8 @@ async fn tried(queue: &Queue, claimed: &Claimed) -> Tried {
     };
     let channel = &live.channel;
     let started_at = queue.0.clock.now();
-    let report = attempt(&live, claimed, started_at).await;
+    let thread = thread(queue, &live, claimed).await;
+    let report = attempt(&live, claimed, thread.as_deref(), started_at).await;
     let now = queue.0.clock.now();
     let number = claimed.attempt_count + 1;
     let attempt = measure::attempt(&report, number, claimed.attempt_trigger, started_at, now);
@@ -281,7 +283,21 @@ pub(super) fn endpoint_situation<'a>(down: &Down, view: &'a WorkspaceView, event
     Some(EndpointNow { live, parent_down: down.parent_of(view, live) })
 }
 
-async fn attempt(live: &LiveChannel, claimed: &Claimed, now: Timestamp) -> Report {
+/// What the first message of the incident left that this channel was told of it, where the channel can come back to that.
+async fn thread(queue: &Queue, live: &LiveChannel, claimed: &Claimed) -> Option<String> {
+    let event = &claimed.event;
+    let is_later = event.kind.is_of_incident() && event.kind != EventKind::IncidentOpened;
+    let incident_id = event.run_id.parse().ok().filter(|_| is_later)?;
+    if live.channel.channel_type != ChannelType::Slack {
+        return None;
+    }
+    // That it cannot be read now is no reason not to say it.
+    let told = queue.0.store.told(event.workspace_id, incident_id).await.ok()?;
+    let first = told.into_iter().find(|it| it.channel_id == claimed.channel_id && it.status == Status::Sent)?;
+    first.carry
+}
+
+async fn attempt(live: &LiveChannel, claimed: &Claimed, thread: Option<&str>, now: Timestamp) -> Report {
     let destination = match &live.destination {
         Ok(destination) => destination,
         Err(why) => return Report::retry(ErrorClass::Configuration, why.clone()),
@@ -294,6 +310,7 @@ async fn attempt(live: &LiveChannel, claimed: &Claimed, now: Timestamp) -> Repor
         now,
         timeout: Duration::from_millis(live.channel.policies.timeout_ms.into()),
         carry: claimed.carry.as_deref(),
+        thread,
     };
     // A defect in a channel must cost one attempt, not the slot.
     AssertUnwindSafe(destination.deliver(&letter)).catch_unwind().await.unwrap_or_else(|_| {

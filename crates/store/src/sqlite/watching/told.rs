@@ -23,7 +23,7 @@ pub(in crate::sqlite) fn told(
          AND resource_type IN ('endpoint', 'alert')",
     )?;
     let mut deliveries = db.prepare_cached(
-        "SELECT id, rule_id, channel_id, status, walks, held_until, digest_id, occasion, late_of FROM delivery \
+        "SELECT id, rule_id, channel_id, status, walks, held_until, digest_id, occasion, late_of, carry FROM delivery \
          WHERE event_rank = ? AND workspace_id = ?",
     )?;
     let mut rows = events.query(params![incident_id.to_string(), workspace_id.as_bytes()])?;
@@ -54,5 +54,6 @@ fn read(row: &Row<'_>, event_id: EventId, trigger: Trigger) -> Result<Told> {
         digest_id: optional_id(row, "digest_id")?,
         occasion: row.get("occasion")?,
         late_of: optional_id(row, "late_of")?,
+        carry: row.get("carry")?,
     })
 }

@@ -1,0 +1,50 @@
+//! Slack with a bot token: what comes later of an incident stands under its first message.
+
+use serde_json::{Value, json};
+use tidings_channels::registry;
+use tidings_domain::channel::ChannelType;
+use tidings_domain::incident::IncidentTrigger;
+use tidings_domain::resource::ResourceType;
+
+use crate::conformance::environment_for;
+use crate::support::{Receiver, letter, loopback, outage, stored};
+
+const ANSWER: &str = r#"{"ok":true,"channel":"C0123","ts":"1503435956.000247","message":{"text":"…"}}"#;
+
+#[tokio::test]
+async fn an_incident_is_one_thread_and_its_first_message_says_in_the_end_that_it_is_over() {
+    let slack =
+        Receiver::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{ANSWER}", ANSWER.len())).await;
+    let environment = environment_for(loopback(), &slack.address.to_string());
+    let config = json!({"botToken": "xoxb-1234567890-abcdef", "channel": "#ops"});
+    let kind = registry::kind(ChannelType::Slack);
+    let channel = kind.open(&stored(ChannelType::Slack, config, &environment), &environment).unwrap();
+
+    let opened = channel.deliver(&letter(&outage(ResourceType::Endpoint, IncidentTrigger::Opened))).await;
+    assert!(opened.is_delivered(), "{opened:?}");
+    let place = opened.carry.unwrap();
+    for trigger in [IncidentTrigger::Reminder { number: 1 }, IncidentTrigger::Resolved] {
+        let event = outage(ResourceType::Endpoint, trigger);
+        let later = letter(&event);
+        let report = channel.deliver(&tidings_channels::Letter { thread: Some(&place), ..later }).await;
+        assert!(report.is_delivered(), "{report:?}");
+    }
+
+    let requests = slack.requests.lock().unwrap();
+    let seen: Vec<(String, Value)> = requests
+        .iter()
+        .map(|(head, body)| {
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            (path, serde_json::from_slice(body).unwrap())
+        })
+        .collect();
+    let paths: Vec<_> = seen.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["/api/chat.postMessage", "/api/chat.postMessage", "/api/chat.postMessage", "/api/chat.update"]);
+    assert_eq!((&seen[0].1["channel"], seen[0].1.get("thread_ts")), (&json!("#ops"), None));
+    for (_, reply) in &seen[1..3] {
+        assert_eq!((&reply["channel"], &reply["thread_ts"]), (&json!("C0123"), &json!("1503435956.000247")));
+    }
+    let update = &seen[3].1;
+    assert_eq!((&update["channel"], &update["ts"]), (&json!("C0123"), &json!("1503435956.000247")));
+    assert!(update["text"].as_str().unwrap().contains("has recovered"), "{update}");
+}
