@@ -9,6 +9,7 @@ use tidings_domain::mute::MuteScope;
 use tidings_domain::severity::Severity;
 use tidings_engine::incidents::Alert;
 
+use crate::receiver::SLACK_API;
 use crate::world::World;
 
 /// A world with an endpoint that reaches `boss` after 15 minutes, and `board` after an hour.
@@ -273,4 +274,21 @@ fn an_endpoint_that_is_deleted_in_an_outage_ends_it_without_a_word() {
     world.pass_slowly(3_600, 600);
     assert_eq!(world.said(hook), ["opened sent"]);
     assert_eq!(world.incidents()[0].incident.status(), IncidentStatus::Resolved);
+}
+
+#[test]
+fn slack_with_a_bot_token_keeps_an_incident_together() {
+    let world = World::new();
+    let (endpoint, bot) = (world.plain("API"), world.slack_bot());
+    world.redefine(endpoint, |it| it.reminder_minutes = Some(10));
+    world.rule(endpoint, bot);
+    world.down(endpoint);
+    world.pass(600);
+    world.up(endpoint);
+    assert_eq!(world.said(bot), ["opened sent", "reminder:1 sent", "resolved sent"]);
+    let came = world.receiver.through(SLACK_API);
+    let places: Vec<_> =
+        came.iter().map(|it| (it.body["thread_ts"].as_str(), it.body["ts"].as_str(), it.says("recovered"))).collect();
+    let (opened, reminded) = ((None, None, false), (Some("1.5"), None, false));
+    assert_eq!(places, [opened, reminded, (Some("1.5"), None, true), (None, Some("1.5"), true)]);
 }

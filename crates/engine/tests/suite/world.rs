@@ -5,10 +5,11 @@
 //! all of it in the middle, as a killed process does.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_channels::Environment;
 use tidings_channels::egress::{Egress, Guard};
@@ -36,7 +37,7 @@ use tidings_store::queue::Acceptance;
 use tidings_store::sqlite::SqliteStore;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::receiver::{Mode, Receiver};
+use crate::receiver::{Mode, Receiver, SLACK_API};
 
 /// Longer than anything here takes: what has not settled by then never will.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,16 +63,16 @@ impl World {
     pub fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-05-02T12:00:00Z").unwrap()));
         let directory = tempfile::tempdir().unwrap();
-        let process = Process::start(&directory, &clock);
-        let workspace_id = process.engine.workspace_id("default").unwrap();
         let receiver = Receiver::start();
+        let process = Process::start(&directory, &clock, receiver.address);
+        let workspace_id = process.engine.workspace_id("default").unwrap();
         Self { clock, receiver, workspace_id, process: Some(process), directory }
     }
 
     /// The process is killed, and another one started.
     pub fn restart(&mut self) {
         self.process = None;
-        self.process = Some(Process::start(&self.directory, &self.clock));
+        self.process = Some(Process::start(&self.directory, &self.clock, self.receiver.address));
     }
 
     fn process(&self) -> &Process {
@@ -138,10 +139,22 @@ impl World {
         self.channel(name, ChannelType::Slack)
     }
 
+    /// Slack with a bot token.
+    #[track_caller]
+    pub fn slack_bot(&self) -> ChannelId {
+        let config = json!({"botToken": "xoxb-1234567890-abcdef", "channel": "#ops"});
+        self.channel_of(SLACK_API, ChannelType::Slack, &config)
+    }
+
     #[track_caller]
     fn channel(&self, name: &str, channel_type: ChannelType) -> ChannelId {
         let url = format!("http://{}/{name}", self.receiver.address);
         let config = if channel_type == ChannelType::Slack { json!({"webhookUrl": url}) } else { json!({"url": url}) };
+        self.channel_of(name, channel_type, &config)
+    }
+
+    #[track_caller]
+    fn channel_of(&self, name: &str, channel_type: ChannelType, config: &Value) -> ChannelId {
         let policies = Policies { retry_delays_seconds: Some(vec![60, 120]), ..Policies::default() };
         let config = config.as_object().unwrap().clone();
         let channel = NewChannel { name: name.to_owned(), channel_type, config, enabled: true, policies };
@@ -330,10 +343,11 @@ impl World {
 }
 
 impl Process {
-    fn start(directory: &TempDir, clock: &Arc<ManualClock>) -> Self {
+    fn start(directory: &TempDir, clock: &Arc<ManualClock>, receiver: SocketAddr) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
-        let environment = Environment::new(Arc::new(Egress::new(guard)));
+        let mut environment = Environment::new(Arc::new(Egress::new(guard)));
+        environment.slack_api_base = format!("http://{receiver}/{SLACK_API}");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
         let vault = Arc::new(Vault::new(&[7; 32]));
