@@ -163,8 +163,9 @@ fn it_walks_the_gates_and_another_one_may_stop_it_again() {
     world.pause(rule, false);
     world.settle();
     assert_eq!(world.said(hook), ["opened suppressed endpoint_paused", "late opened suppressed muted"]);
-    world.unmute(mute);
+    // In this order: what is unmuted is said at once.
     world.set_quiet(hook, Some(world.quiet_for(60)));
+    world.unmute(mute);
     world.settle();
     assert_eq!(world.said(hook)[1..], ["late opened suppressed muted", "late opened held quiet_hours"]);
     world.pass(3_600);
