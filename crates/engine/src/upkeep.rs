@@ -17,8 +17,9 @@ const SUMMARISE_EVERY: Duration = Duration::from_secs(60);
 const SUMMARISE_BATCH: u32 = 2_000;
 /// How often it goes through what may be deleted. Checks are many, so not only once a day.
 const PRUNE_EVERY: Duration = Duration::from_secs(15 * 60);
-/// Rows that one write deletes at most.
-const PRUNE_BATCH: u32 = 200;
+/// Rows that one write deletes at most: some five milliseconds of the writer's time, and with the pauses between more in a
+/// second than a busy service adds.
+const PRUNE_BATCH: u32 = 500;
 /// How long it lets others write between two batches.
 const PAUSE: Duration = Duration::from_millis(50);
 

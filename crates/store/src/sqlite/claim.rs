@@ -137,13 +137,17 @@ fn release_some(db: &Connection, now: Timestamp, held: &[Held]) -> Result<u64> {
     Ok(released as u64)
 }
 
-/// Steps from channel to channel through the partial index, so that its cost is the number of channels that have work,
-/// not the amount of it.
 pub(super) fn due(db: &Connection) -> Result<Vec<Due>> {
-    let mut next = db.prepare_cached(
-        "SELECT channel_id, due_at, workspace_id FROM delivery \
-         WHERE due_at IS NOT NULL AND channel_id > ? ORDER BY channel_id, due_at LIMIT 1",
-    )?;
+    first_of_each_channel(db, "due_at")
+}
+
+/// For every channel the earliest instant in this column, of which there is a partial index led by the channel. Steps from
+/// channel to channel through it, so that its cost is the number of channels that have something there, not the amount.
+pub(super) fn first_of_each_channel(db: &Connection, column: &'static str) -> Result<Vec<Due>> {
+    let mut next = db.prepare_cached(&format!(
+        "SELECT channel_id, {column}, workspace_id FROM delivery \
+         WHERE {column} IS NOT NULL AND channel_id > ? ORDER BY channel_id, {column} LIMIT 1"
+    ))?;
     let mut found = Vec::new();
     let mut after = Vec::new();
     loop {
@@ -152,7 +156,7 @@ pub(super) fn due(db: &Connection) -> Result<Vec<Due>> {
         let due = Due {
             workspace_id: id(row, "workspace_id")?,
             channel_id: id(row, "channel_id")?,
-            at: instant(row, "due_at")?,
+            at: instant(row, column)?,
         };
         after = due.channel_id.as_bytes().to_vec();
         found.push(due);

@@ -8,31 +8,14 @@ use tidings_domain::id::{ChannelId, Id as _, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-use super::claim::Unreadable;
-use super::row::{EVENT_COLUMNS, corrupt, event, id, instant, json, optional_id, word};
+use super::claim::{Unreadable, first_of_each_channel};
+use super::row::{EVENT_COLUMNS, corrupt, event, id, json, optional_id, word};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Due, HeldBack};
 
-/// Steps from channel to channel through the partial index, as [`super::claim::due`] does.
 pub(super) fn held(db: &Connection) -> Result<Vec<Due>> {
-    let mut next = db.prepare_cached(
-        "SELECT channel_id, held_until, workspace_id FROM delivery \
-         WHERE held_until IS NOT NULL AND channel_id > ? ORDER BY channel_id, held_until LIMIT 1",
-    )?;
-    let mut found = Vec::new();
-    let mut after = Vec::new();
-    loop {
-        let mut rows = next.query([&after])?;
-        let Some(row) = rows.next()? else { return Ok(found) };
-        let due = Due {
-            workspace_id: id(row, "workspace_id")?,
-            channel_id: id(row, "channel_id")?,
-            at: instant(row, "held_until")?,
-        };
-        after = due.channel_id.as_bytes().to_vec();
-        found.push(due);
-    }
+    first_of_each_channel(db, "held_until")
 }
 
 /// What is held back, and what of it makes no sense.

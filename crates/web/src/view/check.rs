@@ -14,10 +14,10 @@ use tidings_store::watching::CheckRecord;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// A check.
+/// A check; its assertions as `A` shows them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Check<'a> {
+pub(crate) struct Check<'a, A = &'a AssertionResult> {
     checked_at: Timestamp,
     status: &'a str,
     status_reason: Option<&'a str>,
@@ -26,11 +26,17 @@ pub(crate) struct Check<'a> {
     failure: Option<&'a str>,
     timings: Timings,
     certificate: Option<Certificate<'a>>,
-    assertions: &'a [AssertionResult],
+    assertions: Vec<A>,
 }
 
 impl<'a> Check<'a> {
     pub(crate) fn of(check: &'a check::Check) -> Self {
+        Self::showing(check, |result| result)
+    }
+}
+
+impl<'a, A> Check<'a, A> {
+    fn showing(check: &'a check::Check, show: impl Fn(&'a AssertionResult) -> A) -> Self {
         Self {
             checked_at: check.checked_at,
             status: check.status.as_str(),
@@ -40,7 +46,7 @@ impl<'a> Check<'a> {
             failure: check.failure.map(FailureClass::as_str),
             timings: check.timings,
             certificate: certificate(check),
-            assertions: &check.assertions,
+            assertions: check.assertions.iter().map(show).collect(),
         }
     }
 }
@@ -106,57 +112,20 @@ impl Told {
 }
 
 /// What a test saw: a check, with each assertion beside what became of it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Tested<'a> {
-    checked_at: Timestamp,
-    status: &'a str,
-    status_reason: Option<&'a str>,
-    status_code: Option<u16>,
-    response_time_ms: Option<u32>,
-    failure: Option<&'a str>,
-    timings: Timings,
-    certificate: Option<Certificate<'a>>,
-    assertions: Vec<Asserted<'a>>,
-}
+pub(crate) type Tested<'a> = Check<'a, Asserted<'a>>;
 
 /// An assertion, and what became of it.
 #[derive(Serialize)]
-struct Asserted<'a> {
+pub(crate) struct Asserted<'a> {
     #[serde(flatten)]
     assertion: Option<&'a Assertion>,
     #[serde(flatten)]
     result: &'a AssertionResult,
 }
 
-impl<'a> Tested<'a> {
-    pub(crate) fn of(definition: &'a Definition, check: &'a check::Check) -> Self {
-        let Check {
-            checked_at,
-            status,
-            status_reason,
-            status_code,
-            response_time_ms,
-            failure,
-            timings,
-            certificate,
-            assertions,
-        } = Check::of(check);
-        let asserted =
-            |result: &'a AssertionResult| Asserted { assertion: definition.assertions.get(result.index), result };
-        let assertions = assertions.iter().map(asserted).collect();
-        Self {
-            checked_at,
-            status,
-            status_reason,
-            status_code,
-            response_time_ms,
-            failure,
-            timings,
-            certificate,
-            assertions,
-        }
-    }
+/// What a test of this definition saw.
+pub(crate) fn tested<'a>(definition: &'a Definition, check: &'a check::Check) -> Tested<'a> {
+    Check::showing(check, |result| Asserted { assertion: definition.assertions.get(result.index), result })
 }
 
 /// What the checks of an hour or a day came to.

@@ -15,7 +15,7 @@ use crate::answer::{Answer, ok};
 use crate::auth::Writer;
 use crate::body::Object;
 use crate::problem::{Code, Problem};
-use crate::view::check::Tested;
+use crate::view::check::tested;
 
 /// Looks at it now: at an endpoint by `endpointId`, with what stands beside that put over it, or at one that is not kept.
 pub(in crate::api) async fn test(writer: Writer, Object(mut object): Object) -> Answer {
@@ -39,5 +39,5 @@ pub(in crate::api) async fn test(writer: Writer, Object(mut object): Object) -> 
     let timeout = Duration::from_millis(draft.definition.timeout_ms.into());
     let probe = &draft.definition.probe;
     let observation = writer.prober().probe(probe, draft.secret.as_ref(), timeout, USER_AGENT, writer.now()).await;
-    ok(&Tested::of(&draft.definition, &judge(&draft.definition, &observation)))
+    ok(&tested(&draft.definition, &judge(&draft.definition, &observation)))
 }
