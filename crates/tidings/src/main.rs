@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Small and quick under many threads that pass work to each other.
+/// Small and quick under many threads that pass work to each other. Built without huge pages (`no_thp`): with them it holds
+/// 20 MB more, most of it never used, and is no faster.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
