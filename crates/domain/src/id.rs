@@ -87,11 +87,19 @@ macro_rules! ids {
             fn as_bytes(&self) -> &[u8; 16] { self.0.as_bytes() }
         }
 
+        impl $name {
+            /// Its text in this buffer. Ids are written several times for each event, so not piece by piece.
+            fn encode<'a>(&self, buffer: &'a mut [u8; $prefix.len() + 32]) -> &'a str {
+                let (prefix, digits) = buffer.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                self.0.as_simple().encode_lower(digits);
+                str::from_utf8(buffer).unwrap_or_else(|_| unreachable!("prefixes and hex digits are text"))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut buffer = [0u8; 32];
-                f.write_str($prefix)?;
-                f.write_str(self.0.as_simple().encode_lower(&mut buffer))
+                f.write_str(self.encode(&mut [0; _]))
             }
         }
 
@@ -107,7 +115,9 @@ macro_rules! ids {
         }
 
         impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> { serializer.collect_str(self) }
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.encode(&mut [0; _]))
+            }
         }
 
         impl<'de> Deserialize<'de> for $name {
@@ -162,6 +172,7 @@ mod tests {
         assert_eq!(early.to_string().parse::<EventId>(), Ok(early));
         assert_eq!((early.made_at().unix_ms(), late.made_at().unix_ms()), (1_000, 1_001));
         assert!(early.to_string().parse::<RuleId>().is_err(), "another kind's prefix");
+        assert_eq!(serde_json::to_value(early).unwrap(), early.to_string());
     }
 
     #[test]

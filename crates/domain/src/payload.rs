@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Event, EventKind};
+use crate::id::WorkspaceId;
 use crate::message::Message;
 use crate::resource::ResourceType;
 use crate::run::Run;
@@ -28,7 +29,7 @@ struct RunBody<'a> {
     row_count: Option<u64>,
     error_message: Option<&'a str>,
     trigger_type: Option<&'a str>,
-    workspace_id: String,
+    workspace_id: WorkspaceId,
     deep_link: Option<&'a str>,
 }
 
@@ -134,7 +135,7 @@ fn run_body<'a>(event: &'a Event, run: &'a Run) -> RunBody<'a> {
         row_count: run.row_count,
         error_message: run.error_message.as_deref(),
         trigger_type: run.trigger_type.as_ref().map(|how| how.as_str()),
-        workspace_id: event.workspace_id.to_string(),
+        workspace_id: event.workspace_id,
         deep_link: run.deep_link.as_deref(),
     }
 }

@@ -51,6 +51,9 @@ fn tag(key: &Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+/// The bytes of one signature of Standard Webhooks: `v1,` and 32 bytes in base64.
+const V1_BYTES: usize = 3 + 44;
+
 /// Signs bodies with a channel's newest secret, and with the one before it while both are good.
 #[derive(Clone)]
 pub struct Signer {
@@ -67,8 +70,9 @@ impl Signer {
     /// `webhook-signature`: `v1,` and base64 of the HMAC-SHA256 of `id.timestamp.body`, once for each good secret.
     pub fn standard(&self, id: &str, now: Timestamp, body: &[u8]) -> String {
         let seconds = now.unix_seconds().to_string();
-        let mut header = String::with_capacity(96);
         let previous = self.previous.as_ref().filter(|(_, until)| now < *until).map(|(keys, _)| keys);
+        // Just enough: a header value takes over what has no room to spare, and has to wrap what has.
+        let mut header = String::with_capacity(if previous.is_some() { 2 * V1_BYTES + 1 } else { V1_BYTES });
         for keys in std::iter::once(&self.current).chain(previous) {
             if !header.is_empty() {
                 header.push(' ');
@@ -116,6 +120,7 @@ mod tests {
         let now = Timestamp::from_unix_ms(1_614_265_330_000);
         let header = signer.standard("msg_p5jXN8AQM9LWM0D4loKWxJek", now, br#"{"test": 2432232314}"#);
         assert_eq!(header, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!((header.len(), header.capacity()), (V1_BYTES, V1_BYTES));
     }
 
     #[test]

@@ -55,9 +55,39 @@ impl Timestamp {
     }
 }
 
+/// An instant as text: `2026-05-02T04:00:12.345Z`.
+const TEXT_BYTES: usize = 24;
+
+impl Timestamp {
+    /// Its text in this buffer: written several times for each event, which the way over `fmt` would make dear. None
+    /// before the year 0, which takes one byte more.
+    fn encode(self, buffer: &mut [u8; TEXT_BYTES]) -> Option<&str> {
+        let at = jiff::tz::Offset::UTC.to_datetime(self.to_jiff());
+        let year = u32::try_from(at.year()).ok()?;
+        *buffer = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |end: usize, digits: usize, mut number: u32| {
+            for place in buffer[end - digits..end].iter_mut().rev() {
+                *place = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(4, 4, year);
+        put(7, 2, at.month().unsigned_abs().into());
+        put(10, 2, at.day().unsigned_abs().into());
+        put(13, 2, at.hour().unsigned_abs().into());
+        put(16, 2, at.minute().unsigned_abs().into());
+        put(19, 2, at.second().unsigned_abs().into());
+        put(23, 3, at.millisecond().unsigned_abs().into());
+        str::from_utf8(buffer).ok()
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.to_jiff())
+        match self.encode(&mut [0; TEXT_BYTES]) {
+            Some(text) => f.write_str(text),
+            None => write!(f, "{:.3}", self.to_jiff()),
+        }
     }
 }
 
@@ -69,7 +99,10 @@ impl fmt::Debug for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.encode(&mut [0; TEXT_BYTES]) {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_str(self),
+        }
     }
 }
 
@@ -92,6 +125,16 @@ mod tests {
         assert_eq!(instant.to_string(), "2026-05-02T04:00:12.345Z");
         assert_eq!(Timestamp::from_unix_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(instant.unix_seconds() * 1000 + 345, instant.unix_ms());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn written_as_the_calendar_library_does(ms in -100_000_000_000_000i64..300_000_000_000_000) {
+            let instant = Timestamp::from_unix_ms(ms);
+            proptest::prop_assert_eq!(instant.to_string(), format!("{:.3}", instant.to_jiff()));
+            let json = serde_json::to_string(&instant).unwrap();
+            proptest::prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), Timestamp::from_unix_ms(instant.to_jiff().as_millisecond()));
+        }
     }
 
     #[test]

@@ -32,3 +32,6 @@ pub use trial::{Trial, TrialConfig};
 
 /// The outcome of what the doors ask for.
 pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// A map by ids. They are made here, not by callers, so that the hash need not be one that nobody can foresee.
+type ById<K, V> = foldhash::HashMap<K, V>;

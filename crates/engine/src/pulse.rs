@@ -3,9 +3,11 @@
 //! The loops of the engine sleep by the system's time, which is right for clocks that run. One that is set by hand moves
 //! without their hearing of it: the pulse tells them. Nothing else depends on it.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The loops that listen.
 #[derive(Debug, Clone, Copy)]
@@ -29,21 +31,20 @@ struct Inner {
     asked: watch::Sender<u64>,
     /// Up to which asking each part has looked.
     seen: [watch::Sender<u64>; PARTS],
-    /// Attempts under way, and how many things were ever begun.
-    work: watch::Sender<Work>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Work {
-    under_way: u64,
-    begun: u64,
+    /// Attempts under way.
+    under_way: AtomicU64,
+    /// How many things were ever begun.
+    begun: AtomicU64,
+    /// Told when no attempt is under way any more.
+    at_rest: Notify,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
         let counter = || watch::channel(0).0;
-        let work = watch::channel(Work::default()).0;
-        Self(Arc::new(Inner { asked: counter(), seen: std::array::from_fn(|_| counter()), work }))
+        let seen = std::array::from_fn(|_| counter());
+        let (under_way, begun, at_rest) = Default::default();
+        Self(Arc::new(Inner { asked: counter(), seen, under_way, begun, at_rest }))
     }
 }
 
@@ -53,7 +54,10 @@ pub(crate) struct Busy(Pulse);
 impl Drop for Busy {
     fn drop(&mut self) {
         // What it has settled others may wait for.
-        self.0.0.work.send_modify(|work| (work.under_way, work.begun) = (work.under_way - 1, work.begun + 1));
+        self.0.worked();
+        if self.0.0.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.0.at_rest.notify_waiters();
+        }
     }
 }
 
@@ -76,32 +80,42 @@ impl Pulse {
 
     /// Something was written that others may have to look at.
     pub(crate) fn worked(&self) {
-        self.0.work.send_modify(|work| work.begun += 1);
+        self.0.begun.fetch_add(1, Ordering::SeqCst);
     }
 
     /// An attempt begins.
     pub(crate) fn busy(&self) -> Busy {
-        self.0.work.send_modify(|work| {
-            work.under_way += 1;
-            work.begun += 1;
-        });
+        self.0.under_way.fetch_add(1, Ordering::SeqCst);
+        self.worked();
         Busy(self.clone())
     }
 
     /// Waits until everybody has looked, no attempt is under way, and looking once more found nothing to do.
     pub(crate) async fn settled(&self) {
-        let mut work = self.0.work.subscribe();
         loop {
-            let before = work.borrow().begun;
+            let before = self.0.begun.load(Ordering::SeqCst);
             let now = self.beat();
             for seen in &self.0.seen {
                 // An end of the senders is not possible: they live here.
                 let _ = seen.subscribe().wait_for(|seen| *seen >= now).await;
             }
-            let _ = work.wait_for(|work| work.under_way == 0).await;
-            if work.borrow().begun == before {
+            self.rest().await;
+            if self.0.begun.load(Ordering::SeqCst) == before {
                 return;
             }
+        }
+    }
+
+    /// Waits until no attempt is under way.
+    async fn rest(&self) {
+        loop {
+            let mut at_rest = pin!(self.0.at_rest.notified());
+            // Before the look, so that what ends after it is heard.
+            at_rest.as_mut().enable();
+            if self.0.under_way.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            at_rest.await;
         }
     }
 }

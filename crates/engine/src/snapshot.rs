@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use foldhash::HashMapExt as _;
 use sha2::{Digest, Sha256};
 use tidings_channels::{Destination, Environment, Stored, registry};
 use tidings_domain::calendar::Zone;
@@ -22,9 +23,9 @@ use tidings_store::settings::{ChannelRecord, Configuration, EndpointRecord, Inbo
 use tidings_store::{Store, StoreError};
 use tokio::sync::{Mutex, watch};
 
-use crate::Result;
 use crate::error::EngineError;
 use crate::vault::{Owner, Vault};
+use crate::{ById, Result};
 
 /// A channel that is ready to be used.
 pub struct LiveChannel {
@@ -69,17 +70,18 @@ pub struct WorkspaceView {
     /// Its inbound doors.
     pub doors: Vec<InboundDoor>,
     endpoints: Arc<HashMap<EndpointId, Arc<LiveEndpoint>>>,
-    rules: HashMap<RuleId, Arc<Rule>>,
-    routes: HashMap<ResourceType, RulesOfType>,
-    channels: HashMap<ChannelId, Arc<LiveChannel>>,
+    rules: ById<RuleId, Arc<Rule>>,
+    /// By type of resource.
+    routes: [RulesOfType; ResourceType::ALL.len()],
+    channels: ById<ChannelId, Arc<LiveChannel>>,
 }
 
 impl WorkspaceView {
     /// The rules of this resource, its own and those of every resource of the type.
     pub fn rules_of<'a>(&'a self, kind: ResourceType, resource_id: &str) -> impl Iterator<Item = &'a Arc<Rule>> {
-        let of_type = self.routes.get(&kind);
-        let own = of_type.and_then(|rules| rules.of_one.get(resource_id)).into_iter().flatten();
-        own.chain(of_type.into_iter().flat_map(|rules| &rules.of_all))
+        let of_type = &self.routes[kind as usize];
+        let own = of_type.of_one.get(resource_id).into_iter().flatten();
+        own.chain(&of_type.of_all)
     }
 
     /// Every rule, in no order.
@@ -134,7 +136,7 @@ pub struct Caller {
 /// All configuration as of one instant.
 #[derive(Default, Clone)]
 pub struct Snapshot {
-    workspaces: HashMap<WorkspaceId, Arc<WorkspaceView>>,
+    workspaces: ById<WorkspaceId, Arc<WorkspaceView>>,
     by_slug: HashMap<String, WorkspaceId>,
     callers: HashMap<[u8; 32], Caller>,
 }
@@ -307,9 +309,9 @@ impl Live {
             mutes,
             doors,
             endpoints,
-            rules: HashMap::with_capacity(rules.len()),
-            routes: HashMap::new(),
-            channels: HashMap::with_capacity(channels.len()),
+            rules: ById::with_capacity(rules.len()),
+            routes: Default::default(),
+            channels: ById::with_capacity(channels.len()),
         };
         for record in channels {
             let id = record.channel.id;
@@ -318,7 +320,7 @@ impl Live {
         }
         for rule in rules {
             let rule = Arc::new(rule);
-            let of_type = view.routes.entry(rule.resource_type).or_default();
+            let of_type = &mut view.routes[rule.resource_type as usize];
             match &rule.resource {
                 ResourceSelector::All => of_type.of_all.push(Arc::clone(&rule)),
                 ResourceSelector::One(id) => of_type.of_one.entry(id.clone()).or_default().push(Arc::clone(&rule)),

@@ -107,6 +107,8 @@ impl Egress {
         };
         let mut builder = http1::Builder::new();
         builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(BUFFER_BYTES_MAX);
+        // What is sent is short: one copy costs less than a list of pieces.
+        builder.writev(false);
         let made = builder.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = made.map_err(|error| unanswered(target, &error, false, false))?;
         Ok(Box::new(Wire { sender, connection: Some(connection) }))

@@ -1,11 +1,12 @@
 //! How live sends through channels go, as this process has seen it: kept in memory, a few bytes a channel, so that the way
 //! of an event writes nothing for it. Tests of channels do not count; they have a memory of their own.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
+
+use crate::ById;
 
 /// How many attempts the success rate looks back on.
 const WINDOW: u32 = 100;
@@ -49,10 +50,10 @@ impl Kept {
 
 /// The health of all channels.
 #[derive(Default)]
-pub(super) struct Healths(Mutex<HashMap<ChannelId, Kept>>);
+pub(super) struct Healths(Mutex<ById<ChannelId, Kept>>);
 
 impl Healths {
-    fn kept(&self) -> MutexGuard<'_, HashMap<ChannelId, Kept>> {
+    fn kept(&self) -> MutexGuard<'_, ById<ChannelId, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,6 +1,6 @@
 //! All lanes of this process: who may start now, and whose turn it is when the node is full.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidings_domain::event::Content;
@@ -10,6 +10,7 @@ use tidings_store::queue::{Claimed, Held};
 use tokio::sync::Notify;
 
 use super::lane::{Lane, Limits};
+use crate::ById;
 
 /// The most deliveries that one fetch asks for, in all: it is one write, for which everybody waits.
 const FETCH_MAX: usize = 256;
@@ -22,7 +23,7 @@ const LANES_KEPT: usize = 10_000;
 /// All lanes. Every method is short and does no I/O: it is held under a lock.
 pub(crate) struct Lanes {
     limits: Limits,
-    lanes: HashMap<ChannelId, Lane>,
+    lanes: ById<ChannelId, Lane>,
     /// Channels that have something ready and wait for the node, in their order.
     line: VecDeque<ChannelId>,
     in_flight: usize,
@@ -52,7 +53,7 @@ impl Lanes {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            lanes: HashMap::new(),
+            lanes: ById::default(),
             line: VecDeque::new(),
             in_flight: 0,
             held: 0,
@@ -242,7 +243,7 @@ impl Lanes {
 
     /// What was fetched: gives the places back and answers what may start. `wanted` is what was asked for.
     pub(super) fn fetched(&mut self, wanted: &[(ChannelId, u32)], claimed: Vec<Claimed>) -> (Vec<Claimed>, bool) {
-        let mut got: HashMap<ChannelId, u32> = HashMap::new();
+        let mut got: ById<ChannelId, u32> = ById::default();
         for claimed in &claimed {
             *got.entry(claimed.channel_id).or_default() += 1;
         }

@@ -85,11 +85,15 @@ struct Inner {
 pub(crate) struct Place {
     queue: Queue,
     channel_id: ChannelId,
+    /// Whether what it was kept for has come.
+    is_taken: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.queue.lanes().unreserve(self.channel_id, 1);
+        if !self.is_taken {
+            self.queue.lanes().unreserve(self.channel_id, 1);
+        }
     }
 }
 
@@ -174,14 +178,17 @@ impl Queue {
     /// A place in memory for a delivery of this channel, unless it must wait in the store.
     pub(crate) fn reserve(&self, channel_id: ChannelId, now: Timestamp) -> Option<Place> {
         let granted = self.lanes().reserve(channel_id, now);
-        granted.then(|| Place { queue: self.clone(), channel_id })
+        granted.then(|| Place { queue: self.clone(), channel_id, is_taken: false })
     }
 
     /// Takes over a delivery that is committed, to be sent at once or when its turn comes.
-    pub(crate) fn hand_over(&self, claimed: Claimed, place: Place) {
-        drop(place);
-        let mut start = Vec::new();
-        self.lanes().offer(claimed, &mut start);
+    pub(crate) fn hand_over(&self, claimed: Claimed, mut place: Place) {
+        place.is_taken = true;
+        let mut start = Vec::with_capacity(1);
+        let mut lanes = self.lanes();
+        lanes.unreserve(place.channel_id, 1);
+        lanes.offer(claimed, &mut start);
+        drop(lanes);
         self.send(start);
     }
 
@@ -224,12 +231,7 @@ impl Queue {
 
     fn send(&self, start: Vec<Claimed>) {
         for claimed in start {
-            let busy = self.0.pulse.busy();
-            let attempt = sender::run(self.clone(), claimed);
-            self.0.tasks.spawn(async move {
-                attempt.await;
-                drop(busy);
-            });
+            self.0.tasks.spawn(sender::run(self.clone(), claimed, self.0.pulse.busy()));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +18,14 @@ use tidings_domain::retry::RetryPolicy;
 use tidings_domain::rule::Rule;
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
-use tidings_store::queue::{Attempt, Claimed, Concerns, NextState, Settled, Settlement};
+use tidings_store::queue::{Attempt, Claimed, Concerns, Held, NextState, Settled, Settlement};
 use tidings_store::watching::Told;
 
 use super::Queue;
 use crate::clock::jitter;
 use crate::incidents::Down;
 use crate::measure;
+use crate::pulse::Busy;
 use crate::snapshot::{LiveChannel, LiveEndpoint, WorkspaceView};
 use crate::tell::{self, EndpointSituation};
 
@@ -32,34 +34,60 @@ const LEASE_SPARE_MS: u64 = 5_000;
 /// The status code that says that the receiver is gone for good (RFC 9110).
 const GONE: u16 = 410;
 
-/// Sends one delivery, starts what may start after it, and settles it. The slot is free as soon as the receiver has
-/// answered: it need not stand empty while that is written down.
-pub(super) async fn run(queue: Queue, claimed: Claimed) {
-    let tried = tried(&queue, &claimed).await;
-    let now = queue.0.clock.now();
-    let finished = queue.lanes().finish(claimed.channel_id, now, tried.took);
-    if finished.wants_more {
-        queue.0.wake.notify_one();
-    }
-    queue.send(finished.start);
-    if let Some(settlement) = tried.settlement {
-        let is_gone = tried.gone.filter(|_| settlement.next == NextState::Done(Status::Failed));
-        let (is_delivered, at) = (settlement.next == NextState::Done(Status::Sent), settlement.now);
-        let written = settle(&queue, &claimed, settlement).await;
-        if written && tried.took.is_some() && tried.is_shared {
-            queue.0.healths.note(claimed.channel_id, is_delivered, at);
+/// Sends one delivery, starts what may start after it, and settles it.
+///
+/// There is such a future for each delivery, so it is kept small: what is rarely done has a box of its own.
+pub(super) async fn run(queue: Queue, claimed: Claimed, _busy: Busy) {
+    let (settling, give_back) = conclude(&queue, &claimed, tried(&queue, &claimed).await);
+    if let Some(settling) = settling {
+        let written = settling.writing.await;
+        let written = note(&queue, &claimed, written, settling.next);
+        if written && settling.is_of_health {
+            queue.0.healths.note(claimed.channel_id, settling.is_delivered, settling.at);
         }
-        if let Some(live) = is_gone.filter(|_| written) {
-            queue.0.settings.disable_gone(&live).await;
+        if let Some(live) = settling.gone.filter(|_| written) {
+            Box::pin(queue.0.settings.disable_gone(&live)).await;
         }
     }
-    if !finished.give_back.is_empty() {
+    if !give_back.is_empty() {
         tracing::warn!(channel = %claimed.channel_id, "the destination is down: one attempt at a time until it answers");
-        if let Err(error) = queue.0.store.release(now, Some(finished.give_back)).await {
+        let now = queue.0.clock.now();
+        if let Err(error) = queue.0.store.release(now, Some(give_back)).await {
             tracing::warn!(%error, "leases could not be given back; they end by themselves");
         }
         queue.due_at(claimed.channel_id, now);
     }
+}
+
+/// A settlement that is being written down.
+struct Settling<'a> {
+    writing: Pin<Box<dyn Future<Output = Result<Settled, StoreError>> + Send + 'a>>,
+    next: NextState,
+    at: Timestamp,
+    is_delivered: bool,
+    /// Whether it says something of the channel's health: an attempt through one that stands by itself.
+    is_of_health: bool,
+    /// The channel, if its receiver says that it is gone for good and nothing more is tried.
+    gone: Option<Arc<LiveChannel>>,
+}
+
+/// Frees the slot as soon as the receiver has answered (it need not stand empty while that is written down), starts what
+/// may start now and begins to settle. Answers also which leases are to be given back.
+fn conclude<'a>(queue: &'a Queue, claimed: &Claimed, tried: Tried) -> (Option<Settling<'a>>, Vec<Held>) {
+    let finished = queue.lanes().finish(claimed.channel_id, queue.0.clock.now(), tried.took);
+    if finished.wants_more {
+        queue.0.wake.notify_one();
+    }
+    queue.send(finished.start);
+    let settling = tried.settlement.map(|settlement| Settling {
+        next: settlement.next.clone(),
+        at: settlement.now,
+        is_delivered: settlement.next == NextState::Done(Status::Sent),
+        is_of_health: tried.took.is_some() && tried.is_shared,
+        gone: tried.gone.filter(|_| settlement.next == NextState::Done(Status::Failed)),
+        writing: queue.0.store.settle(settlement),
+    });
+    (settling, finished.give_back)
 }
 
 /// What came of a delivery that came up.
@@ -184,7 +212,7 @@ async fn opening(queue: &Queue, claimed: &Claimed, rule: Option<&Rule>) -> Openi
     if claimed.event.kind != EventKind::IncidentResolved {
         return Opening::Beside;
     }
-    match told(queue, claimed.event.workspace_id, incident_id).await {
+    match Box::pin(told(queue, claimed.event.workspace_id, incident_id)).await {
         Ok(told) => tell::opening(&claimed.event, rule, claimed.channel_id, &told),
         // That it cannot be read now is no reason to keep the all-clear back.
         Err(_) => Opening::Said,
@@ -323,10 +351,10 @@ fn is_outage(report: &Report) -> bool {
     report.outcome != Outcome::Delivered && report.error_class.is_some_and(|class| class.is_outage(report.http_status))
 }
 
-/// Writes it down; false if it did not count or could not be written (then the lease ends, and it is sent again).
-async fn settle(queue: &Queue, claimed: &Claimed, settlement: Settlement) -> bool {
-    let next = settlement.next.clone();
-    match queue.0.store.settle(settlement).await {
+/// Makes known what was written down; false if it did not count or could not be written (then the lease ends, and it is
+/// sent again).
+fn note(queue: &Queue, claimed: &Claimed, written: Result<Settled, StoreError>, next: NextState) -> bool {
+    match written {
         Ok(Settled::Written) => {
             measure::settled(claimed.channel_type, &next);
             match next {
