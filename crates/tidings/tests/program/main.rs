@@ -5,6 +5,7 @@
 
 mod alertmanager;
 mod crash;
+mod crowd;
 mod disk;
 mod first_document;
 mod isolation;

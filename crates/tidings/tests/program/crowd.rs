@@ -1,0 +1,55 @@
+//! Whoever brings more for a channel that is crowded and soon free is held back a little, and nobody else is.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::api::{Api, failed};
+use crate::support::{Receiver, Reply, Setup};
+
+/// Requests that the receiver answers at once, so that it is known to be fast.
+const FAST: usize = 32;
+/// Deliveries that make a crowd: more than 1,024, wherever they are.
+const CROWD: usize = 1_100;
+/// What one run waits for its channel to be less crowded: 100 ms, and 30 for its one delivery.
+const PATIENCE: Duration = Duration::from_millis(130);
+
+/// How long a report of one run took to be answered.
+fn timed(api: &Api, job: &str, run: usize) -> Duration {
+    let began = Instant::now();
+    api.fail(job, &run.to_string());
+    began.elapsed()
+}
+
+#[test]
+fn more_for_a_crowded_channel_waits_a_little_and_is_taken_all_the_same() {
+    let busy = Receiver::start(|_, number| if number <= FAST { Reply::Status(204) } else { Reply::Held });
+    let idle = Receiver::good();
+    let server = Setup::new().start();
+    let api = server.api();
+    let patient = json!({"timeoutMs": 60_000});
+    api.make_rule("busy", &api.make_webhook(&busy, patient.clone()));
+    api.make_rule("idle", &api.make_webhook(&idle, patient));
+    (0..FAST).for_each(|run| drop(api.fail("busy", &run.to_string())));
+    busy.wait_for(FAST);
+    let crowd: Vec<_> = (FAST..FAST + CROWD).map(|run| failed("busy", &run.to_string())).collect();
+    for part in crowd.chunks(550) {
+        api.post("/runs", json!(part)).expect(202);
+    }
+    busy.wait_for(FAST + 64);
+
+    let last = FAST + CROWD;
+    let waited = timed(&api, "busy", last);
+    assert!(waited >= PATIENCE, "{waited:?}: nobody held it back");
+    // Whatever else this machine does: if they were held back, every one of them would be.
+    let quickest = (0..5).map(|run| timed(&api, "idle", run)).min().unwrap();
+    assert!(quickest < PATIENCE, "{quickest:?}: held back for a channel that is not its own");
+
+    busy.release();
+    busy.wait_for(last + 1);
+    idle.wait_for(5);
+    let mut ids: Vec<_> = busy.requests().iter().map(|request| request.header("webhook-id").to_owned()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), last + 1, "each was told once");
+}
