@@ -1,6 +1,7 @@
 //! Answers that went well.
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -20,7 +21,8 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
         tracing::error!(%error, "an answer has no JSON form");
         return Problem::internal().into_response();
     }
-    let mut response = Response::new(bytes.into());
+    // Without room to spare the bytes need no second allocation to be shared.
+    let mut response = Response::new(Bytes::from(bytes.into_boxed_slice()).into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response

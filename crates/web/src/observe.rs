@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use axum::extract::{MatchedPath, Request};
-use axum::middleware::Next;
+use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
+use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use tokio::time::Instant;
@@ -39,27 +41,66 @@ thread_local! {
     static SERIES: RefCell<HashMap<String, Vec<Series>>> = RefCell::default();
 }
 
-/// Runs the handler.
-pub(crate) async fn observe(request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    let method = word(request.method());
-    let began = Instant::now();
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let route = path.as_ref().map_or("none", MatchedPath::as_str);
-    let response = answered.unwrap_or_else(|_| {
-        tracing::error!(%route, method, "a handler panicked");
-        Problem::internal().into_response()
-    });
-    count(route, method, response.status().as_u16(), began.elapsed().as_secs_f64());
-    response
+/// The handler for a method, observed.
+pub(crate) fn observed<H, T, S>(filter: MethodFilter, handler: H) -> MethodRouter<S>
+where
+    H: Handler<T, S, Future: Unpin>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    on(filter, Observed(handler))
+}
+
+/// A handler that is counted and timed, and answered for if it panics. It wraps the handler itself: a layer around its
+/// route would cost each request a copy of the route and a future on the heap.
+#[derive(Clone)]
+pub(crate) struct Observed<H>(pub H);
+
+impl<H: Handler<T, S, Future: Unpin>, T, S> Handler<T, S> for Observed<H> {
+    type Future = Observing<H::Future>;
+
+    fn call(self, request: Request, state: S) -> Self::Future {
+        Observing {
+            path: request.extensions().get::<MatchedPath>().cloned(),
+            method: word(request.method()),
+            began: Instant::now(),
+            running: self.0.call(request, state),
+        }
+    }
+}
+
+/// A handler that runs.
+pub(crate) struct Observing<F> {
+    path: Option<MatchedPath>,
+    method: &'static str,
+    began: Instant,
+    running: F,
+}
+
+impl<F: Future<Output = Response> + Unpin> Future for Observing<F> {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+        let Self { path, method, began, running } = &mut *self;
+        let route = path.as_ref().map_or("none", MatchedPath::as_str);
+        let response = match catch_unwind(AssertUnwindSafe(|| Pin::new(running).poll(context))) {
+            Ok(polled) => ready!(polled),
+            Err(_) => {
+                tracing::error!(%route, method, "a handler panicked");
+                Problem::internal().into_response()
+            }
+        };
+        count(route, method, response.status().as_u16(), began.elapsed().as_secs_f64());
+        Poll::Ready(response)
+    }
 }
 
 fn count(route: &str, method: &'static str, status: u16, seconds: f64) {
     SERIES.with_borrow_mut(|known| {
-        if !known.contains_key(route) {
-            known.insert(route.to_owned(), Vec::new());
-        }
-        let Some(of_route) = known.get_mut(route) else { return };
+        let of_route = match known.get_mut(route) {
+            Some(of_route) => of_route,
+            None => known.entry(route.to_owned()).or_default(),
+        };
         let place = of_route.iter().position(|series| series.status == status && series.method == method);
         let place = place.unwrap_or_else(|| {
             let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
@@ -72,15 +113,25 @@ fn count(route: &str, method: &'static str, status: u16, seconds: f64) {
     });
 }
 
-/// Carries the handler through to its end even if the caller hangs up: what was begun in the store must also be seen by
-/// everybody.
-pub(crate) async fn carry(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request)).await {
-        Ok(response) => response,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Problem::new(Code::Unavailable, "this node is about to stop").into_response(),
-        },
+/// A handler that is carried through to its end even if the caller hangs up: what was begun in the store must also be
+/// seen by everybody.
+#[derive(Clone)]
+pub(crate) struct Carried<H>(pub H);
+
+impl<H: Handler<T, S>, T, S> Handler<T, S> for Carried<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, state: S) -> Self::Future {
+        let running = tokio::spawn(self.0.call(request, state));
+        Box::pin(async {
+            match running.await {
+                Ok(response) => response,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Problem::new(Code::Unavailable, "this node is about to stop").into_response(),
+                },
+            }
+        })
     }
 }
 
@@ -104,8 +155,7 @@ mod tests {
 
     use axum::Router;
     use axum::body::Body;
-    use axum::middleware::from_fn;
-    use axum::routing::{get, post};
+    use axum::routing::post;
     use http::StatusCode;
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
@@ -122,8 +172,8 @@ mod tests {
         async fn panics() -> StatusCode {
             panic!("a test of what happens then")
         }
-        let router =
-            Router::new().route("/", get(panics).merge(post(panics).layer(from_fn(carry)))).layer(from_fn(observe));
+        let carried = observed(MethodFilter::POST, Carried(panics));
+        let router = Router::new().route("/", observed(MethodFilter::GET, panics).merge(carried));
         let service = TowerToHyperService::new(router);
         for method in ["GET", "POST"] {
             let response = service.call(ask(method)).await.unwrap();
@@ -149,7 +199,7 @@ mod tests {
             let shared = Arc::clone(&shared);
             async move { shared().await }
         };
-        let router = Router::new().route("/", post(handler).layer(from_fn(carry)));
+        let router = Router::new().route("/", post(Carried(handler)));
         let asking = tokio::spawn(TowerToHyperService::new(router).call(ask("POST")));
         has_begun.await.unwrap();
         asking.abort();

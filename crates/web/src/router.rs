@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::MethodFilter;
 use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
 use tidings_watch::Prober;
 
 use crate::auth::App;
+use crate::observe::{Carried, Observed, observed};
 use crate::problem::{Code, Problem};
 use crate::{api, health, observe};
 
@@ -58,17 +58,13 @@ impl fmt::Debug for Draining {
 /// Everything that is served.
 pub fn router(engine: Engine, settings: WebSettings) -> Router {
     observe::describe();
-    let workspace = api::router();
-    Router::new()
-        .nest("/api/workspaces/{workspace}", workspace)
-        .route("/in/alertmanager/{secret}", post(api::alertmanager).layer(from_fn(observe::carry)))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .fallback(async || Problem::not_found("path"))
-        .method_not_allowed_fallback(async || {
-            Problem::new(Code::MethodNotAllowed, "the Allow header names those it knows")
-        })
-        .layer(from_fn(observe::observe))
+    let method_not_allowed = async || Problem::new(Code::MethodNotAllowed, "the Allow header names those it knows");
+    api::router()
+        .route("/in/alertmanager/{secret}", observed(MethodFilter::POST, Carried(api::alertmanager)))
+        .route("/healthz", observed(MethodFilter::GET, health::alive))
+        .route("/readyz", observed(MethodFilter::GET, health::ready))
+        .route("/metrics", observed(MethodFilter::GET, health::metrics))
+        .fallback(Observed(async || Problem::not_found("path")))
+        .method_not_allowed_fallback(Observed(method_not_allowed))
         .with_state(App::new(engine, settings))
 }

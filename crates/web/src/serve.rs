@@ -5,17 +5,19 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use metrics::gauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::observe::CONNECTIONS;
 
@@ -39,17 +41,19 @@ pub async fn serve(
     drain_bound: Duration,
 ) -> bool {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let graceful = GracefulShutdown::new();
-    let mut shutdown = std::pin::pin!(shutdown);
+    let closing = watch::Sender::new(());
+    let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            (stream, slot) = next(&listener, &slots) => attend(stream, slot, &router, &graceful),
+            (stream, slot) = next(&listener, &slots) => attend(stream, slot, &router, closing.subscribe()),
         }
     }
     drop(listener);
-    tokio::time::timeout(drain_bound, graceful.shutdown()).await.is_ok()
+    closing.send_replace(());
+    // Each connection listens until it has ended.
+    tokio::time::timeout(drain_bound, closing.closed()).await.is_ok()
 }
 
 /// The next connection, with the slot that it takes.
@@ -79,7 +83,7 @@ fn is_of_connection(error: &io::Error) -> bool {
 }
 
 /// Serves one connection on a task of its own.
-fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, graceful: &GracefulShutdown) {
+fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, closing: watch::Receiver<()>) {
     // Answers are small and written whole; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -91,14 +95,35 @@ fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, gracef
         // Answers are short: one copy costs less than a list of pieces.
         .writev(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-    let connection = graceful.watch(connection);
     tokio::spawn(async move {
         gauge!(CONNECTIONS).increment(1.0);
         // What goes wrong with a connection is the client's doing, or its network's.
-        if let Err(error) = connection.await {
+        if let Err(error) = until_end(connection, closing).await {
             tracing::debug!(%error, "a connection ended early");
         }
         gauge!(CONNECTIONS).decrement(1.0);
         drop(slot);
     });
+}
+
+/// Serves a connection to its end, which comes with its next answer once the door closes.
+async fn until_end<C: GracefulConnection>(connection: C, closing: watch::Receiver<()>) -> Result<(), C::Error> {
+    let mut connection = pin!(connection);
+    let mut listening = closing.clone();
+    let mut closed = pin!(listening.changed());
+    let mut is_closing = false;
+    let mut listener: Option<Waker> = None;
+    std::future::poll_fn(|context| {
+        // Who listens is woken up. To listen anew in each turn would take a lock that all connections share.
+        let listens = listener.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        if !is_closing && (!listens || closing.has_changed().unwrap_or(true)) {
+            is_closing = closed.as_mut().poll(context).is_ready();
+            listener = Some(context.waker().clone());
+            if is_closing {
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+        connection.as_mut().poll(context)
+    })
+    .await
 }

@@ -18,12 +18,11 @@ mod why;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::middleware::from_fn;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, MethodRouter};
 use http::Method;
 
 use crate::auth::App;
-use crate::observe;
+use crate::observe::{Carried, observed};
 
 pub(crate) use inbound::alertmanager::tell as alertmanager;
 
@@ -39,35 +38,30 @@ impl Route {
         method: Method,
         filter: MethodFilter,
         path: &'static str,
-        handler: impl Handler<T, App>,
+        handler: impl Handler<T, App, Future: Unpin>,
     ) -> Self {
-        Self { method, path, handler: on(filter, handler) }
-    }
-
-    /// The same, carried through to its end even if the caller hangs up in the middle.
-    fn carried(self) -> Self {
-        Self { handler: self.handler.layer(from_fn(observe::carry)), ..self }
+        Self { method, path, handler: observed(filter, handler) }
     }
 }
 
-fn get<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
+fn get<T: 'static>(path: &'static str, handler: impl Handler<T, App, Future: Unpin>) -> Route {
     Route::new(Method::GET, MethodFilter::GET, path, handler)
 }
 
 fn post<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
-    Route::new(Method::POST, MethodFilter::POST, path, handler).carried()
+    Route::new(Method::POST, MethodFilter::POST, path, Carried(handler))
 }
 
 fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
-    Route::new(Method::PATCH, MethodFilter::PATCH, path, handler).carried()
+    Route::new(Method::PATCH, MethodFilter::PATCH, path, Carried(handler))
 }
 
 fn put<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
-    Route::new(Method::PUT, MethodFilter::PUT, path, handler).carried()
+    Route::new(Method::PUT, MethodFilter::PUT, path, Carried(handler))
 }
 
 fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
-    Route::new(Method::DELETE, MethodFilter::DELETE, path, handler).carried()
+    Route::new(Method::DELETE, MethodFilter::DELETE, path, Carried(handler))
 }
 
 fn table() -> Vec<Route> {
@@ -132,14 +126,19 @@ fn table() -> Vec<Route> {
     ]
 }
 
+/// Where the routes of a workspace are.
+const WORKSPACE: &str = "/api/workspaces/{workspace}";
+
 /// Every route below `/api/workspaces/{workspace}`, by method and path, for documents and tests.
 pub fn routes() -> Vec<(Method, &'static str)> {
     table().into_iter().map(|route| (route.method, route.path)).collect()
 }
 
-/// The routes of a workspace, each also with a slash at its end: the first origin document writes `/` for its list.
+/// The routes of a workspace, each also with a slash at its end: the first origin document writes `/` for its list. They
+/// stand in full, since a nested router would take their beginning off of every request anew.
 pub(crate) fn router() -> Router<App> {
     table().into_iter().fold(Router::new(), |router, Route { path, handler, .. }| {
-        router.route(&format!("{path}/"), handler.clone()).route(path, handler)
+        let path = format!("{WORKSPACE}{path}");
+        router.route(&format!("{path}/"), handler.clone()).route(&path, handler)
     })
 }

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod channels;
 mod checks;
+mod counting;
 mod deliveries;
 mod documents;
 mod endpoint_input;

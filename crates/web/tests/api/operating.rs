@@ -118,3 +118,25 @@ async fn what_is_being_served_is_finished_when_the_service_ends() {
     assert!(serving.await.unwrap(), "all was finished");
     assert!(TcpStream::connect(address).await.is_err(), "nothing more is taken");
 }
+
+#[tokio::test]
+async fn a_connection_that_rests_is_ended_when_the_service_ends() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let router = axum::Router::new().route("/", axum::routing::get(async || "done"));
+    let serving =
+        tokio::spawn(tidings_web::serve(listener, router, async { drop(stopped.await) }, Duration::from_secs(30)));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut answer = Vec::new();
+    for _ in 0..3 {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        answer.clear();
+        while !answer.ends_with(b"done") {
+            stream.read_buf(&mut answer).await.unwrap();
+        }
+    }
+    stop.send(()).unwrap();
+    assert_eq!(stream.read_to_end(&mut answer).await.unwrap(), 0);
+    assert!(serving.await.unwrap(), "all was finished");
+}

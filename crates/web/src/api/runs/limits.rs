@@ -65,19 +65,23 @@ pub(in crate::api) fn link_fault(text: &str) -> Option<&'static str> {
 /// letter, and behind it visible ASCII.
 fn is_plain_link(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let rest = rest.as_bytes();
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (host, behind) = rest.split_at(end);
-    let is_host =
-        host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-');
-    is_host
-        && host.len() <= 100
-        && host.starts_with(|first: char| first.is_ascii_lowercase())
-        && host.ends_with(|last: char| last.is_ascii_lowercase())
-        && !host.contains("..")
-        && !host.contains("xn--")
-        && host.split('.').all(|label| label.len() <= 63)
-        && !host.rsplit('.').next().unwrap_or_default().starts_with("0x")
-        && behind.bytes().all(|byte| byte.is_ascii_graphic())
+    host.len() <= 100
+        && host.first().is_some_and(u8::is_ascii_lowercase)
+        && host.last().is_some_and(u8::is_ascii_lowercase)
+        && host.split(|byte| *byte == b'.').all(is_plain_label)
+        && behind.iter().all(u8::is_ascii_graphic)
+}
+
+/// Whether a part of a host's name stands for nothing but itself: none is a number or Punycode (`xn--`).
+fn is_plain_label(label: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    (1..=63).contains(&label.len())
+        && label.iter().all(is_plain)
+        && !label.starts_with(b"0x")
+        && !label.starts_with(b"xn--")
 }
 
 /// What is wrong with an instant.
@@ -95,11 +99,19 @@ pub(super) fn order_fault(started_at: Option<Timestamp>, completed_at: Option<Ti
 pub(super) fn output_fault(json: &str) -> Option<&'static str> {
     if json.len() > OUTPUT_BYTES_MAX {
         Some("must be at most 256 KiB (262,144 bytes) of JSON")
-    } else if depth(json) > OUTPUT_DEPTH_MAX {
+    } else if openings(json) > OUTPUT_DEPTH_MAX && depth(json) > OUTPUT_DEPTH_MAX {
         Some("must not nest deeper than 100 levels")
     } else {
         None
     }
+}
+
+/// How many brackets open, those within texts too: JSON nests no deeper. Most outputs have few, and these are counted many
+/// bytes at a time, which a walk from text to text is not.
+fn openings(json: &str) -> usize {
+    // The two differ in one bit. No block counts further than a byte can.
+    let in_block = |block: &[u8]| block.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    json.as_bytes().chunks(128).map(|block| usize::from(in_block(block))).sum()
 }
 
 /// How deep JSON nests.
@@ -141,9 +153,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_seen_without_a_parser_is_what_the_parser_sees() {
+        let parses = |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        for plain in ["https://app.example.com/a?b#c", "http://localhost", "https://a-1.b--c.example/#", "http://x0.y"]
+        {
+            assert!(is_plain_link(plain) && parses(plain), "{plain}");
+        }
+        let long = format!("https://{}.example", "x".repeat(64));
+        for other in [
+            "https://",
+            "https:///a",
+            "https://.example",
+            "https://a..example",
+            "https://example.",
+            "https://example.0xa",
+            "https://xn--a.example",
+            "https://a.xn--a",
+            "https://1.2.3.4",
+            "https://Example.com",
+            "https://a@example.com",
+            "https://example.com:80",
+            "https://example.com/ä",
+            "ftp://example.com",
+            &long,
+        ] {
+            assert!(!is_plain_link(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn outputs_may_nest_so_deep_and_hold_any_brackets_in_texts() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(output_fault(&nested(OUTPUT_DEPTH_MAX)), None);
+        assert!(output_fault(&nested(OUTPUT_DEPTH_MAX + 1)).is_some());
+        assert_eq!(output_fault(&format!("{:?}", "[{".repeat(1_000))), None);
+    }
+
+    #[test]
     fn depth_counts_brackets_outside_of_texts() {
         for (json, levels) in [("1", 0), ("[]", 1), (r#"{"a": [[], {}]}"#, 3), (r#"["[[", "\"[[", {"\\": []}]"#, 3)] {
             assert_eq!(depth(json), levels, "{json}");
+            assert!(openings(json) >= levels, "{json}");
         }
     }
 

@@ -7,14 +7,13 @@ mod careful;
 mod limits;
 mod quick;
 
-use axum::extract::Request;
 use http::StatusCode;
 use tidings_domain::trigger::Trigger;
 use tidings_store::log::EventFilter;
 
 use crate::answer::{Answer, json, ok};
 use crate::auth::{Reader, Writer};
-use crate::body::{self, Form};
+use crate::body::{Form, Written};
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::view::event::{Accepted, Run};
@@ -36,9 +35,7 @@ struct Reports {
 }
 
 /// Takes runs in: one, a list, or one a line.
-pub(super) async fn report(writer: Writer, request: Request) -> Answer {
-    let form = body::form(request.headers())?;
-    let bytes = body::read(request).await?;
+pub(super) async fn report(writer: Writer, Written { form, bytes }: Written) -> Answer {
     let now = writer.now();
     let reports = match quick::read(&bytes, form, now) {
         Some(reports) => reports,

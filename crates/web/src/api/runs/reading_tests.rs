@@ -127,6 +127,29 @@ fn an_output_is_kept_as_it_was_written() {
     }
 }
 
+#[test]
+fn what_is_written_with_escapes_is_read_by_one_of_both_ways() {
+    let words = json!({"triggerType": "schedule", "startedAt": "2026-05-02T04:00:11Z", "output": "ä"});
+    let mut plain = right();
+    plain.as_object_mut().unwrap().extend(words.as_object().unwrap().clone());
+    let plain = plain.to_string();
+    let escaped =
+        plain.replace("sched", "\\u0073ched").replace("2026", "202\\u0036").replace("failure", "fail\\u0075re");
+    let of = |body: &str| match quick::read(body.as_bytes(), Form::Json, NOW) {
+        Some(reports) => (true, format!("{:?}", reports.runs)),
+        None => (false, format!("{:?}", read(body.as_bytes(), Form::Json, NOW).unwrap().runs)),
+    };
+    assert_eq!(of(&plain), (true, of(&escaped).1));
+}
+
+#[test]
+fn what_is_no_utf_8_is_no_json() {
+    for (body, form) in [(&b"{\"runId\": \"\xff\"}"[..], Form::Json), (b"{}\n\xff\n", Form::Lines)] {
+        assert!(quick::read(body, form, NOW).is_none());
+        assert_eq!(read(body, form, NOW).err().map(|problem| problem.code()), Some(Code::InvalidJson));
+    }
+}
+
 fn optional(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
     prop_oneof![Just(Value::Null), value]
 }
