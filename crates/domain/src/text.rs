@@ -28,7 +28,9 @@ pub fn truncate_bytes(text: &str, bytes_max: usize) -> String {
 
 /// Whether the text holds a control character (line breaks included): none belongs in a name, an id or a header.
 pub fn has_control(text: &str) -> bool {
-    text.chars().any(char::is_control)
+    // Many bytes at a time: those of U+0080 to U+009F begin with C2, as do harmless ones.
+    let may_be = |byte: u8| byte < 0x20 || byte == 0x7f || byte == 0xc2;
+    text.bytes().fold(false, |found, byte| found | may_be(byte)) && text.chars().any(char::is_control)
 }
 
 /// `1234567` as `1,234,567`.
@@ -54,6 +56,15 @@ pub fn duration_words(ms: u64) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn control_characters_are_found_wherever_they_stand() {
+        for character in ('\0'..='\u{2ff}').chain(['\u{7ff}', 'é', '€', '🦀']) {
+            for text in [format!("{character}"), format!("a{character}"), format!("Café {character} ©\u{a0}")] {
+                assert_eq!(has_control(&text), character.is_control(), "{text:?}");
+            }
+        }
+    }
 
     #[test]
     fn durations_read_well() {
