@@ -9,18 +9,21 @@ use tidings_domain::event::Event;
 use tidings_domain::id::{DeliveryId, EventId, Id};
 
 use super::begin::{Changed, counts, decide};
-use super::insert::{Arriving, insert, insert_deliveries, insert_events};
-use super::row::{corrupt, to_json};
+use super::db::{Db, Insert};
+use super::insert::{Arriving, insert_deliveries, insert_events};
+use super::row::{Json, Pieces, corrupt};
 use crate::Result;
 use crate::queue::{Acceptance, Counts, Incoming, NewDelivery, Start};
+
+/// So many bytes does nearly all that is written of an event take up.
+const JSON_BYTES: usize = 1024;
 
 /// An event on its way in, with its columns that cost most to make: made by the caller, not by the writer that
 /// everybody waits for.
 pub(super) struct Prepared {
     pub(super) incoming: Incoming,
-    pub(super) content: String,
-    pub(super) not_routed: Option<String>,
-    walks: Vec<String>,
+    /// Its content, the walks of its deliveries, the rules passed over if there are any.
+    json: Pieces,
     /// As was asked for.
     counts: Counts,
 }
@@ -31,17 +34,29 @@ impl Prepared {
         if let Some(delivery) = incoming.deliveries.iter().find(not_held) {
             return Err(corrupt("walk of a held delivery", delivery.id));
         }
-        let walks = incoming.deliveries.iter().map(|delivery| to_json(&[&delivery.walk])).collect::<Result<_>>()?;
-        let not_routed = if incoming.not_routed.is_empty() { None } else { Some(to_json(&incoming.not_routed)?) };
-        let content = to_json(&incoming.event.content)?;
-        let counts = counts(&incoming.deliveries, &Changed::new());
-        Ok(Self { incoming, content, not_routed, walks, counts })
+        let Incoming { event, not_routed, deliveries } = &incoming;
+        let mut json = Pieces::with_capacity(2 + deliveries.len(), JSON_BYTES);
+        json.push(&event.content)?;
+        deliveries.iter().try_for_each(|delivery| json.push(&[&delivery.walk]))?;
+        if !not_routed.is_empty() {
+            json.push(not_routed)?;
+        }
+        let counts = counts(deliveries, &Changed::new());
+        Ok(Self { incoming, json, counts })
+    }
+
+    pub(super) fn content(&self) -> Option<Json<'_>> {
+        self.json.iter().next()
+    }
+
+    pub(super) fn not_routed(&self) -> Option<Json<'_>> {
+        self.json.iter().nth(1 + self.incoming.deliveries.len())
     }
 
     /// Its deliveries, on their way to the event that is kept under this id.
     fn arriving(&self, event_id: EventId) -> impl Iterator<Item = Arriving<'_>> {
         let event = &*self.incoming.event;
-        let with_walks = self.incoming.deliveries.iter().zip(&self.walks);
+        let with_walks = self.incoming.deliveries.iter().zip(self.json.iter().skip(1));
         with_walks.map(move |(delivery, walks)| Arriving { event, event_id, delivery, walks })
     }
 
@@ -52,7 +67,7 @@ impl Prepared {
 }
 
 /// Takes all of them in, or none. An event that was told before changes nothing.
-pub(super) fn accept(db: &Connection, batch: &[&Prepared]) -> Result<Vec<Acceptance>> {
+pub(super) fn accept(db: &Db<'_>, batch: &[&Prepared]) -> Result<Vec<Acceptance>> {
     let is_new = if remember(db, batch)? { vec![true; batch.len()] } else { tell_apart(db, batch)? };
     let new = || batch.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(prepared, _)| *prepared);
     let arriving: Vec<_> = new().flat_map(|prepared| prepared.arriving(prepared.incoming.event.id)).collect();
@@ -78,7 +93,7 @@ pub(super) fn accept(db: &Connection, batch: &[&Prepared]) -> Result<Vec<Accepta
 
 /// Takes all of them in, or none. An event that was told before gets those of its deliveries that say it late (an
 /// occasion after the first) and are not there yet; those that are there count as withheld.
-pub(super) fn accept_with_late(db: &Connection, batch: &[&Prepared]) -> Result<Vec<Acceptance>> {
+pub(super) fn accept_with_late(db: &Db<'_>, batch: &[&Prepared]) -> Result<Vec<Acceptance>> {
     let mut acceptances = accept(db, batch)?;
     for (prepared, acceptance) in batch.iter().zip(&mut acceptances).filter(|(_, acceptance)| acceptance.duplicate) {
         let mut arriving = Vec::new();
@@ -129,11 +144,15 @@ fn tell_apart(db: &Connection, batch: &[&Prepared]) -> Result<Vec<bool>> {
     Ok(is_new)
 }
 
+/// What events are recognised by.
+pub(super) fn into_keys() -> Insert {
+    let into = "INSERT OR IGNORE INTO event_key (run_id, resource_id, workspace_id, resource_type, trigger, event_id)";
+    Insert { into, row: "(?,?,?,?,?,?)".into() }
+}
+
 /// Keeps what the events are recognised by; whether none of them was there.
-fn remember(db: &Connection, batch: &[&Prepared]) -> Result<bool> {
-    const INTO: &str =
-        "INSERT OR IGNORE INTO event_key (run_id, resource_id, workspace_id, resource_type, trigger, event_id) VALUES ";
-    let inserted = insert(db, INTO, "(?,?,?,?,?,?)", batch, |prepared, row| {
+fn remember(db: &Db<'_>, batch: &[&Prepared]) -> Result<bool> {
+    let inserted = db.keys.insert(batch, |prepared, row| {
         let event = &*prepared.incoming.event;
         row.bind(&[
             &event.run_id,

@@ -1,6 +1,6 @@
-//! Rows of events and deliveries, many in one statement: a statement costs about as much as a row.
+//! Rows of events and deliveries, as they are first written.
 
-use rusqlite::{Connection, Statement, ToSql};
+use tidings_domain::delivery::Status;
 use tidings_domain::event::Event;
 use tidings_domain::id::{EventId, Id};
 use tidings_domain::time::Timestamp;
@@ -8,65 +8,21 @@ use tidings_domain::time::Timestamp;
 use super::accept::Prepared;
 use super::attempts;
 use super::begin::{Beginning, Changed};
+use super::db::{Binder, Db, Insert};
+use super::row::Json;
 use crate::Result;
-use crate::queue::{Counts, NewDelivery};
+use crate::queue::{Counts, NewDelivery, Start};
 
-/// Rows of the largest statement; smaller ones take the rest, each half as many.
-const ROWS_MAX: usize = 32;
-
-/// Inserts all rows with as few statements as there are, each prepared once. Answers how many were inserted. What fails is
-/// undone with its whole operation: `OR FAIL` spares SQLite the copies with which it would undo the statement alone.
-pub(super) fn insert<R>(
-    db: &Connection,
-    into: &str,
-    row: &str,
-    rows: &[R],
-    bind: impl Fn(&R, &mut Binder<'_, '_>) -> Result<()>,
-) -> Result<usize> {
-    let mut inserted = 0;
-    let mut rest = rows;
-    let mut size = ROWS_MAX;
-    while !rest.is_empty() {
-        while size > rest.len() {
-            size /= 2;
-        }
-        let (now, later) = rest.split_at(size);
-        rest = later;
-        let mut sql = String::with_capacity(into.len() + size * (row.len() + 1));
-        sql.push_str(into);
-        for index in 0..size {
-            sql.push_str(if index == 0 { "" } else { "," });
-            sql.push_str(row);
-        }
-        let mut statement = db.prepare_cached(&sql)?;
-        let mut binder = Binder { statement: &mut statement, bound: 0 };
-        now.iter().try_for_each(|row| bind(row, &mut binder))?;
-        inserted += statement.raw_execute()?;
-    }
-    Ok(inserted)
-}
-
-/// Binds one value after the other.
-pub(super) struct Binder<'a, 'db> {
-    statement: &'a mut Statement<'db>,
-    bound: usize,
-}
-
-impl Binder<'_, '_> {
-    pub(super) fn bind(&mut self, values: &[&dyn ToSql]) -> Result<()> {
-        for value in values {
-            self.bound += 1;
-            self.statement.raw_bind_parameter(self.bound, value)?;
-        }
-        Ok(())
-    }
+/// Events with what they began with.
+pub(super) fn into_events() -> Insert {
+    let into = "INSERT INTO event (rank, id, workspace_id, kind, resource_type, resource_id, run_id, trigger, received_at, \
+         content, not_routed, pending_count, held_count, suppressed_count)";
+    Insert { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
 }
 
 /// Writes the events themselves.
-pub(super) fn insert_events(db: &Connection, events: &[(&Prepared, Counts)]) -> Result<()> {
-    const INTO: &str = "INSERT OR FAIL INTO event (rank, id, workspace_id, kind, resource_type, resource_id, run_id, trigger, \
-         received_at, content, not_routed, pending_count, held_count, suppressed_count) VALUES ";
-    insert(db, INTO, "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", events, |(prepared, counts), row| {
+pub(super) fn insert_events(db: &Db<'_>, events: &[(&Prepared, Counts)]) -> Result<()> {
+    db.events.insert(events, |(prepared, counts), row| {
         let event = &*prepared.incoming.event;
         row.bind(&[
             &event.id.rank(),
@@ -78,8 +34,8 @@ pub(super) fn insert_events(db: &Connection, events: &[(&Prepared, Counts)]) -> 
             &event.run_id,
             &event.trigger.word(),
             &event.received_at.unix_ms(),
-            &prepared.content,
-            &prepared.not_routed,
+            &prepared.content(),
+            &prepared.not_routed(),
             &counts.pending,
             &counts.held,
             &counts.suppressed,
@@ -95,7 +51,7 @@ pub(super) struct Arriving<'a> {
     pub(super) event_id: EventId,
     pub(super) delivery: &'a NewDelivery,
     /// Its one walk, as JSON.
-    pub(super) walks: &'a str,
+    pub(super) walks: Json<'a>,
 }
 
 impl Arriving<'_> {
@@ -105,20 +61,47 @@ impl Arriving<'_> {
     }
 }
 
+/// Leased deliveries of which there is nothing more to say are nearly all: what is the same for each of them stands in the
+/// statement.
+pub(super) fn into_leased() -> Insert {
+    let into = "INSERT INTO delivery (rank, id, workspace_id, event_rank, rule_id, rule_generation, channel_id, \
+         channel_type, severity, status, walks, due_at, lease_owner, attempts)";
+    let row = format!("(?,?,?,?,?,?,?,?,?,'{}',?,?,?,'{}')", Status::Sending.as_str(), attempts::ROOM);
+    Insert { into, row }
+}
+
+/// Deliveries with all that there may be to say of them.
+pub(super) fn into_deliveries() -> Insert {
+    let into = "INSERT INTO delivery (rank, id, workspace_id, event_rank, rule_id, rule_generation, channel_id, \
+         channel_type, severity, status, walks, due_at, lease_owner, attempts, reason, completed_at, held_until, \
+         after_rank, after_id, occasion, late_of)";
+    Insert { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
+}
+
 /// Writes deliveries, each as it begins.
-pub(super) fn insert_deliveries(db: &Connection, arriving: &[Arriving<'_>], changed: &Changed) -> Result<()> {
-    // Those of which there is nothing more to say are nearly all: the columns that they do not need cost them nothing.
-    if changed.is_empty() && arriving.iter().all(|it| is_plain(it.delivery)) {
-        insert(db, PLAIN, "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", arriving, |it, row| {
-            bind(it, &Beginning::asked(it.delivery, it.now()), row)
+pub(super) fn insert_deliveries(db: &Db<'_>, arriving: &[Arriving<'_>], changed: &Changed) -> Result<()> {
+    let leased = |it: &Arriving<'_>| is_just_leased(it.delivery);
+    if changed.is_empty() && arriving.iter().all(leased) {
+        db.leased.insert(arriving, |it, row| {
+            let begun = Beginning::asked(it.delivery, it.now());
+            bind_what_it_is(it, row)?;
+            row.bind(&[&it.walks, &begun.due_at, &begun.lease_owner])
         })?;
         return Ok(());
     }
-    insert(db, FULL, "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", arriving, |it, row| {
+    db.deliveries.insert(arriving, |it, row| {
         let asked = Beginning::asked(it.delivery, it.now());
         let begun = changed.get(&it.delivery.id).unwrap_or(&asked);
-        bind(it, begun, row)?;
+        let is_settled = begun.status.is_settled();
+        bind_what_it_is(it, row)?;
         row.bind(&[
+            &begun.status.as_str(),
+            &begun.walks.as_deref().map_or(it.walks, Json::of),
+            &begun.due_at,
+            &begun.lease_owner,
+            &if is_settled { "" } else { attempts::ROOM },
+            &begun.reason,
+            &is_settled.then_some(it.now().unix_ms()),
             &begun.held_until,
             &begun.after_rank,
             &it.delivery.after.as_ref().map(Id::as_bytes),
@@ -129,25 +112,15 @@ pub(super) fn insert_deliveries(db: &Connection, arriving: &[Arriving<'_>], chan
     Ok(())
 }
 
-const PLAIN: &str = "INSERT OR FAIL INTO delivery (rank, id, workspace_id, event_rank, rule_id, rule_generation, \
-     channel_id, channel_type, severity, status, reason, walks, due_at, lease_owner, completed_at, attempts) VALUES ";
-
-const FULL: &str = "INSERT OR FAIL INTO delivery (rank, id, workspace_id, event_rank, rule_id, rule_generation, \
-     channel_id, channel_type, severity, status, reason, walks, due_at, lease_owner, completed_at, attempts, \
-     held_until, after_rank, after_id, occasion, late_of) VALUES ";
-
-/// Whether it needs none of the columns that only [`FULL`] has.
-fn is_plain(delivery: &NewDelivery) -> bool {
-    delivery.after.is_none()
-        && delivery.occasion == 1
-        && delivery.late_of.is_none()
-        && delivery.start != crate::queue::Start::Held
+/// Whether [`into_leased`] says all that is to be said of it.
+fn is_just_leased(delivery: &NewDelivery) -> bool {
+    let is_leased = matches!(delivery.start, Start::Leased(_));
+    is_leased && delivery.after.is_none() && delivery.occasion == 1 && delivery.late_of.is_none()
 }
 
-/// Binds what every delivery has.
-fn bind(arriving: &Arriving<'_>, begun: &Beginning, row: &mut Binder<'_, '_>) -> Result<()> {
-    let Arriving { event, event_id, delivery, walks } = arriving;
-    let is_settled = begun.status.is_settled();
+/// Binds the columns before its status.
+fn bind_what_it_is(arriving: &Arriving<'_>, row: &mut Binder<'_, '_>) -> Result<()> {
+    let Arriving { event, event_id, delivery, .. } = arriving;
     row.bind(&[
         &delivery.id.rank(),
         delivery.id.as_bytes(),
@@ -158,12 +131,5 @@ fn bind(arriving: &Arriving<'_>, begun: &Beginning, row: &mut Binder<'_, '_>) ->
         delivery.channel_id.as_bytes(),
         &delivery.channel_type.as_str(),
         &delivery.severity.as_str(),
-        &begun.status.as_str(),
-        &begun.reason,
-        &begun.walks.as_deref().unwrap_or(walks),
-        &begun.due_at,
-        &begun.lease_owner,
-        &is_settled.then_some(arriving.now().unix_ms()),
-        &if is_settled { "" } else { attempts::ROOM },
     ])
 }

@@ -1,7 +1,7 @@
 //! Let go: what was held back is stopped after all, sent each by itself, or carried by a digest.
 
+use rusqlite::params;
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, params};
 use tidings_domain::gate::Gate;
 use tidings_domain::id::{DeliveryId, Id};
 use tidings_domain::time::Timestamp;
@@ -9,6 +9,7 @@ use tidings_domain::time::Timestamp;
 use super::accept;
 use super::admission::{Admitting, still_refused};
 use super::begin::{incident_of, last_under_way, waits_for};
+use super::db::Db;
 use super::row::{corrupt, optional_id, to_json};
 use super::settle::Stopped;
 use crate::Result;
@@ -48,7 +49,7 @@ impl Prepared {
     }
 }
 
-pub(super) fn let_go(db: &Connection, prepared: &Prepared) -> Result<Gone> {
+pub(super) fn let_go(db: &Db<'_>, prepared: &Prepared) -> Result<Gone> {
     let mut releasing = Releasing { db, release: &prepared.release, admitting: Admitting::new(db) };
     for (id, stopped) in &prepared.stopped {
         releasing.stop(*id, stopped)?;
@@ -62,8 +63,8 @@ pub(super) fn let_go(db: &Connection, prepared: &Prepared) -> Result<Gone> {
 }
 
 /// A release on its way.
-struct Releasing<'a> {
-    db: &'a Connection,
+struct Releasing<'a, 'c> {
+    db: &'a Db<'c>,
     release: &'a LetGo,
     admitting: Admitting<'a>,
 }
@@ -78,7 +79,7 @@ struct Refused {
 const WHERE_HELD: &str =
     "WHERE rank = ? AND id = ? AND workspace_id = ? AND channel_id = ? AND status = 'held' AND held_until IS NOT NULL";
 
-impl Releasing<'_> {
+impl Releasing<'_, '_> {
     /// Changes a row that is still held and not carried; whether it was.
     fn update(&self, id: DeliveryId, set: &str, values: &[&dyn ToSql]) -> Result<bool> {
         let LetGo { workspace_id, channel_id, .. } = self.release;

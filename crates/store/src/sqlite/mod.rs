@@ -10,6 +10,7 @@ mod begin;
 mod checkpoint;
 mod claim;
 mod concerns;
+mod db;
 mod held;
 mod insert;
 mod let_go;
@@ -150,7 +151,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 #[async_trait]
 impl Store for SqliteStore {
     async fn ready(&self) -> Result<()> {
-        self.writer.run("ready", migrate::rewrite_version).await
+        self.writer.run("ready", |db| migrate::rewrite_version(db)).await
     }
 
     async fn close(&self) {
@@ -276,7 +277,7 @@ impl Store for SqliteStore {
     async fn follow(&self, workspace_id: WorkspaceId, following: Following) -> Result<Followed> {
         let prepared = watching::follow::Prepared::new(following)?;
         if prepared.is_plain() {
-            let plain = move |db: &Connection| watching::follow::plain(db, workspace_id, &prepared);
+            let plain = move |db: &db::Db<'_>| watching::follow::plain(db, workspace_id, &prepared);
             return self.writer.run("follow", plain).await?;
         }
         self.writer.run_alone("follow", move |db| watching::follow::follow(db, workspace_id, &prepared)).await

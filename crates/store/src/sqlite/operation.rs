@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::db::Db;
 use crate::Result;
 use crate::error::StoreError;
 
@@ -14,7 +15,7 @@ pub(super) trait Operation: Send {
     fn name(&self) -> &'static str;
     /// Runs it and keeps the outcome. Bare, its error fails the batch; alone, behind a savepoint it is undone and
     /// kept, and only an error of the savepoint itself fails the batch.
-    fn run(&mut self, db: &Connection, is_alone: bool) -> Result<()>;
+    fn run(&mut self, db: &Db<'_>, is_alone: bool) -> Result<()>;
     /// Answers with the kept outcome, or with the error that the batch failed with.
     fn answer(self: Box<Self>, batch: &Result<()>);
 }
@@ -28,7 +29,7 @@ pub(super) struct Call<T, F> {
     reply: oneshot::Sender<Result<T>>,
 }
 
-impl<T, F: Fn(&Connection) -> Result<T>> Call<T, F> {
+impl<T, F: Fn(&Db<'_>) -> Result<T>> Call<T, F> {
     pub(super) fn new(name: &'static str, always_alone: bool, work: F, reply: oneshot::Sender<Result<T>>) -> Self {
         Self { name, always_alone, work, outcome: None, reply }
     }
@@ -49,12 +50,12 @@ pub(super) fn alone<T>(db: &Connection, work: impl FnOnce() -> Result<T>) -> Res
     Ok(outcome)
 }
 
-impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Operation for Call<T, F> {
+impl<T: Send, F: Fn(&Db<'_>) -> Result<T> + Send> Operation for Call<T, F> {
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn run(&mut self, db: &Connection, is_alone: bool) -> Result<()> {
+    fn run(&mut self, db: &Db<'_>, is_alone: bool) -> Result<()> {
         let work = || caught(self.name, || (self.work)(db));
         self.outcome = Some(if is_alone || self.always_alone { alone(db, work)? } else { Ok(work()?) });
         Ok(())

@@ -1,6 +1,8 @@
 //! Between values and columns: ids as 16 bytes, instants as milliseconds, words as text.
 
 use rusqlite::Row;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::Id;
@@ -49,8 +51,52 @@ pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T
 }
 
 /// A value as JSON text.
-pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+pub(super) fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(unwritable)
+}
+
+fn unwritable(error: serde_json::Error) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}
+
+/// JSON text on its way into a column.
+#[derive(Clone, Copy)]
+pub(super) struct Json<'a>(&'a [u8]);
+
+impl<'a> Json<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
+}
+
+impl ToSql for Json<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}
+
+/// Pieces of JSON, one behind the other in one buffer.
+pub(super) struct Pieces {
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Pieces {
+    /// Has room for so many pieces that take up so many bytes, and grows beyond that.
+    pub(super) fn with_capacity(pieces: usize, bytes: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(pieces) }
+    }
+
+    pub(super) fn push(&mut self, value: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.text, value).map_err(unwritable)?;
+        self.ends.push(self.text.len());
+        Ok(())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Json<'_>> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, end)| Json(&self.text[begin..*end]))
+    }
 }
 
 /// The columns that [`event`] reads, for a table named `e`.

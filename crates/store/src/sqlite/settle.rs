@@ -9,14 +9,15 @@ use tidings_domain::id::Id;
 
 use super::accept::Prepared;
 use super::begin::stopped_by;
+use super::db::Db;
 use super::insert::insert_events;
 use super::row::{corrupt, to_json};
 use super::{attempts, concerns};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Counts, Incoming, NextState, Settled, Settlement, TestRecord};
+use crate::queue::{Attempt, Counts, Incoming, NextState, Settled, Settlement, TestRecord};
 
-pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<Settled> {
+pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
     if let Some(attempt) = settlement.attempt.as_ref().filter(|it| it.number != settlement.attempt_count + 1) {
         return Err(corrupt("attempt number", attempt.number));
     }
@@ -69,14 +70,32 @@ impl Stopped {
     }
 }
 
+/// Nearly every delivery is sent at its first attempt: what is the same for each of them stands in the statement.
+pub(super) const SENT_AT_ONCE: &str = "UPDATE delivery SET status = 'sent', due_at = NULL, lease_owner = NULL, \
+     carry = NULL, attempt_count = 1, attempt_trigger = 'scheduled', attempts = ?1, http_status = ?2, last_error = NULL, \
+     sent_at = ?3, completed_at = ?3 \
+     WHERE rank = ?4 AND id = ?5 AND workspace_id = ?6 AND lease_owner = ?7 AND attempt_count = 0";
+
+/// The attempt, if [`SENT_AT_ONCE`] says all that is to be said of it.
+fn sent_at_once(settlement: &Settlement) -> Option<&Attempt> {
+    let is_sent = settlement.next == NextState::Done(Status::Sent) && settlement.carry.is_none();
+    settlement.attempt.as_ref().filter(|attempt| is_sent && attempt.number == 1 && attempt.error.is_none())
+}
+
 /// Writes the state and the attempt that led to it, if the lease still holds; whether it did. What is leased has no
 /// reason, so none is taken away.
-fn write(db: &Connection, settlement: &Settlement, status: Status, due_at: Option<i64>) -> Result<bool> {
+fn write(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i64>) -> Result<bool> {
     let now = settlement.now.unix_ms();
     let completed_at = status.is_settled().then_some(now);
     let (rank, id) = (settlement.delivery_id.rank(), settlement.delivery_id.as_bytes());
     let workspace_id = settlement.workspace_id.as_bytes();
     let (owner, count) = (settlement.owner, settlement.attempt_count);
+    if let Some(attempt) = sent_at_once(settlement) {
+        let text = attempts::first_to_text(attempt)?;
+        let changed =
+            db.sent_at_once.execute(params![text, attempt.http_status, now, rank, id, workspace_id, owner])?;
+        return Ok(changed == 1);
+    }
     let changed = match &settlement.attempt {
         Some(attempt) => {
             let is_first = attempt.number == 1;
@@ -143,7 +162,7 @@ fn write_reason(db: &Connection, settlement: &Settlement, stopped: &Stopped) -> 
     Ok(())
 }
 
-pub(super) fn record_test(db: &Connection, test: &TestRecord) -> Result<()> {
+pub(super) fn record_test(db: &Db<'_>, test: &TestRecord) -> Result<()> {
     let event = &*test.event;
     if !test.status.is_resendable() {
         return Err(corrupt("test status", test.status));

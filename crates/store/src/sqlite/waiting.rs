@@ -32,8 +32,12 @@ const SETTLEMENTS_WAIT: Duration = Duration::from_millis(2);
 /// Something that waits, with the way to tell its caller.
 pub(super) struct Waiter<T, A> {
     pub(super) what: T,
-    pub(super) reply: oneshot::Sender<Result<A>>,
+    pub(super) reply: oneshot::Sender<Answer<T, A>>,
 }
+
+/// What became of it; and the thing itself, for its caller to free: the writer, that everybody waits for, would have to
+/// give back memory that other threads allocated, which costs more.
+pub(super) type Answer<T, A> = (Result<A>, T);
 
 /// A request's events.
 pub(super) type Accept = Waiter<Vec<Prepared>, Vec<Acceptance>>;

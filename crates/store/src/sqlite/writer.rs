@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 
 use super::accept::{Prepared, accept};
 use super::checkpoint::Checkpoints;
+use super::db::Db;
 use super::operation::{Call, alone, caught};
 use super::settle::settle;
 use super::thread::Joined;
-use super::waiting::{Batch, Settle, Waiter, Waiting};
+use super::waiting::{Answer, Batch, Settle, Waiter, Waiting};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Acceptance, Settled, Settlement};
@@ -64,20 +65,20 @@ impl Writer {
     pub(super) async fn accept(&self, what: Vec<Prepared>) -> Result<Vec<Acceptance>> {
         let (reply, answer) = oneshot::channel();
         self.waiting.accept(Waiter { what, reply }).await?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        outcome(answer).await
     }
 
     pub(super) async fn settle(&self, what: Settlement) -> Result<Settled> {
         let (reply, answer) = oneshot::channel();
         self.waiting.settle(Waiter { what, reply }).await?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        outcome(answer).await
     }
 
     /// Runs an operation that is hardly ever refused.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         name: &'static str,
-        work: impl Fn(&Connection) -> Result<T> + Send + 'static,
+        work: impl Fn(&Db<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.call(name, false, work).await
     }
@@ -86,7 +87,7 @@ impl Writer {
     pub(super) async fn run_alone<T: Send + 'static>(
         &self,
         name: &'static str,
-        work: impl Fn(&Connection) -> Result<T> + Send + 'static,
+        work: impl Fn(&Db<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.call(name, true, work).await
     }
@@ -95,7 +96,7 @@ impl Writer {
         &self,
         name: &'static str,
         always_alone: bool,
-        work: impl Fn(&Connection) -> Result<T> + Send + 'static,
+        work: impl Fn(&Db<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.waiting.run(Box::new(Call::new(name, always_alone, work, reply))).await?;
@@ -116,12 +117,18 @@ impl Drop for Writer {
     }
 }
 
+/// Waits for the answer, and frees what it was about.
+async fn outcome<T, A>(answer: oneshot::Receiver<Answer<T, A>>) -> Result<A> {
+    answer.await.map_err(|_| StoreError::Closed)?.0
+}
+
 /// Works until the store is closed or dropped.
 fn work(connection: &Connection, waiting: &Waiting, mut checkpoints: Checkpoints) {
+    let db = Db::new(connection);
     let commits = metrics::counter!("tidings_store_commits_total");
     let mut counters = Counters::new();
     while let Some(batch) = waiting.take() {
-        if commit(connection, batch, &mut counters) {
+        if commit(&db, batch, &mut counters) {
             commits.increment(1);
             checkpoints.after_commit(connection);
         }
@@ -148,7 +155,7 @@ struct Outcomes {
 }
 
 /// Commits the batch and answers everybody in it; whether it was committed.
-fn commit(db: &Connection, mut batch: Batch, counters: &mut Counters) -> bool {
+fn commit(db: &Db<'_>, mut batch: Batch, counters: &mut Counters) -> bool {
     let mut outcomes = transact(db, || together(db, &mut batch));
     if batch.len() > 1 && outcomes.as_ref().is_err_and(|error| !error.is_of_the_database()) {
         outcomes = transact(db, || one_by_one(db, &mut batch));
@@ -175,15 +182,16 @@ fn commit(db: &Connection, mut batch: Batch, counters: &mut Counters) -> bool {
 
 /// Tells each what became of it. Whoever went away does not want to know.
 fn tell<T, A>(waiters: Vec<Waiter<T, A>>, outcomes: impl IntoIterator<Item = Result<A>>) {
-    waiters.into_iter().zip(outcomes).for_each(|(waiter, outcome)| drop(waiter.reply.send(outcome)));
+    let tell = |(Waiter { what, reply }, outcome)| drop(reply.send((outcome, what)));
+    waiters.into_iter().zip(outcomes).for_each(tell);
 }
 
 /// Does the work in one transaction and leaves none open if it fails.
-fn transact(db: &Connection, work: impl FnOnce() -> Result<Outcomes>) -> Result<Outcomes> {
+fn transact(db: &Db<'_>, work: impl FnOnce() -> Result<Outcomes>) -> Result<Outcomes> {
     let run = || {
-        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        db.begin.execute([])?;
         let outcomes = work()?;
-        db.prepare_cached("COMMIT")?.execute([])?;
+        db.commit.execute([])?;
         Ok(outcomes)
     };
     let outcomes = run();
@@ -195,7 +203,7 @@ fn transact(db: &Connection, work: impl FnOnce() -> Result<Outcomes>) -> Result<
 }
 
 /// Writes all of it, or fails with the first that fails.
-fn together(db: &Connection, batch: &mut Batch) -> Result<Outcomes> {
+fn together(db: &Db<'_>, batch: &mut Batch) -> Result<Outcomes> {
     let settle = |one: &Settle| caught("settle", || settle(db, &one.what)).map(Ok);
     let settled = batch.settlements.iter().map(settle).collect::<Result<_>>()?;
     let events: Vec<&Prepared> = batch.accepts.iter().flat_map(|accept| &accept.what).collect();
@@ -206,7 +214,7 @@ fn together(db: &Connection, batch: &mut Batch) -> Result<Outcomes> {
 }
 
 /// Writes what can be written, each behind a savepoint of its own.
-fn one_by_one(db: &Connection, batch: &mut Batch) -> Result<Outcomes> {
+fn one_by_one(db: &Db<'_>, batch: &mut Batch) -> Result<Outcomes> {
     let mut outcomes = Outcomes::default();
     for Waiter { what, .. } in &batch.settlements {
         outcomes.settled.push(alone(db, || caught("settle", || settle(db, what)))?);

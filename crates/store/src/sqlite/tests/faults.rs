@@ -9,6 +9,7 @@ use tidings_domain::gate::{Effect, Gate, Stop};
 use super::{NOW, channel_id, id, incoming, incoming_of_bytes, is_there, open, take_in, workspace_id};
 use crate::queue::{Lease, Start};
 use crate::sqlite::SqliteStore;
+use crate::sqlite::db::Db;
 use crate::{Result, Store as _, StoreError};
 
 /// Holds the writer, so that what is sent meanwhile becomes one batch. Lets it go when the sender is dropped.
@@ -99,7 +100,7 @@ fn twice(number: u64) -> crate::queue::Incoming {
 async fn an_operation_that_panics_takes_nobody_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let panics = |db: &Connection| -> Result<()> {
+    let panics = |db: &Db<'_>| -> Result<()> {
         take_in(db, vec![incoming(7)])?;
         panic!("on purpose")
     };
@@ -139,7 +140,7 @@ async fn a_delivery_that_cannot_be_read_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     store.accept(vec![incoming(1), incoming(2), incoming(3)]).await.unwrap();
-    let spoil = |db: &Connection| {
+    let spoil = |db: &Db<'_>| {
         db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?;
         db.execute("UPDATE event SET content = '{' WHERE run_id = 'run-2'", [])?;
         Ok(())

@@ -4,12 +4,12 @@
 mod faults;
 mod plans;
 mod readers;
+mod short_ways;
 mod wal;
 mod watching_plans;
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::Walk;
@@ -19,6 +19,7 @@ use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::workspace::Workspace;
 
+use super::db::Db;
 use super::{SqliteStore, accept};
 use crate::queue::{Acceptance, Incoming, NewDelivery, Start};
 use crate::settings::WorkspaceRecord;
@@ -62,7 +63,7 @@ fn incoming(number: u64) -> Incoming {
 }
 
 /// Takes these in, on the writer's connection.
-fn take_in(db: &Connection, batch: Vec<Incoming>) -> Result<Vec<Acceptance>> {
+fn take_in(db: &Db<'_>, batch: Vec<Incoming>) -> Result<Vec<Acceptance>> {
     let prepared = batch.into_iter().map(accept::Prepared::new).collect::<Result<Vec<_>>>()?;
     accept::accept(db, &prepared.iter().collect::<Vec<_>>())
 }

@@ -23,6 +23,7 @@ use crate::queue::{
     Settlement, Start,
 };
 use crate::sqlite::claim::Unreadable;
+use crate::sqlite::db::Db;
 use crate::sqlite::{accept, claim, held, let_go, log, migrate, resend, search, settle};
 
 /// A database whose statements are written down.
@@ -51,9 +52,9 @@ impl Heard {
     }
 
     /// Forgets what was heard, does this, and answers the plans of what was heard then.
-    pub(super) fn plans<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Vec<(String, Vec<String>)> {
+    pub(super) fn plans<T>(&self, work: impl FnOnce(&Db<'_>) -> Result<T>) -> Vec<(String, Vec<String>)> {
         self.statements.lock().unwrap().clear();
-        work(&self.db).unwrap();
+        work(&Db::new(&self.db)).unwrap();
         let statements = std::mem::take(&mut *self.statements.lock().unwrap());
         assert!(!statements.is_empty());
         statements.into_iter().map(|sql| (sql.clone(), self.plan(&sql))).collect()
@@ -117,7 +118,7 @@ fn the_hot_path_walks_no_table() {
     assert_direct(&heard.plans(|db| claim::claim(db, NOW, lease(), &[(channel_id(), 3)])));
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))));
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(2, NextState::Suppressed(held_walk())))));
-    assert_direct(&heard.plans(claim::due));
+    assert_direct(&heard.plans(|db| claim::due(db)));
     assert_direct(&heard.plans(|db| claim::release(db, NOW, Some(&[held(3)]))));
     assert_direct(&heard.plans(|db| claim::release(db, NOW, None)));
 }
@@ -162,7 +163,7 @@ fn holding_waiting_and_letting_go_walk_no_table() {
     said_late.deliveries[0].id = id(8);
     let said_late = accept::Prepared::new(said_late).unwrap();
     assert_direct(&heard.plans(|db| accept::accept_with_late(db, &[&said_late])));
-    assert_direct(&heard.plans(held::held));
+    assert_direct(&heard.plans(|db| held::held(db)));
     assert_direct(&heard.plans(|db| held::held_back(db, workspace_id(), channel_id(), NOW, 9)));
 
     let stopped = [(id(4), NextState::Suppressed(held_walk()))];

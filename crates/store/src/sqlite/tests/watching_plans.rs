@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
 use tidings_domain::check::{Check, CheckStatus, Timings};
 use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::event::Event;
@@ -19,6 +18,7 @@ use super::{NOW, id, incoming, take_in, workspace_id};
 use crate::keeping::{PruneCursor, Retention, Span, SummaryFilter};
 use crate::queue::Incoming;
 use crate::settings::{Change, EndpointRecord, Expect};
+use crate::sqlite::db::Db;
 use crate::sqlite::watching::{check, follow, incident, state, summary, told};
 use crate::sqlite::{prune, settings};
 use crate::watching::{CheckFilter, CheckRecord, EndpointState, Following, IncidentFilter, IncidentRecord};
@@ -116,7 +116,7 @@ fn following(revision: u32) -> Following {
     }
 }
 
-fn follow(db: &Connection, following: Following) -> Result<()> {
+fn follow(db: &Db<'_>, following: Following) -> Result<()> {
     let prepared = follow::Prepared::new(following)?;
     let followed = match prepared.is_plain() {
         true => follow::plain(db, workspace_id(), &prepared)?,
@@ -138,7 +138,7 @@ fn what_follows_walks_no_table() {
     };
     assert_direct(&heard.plans(|db| follow(db, plain(3))));
     assert_direct(&heard.plans(|db| follow(db, plain(3))));
-    let refused = |db: &Connection| match follow(db, Following { check: plain(4).check, ..plain(3) }) {
+    let refused = |db: &Db<'_>| match follow(db, Following { check: plain(4).check, ..plain(3) }) {
         Err(StoreError::Conflict) => Ok(()),
         other => panic!("{other:?}"),
     };
@@ -161,7 +161,7 @@ fn reads_of_watching_walk_no_table() {
         assert_direct(&heard.plans(|db| summary::list(db, workspace_id(), endpoint_id(), &filter)));
     }
     // All of a small index is wanted.
-    let all_active = heard.plans(incident::active);
+    let all_active = heard.plans(|db| incident::active(db));
     assert!(all_active.iter().all(|(_, plan)| *plan == ["SCAN incident USING INDEX incident_open"]), "{all_active:?}");
     assert_direct(&heard.plans(|db| settings::configuration(db, workspace_id(), 1)));
 }

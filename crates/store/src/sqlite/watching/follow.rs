@@ -13,6 +13,7 @@ use crate::Result;
 use crate::error::StoreError;
 use crate::queue::Acceptance;
 use crate::sqlite::accept;
+use crate::sqlite::db::Db;
 use crate::sqlite::settings::{endpoint, raise_version};
 use crate::watching::{Followed, Following};
 
@@ -71,7 +72,7 @@ pub(in crate::sqlite) fn plain(
 }
 
 /// Writes all of it. Refused, it may have written a part: the caller's transaction must not keep that.
-pub(in crate::sqlite) fn follow(db: &Connection, workspace_id: WorkspaceId, prepared: &Prepared) -> Result<Followed> {
+pub(in crate::sqlite) fn follow(db: &Db<'_>, workspace_id: WorkspaceId, prepared: &Prepared) -> Result<Followed> {
     let mut endpoint = None;
     if let Some(check) = &prepared.check {
         match check::insert(db, workspace_id, check)?? {
@@ -126,7 +127,7 @@ fn end_mutes(db: &Connection, workspace_id: WorkspaceId, mutes: &[MuteId]) -> Re
 }
 
 /// Takes in the events that tell of it; one that was told before may be told late.
-fn tell(db: &Connection, workspace_id: WorkspaceId, events: &[accept::Prepared]) -> Result<Vec<Acceptance>> {
+fn tell(db: &Db<'_>, workspace_id: WorkspaceId, events: &[accept::Prepared]) -> Result<Vec<Acceptance>> {
     if events.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,0 +1,111 @@
+//! Statements that leave out what nearly all rows have in common write the same as those that say everything, in however
+//! many statements the rows get in.
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use tidings_domain::delivery::{AttemptTrigger, Status};
+use tidings_domain::id::{DeliveryId, Id as _};
+
+use super::{NOW, id, incoming, take_in, workspace_id};
+use crate::queue::{Attempt, Concerns, Incoming, Lease, NextState, Settled, Settlement, Start};
+use crate::sqlite::db::Db;
+use crate::sqlite::{attempts, migrate, settle};
+
+fn database() -> Connection {
+    let mut db = Connection::open_in_memory().unwrap();
+    migrate::up(&mut db).unwrap();
+    db
+}
+
+/// The event with this number, its delivery leased.
+fn leased(number: u64) -> Incoming {
+    let mut incoming = incoming(number);
+    incoming.deliveries[0].start = Start::Leased(Lease { owner: 7, until: NOW.plus_ms(9) });
+    incoming
+}
+
+/// All columns of the delivery with this number.
+fn columns(db: &Connection, number: u64) -> Vec<(String, Value)> {
+    let mut statement = db.prepare("SELECT * FROM delivery WHERE id = ?").unwrap();
+    let names: Vec<String> = statement.column_names().map(String::from).collect();
+    let values = statement.query_row([id::<DeliveryId>(number).as_bytes()], |row| {
+        (0..names.len()).map(|column| row.get(column)).collect::<rusqlite::Result<Vec<_>>>()
+    });
+    names.into_iter().zip(values.unwrap()).collect()
+}
+
+#[test]
+fn a_leased_delivery_is_written_alike_whatever_stands_beside_it() {
+    let (alone, mixed) = (database(), database());
+    take_in(&Db::new(&alone), vec![leased(1)]).unwrap();
+    take_in(&Db::new(&mixed), vec![leased(1), incoming(2)]).unwrap();
+    assert_eq!(columns(&alone, 1), columns(&mixed, 1));
+}
+
+#[test]
+fn every_number_of_rows_gets_in() {
+    let one_by_one = database();
+    let all = Db::new(&one_by_one);
+    (1..=200).for_each(|number| drop(take_in(&all, vec![leased(number)]).unwrap()));
+    for rows in (1..=40).chain([64, 200]) {
+        let together = database();
+        let batch = Db::new(&together);
+        let accepted = take_in(&batch, (1..=rows).map(leased).collect()).unwrap();
+        assert_eq!(accepted.len() as u64, rows);
+        for number in 1..=rows {
+            assert_eq!(columns(&together, number), columns(&one_by_one, number), "{number} of {rows}");
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_at_once_is_settled_like_any_other() {
+    let connection = database();
+    let db = Db::new(&connection);
+    take_in(&db, vec![leased(1), leased(2)]).unwrap();
+    // Words of a failure, though it was sent, are what the short way has no place for.
+    for (number, error) in [(1, None), (2, Some("odd".to_owned()))] {
+        let attempt = Attempt {
+            number: 1,
+            trigger: AttemptTrigger::Scheduled,
+            started_at: NOW,
+            duration_ms: 3,
+            http_status: Some(204),
+            error_class: None,
+            error,
+            response_body: None,
+        };
+        let settlement = Settlement {
+            workspace_id: workspace_id(),
+            delivery_id: id(number),
+            owner: 7,
+            attempt_count: 0,
+            now: NOW.plus_ms(5),
+            attempt: Some(attempt),
+            next: NextState::Done(Status::Sent),
+            carry: None,
+            concerns: Concerns::Itself,
+        };
+        for fenced in
+            [Settlement { owner: 8, ..settlement.clone() }, Settlement { workspace_id: id(9), ..settlement.clone() }]
+        {
+            assert_eq!(settle::settle(&db, &fenced).unwrap(), Settled::Stale);
+        }
+        assert_eq!(settle::settle(&db, &settlement).unwrap(), Settled::Written);
+        assert_eq!(settle::settle(&db, &settlement).unwrap(), Settled::Stale, "it is settled once");
+    }
+    let (short, long) = (columns(&connection, 1), columns(&connection, 2));
+    let own = ["rank", "id", "event_rank", "attempts", "last_error"];
+    for ((name, short), (_, long)) in short.iter().zip(&long).filter(|((name, _), _)| !own.contains(&name.as_str())) {
+        assert_eq!(short, long, "{name}");
+    }
+    let [mut told, odd] = [short, long].map(|columns| {
+        let text = columns.into_iter().find_map(|(name, value)| match value {
+            Value::Text(text) if name == "attempts" => Some(text),
+            _ => None,
+        });
+        attempts::from_text(&text.unwrap()).unwrap()
+    });
+    assert_eq!(told[0].error.replace("odd".into()), None);
+    assert_eq!(told, odd);
+}
