@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What is measured is never an error, however slow: the table says what misses its target. Lost events, failed
-//! deliveries and a server that dies are errors.
+//! deliveries and a server that dies are errors. They end their scenario; the others are measured and told all the same.
 
 mod clock;
 mod floors;
@@ -22,6 +22,7 @@ mod metrics;
 mod process;
 mod server;
 mod sink;
+mod spread;
 mod table;
 mod throughput;
 mod watch;
@@ -44,25 +45,31 @@ Usage: cargo xtask bench [SCENARIO]… [OPTIONS]
 
 Builds release binaries, starts server, load generator and sink on free ports of loopback and in a directory below
 `target`, and prints one table: what was measured, the target, and the floor: what this machine does in the same run
-without the server. A missed target is told, not an error. Lost events are an error.
+without the server. A missed target is told, not an error. Lost events are an error: it ends its scenario, and is told
+below the table of the others.
+
+The bare way of an event is commits and requests with the server's libraries, and no server. It takes turns with the
+server, five each. On a machine that is slower or busier than the one that targets are for, the ratio to it is the
+figure that says something. Each turn is told when it is over, each scenario's part of the table when that is done.
 
 Options:
-  --quick         Fewer events, shorter, once instead of three times: to see that it runs, not what it does
+  --quick         Fewer events, shorter, once instead of several times: to see that it runs, not what it does
   --only NAME     Only this scenario, as if named without it; may be given more than once. The floors of
                   what is measured are measured with it.
                     throughput  one run per request over 64 connections, one webhook each; memory; cost;
-                                in turns with the bare way: an event's commits and requests, and no server
-                    batches     100 runs per request, one webhook each
-                    fan-out     one run per request, ten webhooks each
-                    latency     200 runs per second
-                    isolation   the same beside channels that refuse, hang, and have 100,000 waiting
+                                in turns with the bare way
+                    batches     100 runs per request, one webhook each; in turns with the bare way
+                    fan-out     one run per request, ten webhooks each; in turns with the bare way
+                    latency     200 runs per second; in turns with the bare way
+                    isolation   the same alone, and beside channels that refuse, hang, and have 100,000
+                                waiting: in pairs, at least five, and the middle of what they say
                     watch       what a check costs, over HTTP and TLS; a server with 10,000 endpoints every
                                 10 seconds; from a failing check to the receiver
   --tidings PATH  Measure this server instead of the one that was built (to compare two builds)
   --no-build      Take the binaries that are there
   -h, --help      This text
 
-All of it takes about thirteen minutes, `--quick` about three. Leave the machine alone meanwhile.";
+All of it takes about fifteen minutes, `--quick` about three. Leave the machine alone meanwhile.";
 
 /// The scenarios, in the order of the table.
 const SCENARIOS: [&str; 6] = ["throughput", "batches", "fan-out", "latency", "isolation", WATCH];
@@ -82,9 +89,14 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// How often a measurement is repeated; the median is told.
+    /// How often a measurement is repeated that stands alone; the median is told.
     fn repeats(&self) -> usize {
-        if self.quick { 1 } else { 3 }
+        self.pick(3, 1)
+    }
+
+    /// How often two take turns that are compared: the medians are told.
+    fn turns(&self) -> usize {
+        self.pick(5, 1)
     }
 
     /// One of two values.
@@ -155,48 +167,83 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     };
     let watch = Stopwatch::start();
     let machine = Machine::look()?;
-    let mut table = Table::default();
-    measure(&bench, &options, &mut table)?;
+    let (table, failures) = measure(&bench, &options);
     println!("\n{table}");
     println!("{machine}\nTook {}.", watch.read());
     if options.quick {
         println!("Quick: measured once and briefly; the full run says more.");
     }
+    anyhow::ensure!(failures.is_empty(), failures.join("\n"));
     Ok(())
 }
 
-fn measure(bench: &Bench, options: &Options, table: &mut Table) -> anyhow::Result<()> {
-    if options.wants_floors() {
-        measure_runs(bench, options, table)?;
+/// Everything that is wanted, and what failed.
+fn measure(bench: &Bench, options: &Options) -> (Table, Vec<String>) {
+    let mut run = Run::default();
+    let floors = options.wants_floors().then(|| {
+        run.scenario("floors", |part| {
+            let floors = floors::measure(bench)?;
+            floors.tell(part);
+            Ok(floors)
+        })
+    });
+    for name in SCENARIOS.into_iter().filter(|name| options.wants(name)) {
+        run.scenario(name, |part| {
+            if name == WATCH {
+                return watch::measure(bench, part);
+            }
+            let floors = floors.as_ref().and_then(Option::as_ref).context("it needs the floors")?;
+            match name {
+                "throughput" => throughput::one_by_one(bench, floors, part),
+                "batches" => throughput::batches(bench, floors, part),
+                "fan-out" => throughput::fan_out(bench, floors, part),
+                "latency" => latency::measure(bench, floors, part),
+                _ => isolation::measure(bench, floors, part),
+            }
+        });
     }
-    if options.wants(WATCH) {
-        say(WATCH);
-        watch::measure(bench, table).with_context(|| format!("in the scenario `{WATCH}`"))?;
-    }
-    Ok(())
+    (run.table, run.failures)
 }
 
-fn measure_runs(bench: &Bench, options: &Options, table: &mut Table) -> anyhow::Result<()> {
-    say("floors");
-    let floors = floors::measure(bench)?;
-    floors.tell(table);
-    for scenario in SCENARIOS.into_iter().filter(|scenario| *scenario != WATCH && options.wants(scenario)) {
-        say(scenario);
-        match scenario {
-            "throughput" => throughput::one_by_one(bench, &floors, table),
-            "batches" => throughput::batches(bench, &floors, table),
-            "fan-out" => throughput::fan_out(bench, &floors, table),
-            "latency" => latency::measure(bench, &floors, table),
-            _ => isolation::measure(bench, &floors, table),
+/// What the scenarios came to so far. One that fails takes nothing away from the others.
+#[derive(Default)]
+struct Run {
+    table: Table,
+    failures: Vec<String>,
+}
+
+impl Run {
+    /// Measures one, and tells at once what it came to: the run may yet be cut off.
+    fn scenario<T>(&mut self, name: &str, measure: impl FnOnce(&mut Table) -> anyhow::Result<T>) -> Option<T> {
+        say(name);
+        let mut part = Table::default();
+        let result = measure(&mut part).with_context(|| format!("in the scenario `{name}`"));
+        let measured = match result {
+            Ok(measured) => Some(measured),
+            Err(error) => {
+                let failure = format!("{error:#}");
+                say(&failure);
+                self.failures.push(failure);
+                part.remark(format!("`{name}` failed: its figures are missing or not all there."));
+                None
+            }
+        };
+        if !part.is_empty() {
+            eprintln!("\n{part}");
         }
-        .with_context(|| format!("in the scenario `{scenario}`"))?;
+        self.table.append(part);
+        measured
     }
-    Ok(())
 }
 
 /// Tells what is going on, beside the table and not in it.
 fn say(what: &str) {
     eprintln!("bench: {what}");
+}
+
+/// Two that are compared, in the order of this turn: neither always comes first.
+fn alternately<T>(turn: usize, [first, second]: [T; 2]) -> [T; 2] {
+    if turn.is_multiple_of(2) { [first, second] } else { [second, first] }
 }
 
 /// The middle one; of an even number the mean of the two in the middle.
@@ -236,6 +283,38 @@ mod tests {
     #[test]
     fn every_scenario_is_in_the_help() {
         assert!(SCENARIOS.iter().all(|scenario| HELP.contains(scenario)));
+    }
+
+    #[test]
+    fn a_scenario_that_fails_takes_nothing_from_the_others() {
+        let mut run = Run::default();
+        let figure = |name| table::Figure {
+            name,
+            value: 1.0,
+            unit: table::Unit::Count,
+            target: table::Target::None,
+            floor: None,
+        };
+        let first = run.scenario("first", |part| {
+            part.add(figure("half a figure"));
+            anyhow::bail!("it broke")
+        });
+        let second = run.scenario("second", |part| {
+            part.add(figure("a figure"));
+            Ok(2)
+        });
+        assert_eq!((first, second), (None::<u32>, Some(2)));
+        assert_eq!(run.failures, ["in the scenario `first`: it broke"]);
+        let told = run.table.to_string();
+        assert!(
+            told.contains("half a figure") && told.contains("a figure") && told.contains("`first` failed"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn neither_of_two_always_comes_first() {
+        assert_eq!([0, 1, 2].map(|turn| alternately(turn, ['a', 'b'])), [['a', 'b'], ['b', 'a'], ['a', 'b']]);
     }
 
     #[test]

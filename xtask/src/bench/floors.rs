@@ -1,6 +1,6 @@
 //! What this machine does without the server: the generator straight into the sink, rows, signatures.
 //!
-//! The fourth floor, the bare way of an event, takes turns with the server that it is compared with: see `way.rs`.
+//! One more floor, the bare way of an event, takes turns with the server that it is compared with: see `way.rs`.
 
 use std::{fs, time::Duration};
 
@@ -67,17 +67,8 @@ impl Floors {
 pub fn measure(bench: &Bench) -> anyhow::Result<Floors> {
     let sink = Sink::start(bench)?;
     let events = bench.pick(400_000, 100_000);
-    let load = Load {
-        address: sink.address,
-        path: "/ok/floor".to_owned(),
-        key: "",
-        resource_id: "floor",
-        connections: 64,
-        batch: 1,
-        events,
-        rate: None,
-        limit: Duration::from_secs(30),
-    };
+    let limit = Duration::from_secs(30);
+    let load = Load { resource_id: "floor", connections: 64, events, limit, ..Load::one(sink.address, "/ok/floor") };
     let (mut rates, mut cpu_seconds, mut sent) = (Vec::new(), 0.0, 0);
     for _ in 0..bench.repeats() {
         let before = sink.cpu_seconds()?;

@@ -1,13 +1,14 @@
 //! What a healthy channel feels of its neighbours: one that refuses, one that hangs, one with a huge backlog.
 //!
-//! Each round starts two servers one after the other, the first without such neighbours, the second with them, and
-//! measures on both a channel of the neighbours' workspace and one of another workspace. Rounds take turns, so that
-//! what changes on the machine meanwhile meets both.
+//! Pairs of short rounds: one server without such neighbours, one with them, each started anew; on both a channel of the
+//! neighbours' workspace and one of another workspace are measured. Each pair is compared within itself, and what is
+//! told is the middle of all those comparisons, because what changes on a noisy machine from one minute to the next
+//! meets both halves of a pair, but not all pairs. No round is left out.
 
 use std::{net::TcpListener, thread, time::Duration};
 
 use super::{
-    Bench,
+    Bench, alternately,
     floors::Floors,
     latency::{medians, steadily},
     load::{Load, Quantiles},
@@ -15,11 +16,17 @@ use super::{
     say,
     server::{Server, Workspace},
     sink::Sink,
+    spread::Spread,
     table::{Figure, Table, Target, Unit, thousands},
 };
+use crate::shell::Stopwatch;
 
 /// How much longer than alone a webhook may be on its way.
 const TIMES_MAX: f64 = 1.5;
+/// How many pairs there are, if there is time for no more.
+const PAIRS_MIN: usize = 5;
+/// Beyond those no pair is begun that would probably not end within this.
+const WITHIN: Duration = Duration::from_secs(270);
 /// How long the channel that hangs is waited for.
 const HANGING_TIMEOUT_MS: u64 = 5_000;
 /// Events per second that keep going to the channels that refuse and hang.
@@ -45,59 +52,90 @@ impl Place {
             Self::Other => "/ok/other",
         }
     }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Same => "same workspace",
+            Self::Other => "other workspace",
+        }
+    }
 }
 
-/// Latencies of one place, alone and with neighbours, by round.
+/// Latencies of one place, alone and with neighbours, by pair.
 #[derive(Default)]
 struct Compared {
     alone: Vec<Quantiles>,
     beside: Vec<Quantiles>,
 }
 
+impl Compared {
+    /// How many times as long as alone it took beside the others, pair by pair.
+    fn times(&self) -> Vec<f64> {
+        self.beside.iter().zip(&self.alone).map(|(beside, alone)| beside.p99_ms / alone.p99_ms).collect()
+    }
+}
+
 /// Measures it and adds it to the table.
 pub fn measure(bench: &Bench, floors: &Floors, table: &mut Table) -> anyhow::Result<()> {
     let (mut same, mut other) = (Compared::default(), Compared::default());
     let mut waiting_least = u64::MAX;
-    for round in 0..bench.repeats() {
-        // Neither place always comes first.
-        let places = if round % 2 == 0 { [Place::Same, Place::Other] } else { [Place::Other, Place::Same] };
-        for with_neighbours in [false, true] {
+    let watch = Stopwatch::start();
+    for pair in 0.. {
+        let took = watch.read().0;
+        if pair >= bench.pick(PAIRS_MIN, 1) && (bench.quick || took + took / pair as u32 > WITHIN) {
+            break;
+        }
+        // Neither half and neither place always comes first.
+        for with_neighbours in alternately(pair, [false, true]) {
             let mut stage = Stage::set(bench, with_neighbours)?;
-            for place in places {
+            for place in alternately(pair / 2, [Place::Same, Place::Other]) {
                 let quantiles = stage.measure(bench, place)?;
                 let compared = if matches!(place, Place::Same) { &mut same } else { &mut other };
                 let list = if with_neighbours { &mut compared.beside } else { &mut compared.alone };
                 list.push(quantiles);
                 let (p50, p99) = (quantiles.p50_ms, quantiles.p99_ms);
-                let beside = if with_neighbours { "beside the others" } else { "alone" };
-                say(&format!("  {} {beside}: p50 {p50:.3} ms, p99 {p99:.3} ms", place.path()));
+                let beside = stage.waiting()?.map_or("alone".to_owned(), |waiting| {
+                    waiting_least = waiting_least.min(waiting);
+                    format!("beside the others ({} wait)", thousands(waiting as f64))
+                });
+                say(&format!("  pair {}, {}, {beside}: p50 {p50:.3} ms, p99 {p99:.3} ms", pair + 1, place.words()));
             }
-            waiting_least = waiting_least.min(stage.waiting_least);
+            stage.clear()?;
         }
+        let last = |compared: &Compared| compared.times().last().copied().unwrap_or(f64::NAN);
+        let (in_same, in_other) = (last(&same), last(&other));
+        say(&format!("  pair {}: p99 {in_same:.2} × and {in_other:.2} × that alone", pair + 1));
     }
-    tell(table, floors, "same workspace", &same);
-    tell(table, floors, "other workspace", &other);
+    tell(table, floors, Place::Same, &same);
+    tell(table, floors, Place::Other, &other);
     let waiting = thousands(waiting_least as f64);
     table.remark(format!("isolation: at the end of a measurement never fewer than {waiting} waited in the backlog."));
     Ok(())
 }
 
-fn tell(table: &mut Table, floors: &Floors, place: &str, compared: &Compared) {
+fn tell(table: &mut Table, floors: &Floors, place: Place, compared: &Compared) {
     let (alone, beside) = (medians(&compared.alone), medians(&compared.beside));
-    let mut add =
-        |name: String, value, unit, target, floor| table.add(Figure { name: &name, value, unit, target, floor });
+    let place = place.words();
+    let mut add = |name: &str, value, unit, target, floor| {
+        table.add(Figure { name: &format!("isolation, {place}: {name}"), value, unit, target, floor })
+    };
     let machine = Some((floors.latency.p99_ms, "generator → sink"));
-    add(format!("isolation, {place}: p99 alone"), alone.1, Unit::Ms, Target::None, machine);
+    add("p99 alone", alone.1, Unit::Ms, Target::None, machine);
     let of_alone = |alone| Some((alone, "alone"));
-    add(format!("isolation, {place}: p50 beside the others"), beside.0, Unit::Ms, Target::None, of_alone(alone.0));
-    add(format!("isolation, {place}: p99 beside the others"), beside.1, Unit::Ms, Target::None, of_alone(alone.1));
-    add(
-        format!("isolation, {place}: p99, times that alone"),
-        beside.1 / alone.1,
-        Unit::Times,
-        Target::AtMost(TIMES_MAX),
-        None,
-    );
+    add("p50 beside the others", beside.0, Unit::Ms, Target::None, of_alone(alone.0));
+    add("p99 beside the others", beside.1, Unit::Ms, Target::None, of_alone(alone.1));
+    let times = compared.times();
+    let spread = Spread::of(times.iter().copied());
+    add("p99, times that alone, pair by pair", spread.middle, Unit::Times, Target::AtMost(TIMES_MAX), None);
+    let p99s = |rounds: &[Quantiles]| Spread::of(rounds.iter().map(|round| round.p99_ms));
+    let one_by_one: Vec<String> = times.iter().map(|times| format!("{times:.2}")).collect();
+    table.remark(format!(
+        "isolation, {place}: p99 alone {} ms, beside the others {} ms; times that alone {spread}, one pair after the \
+         other {}.",
+        p99s(&compared.alone),
+        p99s(&compared.beside),
+        one_by_one.join(", ")
+    ));
 }
 
 /// A server with its channels, and what is sent to the healthy one's neighbours.
@@ -107,9 +145,6 @@ struct Stage {
     other: Workspace,
     sink: Sink,
     neighbours: Option<Neighbours>,
-    seconds: u64,
-    /// The fewest that waited in the backlog at the end of a measurement.
-    waiting_least: u64,
 }
 
 struct Neighbours {
@@ -129,22 +164,29 @@ impl Stage {
         workspace.wire("healthy", &sink.url(Place::Same.path()))?;
         other.wire("healthy", &sink.url(Place::Other.path()))?;
         let neighbours = with_neighbours.then(|| Neighbours::move_in(bench, &workspace)).transpose()?;
-        let seconds = bench.pick(15, 5);
-        Ok(Self { server, workspace, other, sink, neighbours, seconds, waiting_least: u64::MAX })
+        Ok(Self { server, workspace, other, sink, neighbours })
     }
 
     fn measure(&mut self, bench: &Bench, place: Place) -> anyhow::Result<Quantiles> {
         if let Some(neighbours) = &mut self.neighbours {
             neighbours.fill(bench, &self.workspace)?;
-            thread::sleep(SETTLE_IN);
         }
+        // Without neighbours too: whatever the machine still does of what was before, it does to both.
+        thread::sleep(SETTLE_IN);
         let workspace = if matches!(place, Place::Same) { &self.workspace } else { &self.other };
-        let (server, sink) = (&mut self.server, &self.sink);
-        let quantiles = steadily(bench, server, workspace, "healthy", sink, place.path(), self.seconds)?;
-        if let Some(neighbours) = &self.neighbours {
-            self.waiting_least = self.waiting_least.min(neighbours.waiting()?);
-        }
-        Ok(quantiles)
+        let load = workspace.load("healthy");
+        steadily(bench, &mut self.server, &load, &self.sink, place.path(), bench.pick(7, 5))
+    }
+
+    /// How many wait in the neighbours' backlog, if there are neighbours.
+    fn waiting(&self) -> anyhow::Result<Option<u64>> {
+        self.neighbours.as_ref().map(Neighbours::waiting).transpose()
+    }
+
+    /// Ends all of it, the neighbours first, and takes away what was written.
+    fn clear(self) -> anyhow::Result<()> {
+        drop(self.neighbours);
+        self.server.discard()
     }
 }
 
@@ -156,11 +198,10 @@ impl Neighbours {
         workspace.wire_with_timeout("hanging", &sink.url("/hang/a"), Some(HANGING_TIMEOUT_MS))?;
         workspace.wire("slow", &sink.url("/slow/200/a"))?;
         let stream = |resource_id| {
-            let before = Load { batch: 100, events: TROUBLE_BEFORE, ..load(workspace, resource_id) };
-            before.send(bench)?;
+            let load = workspace.load(resource_id);
+            Load { batch: 100, events: TROUBLE_BEFORE, ..load.clone() }.send(bench)?;
             let (rate, limit) = (Some(TROUBLE_RATE), TROUBLE_LIMIT);
-            let events = TROUBLE_RATE * limit.as_secs();
-            Load { rate, events, limit, ..load(workspace, resource_id) }.send_meanwhile(bench)
+            Load { rate, events: TROUBLE_RATE * limit.as_secs(), limit, ..load }.send_meanwhile(bench)
         };
         let streams = [stream("refusing")?, stream("hanging")?];
         Ok(Self { sink, slow_sent: 0, backlog: bench.pick(120_000, 24_000), _streams: streams })
@@ -170,7 +211,7 @@ impl Neighbours {
     fn fill(&mut self, bench: &Bench, workspace: &Workspace) -> anyhow::Result<()> {
         let events = self.backlog.saturating_sub(self.waiting()?);
         if events > 0 {
-            self.slow_sent += Load { batch: 500, events, ..load(workspace, "slow") }.send(bench)?.events;
+            self.slow_sent += Load { batch: 500, events, ..workspace.load("slow") }.send(bench)?.events;
         }
         Ok(())
     }
@@ -180,16 +221,15 @@ impl Neighbours {
     }
 }
 
-fn load<'a>(workspace: &'a Workspace, resource_id: &'a str) -> Load<'a> {
-    Load {
-        address: workspace.address,
-        path: workspace.runs_path(),
-        key: &workspace.key,
-        resource_id,
-        connections: 4,
-        batch: 1,
-        events: 1,
-        rate: None,
-        limit: Duration::from_secs(120),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pair_is_compared_within_itself() {
+        let rounds = |p99s: [f64; 3]| p99s.map(|p99_ms| Quantiles { count: 1_000, p50_ms: 0.5, p99_ms }).to_vec();
+        let compared = Compared { alone: rounds([1.0, 4.0, 2.0]), beside: rounds([2.0, 4.0, 2.5]) };
+        assert_eq!(compared.times(), [2.0, 1.0, 1.25]);
+        assert_eq!(Spread::of(compared.times()).middle, 1.25);
     }
 }

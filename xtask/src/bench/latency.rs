@@ -1,15 +1,21 @@
 //! How long a webhook is on its way when the server has time: from the beginning of the run's request to the receiver.
+//! The server and the bare way take turns, each started anew for each.
 
 use std::{thread, time::Duration};
 
+use anyhow::Context as _;
+
 use super::{
-    Bench,
+    Bench, alternately,
     floors::Floors,
+    flow::Serves,
     load::{Load, Quantiles},
     median, say,
-    server::{Server, Workspace},
+    server::Server,
     sink::Sink,
+    spread::Spread,
     table::{Figure, Table, Target, Unit},
+    way::{self, Way},
 };
 use crate::shell::Stopwatch;
 
@@ -17,27 +23,71 @@ use crate::shell::Stopwatch;
 const RATE: u64 = 200;
 /// What is still on its way when the last answer has come is there within this, or is lost.
 const ARRIVED_WITHIN: Duration = Duration::from_secs(20);
+const PATH: &str = "/ok/latency";
+
+/// Who is measured.
+#[derive(Clone, Copy)]
+enum Who {
+    Server,
+    BareWay,
+}
 
 /// Measures it and adds it to the table.
 pub fn measure(bench: &Bench, floors: &Floors, table: &mut Table) -> anyhow::Result<()> {
-    let seconds = bench.pick(20, 5);
     let sink = Sink::start(bench)?;
-    let mut rounds = Vec::new();
-    for _ in 0..bench.repeats() {
-        let mut server = Server::start_fresh(bench)?;
-        let workspace = server.workspace();
-        workspace.wire("bench", &sink.url("/ok/latency"))?;
-        let round = steadily(bench, &mut server, &workspace, "bench", &sink, "/ok/latency", seconds)?;
-        say(&format!("  p50 {:.3} ms, p99 {:.3} ms", round.p50_ms, round.p99_ms));
-        rounds.push(round);
+    let (mut server, mut bare) = (Vec::new(), Vec::new());
+    for turn in 0..bench.turns() {
+        for who in alternately(turn, [Who::BareWay, Who::Server]) {
+            let (round, rounds, words) = match who {
+                Who::Server => (of_server(bench, &sink)?, &mut server, "server"),
+                Who::BareWay => (of_bare_way(bench, &sink).context("on the bare way")?, &mut bare, "bare way"),
+            };
+            say(&format!("  turn {}, {words}: p50 {:.3} ms, p99 {:.3} ms", turn + 1, round.p50_ms, round.p99_ms));
+            rounds.push(round);
+        }
     }
-    let (p50_ms, p99_ms) = medians(&rounds);
+    table.remark(way::WORDS.to_owned());
+    let ((p50_ms, p99_ms), (bare_p50_ms, bare_p99_ms)) = (medians(&server), medians(&bare));
     let mut add = |name, value, target, floor| {
-        table.add(Figure { name, value, unit: Unit::Ms, target, floor: Some((floor, "generator → sink")) });
+        table.add(Figure { name, value, unit: Unit::Ms, target, floor: Some(floor) });
     };
-    add("latency at 200/s, request to receiver: p50", p50_ms, Target::AtMost(0.6), floors.latency.p50_ms);
-    add("latency at 200/s, request to receiver: p99", p99_ms, Target::AtMost(2.0), floors.latency.p99_ms);
+    let into_sink = |floor| (floor, "generator → sink");
+    let on_bare_way = |floor| (floor, "on the bare way");
+    let machine = floors.latency;
+    add("latency at 200/s, request to receiver: p50", p50_ms, Target::AtMost(0.6), into_sink(machine.p50_ms));
+    add("latency at 200/s: p50, beside the bare way", p50_ms, Target::None, on_bare_way(bare_p50_ms));
+    add("latency at 200/s, request to receiver: p99", p99_ms, Target::AtMost(2.0), into_sink(machine.p99_ms));
+    add("latency at 200/s: p99, beside the bare way", p99_ms, Target::None, on_bare_way(bare_p99_ms));
+    let ratios = |part: fn(&Quantiles) -> f64| {
+        Spread::of(server.iter().zip(&bare).map(|(server, bare)| part(server) / part(bare)))
+    };
+    table.remark(format!(
+        "latency, turn by turn: p50 {} times that of the bare way, p99 {} times.",
+        ratios(|round| round.p50_ms),
+        ratios(|round| round.p99_ms)
+    ));
     Ok(())
+}
+
+fn of_server(bench: &Bench, sink: &Sink) -> anyhow::Result<Quantiles> {
+    let mut server = Server::start_fresh(bench)?;
+    let workspace = server.workspace();
+    workspace.wire("bench", &sink.url(PATH))?;
+    let round = steadily(bench, &mut server, &workspace.load("bench"), sink, PATH, seconds(bench))?;
+    server.discard()?;
+    Ok(round)
+}
+
+fn of_bare_way(bench: &Bench, sink: &Sink) -> anyhow::Result<Quantiles> {
+    let mut way = Way::start(bench, sink, 1)?;
+    let load = way.load();
+    let round = steadily(bench, &mut way, &load, sink, way::FIRST_PATH, seconds(bench))?;
+    way.discard()?;
+    Ok(round)
+}
+
+fn seconds(bench: &Bench) -> u64 {
+    bench.pick(12, 5)
 }
 
 /// The medians of p50 and p99.
@@ -46,27 +96,17 @@ pub fn medians(rounds: &[Quantiles]) -> (f64, f64) {
     (of(|round| round.p50_ms), of(|round| round.p99_ms))
 }
 
-/// 200 events per second to one channel, after a second to warm up. All must arrive.
+/// 200 events per second of this kind to one path, after a second to warm up. All must arrive.
 pub fn steadily(
     bench: &Bench,
-    server: &mut Server,
-    workspace: &Workspace,
-    resource_id: &str,
+    server: &mut dyn Serves,
+    load: &Load<'_>,
     sink: &Sink,
     path: &str,
     seconds: u64,
 ) -> anyhow::Result<Quantiles> {
-    let mut load = Load {
-        address: workspace.address,
-        path: workspace.runs_path(),
-        key: &workspace.key,
-        resource_id,
-        connections: 16,
-        batch: 1,
-        events: RATE,
-        rate: Some(RATE),
-        limit: Duration::from_secs(seconds.max(1)),
-    };
+    let limit = Duration::from_secs(seconds.max(1));
+    let mut load = Load { connections: 16, batch: 1, rate: Some(RATE), limit, ..load.clone() };
     for events in [RATE, RATE * seconds] {
         sink.reset()?;
         load.events = events;

@@ -63,6 +63,23 @@ impl Quantiles {
     }
 }
 
+impl Load<'static> {
+    /// One event over one of few connections. Callers that want more say so.
+    pub fn one(address: SocketAddr, path: &str) -> Self {
+        Self {
+            address,
+            path: path.to_owned(),
+            key: "",
+            resource_id: "bench",
+            connections: 4,
+            batch: 1,
+            events: 1,
+            rate: None,
+            limit: Duration::from_secs(120),
+        }
+    }
+}
+
 impl Load<'_> {
     /// Sends it all and waits. Anything that is not accepted is an error.
     pub fn send(&self, bench: &Bench) -> anyhow::Result<Sent> {

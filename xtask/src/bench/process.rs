@@ -24,6 +24,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub struct Process {
     child: Child,
     name: String,
+    dir: PathBuf,
     log: PathBuf,
 }
 
@@ -37,7 +38,7 @@ impl Process {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         set_up(&mut command);
         let child = command.spawn().with_context(|| format!("cannot start `{}`", Shown(&command)))?;
-        Ok(Self { child, name: name.to_owned(), log })
+        Ok(Self { child, name: name.to_owned(), dir: dir.to_owned(), log })
     }
 
     /// The address that it listens on: the first line of its standard output, which is a pipe and says nothing else.
@@ -81,6 +82,14 @@ impl Process {
             thread::sleep(Duration::from_millis(5));
         }
         anyhow::bail!("{} did not end within {} s", self.name, limit.as_secs())
+    }
+
+    /// Kills it and removes the directory that it was started on. Not left for the end: pages of its files would still
+    /// be on their way to the disk while the next is measured.
+    pub fn discard(self) -> anyhow::Result<()> {
+        let dir = self.dir.clone();
+        drop(self);
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
     }
 
     /// Asks it to end (SIGTERM) and waits until it has.

@@ -11,11 +11,13 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{Bench, flow::Serves, http, metrics::Metrics, process::Process};
+use super::{Bench, flow::Serves, http, load::Load, metrics::Metrics, process::Process};
 use crate::shell::Stopwatch;
 
 /// What the first key is. It opens a server on loopback that lives for minutes.
-const KEY: &str = "tdg_benchmark-benchmark-benchmark-benchmark";
+pub const KEY: &str = "tdg_benchmark-benchmark-benchmark-benchmark";
+/// Where the runs of the workspace that is always there are reported.
+pub const DEFAULT_RUNS_PATH: &str = "/api/workspaces/default/runs";
 /// How many deliveries ended, by the state in which they did.
 pub const SETTLED: &str = "tidings_deliveries_settled_total";
 const READY_WITHIN: Duration = Duration::from_secs(15);
@@ -82,6 +84,11 @@ impl Server {
         Workspace { address: self.address, slug: "default".to_owned(), key: KEY.to_owned() }
     }
 
+    /// Ends it at once, and takes away its directory.
+    pub fn discard(self) -> anyhow::Result<()> {
+        self.process.discard()
+    }
+
     /// An error, with the last it said, if it has ended.
     pub fn check(&mut self) -> anyhow::Result<()> {
         self.process.check()
@@ -120,9 +127,9 @@ impl Serves for Server {
 }
 
 impl Workspace {
-    /// Where its runs are reported.
-    pub fn runs_path(&self) -> String {
-        self.path("runs")
+    /// A run of this resource, reported to it.
+    pub fn load<'a>(&'a self, resource_id: &'a str) -> Load<'a> {
+        Load { key: &self.key, resource_id, ..Load::one(self.address, &self.path("runs")) }
     }
 
     /// Where its things of this kind are.
@@ -179,6 +186,13 @@ fn key_in(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_of_the_default_workspace_have_their_path() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let workspace = Workspace { address, slug: "default".to_owned(), key: KEY.to_owned() };
+        assert_eq!(workspace.load("bench").path, DEFAULT_RUNS_PATH);
+    }
 
     #[test]
     fn the_key_is_found_in_what_is_printed() {

@@ -104,6 +104,22 @@ impl Table {
         self.rows.push([name.to_owned(), unit.words(value), target.words(unit), met.to_owned(), floor, ratio]);
     }
 
+    /// Whether there is no figure in it.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Adds all of another table. A remark that both make stands there once.
+    pub fn append(&mut self, part: Self) {
+        self.rows.extend(part.rows);
+        self.missed.extend(part.missed);
+        for remark in part.remarks {
+            if !self.remarks.contains(&remark) {
+                self.remarks.push(remark);
+            }
+        }
+    }
+
     /// Adds a line below the table.
     pub fn remark(&mut self, remark: String) {
         self.remarks.push(remark);
@@ -178,6 +194,20 @@ mod tests {
         table.add(figure(30.0, Target::Below(30.0)));
         table.add(figure(30.0, Target::None));
         assert!(table.to_string().contains("Targets missed: 1: speed."));
+    }
+
+    #[test]
+    fn a_table_takes_in_another() {
+        let (mut table, mut part) = (Table::default(), Table::default());
+        part.add(figure(30.0, Target::Below(30.0)));
+        part.remark("as it was".to_owned());
+        let told = part.to_string();
+        table.append(part);
+        assert_eq!(table.to_string(), told);
+        let mut again = Table::default();
+        again.remark("as it was".to_owned());
+        table.append(again);
+        assert_eq!(table.to_string(), told);
     }
 
     #[test]

@@ -6,17 +6,13 @@ use std::{net::SocketAddr, process::Stdio, time::Duration};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{
-    Bench,
-    flow::{self, Flow, Serves},
-    http,
-    load::Load,
-    median,
-    process::Process,
-    sink::Sink,
-};
+use super::{Bench, flow::Serves, http, load::Load, process::Process, server, sink::Sink};
 
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
+/// Below this path of the sink are the places that it sends to.
+const PATH: &str = "/ok/way";
+/// Where the first delivery of each event goes.
+pub const FIRST_PATH: &str = "/ok/way/0";
 /// What it is, for those who read the table.
 pub const WORDS: &str = "The bare way: POST in, commit, POST out with two signatures, commit; the server's libraries \
     and nothing of the server.";
@@ -25,48 +21,35 @@ pub const WORDS: &str = "The bare way: POST in, commit, POST out with two signat
 pub struct Way {
     process: Process,
     address: SocketAddr,
-    rounds: Vec<Flow>,
 }
 
 impl Way {
-    /// Starts one that sends everything to a path of the sink.
-    pub fn start(bench: &Bench, sink: &Sink) -> anyhow::Result<Self> {
+    /// Starts one that sends each event to so many paths of the sink.
+    pub fn start(bench: &Bench, sink: &Sink, fan_out: u64) -> anyhow::Result<Self> {
         let dir = bench.scratch.dir("way")?;
         let mut process = Process::start(&bench.binaries.join("tidings-floor"), &dir, "tidings-floor", |command| {
-            command.args(["way", "--with-parent", "--target", &sink.url("/ok/way"), "--dir"]).arg(&dir);
+            command.args(["way", "--with-parent", "--fan-out", &fan_out.to_string()]);
+            command.args(["--target", &sink.url(PATH), "--dir"]).arg(&dir);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         })?;
         let address = process.address(STARTED_WITHIN)?;
-        Ok(Self { process, address, rounds: Vec::new() })
+        Ok(Self { process, address })
     }
 
-    /// Takes the load that is meant for the server, to warm up.
-    pub fn warm_up(&mut self, bench: &Bench, load: &Load<'_>, sink: &Sink) -> anyhow::Result<Flow> {
-        let load = Load { address: self.address, ..load.clone() };
-        flow::measure(bench, &load, 1, sink, self).context("on the bare way")
+    /// An event to it, which is to the byte one to the server: the key is read over.
+    pub fn load(&self) -> Load<'static> {
+        Load { key: server::KEY, ..Load::one(self.address, server::DEFAULT_RUNS_PATH) }
     }
 
-    /// Takes the load that is meant for the server, and remembers how that went.
-    pub fn measure(&mut self, bench: &Bench, load: &Load<'_>, sink: &Sink) -> anyhow::Result<Flow> {
-        let round = self.warm_up(bench, load, sink)?;
-        self.rounds.push(round);
-        Ok(round)
-    }
-
-    /// The median of what was measured.
-    pub fn events_per_second(&self) -> f64 {
-        median(self.rounds.iter().map(|round| round.events_per_second).collect())
-    }
-
-    /// The median of what was measured.
-    pub fn cpu_ms_per_event(&self) -> f64 {
-        median(self.rounds.iter().map(|round| round.cpu_ms_per_event).collect())
+    /// Ends it, and takes away what it wrote.
+    pub fn discard(self) -> anyhow::Result<()> {
+        self.process.discard()
     }
 }
 
 impl Serves for Way {
     fn check(&mut self) -> anyhow::Result<()> {
-        self.process.check()
+        self.process.check().context("on the bare way")
     }
 
     fn cpu_seconds(&self) -> anyhow::Result<f64> {

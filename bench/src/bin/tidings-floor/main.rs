@@ -49,14 +49,18 @@ enum What {
     },
     /// Serves the bare way of an event until it is killed: POST in, committed, 202, signed, POST out, settled
     ///
-    /// The first line that it prints is the address that it listens on. GET tells how many events were settled.
+    /// A body that is an array brings an event with each of its elements; any other body is one event. The first line
+    /// that it prints is the address that it listens on. GET tells how many deliveries were settled.
     Way {
         /// An existing directory on the disk to be measured; the database is made in it
         #[arg(long)]
         dir: PathBuf,
-        /// Where events go, such as http://127.0.0.1:8081/ok/way; loopback only
+        /// Below what deliveries go, such as http://127.0.0.1:8081/ok/way for /ok/way/0 and on; loopback only
         #[arg(long)]
         target: String,
+        /// Deliveries of each event, each signed with keys of its own and sent to a path of its own
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+        fan_out: u16,
         /// Where to listen; port 0 takes a free one
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
@@ -72,12 +76,12 @@ fn main() -> anyhow::Result<()> {
             rows::measure(&dir, Duration::from_secs(seconds), operations.into(), body_bytes.into())?
         }
         What::Hmac { seconds, body_bytes } => signatures::measure(Duration::from_secs(seconds), body_bytes.into()),
-        What::Way { dir, target, listen, with_parent } => {
+        What::Way { dir, target, fan_out, listen, with_parent } => {
             anyhow::ensure!(listen.ip().is_loopback(), "it listens on loopback only");
             if with_parent {
                 tidings_bench::parent::end_with_it();
             }
-            return way::serve(&dir, Target::parse(&target)?, listen);
+            return way::serve(&dir, &Target::parse(&target)?, fan_out, listen);
         }
     };
     println!("{line}");

@@ -28,7 +28,7 @@ pub fn measure(dir: &Path, limit: Duration, operations: u64, body_bytes: usize) 
         let transaction = connection.transaction()?;
         let first = commits * per_commit;
         for number in first..first + per_commit {
-            tables::accept(&transaction, number, &body)?;
+            tables::accept(&transaction, number, 1, &body)?;
         }
         for number in first.saturating_sub(per_commit)..first {
             tables::settle(&transaction, number)?;

@@ -1,4 +1,5 @@
-//! The least that the server's store could be: its tables, and what accepting and settling one event write into them.
+//! The least that the server's store could be: its tables, and what accepting an event and settling one of its deliveries
+//! write into them.
 
 use std::path::Path;
 
@@ -28,8 +29,8 @@ const CHECKPOINT_PAGES: u32 = 4_096;
 const LEASE_MS: i64 = 60_000;
 
 const WORKSPACE: [u8; 16] = [1; 16];
-const RULE: [u8; 16] = [2; 16];
-const CHANNEL: [u8; 16] = [3; 16];
+const RULE: u8 = 2;
+const CHANNEL: u8 = 3;
 const SENDING: u8 = 3;
 const SENT: u8 = 4;
 
@@ -44,35 +45,39 @@ pub fn open(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Writes an event, its key and its delivery, which is being sent from then on.
-pub fn accept(transaction: &Transaction<'_>, number: u64, body: &[u8]) -> rusqlite::Result<()> {
-    let (event, delivery) = (id(number, 0), id(number, 1));
+/// Writes an event, its key and its deliveries, which are being sent from then on: each by a rule of its own through a
+/// channel of its own. Those of the event 7 are numbered from 7 × `fan_out`.
+pub fn accept(transaction: &Transaction<'_>, event: u64, fan_out: u64, body: &[u8]) -> rusqlite::Result<()> {
+    let event_id = id(event, 0);
     let now = now_ms();
-    let run_id = format!("tdb-{number:010}-{now:019}");
+    let run_id = format!("tdb-{event:010}-{now:019}");
     transaction
         .prepare_cached("INSERT INTO keys VALUES (?1, 'flow', 'bench', ?2, 'success', ?3) ON CONFLICT DO NOTHING")?
-        .execute(params![WORKSPACE, run_id, event])?;
+        .execute(params![WORKSPACE, run_id, event_id])?;
     transaction
         .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![WORKSPACE, event, now, body])?;
-    transaction.prepare_cached("INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)")?.execute(params![
-        WORKSPACE,
-        delivery,
-        event,
-        RULE,
-        CHANNEL,
-        SENDING,
-        now + LEASE_MS
-    ])?;
+        .execute(params![WORKSPACE, event_id, now, body])?;
+    let mut insert = transaction.prepare_cached("INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)")?;
+    for number in 0..fan_out {
+        insert.execute(params![
+            WORKSPACE,
+            id(event * fan_out + number, 1),
+            event_id,
+            id(number, RULE),
+            id(number, CHANNEL),
+            SENDING,
+            now + LEASE_MS
+        ])?;
+    }
     Ok(())
 }
 
 /// Writes the delivery's attempt, and that it was sent.
-pub fn settle(transaction: &Transaction<'_>, number: u64) -> anyhow::Result<()> {
-    let delivery = id(number, 1);
+pub fn settle(transaction: &Transaction<'_>, delivery: u64) -> anyhow::Result<()> {
+    let delivery_id = id(delivery, 1);
     transaction.prepare_cached("INSERT INTO attempts VALUES (?1, ?2, 1, ?3, 1, 200)")?.execute(params![
         WORKSPACE,
-        delivery,
+        delivery_id,
         now_ms()
     ])?;
     let changed = transaction
@@ -80,8 +85,8 @@ pub fn settle(transaction: &Transaction<'_>, number: u64) -> anyhow::Result<()> 
             "UPDATE deliveries SET status = ?3, attempts = 1, due_at = NULL \
              WHERE workspace = ?1 AND id = ?2 AND status = ?4 AND attempts = 0",
         )?
-        .execute(params![WORKSPACE, delivery, SENT, SENDING])?;
-    anyhow::ensure!(changed == 1, "the delivery {number} is not there");
+        .execute(params![WORKSPACE, delivery_id, SENT, SENDING])?;
+    anyhow::ensure!(changed == 1, "the delivery {delivery} is not there");
     Ok(())
 }
 

@@ -5,9 +5,13 @@
 //!                     └──▶ sign twice, POST to the sink ──▶ settle, with all that waits
 //! ```
 //!
+//! A request brings one event or many, and an event has one delivery or many: each is sent, signed and settled by itself.
+//!
 //! No routing, no authentication, no validation, no JSON, no retries: the first thing that goes wrong ends the program.
-//! The libraries, the allocator and the durability are the server's, and so is whatever this machine makes of them.
+//! (Of an array it finds where its elements end: there is no other way to tell one event from the next.) The libraries,
+//! the allocator and the durability are the server's, and so is whatever this machine makes of them.
 
+mod elements;
 mod sender;
 mod writer;
 
@@ -35,35 +39,47 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tidings_bench::target::Target;
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use self::{sender::Sender, writer::Writer};
 use crate::tables;
 
-/// Events that may be on their way, from before their commit until they are settled. Further ones wait to be read.
+/// Deliveries to one path that may be on their way, from before their commit until they are settled: as many as the
+/// server holds of one channel in memory. Further events wait to be committed.
 const PLACES: usize = 1_024;
-/// Bytes of one event at most.
-const BODY_BYTES_MAX: usize = 64 * 1_024;
-/// How long an event may take from its commit to the sink's answer: long enough for any machine that is not stuck.
+/// Bytes of one request at most.
+const BODY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+/// How long a delivery may take from its commit to the sink's answer: long enough for any machine that is not stuck.
 const SENT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What all connections share.
 struct Way {
+    /// The number of the next event.
     next: AtomicU64,
+    /// Deliveries of each event.
+    fan_out: u64,
     places: Arc<Semaphore>,
+    places_max: u64,
     writer: Writer,
     sender: Sender,
 }
 
 /// Serves until the program is killed or something goes wrong.
-pub fn serve(dir: &Path, target: Target, listen: SocketAddr) -> anyhow::Result<()> {
+pub fn serve(dir: &Path, target: &Target, fan_out: u16, listen: SocketAddr) -> anyhow::Result<()> {
     let path = dir.join("way.db");
     anyhow::ensure!(!path.exists(), "{} is there already", path.display());
+    let places = PLACES * usize::from(fan_out);
     let way = Arc::new(Way {
         next: AtomicU64::new(0),
-        places: Arc::new(Semaphore::new(PLACES)),
-        writer: Writer::start(tables::open(&path)?),
-        sender: Sender::new(target)?,
+        fan_out: fan_out.into(),
+        places: Arc::new(Semaphore::new(places)),
+        places_max: places as u64,
+        writer: Writer::start(tables::open(&path)?, fan_out.into()),
+        sender: Sender::new(target, fan_out.into())?,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(accept(listen, &way))
@@ -99,8 +115,13 @@ async fn answer(way: Arc<Way>, request: Request<Incoming>) -> Result<Response<Fu
         Err(error) if error.is::<LengthLimitError>() => return Ok(json(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new())),
         Err(_) => return Ok(json(StatusCode::BAD_REQUEST, Bytes::new())),
     };
-    match take(&way, body).await {
-        Ok(()) => Ok(json(StatusCode::ACCEPTED, Bytes::from_static(b"{\"accepted\":1,\"duplicates\":0}"))),
+    let Some(events) = elements::of(body) else { return Ok(json(StatusCode::BAD_REQUEST, Bytes::new())) };
+    let count = events.len() as u64;
+    if count * way.fan_out > way.places_max {
+        return Ok(json(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
+    }
+    match take(&way, events).await {
+        Ok(()) => Ok(json(StatusCode::ACCEPTED, format!("{{\"accepted\":{count},\"duplicates\":0}}").into())),
         Err(error) => give_up(&error),
     }
 }
@@ -112,20 +133,28 @@ fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     response
 }
 
-/// Commits an event, and sends it on its way. A caller that is gone by then takes the event with it: the generator
-/// never does that, except to fail.
-async fn take(way: &Arc<Way>, body: Bytes) -> anyhow::Result<()> {
-    let place = Arc::clone(&way.places).acquire_owned().await?;
-    let number = way.next.fetch_add(1, Ordering::Relaxed);
-    way.writer.accept(number, body.clone()).await?;
-    let way = Arc::clone(way);
-    tokio::spawn(async move {
-        let sent = match timeout(SENT_WITHIN, way.sender.send(number, body)).await {
-            Ok(Ok(())) => way.writer.settle(number, place),
-            Ok(Err(error)) => Err(error.context("an event could not be sent")),
-            Err(_) => Err(anyhow::anyhow!("the sink did not answer within {} s", SENT_WITHIN.as_secs())),
-        };
-        sent.unwrap_or_else(|error| give_up(&error));
-    });
+/// Commits what one request brought, and sends it on its way. A caller that is gone by then takes its events with it: the
+/// generator never does that, except to fail.
+async fn take(way: &Arc<Way>, events: Vec<Bytes>) -> anyhow::Result<()> {
+    let count = events.len() as u64;
+    let mut places = Arc::clone(&way.places).acquire_many_owned(u32::try_from(count * way.fan_out)?).await?;
+    let first = way.next.fetch_add(count, Ordering::Relaxed);
+    let events = way.writer.accept(first, events).await?;
+    for (event, body) in (first..).zip(events) {
+        for path in 0..way.fan_out {
+            let place = places.split(1).context("a delivery has no place")?;
+            tokio::spawn(deliver(Arc::clone(way), event * way.fan_out + path, body.clone(), place));
+        }
+    }
     Ok(())
+}
+
+/// Sends one delivery, and has it settled.
+async fn deliver(way: Arc<Way>, delivery: u64, body: Bytes, place: OwnedSemaphorePermit) {
+    let sent = match timeout(SENT_WITHIN, way.sender.send(delivery, body)).await {
+        Ok(Ok(())) => way.writer.settle(delivery, place),
+        Ok(Err(error)) => Err(error.context("an event could not be sent")),
+        Err(_) => Err(anyhow::anyhow!("the sink did not answer within {} s", SENT_WITHIN.as_secs())),
+    };
+    sent.unwrap_or_else(|error| give_up(&error));
 }

@@ -5,6 +5,7 @@
 
 use std::{
     future::poll_fn,
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::{Mutex, MutexGuard, PoisonError},
     task::Poll,
@@ -25,53 +26,65 @@ use sha2::Sha256;
 use tidings_bench::{clock, target::Target};
 use tokio::{net::TcpStream, sync::Semaphore};
 
-/// Connections to the sink at most: the slots that one channel of the server has.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections to the sink at most for each path: the slots that one channel of the server has.
+const CONNECTIONS_OF_PATH: usize = 64;
+/// And in all: the slots of the server's process.
+const CONNECTIONS_MAX: usize = 512;
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const BODY_SIGNATURE: HeaderName = HeaderName::from_static("x-floor-signature");
 
-/// Sends events to one place.
+/// Sends deliveries to the sink.
 pub struct Sender {
-    target: Target,
-    uri: Uri,
+    address: SocketAddr,
     host: HeaderValue,
-    signer: Signer,
+    /// The first delivery of each event goes to the first of them, and so on.
+    paths: Vec<SignedPath>,
     /// One for each connection that may be in use.
     slots: Semaphore,
     /// Those that nobody uses, the last used on top.
     idle: Mutex<Vec<Wire>>,
 }
 
+/// Where one delivery of each event goes, with keys of its own.
+struct SignedPath {
+    uri: Uri,
+    signer: Signer,
+}
+
 impl Sender {
     /// One without connections: they are opened when they are needed.
-    pub fn new(target: Target) -> anyhow::Result<Self> {
+    pub fn new(target: &Target, fan_out: usize) -> anyhow::Result<Self> {
+        let path = |number| -> anyhow::Result<SignedPath> {
+            let uri = format!("{}/{number}", target.path).parse().context("the target's path is not one")?;
+            Ok(SignedPath { uri, signer: Signer::new() })
+        };
         Ok(Self {
-            uri: target.path.parse().context("the target's path is not one")?,
+            address: target.address,
             host: target.address.to_string().parse()?,
-            target,
-            signer: Signer::new(),
-            slots: Semaphore::new(CONNECTIONS_MAX),
+            paths: (0..fan_out).map(path).collect::<anyhow::Result<_>>()?,
+            slots: Semaphore::new((CONNECTIONS_OF_PATH * fan_out).min(CONNECTIONS_MAX)),
             idle: Mutex::default(),
         })
     }
 
-    /// Sends an event. Anything but a 2xx is an error.
-    pub async fn send(&self, number: u64, body: Bytes) -> anyhow::Result<()> {
+    /// Sends a delivery. Anything but a 2xx is an error.
+    pub async fn send(&self, delivery: u64, body: Bytes) -> anyhow::Result<()> {
+        let path = &self.paths[(delivery % self.paths.len() as u64) as usize];
         let _slot = self.slots.acquire().await?;
         let kept = self.idle().pop();
         let mut wire = match kept {
             Some(wire) => wire,
-            None => Wire::open(&self.target).await?,
+            None => Wire::open(self.address).await?,
         };
-        let mut headers = self.signer.headers(number, clock::now_nanos() / 1_000_000_000, &body)?;
+        let mut headers = path.signer.headers(delivery, clock::now_nanos() / 1_000_000_000, &body)?;
         headers.insert(HOST, self.host.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = path.uri.clone();
         *request.headers_mut() = headers;
         wire.exchange(request).await?;
         self.idle().push(wire);
@@ -90,8 +103,8 @@ struct Wire {
 }
 
 impl Wire {
-    async fn open(target: &Target) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(target.address).await?;
+    async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, connection })
