@@ -26,13 +26,16 @@ const TIMES_MAX: f64 = 1.5;
 /// How many pairs there are, if there is time for no more.
 const PAIRS_MIN: usize = 5;
 /// Beyond those no pair is begun that would probably not end within this.
-const WITHIN: Duration = Duration::from_secs(270);
+const WITHIN: Duration = Duration::from_secs(240);
 /// How long the channel that hangs is waited for.
 const HANGING_TIMEOUT_MS: u64 = 5_000;
 /// Events per second that keep going to the channels that refuse and hang.
 const TROUBLE_RATE: u64 = 20;
 /// How many of those wait there already when the measurement begins.
 const TROUBLE_BEFORE: u64 = 200;
+/// How many come to the slow channel in one request: the server holds callers back who bring many more at once to a
+/// channel that is not very slow, and then no backlog grows.
+const FILLED_AT_ONCE: u64 = 20;
 /// How long the neighbours go on at most: longer than a round.
 const TROUBLE_LIMIT: Duration = Duration::from_secs(600);
 /// What the neighbours are given to come to their usual state.
@@ -94,9 +97,10 @@ pub fn measure(bench: &Bench, floors: &Floors, table: &mut Table) -> anyhow::Res
                 let list = if with_neighbours { &mut compared.beside } else { &mut compared.alone };
                 list.push(quantiles);
                 let (p50, p99) = (quantiles.p50_ms, quantiles.p99_ms);
-                let beside = stage.waiting()?.map_or("alone".to_owned(), |waiting| {
-                    waiting_least = waiting_least.min(waiting);
-                    format!("beside the others ({} wait)", thousands(waiting as f64))
+                let waiting = stage.waiting()?;
+                waiting_least = waiting_least.min(waiting.unwrap_or(u64::MAX));
+                let beside = waiting.map_or("alone".to_owned(), |waiting| {
+                    format!("beside the others, of whom {} wait", thousands(waiting as f64))
                 });
                 say(&format!("  pair {}, {}, {beside}: p50 {p50:.3} ms, p99 {p99:.3} ms", pair + 1, place.words()));
             }
@@ -180,7 +184,7 @@ impl Stage {
 
     /// How many wait in the neighbours' backlog, if there are neighbours.
     fn waiting(&self) -> anyhow::Result<Option<u64>> {
-        self.neighbours.as_ref().map(Neighbours::waiting).transpose()
+        self.neighbours.as_ref().map(Neighbours::still_waiting).transpose()
     }
 
     /// Ends all of it, the neighbours first, and takes away what was written.
@@ -204,20 +208,28 @@ impl Neighbours {
             Load { rate, events: TROUBLE_RATE * limit.as_secs(), limit, ..load }.send_meanwhile(bench)
         };
         let streams = [stream("refusing")?, stream("hanging")?];
-        Ok(Self { sink, slow_sent: 0, backlog: bench.pick(120_000, 24_000), _streams: streams })
+        Ok(Self { sink, slow_sent: 0, backlog: bench.pick(120_000, 40_000), _streams: streams })
     }
 
     /// Fills the backlog up again.
     fn fill(&mut self, bench: &Bench, workspace: &Workspace) -> anyhow::Result<()> {
         let events = self.backlog.saturating_sub(self.waiting()?);
         if events > 0 {
-            self.slow_sent += Load { batch: 500, events, ..workspace.load("slow") }.send(bench)?.events;
+            let load = Load { connections: 16, batch: FILLED_AT_ONCE, events, ..workspace.load("slow") };
+            self.slow_sent += load.send(bench)?.events;
         }
         Ok(())
     }
 
     fn waiting(&self) -> anyhow::Result<u64> {
         Ok(self.slow_sent.saturating_sub(self.sink.arrived("/slow/", false)?.requests))
+    }
+
+    /// How many wait in the backlog. An error if that is so few that nothing was measured beside it.
+    fn still_waiting(&self) -> anyhow::Result<u64> {
+        let (waiting, backlog) = (self.waiting()?, self.backlog);
+        anyhow::ensure!(waiting >= backlog / 2, "of a backlog of {backlog} only {waiting} waited at the end");
+        Ok(waiting)
     }
 }
 

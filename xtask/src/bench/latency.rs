@@ -87,7 +87,7 @@ fn of_bare_way(bench: &Bench, sink: &Sink) -> anyhow::Result<Quantiles> {
 }
 
 fn seconds(bench: &Bench) -> u64 {
-    bench.pick(12, 5)
+    bench.pick(10, 5)
 }
 
 /// The medians of p50 and p99.

@@ -152,7 +152,7 @@ impl fmt::Display for Table {
             writeln!(f, "{remark}")?;
         }
         match self.missed.len() {
-            0 => writeln!(f, "No target missed."),
+            0 => writeln!(f, "No target missed by what was measured."),
             count => writeln!(f, "Targets missed: {count}: {}.", self.missed.join("; ")),
         }
     }
@@ -185,7 +185,7 @@ mod tests {
         table.add(figure(18_000.0, Target::AtLeast(18_000.0)));
         let text = table.to_string();
         assert!(text.contains("18,000/s | ≥ 18,000/s | yes | 20,000/s rows"), "{text}");
-        assert!(text.contains("0.90 |") && text.contains("No target missed."), "{text}");
+        assert!(text.contains("0.90 |") && text.contains("No target missed by what was measured."), "{text}");
     }
 
     #[test]
