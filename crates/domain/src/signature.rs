@@ -51,6 +51,13 @@ fn tag(key: &Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+/// `hex::encode` puts its text together digit by digit, which costs more than a tenth of the signature.
+fn hex_text(tag: &[u8; 32]) -> String {
+    let mut digits = vec![0; 64];
+    let written = hex::encode_to_slice(tag, &mut digits);
+    written.ok().and_then(|()| String::from_utf8(digits).ok()).unwrap_or_else(|| unreachable!("64 digits for 32 bytes"))
+}
+
 /// The bytes of one signature of Standard Webhooks: `v1,` and 32 bytes in base64.
 const V1_BYTES: usize = 3 + 44;
 
@@ -88,13 +95,13 @@ impl Signer {
 
     /// Hex HMAC-SHA256 of the raw body, newest secret (`X-Mako-Signature`).
     pub fn body_hex(&self, body: &[u8]) -> String {
-        hex::encode(tag(&self.current.vendor, &[body]))
+        hex_text(&tag(&self.current.vendor, &[body]))
     }
 
     /// `t=<unix>,v1=<hex HMAC-SHA256 of "t.body">`, newest secret (`X-MagOne-Signature`).
     pub fn timestamped_hex(&self, now: Timestamp, body: &[u8]) -> String {
         let seconds = now.unix_seconds().to_string();
-        format!("t={seconds},v1={}", hex::encode(tag(&self.current.vendor, &[seconds.as_bytes(), b".", body])))
+        format!("t={seconds},v1={}", hex_text(&tag(&self.current.vendor, &[seconds.as_bytes(), b".", body])))
     }
 }
 

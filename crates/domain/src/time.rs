@@ -59,25 +59,37 @@ impl Timestamp {
 const TEXT_BYTES: usize = 24;
 
 impl Timestamp {
-    /// Its text in this buffer: written several times for each event, which the way over `fmt` would make dear. None
-    /// before the year 0, which takes one byte more.
+    /// Its text in this buffer, from 1970 to 2106: written several times for each event, which the way through a
+    /// calendar and `fmt` would make dear. None at other times.
     fn encode(self, buffer: &mut [u8; TEXT_BYTES]) -> Option<&str> {
-        let at = jiff::tz::Offset::UTC.to_datetime(self.to_jiff());
-        let year = u32::try_from(at.year()).ok()?;
+        let seconds = u32::try_from(self.unix_seconds()).ok()?;
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Days and years of a calendar whose years begin in March, so that the day that not all have is the last
+        // (Neri and Schneider, “Euclidean affine functions and their application to calendar algorithms”, 2022).
+        let quarters = 4 * (days + 719_468) + 3;
+        let (century, quarters) = (quarters / 146_097, quarters % 146_097 | 3);
+        let (year, day) = (quarters / 1_461, quarters % 1_461 / 4);
+        let month = 2_141 * day + 197_913;
+        let (month, day) = (month >> 16, (month & 0xffff) / 2_141 + 1);
+        let is_next = month > 12;
+        let year = 100 * century + year + u32::from(is_next);
+        let month = if is_next { month - 12 } else { month };
+
         *buffer = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |end: usize, digits: usize, mut number: u32| {
-            for place in buffer[end - digits..end].iter_mut().rev() {
-                *place = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
+        let mut two = |at: usize, number: u32| {
+            buffer[at] += (number / 10) as u8;
+            buffer[at + 1] += (number % 10) as u8;
         };
-        put(4, 4, year);
-        put(7, 2, at.month().unsigned_abs().into());
-        put(10, 2, at.day().unsigned_abs().into());
-        put(13, 2, at.hour().unsigned_abs().into());
-        put(16, 2, at.minute().unsigned_abs().into());
-        put(19, 2, at.second().unsigned_abs().into());
-        put(23, 3, at.millisecond().unsigned_abs().into());
+        two(0, year / 100);
+        two(2, year % 100);
+        two(5, month);
+        two(8, day);
+        two(11, second / 3_600);
+        two(14, second / 60 % 60);
+        two(17, second % 60);
+        let ms = self.0.rem_euclid(1_000) as u32;
+        two(20, ms / 10);
+        buffer[22] += (ms % 10) as u8;
         str::from_utf8(buffer).ok()
     }
 }
@@ -129,11 +141,21 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn written_as_the_calendar_library_does(ms in -100_000_000_000_000i64..300_000_000_000_000) {
+        fn written_as_the_calendar_library_does(
+            ms in proptest::prop_oneof![-100_000_000_000_000i64..300_000_000_000_000, -9_999_999i64..5_000_000_000_000]
+        ) {
             let instant = Timestamp::from_unix_ms(ms);
             proptest::prop_assert_eq!(instant.to_string(), format!("{:.3}", instant.to_jiff()));
             let json = serde_json::to_string(&instant).unwrap();
             proptest::prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), Timestamp::from_unix_ms(instant.to_jiff().as_millisecond()));
+        }
+    }
+
+    #[test]
+    fn every_day_is_written_as_the_calendar_library_does() {
+        for day in 0..=u32::MAX / 86_400 {
+            let instant = Timestamp::from_unix_ms(i64::from(day) * 86_400_000);
+            assert_eq!(instant.to_string(), format!("{:.3}", instant.to_jiff()));
         }
     }
 
