@@ -67,7 +67,7 @@ impl Timestamp {
         // Days and years of a calendar whose years begin in March, so that the day that not all have is the last
         // (Neri and Schneider, “Euclidean affine functions and their application to calendar algorithms”, 2022).
         let quarters = 4 * (days + 719_468) + 3;
-        let (century, quarters) = (quarters / 146_097, quarters % 146_097 | 3);
+        let (century, quarters) = (quarters / 146_097, (quarters % 146_097) | 3);
         let (year, day) = (quarters / 1_461, quarters % 1_461 / 4);
         let month = 2_141 * day + 197_913;
         let (month, day) = (month >> 16, (month & 0xffff) / 2_141 + 1);

@@ -225,13 +225,14 @@ impl Afterwards {
             }
         }
         let Ok(acceptances) = outcome else { return };
-        for Placed { event, claimed, place, is_late } in self.places {
-            let Some(acceptance) = acceptances.get(event) else { continue };
-            // A repeat gives its place back: the first telling is sent, not this one.
-            if !acceptance.withheld.contains(&claimed.id) && (is_late || !acceptance.duplicate) {
-                queue.hand_over(claimed, place);
-            }
-        }
+        // A repeat gives its place back: the first telling is sent, not this one.
+        let mut places = self.places;
+        places.retain(|Placed { event, claimed, is_late, .. }| {
+            acceptances.get(*event).is_some_and(|acceptance| {
+                !acceptance.withheld.contains(&claimed.id) && (*is_late || !acceptance.duplicate)
+            })
+        });
+        queue.hand_over(places.into_iter().map(|placed| (placed.claimed, placed.place)));
         if acceptances.iter().any(|acceptance| !acceptance.withheld.is_empty()) {
             queue.look_at_holds();
         }

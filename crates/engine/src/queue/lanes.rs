@@ -13,9 +13,9 @@ use super::lane::{Lane, Limits};
 use crate::ById;
 
 /// The most deliveries that one fetch asks for, in all: it is one write, for which everybody waits.
-const FETCH_MAX: usize = 256;
+const FETCH_MAX: usize = 128;
 /// The most that it asks for of one channel, and the most if many channels share it.
-const FETCH_OF_CHANNEL_MAX: usize = 64;
+const FETCH_OF_CHANNEL_MAX: usize = 32;
 const FETCH_OF_CHANNEL_MIN: usize = 16;
 /// Lanes that are kept even if nothing is under way, for the speed that they have learnt.
 const LANES_KEPT: usize = 10_000;

@@ -50,6 +50,9 @@ const PATIENCE_EACH: Duration = Duration::from_millis(30);
 /// Deliveries that count for that.
 const PATIENCE_COUNT_MAX: usize = 90;
 
+/// How many attempts start in one moment.
+const TOGETHER_MAX: usize = 4;
+
 /// The queue. Cheap to clone: all clones are one.
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
@@ -181,13 +184,15 @@ impl Queue {
         granted.then(|| Place { queue: self.clone(), channel_id, is_taken: false })
     }
 
-    /// Takes over a delivery that is committed, to be sent at once or when its turn comes.
-    pub(crate) fn hand_over(&self, claimed: Claimed, mut place: Place) {
-        place.is_taken = true;
-        let mut start = Vec::with_capacity(1);
+    /// Takes over deliveries that are committed, to be sent at once or when their turn comes.
+    pub(crate) fn hand_over(&self, committed: impl IntoIterator<Item = (Claimed, Place)>) {
+        let mut start = Vec::new();
         let mut lanes = self.lanes();
-        lanes.unreserve(place.channel_id, 1);
-        lanes.offer(claimed, &mut start);
+        for (claimed, mut place) in committed {
+            place.is_taken = true;
+            lanes.unreserve(place.channel_id, 1);
+            lanes.offer(claimed, &mut start);
+        }
         drop(lanes);
         self.send(start);
     }
@@ -229,10 +234,25 @@ impl Queue {
         self.0.held.notify_one();
     }
 
-    fn send(&self, start: Vec<Claimed>) {
-        for claimed in start {
-            self.0.tasks.spawn(sender::run(self.clone(), claimed, self.0.pulse.busy()));
+    /// Starts these attempts. Many that start in one moment would also be answered in one moment, again and again, and
+    /// everybody else's would stand behind all of them each time: so they start one by one, and whatever else is ready
+    /// has its turn in between.
+    fn send(&self, mut start: Vec<Claimed>) {
+        let later = start.split_off(start.len().min(TOGETHER_MAX));
+        start.into_iter().for_each(|claimed| self.attempt(claimed));
+        if !later.is_empty() {
+            let queue = self.clone();
+            self.0.tasks.spawn(async move {
+                for claimed in later {
+                    tokio::task::yield_now().await;
+                    queue.attempt(claimed);
+                }
+            });
         }
+    }
+
+    fn attempt(&self, claimed: Claimed) {
+        self.0.tasks.spawn(sender::run(self.clone(), claimed, self.0.pulse.busy()));
     }
 
     /// Ends it: starts nothing more, gives back what waits in memory and waits for what is being sent. Answers whether

@@ -15,6 +15,7 @@ mod held;
 mod insert;
 mod let_go;
 mod log;
+mod meters;
 mod migrate;
 mod operation;
 mod prune;

@@ -12,10 +12,12 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::accept::{Prepared, accept};
 use super::checkpoint::Checkpoints;
 use super::db::Db;
+use super::meters::{self, Meters};
 use super::operation::{Call, alone, caught};
 use super::settle::settle;
 use super::thread::Joined;
@@ -49,16 +51,7 @@ impl Writer {
             drop(connection);
             drop(abandon);
         })?;
-        metrics::describe_counter!(
-            "tidings_store_commits_total",
-            metrics::Unit::Count,
-            "Transactions committed; each is one fsync of the log."
-        );
-        metrics::describe_counter!(
-            "tidings_store_operations_total",
-            metrics::Unit::Count,
-            "Operations written, by operation. Many share a commit."
-        );
+        meters::describe();
         Ok(Self { waiting, _thread: thread })
     }
 
@@ -125,26 +118,13 @@ async fn outcome<T, A>(answer: oneshot::Receiver<Answer<T, A>>) -> Result<A> {
 /// Works until the store is closed or dropped.
 fn work(connection: &Connection, waiting: &Waiting, mut checkpoints: Checkpoints) {
     let db = Db::new(connection);
-    let commits = metrics::counter!("tidings_store_commits_total");
-    let mut counters = Counters::new();
+    let mut meters = Meters::new();
     while let Some(batch) = waiting.take() {
-        if commit(&db, batch, &mut counters) {
-            commits.increment(1);
+        if commit(&db, batch, &mut meters) {
             checkpoints.after_commit(connection);
         }
     }
     checkpoints.last(connection);
-}
-
-/// The counters of operations by their names, each looked up once.
-type Counters = Vec<(&'static str, metrics::Counter)>;
-
-fn count(counters: &mut Counters, name: &'static str, operations: usize) {
-    let index = counters.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
-        counters.push((name, metrics::counter!("tidings_store_operations_total", "operation" => name)));
-        counters.len() - 1
-    });
-    counters[index].1.increment(operations as u64);
 }
 
 /// What became of a batch's accepts and settlements, in their order. Other operations keep their own outcomes.
@@ -155,16 +135,15 @@ struct Outcomes {
 }
 
 /// Commits the batch and answers everybody in it; whether it was committed.
-fn commit(db: &Db<'_>, mut batch: Batch, counters: &mut Counters) -> bool {
+fn commit(db: &Db<'_>, mut batch: Batch, meters: &mut Meters) -> bool {
+    let began = Instant::now();
     let mut outcomes = transact(db, || together(db, &mut batch));
     if batch.len() > 1 && outcomes.as_ref().is_err_and(|error| !error.is_of_the_database()) {
         outcomes = transact(db, || one_by_one(db, &mut batch));
     }
     match outcomes {
         Ok(outcomes) => {
-            count(counters, "accept", batch.accepts.len());
-            count(counters, "settle", batch.settlements.len());
-            batch.others.iter().for_each(|operation| count(counters, operation.name(), 1));
+            meters.committed(&batch, began);
             tell(batch.accepts, outcomes.accepted);
             tell(batch.settlements, outcomes.settled);
             batch.others.into_iter().for_each(|operation| operation.answer(&Ok(())));
