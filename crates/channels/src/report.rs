@@ -30,11 +30,13 @@ pub enum ErrorClass {
     Rejected,
     /// The channel's own configuration cannot be used, such as a template that fails.
     Configuration,
+    /// Nothing left this machine, because of its own network or its own limits: that says nothing of the receiver.
+    OwnNetwork,
 }
 
 impl ErrorClass {
     /// Every class.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TargetRefused,
         Self::Dns,
         Self::Connect,
@@ -45,6 +47,7 @@ impl ErrorClass {
         Self::Redirect,
         Self::Rejected,
         Self::Configuration,
+        Self::OwnNetwork,
     ];
 
     /// The word for it in the API, in the store and in metrics.
@@ -60,6 +63,7 @@ impl ErrorClass {
             Self::Redirect => "redirect",
             Self::Rejected => "rejected",
             Self::Configuration => "configuration",
+            Self::OwnNetwork => "own_network",
         }
     }
 
@@ -68,7 +72,7 @@ impl ErrorClass {
         match self {
             Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Protocol => true,
             Self::Status => matches!(http_status, Some(429 | 500..)),
-            Self::TargetRefused | Self::Redirect | Self::Rejected | Self::Configuration => false,
+            Self::TargetRefused | Self::Redirect | Self::Rejected | Self::Configuration | Self::OwnNetwork => false,
         }
     }
 }

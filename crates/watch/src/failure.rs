@@ -3,9 +3,8 @@
 
 use std::io::{self, ErrorKind};
 
-use rustix::io::Errno;
 use tidings_channels::egress::resolve::reason;
-use tidings_channels::egress::{Refused, Unreached};
+use tidings_channels::egress::{Refused, Unreached, is_own};
 use tidings_domain::check::{Failure, FailureClass};
 
 use crate::ALLOW_SETTING;
@@ -74,27 +73,11 @@ pub(crate) fn own(name: &str, error: &io::Error) -> Failure {
     failure(FailureClass::OwnNetwork, format!("nothing could be sent to {name} from this machine: {reason}"))
 }
 
-/// Whether this machine's own network, or its own limits, are at fault: nothing was learnt about the other end.
-pub(crate) fn is_own(error: &io::Error) -> bool {
-    let kind = matches!(
-        error.kind(),
-        ErrorKind::NetworkUnreachable
-            | ErrorKind::NetworkDown
-            | ErrorKind::AddrNotAvailable
-            | ErrorKind::PermissionDenied
-            | ErrorKind::OutOfMemory
-    );
-    kind || is_out_of_files(error) || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
-}
-
-/// Whether no more files could be opened.
-pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].iter().any(|no| no.raw_os_error() == code))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use rustix::io::Errno;
 
     use super::*;
     use crate::target::host;

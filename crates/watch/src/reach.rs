@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use socket2::{SockRef, TcpKeepalive};
-use tidings_channels::egress::{Admitted, Dialer, Guard, Resolve, Unreached};
+use tidings_channels::egress::{Admitted, Dialer, Guard, Resolve, Unreached, is_out_of_files};
 use tidings_domain::check::{Certificate, Failure, FailureClass};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use crate::failure::{failure, is_out_of_files, unreached};
+use crate::failure::{failure, unreached};
 use crate::http::pool::Pool;
 use crate::target::Target;
 use crate::tls::{Purpose, Tls};

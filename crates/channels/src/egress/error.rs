@@ -7,6 +7,7 @@ use rustls::CertificateError;
 
 use super::dial::Unreached;
 use super::guard::Refused;
+use super::own::{is_out_of_files, is_own};
 use crate::ErrorClass;
 
 /// Why a connection or a request came to nothing.
@@ -52,14 +53,19 @@ impl EgressError {
     }
 
     fn connect(host: &str, port: u16, error: &io::Error) -> Self {
-        use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, TimedOut};
         let place = format!("{host}:{port}");
         match error.kind() {
+            kind if is_own(error) => {
+                let reason = if is_out_of_files(error) { "too many open files".to_owned() } else { kind.to_string() };
+                Self::new(
+                    ErrorClass::OwnNetwork,
+                    format!("nothing could be sent to {place} from this machine: {reason}"),
+                )
+            }
             ConnectionRefused => Self::new(ErrorClass::Connect, format!("{place} refused the connection")),
             ConnectionReset => Self::new(ErrorClass::Connect, format!("{place} reset the connection")),
-            HostUnreachable | NetworkUnreachable => {
-                Self::new(ErrorClass::Connect, format!("{place} cannot be reached from here"))
-            }
+            HostUnreachable => Self::new(ErrorClass::Connect, format!("{place} cannot be reached from here")),
             TimedOut => Self::timeout(format!("no connection to {place} in time")),
             kind => Self::new(ErrorClass::Connect, format!("no connection to {place}: {kind}")),
         }

@@ -9,6 +9,7 @@ mod client;
 mod dial;
 mod error;
 pub mod guard;
+mod own;
 mod pool;
 mod read;
 pub mod resolve;
@@ -28,6 +29,7 @@ pub use client::{HttpAnswer, Reuse};
 pub use dial::{Admitted, Dialer, Unreached};
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
+pub use own::{is_out_of_files, is_own};
 pub use resolve::{Resolve, SystemResolver};
 pub use stream::{Http, Stream, drive};
 pub use target::Target;
@@ -88,6 +90,12 @@ impl Egress {
             let admitted = self.dialer.admitted_by(host, port, deadline, admit).await?;
             self.dialer.connect(&admitted, deadline).await
         };
-        dialed.await.map_err(|why| EgressError::unreached(host, port, &why))
+        dialed.await.map_err(|why| {
+            if matches!(&why, Unreached::Unconnected(error) if is_out_of_files(error)) {
+                // The next attempt may have the files of those that lie idle.
+                self.pools.clear();
+            }
+            EgressError::unreached(host, port, &why)
+        })
     }
 }

@@ -82,6 +82,12 @@ impl Pools {
         origin
     }
 
+    /// Closes all idle connections.
+    pub(super) fn clear(&self) {
+        let origins: Vec<_> = lock(&self.origins).values().filter_map(Weak::upgrade).collect();
+        origins.iter().for_each(|origin| lock(&origin.idle).clear());
+    }
+
     /// Sweeps while the pools live. Started with the first idle connection, when there is a runtime for sure.
     fn sweep(self: &Arc<Self>) {
         if self.swept.swap(true, Ordering::Relaxed) {

@@ -1,11 +1,11 @@
 //! Whoever brings more for a channel that is crowded and soon free is held back a little, and nobody else is.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::api::{Api, failed};
-use crate::support::{Receiver, Reply, Setup};
+use crate::support::{Receiver, Reply, Setup, now};
 
 /// Requests that the receiver answers at once, so that it is known to be fast.
 const FAST: usize = 32;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(130);
 
 /// How long a report of one run took to be answered.
 fn timed(api: &Api, job: &str, run: usize) -> Duration {
-    let began = Instant::now();
+    let began = now();
     api.fail(job, &run.to_string());
     began.elapsed()
 }

@@ -7,6 +7,7 @@ mod alertmanager;
 mod crash;
 mod crowd;
 mod disk;
+mod files;
 mod first_document;
 mod isolation;
 mod outage_crash;

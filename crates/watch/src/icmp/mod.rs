@@ -6,10 +6,11 @@ mod socket;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tidings_channels::egress::is_own;
 use tidings_domain::check::{Answer, Failure, FailureClass};
 use tokio::time::{Instant, timeout};
 
-use crate::failure::{failure, is_own, own};
+use crate::failure::{failure, own};
 use crate::reach::Reach;
 use crate::target::Target;
 use crate::trace::{Stage, Trace};
