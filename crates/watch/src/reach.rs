@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use socket2::{SockRef, TcpKeepalive};
-use tidings_channels::egress::{Admitted, Dialer, Guard, Resolve, Unreached, is_out_of_files};
+use tidings_channels::egress::{Admitted, Dialer, Guard, Resolve, Unreached};
 use tidings_domain::check::{Certificate, Failure, FailureClass};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -64,7 +64,7 @@ impl Reach {
                 Ok(stream)
             }
             Err(why) => {
-                if matches!(&why, Unreached::Unconnected(error) if is_out_of_files(error)) {
+                if why.is_out_of_files() {
                     self.pool.clear();
                 }
                 Err(unreached(target, &why, &trace.within))

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::guard::{Guard, Refused};
+use super::own::{is_out_of_files, is_own};
 use super::resolve::{self, Lookups, Resolve};
 
 /// Resolves names, asks the guard, and connects to nothing that it did not let pass.
@@ -53,6 +54,18 @@ pub enum Unreached {
     UnconnectedInTime,
 }
 
+impl Unreached {
+    /// Whether this machine is at fault: nothing was learnt about the host.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Unresolved(error) | Self::Unconnected(error) if is_own(error))
+    }
+
+    /// Whether no more files could be opened.
+    pub fn is_out_of_files(&self) -> bool {
+        matches!(self, Self::Unresolved(error) | Self::Unconnected(error) if is_out_of_files(error))
+    }
+}
+
 impl Dialer {
     /// A dialer with this guard and this resolver.
     pub fn new(guard: Guard, resolver: Arc<dyn Resolve>) -> Self {
@@ -88,15 +101,16 @@ impl Dialer {
         }
     }
 
-    /// Connects to the first address that takes it.
+    /// Connects to the first address that takes it. If none does, what the last of them said counts; but not that this
+    /// machine cannot reach it, as without IPv6, where another said something of the host.
     pub async fn connect(&self, admitted: &Admitted, deadline: Instant) -> Result<TcpStream, Unreached> {
         let addresses = admitted.addresses();
-        let mut failure = Unreached::NoAddress;
+        let mut failure: Option<Unreached> = None;
         for (tried, address) in addresses.iter().enumerate() {
             // One address that swallows packets leaves the others their share of the time.
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / (addresses.len() - tried) as u32;
-            failure = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+            let why = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     // Requests are small and written whole; waiting for more only delays them.
                     let _ = stream.set_nodelay(true);
@@ -105,8 +119,11 @@ impl Dialer {
                 Ok(Err(error)) => Unreached::Unconnected(Arc::new(error)),
                 Err(_) => Unreached::UnconnectedInTime,
             };
+            if !why.is_own() || failure.as_ref().is_none_or(Unreached::is_own) {
+                failure = Some(why);
+            }
         }
-        Err(failure)
+        Err(failure.unwrap_or(Unreached::NoAddress))
     }
 
     async fn addresses(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Unreached> {
@@ -118,5 +135,42 @@ impl Dialer {
             Ok(Err(error)) => Err(Unreached::Unresolved(error)),
             Err(_) => Err(Unreached::UnresolvedInTime),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// A name with two addresses: one that refuses, and one that this machine cannot connect to (a broadcast address is
+    /// unreachable for TCP wherever one is).
+    struct Two(u16);
+
+    #[async_trait]
+    impl Resolve for Two {
+        async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            Ok(vec![([127, 0, 0, 1], self.0).into(), ([255, 255, 255, 255], self.0).into()])
+        }
+    }
+
+    #[tokio::test]
+    async fn that_one_address_is_out_of_reach_hides_nothing_that_another_said() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let allow = vec!["127.0.0.1/32".parse().unwrap(), "255.255.255.255/32".parse().unwrap()];
+        let dialer = Dialer::new(Guard { allow, allow_http: true }, Arc::new(Two(closed)));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let admitted = dialer.admitted("two.example", closed, deadline).await.unwrap();
+        assert_eq!(admitted.addresses().len(), 2);
+        let alone = Admitted(admitted.addresses()[1..].to_vec());
+        assert!(dialer.connect(&alone, deadline).await.unwrap_err().is_own());
+        let why = dialer.connect(&admitted, deadline).await.unwrap_err();
+        assert!(
+            matches!(&why, Unreached::Unconnected(error) if error.kind() == io::ErrorKind::ConnectionRefused),
+            "{why}"
+        );
     }
 }

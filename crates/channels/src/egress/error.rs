@@ -35,6 +35,9 @@ impl EgressError {
     /// Why there is no connection to `host`.
     pub(super) fn unreached(host: &str, port: u16, why: &Unreached) -> Self {
         match why {
+            Unreached::Unresolved(error) | Unreached::Unconnected(error) if is_own(error) => {
+                Self::own(&format!("{host}:{port}"), error)
+            }
             Unreached::Unresolved(error) => {
                 let reason = super::resolve::reason(error);
                 Self::new(ErrorClass::Dns, format!("the name {host} could not be resolved: {reason}"))
@@ -47,6 +50,11 @@ impl EgressError {
         }
     }
 
+    fn own(place: &str, error: &io::Error) -> Self {
+        let reason = if is_out_of_files(error) { "too many open files".to_owned() } else { error.kind().to_string() };
+        Self::new(ErrorClass::OwnNetwork, format!("nothing could be sent to {place} from this machine: {reason}"))
+    }
+
     fn refused(host: &str, why: &Refused) -> Self {
         let words = if super::resolve::literal(host).is_some() { why.to_string() } else { format!("{host}: {why}") };
         Self::new(ErrorClass::TargetRefused, words)
@@ -56,13 +64,6 @@ impl EgressError {
         use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, TimedOut};
         let place = format!("{host}:{port}");
         match error.kind() {
-            kind if is_own(error) => {
-                let reason = if is_out_of_files(error) { "too many open files".to_owned() } else { kind.to_string() };
-                Self::new(
-                    ErrorClass::OwnNetwork,
-                    format!("nothing could be sent to {place} from this machine: {reason}"),
-                )
-            }
             ConnectionRefused => Self::new(ErrorClass::Connect, format!("{place} refused the connection")),
             ConnectionReset => Self::new(ErrorClass::Connect, format!("{place} reset the connection")),
             HostUnreachable => Self::new(ErrorClass::Connect, format!("{place} cannot be reached from here")),
@@ -111,4 +112,24 @@ pub fn is_tls(error: &(dyn StdError + 'static)) -> bool {
     error.is::<rustls::Error>()
         || inside.is_some_and(|inner| inner.is::<rustls::Error>())
         || error.source().is_some_and(is_tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn without_files_neither_the_name_nor_the_receiver_is_to_blame() {
+        let error = || Arc::new(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
+        for why in [Unreached::Unresolved(error()), Unreached::Unconnected(error())] {
+            let failed = EgressError::unreached("hooks.example.com", 443, &why);
+            assert_eq!(failed.class, ErrorClass::OwnNetwork);
+            let words = "nothing could be sent to hooks.example.com:443 from this machine: too many open files";
+            assert_eq!(failed.words, words);
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub use client::{HttpAnswer, Reuse};
 pub use dial::{Admitted, Dialer, Unreached};
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
-pub use own::{is_out_of_files, is_own};
+pub use own::is_own;
 pub use resolve::{Resolve, SystemResolver};
 pub use stream::{Http, Stream, drive};
 pub use target::Target;
@@ -91,7 +91,7 @@ impl Egress {
             self.dialer.connect(&admitted, deadline).await
         };
         dialed.await.map_err(|why| {
-            if matches!(&why, Unreached::Unconnected(error) if is_out_of_files(error)) {
+            if why.is_out_of_files() {
                 // The next attempt may have the files of those that lie idle.
                 self.pools.clear();
             }

@@ -195,11 +195,15 @@ fn a_fetch_is_bounded_and_takes_turns() {
     let mut served = HashSet::new();
     for _ in 0..20 {
         let wanted = lanes.wanted(NOW);
-        assert!(wanted.iter().map(|(_, count)| *count).sum::<u32>() <= 256);
+        assert!(wanted.iter().map(|(_, count)| *count).sum::<u32>() <= 128);
         served.extend(wanted.iter().map(|(id, _)| *id));
         lanes.give_up(&wanted);
     }
     assert_eq!(served.len(), 100, "every channel gets its turn");
+
+    let mut lanes = Lanes::new(Limits::default());
+    lanes.note_due(channel(1), NOW);
+    assert_eq!(lanes.wanted(NOW), [(channel(1), 32)], "a fetch is a write, for which everybody waits");
 }
 
 #[test]

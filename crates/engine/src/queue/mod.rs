@@ -186,11 +186,15 @@ impl Queue {
 
     /// Takes over deliveries that are committed, to be sent at once or when their turn comes.
     pub(crate) fn hand_over(&self, committed: impl IntoIterator<Item = (Claimed, Place)>) {
+        let taken = |(claimed, mut place): (Claimed, Place)| {
+            place.is_taken = true;
+            claimed
+        };
+        let committed: Vec<_> = committed.into_iter().map(taken).collect();
         let mut start = Vec::new();
         let mut lanes = self.lanes();
-        for (claimed, mut place) in committed {
-            place.is_taken = true;
-            lanes.unreserve(place.channel_id, 1);
+        for claimed in committed {
+            lanes.unreserve(claimed.channel_id, 1);
             lanes.offer(claimed, &mut start);
         }
         drop(lanes);
@@ -241,12 +245,13 @@ impl Queue {
         let later = start.split_off(start.len().min(TOGETHER_MAX));
         start.into_iter().for_each(|claimed| self.attempt(claimed));
         if !later.is_empty() {
-            let queue = self.clone();
+            let (queue, busy) = (self.clone(), self.0.pulse.busy());
             self.0.tasks.spawn(async move {
                 for claimed in later {
                     tokio::task::yield_now().await;
                     queue.attempt(claimed);
                 }
+                drop(busy);
             });
         }
     }
@@ -255,7 +260,7 @@ impl Queue {
         self.0.tasks.spawn(sender::run(self.clone(), claimed, self.0.pulse.busy()));
     }
 
-    /// Ends it: starts nothing more, gives back what waits in memory and waits for what is being sent. Answers whether
+    /// Ends it: takes up nothing more, gives back what waits in memory and waits for what is being sent. Answers whether
     /// all of that was settled within `bound`.
     pub(crate) async fn stop(&self, bound: Duration) -> bool {
         let leased = self.lanes().stop();

@@ -93,7 +93,8 @@ fn conclude<'a>(queue: &'a Queue, claimed: &Claimed, tried: Tried) -> (Option<Se
 /// What came of a delivery that came up.
 #[derive(Default)]
 struct Tried {
-    /// How long the attempt took, in milliseconds, and whether it speaks of an outage; if one was made.
+    /// How long the attempt took, in milliseconds, and whether it speaks of an outage; if one was made that says
+    /// something of the receiver.
     took: Option<(u32, bool)>,
     /// What is to be written down. Nothing if its lease is nearly over: whoever claims it next sends it.
     settlement: Option<Settlement>,
@@ -133,7 +134,7 @@ async fn tried(queue: &Queue, claimed: &Claimed) -> Tried {
     let next = after_attempt(report.outcome, &policy, number_in_policy, jitter, now);
     measure::attempted(channel.channel_type, &attempt);
 
-    let took = (attempt.duration_ms, is_outage(&report));
+    let took = learnt(&report, attempt.duration_ms);
     let next = match next {
         Next::RetryAt(at) => NextState::RetryAt(at),
         Next::Settled(status) => NextState::Done(status),
@@ -143,7 +144,7 @@ async fn tried(queue: &Queue, claimed: &Claimed) -> Tried {
     let settlement = settlement(claimed, now, Some(attempt), next, carry);
     let is_shared = channel.owner_rule_id.is_none();
     let gone = (report.http_status == Some(GONE)).then_some(live);
-    Tried { took: Some(took), settlement: Some(settlement), gone, is_shared }
+    Tried { took, settlement: Some(settlement), gone, is_shared }
 }
 
 fn settlement(
@@ -347,8 +348,12 @@ async fn attempt(live: &LiveChannel, claimed: &Claimed, thread: Option<&str>, no
     })
 }
 
-fn is_outage(report: &Report) -> bool {
-    report.outcome != Outcome::Delivered && report.error_class.is_some_and(|class| class.is_outage(report.http_status))
+/// What the channel's lane and health learn from an attempt: how long it took and whether it speaks of an outage. Nothing
+/// from one that never left this machine.
+fn learnt(report: &Report, duration_ms: u32) -> Option<(u32, bool)> {
+    let is_outage = report.error_class.is_some_and(|class| class.is_outage(report.http_status));
+    let is_own = report.error_class == Some(ErrorClass::OwnNetwork);
+    (!is_own).then_some((duration_ms, report.outcome != Outcome::Delivered && is_outage))
 }
 
 /// Makes known what was written down; false if it did not count or could not be written (then the lease ends, and it is
@@ -384,5 +389,19 @@ fn note(queue: &Queue, claimed: &Claimed, written: Result<Settled, StoreError>, 
             tracing::error!(delivery = %claimed.id, %error, "an attempt could not be written down; it is made again");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_left_this_machine_teaches_nothing() {
+        let failed = |class| learnt(&Report::retry(class, "words"), 7);
+        assert_eq!(failed(ErrorClass::OwnNetwork), None, "an open breaker stays open, a closed one closed");
+        assert_eq!(failed(ErrorClass::Connect), Some((7, true)));
+        assert_eq!(failed(ErrorClass::Configuration), Some((7, false)));
+        assert_eq!(learnt(&Report::delivered(Some(200), None), 7), Some((7, false)));
     }
 }
