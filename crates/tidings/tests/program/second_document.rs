@@ -230,6 +230,8 @@ fn an_incident_that_goes_on_opens_once_and_one_that_is_over_may_open_again() {
     );
     api.resolve(&endpoint);
     assert_eq!(api.check(&endpoint, "healthy"), Value::Null);
+    // What is said of two incidents keeps no order; what is said of one does.
+    receiver.wait_for(2);
     let second = api.open(&endpoint, "down");
     assert_ne!(first, second);
     let said: Vec<_> = receiver.wait_for(3).iter().map(|request| request.json()).collect();
