@@ -147,7 +147,9 @@ mod tests {
             let instant = Timestamp::from_unix_ms(ms);
             proptest::prop_assert_eq!(instant.to_string(), format!("{:.3}", instant.to_jiff()));
             let json = serde_json::to_string(&instant).unwrap();
-            proptest::prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), Timestamp::from_unix_ms(instant.to_jiff().as_millisecond()));
+            // Beyond the calendar's end the last instant that it knows is written.
+            let written = Timestamp::from_unix_ms(instant.to_jiff().as_millisecond());
+            proptest::prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), written);
         }
     }
 
