@@ -1,4 +1,4 @@
-//! A channel's configuration: what may be in it, what of it is secret, and how it becomes a [`Destination`].
+//! A channel's configuration: what may be in it, what of it is secret, and how it becomes a [`Notifier`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use tidings_domain::channel::ChannelType;
 use tidings_domain::secret::Secret;
 use tidings_domain::violation::Violations;
 
-use crate::Destination;
+use crate::Notifier;
 use crate::egress::Egress;
-use crate::email::InstanceMail;
+use crate::email::RelayConfig;
 
 /// A field of a channel type's configuration, for validation, redaction, forms and documents.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct Field {
 
 /// A channel's configuration as it is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Stored {
+pub struct ChannelConfig {
     /// What the API shows as `config`: fields that are no secret, and masked previews of those that are.
     pub settings: Map<String, Value>,
     /// The secrets, by the field's key; to be sealed before they are stored.
@@ -38,11 +38,11 @@ pub struct Stored {
 
 /// What all channels share: the way out, and what the operator set for the instance.
 #[derive(Clone)]
-pub struct Environment {
+pub struct ChannelContext {
     /// The only way out to the network.
     pub egress: Arc<Egress>,
     /// The instance's own SMTP server, if the operator named one.
-    pub mail: Option<Arc<InstanceMail>>,
+    pub mail: Option<Arc<RelayConfig>>,
     /// What the vendor header of runs begins with (`X-Mako`).
     pub run_header_prefix: String,
     /// What the vendor headers of use cases begin with (`X-MagOne`).
@@ -54,7 +54,7 @@ pub struct Environment {
 /// Where Slack's Web API is.
 pub const SLACK_API_BASE: &str = "https://slack.com/api";
 
-impl Environment {
+impl ChannelContext {
     /// What an instance has where its operator set nothing: no mail server, the default header prefixes.
     pub fn new(egress: Arc<Egress>) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Environment {
 }
 
 /// A channel type: what its configuration looks like and how it becomes a destination.
-pub trait Kind: Send + Sync {
+pub trait ChannelPlugin: Send + Sync {
     /// Which type it is.
     fn channel_type(&self) -> ChannelType;
 
@@ -81,10 +81,10 @@ pub trait Kind: Send + Sync {
     fn check(
         &self,
         input: &Map<String, Value>,
-        current: Option<&Stored>,
-        environment: &Environment,
-    ) -> Result<Stored, Violations>;
+        current: Option<&ChannelConfig>,
+        environment: &ChannelContext,
+    ) -> Result<ChannelConfig, Violations>;
 
     /// Makes the destination. The error says in words, without secrets, why a stored configuration cannot be used.
-    fn open(&self, stored: &Stored, environment: &Environment) -> Result<Arc<dyn Destination>, String>;
+    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String>;
 }

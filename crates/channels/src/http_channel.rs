@@ -13,27 +13,27 @@ use tidings_domain::time::Timestamp;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::egress::{Egress, EgressError, HttpAnswer, Reuse, Target};
-use crate::form::{MASK, is_token};
+use crate::config_reader::{MASK, is_token};
+use crate::egress::{Egress, EgressError, EgressTarget, HttpAnswer, Reuse};
 use crate::report::EXCERPT_BYTES_MAX;
-use crate::{Destination, ErrorClass, Letter, Report};
+use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 
 /// A channel as two pure functions around one HTTP exchange.
 pub trait HttpChannel: Send + Sync {
     /// Where its requests go.
-    fn target(&self) -> &Target;
+    fn target(&self) -> &EgressTarget;
 
     /// The request that says this; path and `Host` are the target's. The error is the attempt's report.
-    fn request(&self, letter: &Letter<'_>) -> Result<Request<Full<Bytes>>, Report>;
+    fn request(&self, letter: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult>;
 
     /// What the answer means. Starts from [`judge`] where the vendor has no words of its own.
-    fn judge(&self, answer: &HttpAnswer, now: Timestamp) -> Report {
-        judge(answer, now)
+    fn classify_response(&self, answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
+        classify_response(answer, now)
     }
 
     /// What is sent once the request was taken, for the looks of what was said before. It is asked for once, and the
     /// delivery does not depend on it.
-    fn afterwards(&self, _letter: &Letter<'_>) -> Option<(&Target, Request<Full<Bytes>>)> {
+    fn follow_up_request(&self, _letter: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
         None
     }
 
@@ -42,7 +42,7 @@ pub trait HttpChannel: Send + Sync {
 }
 
 /// An [`HttpChannel`] and the way out.
-pub struct OverHttp<C> {
+pub struct HttpNotifier<C> {
     /// The channel.
     pub channel: C,
     /// The way out.
@@ -50,8 +50,8 @@ pub struct OverHttp<C> {
 }
 
 #[async_trait]
-impl<C: HttpChannel> Destination for OverHttp<C> {
-    async fn deliver(&self, letter: &Letter<'_>) -> Report {
+impl<C: HttpChannel> Notifier for HttpNotifier<C> {
+    async fn deliver(&self, letter: &OutboundMessage<'_>) -> AttemptResult {
         let deadline = Instant::now() + letter.timeout;
         let mut reuse = Reuse::Kept;
         let report = loop {
@@ -62,38 +62,38 @@ impl<C: HttpChannel> Destination for OverHttp<C> {
             match self.egress.send(self.channel.target(), request, reuse, deadline).await {
                 // The peer closed a kept connection: that says nothing about this delivery.
                 Err(error) if error.stale && reuse == Reuse::Kept => reuse = Reuse::Fresh,
-                Err(error) => break Report::from(error),
+                Err(error) => break AttemptResult::from(error),
                 Ok(mut answer) => {
                     self.channel.secrets().scrub(&mut answer.body);
-                    break self.channel.judge(&answer, letter.now);
+                    break self.channel.classify_response(&answer, letter.now);
                 }
             }
         };
-        if let Some((target, request)) = self.channel.afterwards(letter).filter(|_| report.is_delivered())
+        if let Some((target, request)) = self.channel.follow_up_request(letter).filter(|_| report.is_delivered())
             && let Err(error) = self.egress.send(target, request, Reuse::Kept, deadline).await
         {
-            tracing::debug!(delivery = %letter.delivery_id, error = error.words, "what was said before stays as it was");
+            tracing::debug!(delivery = %letter.delivery_id, error = error.message, "what was said before stays as it was");
         }
         report
     }
 }
 
-impl From<EgressError> for Report {
+impl From<EgressError> for AttemptResult {
     fn from(error: EgressError) -> Self {
-        Self::retry(error.class, error.words)
+        Self::retry(error.class, error.message)
     }
 }
 
 /// What an answer means where the vendor has no words of its own: 2xx is delivered, everything else is tried again.
-pub fn judge(answer: &HttpAnswer, now: Timestamp) -> Report {
+pub fn classify_response(answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
     let status = answer.status;
     if status.is_success() {
-        return Report::delivered(Some(status.as_u16()), excerpt(&answer.body));
+        return AttemptResult::delivered(Some(status.as_u16()), excerpt(&answer.body));
     }
     let mut report = if status.is_redirection() {
-        Report::retry(ErrorClass::Redirect, redirect_words(answer))
+        AttemptResult::retry(ErrorClass::Redirect, redirect_words(answer))
     } else {
-        Report::retry(ErrorClass::Status, status_words(status))
+        AttemptResult::retry(ErrorClass::Status, describe_status(status))
     };
     report.http_status = Some(status.as_u16());
     report.response_body = excerpt(&answer.body);
@@ -102,7 +102,7 @@ pub fn judge(answer: &HttpAnswer, now: Timestamp) -> Report {
 }
 
 /// `HTTP 502 Bad Gateway`.
-pub fn status_words(status: StatusCode) -> String {
+pub fn describe_status(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("HTTP {} {reason}", status.as_u16()),
         None => format!("HTTP {}", status.as_u16()),
@@ -110,7 +110,7 @@ pub fn status_words(status: StatusCode) -> String {
 }
 
 fn redirect_words(answer: &HttpAnswer) -> String {
-    let words = status_words(answer.status);
+    let words = describe_status(answer.status);
     let location = answer.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
     match location.map(Url::parse) {
         Some(Ok(url)) => match url.host_str() {
@@ -206,7 +206,7 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::form::preview_url;
+    use crate::config_reader::preview_url;
 
     #[test]
     fn what_a_preview_masks_is_masked_in_answers_too() {

@@ -2,17 +2,17 @@
 
 use tidings_domain::channel::ChannelType;
 
-use crate::config::Kind;
+use crate::config::ChannelPlugin;
 use crate::discord::Discord;
 use crate::email::Email;
 use crate::slack::Slack;
 use crate::webhook::Webhook;
 
 /// Every kind, in the order of [`ChannelType::ALL`].
-pub static KINDS: [&dyn Kind; ChannelType::ALL.len()] = [&Email, &Webhook, &Slack, &Discord];
+pub static PLUGINS: [&dyn ChannelPlugin; ChannelType::ALL.len()] = [&Email, &Webhook, &Slack, &Discord];
 
 /// The kind of this type. A new type does not compile without one.
-pub fn kind(channel_type: ChannelType) -> &'static dyn Kind {
+pub fn plugin(channel_type: ChannelType) -> &'static dyn ChannelPlugin {
     match channel_type {
         ChannelType::Email => &Email,
         ChannelType::Webhook => &Webhook,
@@ -27,10 +27,10 @@ mod tests {
 
     #[test]
     fn the_list_and_the_match_agree() {
-        let listed: Vec<_> = KINDS.iter().map(|kind| kind.channel_type()).collect();
+        let listed: Vec<_> = PLUGINS.iter().map(|plugin| plugin.channel_type()).collect();
         assert_eq!(listed, ChannelType::ALL);
         for channel_type in ChannelType::ALL {
-            assert_eq!(kind(channel_type).channel_type(), channel_type);
+            assert_eq!(plugin(channel_type).channel_type(), channel_type);
         }
     }
 }

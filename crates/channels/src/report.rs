@@ -85,7 +85,7 @@ impl fmt::Display for ErrorClass {
 
 /// What an attempt came to. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct AttemptResult {
     /// What follows.
     pub outcome: Outcome,
     /// The HTTP status, or the SMTP reply code, that came, if one came.
@@ -97,13 +97,20 @@ pub struct Report {
     /// An excerpt of what the receiver answered, at most [`EXCERPT_BYTES_MAX`] bytes.
     pub response_body: Option<String>,
     /// What the next attempt needs to know, in the channel's own form.
-    pub carry: Option<String>,
+    pub attempt_state: Option<String>,
 }
 
-impl Report {
+impl AttemptResult {
     /// The receiver took it.
     pub fn delivered(http_status: Option<u16>, response_body: Option<String>) -> Self {
-        Self { outcome: Outcome::Delivered, http_status, error_class: None, error: None, response_body, carry: None }
+        Self {
+            outcome: Outcome::Delivered,
+            http_status,
+            error_class: None,
+            error: None,
+            response_body,
+            attempt_state: None,
+        }
     }
 
     /// It failed and may be tried again.
@@ -112,7 +119,7 @@ impl Report {
     }
 
     /// It failed for good.
-    pub fn dead(class: ErrorClass, error: impl Into<String>) -> Self {
+    pub fn permanent_failure(class: ErrorClass, error: impl Into<String>) -> Self {
         Self::failed(Outcome::Dead, class, error)
     }
 
@@ -123,7 +130,7 @@ impl Report {
             error_class: Some(class),
             error: Some(error.into()),
             response_body: None,
-            carry: None,
+            attempt_state: None,
         }
     }
 

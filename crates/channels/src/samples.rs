@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use tidings_domain::digest::{Digest, Entry, Standing};
+use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::{DeliveryId, EndpointId, EventId, Id as _, IncidentId, RuleId, WorkspaceId};
-use tidings_domain::incident::{Cause, Fact, IncidentTrigger, Outage};
+use tidings_domain::incident::{Cause, IncidentSnapshot, IncidentTrigger, SubjectField};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{Trigger, TriggerType};
 
-use crate::Letter;
+use crate::OutboundMessage;
 
 /// The instant of every sample.
 pub fn now() -> Timestamp {
@@ -52,7 +52,7 @@ pub fn outage(trigger: IncidentTrigger) -> Event {
     event.resource_type = ResourceType::Endpoint;
     event.resource_id = EndpointId::from_bytes([4; 16]).to_string();
     event.run_id = IncidentId::from_bytes([5; 16]).to_string();
-    event.content = Content::Outage(Box::new(Outage {
+    event.content = Content::Incident(Box::new(IncidentSnapshot {
         name: "Production API".into(),
         url: Some("https://api.example.com/health".into()),
         link: None,
@@ -66,7 +66,7 @@ pub fn outage(trigger: IncidentTrigger) -> Event {
         changes: Some(7),
         escalates_to: None,
         actor: None,
-        facts: vec![Fact { label: "Region".into(), value: "eu-west".into() }],
+        fields: vec![SubjectField { label: "Region".into(), value: "eu-west".into() }],
         tags: vec!["prod".into(), "customer-facing".into()],
     }));
     event
@@ -77,24 +77,24 @@ pub fn digest(total: u64) -> Event {
     let mut event = test_event();
     (event.kind, event.resource_type) = (EventKind::Digest, ResourceType::Channel);
     let known = [
-        ("Production API is down", Severity::Critical, Standing::Open),
-        ("Checkout is degraded", Severity::Warning, Standing::Open),
-        ("Daily revenue rollup failed", Severity::Warning, Standing::Told),
-        ("Website has recovered", Severity::Success, Standing::Resolved),
+        ("Production API is down", Severity::Critical, EntryState::Ongoing),
+        ("Checkout is degraded", Severity::Warning, EntryState::Ongoing),
+        ("Daily revenue rollup failed", Severity::Warning, EntryState::OneOff),
+        ("Website has recovered", Severity::Success, EntryState::Resolved),
     ];
     let entry = |at: u64| {
-        let (title, severity, standing) = known[at as usize % known.len()];
+        let (title, severity, state) = known[at as usize % known.len()];
         Entry {
             title: title.into(),
             severity,
-            standing,
+            state,
             at: now().minus_ms(60_000 * (total - at)),
             link: at.is_multiple_of(2).then(|| format!("https://app.example.com/incidents/{at}")),
-            events: 1 + u32::from(standing == Standing::Resolved),
+            events: 1 + u32::from(state == EntryState::Resolved),
         }
     };
     let entries = (0..total).map(entry).collect();
-    event.content = Content::Digest(Box::new(Digest::of("quiet hours of On-call".into(), entries, now())));
+    event.content = Content::Digest(Box::new(Digest::new("quiet hours of On-call".into(), entries, now())));
     event
 }
 
@@ -105,15 +105,15 @@ pub fn test_event() -> Event {
 }
 
 /// The event as a letter.
-pub fn letter(event: &Event, severity: Severity) -> Letter<'_> {
-    Letter {
+pub fn letter(event: &Event, severity: Severity) -> OutboundMessage<'_> {
+    OutboundMessage {
         delivery_id: DeliveryId::from_bytes([7; 16]),
         rule_id: Some(RuleId::from_bytes([3; 16])),
         event,
         severity,
         now: now(),
         timeout: Duration::from_secs(5),
-        carry: None,
+        attempt_state: None,
         thread: None,
     }
 }

@@ -41,7 +41,7 @@ impl Zone {
     pub const UTC: Self = Self(TimeZone::UTC);
 
     /// The zone with this IANA name, such as `Europe/Zurich`, if it is known.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         ZONES.get(name).ok().filter(|zone| !zone.is_unknown()).map(Self)
     }
 
@@ -52,7 +52,7 @@ impl Zone {
 
     /// The instant as one says it at `now` by a clock of this zone: `07:00 Europe/Zurich`, with the date if that is not
     /// today's, with seconds if it is not a whole minute. It is never named too early.
-    pub fn words(&self, at: Timestamp, now: Timestamp) -> String {
+    pub fn describe(&self, at: Timestamp, now: Timestamp) -> String {
         let whole_second = at.plus_ms(at.unix_ms().wrapping_neg().rem_euclid(1_000).unsigned_abs());
         let local = self.clock(whole_second);
         let date = if local.date() == self.date(now) { "" } else { "%Y-%m-%d " };
@@ -126,7 +126,7 @@ fn timestamp(instant: jiff::Timestamp) -> Timestamp {
 /// What is wrong with `timezone`, if its name is not known.
 pub fn zone_violation(name: &str) -> Option<Violation> {
     let message = "must be the IANA name of a time zone, such as Europe/Zurich, America/New_York or UTC";
-    Zone::named(name).is_none().then(|| Violation::new("/timezone", message))
+    Zone::from_name(name).is_none().then(|| Violation::new("/timezone", message))
 }
 
 /// A time of day in whole minutes, from 00:00 to 24:00.
@@ -240,17 +240,17 @@ impl Period {
 /// When the stretch ends that `now` lies in, if it lies in one. The periods come in the order of their starts; those
 /// that overlap or touch are one stretch.
 pub(crate) fn stretch_end(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> Option<Timestamp> {
-    let (reached, _) = walk(periods, now);
+    let (reached, _) = reach(periods, now);
     (reached > now).then_some(reached)
 }
 
 /// When the next stretch begins after `now`, and after the one that `now` lies in.
 pub(crate) fn next_stretch(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> Option<Timestamp> {
-    walk(periods, now).1
+    reach(periods, now).1
 }
 
 /// How far one gets from `now` without leaving the periods, and where the first begins that lies behind.
-fn walk(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
+fn reach(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
     let mut reached = now;
     for period in periods {
         if period.starts_at > reached {

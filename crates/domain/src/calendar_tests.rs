@@ -24,7 +24,7 @@ const ZONES_SEEN: [&str; 13] = [
 ];
 
 pub(crate) fn zone(name: &str) -> Zone {
-    Zone::named(name).unwrap()
+    Zone::from_name(name).unwrap()
 }
 
 /// An instant, written with its offset.
@@ -117,11 +117,11 @@ fn instants_are_named_by_the_clock_with_what_is_needed() {
         ("2026-05-03T07:00:00+02:00", "2026-05-03 07:00 Europe/Zurich"),
         ("2026-05-01T23:00:00+02:00", "2026-05-01 23:00 Europe/Zurich"),
     ] {
-        assert_eq!(zurich.words(at(instant), now), words, "{instant}");
+        assert_eq!(zurich.describe(at(instant), now), words, "{instant}");
     }
-    assert_eq!(Zone::UTC.words(at("2026-05-02T07:00:00+02:00"), now), "05:00 UTC");
+    assert_eq!(Zone::UTC.describe(at("2026-05-02T07:00:00+02:00"), now), "05:00 UTC");
     for extreme in [i64::MIN, i64::MAX] {
-        assert!(zurich.words(Timestamp::from_unix_ms(extreme), now).ends_with(" Europe/Zurich"));
+        assert!(zurich.describe(Timestamp::from_unix_ms(extreme), now).ends_with(" Europe/Zurich"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The delivery: one occasion to tell one rule of one event, and the states it goes through.
+//! The delivery: one sequence to tell one rule of one event, and the states it goes through.
 //!
 //! ```text
 //!            ┌──────────── retry ────────────┐
@@ -141,7 +141,7 @@ pub enum Outcome {
 
 /// What becomes of a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// It is settled.
     Settled(Status),
     /// It is tried again at this instant.
@@ -149,13 +149,13 @@ pub enum Next {
 }
 
 /// What follows from the policy's attempt `number` (from 1). `jitter` in −1..=1, see [`RetryPolicy::delay_ms`].
-pub fn after_attempt(outcome: Outcome, policy: &RetryPolicy, number: u32, jitter: f64, now: Timestamp) -> Next {
+pub fn next_step(outcome: Outcome, policy: &RetryPolicy, number: u32, jitter: f64, now: Timestamp) -> NextStep {
     match outcome {
-        Outcome::Delivered => Next::Settled(Status::Sent),
-        Outcome::Dead => Next::Settled(Status::Failed),
+        Outcome::Delivered => NextStep::Settled(Status::Sent),
+        Outcome::Dead => NextStep::Settled(Status::Failed),
         Outcome::Retry { after_ms } => match policy.delay_ms(number, jitter, after_ms) {
-            Some(delay_ms) => Next::RetryAt(now.plus_ms(delay_ms)),
-            None => Next::Settled(Status::Failed),
+            Some(delay_ms) => NextStep::RetryAt(now.plus_ms(delay_ms)),
+            None => NextStep::Settled(Status::Failed),
         },
     }
 }
@@ -195,13 +195,13 @@ mod tests {
     fn what_follows_an_attempt() {
         let (policy, now) = (RetryPolicy::of(ResourceType::Flow), Timestamp::from_unix_ms(1_000));
         let retry = Outcome::Retry { after_ms: None };
-        assert_eq!(after_attempt(Outcome::Delivered, &policy, 1, 0.0, now), Next::Settled(Status::Sent));
-        assert_eq!(after_attempt(Outcome::Dead, &policy, 1, 0.0, now), Next::Settled(Status::Failed));
-        assert_eq!(after_attempt(retry, &policy, 1, 0.0, now), Next::RetryAt(Timestamp::from_unix_ms(16_000)));
-        assert_eq!(after_attempt(retry, &policy, 6, 0.0, now), Next::Settled(Status::Failed));
+        assert_eq!(next_step(Outcome::Delivered, &policy, 1, 0.0, now), NextStep::Settled(Status::Sent));
+        assert_eq!(next_step(Outcome::Dead, &policy, 1, 0.0, now), NextStep::Settled(Status::Failed));
+        assert_eq!(next_step(retry, &policy, 1, 0.0, now), NextStep::RetryAt(Timestamp::from_unix_ms(16_000)));
+        assert_eq!(next_step(retry, &policy, 6, 0.0, now), NextStep::Settled(Status::Failed));
         assert_eq!(
-            after_attempt(Outcome::Retry { after_ms: Some(90_000) }, &policy, 1, 0.0, now),
-            Next::RetryAt(Timestamp::from_unix_ms(91_000))
+            next_step(Outcome::Retry { after_ms: Some(90_000) }, &policy, 1, 0.0, now),
+            NextStep::RetryAt(Timestamp::from_unix_ms(91_000))
         );
     }
 

@@ -5,31 +5,31 @@ use serde::{Deserialize, Serialize};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
-/// The most entries that a digest lists; of the others it says how many they are.
+/// The most entries that a digest lists; new the others it says how many they are.
 pub const ENTRIES_MAX: usize = 100;
 
-/// How what an entry tells of stands.
+/// How what an entry tells new stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum EntryState {
     /// The incident goes on.
-    Open,
+    Ongoing,
     /// It was no incident: a run ended.
-    Told,
+    OneOff,
     /// The incident is over.
     Resolved,
 }
 
-/// What one of the events that were held back, or an incident with all that was held back of it, comes to.
+/// What one new the events that were held back, or an incident with all that was held back new it, comes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// All of it in one line, such as `Production API is down`.
+    /// All new it in one line, such as `Production API is down`.
     pub title: String,
     /// How bad it is.
     pub severity: Severity,
     /// How it stands.
-    pub standing: Standing,
+    pub state: EntryState,
     /// When it happened.
     pub at: Timestamp,
     /// Where a person can look at it.
@@ -44,28 +44,28 @@ pub struct Entry {
 #[serde(rename_all = "camelCase")]
 pub struct Digest {
     /// Why it was held back, in words, such as `quiet hours` or `more than 30 messages a minute`.
-    pub because: String,
+    pub reason: String,
     /// The entries, at most [`ENTRIES_MAX`]: what is still open first, then the worst, then the oldest.
     pub entries: Vec<Entry>,
     /// How many there are in all.
     pub entries_total: u32,
-    /// How many of them are still open.
-    pub open_total: u32,
+    /// How many new them are still open.
+    pub ongoing_total: u32,
     /// When it was put together.
     pub at: Timestamp,
 }
 
 impl Digest {
     /// Puts these in order and keeps as many as are listed.
-    pub fn of(because: String, mut entries: Vec<Entry>, at: Timestamp) -> Self {
-        let open_total = entries.iter().filter(|entry| entry.standing == Standing::Open).count() as u32;
+    pub fn new(reason: String, mut entries: Vec<Entry>, at: Timestamp) -> Self {
+        let ongoing_total = entries.iter().filter(|entry| entry.state == EntryState::Ongoing).count() as u32;
         let entries_total = entries.len() as u32;
-        entries.sort_by_key(|entry| (entry.standing, std::cmp::Reverse(entry.severity.weight()), entry.at));
+        entries.sort_by_key(|entry| (entry.state, std::cmp::Reverse(entry.severity.weight()), entry.at));
         entries.truncate(ENTRIES_MAX);
-        Self { because, entries, entries_total, open_total, at }
+        Self { reason, entries, entries_total, ongoing_total, at }
     }
 
-    /// The worst of what it tells.
+    /// The worst new what it tells.
     pub fn severity(&self) -> Severity {
         self.entries
             .iter()
@@ -79,30 +79,30 @@ impl Digest {
 mod tests {
     use super::*;
 
-    fn entry(standing: Standing, severity: Severity, at: i64) -> Entry {
-        let title = format!("{standing:?} {severity:?} {at}");
-        Entry { title, severity, standing, at: Timestamp::from_unix_ms(at), link: None, events: 1 }
+    fn entry(state: EntryState, severity: Severity, at: i64) -> Entry {
+        let title = format!("{state:?} {severity:?} {at}");
+        Entry { title, severity, state, at: Timestamp::from_unix_ms(at), link: None, events: 1 }
     }
 
     #[test]
     fn what_is_open_comes_first_then_the_worst_then_the_oldest() {
         let entries = vec![
-            entry(Standing::Resolved, Severity::Critical, 1),
-            entry(Standing::Told, Severity::Warning, 2),
-            entry(Standing::Open, Severity::Warning, 3),
-            entry(Standing::Open, Severity::Critical, 5),
-            entry(Standing::Open, Severity::Critical, 4),
+            entry(EntryState::Resolved, Severity::Critical, 1),
+            entry(EntryState::OneOff, Severity::Warning, 2),
+            entry(EntryState::Ongoing, Severity::Warning, 3),
+            entry(EntryState::Ongoing, Severity::Critical, 5),
+            entry(EntryState::Ongoing, Severity::Critical, 4),
         ];
-        let digest = Digest::of("quiet hours".into(), entries, Timestamp::from_unix_ms(9));
+        let digest = Digest::new("quiet hours".into(), entries, Timestamp::from_unix_ms(9));
         let order: Vec<_> = digest.entries.iter().map(|entry| entry.at.unix_ms()).collect();
         assert_eq!(order, [4, 5, 3, 2, 1]);
-        assert_eq!((digest.open_total, digest.severity()), (3, Severity::Critical));
+        assert_eq!((digest.ongoing_total, digest.severity()), (3, Severity::Critical));
     }
 
     #[test]
     fn a_long_one_says_how_many_there_are() {
-        let entries = (0..250).map(|at| entry(Standing::Open, Severity::Critical, at)).collect();
-        let digest = Digest::of(String::new(), entries, Timestamp::from_unix_ms(9));
-        assert_eq!((digest.entries.len(), digest.entries_total, digest.open_total), (ENTRIES_MAX, 250, 250));
+        let entries = (0..250).map(|at| entry(EntryState::Ongoing, Severity::Critical, at)).collect();
+        let digest = Digest::new(String::new(), entries, Timestamp::from_unix_ms(9));
+        assert_eq!((digest.entries.len(), digest.entries_total, digest.ongoing_total), (ENTRIES_MAX, 250, 250));
     }
 }

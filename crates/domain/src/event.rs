@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use crate::digest::Digest;
 use crate::id::{EventId, Id, WorkspaceId};
-use crate::incident::Outage;
+use crate::incident::IncidentSnapshot;
 use crate::resource::ResourceType;
 use crate::run::Run;
 use crate::severity::Severity;
@@ -133,7 +133,7 @@ pub enum Content {
     /// A run ended. Tests look like one of which little is known.
     Run(Run),
     /// Something happened to an incident.
-    Outage(Box<Outage>),
+    Incident(Box<IncidentSnapshot>),
     /// What was held back.
     Digest(Box<Digest>),
 }
@@ -145,7 +145,7 @@ impl Content {
     /// If the text is something else.
     pub fn from_json(kind: EventKind, text: &str) -> Result<Self, serde_json::Error> {
         if kind.is_of_incident() {
-            serde_json::from_str(text).map(Self::Outage)
+            serde_json::from_str(text).map(Self::Incident)
         } else if kind == EventKind::Digest {
             serde_json::from_str(text).map(Self::Digest)
         } else {
@@ -159,7 +159,7 @@ impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Run(run) => run.serialize(serializer),
-            Self::Outage(outage) => outage.serialize(serializer),
+            Self::Incident(outage) => outage.serialize(serializer),
             Self::Digest(digest) => digest.serialize(serializer),
         }
     }
@@ -186,9 +186,9 @@ impl Event {
     }
 
     /// What is known of the incident, if the event tells of one.
-    pub const fn outage(&self) -> Option<&Outage> {
+    pub const fn incident(&self) -> Option<&IncidentSnapshot> {
         match &self.content {
-            Content::Outage(outage) => Some(outage),
+            Content::Incident(outage) => Some(outage),
             _ => None,
         }
     }
@@ -197,7 +197,7 @@ impl Event {
     pub fn resource_name(&self) -> Option<&str> {
         match &self.content {
             Content::Run(run) => run.resource_name.as_deref(),
-            Content::Outage(outage) => Some(&outage.name),
+            Content::Incident(outage) => Some(&outage.name),
             Content::Digest(_) => None,
         }
     }
@@ -207,10 +207,10 @@ impl Event {
         self.resource_name().unwrap_or(&self.resource_id)
     }
 
-    /// How bad it is for a rule that ranks failures as `failure_severity`.
+    /// How bad it is for a rule that sort keys failures as `failure_severity`.
     pub fn severity(&self, failure_severity: Severity) -> Severity {
         match (&self.content, self.trigger) {
-            (Content::Outage(outage), Trigger::Incident(trigger)) => trigger.severity(outage.severity),
+            (Content::Incident(outage), Trigger::Incident(trigger)) => trigger.severity(outage.severity),
             (Content::Digest(digest), _) => digest.severity(),
             _ if self.kind == EventKind::ChannelTest => Severity::Info,
             (_, Trigger::Failure) => failure_severity,
@@ -286,7 +286,7 @@ pub(crate) mod tests {
         event.resource_type = ResourceType::Endpoint;
         event.resource_id = crate::id::EndpointId::from_bytes([7; 16]).to_string();
         event.run_id = crate::id::IncidentId::from_bytes([5; 16]).to_string();
-        event.content = Content::Outage(Box::new(Outage {
+        event.content = Content::Incident(Box::new(IncidentSnapshot {
             name: "Production API".into(),
             url: Some("https://api.example.com/health".into()),
             link: None,
@@ -300,7 +300,7 @@ pub(crate) mod tests {
             changes: Some(7),
             escalates_to: None,
             actor: None,
-            facts: vec![crate::incident::Fact { label: "region".into(), value: "eu-west".into() }],
+            fields: vec![crate::incident::SubjectField { label: "region".into(), value: "eu-west".into() }],
             tags: vec!["prod".into()],
         }));
         event
@@ -311,7 +311,7 @@ pub(crate) mod tests {
         let mut event = failed_flow();
         (event.kind, event.trigger) = (EventKind::Digest, Trigger::Success);
         event.resource_type = ResourceType::Channel;
-        let digest = Digest::of("quiet hours of #data-alerts".into(), entries, event.received_at);
+        let digest = Digest::new("quiet hours of #data-alerts".into(), entries, event.received_at);
         event.content = Content::Digest(Box::new(digest));
         event
     }

@@ -42,26 +42,26 @@ pub trait Id: Copy + FromStr {
     }
     /// Where the id stands in the order of ids: the instant's low 42 bits (they last until the year 2109), then the
     /// number of [`tail`]. Ids of one kind that one clock made each have their own.
-    fn rank(&self) -> i64 {
+    fn sort_key(&self) -> i64 {
         let bytes = self.as_bytes();
         let word =
             |range: std::ops::Range<usize>| bytes[range].iter().fold(0, |word, byte| word << 8 | i64::from(*byte));
         let number = (word(6..8) & 0xfff) << 9 | (word(8..10) & 0x3fff) >> 5;
-        rank_at(word(0..6)) | number
+        sort_key_at(word(0..6)) | number
     }
 }
 
 /// The bits of the number within a millisecond: more than one process can make.
 const NUMBER_BITS: u32 = 21;
 
-/// The smallest [`Id::rank`] of this instant, in milliseconds since the Unix epoch.
-pub fn rank_at(unix_ms: i64) -> i64 {
+/// The smallest [`Id::sort key`] of this instant, in milliseconds since the Unix epoch.
+pub fn sort_key_at(unix_ms: i64) -> i64 {
     (unix_ms & ((1 << (63 - NUMBER_BITS)) - 1)) << NUMBER_BITS
 }
 
 /// What stands behind the time in an id: a number (its low 21 bits) where a UUIDv7 has its first bits after time, version
 /// and variant (RFC 9562, 6.2), then random bits.
-pub fn tail(number: u32, random: [u8; 10]) -> [u8; 10] {
+pub fn id_suffix(number: u32, random: [u8; 10]) -> [u8; 10] {
     let mut tail = random;
     tail[0] = (number >> 17) as u8 & 0x0f;
     tail[1] = (number >> 9) as u8;
@@ -147,7 +147,7 @@ ids! {
     /// A check of an endpoint.
     CheckId "chk_";
     /// An inbound door.
-    InboundDoorId "door_";
+    InboundWebhookId "door_";
     /// An event.
     EventId "evt_";
     /// A delivery; also the `webhook-id` on the wire.
@@ -177,13 +177,13 @@ mod tests {
 
     #[test]
     fn the_rank_is_instant_and_number() {
-        let id = |ms, number, random| EventId::from_uuid(uuid_v7(ms, &tail(number, [random; 10])));
+        let id = |ms, number, random| EventId::from_uuid(uuid_v7(ms, &id_suffix(number, [random; 10])));
         let highest = (1 << NUMBER_BITS) - 1;
-        assert_eq!(id(1_777_000_000_000, 0, 0xff).rank(), rank_at(1_777_000_000_000));
-        assert_eq!(id(1_777_000_000_000, highest, 0).rank() + 1, rank_at(1_777_000_000_001));
-        assert_eq!(id(7, 0x0015_4321, 3).rank(), rank_at(7) + 0x0015_4321);
+        assert_eq!(id(1_777_000_000_000, 0, 0xff).sort_key(), sort_key_at(1_777_000_000_000));
+        assert_eq!(id(1_777_000_000_000, highest, 0).sort_key() + 1, sort_key_at(1_777_000_000_001));
+        assert_eq!(id(7, 0x0015_4321, 3).sort_key(), sort_key_at(7) + 0x0015_4321);
         assert!(id(7, 8, 0xff) < id(7, 9, 0), "ids sort like their ranks");
-        assert!(id((1 << 42) - 1, highest, 0xff).rank() == i64::MAX && id(1 << 48 >> 1, 0, 0).rank() >= 0);
+        assert!(id((1 << 42) - 1, highest, 0xff).sort_key() == i64::MAX && id(1 << 48 >> 1, 0, 0).sort_key() >= 0);
     }
 
     #[test]

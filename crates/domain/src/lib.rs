@@ -4,7 +4,7 @@
 //! instant, so that it can be tested, explained and foretold. A check's way: [`endpoint`] (what is watched) → [`check`] (what
 //! was seen, and what it means) → [`incident`] (when it is an outage). An event's way:
 //! [`event`] (what happened) → [`routing`] (which rules want it) → [`gate`] (may it be said now) →
-//! [`delivery`] (one occasion to say it) → [`message`] and [`payload`] (what is said) → [`retry`] (when to try again).
+//! [`delivery`] (one sequence to say it) → [`message`] and [`payload`] (what is said) → [`retry`] (when to try again).
 
 pub mod calendar;
 pub mod channel;

@@ -24,7 +24,7 @@ pub enum MuteScope {
 
 impl MuteScope {
     /// The words for the scopes in the API and in the store.
-    pub const WORDS: [&str; 3] = ["global", "endpoint", "channel"];
+    pub const NAMES: [&str; 3] = ["global", "endpoint", "channel"];
 
     /// The word for it, without its target.
     pub const fn as_str(self) -> &'static str {
@@ -125,13 +125,13 @@ impl Mute {
 
     /// What a verdict of `now` says about it, such as
     /// `This channel is muted until 07:00 Europe/Zurich by ana@example.com: deploy`.
-    pub fn words(&self, now: Timestamp, zone: &Zone) -> String {
+    pub fn describe(&self, now: Timestamp, zone: &Zone) -> String {
         let what = match self.scope {
             MuteScope::Global => "Everything",
             MuteScope::Endpoint(_) => "This endpoint",
             MuteScope::Channel(_) => "This channel",
         };
-        let until = match (self.expires_at.map(|at| zone.words(at, now)), self.ends_on_recovery) {
+        let until = match (self.expires_at.map(|at| zone.describe(at, now)), self.ends_on_recovery) {
             (None, false) => String::new(),
             (None, true) => " until it recovers".to_owned(),
             (Some(time), false) => format!(" until {time}"),
@@ -202,7 +202,7 @@ mod tests {
     fn scopes_read_back() {
         for scope in [MuteScope::Global, MuteScope::Endpoint(endpoint(2)), MuteScope::Channel(channel(3))] {
             assert_eq!(MuteScope::read(scope.as_str(), scope.target_id().as_deref()), Ok(scope));
-            assert!(MuteScope::WORDS.contains(&scope.as_str()));
+            assert!(MuteScope::NAMES.contains(&scope.as_str()));
         }
     }
 
@@ -268,27 +268,27 @@ mod tests {
 
     #[test]
     fn the_words_say_what_how_long_who_and_why() {
-        let zurich = Zone::named("Europe/Zurich").unwrap();
-        let words = |mute: Mute| mute.words(noon(), &zurich);
+        let zurich = Zone::from_name("Europe/Zurich").unwrap();
+        let describe = |mute: Mute| mute.describe(noon(), &zurich);
         let of_the_channel = mute(1, MuteScope::Channel(channel(3)), Some(2));
         assert_eq!(
-            words(of_the_channel.clone()),
+            describe(of_the_channel.clone()),
             "This channel is muted until 16:00 Europe/Zurich by ana@example.com: deploy"
         );
         assert_eq!(
-            words(Mute { reason: String::new(), ..mute(1, MuteScope::Global, Some(24)) }),
+            describe(Mute { reason: String::new(), ..mute(1, MuteScope::Global, Some(24)) }),
             "Everything is muted until 2026-05-03 14:00 Europe/Zurich by ana@example.com"
         );
         let until_recovery = Mute { ends_on_recovery: true, ..mute(1, MuteScope::Endpoint(endpoint(2)), None) };
         assert_eq!(
-            words(until_recovery.clone()),
+            describe(until_recovery.clone()),
             "This endpoint is muted until it recovers by ana@example.com: deploy"
         );
         assert_eq!(
-            words(Mute { expires_at: of_the_channel.expires_at, ..until_recovery }),
+            describe(Mute { expires_at: of_the_channel.expires_at, ..until_recovery }),
             "This endpoint is muted until it recovers, at most until 16:00 Europe/Zurich, by ana@example.com: deploy"
         );
-        assert_eq!(words(mute(1, MuteScope::Global, None)), "Everything is muted by ana@example.com: deploy");
+        assert_eq!(describe(mute(1, MuteScope::Global, None)), "Everything is muted by ana@example.com: deploy");
     }
 
     fn mutes() -> impl Strategy<Value = Vec<Mute>> {

@@ -155,7 +155,7 @@ fn workflow_body<'a>(event: &'a Event, run: &'a Run) -> WorkflowBody<'a> {
 }
 
 fn message_body<'a>(event: &'a Event, message: &'a Message, idempotency_key: &'a str) -> MessageBody<'a> {
-    let outage = event.outage();
+    let outage = event.incident();
     MessageBody {
         version: 1,
         event: message.kind.as_str(),

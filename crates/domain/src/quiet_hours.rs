@@ -63,9 +63,13 @@ pub struct QuietHours {
     /// What becomes of what comes up.
     #[serde(default)]
     pub action: QuietAction,
-    /// Whether they are for critical events too.
-    #[serde(default)]
-    pub include_critical: bool,
+    /// Whether critical events are sent all the same.
+    #[serde(default = "yes")]
+    pub critical_passes: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl QuietHours {
@@ -93,7 +97,7 @@ impl QuietHours {
 
     /// Whether events this bad are kept back.
     pub fn covers(&self, severity: Severity) -> bool {
-        self.include_critical || severity != Severity::Critical
+        !self.critical_passes || severity != Severity::Critical
     }
 
     /// When the quiet ends that `now` lies in; `None` if `now` is not quiet.
@@ -118,8 +122,8 @@ impl QuietHours {
 
     /// What a verdict of `now` says about the hours that end at `ends_at`, such as
     /// `Held until 07:00 Europe/Zurich: quiet hours of #data-alerts`.
-    pub fn words(&self, channel_name: &str, ends_at: Timestamp, now: Timestamp) -> String {
-        let until = Zone::named(&self.timezone).unwrap_or(Zone::UTC).words(ends_at, now);
+    pub fn describe(&self, channel_name: &str, ends_at: Timestamp, now: Timestamp) -> String {
+        let until = Zone::from_name(&self.timezone).unwrap_or(Zone::UTC).describe(ends_at, now);
         match self.action {
             QuietAction::Hold => format!("Held until {until}: quiet hours of {channel_name}"),
             QuietAction::Drop => format!("Dropped: quiet hours of {channel_name} until {until}"),
@@ -131,7 +135,7 @@ impl QuietHours {
         let days = Weekdays::read(&self.days)?;
         let whole_days = (start, end) == (TimeOfDay::MIDNIGHT, TimeOfDay::END_OF_DAY);
         let never_ends = start == end || whole_days && days.step_minutes_max() == DAY_MINUTES;
-        (!never_ends).then_some(Hours { start, end, zone: Zone::named(&self.timezone)?, days })
+        (!never_ends).then_some(Hours { start, end, zone: Zone::from_name(&self.timezone)?, days })
     }
 }
 

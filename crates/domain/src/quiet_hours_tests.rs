@@ -13,7 +13,7 @@ fn quiet(start: &str, end: &str, timezone: &str, days: &[&str]) -> QuietHours {
         timezone: timezone.into(),
         days: days.iter().map(|day| (*day).into()).collect(),
         action: QuietAction::Hold,
-        include_critical: false,
+        critical_passes: true,
     }
 }
 
@@ -30,7 +30,7 @@ fn assert_ends(hours: &QuietHours, cases: &[(&str, &str)]) {
 fn the_json_is_that_of_the_api() {
     let json = json!({
         "start": "22:00", "end": "07:00", "timezone": "Europe/Zurich", "days": ["mon", "tue"], "action": "hold",
-        "includeCritical": false,
+        "criticalPasses": true,
     });
     let read: QuietHours = serde_json::from_value(json.clone()).unwrap();
     assert_eq!(read, quiet("22:00", "07:00", "Europe/Zurich", &["mon", "tue"]));
@@ -67,7 +67,7 @@ fn what_is_wrong_is_named_field_by_field_and_never_quiet() {
 fn critical_events_pass_unless_they_are_included() {
     let mut hours = quiet("22:00", "07:00", "UTC", &[]);
     assert!(hours.covers(Severity::Warning) && hours.covers(Severity::Success) && !hours.covers(Severity::Critical));
-    hours.include_critical = true;
+    hours.critical_passes = false;
     assert!(hours.covers(Severity::Critical));
 }
 
@@ -190,7 +190,7 @@ fn a_date_that_was_left_out_has_no_quiet_hours() {
 fn the_words_say_until_when_by_the_channels_clock() {
     let mut hours = quiet("22:00", "07:00", "Europe/Zurich", &[]);
     let end = at("2026-05-03T05:00:00Z");
-    let words = |hours: &QuietHours, now| hours.words("#data-alerts", end, at(now));
+    let words = |hours: &QuietHours, now| hours.describe("#data-alerts", end, at(now));
     let tonight = "Held until 07:00 Europe/Zurich: quiet hours of #data-alerts";
     assert_eq!(words(&hours, "2026-05-02T23:00:00Z"), tonight);
     let before_midnight = "Held until 2026-05-03 07:00 Europe/Zurich: quiet hours of #data-alerts";
@@ -271,7 +271,7 @@ proptest! {
         let days: Vec<_> = days.iter().map(String::as_str).collect();
         let hours = quiet(&start, &end, &timezone, &days);
         let now = Timestamp::from_unix_ms(now);
-        let _ = (hours.ends_at(now), hours.next_start(now), hours.words("ops", now, now), hours.violations());
+        let _ = (hours.ends_at(now), hours.next_start(now), hours.describe("ops", now, now), hours.violations());
         let json = serde_json::to_string(&hours).unwrap();
         prop_assert_eq!(serde_json::from_str::<QuietHours>(&json).unwrap(), hours);
     }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Zone;
-use crate::text::grouped;
+use crate::text::with_thousands_separators;
 use crate::time::Timestamp;
 use crate::violation::{Violation, Violations};
 
@@ -65,13 +65,16 @@ impl RateLimit {
         is_wrong.then(|| Violation::new("/maxPerMinute", message)).into_iter().collect()
     }
 
-    /// What a verdict of `now` says when there is room again at `free_at`, such as
+    /// What a verdict of `now` says when there is room again at `next_slot_at`, such as
     /// `Held until 14:03:21 Europe/Zurich: #data-alerts takes at most 30 messages a minute`.
-    pub fn words(&self, channel_name: &str, free_at: Timestamp, now: Timestamp, zone: &Zone) -> String {
+    pub fn describe(&self, channel_name: &str, next_slot_at: Timestamp, now: Timestamp, zone: &Zone) -> String {
         let messages = if self.max_per_minute == 1 { "message" } else { "messages" };
-        let takes = format!("{channel_name} takes at most {} {messages} a minute", grouped(self.max_per_minute.into()));
+        let takes = format!(
+            "{channel_name} takes at most {} {messages} a minute",
+            with_thousands_separators(self.max_per_minute.into())
+        );
         match self.action {
-            RateAction::Digest => format!("Held until {}: {takes}", zone.words(free_at, now)),
+            RateAction::Digest => format!("Held until {}: {takes}", zone.describe(next_slot_at, now)),
             RateAction::Drop => format!("Dropped: {takes}"),
         }
     }
@@ -85,14 +88,14 @@ impl RateLimit {
 /// any.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<i64>", into = "Vec<i64>")]
-pub struct Admissions(VecDeque<i64>);
+pub struct RateWindow(VecDeque<i64>);
 
-impl Admissions {
+impl RateWindow {
     /// Admits one first attempt at `now`, or says when there will be room if nothing else is admitted until then.
     pub fn admit(&mut self, limit: &RateLimit, now: Timestamp) -> Result<(), Timestamp> {
-        self.move_to(now);
-        match self.room_at(limit) {
-            Some(free_at) => Err(free_at),
+        self.advance_to(now);
+        match self.has_capacity_at(limit) {
+            Some(next_slot_at) => Err(next_slot_at),
             None => {
                 self.0.push_back(now.unix_ms());
                 Ok(())
@@ -101,10 +104,10 @@ impl Admissions {
     }
 
     /// When there will be room, if there is none at `now`: what [`Self::admit`] would say, without admitting.
-    pub fn free_at(&self, limit: &RateLimit, now: Timestamp) -> Option<Timestamp> {
+    pub fn next_slot_at(&self, limit: &RateLimit, now: Timestamp) -> Option<Timestamp> {
         let mut seen = self.clone();
-        seen.move_to(now);
-        seen.room_at(limit)
+        seen.advance_to(now);
+        seen.has_capacity_at(limit)
     }
 
     /// Whether nothing is remembered, so that the state need not be kept.
@@ -113,7 +116,7 @@ impl Admissions {
     }
 
     /// Forgets what no longer counts at `now`.
-    pub fn move_to(&mut self, now: Timestamp) {
+    pub fn advance_to(&mut self, now: Timestamp) {
         for at in self.0.iter_mut().rev().take_while(|at| **at > now.unix_ms()) {
             *at = now.unix_ms();
         }
@@ -124,7 +127,7 @@ impl Admissions {
 
     /// When there will be room, seen from the instant last moved to; `None` if there is. A limit that was lowered has
     /// to wait for more than one to be forgotten.
-    fn room_at(&self, limit: &RateLimit) -> Option<Timestamp> {
+    fn has_capacity_at(&self, limit: &RateLimit) -> Option<Timestamp> {
         // A limit that has violations must neither shut the door nor let the memory of it grow.
         let max_per_minute = limit.max_per_minute.clamp(1, PER_MINUTE_MAX) as usize;
         let last_in_the_way = self.0.len().checked_sub(max_per_minute)?;
@@ -132,15 +135,15 @@ impl Admissions {
     }
 }
 
-impl From<Vec<i64>> for Admissions {
+impl From<Vec<i64>> for RateWindow {
     fn from(mut instants: Vec<i64>) -> Self {
         instants.sort_unstable();
         Self(instants.into())
     }
 }
 
-impl From<Admissions> for Vec<i64> {
-    fn from(admissions: Admissions) -> Self {
+impl From<RateWindow> for Vec<i64> {
+    fn from(admissions: RateWindow) -> Self {
         admissions.0.into()
     }
 }
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn there_is_room_again_when_the_oldest_is_a_minute_old() {
-        let mut admissions = Admissions::default();
+        let mut admissions = RateWindow::default();
         assert_eq!(admissions.admit(&limit(2), at(0)), Ok(()));
         assert_eq!(admissions.admit(&limit(2), at(10)), Ok(()));
         assert_eq!(admissions.admit(&limit(2), at(59_999)), Err(at(60_000)));
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn a_limit_out_of_bounds_is_taken_for_the_nearest_one_within() {
         let admitted = |max| {
-            let mut admissions = Admissions::default();
+            let mut admissions = RateWindow::default();
             (0..2 * PER_MINUTE_MAX).filter(|_| admissions.admit(&limit(max), at(0)).is_ok()).count()
         };
         assert_eq!((admitted(0), admitted(u32::MAX)), (1, PER_MINUTE_MAX as usize));
@@ -206,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_neither_opens_nor_shuts_the_door() {
-        let mut admissions = Admissions::default();
+        let mut admissions = RateWindow::default();
         assert_eq!(admissions.admit(&limit(1), at(HOUR_MS)), Ok(()));
         assert_eq!(admissions.admit(&limit(1), at(0)), Err(at(60_000)), "counts from here");
         assert_eq!(admissions.admit(&limit(1), at(60_000)), Ok(()), "and a minute only");
@@ -214,16 +217,16 @@ mod tests {
 
     #[test]
     fn the_words_say_until_when_and_why() {
-        let zurich = Zone::named("Europe/Zurich").unwrap();
+        let zurich = Zone::from_name("Europe/Zurich").unwrap();
         let now = Timestamp::parse("2026-05-02T12:03:00Z").unwrap();
         assert_eq!(
-            limit(30).words("#data-alerts", now.plus_ms(20_001), now, &zurich),
+            limit(30).describe("#data-alerts", now.plus_ms(20_001), now, &zurich),
             "Held until 14:03:21 Europe/Zurich: #data-alerts takes at most 30 messages a minute"
         );
         let most = RateLimit { max_per_minute: PER_MINUTE_MAX, action: RateAction::Drop };
-        assert_eq!(most.words("ops", now, now, &Zone::UTC), "Dropped: ops takes at most 1,000 messages a minute");
+        assert_eq!(most.describe("ops", now, now, &Zone::UTC), "Dropped: ops takes at most 1,000 messages a minute");
         let one = RateLimit { max_per_minute: 1, action: RateAction::Drop };
-        assert_eq!(one.words("ops", now, now, &Zone::UTC), "Dropped: ops takes at most 1 message a minute");
+        assert_eq!(one.describe("ops", now, now, &Zone::UTC), "Dropped: ops takes at most 1 message a minute");
     }
 
     /// Milliseconds from one call to the next: mostly few, so that limits are met.
@@ -244,21 +247,21 @@ mod tests {
     proptest! {
         #[test]
         fn never_more_than_the_limit_in_any_minute(max in 1u32..6, pauses in vec(pauses(), 1..200)) {
-            let (mut admissions, mut now, mut admitted) = (Admissions::default(), 0, Vec::new());
+            let (mut admissions, mut now, mut admitted) = (RateWindow::default(), 0, Vec::new());
             for pause in pauses {
                 now += pause;
-                let foretold = admissions.free_at(&limit(max), at(now));
+                let foretold = admissions.next_slot_at(&limit(max), at(now));
                 match admissions.admit(&limit(max), at(now)) {
                     Ok(()) => {
                         prop_assert_eq!(foretold, None);
                         admitted.push(now);
                     }
-                    Err(free_at) => {
-                        prop_assert_eq!(foretold, Some(free_at));
-                        prop_assert!(at(now) < free_at && free_at <= at(now + 60_000));
-                        let before = free_at.minus_ms(1);
-                        prop_assert_eq!(admissions.clone().admit(&limit(max), before), Err(free_at), "not before");
-                        prop_assert_eq!(admissions.clone().admit(&limit(max), free_at), Ok(()), "but then");
+                    Err(next_slot_at) => {
+                        prop_assert_eq!(foretold, Some(next_slot_at));
+                        prop_assert!(at(now) < next_slot_at && next_slot_at <= at(now + 60_000));
+                        let before = next_slot_at.minus_ms(1);
+                        prop_assert_eq!(admissions.clone().admit(&limit(max), before), Err(next_slot_at), "not before");
+                        prop_assert_eq!(admissions.clone().admit(&limit(max), next_slot_at), Ok(()), "but then");
                         let in_window = admitted.iter().filter(|seen| now - **seen < 60_000).count();
                         prop_assert_eq!(in_window, max as usize, "refused only if it is full");
                     }
@@ -273,13 +276,13 @@ mod tests {
         fn nor_with_a_clock_that_is_set_back(
             max in 1u32..6, calls in vec((pauses(), jumps_back()), 1..200)
         ) {
-            let (mut admissions, mut real, mut clock, mut admitted) = (Admissions::default(), 0, 0, Vec::new());
+            let (mut admissions, mut real, mut clock, mut admitted) = (RateWindow::default(), 0, 0, Vec::new());
             for (pause, jump) in calls {
                 real += pause;
                 clock += pause - jump;
                 match admissions.admit(&limit(max), at(clock)) {
                     Ok(()) => admitted.push(real),
-                    Err(free_at) => prop_assert!(at(clock) < free_at && free_at <= at(clock + 60_000), "not stuck"),
+                    Err(next_slot_at) => prop_assert!(at(clock) < next_slot_at && next_slot_at <= at(clock + 60_000), "not stuck"),
                 }
                 prop_assert!(admissions.0.len() <= max as usize);
             }
@@ -288,29 +291,29 @@ mod tests {
 
         #[test]
         fn it_recovers_wherever_the_clock_goes(max in 1u32..6, jumps in vec(-3 * HOUR_MS..3 * HOUR_MS, 1..40)) {
-            let (mut admissions, mut clock) = (Admissions::default(), 0);
+            let (mut admissions, mut clock) = (RateWindow::default(), 0);
             for jump in jumps {
                 clock += jump;
                 let room = (0..=max).take_while(|_| admissions.admit(&limit(max), at(clock)).is_ok()).count();
                 prop_assert!(room <= max as usize);
                 prop_assert!(jump < 60_000 || room == max as usize, "forward: as if nothing had been");
-                prop_assert_eq!(admissions.free_at(&limit(max), at(clock + 60_000)), None);
+                prop_assert_eq!(admissions.next_slot_at(&limit(max), at(clock + 60_000)), None);
             }
         }
 
         #[test]
         fn the_state_reads_back_from_the_store(max in 1u32..6, calls in vec((pauses(), jumps_back()), 0..40)) {
-            let (mut admissions, mut clock) = (Admissions::default(), 0);
+            let (mut admissions, mut clock) = (RateWindow::default(), 0);
             for (pause, jump) in calls {
                 clock += pause - jump;
                 let _ = admissions.admit(&limit(max), at(clock));
             }
             let stored = serde_json::to_string(&admissions).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Admissions>(&stored).unwrap(), admissions.clone());
+            prop_assert_eq!(serde_json::from_str::<RateWindow>(&stored).unwrap(), admissions.clone());
             let mut backwards: Vec<i64> = admissions.clone().into();
             backwards.reverse();
-            prop_assert_eq!(Admissions::from(backwards), admissions.clone());
-            admissions.move_to(at(clock + 60_000));
+            prop_assert_eq!(RateWindow::from(backwards), admissions.clone());
+            admissions.advance_to(at(clock + 60_000));
             prop_assert!(admissions.is_empty());
         }
     }

@@ -51,7 +51,7 @@ impl Severity {
     }
 
     /// What a filter goes by.
-    const fn rank(self) -> u8 {
+    const fn sort_key(self) -> u8 {
         match self {
             Self::Critical => 2,
             Self::Warning => 1,
@@ -97,7 +97,7 @@ impl SeverityFilter {
             Self::Warning => 1,
             Self::Critical => 2,
         };
-        severity.rank() >= least
+        severity.sort_key() >= least
     }
 }
 

@@ -34,15 +34,15 @@ pub fn has_control(text: &str) -> bool {
 }
 
 /// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
+pub fn with_thousands_separators(number: u64) -> String {
     match number {
         0..=999 => number.to_string(),
-        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
+        _ => format!("{},{:03}", with_thousands_separators(number / 1000), number % 1000),
     }
 }
 
 /// Milliseconds as a person says it: `842 ms`, `1.8 s`, `3 min 5 s`, `2 h 4 min`.
-pub fn duration_words(ms: u64) -> String {
+pub fn format_duration(ms: u64) -> String {
     let seconds = ms / 1000;
     match ms {
         0..=999 => format!("{ms} ms"),
@@ -71,7 +71,7 @@ mod tests {
         for (ms, words) in
             [(0, "0 ms"), (842, "842 ms"), (1842, "1.8 s"), (185_000, "3 min 5 s"), (7_440_000, "2 h 4 min")]
         {
-            assert_eq!(duration_words(ms), words);
+            assert_eq!(format_duration(ms), words);
         }
     }
 
@@ -84,7 +84,7 @@ mod tests {
             (1_002_003, "1,002,003"),
             (u64::MAX, "18,446,744,073,709,551,615"),
         ] {
-            assert_eq!(grouped(number), words);
+            assert_eq!(with_thousands_separators(number), words);
         }
     }
 

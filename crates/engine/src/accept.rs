@@ -9,17 +9,17 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::run::Run;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
-use tidings_store::queue::{Acceptance, Claimed, Incoming, NewDelivery, Start};
+use tidings_store::queue::{Acceptance, Claimed, InitialState, NewDelivery, NewEvent};
 use tidings_store::{Store, StoreError};
 
 use crate::clock::{Clock, new_id};
+use crate::detach::unbroken;
+use crate::fanout::{Decision, Situation, Telling, tell};
 use crate::queue::{Place, Queue};
 use crate::snapshot::WorkspaceView;
-use crate::tell::{Decision, Situation, Telling, tell};
-use crate::unbroken::unbroken;
-use crate::{Result, measure};
+use crate::{Result, metrics};
 
-/// A run that ended, as a door read and checked it.
+/// A run that ended, as a webhook read and checked it.
 #[derive(Debug, Clone)]
 pub struct RunReport {
     /// The type of resource that ran.
@@ -37,7 +37,7 @@ pub struct RunReport {
 /// Events about to be committed, and what is to be handed over then.
 #[derive(Default)]
 pub(crate) struct Prepared {
-    incoming: Vec<Incoming>,
+    new_event: Vec<NewEvent>,
     /// Deliveries with a place in memory.
     places: Vec<Placed>,
 }
@@ -99,12 +99,12 @@ pub(crate) struct Occasion {
     /// From 1.
     pub number: u32,
     /// The suppressed delivery in whose place it is said.
-    pub late_of: Option<DeliveryId>,
+    pub replaces_id: Option<DeliveryId>,
 }
 
 impl Occasion {
     /// The first, as a rule the only one.
-    pub(crate) const FIRST: Self = Self { number: 1, late_of: None };
+    pub(crate) const FIRST: Self = Self { number: 1, replaces_id: None };
 }
 
 impl Prepared {
@@ -115,15 +115,15 @@ impl Prepared {
         clock: &dyn Clock,
         event: Arc<Event>,
         telling: Telling,
-        occasion: Occasion,
+        sequence: Occasion,
     ) {
-        let mut incoming =
-            Incoming { event, not_routed: telling.not_routed, deliveries: Vec::with_capacity(telling.decisions.len()) };
+        let mut new_event =
+            NewEvent { event, not_routed: telling.not_routed, deliveries: Vec::with_capacity(telling.decisions.len()) };
         for decision in telling.decisions {
-            let delivery = self.delivery(queue, clock, &incoming.event, decision, occasion);
-            incoming.deliveries.push(delivery);
+            let delivery = self.delivery(queue, clock, &new_event.event, decision, sequence);
+            new_event.deliveries.push(delivery);
         }
-        self.incoming.push(incoming);
+        self.new_event.push(new_event);
     }
 
     fn delivery(
@@ -132,17 +132,17 @@ impl Prepared {
         clock: &dyn Clock,
         event: &Arc<Event>,
         decision: Decision,
-        occasion: Occasion,
+        sequence: Occasion,
     ) -> NewDelivery {
-        let Decision { rule, live, severity, walk, admission, after } = decision;
+        let Decision { rule, live, severity, evaluation, admission, after } = decision;
         let channel = &live.channel;
-        let now = walk.evaluated_at;
+        let now = evaluation.evaluated_at;
         let id: DeliveryId = new_id(clock, now);
         let (rule_id, rule_generation) = rule.map_or((None, 0), |rule| (Some(rule.id), rule.generation));
-        let start = if walk.held().is_some() {
-            Start::Held
-        } else if walk.stopped.is_some() {
-            Start::Suppressed
+        let start = if evaluation.held().is_some() {
+            InitialState::Held
+        } else if evaluation.stopped.is_some() {
+            InitialState::Suppressed
         } else if let Some(place) = queue.reserve(channel.id, now) {
             let lease = queue.lease(now);
             let claimed = Claimed {
@@ -156,14 +156,14 @@ impl Prepared {
                 attempt_count: 0,
                 attempt_base: 0,
                 attempt_trigger: tidings_domain::delivery::AttemptTrigger::Scheduled,
-                carry: None,
-                after,
+                attempt_state: None,
+                blocked_by: after,
                 lease,
             };
-            self.places.push(Placed { event: self.incoming.len(), claimed, place, is_late: occasion.number > 1 });
-            Start::Leased(lease)
+            self.places.push(Placed { event: self.new_event.len(), claimed, place, is_late: sequence.number > 1 });
+            InitialState::Leased(lease)
         } else {
-            Start::Due
+            InitialState::Due
         };
         NewDelivery {
             id,
@@ -173,30 +173,30 @@ impl Prepared {
             channel_type: channel.channel_type,
             severity,
             start,
-            walk,
-            admission,
-            after,
-            occasion: occasion.number,
-            late_of: occasion.late_of,
+            evaluation,
+            rate_limit: admission,
+            blocked_by: after,
+            sequence: sequence.number,
+            replaces_id: sequence.replaces_id,
         }
     }
 
     /// The event that was added last.
-    pub(crate) fn last(&self) -> Option<&Incoming> {
-        self.incoming.last()
+    pub(crate) fn last(&self) -> Option<&NewEvent> {
+        self.new_event.last()
     }
 
     /// Whether nothing is to be committed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.incoming.is_empty()
+        self.new_event.is_empty()
     }
 
     /// Takes the events out, to be committed; what is left is handed over after that.
-    pub(crate) fn take(&mut self) -> (Vec<Incoming>, Afterwards) {
-        let incoming = std::mem::take(&mut self.incoming);
-        let waiting = incoming.iter().flat_map(waiting).collect();
-        let types = incoming.iter().map(|incoming| incoming.event.resource_type).collect();
-        (incoming, Afterwards { places: std::mem::take(&mut self.places), waiting, types })
+    pub(crate) fn take(&mut self) -> (Vec<NewEvent>, Afterwards) {
+        let new_event = std::mem::take(&mut self.new_event);
+        let waiting = new_event.iter().flat_map(waiting).collect();
+        let types = new_event.iter().map(|new_event| new_event.event.resource_type).collect();
+        (new_event, Afterwards { places: std::mem::take(&mut self.places), waiting, types })
     }
 }
 
@@ -229,28 +229,28 @@ impl Afterwards {
         let mut places = self.places;
         places.retain(|Placed { event, claimed, is_late, .. }| {
             acceptances.get(*event).is_some_and(|acceptance| {
-                !acceptance.withheld.contains(&claimed.id) && (*is_late || !acceptance.duplicate)
+                !acceptance.not_leased.contains(&claimed.id) && (*is_late || !acceptance.duplicate)
             })
         });
         queue.hand_over(places.into_iter().map(|placed| (placed.claimed, placed.place)));
-        if acceptances.iter().any(|acceptance| !acceptance.withheld.is_empty()) {
+        if acceptances.iter().any(|acceptance| !acceptance.not_leased.is_empty()) {
             queue.look_at_holds();
         }
-        measure::accepted(acceptances, &self.types);
+        metrics::accepted(acceptances, &self.types);
     }
 }
 
 async fn commit(store: &dyn Store, queue: &Queue, mut prepared: Prepared) -> Result<Vec<Acceptance>> {
-    let (incoming, afterwards) = prepared.take();
-    let outcome = store.accept(incoming).await;
+    let (new_event, afterwards) = prepared.take();
+    let outcome = store.accept(new_event).await;
     afterwards.follow(queue, outcome.as_deref());
     Ok(outcome?)
 }
 
-fn waiting(incoming: &Incoming) -> impl Iterator<Item = Waiting> {
-    incoming.deliveries.iter().filter_map(|delivery| match delivery.start {
-        Start::Due => Some(Waiting::Due(delivery.channel_id, delivery.walk.evaluated_at)),
-        Start::Held => delivery.walk.held().map(|(_, until)| Waiting::Held(until)),
-        Start::Leased(_) | Start::Suppressed => None,
+fn waiting(new_event: &NewEvent) -> impl Iterator<Item = Waiting> {
+    new_event.deliveries.iter().filter_map(|delivery| match delivery.start {
+        InitialState::Due => Some(Waiting::Due(delivery.channel_id, delivery.evaluation.evaluated_at)),
+        InitialState::Held => delivery.evaluation.held().map(|(_, until)| Waiting::Held(until)),
+        InitialState::Leased(_) | InitialState::Suppressed => None,
     })
 }

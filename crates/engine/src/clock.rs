@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use tidings_domain::id::{Id, tail, uuid_v7};
+use tidings_domain::id::{Id, id_suffix, uuid_v7};
 use tidings_domain::time::Timestamp;
 
 /// Tells the time and draws at random.
@@ -70,7 +70,7 @@ impl Clock for SystemClock {
         let used = drawn.used;
         bytes.copy_from_slice(&drawn.bytes[used..used + 10]);
         drawn.used += 10;
-        tail(self.made.fetch_add(1, Ordering::Relaxed), bytes)
+        id_suffix(self.made.fetch_add(1, Ordering::Relaxed), bytes)
     }
 }
 
@@ -110,7 +110,7 @@ impl Clock for ManualClock {
     }
 
     fn id_tail(&self) -> [u8; 10] {
-        tail(self.drawn.fetch_add(1, Ordering::SeqCst) as u32, [0; 10])
+        id_suffix(self.drawn.fetch_add(1, Ordering::SeqCst) as u32, [0; 10])
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
         let clock = SystemClock::default();
         let now = Timestamp::from_unix_ms(1_777_000_000_000);
         let ids: Vec<EventId> = (0..20_000).map(|_| new_id(&clock, now)).collect();
-        assert!(ids.windows(2).all(|pair| pair[0] < pair[1] && pair[0].rank() < pair[1].rank()));
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1] && pair[0].sort_key() < pair[1].sort_key()));
         assert!(jitter(&clock).abs() <= 1.0);
     }
 }

@@ -4,12 +4,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_channels::Environment;
+use tidings_channels::ChannelContext;
 use tidings_domain::channel::Channel;
 use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
 use tidings_store::Store;
-use tidings_store::keeping::Retention;
 use tidings_store::queue::{Acceptance, TestRecord};
+use tidings_store::retention::Retention;
 use tokio::sync::{MutexGuard, watch};
 
 use crate::Result;
@@ -17,11 +17,11 @@ use crate::accept::{self, RunReport};
 use crate::clock::Clock;
 use crate::error::EngineError;
 use crate::incidents::{Down, Incidents};
-use crate::measure;
+use crate::metrics;
 use crate::queue::{Limits, Queue};
-use crate::settings::{ChannelEdit, NewChannel, NewRule, RuleEdit, RuleView, Settings, SettingsLimits, Written};
-use crate::snapshot::{Caller, Live, LiveChannel, WorkspaceView};
-use crate::upkeep;
+use crate::retention;
+use crate::settings::{ChannelEdit, Committed, NewChannel, NewRule, RuleEdit, RuleView, Settings, SettingsLimits};
+use crate::snapshot::{Caller, ConfigCache, LoadedChannel, WorkspaceView};
 use crate::vault::Vault;
 
 /// How the engine runs.
@@ -39,12 +39,12 @@ pub struct Options {
 #[derive(Clone)]
 pub struct Engine {
     store: Arc<dyn Store>,
-    live: Arc<Live>,
+    live: Arc<ConfigCache>,
     settings: Arc<Settings>,
     queue: Queue,
     incidents: Incidents,
     clock: Arc<dyn Clock>,
-    /// Raised when upkeep should end.
+    /// Raised when retention should end.
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -56,13 +56,13 @@ impl Engine {
     /// Those of the store.
     pub async fn start(
         store: Arc<dyn Store>,
-        environment: Environment,
+        environment: ChannelContext,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self> {
-        measure::describe();
-        let live = Arc::new(Live::load(Arc::clone(&store), Arc::clone(&vault), environment).await?);
+        metrics::describe();
+        let live = Arc::new(ConfigCache::from_store(Arc::clone(&store), Arc::clone(&vault), environment).await?);
         let settings =
             Arc::new(Settings::new(Arc::clone(&store), Arc::clone(&live), vault, Arc::clone(&clock), options.settings));
         let down = Down::load(store.as_ref()).await?;
@@ -79,7 +79,7 @@ impl Engine {
             Incidents::start(Arc::clone(&store), Arc::clone(&live), queue.clone(), Arc::clone(&clock), down).await?;
         let (stopping, stopped) = watch::channel(false);
         let keeping =
-            upkeep::run(Arc::clone(&store), Arc::clone(&live), Arc::clone(&clock), options.retention, stopped);
+            retention::run(Arc::clone(&store), Arc::clone(&live), Arc::clone(&clock), options.retention, stopped);
         tokio::spawn(keeping);
         Ok(Self { store, live, settings, queue, incidents, clock, stopping: Arc::new(stopping) })
     }
@@ -103,20 +103,20 @@ impl Engine {
     }
 
     /// The clock was set: looks at once at what is due. A clock that runs needs none of it.
-    pub fn clock_moved(&self) {
+    pub fn on_clock_changed(&self) {
         self.queue.pulse().beat();
     }
 
     /// Waits until all that is due at the clock's instant is done: for tests with a clock that stands still. An attempt
     /// that hangs keeps it waiting.
     #[doc(hidden)]
-    pub async fn settled(&self) {
+    pub async fn wait_until_idle(&self) {
         self.queue.pulse().settled().await;
     }
 
     /// When an incident is next looked at: for tests.
     #[doc(hidden)]
-    pub fn next_look(&self) -> Option<tidings_domain::time::Timestamp> {
+    pub fn next_poll_at(&self) -> Option<tidings_domain::time::Timestamp> {
         self.incidents.next_look()
     }
 
@@ -124,12 +124,12 @@ impl Engine {
 
     /// Whom this API key lets in.
     pub fn authenticate(&self, api_key: &str) -> Option<Caller> {
-        self.live.glance().authenticate(api_key).cloned()
+        self.live.load().authenticate(api_key).cloned()
     }
 
     /// A workspace by its id or slug.
     pub fn workspace_id(&self, name: &str) -> Option<WorkspaceId> {
-        self.live.glance().workspace_named(name).map(|view| view.workspace.id)
+        self.live.load().workspace_named(name).map(|view| view.workspace.id)
     }
 
     // Facts ------------------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ impl Engine {
     }
 
     /// Makes a rule, and with inline fields its private channel.
-    pub async fn create_rule(&self, workspace_id: WorkspaceId, rule: NewRule) -> Result<Written<RuleView>> {
+    pub async fn create_rule(&self, workspace_id: WorkspaceId, rule: NewRule) -> Result<Committed<RuleView>> {
         self.turn().await.create_rule(workspace_id, rule).await
     }
 
@@ -170,7 +170,7 @@ impl Engine {
         id: RuleId,
         edit: RuleEdit,
         seen: Option<u32>,
-    ) -> Result<Written<RuleView>> {
+    ) -> Result<Committed<RuleView>> {
         self.turn().await.edit_rule(workspace_id, id, edit, seen).await
     }
 
@@ -196,7 +196,7 @@ impl Engine {
     }
 
     /// Makes a shared channel.
-    pub async fn create_channel(&self, workspace_id: WorkspaceId, channel: NewChannel) -> Result<Written<Channel>> {
+    pub async fn create_channel(&self, workspace_id: WorkspaceId, channel: NewChannel) -> Result<Committed<Channel>> {
         self.turn().await.create_channel(workspace_id, channel).await
     }
 
@@ -207,7 +207,7 @@ impl Engine {
         id: ChannelId,
         edit: ChannelEdit,
         seen: Option<u32>,
-    ) -> Result<Written<Channel>> {
+    ) -> Result<Committed<Channel>> {
         self.turn().await.edit_channel(workspace_id, id, edit, seen).await
     }
 
@@ -230,17 +230,17 @@ impl Engine {
         workspace_id: WorkspaceId,
         id: ChannelId,
         overlap_ms: u64,
-    ) -> Result<Written<Channel>> {
+    ) -> Result<Committed<Channel>> {
         self.turn().await.rotate_secret(workspace_id, id, overlap_ms).await
     }
 
     // For the engine's other files -------------------------------------------------------------------------------------
 
     pub(crate) fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {
-        self.live.glance().workspace(workspace_id).cloned().ok_or(EngineError::NotFound("workspace"))
+        self.live.load().workspace(workspace_id).cloned().ok_or(EngineError::NotFound("workspace"))
     }
 
-    pub(crate) fn live_channel(&self, workspace_id: WorkspaceId, id: ChannelId) -> Result<Arc<LiveChannel>> {
+    pub(crate) fn live_channel(&self, workspace_id: WorkspaceId, id: ChannelId) -> Result<Arc<LoadedChannel>> {
         self.view(workspace_id)?.channel(id).cloned().ok_or(EngineError::NotFound("channel"))
     }
 
@@ -277,7 +277,7 @@ impl Engine {
         &self.queue
     }
 
-    pub(crate) fn environment(&self) -> &Environment {
+    pub(crate) fn environment(&self) -> &ChannelContext {
         self.live.environment()
     }
 

@@ -1,4 +1,4 @@
-//! Why the engine does not do what a door asks. Nothing of it was done.
+//! Why the engine does not do what a webhook asks. Nothing of it was done.
 
 use tidings_domain::delivery::Status;
 use tidings_domain::violation::{Violation, Violations};
@@ -6,7 +6,7 @@ use tidings_store::StoreError;
 
 use crate::settings::ChannelUsers;
 
-/// Why the engine does not do what a door asks.
+/// Why the engine does not do what a webhook asks.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// There is no such thing in this workspace.

@@ -5,30 +5,30 @@
 //! line) call [`Engine`] and nothing else.
 
 pub mod accept;
+mod channel_quota;
 pub mod clock;
+mod detach;
 mod engine;
 pub mod error;
-mod explain;
+mod fanout;
+mod history;
 pub mod incidents;
-mod log;
-mod measure;
-mod pulse;
+mod metrics;
+mod monitoring;
 pub mod queue;
+mod quiescence;
+mod retention;
 pub mod settings;
+mod simulate;
 pub mod snapshot;
-mod standing;
-mod tell;
-mod trial;
-mod unbroken;
-mod upkeep;
+mod test_send;
 pub mod vault;
-mod watching;
 
+pub use channel_quota::ChannelQuota;
 pub use engine::{Engine, Options};
 pub use error::EngineError;
-pub use explain::{Foretold, Outlook, Question};
-pub use standing::ChannelQuota;
-pub use trial::{Trial, TrialConfig};
+pub use simulate::{SimulatedDelivery, Simulation, SimulationRequest};
+pub use test_send::{TestConfig, TestSend};
 
 /// The outcome of what the doors ask for.
 pub type Result<T> = std::result::Result<T, EngineError>;

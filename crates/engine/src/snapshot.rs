@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use foldhash::HashMapExt as _;
 use sha2::{Digest, Sha256};
-use tidings_channels::{Destination, Environment, Stored, registry};
+use tidings_channels::{ChannelConfig, ChannelContext, Notifier, registry};
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::Channel;
 use tidings_domain::endpoint::Endpoint;
@@ -19,7 +19,7 @@ use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::workspace::Workspace;
-use tidings_store::settings::{ChannelRecord, Configuration, EndpointRecord, InboundDoor, Preferences, Version};
+use tidings_store::settings::{ChannelRecord, Configuration, EndpointRecord, InboundWebhook, Preferences, Version};
 use tidings_store::{Store, StoreError};
 use tokio::sync::{Mutex, watch};
 
@@ -28,17 +28,17 @@ use crate::vault::{Owner, Vault};
 use crate::{ById, Result};
 
 /// A channel that is ready to be used.
-pub struct LiveChannel {
+pub struct LoadedChannel {
     /// The channel.
     pub channel: Channel,
     /// Its configuration with its secrets opened.
-    pub stored: Stored,
+    pub stored: ChannelConfig,
     /// Where it leads, or why it cannot be used.
-    pub destination: std::result::Result<Arc<dyn Destination>, String>,
+    pub destination: std::result::Result<Arc<dyn Notifier>, String>,
 }
 
 /// An endpoint that is ready to be watched.
-pub struct LiveEndpoint {
+pub struct LoadedEndpoint {
     /// The endpoint.
     pub endpoint: Endpoint,
     /// The password or token of its `auth`, opened; none if it has none, or if it cannot be opened.
@@ -53,7 +53,7 @@ struct RulesOfType {
 }
 
 /// The endpoints of a workspace, as they are shared by every version that did not change them.
-pub type EndpointsShared = Arc<HashMap<EndpointId, Arc<LiveEndpoint>>>;
+pub type SharedEndpoints = Arc<HashMap<EndpointId, Arc<LoadedEndpoint>>>;
 
 /// One workspace as of one version.
 pub struct WorkspaceView {
@@ -68,12 +68,12 @@ pub struct WorkspaceView {
     /// Its mutes, those that are over included.
     pub mutes: Vec<Mute>,
     /// Its inbound doors.
-    pub doors: Vec<InboundDoor>,
-    endpoints: Arc<HashMap<EndpointId, Arc<LiveEndpoint>>>,
+    pub inbound_webhooks: Vec<InboundWebhook>,
+    endpoints: Arc<HashMap<EndpointId, Arc<LoadedEndpoint>>>,
     rules: ById<RuleId, Arc<Rule>>,
     /// By type of resource.
     routes: [RulesOfType; ResourceType::ALL.len()],
-    channels: ById<ChannelId, Arc<LiveChannel>>,
+    channels: ById<ChannelId, Arc<LoadedChannel>>,
 }
 
 impl WorkspaceView {
@@ -95,27 +95,27 @@ impl WorkspaceView {
     }
 
     /// Every endpoint, in no order.
-    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<LiveEndpoint>> {
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<LoadedEndpoint>> {
         self.endpoints.values()
     }
 
     /// One endpoint.
-    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<LiveEndpoint>> {
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<LoadedEndpoint>> {
         self.endpoints.get(&id)
     }
 
     /// All endpoints, as they are shared by every version that did not change them.
-    pub fn endpoints_shared(&self) -> &EndpointsShared {
+    pub fn endpoints_shared(&self) -> &SharedEndpoints {
         &self.endpoints
     }
 
     /// Every channel, private ones included, in no order.
-    pub fn channels(&self) -> impl Iterator<Item = &Arc<LiveChannel>> {
+    pub fn channels(&self) -> impl Iterator<Item = &Arc<LoadedChannel>> {
         self.channels.values()
     }
 
     /// One channel.
-    pub fn channel(&self, id: ChannelId) -> Option<&Arc<LiveChannel>> {
+    pub fn channel(&self, id: ChannelId) -> Option<&Arc<LoadedChannel>> {
         self.channels.get(&id)
     }
 }
@@ -141,13 +141,13 @@ pub struct Snapshot {
     callers: HashMap<[u8; 32], Caller>,
 }
 
-/// Where an inbound door leads.
+/// Where an inbound webhook leads.
 #[derive(Debug, Clone)]
-pub struct DoorFound {
+pub struct InboundWebhookMatch {
     /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The door.
-    pub door: InboundDoor,
+    /// The webhook.
+    pub inbound_webhook: InboundWebhook,
 }
 
 impl Snapshot {
@@ -156,12 +156,12 @@ impl Snapshot {
         self.workspaces.values()
     }
 
-    /// The inbound door of this secret. Doors are found by the SHA-256 of it, as API keys are.
-    pub fn door(&self, secret: &str) -> Option<DoorFound> {
+    /// The inbound webhook of this secret. Doors are found by the SHA-256 of it, as API keys are.
+    pub fn inbound_webhook(&self, secret: &str) -> Option<InboundWebhookMatch> {
         let hash = api_key_hash(secret);
         let found = |view: &Arc<WorkspaceView>| {
-            let door = view.doors.iter().find(|door| door.hash == hash)?;
-            Some(DoorFound { workspace_id: view.workspace.id, door: door.clone() })
+            let webhook = view.inbound_webhooks.iter().find(|webhook| webhook.hash == hash)?;
+            Some(InboundWebhookMatch { workspace_id: view.workspace.id, inbound_webhook: webhook.clone() })
         };
         self.workspaces.values().find_map(found)
     }
@@ -189,22 +189,22 @@ pub fn api_key_hash(api_key: &str) -> [u8; 32] {
 }
 
 /// The current snapshot and the way to a newer one.
-pub struct Live {
+pub struct ConfigCache {
     current: ArcSwap<Snapshot>,
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
-    environment: Environment,
+    environment: ChannelContext,
     reloading: Mutex<()>,
     /// Counts the snapshots, for those who wait for the next.
     changes: watch::Sender<u64>,
 }
 
-impl Live {
+impl ConfigCache {
     /// Reads everything.
     ///
     /// # Errors
     /// Those of the store, and a channel sealed with another key.
-    pub async fn load(store: Arc<dyn Store>, vault: Arc<Vault>, environment: Environment) -> Result<Self> {
+    pub async fn from_store(store: Arc<dyn Store>, vault: Arc<Vault>, environment: ChannelContext) -> Result<Self> {
         let (changes, _) = watch::channel(0);
         let live = Self { current: ArcSwap::default(), store, vault, environment, reloading: Mutex::new(()), changes };
         live.reload_all().await?;
@@ -217,12 +217,12 @@ impl Live {
     }
 
     /// The snapshot of now, for a glance.
-    pub fn glance(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+    pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.current.load()
     }
 
     /// What channels share.
-    pub fn environment(&self) -> &Environment {
+    pub fn environment(&self) -> &ChannelContext {
         &self.environment
     }
 
@@ -263,7 +263,7 @@ impl Live {
 
     /// Reads what changed without this process having seen it: written by another, or committed when reading it back
     /// failed.
-    pub async fn catch_up(&self) -> std::result::Result<(), StoreError> {
+    pub async fn refresh(&self) -> std::result::Result<(), StoreError> {
         let versions = self.store.versions().await?;
         let now = self.now();
         let is_current =
@@ -300,14 +300,14 @@ impl Live {
             endpoints = Arc::default();
             self.take_over(&mut endpoints, std::mem::take(&mut read.endpoints));
         }
-        let Configuration { version, preferences, mutes, doors, rules, channels, .. } = read;
+        let Configuration { version, preferences, mutes, inbound_webhooks, rules, channels, .. } = read;
         let mut view = WorkspaceView {
             workspace,
             version,
-            zone: Zone::named(&preferences.timezone).unwrap_or(Zone::UTC),
+            zone: Zone::from_name(&preferences.timezone).unwrap_or(Zone::UTC),
             preferences,
             mutes,
-            doors,
+            inbound_webhooks,
             endpoints,
             rules: ById::with_capacity(rules.len()),
             routes: Default::default(),
@@ -331,7 +331,7 @@ impl Live {
     }
 
     /// Puts endpoints that were written into those that are known.
-    fn take_over(&self, endpoints: &mut Arc<HashMap<EndpointId, Arc<LiveEndpoint>>>, written: Vec<EndpointRecord>) {
+    fn take_over(&self, endpoints: &mut Arc<HashMap<EndpointId, Arc<LoadedEndpoint>>>, written: Vec<EndpointRecord>) {
         if written.is_empty() {
             return;
         }
@@ -343,33 +343,33 @@ impl Live {
                 tracing::error!(endpoint = %endpoint.id, %error, "the secret of an endpoint cannot be opened");
                 None
             });
-            endpoints.insert(endpoint.id, Arc::new(LiveEndpoint { endpoint, secret }));
+            endpoints.insert(endpoint.id, Arc::new(LoadedEndpoint { endpoint, secret }));
         }
     }
 
     /// Opens a channel, unless it is known at this revision already. One that cannot be opened is kept with the reason:
     /// it must not take the others with it.
-    fn channel(&self, record: ChannelRecord, known: Option<&Arc<LiveChannel>>) -> Arc<LiveChannel> {
+    fn channel(&self, record: ChannelRecord, known: Option<&Arc<LoadedChannel>>) -> Arc<LoadedChannel> {
         let ChannelRecord { channel, key_id, sealed } = record;
         if let Some(known) = known.filter(|known| known.channel.revision == channel.revision) {
             if known.channel == channel {
                 return Arc::clone(known);
             }
             let (stored, destination) = (known.stored.clone(), known.destination.clone());
-            return Arc::new(LiveChannel { channel, stored, destination });
+            return Arc::new(LoadedChannel { channel, stored, destination });
         }
-        let mut stored = Stored { settings: channel.settings.clone(), ..Stored::default() };
+        let mut stored = ChannelConfig { settings: channel.settings.clone(), ..ChannelConfig::default() };
         let destination = self
             .vault
             .open_secrets(&sealed, &key_id, Owner::Channel(channel.workspace_id, channel.id))
             .map_err(|error| error.to_string())
             .and_then(|secrets| {
                 stored.secrets = secrets;
-                registry::kind(channel.channel_type).open(&stored, &self.environment)
+                registry::plugin(channel.channel_type).open(&stored, &self.environment)
             });
         if let Err(error) = &destination {
             tracing::error!(channel = %channel.id, %error, "a channel cannot be used");
         }
-        Arc::new(LiveChannel { channel, stored, destination })
+        Arc::new(LoadedChannel { channel, stored, destination })
     }
 }

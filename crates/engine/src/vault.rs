@@ -64,7 +64,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::WrongKey`] if it is another.
-    pub fn recognise(&self, kept: &InstanceKey) -> Result<(), VaultError> {
+    pub fn verify(&self, kept: &InstanceKey) -> Result<(), VaultError> {
         match self.open(&kept.canary, &kept.key_id, CANARY_ROW)?.as_slice() {
             CANARY => Ok(()),
             _ => Err(VaultError::Damaged),
@@ -201,7 +201,7 @@ mod tests {
     fn the_key_of_the_first_start_is_recognised() {
         let clock = ManualClock::at(Timestamp::from_unix_ms(0));
         let kept = Vault::new(&[7; 32]).instance_key(&clock);
-        assert!(Vault::new(&[7; 32]).recognise(&kept).is_ok());
-        assert!(matches!(Vault::new(&[8; 32]).recognise(&kept), Err(VaultError::WrongKey { .. })));
+        assert!(Vault::new(&[7; 32]).verify(&kept).is_ok());
+        assert!(matches!(Vault::new(&[8; 32]).verify(&kept), Err(VaultError::WrongKey { .. })));
     }
 }

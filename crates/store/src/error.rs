@@ -38,6 +38,12 @@ pub enum StoreError {
         /// The newest that this program knows.
         known: u32,
     },
+    /// The data was written by an unreleased build with another schema.
+    #[error(
+        "the data directory {0} was made by an unreleased build of Tidings with another schema, which this one cannot \
+         read: run that build on it, or name an empty directory (--data-dir)"
+    )]
+    OtherSchema(String),
     /// Another process has the data directory.
     #[error("another process is using the data directory {0}: stop it, or name another directory")]
     Locked(String),

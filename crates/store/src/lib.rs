@@ -6,29 +6,32 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
-pub mod keeping;
-pub mod log;
+pub mod history;
+pub mod monitoring;
 pub mod queue;
+pub mod retention;
 pub mod settings;
 pub mod sqlite;
-pub mod watching;
 
 use async_trait::async_trait;
-use tidings_domain::gate::Walk;
+use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::TimelineEntry;
 use tidings_domain::time::Timestamp;
 
 pub use error::StoreError;
 
-use keeping::{PruneCursor, Pruned, Retention, Summarised, SummaryFilter, SummaryRecord};
-use log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
-use queue::{
-    Acceptance, Admission, Claimed, Due, Gone, Held, HeldBack, Incoming, Lease, LetGo, Resend, Settled, Settlement,
-    TestRecord,
+use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use monitoring::{
+    CheckFilter, CheckRecord, EndpointState, IncidentDelivery, IncidentFilter, IncidentRecord, TransitionOutcome,
+    TransitionRecord,
 };
-use settings::{ApiKey, Change, Configuration, InstanceKey, Version, WorkspaceRecord};
-use watching::{CheckFilter, CheckRecord, EndpointState, Followed, Following, IncidentFilter, IncidentRecord, Told};
+use queue::{
+    Acceptance, Claimed, Due, HeldDelivery, Lease, LeaseRef, NewEvent, RateLimitRequest, ReleaseBatch, ReleaseOutcome,
+    Resend, Settled, Settlement, TestRecord,
+};
+use retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryProgress, SummaryRecord};
+use settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, WorkspaceRecord};
 
 /// The outcome of every verb.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -75,14 +78,14 @@ pub trait Store: Send + Sync {
 
     /// Applies all changes in their order, or none, and answers the workspace's new version. [`StoreError::NotFound`]
     /// also if a rule names a channel that this workspace does not have (by then).
-    async fn change(&self, workspace_id: WorkspaceId, changes: Vec<Change>) -> Result<Version>;
+    async fn apply_changes(&self, workspace_id: WorkspaceId, changes: Vec<ConfigChange>) -> Result<Version>;
 
     // The way of an event ----------------------------------------------------------------------------------------------
 
-    /// Takes in events with all of their deliveries, or none. Each has an id whose [rank](tidings_domain::id::Id::rank)
+    /// Takes in events with all of their deliveries, or none. Each has an id whose [sort key](tidings_domain::id::Id::sort key)
     /// no other of its kind has. An event told before changes nothing; its answer is that
     /// of the first time, marked as a duplicate.
-    async fn accept(&self, batch: Vec<Incoming>) -> Result<Vec<Acceptance>>;
+    async fn accept(&self, batch: Vec<NewEvent>) -> Result<Vec<Acceptance>>;
 
     /// Leases deliveries that are due, at most so many of each channel, oldest first. One that cannot be read any more
     /// is settled as failed, so that it does not come up for ever.
@@ -91,9 +94,16 @@ pub trait Store: Send + Sync {
     /// Writes an attempt (if one was made) and the state it leads to, fenced by lease owner and attempt number.
     async fn settle(&self, settlement: Settlement) -> Result<Settled>;
 
-    /// Gives leases back: what was not tried is due now. Without a list, every lease of every owner (at a start, when no
-    /// other node can be alive). Answers how many.
-    async fn release(&self, now: Timestamp, held: Option<Vec<Held>>) -> Result<u64>;
+    /// Returns leases: these deliveries become due at `now`, untried. A lease that is no longer the owner's is left as it
+    /// is. Answers how many were returned.
+    async fn return_leases(&self, now: Timestamp, leases: Vec<LeaseRef>) -> Result<u64>;
+
+    /// Reclaims, at the start of the node `owner`, the leases of nodes that cannot be alive: their deliveries become due at
+    /// `now`. The leases of `owner` stay. Answers how many were reclaimed.
+    ///
+    /// Only the store can know which nodes are dead. The embedded store has the lock of its data directory, which proves
+    /// that every other owner is; a store that several nodes share must reclaim only after their heartbeats.
+    async fn reclaim_leases(&self, now: Timestamp, owner: i64) -> Result<u64>;
 
     /// For every channel that has anything unsettled: when its next delivery is due.
     async fn due(&self) -> Result<Vec<Due>>;
@@ -120,24 +130,30 @@ pub trait Store: Send + Sync {
 
     /// For every channel for which something is held back, and is not carried by a digest: when the first of it may be
     /// let go.
-    async fn held(&self) -> Result<Vec<Due>>;
+    async fn next_releases(&self) -> Result<Vec<Due>>;
 
     /// What is held back for a channel until this instant or before, in the order of its events, oldest first.
-    async fn held_back(
+    async fn list_held(
         &self,
         workspace_id: WorkspaceId,
         channel_id: ChannelId,
         until: Timestamp,
         limit: u32,
-    ) -> Result<Vec<HeldBack>>;
+    ) -> Result<Vec<HeldDelivery>>;
 
-    /// What a channel's rate limit would say of a first attempt at this instant: the walk with its refusal, or as it is.
+    /// What a channel's rate limit would say of a first attempt at this instant: the evaluation with its refusal, or as it is.
     /// Nothing is admitted.
-    async fn foresee(&self, channel_id: ChannelId, admission: Admission, walk: Walk, at: Timestamp) -> Result<Walk>;
+    async fn preview_rate_limit(
+        &self,
+        channel_id: ChannelId,
+        admission: RateLimitRequest,
+        evaluation: GateEvaluation,
+        at: Timestamp,
+    ) -> Result<GateEvaluation>;
 
     /// Lets go of what was held back. What is no longer held, or is carried already, is left as it is; a digest that would
     /// carry nothing is not made.
-    async fn let_go(&self, release: LetGo) -> Result<Gone>;
+    async fn release_held(&self, release: ReleaseBatch) -> Result<ReleaseOutcome>;
 
     // Watching ---------------------------------------------------------------------------------------------------------
 
@@ -147,13 +163,21 @@ pub trait Store: Send + Sync {
     /// Writes what follows from something that was seen. [`StoreError::Conflict`] if state or incident are not at the
     /// revision before theirs, [`StoreError::Exists`] if another incident of the same subject is active,
     /// [`StoreError::NotFound`] if the endpoint is gone.
-    async fn follow(&self, workspace_id: WorkspaceId, following: Following) -> Result<Followed>;
+    async fn record_transition(
+        &self,
+        workspace_id: WorkspaceId,
+        following: TransitionRecord,
+    ) -> Result<TransitionOutcome>;
 
     /// Every incident that is active, in all workspaces.
     async fn active_incidents(&self) -> Result<Vec<IncidentRecord>>;
 
     /// Every delivery of an incident's events, oldest first, of as far back as the log goes.
-    async fn told(&self, workspace_id: WorkspaceId, incident_id: IncidentId) -> Result<Vec<Told>>;
+    async fn incident_deliveries(
+        &self,
+        workspace_id: WorkspaceId,
+        incident_id: IncidentId,
+    ) -> Result<Vec<IncidentDelivery>>;
 
     /// Incidents, newest first.
     async fn incidents(&self, workspace_id: WorkspaceId, filter: IncidentFilter) -> Result<Vec<IncidentRecord>>;
@@ -185,10 +209,10 @@ pub trait Store: Send + Sync {
 
     // Keeping ----------------------------------------------------------------------------------------------------------
 
-    /// Summarises the checks of hours that ended [a little while](keeping::HOUR_OPEN_MS) ago, each once, and adds them to
+    /// Summarises the checks of hours that ended [a little while](retention::HOUR_OPEN_MS) ago, each once, and adds them to
     /// their days. It stops when it has read about so many checks; an endpoint is not divided. A check that is told after
     /// its hour was summarised is not counted.
-    async fn summarise(&self, now: Timestamp, limit: u32) -> Result<Summarised>;
+    async fn summarise(&self, now: Timestamp, limit: u32) -> Result<SummaryProgress>;
 
     /// Deletes what need not be kept any longer, at most so many rows, and answers where to go on. An event goes with its
     /// deliveries and with what it is recognised by, once all of them are settled. Checks are summarised before.

@@ -6,7 +6,7 @@ use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
 use tidings_domain::event::Event;
-use tidings_domain::gate::Walk;
+use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, IncidentId, RuleId, WorkspaceId};
 use tidings_domain::rate_limit::RateLimit;
 use tidings_domain::routing::NotRouted;
@@ -16,7 +16,7 @@ use tidings_domain::time::Timestamp;
 /// An event on its way in, with all that follows from it. It is told again if workspace, resource type, resource id,
 /// run id and trigger are those of one before.
 #[derive(Debug, Clone)]
-pub struct Incoming {
+pub struct NewEvent {
     /// The event.
     pub event: Arc<Event>,
     /// The rules passed over.
@@ -41,25 +41,25 @@ pub struct NewDelivery {
     /// How bad the event is to the rule.
     pub severity: Severity,
     /// How it begins, as far as it could be told before the commit.
-    pub start: Start,
-    /// The walk through the gates that decided so.
-    pub walk: Walk,
-    /// What the channel's rate limit is asked with, within the commit: [`Start::Leased`] and [`Start::Due`] become held
+    pub start: InitialState,
+    /// The evaluation through the gates that decided so.
+    pub evaluation: GateEvaluation,
+    /// What the channel's rate limit is asked with, within the commit: [`InitialState::Leased`] and [`InitialState::Due`] become held
     /// or suppressed if it refuses.
-    pub admission: Option<Admission>,
+    pub rate_limit: Option<RateLimitRequest>,
     /// A delivery of the same channel and incident that must be settled before this one is tried, if it is under way by
     /// itself or in a digest. What is held back otherwise is not waited for.
-    pub after: Option<DeliveryId>,
+    pub blocked_by: Option<DeliveryId>,
     /// Which telling of this event to this rule it is, from 1: later ones are openings said late.
-    pub occasion: u32,
+    pub sequence: u32,
     /// The suppressed delivery in whose place it is said late.
-    pub late_of: Option<DeliveryId>,
+    pub replaces_id: Option<DeliveryId>,
 }
 
 /// What a channel's rate limit is asked with: the limit counts first attempts in the transaction that accepts them.
 /// While something that the limit held back still waits, nothing overtakes it.
 #[derive(Debug, Clone)]
-pub struct Admission {
+pub struct RateLimitRequest {
     /// The limit.
     pub limit: RateLimit,
     /// The channel's name, for the words of a refusal.
@@ -70,12 +70,12 @@ pub struct Admission {
 
 /// How a delivery begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum InitialState {
     /// Leased to the node that accepted it, which sends it as soon as it is committed.
     Leased(Lease),
     /// Due now, for whoever claims it.
     Due,
-    /// Held back by a gate, until the instant that its walk names.
+    /// Held back by a gate, until the instant that its evaluation names.
     Held,
     /// Stopped by a gate.
     Suppressed,
@@ -92,7 +92,7 @@ pub struct Lease {
 
 /// A lease that a node has on a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Held {
+pub struct LeaseRef {
     /// The workspace.
     pub workspace_id: WorkspaceId,
     /// The delivery.
@@ -103,8 +103,8 @@ pub struct Held {
 
 impl Claimed {
     /// The lease under which it is sent.
-    pub fn held(&self) -> Held {
-        Held { workspace_id: self.event.workspace_id, delivery_id: self.id, owner: self.lease.owner }
+    pub fn lease_ref(&self) -> LeaseRef {
+        LeaseRef { workspace_id: self.event.workspace_id, delivery_id: self.id, owner: self.lease.owner }
     }
 }
 
@@ -130,7 +130,7 @@ pub struct Acceptance {
     pub counts: Counts,
     /// Those of its deliveries that began otherwise than was asked for: the rate limit refused them, they wait for
     /// another, or (of what is said late) they were there already. They are not the caller's to send.
-    pub withheld: Vec<DeliveryId>,
+    pub not_leased: Vec<DeliveryId>,
 }
 
 /// A delivery taken up to be sent.
@@ -157,9 +157,9 @@ pub struct Claimed {
     /// Why the next attempt is made.
     pub attempt_trigger: AttemptTrigger,
     /// What the last attempt left for the next.
-    pub carry: Option<String>,
+    pub attempt_state: Option<String>,
     /// The delivery that had to be settled first, if there was one.
-    pub after: Option<DeliveryId>,
+    pub blocked_by: Option<DeliveryId>,
     /// The lease under which it is sent.
     pub lease: Lease,
 }
@@ -203,16 +203,16 @@ pub struct Settlement {
     /// What becomes of it.
     pub next: NextState,
     /// What the next attempt needs to know.
-    pub carry: Option<String>,
+    pub attempt_state: Option<String>,
     /// What else its end concerns.
-    pub concerns: Concerns,
+    pub follow_ups: FollowUps,
 }
 
 /// What else the end of a delivery concerns: looked up only where there is something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Concerns {
+pub enum FollowUps {
     /// Nothing.
-    Itself,
+    None,
     /// It tells of this incident: the incident counts what was sent, and what waits for this delivery is due.
     Incident(IncidentId),
     /// It is a digest: what it carries settles with it.
@@ -227,9 +227,9 @@ pub enum NextState {
     /// Sent or failed.
     Done(Status),
     /// A gate closed while it waited.
-    Suppressed(Walk),
-    /// A gate closed while it waited, until the instant that the walk names.
-    Held(Walk),
+    Suppressed(GateEvaluation),
+    /// A gate closed while it waited, until the instant that the evaluation names.
+    Held(GateEvaluation),
     /// What it was made for changed while it waited.
     Skipped(SkipReason),
 }
@@ -256,7 +256,7 @@ pub struct Due {
 
 /// A delivery that a gate holds back.
 #[derive(Debug, Clone)]
-pub struct HeldBack {
+pub struct HeldDelivery {
     /// Its id.
     pub id: DeliveryId,
     /// Its event.
@@ -267,13 +267,13 @@ pub struct HeldBack {
     pub rule_generation: u32,
     /// How bad the event is to the rule.
     pub severity: Severity,
-    /// The walk that held it back.
-    pub walk: Walk,
+    /// The evaluation that held it back.
+    pub evaluation: GateEvaluation,
 }
 
 /// What becomes of what was held back for a channel, decided anew.
 #[derive(Debug, Clone)]
-pub struct LetGo {
+pub struct ReleaseBatch {
     /// The workspace.
     pub workspace_id: WorkspaceId,
     /// The channel.
@@ -285,25 +285,25 @@ pub struct LetGo {
     pub stopped: Vec<(DeliveryId, NextState)>,
     /// Those that are sent each by itself, in this order, as far as the channel's rate limit admits them; the others stay
     /// held until there is room.
-    pub singles: Vec<DeliveryId>,
+    pub individual: Vec<DeliveryId>,
     /// Those that leave together.
     pub digest: Option<NewDigest>,
     /// What the channel's rate limit is asked with, for each of the singles and once for the digest.
-    pub admission: Option<Admission>,
+    pub rate_limit: Option<RateLimitRequest>,
 }
 
 /// A digest to be made: an event of its own with one delivery, and what that carries.
 #[derive(Debug, Clone)]
 pub struct NewDigest {
-    /// The event and its delivery ([`Start::Due`]).
-    pub incoming: Incoming,
+    /// The event and its delivery ([`InitialState::Due`]).
+    pub new_event: NewEvent,
     /// The deliveries that settle with it, still held until then. No digests.
     pub carried: Vec<DeliveryId>,
 }
 
 /// What came of letting go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Gone {
+pub struct ReleaseOutcome {
     /// Deliveries that are due now, or when what goes before them is settled; the digest's own included.
     pub due: u32,
     /// Deliveries that the digest carries.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_domain::channel::{Channel, EventFilters};
 use tidings_domain::endpoint::Endpoint;
-use tidings_domain::id::{ApiKeyId, ChannelId, EndpointId, InboundDoorId, MuteId, RuleId, WorkspaceId};
+use tidings_domain::id::{ApiKeyId, ChannelId, EndpointId, InboundWebhookId, MuteId, RuleId, WorkspaceId};
 use tidings_domain::mute::Mute;
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::SeverityFilter;
@@ -85,9 +85,9 @@ pub struct Preferences {
 
 /// A secret URL at which somebody else tells of facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InboundDoor {
+pub struct InboundWebhook {
     /// Its id.
-    pub id: InboundDoorId,
+    pub id: InboundWebhookId,
     /// The workspace that it opens into.
     pub workspace_id: WorkspaceId,
     /// Whose form it reads, such as `alertmanager`.
@@ -110,7 +110,7 @@ pub struct Configuration {
     /// Its mutes, oldest first, those that are over included until they are deleted.
     pub mutes: Vec<Mute>,
     /// Its inbound doors, oldest first.
-    pub doors: Vec<InboundDoor>,
+    pub inbound_webhooks: Vec<InboundWebhook>,
     /// Those of its endpoints that were written after the version that was asked for, oldest first.
     pub endpoints: Vec<EndpointRecord>,
     /// How many endpoints it has in all: if fewer are known then, some were deleted.
@@ -123,7 +123,7 @@ pub struct Configuration {
 
 /// What a write expects to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
+pub enum Precondition {
     /// Nothing: it is made.
     Absent,
     /// It, at this revision: it is edited.
@@ -132,17 +132,17 @@ pub enum Expect {
 
 /// One write of configuration.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub enum ConfigChange {
     /// Makes or edits a rule.
-    PutRule(Rule, Expect),
+    PutRule(Rule, Precondition),
     /// Deletes a rule.
     DeleteRule(RuleId),
     /// Makes or edits a channel. Its connectivity is left as it is.
-    PutChannel(ChannelRecord, Expect),
+    PutChannel(ChannelRecord, Precondition),
     /// Deletes a channel, and the mutes of it; [`crate::StoreError::InUse`] while a rule uses it.
     DeleteChannel(ChannelId),
     /// Makes or edits an endpoint. Its state is left as it is.
-    PutEndpoint(EndpointRecord, Expect),
+    PutEndpoint(EndpointRecord, Precondition),
     /// Deletes an endpoint with its state, checks, summaries and mutes. Its incidents, events and deliveries stay in the
     /// log; an active incident is resolved. [`crate::StoreError::InUse`] while a rule is about it: those have to be
     /// deleted in the same change, before it.
@@ -151,10 +151,10 @@ pub enum Change {
     PutMute(Mute),
     /// Deletes a mute.
     DeleteMute(MuteId),
-    /// Makes an inbound door; [`crate::StoreError::Exists`] if another, whosever it is, has its secret.
-    PutDoor(InboundDoor),
-    /// Deletes an inbound door.
-    DeleteDoor(InboundDoorId),
+    /// Makes an inbound webhook; [`crate::StoreError::Exists`] if another, whosever it is, has its secret.
+    PutInboundWebhook(InboundWebhook),
+    /// Deletes an inbound webhook.
+    DeleteInboundWebhook(InboundWebhookId),
     /// Sets what the workspace prefers.
     SetPreferences(Preferences),
 }

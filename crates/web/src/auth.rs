@@ -12,8 +12,8 @@ use http::request::Parts;
 use tidings_domain::id::{Id, InvalidId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_engine::Engine;
-use tidings_engine::snapshot::DoorFound;
-use tidings_watch::Prober;
+use tidings_engine::snapshot::InboundWebhookMatch;
+use tidings_monitor::Prober;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::health::Readiness;
@@ -152,13 +152,13 @@ async fn enter(parts: &mut Parts, app: &App, writes: bool) -> Result<Reader, Pro
     Ok(Reader { app: app.clone(), workspace_id: caller.workspace_id, by: caller.name })
 }
 
-/// Somebody who knows the URL of an inbound door, which is all that is asked of them.
-pub(crate) struct Door {
+/// A caller that presented the secret URL of an inbound webhook; the URL is its credential.
+pub(crate) struct InboundCaller {
     app: App,
-    found: DoorFound,
+    found: InboundWebhookMatch,
 }
 
-impl Door {
+impl InboundCaller {
     /// The engine.
     pub(crate) fn engine(&self) -> &Engine {
         &self.app.0.engine
@@ -171,16 +171,16 @@ impl Door {
 
     /// Whose form it reads.
     pub(crate) fn kind(&self) -> &str {
-        &self.found.door.kind
+        &self.found.inbound_webhook.kind
     }
 }
 
-impl FromRequestParts<App> for Door {
+impl FromRequestParts<App> for InboundCaller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let params = path_params(parts, app).await?;
-        let found = find(&params, "secret").and_then(|secret| app.0.engine.find_door(secret));
+        let found = find(&params, "secret").and_then(|secret| app.0.engine.find_inbound_webhook(secret));
         found.map(|found| Self { app: app.clone(), found }).ok_or_else(|| Problem::not_found("path"))
     }
 }

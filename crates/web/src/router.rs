@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::MethodFilter;
 use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
-use tidings_watch::Prober;
+use tidings_monitor::Prober;
 
 use crate::auth::App;
 use crate::observe::{Carried, Observed, observed};

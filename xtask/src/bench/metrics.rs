@@ -73,12 +73,12 @@ impl Metrics {
 
 /// From upper bounds in rising order, and how many values were no larger than each.
 fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
-    let rank = buckets.last().map(|(_, all)| all * quantile).filter(|rank| *rank > 0.0)?;
-    let index = buckets.iter().position(|(_, count)| *count >= rank)?;
+    let sort_key = buckets.last().map(|(_, all)| all * quantile).filter(|sort_key| *sort_key > 0.0)?;
+    let index = buckets.iter().position(|(_, count)| *count >= sort_key)?;
     let (bound, count) = buckets[index];
     let (lower, below) = if index == 0 { (0.0, 0.0) } else { buckets[index - 1] };
     // Beyond the last bound nothing is known but that.
-    Some(if bound.is_finite() { lower + (bound - lower) * (rank - below) / (count - below) } else { lower })
+    Some(if bound.is_finite() { lower + (bound - lower) * (sort_key - below) / (count - below) } else { lower })
 }
 
 #[cfg(test)]

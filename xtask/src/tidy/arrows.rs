@@ -20,9 +20,9 @@ const ROOMS: [&[&str]; 6] = [
 const STRANGERS: [(&str, &[&str], &str); 6] = [
     ("tidings-domain", &["anyhow", "async-trait", "axum", "getrandom", "hyper", "rusqlite", "tokio"], "is pure"),
     ("tidings-store", &["anyhow", "axum", "http", "hyper", "lettre", "reqwest"], "knows no HTTP"),
-    ("tidings-channels", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "knows neither SQL nor our own doors"),
+    ("tidings-channels", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "knows neither SQL nor our own webhooks"),
     ("tidings-engine", &["anyhow", "axum", "hyper", "rusqlite", "tokio-postgres"], "knows neither SQL nor HTTP"),
-    ("tidings-watch", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "knows neither SQL nor our own doors"),
+    ("tidings-watch", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "knows neither SQL nor our own webhooks"),
     ("tidings-web", &["anyhow", "rusqlite", "tokio-postgres"], "knows no SQL"),
 ];
 

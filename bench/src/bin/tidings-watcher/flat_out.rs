@@ -9,7 +9,7 @@ use std::{
 };
 
 use tidings_domain::endpoint::Probe;
-use tidings_watch::{Prober, USER_AGENT};
+use tidings_monitor::{Prober, USER_AGENT};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{

@@ -16,10 +16,10 @@ use tidings_bench::latency::Latencies;
 use tidings_domain::{
     check::Observation,
     endpoint::Definition,
-    id::{EndpointId, Id as _, WorkspaceId, tail, uuid_v7},
+    id::{EndpointId, Id as _, WorkspaceId, id_suffix, uuid_v7},
     time::Timestamp,
 };
-use tidings_watch::{Roster, Scheduler, Watch, Watched};
+use tidings_monitor::{EndpointSet, EndpointSource, MonitoredEndpoint, Scheduler};
 use tokio::time::sleep;
 
 use crate::{
@@ -37,7 +37,7 @@ const LEAD_MS: u64 = 200;
 const EARLY_MS: u64 = 1_000;
 
 struct Book {
-    watched: Arc<Watched>,
+    watched: Arc<EndpointSet>,
     interval_ms: u64,
     /// When each is due for the first time.
     first_due: HashMap<EndpointId, Timestamp>,
@@ -53,8 +53,8 @@ struct Seen {
 }
 
 #[async_trait]
-impl Roster for Book {
-    fn watched(&self) -> Arc<Watched> {
+impl EndpointSource for Book {
+    fn endpoints(&self) -> Arc<EndpointSet> {
         self.watched.clone()
     }
 
@@ -62,7 +62,7 @@ impl Roster for Book {
         pending().await
     }
 
-    async fn observed(&self, watch: &Watch, observation: Observation) {
+    async fn observed(&self, watch: &MonitoredEndpoint, observation: Observation) {
         let late_ms = self.first_due.get(&watch.id).map(|due| {
             let since_ms = observation.started_at.plus_ms(EARLY_MS).since_ms(*due);
             (since_ms % self.interval_ms).abs_diff(EARLY_MS)
@@ -84,10 +84,10 @@ impl Book {
         let (begin, count) = (now().plus_ms(LEAD_MS), urls.len() as u64);
         let mut first_due = HashMap::new();
         let endpoints = (0..).zip(&urls).map(|(number, url)| {
-            let id = EndpointId::from_uuid(uuid_v7(1_777_000_000_000 + u64::from(number), &tail(number, [0; 10])));
+            let id = EndpointId::from_uuid(uuid_v7(1_777_000_000_000 + u64::from(number), &id_suffix(number, [0; 10])));
             let due = begin.plus_ms(u64::from(number) * (interval_ms - LEAD_MS) / count);
             first_due.insert(id, due);
-            Arc::new(Watch {
+            Arc::new(MonitoredEndpoint {
                 id,
                 workspace_id: WorkspaceId::from_uuid(uuid_v7(1, &[0; 10])),
                 revision: 1,
@@ -96,7 +96,7 @@ impl Book {
                 last_checked_at: Some(due.minus_ms(interval_ms)),
             })
         });
-        let watched = Arc::new(Watched { version: 1, endpoints: endpoints.collect() });
+        let watched = Arc::new(EndpointSet { version: 1, endpoints: endpoints.collect() });
         Self { watched, interval_ms, first_due, seen: Mutex::default() }
     }
 

@@ -12,7 +12,7 @@ use tidings_domain::{
     endpoint::{HttpProbe, Probe},
     time::Timestamp,
 };
-use tidings_watch::{IDLE_MAX, NameService, Prober, Surroundings};
+use tidings_monitor::{DnsResolver, IDLE_MAX, Prober, ProberConfig};
 
 use crate::Hosts;
 
@@ -51,10 +51,10 @@ impl Hosts {
     pub fn prober(&self) -> anyhow::Result<Prober> {
         anyhow::ensure!(self.first.iter().all(|first| first.ip().is_loopback()), "only loopback is watched");
         let guard = Guard { allow: vec!["127.0.0.0/8".parse()?], allow_http: false };
-        Ok(Prober::new(Surroundings {
+        Ok(Prober::new(ProberConfig {
             guard,
             resolver: Arc::new(Names(SocketAddr::V4(self.first[0]))),
-            names: Arc::new(NameService::asking(Vec::new())),
+            names: Arc::new(DnsResolver::asking(Vec::new())),
             roots: self.roots()?,
             idle_max: IDLE_MAX,
             references: Vec::new(),
@@ -82,6 +82,6 @@ pub fn fault(observation: &Observation) -> Option<String> {
     match &observation.outcome {
         Ok(Answer::Http { status: 200, body, .. }) if body == b"{\"status\":\"ok\"}" => None,
         Ok(other) => Some(format!("answered {other:?}")),
-        Err(failure) => Some(failure.words.clone()),
+        Err(failure) => Some(failure.message.clone()),
     }
 }

@@ -5,9 +5,9 @@ use tidings_domain::text::has_control;
 use tidings_domain::violation::Violations;
 use url::Url;
 
-use crate::config::{Environment, Field, Stored};
+use crate::config::{ChannelConfig, ChannelContext, Field};
+use crate::config_reader::{ConfigReader, preview_url};
 use crate::egress::target::URL_BYTES_MAX;
-use crate::form::{Form, preview_url};
 
 pub(super) static FIELDS: &[Field] = &[
     Field {
@@ -39,11 +39,11 @@ const USERNAME_CHARS_MAX: usize = 80;
 
 pub(super) fn check(
     input: &Map<String, Value>,
-    current: Option<&Stored>,
-    environment: &Environment,
-) -> Result<Stored, Violations> {
-    let mut form = Form::new(FIELDS, input, current);
-    let mut stored = Stored::default();
+    current: Option<&ChannelConfig>,
+    environment: &ChannelContext,
+) -> Result<ChannelConfig, Violations> {
+    let mut form = ConfigReader::new(FIELDS, input, current);
+    let mut stored = ChannelConfig::default();
     match form.secret_url("webhookUrl", environment) {
         Some((secret, url)) => {
             stored.settings.insert("webhookUrl".into(), preview_url(&url, OPEN_SEGMENTS).into());

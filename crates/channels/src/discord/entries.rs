@@ -1,10 +1,10 @@
 //! A digest's entries in an embed's description: each a line with its sign, its link and its time.
 
 use tidings_domain::digest::Entry;
-use tidings_domain::message::{Message, grouped, standing_words};
+use tidings_domain::message::{Message, format_state, with_thousands_separators};
 
 use super::render::{markdown, or_nothing};
-use crate::fit::{link, one_line, sign, units};
+use crate::truncate::{link, one_line, sign, units};
 
 const TITLE_UNITS_MAX: usize = 150;
 /// Longer links are left out: the room is better used for other entries.
@@ -15,11 +15,11 @@ const MORE_UNITS: usize = 40;
 /// What follows the summary, within so many units: what is still open first, then the others.
 pub(super) fn text(message: &Message, units_max: usize) -> String {
     let mut text = String::new();
-    let (mut listed, mut standing, mut spent) = (0, None, 0);
+    let (mut listed, mut state, mut spent) = (0, None, 0);
     for entry in &message.entries {
-        let head = match standing {
-            Some(same) if same == entry.standing => "\n".to_owned(),
-            _ => format!("\n\n**{}**\n", standing_words(entry.standing)),
+        let head = match state {
+            Some(same) if same == entry.state => "\n".to_owned(),
+            _ => format!("\n\n**{}**\n", format_state(entry.state)),
         };
         let line = format!("{head}{}", line(entry));
         spent += units(&line);
@@ -27,10 +27,10 @@ pub(super) fn text(message: &Message, units_max: usize) -> String {
             break;
         }
         text.push_str(&line);
-        standing = Some(entry.standing);
+        state = Some(entry.state);
         listed += 1;
     }
-    if let Some(more) = message.more_words(listed) {
+    if let Some(more) = message.format_overflow(listed) {
         text.push_str(&format!("\n\n{more}"));
     }
     text
@@ -45,7 +45,7 @@ fn line(entry: &Entry) -> String {
     // Discord shows the instant in the reader's own zone.
     let mut line = format!("{} {title} · <t:{}:f>", sign(entry.severity), entry.at.unix_seconds());
     if entry.events > 1 {
-        line.push_str(&format!(" · {} notifications", grouped(entry.events.into())));
+        line.push_str(&format!(" · {} notifications", with_thousands_separators(entry.events.into())));
     }
     line
 }

@@ -8,8 +8,8 @@ use tidings_domain::text::truncate_chars;
 use tidings_domain::time::Timestamp;
 
 use crate::egress::HttpAnswer;
-use crate::http_channel::{self, status_words};
-use crate::{ErrorClass, Report};
+use crate::http_channel::{self, describe_status};
+use crate::{AttemptResult, ErrorClass};
 
 /// The body of an error.
 #[derive(Deserialize, Default)]
@@ -21,15 +21,15 @@ struct Problem {
     retry_after: Option<f64>,
 }
 
-pub(super) fn judge(answer: &HttpAnswer, now: Timestamp) -> Report {
-    let mut report = http_channel::judge(answer, now);
+pub(super) fn classify_response(answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
+    let mut report = http_channel::classify_response(answer, now);
     if report.is_delivered() || answer.status.is_redirection() {
         return report;
     }
     let problem: Problem = serde_json::from_slice(&answer.body).unwrap_or_default();
     if let Some(message) = &problem.message {
         let code = problem.code.filter(|code| *code != 0).map(|code| format!(" ({code})")).unwrap_or_default();
-        report.error = Some(format!("{}: {}{code}", status_words(answer.status), truncate_chars(message, 200)));
+        report.error = Some(format!("{}: {}{code}", describe_status(answer.status), truncate_chars(message, 200)));
     }
     match answer.status.as_u16() {
         // Removed, without a right, or an embed that Discord will never take.
@@ -79,7 +79,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.extend(header.map(|value| (http::header::RETRY_AFTER, HeaderValue::from_static(value))));
             let answer = HttpAnswer { status: StatusCode::from_u16(status).unwrap(), headers, body: body.into() };
-            let report = judge(&answer, Timestamp::from_unix_ms(0));
+            let report = classify_response(&answer, Timestamp::from_unix_ms(0));
             assert_eq!((report.outcome, report.error.as_deref()), (outcome, error), "{status} {body}");
         }
     }

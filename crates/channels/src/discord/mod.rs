@@ -18,16 +18,16 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violations;
 use url::Url;
 
-use crate::config::{Environment, Field, Kind, Stored};
-use crate::egress::{HttpAnswer, Target};
-use crate::http_channel::{HttpChannel, OverHttp, Secrets};
+use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
+use crate::egress::{EgressTarget, HttpAnswer};
+use crate::http_channel::{HttpChannel, HttpNotifier, Secrets};
 use crate::webhook::USER_AGENT_VALUE;
-use crate::{Destination, Letter, Report};
+use crate::{AttemptResult, Notifier, OutboundMessage};
 
 /// The kind.
 pub struct Discord;
 
-impl Kind for Discord {
+impl ChannelPlugin for Discord {
     fn channel_type(&self) -> ChannelType {
         ChannelType::Discord
     }
@@ -39,21 +39,21 @@ impl Kind for Discord {
     fn check(
         &self,
         input: &Map<String, Value>,
-        current: Option<&Stored>,
-        environment: &Environment,
-    ) -> Result<Stored, Violations> {
+        current: Option<&ChannelConfig>,
+        environment: &ChannelContext,
+    ) -> Result<ChannelConfig, Violations> {
         config::check(input, current, environment)
     }
 
-    fn open(&self, stored: &Stored, environment: &Environment) -> Result<Arc<dyn Destination>, String> {
+    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
         let channel = Channel::open(stored, environment)?;
-        Ok(Arc::new(OverHttp { channel, egress: environment.egress.clone() }))
+        Ok(Arc::new(HttpNotifier { channel, egress: environment.egress.clone() }))
     }
 }
 
 /// A Discord webhook, ready to be written to.
 struct Channel {
-    target: Target,
+    target: EgressTarget,
     headers: HeaderMap,
     username: Option<String>,
     avatar_url: Option<String>,
@@ -61,7 +61,7 @@ struct Channel {
 }
 
 impl Channel {
-    fn open(stored: &Stored, environment: &Environment) -> Result<Self, String> {
+    fn open(stored: &ChannelConfig, environment: &ChannelContext) -> Result<Self, String> {
         let url = stored.secrets.get("webhookUrl").ok_or("no webhook URL is set")?;
         let url = Url::parse(url.expose()).map_err(|error| format!("the Discord URL cannot be used: {error}"))?;
         let text = |key| stored.settings.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -79,11 +79,11 @@ impl Channel {
 }
 
 impl HttpChannel for Channel {
-    fn target(&self) -> &Target {
+    fn target(&self) -> &EgressTarget {
         &self.target
     }
 
-    fn request(&self, letter: &Letter<'_>) -> Result<Request<Full<Bytes>>, Report> {
+    fn request(&self, letter: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
         let mut body = render::message(&message::of(letter.event, letter.severity));
         for (key, value) in [("username", &self.username), ("avatar_url", &self.avatar_url)] {
             if let Some(value) = value {
@@ -96,8 +96,8 @@ impl HttpChannel for Channel {
         Ok(request)
     }
 
-    fn judge(&self, answer: &HttpAnswer, now: Timestamp) -> Report {
-        judge::judge(answer, now)
+    fn classify_response(&self, answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
+        judge::classify_response(answer, now)
     }
 
     fn secrets(&self) -> &Secrets {

@@ -8,7 +8,7 @@ use tidings_domain::message::Message;
 use tidings_domain::severity::Severity;
 
 use super::entries;
-use crate::fit::{NOTHING, ZERO_WIDTH_SPACE, fenced, fit, link, one_line, units};
+use crate::truncate::{NOTHING, ZERO_WIDTH_SPACE, fenced, fit, link, one_line, units};
 
 const TITLE_UNITS_MAX: usize = 256;
 const DESCRIPTION_UNITS_MAX: usize = 4_096;

@@ -29,7 +29,7 @@ fn sample() -> Message {
 #[test]
 fn a_message_in_full() {
     // What cannot be seen is written out.
-    let shown = format!("{:#}", message(&sample())).replace(crate::fit::ZERO_WIDTH_SPACE, "{zwsp}");
+    let shown = format!("{:#}", message(&sample())).replace(crate::truncate::ZERO_WIDTH_SPACE, "{zwsp}");
     insta::assert_snapshot!(shown, @r#"
     {
       "allowed_mentions": {

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::error::is_tls;
 use super::read;
 use super::stream::{Http, Stream, drive};
-use super::{CONNECT_TIMEOUT, Egress, EgressError, Target};
+use super::{CONNECT_TIMEOUT, Egress, EgressError, EgressTarget};
 use crate::ErrorClass;
 
 /// How many bytes a response's head may have. Beyond 100 headers it is refused too (hyper's own limit).
@@ -58,7 +58,7 @@ impl Egress {
     /// A kept connection that the peer had closed gives an error whose `stale` is set: then [`Reuse::Fresh`] may do.
     pub async fn send(
         &self,
-        target: &Target,
+        target: &EgressTarget,
         mut request: Request<Full<Bytes>>,
         reuse: Reuse,
         deadline: Instant,
@@ -87,7 +87,7 @@ impl Egress {
         Ok(HttpAnswer { status: head.status, headers: head.headers, body })
     }
 
-    async fn open(&self, target: &Target, deadline: Instant) -> Result<Box<Wire>, EgressError> {
+    async fn open(&self, target: &EgressTarget, deadline: Instant) -> Result<Box<Wire>, EgressError> {
         let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
         let origin = &target.origin;
         let plain = origin.server_name.is_none();
@@ -126,7 +126,7 @@ impl Egress {
 }
 
 /// What it means that no head came: `stale` if the connection was kept, `unsent` if not a byte was written.
-fn unanswered(target: &Target, error: &hyper::Error, stale: bool, unsent: bool) -> EgressError {
+fn unanswered(target: &EgressTarget, error: &hyper::Error, stale: bool, unsent: bool) -> EgressError {
     let place = target.place();
     let reset = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<io::Error>())

@@ -1,6 +1,6 @@
 //! From a host's name to an open connection: resolve it, put each address to the guard, connect to one that passed.
 //!
-//! The two steps are apart so that a prober can tell how long each took; [`Admitted`] keeps them together: only the
+//! The two steps are apart so that a prober can tell how long each took; [`VettedAddrs`] keeps them together: only the
 //! guard makes one, and only what is in one is connected to.
 
 use std::io;
@@ -22,9 +22,9 @@ pub struct Dialer {
 
 /// Addresses that the guard let pass, best first, at most [`resolve::ADDRESSES_MAX`] and never none.
 #[derive(Debug, Clone)]
-pub struct Admitted(Vec<SocketAddr>);
+pub struct VettedAddrs(Vec<SocketAddr>);
 
-impl Admitted {
+impl VettedAddrs {
     /// The addresses.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.0
@@ -33,7 +33,7 @@ impl Admitted {
 
 /// Why a host was not reached. It does not name the host: the caller knows what to call it.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Unreached {
+pub enum DialError {
     /// Its name could not be resolved.
     #[error("the name could not be resolved: {}", resolve::reason(.0))]
     Unresolved(Arc<io::Error>),
@@ -54,7 +54,7 @@ pub enum Unreached {
     UnconnectedInTime,
 }
 
-impl Unreached {
+impl DialError {
     /// Whether this machine is at fault: nothing was learnt about the host.
     pub fn is_own(&self) -> bool {
         matches!(self, Self::Unresolved(error) | Self::Unconnected(error) if is_own(error))
@@ -78,7 +78,7 @@ impl Dialer {
     }
 
     /// The addresses of `host` that the guard lets pass.
-    pub async fn admitted(&self, host: &str, port: u16, deadline: Instant) -> Result<Admitted, Unreached> {
+    pub async fn admitted(&self, host: &str, port: u16, deadline: Instant) -> Result<VettedAddrs, DialError> {
         self.admitted_by(host, port, deadline, |address| self.guard.check(address.ip())).await
     }
 
@@ -89,23 +89,23 @@ impl Dialer {
         port: u16,
         deadline: Instant,
         admit: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
-    ) -> Result<Admitted, Unreached> {
+    ) -> Result<VettedAddrs, DialError> {
         let mut refused = None;
         let mut addresses = self.addresses(host, port, deadline).await?;
         addresses.retain(|address| admit(address).map_err(|why| refused.get_or_insert(why).ip).is_ok());
         addresses.truncate(resolve::ADDRESSES_MAX);
         match refused {
-            _ if !addresses.is_empty() => Ok(Admitted(addresses)),
-            Some(why) => Err(Unreached::Refused(why)),
-            None => Err(Unreached::NoAddress),
+            _ if !addresses.is_empty() => Ok(VettedAddrs(addresses)),
+            Some(why) => Err(DialError::Refused(why)),
+            None => Err(DialError::NoAddress),
         }
     }
 
     /// Connects to the first address that takes it. If none does, what the last of them said counts; but not that this
     /// machine cannot reach it, as without IPv6, where another said something of the host.
-    pub async fn connect(&self, admitted: &Admitted, deadline: Instant) -> Result<TcpStream, Unreached> {
+    pub async fn connect(&self, admitted: &VettedAddrs, deadline: Instant) -> Result<TcpStream, DialError> {
         let addresses = admitted.addresses();
-        let mut failure: Option<Unreached> = None;
+        let mut failure: Option<DialError> = None;
         for (tried, address) in addresses.iter().enumerate() {
             // One address that swallows packets leaves the others their share of the time.
             let left = deadline.saturating_duration_since(Instant::now());
@@ -116,24 +116,24 @@ impl Dialer {
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Ok(Err(error)) => Unreached::Unconnected(Arc::new(error)),
-                Err(_) => Unreached::UnconnectedInTime,
+                Ok(Err(error)) => DialError::Unconnected(Arc::new(error)),
+                Err(_) => DialError::UnconnectedInTime,
             };
-            if !why.is_own() || failure.as_ref().is_none_or(Unreached::is_own) {
+            if !why.is_own() || failure.as_ref().is_none_or(DialError::is_own) {
                 failure = Some(why);
             }
         }
-        Err(failure.unwrap_or(Unreached::NoAddress))
+        Err(failure.unwrap_or(DialError::NoAddress))
     }
 
-    async fn addresses(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Unreached> {
+    async fn addresses(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, DialError> {
         if let Some(ip) = resolve::literal(host) {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
         match timeout_at(deadline, self.lookups.addresses(host, port)).await {
             Ok(Ok(addresses)) => Ok(addresses.to_vec()),
-            Ok(Err(error)) => Err(Unreached::Unresolved(error)),
-            Err(_) => Err(Unreached::UnresolvedInTime),
+            Ok(Err(error)) => Err(DialError::Unresolved(error)),
+            Err(_) => Err(DialError::UnresolvedInTime),
         }
     }
 }
@@ -165,11 +165,11 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(20);
         let admitted = dialer.admitted("two.example", closed, deadline).await.unwrap();
         assert_eq!(admitted.addresses().len(), 2);
-        let alone = Admitted(admitted.addresses()[1..].to_vec());
+        let alone = VettedAddrs(admitted.addresses()[1..].to_vec());
         assert!(dialer.connect(&alone, deadline).await.unwrap_err().is_own());
         let why = dialer.connect(&admitted, deadline).await.unwrap_err();
         assert!(
-            matches!(&why, Unreached::Unconnected(error) if error.kind() == io::ErrorKind::ConnectionRefused),
+            matches!(&why, DialError::Unconnected(error) if error.kind() == io::ErrorKind::ConnectionRefused),
             "{why}"
         );
     }

@@ -5,19 +5,19 @@ use std::io;
 
 use rustls::CertificateError;
 
-use super::dial::Unreached;
+use super::dial::DialError;
 use super::guard::Refused;
 use super::own::{is_out_of_files, is_own};
 use crate::ErrorClass;
 
 /// Why a connection or a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{words}")]
+#[error("{message}")]
 pub struct EgressError {
     /// What kind of failure it was.
     pub class: ErrorClass,
     /// The failure in words: host and port, never a path, a query or a secret.
-    pub words: String,
+    pub message: String,
     /// Whether the peer had closed a kept connection, so that a fresh one may do.
     pub(crate) stale: bool,
 }
@@ -25,7 +25,7 @@ pub struct EgressError {
 impl EgressError {
     /// A failure of this class, in these words.
     pub fn new(class: ErrorClass, words: impl Into<String>) -> Self {
-        Self { class, words: words.into(), stale: false }
+        Self { class, message: words.into(), stale: false }
     }
 
     pub(super) fn timeout(words: impl Into<String>) -> Self {
@@ -33,20 +33,20 @@ impl EgressError {
     }
 
     /// Why there is no connection to `host`.
-    pub(super) fn unreached(host: &str, port: u16, why: &Unreached) -> Self {
+    pub(super) fn unreached(host: &str, port: u16, why: &DialError) -> Self {
         match why {
-            Unreached::Unresolved(error) | Unreached::Unconnected(error) if is_own(error) => {
+            DialError::Unresolved(error) | DialError::Unconnected(error) if is_own(error) => {
                 Self::own(&format!("{host}:{port}"), error)
             }
-            Unreached::Unresolved(error) => {
+            DialError::Unresolved(error) => {
                 let reason = super::resolve::reason(error);
                 Self::new(ErrorClass::Dns, format!("the name {host} could not be resolved: {reason}"))
             }
-            Unreached::UnresolvedInTime => Self::timeout(format!("the name {host} was not resolved in time")),
-            Unreached::NoAddress => Self::new(ErrorClass::Dns, format!("{host} has no address")),
-            Unreached::Refused(why) => Self::refused(host, why),
-            Unreached::Unconnected(error) => Self::connect(host, port, error),
-            Unreached::UnconnectedInTime => Self::timeout(format!("no connection to {host}:{port} in time")),
+            DialError::UnresolvedInTime => Self::timeout(format!("the name {host} was not resolved in time")),
+            DialError::NoAddress => Self::new(ErrorClass::Dns, format!("{host} has no address")),
+            DialError::Refused(why) => Self::refused(host, why),
+            DialError::Unconnected(error) => Self::connect(host, port, error),
+            DialError::UnconnectedInTime => Self::timeout(format!("no connection to {host}:{port} in time")),
         }
     }
 
@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn without_files_neither_the_name_nor_the_receiver_is_to_blame() {
         let error = || Arc::new(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
-        for why in [Unreached::Unresolved(error()), Unreached::Unconnected(error())] {
+        for why in [DialError::Unresolved(error()), DialError::Unconnected(error())] {
             let failed = EgressError::unreached("hooks.example.com", 443, &why);
             assert_eq!(failed.class, ErrorClass::OwnNetwork);
             let words = "nothing could be sent to hooks.example.com:443 from this machine: too many open files";
-            assert_eq!(failed.words, words);
+            assert_eq!(failed.message, words);
         }
     }
 }

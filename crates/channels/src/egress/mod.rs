@@ -26,13 +26,13 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 pub use client::{HttpAnswer, Reuse};
-pub use dial::{Admitted, Dialer, Unreached};
+pub use dial::{DialError, Dialer, VettedAddrs};
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
 pub use own::is_own;
 pub use resolve::{Resolve, SystemResolver};
 pub use stream::{Http, Stream, drive};
-pub use target::Target;
+pub use target::EgressTarget;
 pub use tls::native_roots;
 
 use pool::Pools;

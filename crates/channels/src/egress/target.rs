@@ -20,13 +20,13 @@ pub const URL_BYTES_MAX: usize = 2_048;
 
 /// A place to send requests to, ready for use: nothing is parsed a second time.
 #[derive(Clone)]
-pub struct Target {
+pub struct EgressTarget {
     pub(super) origin: Arc<Origin>,
     pub(super) uri: Uri,
     pub(super) host: HeaderValue,
 }
 
-impl Target {
+impl EgressTarget {
     /// `host:port`, for messages.
     pub fn place(&self) -> String {
         format!("{}:{}", self.origin.host, self.origin.port)
@@ -73,13 +73,13 @@ pub fn is_localhost(name: &str) -> bool {
 
 impl Egress {
     /// Makes a URL a target. The error says in words why it cannot be one.
-    pub fn target(&self, url: &Url) -> Result<Target, String> {
+    pub fn target(&self, url: &Url) -> Result<EgressTarget, String> {
         check_url(url, self.guard())?;
         self.trusted_target(url)
     }
 
     /// The same without [`check_url`]: for URLs that the operator set. The guard is still asked when connecting.
-    pub fn trusted_target(&self, url: &Url) -> Result<Target, String> {
+    pub fn trusted_target(&self, url: &Url) -> Result<EgressTarget, String> {
         let host = url.host_str().ok_or("must name a host")?;
         let tls = url.scheme() == "https";
         let port = url.port_or_known_default().ok_or("must begin with https://")?;
@@ -100,11 +100,11 @@ impl Egress {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        let path: PathAndQuery = path.parse().map_err(|_| "must have a path that HTTP can carry")?;
-        Ok(Target {
+        let path: PathAndQuery = path.parse().map_err(|_| "must have a path that HTTP can attempt_state")?;
+        Ok(EgressTarget {
             origin: self.pools.origin(host, port, server_name),
             uri: Uri::from(path),
-            host: HeaderValue::from_str(&authority).map_err(|_| "must name a host that HTTP can carry")?,
+            host: HeaderValue::from_str(&authority).map_err(|_| "must name a host that HTTP can attempt_state")?,
         })
     }
 }

@@ -12,7 +12,7 @@ use tidings_domain::time::Timestamp;
 
 use super::content::Content;
 use super::{html, text};
-use crate::Letter;
+use crate::OutboundMessage;
 
 /// The last second that a `Date` header can say: 31 December 9999.
 const DATE_MS_MAX: i64 = 253_402_300_799_000;
@@ -33,7 +33,7 @@ pub(super) struct Mail {
 
 impl Mail {
     /// What this letter says, as a mail from this sender.
-    pub(super) fn compose(letter: &Letter<'_>, from: &Mailbox) -> Self {
+    pub(super) fn compose(letter: &OutboundMessage<'_>, from: &Mailbox) -> Self {
         let content = Content::of(letter);
         // `=_` cannot stand in quoted-printable text, so that no text can hold the boundary.
         let boundary = format!("=_{}", letter.delivery_id);

@@ -3,7 +3,7 @@
 use mail_parser::{MessageParser, MimeHeaders};
 use proptest::prelude::*;
 use tidings_domain::event::{Content as Told, Event};
-use tidings_domain::incident::{Fact, IncidentTrigger};
+use tidings_domain::incident::{IncidentTrigger, SubjectField};
 use tidings_domain::severity::Severity;
 
 use super::*;
@@ -208,11 +208,11 @@ proptest! {
     ) {
         let mut event = samples::outage(IncidentTrigger::Resolved);
         event.run_id = id;
-        let Told::Outage(outage) = &mut event.content else { unreachable!() };
+        let Told::Incident(outage) = &mut event.content else { unreachable!() };
         outage.name = name;
         outage.detail = Some(words[0].clone());
         outage.url = Some(words[1].clone());
-        outage.facts = vec![Fact { label: words[2].clone(), value: words[3].clone() }];
+        outage.fields = vec![SubjectField { label: words[2].clone(), value: words[3].clone() }];
         outage.tags = vec![words[4].clone()];
         assert_said(&event)?;
     }

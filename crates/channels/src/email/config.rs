@@ -11,8 +11,8 @@ use tidings_domain::violation::{Violation, Violations, pointer};
 
 use super::address;
 use super::server::{Credentials, Security, Server, parse_host};
-use crate::form::{GIVE_AGAIN, MASK};
-use crate::{Environment, Field, Stored};
+use crate::config_reader::{GIVE_AGAIN, MASK};
+use crate::{ChannelConfig, ChannelContext, Field};
 
 /// How many recipients a channel may have.
 pub const RECIPIENTS_MAX: usize = 50;
@@ -20,7 +20,7 @@ pub const RECIPIENTS_MAX: usize = 50;
 /// The longest user name and the longest password, in bytes.
 const CREDENTIAL_BYTES_MAX: usize = 500;
 
-/// The password's key in [`Stored::secrets`].
+/// The password's key in [`ChannelConfig::secrets`].
 const PASSWORD: &str = "smtp.password";
 
 /// What is said where neither the instance nor the channel has a mail server.
@@ -64,9 +64,9 @@ pub(super) struct Settings {
 /// Checks `input`, merged over `current`, and gives what is to be kept.
 pub(super) fn check(
     input: &Map<String, Value>,
-    current: Option<&Stored>,
-    environment: &Environment,
-) -> Result<Stored, Violations> {
+    current: Option<&ChannelConfig>,
+    environment: &ChannelContext,
+) -> Result<ChannelConfig, Violations> {
     let mut wrong = unknown_keys(input, &["recipients", "smtp"], "");
     let merged = merge(input, current, &mut wrong);
     let settings = read(&merged, &mut wrong);
@@ -87,7 +87,7 @@ pub(super) fn check(
 }
 
 /// Whether the password that is kept would be told to another server than the one that it was given for.
-fn takes_password_elsewhere(server: &Server, input: &Map<String, Value>, current: Option<&Stored>) -> bool {
+fn takes_password_elsewhere(server: &Server, input: &Map<String, Value>, current: Option<&ChannelConfig>) -> bool {
     let Some(current) = current.filter(|current| current.secrets.contains_key(PASSWORD)) else { return false };
     let given = input.get("smtp").and_then(|smtp| smtp.get("password")).and_then(Value::as_str);
     if server.credentials.is_none() || given.is_some_and(|text| !keeps(text)) {
@@ -103,7 +103,7 @@ fn keeps(password: &str) -> bool {
 }
 
 /// Reads a stored configuration. The error says in words what is wrong with it.
-pub(super) fn open(stored: &Stored) -> Result<Settings, String> {
+pub(super) fn open(stored: &ChannelConfig) -> Result<Settings, String> {
     let mut wrong = Violations::new();
     match read(stored, &mut wrong) {
         Some(settings) if wrong.is_empty() => Ok(settings),
@@ -118,7 +118,7 @@ fn unknown_keys(object: &Map<String, Value>, known: &[&str], at: &str) -> Violat
 }
 
 /// Lays the input over what is kept now.
-fn merge(input: &Map<String, Value>, current: Option<&Stored>, wrong: &mut Violations) -> Stored {
+fn merge(input: &Map<String, Value>, current: Option<&ChannelConfig>, wrong: &mut Violations) -> ChannelConfig {
     let mut merged = current.cloned().unwrap_or_default();
     if let Some(recipients) = input.get("recipients") {
         merged.settings.insert("recipients".into(), recipients.clone());
@@ -138,7 +138,7 @@ fn merge(input: &Map<String, Value>, current: Option<&Stored>, wrong: &mut Viola
     merged
 }
 
-fn merge_smtp(given: &Map<String, Value>, merged: &mut Stored, wrong: &mut Violations) {
+fn merge_smtp(given: &Map<String, Value>, merged: &mut ChannelConfig, wrong: &mut Violations) {
     let mut smtp = merged.settings.get("smtp").and_then(Value::as_object).cloned().unwrap_or_default();
     for (key, value) in given {
         match (key.as_str(), value) {
@@ -159,7 +159,7 @@ fn merge_smtp(given: &Map<String, Value>, merged: &mut Stored, wrong: &mut Viola
 }
 
 /// Reads a configuration; none only if something was found wrong.
-fn read(stored: &Stored, wrong: &mut Violations) -> Option<Settings> {
+fn read(stored: &ChannelConfig, wrong: &mut Violations) -> Option<Settings> {
     let recipients = read_recipients(stored.settings.get("recipients"), wrong);
     let server = match stored.settings.get("smtp").and_then(Value::as_object) {
         Some(smtp) => Some(read_smtp(smtp, stored.secrets.get(PASSWORD), wrong)?),
@@ -238,13 +238,13 @@ fn credentials(
     password: Option<&Secret>,
 ) -> Result<Option<Credentials>, (&'static str, String)> {
     let unfit = |text: &str| text.len() > CREDENTIAL_BYTES_MAX || has_control(text);
-    let words = || format!("must be at most {CREDENTIAL_BYTES_MAX} bytes, without control characters");
+    let describe = || format!("must be at most {CREDENTIAL_BYTES_MAX} bytes, without control characters");
     match (username, password) {
         (None, None) => Ok(None),
         (Some(Value::String(username)), None) if username.is_empty() => Ok(None),
-        (Some(Value::String(username)), _) if unfit(username) => Err(("username", words())),
+        (Some(Value::String(username)), _) if unfit(username) => Err(("username", describe())),
         (Some(Value::String(_)), None) => Err(("password", "is required with a user name".into())),
-        (Some(Value::String(_)), Some(password)) if unfit(password.expose()) => Err(("password", words())),
+        (Some(Value::String(_)), Some(password)) if unfit(password.expose()) => Err(("password", describe())),
         (Some(Value::String(username)), Some(password)) if !username.is_empty() => {
             Ok(Some(Credentials { username: username.clone(), password: password.clone() }))
         }
@@ -254,14 +254,14 @@ fn credentials(
 }
 
 /// What the address guard has against the host, if it is an address. Names are judged when they are resolved.
-fn guarded(server: &Server, environment: &Environment) -> Option<Violation> {
+fn guarded(server: &Server, environment: &ChannelContext) -> Option<Violation> {
     let address = server.host.parse().ok()?;
     let refused = environment.egress.guard().check(address).err()?;
     Some(Violation::new("/smtp/host", refused.to_string()))
 }
 
 /// What is to be kept: what was given, in one spelling, with the password apart.
-fn kept(mut merged: Stored, settings: &Settings) -> Stored {
+fn kept(mut merged: ChannelConfig, settings: &Settings) -> ChannelConfig {
     let recipients: Vec<String> = settings.recipients.iter().map(Address::to_string).collect();
     merged.settings.insert("recipients".into(), json!(recipients));
     let smtp = merged.settings.get_mut("smtp").and_then(Value::as_object_mut);

@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use super::*;
 use crate::egress::{Egress, Guard};
-use crate::email::InstanceMail;
+use crate::email::RelayConfig;
 
-fn environment(mail: Option<&str>) -> Environment {
-    let mail = mail.map(|url| Arc::new(InstanceMail::parse(url, "tidings@example.com").unwrap()));
-    Environment { mail, ..Environment::new(Arc::new(Egress::new(Guard::default()))) }
+fn environment(mail: Option<&str>) -> ChannelContext {
+    let mail = mail.map(|url| Arc::new(RelayConfig::parse(url, "tidings@example.com").unwrap()));
+    ChannelContext { mail, ..ChannelContext::new(Arc::new(Egress::new(Guard::default()))) }
 }
 
-fn with_server() -> Environment {
+fn with_server() -> ChannelContext {
     environment(Some("smtps://mail.example.com"))
 }
 
-fn try_check(input: Value, current: Option<&Stored>, environment: &Environment) -> Result<Stored, Violations> {
+fn try_check(
+    input: Value,
+    current: Option<&ChannelConfig>,
+    environment: &ChannelContext,
+) -> Result<ChannelConfig, Violations> {
     check(input.as_object().unwrap(), current, environment)
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::clean;
 use super::entries::Item;
-use crate::Letter;
+use crate::OutboundMessage;
 
 /// An error's text is cut at this many characters.
 pub(super) const DETAIL_CHARS_MAX: usize = 4_000;
@@ -89,7 +89,7 @@ impl Link {
 
 impl Content {
     /// What this letter says.
-    pub(super) fn of(letter: &Letter<'_>) -> Self {
+    pub(super) fn of(letter: &OutboundMessage<'_>) -> Self {
         let message = message::of(letter.event, letter.severity);
         let is_digest = !message.entries.is_empty();
         let detail = message.detail.as_deref().filter(|_| !is_digest);
@@ -104,7 +104,7 @@ impl Content {
             // The title of a digest counts already.
             facts: if is_digest { Vec::new() } else { facts(&message) },
             items: message.entries.iter().take(ENTRIES_MAX).map(Item::of).collect(),
-            more: message.more_words(ENTRIES_MAX),
+            more: message.format_overflow(ENTRIES_MAX),
             incident_id: message.thread.map(|thread| thread.id),
             reason: reason(letter),
         }
@@ -117,8 +117,8 @@ impl Content {
             .is_some_and(|text| text.chars().count() <= SHORT_CHARS_MAX && text.lines().count() <= SHORT_LINES_MAX)
     }
 
-    /// Whether `detail` can be read at a glance, and is still so.
-    pub(super) fn is_detail_a_glance(&self) -> bool {
+    /// Whether `detail` can be read at a preview, and is still so.
+    pub(super) fn fits_preview(&self) -> bool {
         self.severity != Severity::Success
             && self
                 .detail
@@ -127,7 +127,7 @@ impl Content {
     }
 
     /// What a list of mails shows beside the subject: what that does not say yet.
-    pub(super) fn glance(&self) -> String {
+    pub(super) fn preview(&self) -> String {
         let why = self
             .detail
             .as_deref()
@@ -170,7 +170,7 @@ fn facts(message: &Message) -> Vec<(String, String)> {
     facts.chain(tags).collect()
 }
 
-fn reason(letter: &Letter<'_>) -> String {
+fn reason(letter: &OutboundMessage<'_>) -> String {
     let because = match (letter.event.kind, letter.event.trigger, letter.rule_id) {
         (EventKind::ChannelTest, ..) => "somebody asked for a test".into(),
         (EventKind::Digest, ..) => "notifications for this address were held back until now".into(),
@@ -233,10 +233,10 @@ mod tests {
 
     #[test]
     fn what_is_seen_first_says_why() {
-        let glance = |event: &Event| Content::of(&samples::letter(event, Severity::Critical)).glance();
-        let opened = glance(&samples::outage(IncidentTrigger::Opened));
+        let preview = |event: &Event| Content::of(&samples::letter(event, Severity::Critical)).preview();
+        let opened = preview(&samples::outage(IncidentTrigger::Opened));
         assert!(opened.starts_with("HTTP 502 — expected 200 · Production API is down."), "{opened}");
-        let digest = glance(&samples::digest(4));
+        let digest = preview(&samples::digest(4));
         assert!(digest.starts_with("Production API is down · Checkout is degraded · "), "{digest}");
     }
 

@@ -1,10 +1,10 @@
-//! A digest's entries in a mail: what is still open first, under a head for each standing, as HTML and as text.
+//! A digest's entries in a mail: what is still open first, under a head for each state, as HTML and as text.
 
 use std::fmt::Write;
 
 use maud::{Markup, html};
-use tidings_domain::digest::{Entry, Standing};
-use tidings_domain::message::{grouped, instant_words, standing_words};
+use tidings_domain::digest::{Entry, EntryState};
+use tidings_domain::message::{format_instant, format_state, with_thousands_separators};
 use tidings_domain::severity::Severity;
 
 use super::clean;
@@ -21,7 +21,7 @@ const URL_BYTES_MAX: usize = 400;
 /// One entry. All text is plain.
 pub(super) struct Item {
     /// How it stands.
-    pub standing: Standing,
+    pub state: EntryState,
     /// How bad it is.
     pub severity: Severity,
     /// All of it in one line.
@@ -35,12 +35,12 @@ pub(super) struct Item {
 impl Item {
     /// The entry, cleaned and cut.
     pub(super) fn of(entry: &Entry) -> Self {
-        let mut when = instant_words(entry.at);
+        let mut when = format_instant(entry.at);
         if entry.events > 1 {
-            let _ = write!(when, " · {} notifications", grouped(entry.events.into()));
+            let _ = write!(when, " · {} notifications", with_thousands_separators(entry.events.into()));
         }
         Self {
-            standing: entry.standing,
+            state: entry.state,
             severity: entry.severity,
             title: clean::block(&clean::line(&entry.title), TITLE_CHARS_MAX),
             when,
@@ -54,7 +54,7 @@ impl Item {
 
 /// The items that stand alike, one head each.
 fn groups(items: &[Item]) -> impl Iterator<Item = &[Item]> {
-    items.chunk_by(|one, next| one.standing == next.standing)
+    items.chunk_by(|one, next| one.state == next.state)
 }
 
 /// The list as HTML.
@@ -65,7 +65,7 @@ pub(super) fn html(content: &Content) -> Markup {
             @for (at, group) in groups(&content.items).enumerate() {
                 tr { td.strong colspan="2" style={
                     "padding:" (if at == 0 { "0" } else { "18px" }) " 0 6px;font-weight:600;color:#1b1f24"
-                } { (standing_words(group[0].standing)) } }
+                } { (format_state(group[0].state)) } }
                 @for item in group { (html_row(item)) }
             }
             @if let Some(more) = &content.more {
@@ -103,7 +103,7 @@ fn html_row(item: &Item) -> Markup {
 pub(super) fn write_text(content: &Content, text: &mut String) {
     for group in groups(&content.items) {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n{}:\n\n", standing_words(group[0].standing));
+        let _ = write!(text, "\n{}:\n\n", format_state(group[0].state));
         for item in group {
             let (_, severity) = look(item.severity);
             let _ = writeln!(text, "  * {}\n    {}", wrap(&format!("{severity}: {}", item.title), 4), item.when);

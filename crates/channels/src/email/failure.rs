@@ -27,7 +27,7 @@ impl Failure {
 
     /// The server refused this step, which may go well another time.
     pub(super) fn deferred(what: &str, reply: &Reply) -> Self {
-        let words = format!("the SMTP server refused {what}: {}", reply.words());
+        let words = format!("the SMTP server refused {what}: {}", reply.describe());
         Self { code: Some(reply.code), ..Self::new(ErrorClass::Status, words) }
     }
 
@@ -40,6 +40,6 @@ impl Failure {
 
 impl From<EgressError> for Failure {
     fn from(error: EgressError) -> Self {
-        Self::new(error.class, error.words)
+        Self::new(error.class, error.message)
     }
 }

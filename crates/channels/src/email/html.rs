@@ -63,7 +63,7 @@ pub(super) fn render(content: &Content) -> String {
                 style { (PreEscaped(STYLE)) }
             }
             body.page style={ "margin:0;padding:0;width:100%;-webkit-text-size-adjust:100%;" (PAGE) } {
-                (preheader(&content.glance()))
+                (preheader(&content.preview()))
                 table.page role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"
                     style={ (PAGE) ";padding:24px 12px" } {
                     tr { td align="center" {
@@ -94,10 +94,10 @@ pub(super) fn render(content: &Content) -> String {
 }
 
 /// What a list of mails shows beside the subject; the padding keeps the client from showing more.
-fn preheader(glance: &str) -> Markup {
+fn preheader(preview: &str) -> Markup {
     html! {
         div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px" {
-            (glance) (PreEscaped("&#847;&zwnj;&nbsp;".repeat(60)))
+            (preview) (PreEscaped("&#847;&zwnj;&nbsp;".repeat(60)))
         }
     }
 }
@@ -125,7 +125,7 @@ fn headline(content: &Content, colour: &str, severity: &str) -> Markup {
 /// for. What a run says is a program's output.
 fn detail(content: &Content, colour: &str) -> Markup {
     let look = match content.incident_id {
-        Some(_) if content.is_detail_a_glance() => {
+        Some(_) if content.fits_preview() => {
             format!("font-family:{FONT};font-size:18px;line-height:25px;font-weight:600")
         }
         Some(_) => format!("font-family:{FONT};font-size:15px;line-height:22px"),

@@ -17,11 +17,11 @@ const FORM: &str =
 
 /// The instance's own SMTP server and the sender of its mails.
 #[derive(Debug, Clone)]
-pub struct InstanceMail {
+pub struct RelayConfig {
     pub(super) server: Server,
 }
 
-impl InstanceMail {
+impl RelayConfig {
     /// Reads `TIDINGS_SMTP_URL` and `TIDINGS_MAIL_FROM`. The error says what would be right and quotes no password.
     ///
     /// `smtps` is TLS from the first byte (port 465). `smtp` begins in the clear: with `tls=required`, the default,
@@ -98,7 +98,7 @@ mod tests {
     const FROM: &str = "Tidings <tidings@example.com>";
 
     fn parse(url: &str) -> Result<Server, String> {
-        InstanceMail::parse(url, FROM).map(|mail| mail.server)
+        RelayConfig::parse(url, FROM).map(|mail| mail.server)
     }
 
     #[test]
@@ -148,13 +148,13 @@ mod tests {
             assert!(error.starts_with("TIDINGS_SMTP_URL: ") && error.contains(words), "{url}: {error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
-        let error = InstanceMail::parse("smtps://u:hunter2@mail.example.com", "Tidings").unwrap_err();
+        let error = RelayConfig::parse("smtps://u:hunter2@mail.example.com", "Tidings").unwrap_err();
         assert!(error.starts_with("TIDINGS_MAIL_FROM: ") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
     fn the_password_is_not_printed() {
-        let mail = InstanceMail::parse("smtps://u:hunter2@mail.example.com", FROM).unwrap();
+        let mail = RelayConfig::parse("smtps://u:hunter2@mail.example.com", FROM).unwrap();
         assert!(!format!("{mail:?}").contains("hunter2"));
     }
 }

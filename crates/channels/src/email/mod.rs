@@ -31,10 +31,12 @@ use tidings_domain::violation::Violations;
 use tokio::time::Instant;
 
 pub use config::RECIPIENTS_MAX;
-pub use instance::InstanceMail;
+pub use instance::RelayConfig;
 
 use crate::egress::Egress;
-use crate::{Destination, Environment, ErrorClass, Field, Kind, Letter, Report, Stored};
+use crate::{
+    AttemptResult, ChannelConfig, ChannelContext, ChannelPlugin, ErrorClass, Field, Notifier, OutboundMessage,
+};
 use compose::Mail;
 use failure::Failure;
 use outcome::Ledger;
@@ -45,7 +47,7 @@ use session::Session;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Email;
 
-impl Kind for Email {
+impl ChannelPlugin for Email {
     fn channel_type(&self) -> ChannelType {
         ChannelType::Email
     }
@@ -57,13 +59,13 @@ impl Kind for Email {
     fn check(
         &self,
         input: &Map<String, Value>,
-        current: Option<&Stored>,
-        environment: &Environment,
-    ) -> Result<Stored, Violations> {
+        current: Option<&ChannelConfig>,
+        environment: &ChannelContext,
+    ) -> Result<ChannelConfig, Violations> {
         config::check(input, current, environment)
     }
 
-    fn open(&self, stored: &Stored, environment: &Environment) -> Result<Arc<dyn Destination>, String> {
+    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
         let settings = config::open(stored)?;
         let server = match (settings.server, &environment.mail) {
             (Some(own), _) => own,
@@ -82,9 +84,9 @@ struct Mailer {
 }
 
 #[async_trait]
-impl Destination for Mailer {
-    async fn deliver(&self, letter: &Letter<'_>) -> Report {
-        let mut ledger = Ledger::resume(&self.recipients, letter.carry);
+impl Notifier for Mailer {
+    async fn deliver(&self, letter: &OutboundMessage<'_>) -> AttemptResult {
+        let mut ledger = Ledger::resume(&self.recipients, letter.attempt_state);
         let open = ledger.open();
         if !open.is_empty() {
             self.serve(letter, &open, &mut ledger).await;
@@ -95,7 +97,7 @@ impl Destination for Mailer {
 
 impl Mailer {
     /// Hands in the mail for each of these recipients, and notes what became of it.
-    async fn serve(&self, letter: &Letter<'_>, open: &[usize], ledger: &mut Ledger) {
+    async fn serve(&self, letter: &OutboundMessage<'_>, open: &[usize], ledger: &mut Ledger) {
         let mut session = match Session::open(&self.server, &self.egress, Instant::now() + letter.timeout).await {
             Ok(session) => session,
             Err(failure) => return ledger.fail(None, failure),

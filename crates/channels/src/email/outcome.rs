@@ -1,6 +1,6 @@
 //! What became of a mail, recipient by recipient, over all tries: only the deferred are tried again.
 //!
-//! Between tries it lies in [`Report::carry`]. A mail is delivered when any recipient's was accepted and none is left
+//! Between tries it lies in [`AttemptResult::carry`]. A mail is delivered when any recipient's was accepted and none is left
 //! to try; it is dead when all were refused.
 
 use lettre::Address;
@@ -10,7 +10,7 @@ use tidings_domain::text::truncate_bytes;
 use super::failure::Failure;
 use super::wire::Reply;
 use crate::report::EXCERPT_BYTES_MAX;
-use crate::{ErrorClass, Report};
+use crate::{AttemptResult, ErrorClass};
 
 /// Where a recipient stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +59,8 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Goes on where the last try stopped. Recipients that are new since then wait; those that are gone are left out.
-    pub(super) fn resume(recipients: &[Address], carry: Option<&str>) -> Self {
-        let known: Vec<Entry> = carry.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    pub(super) fn resume(recipients: &[Address], attempt_state: Option<&str>) -> Self {
+        let known: Vec<Entry> = attempt_state.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         let entries = recipients.iter().map(|address| {
             let to = address.to_string();
             match known.iter().find(|entry| entry.to == to) {
@@ -87,7 +87,7 @@ impl Ledger {
             _ => State::Refused,
         };
         self.last_code = Some(reply.code);
-        self.entries[at] = Entry { state, words: reply.words(), ..self.entries[at].clone() };
+        self.entries[at] = Entry { state, words: reply.describe(), ..self.entries[at].clone() };
     }
 
     /// Notes that the talk ended, at this recipient if at any.
@@ -114,16 +114,16 @@ impl Ledger {
     }
 
     /// What this try came to.
-    pub(super) fn report(self) -> Report {
+    pub(super) fn report(self) -> AttemptResult {
         let open = self.count(State::Waiting) + self.count(State::Deferred);
         let mut report = if open > 0 {
             let class = self.failure.as_ref().map_or(ErrorClass::Status, |failure| failure.class);
-            let carry = serde_json::to_string(&self.entries).ok();
-            Report { carry, ..Report::retry(class, self.error(State::Deferred)) }
+            let attempt_state = serde_json::to_string(&self.entries).ok();
+            AttemptResult { attempt_state, ..AttemptResult::retry(class, self.error(State::Deferred)) }
         } else if self.count(State::Accepted) > 0 {
-            Report::delivered(None, None)
+            AttemptResult::delivered(None, None)
         } else {
-            Report::dead(ErrorClass::Rejected, self.error(State::Refused))
+            AttemptResult::permanent_failure(ErrorClass::Rejected, self.error(State::Refused))
         };
         report.http_status = self.last_code;
         report.response_body = Some(truncate_bytes(&self.list(), EXCERPT_BYTES_MAX));

@@ -36,7 +36,7 @@ fn the_rule_of_the_product() {
         let last = codes.last().copied();
         let report = decided(codes).report();
         assert_eq!((report.outcome, report.error_class, report.http_status), (outcome, class, last), "{codes:?}");
-        assert_eq!(report.carry.is_some(), outcome == RETRY);
+        assert_eq!(report.attempt_state.is_some(), outcome == RETRY);
         assert_eq!(report.error.is_some(), class.is_some());
     }
 }
@@ -64,13 +64,13 @@ fn only_the_deferred_are_tried_again() {
     first.decide(0, &reply(250, "ok"));
     first.decide(1, &reply(451, "later"));
     first.decide(2, &reply(550, "no"));
-    let carry = first.report().carry.unwrap();
+    let attempt_state = first.report().attempt_state.unwrap();
 
-    let mut second = Ledger::resume(&all, Some(&carry));
+    let mut second = Ledger::resume(&all, Some(&attempt_state));
     assert_eq!(second.open(), [1]);
     second.decide(1, &reply(550, "no"));
     let report = second.report();
-    assert_eq!((report.outcome, report.carry), (Outcome::Delivered, None));
+    assert_eq!((report.outcome, report.attempt_state), (Outcome::Delivered, None));
     assert!(report.response_body.unwrap().starts_with("a@example.com: accepted (250 ok)\nb@example.com: refused"));
 }
 
@@ -79,11 +79,11 @@ fn the_channel_may_change_between_tries() {
     let mut first = Ledger::resume(&addresses(&["a@example.com", "b@example.com"]), None);
     first.decide(0, &reply(250, "ok"));
     first.decide(1, &reply(451, "later"));
-    let carry = first.report().carry.unwrap();
-    let without = Ledger::resume(&addresses(&["a@example.com"]), Some(&carry));
+    let attempt_state = first.report().attempt_state.unwrap();
+    let without = Ledger::resume(&addresses(&["a@example.com"]), Some(&attempt_state));
     assert!(without.open().is_empty());
     assert_eq!(without.report().outcome, Outcome::Delivered);
-    let with = Ledger::resume(&addresses(&["c@example.com", "a@example.com"]), Some(&carry));
+    let with = Ledger::resume(&addresses(&["c@example.com", "a@example.com"]), Some(&attempt_state));
     assert_eq!(with.open(), [0]);
     assert_eq!(Ledger::resume(&addresses(&["a@example.com"]), Some("{broken")).open(), [0]);
 }
@@ -97,7 +97,7 @@ fn one_at_whom_the_server_stumbles_goes_last() {
     assert_eq!((report.outcome, report.error_class), (RETRY, Some(ErrorClass::Protocol)));
     assert_eq!(report.error.as_deref(), Some("the connection broke (3 of 3 recipients)"));
     assert!(report.response_body.unwrap().contains("c@example.com: not tried (the connection broke)"));
-    assert_eq!(Ledger::resume(&all, report.carry.as_deref()).open(), [1, 2, 0]);
+    assert_eq!(Ledger::resume(&all, report.attempt_state.as_deref()).open(), [1, 2, 0]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_refusal_of_the_whole_is_one_of_everybody_left() {
     nobody.fail(None, refusal());
     let report = nobody.report();
     assert_eq!((report.outcome, report.error_class), (Outcome::Dead, Some(ErrorClass::Rejected)));
-    assert_eq!((report.http_status, report.carry), (Some(550), None));
+    assert_eq!((report.http_status, report.attempt_state), (Some(550), None));
 
     let mut some = Ledger::resume(&all, None);
     some.decide(0, &reply(250, "ok"));
@@ -124,5 +124,5 @@ fn what_is_carried_is_bounded() {
     for at in 0..50 {
         ledger.decide(at, &reply(451, &"\"".repeat(4_000)));
     }
-    assert!(ledger.report().carry.unwrap().len() < 40_000);
+    assert!(ledger.report().attempt_state.unwrap().len() < 40_000);
 }

@@ -142,7 +142,7 @@ impl Session {
         }
         let reply = self.wire.command("DATA", "DATA").await?;
         if reply.is_positive() {
-            let words = format!("the SMTP server answered DATA with {}", reply.words());
+            let words = format!("the SMTP server answered DATA with {}", reply.describe());
             return Err(Failure::new(ErrorClass::Protocol, words));
         }
         if reply.code != 354 {

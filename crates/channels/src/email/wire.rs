@@ -47,7 +47,7 @@ impl Reply {
     }
 
     /// The reply on one line, such as `550 5.1.1 no such user`; what is long is cut.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let text = clean::block(&self.lines.join(" "), TEXT_CHARS_MAX);
         format!("{} {text}", self.code).trim_end().to_owned()
     }
@@ -204,10 +204,10 @@ mod tests {
             (b"250-a\r\n250-b\r\n250 c\r\n250 next", "250 a b c"),
             (b"550 gr\xfc\xdfe\x1b[31m\r\n", "550 gr\u{fffd}\u{fffd}e"),
         ] {
-            assert_eq!(read(bytes).await.unwrap().words(), words);
+            assert_eq!(read(bytes).await.unwrap().describe(), words);
         }
         let long = [b"550 ".as_slice(), "ä".repeat(1_000).as_bytes(), b"\r\n"].concat();
-        assert_eq!(read(&long).await.unwrap().words().chars().count(), 4 + TEXT_CHARS_MAX);
+        assert_eq!(read(&long).await.unwrap().describe().chars().count(), 4 + TEXT_CHARS_MAX);
     }
 
     #[tokio::test]
@@ -217,7 +217,7 @@ mod tests {
         let mut wire = Wire::new(near, Instant::now() + Duration::from_secs(5));
         wire.hide(Secret::new("hunter2"));
         wire.hide(Secret::new("aHVudGVyMg=="));
-        assert_eq!(wire.reply("AUTH").await.unwrap().words(), "535 no: [hidden] [hidden]");
+        assert_eq!(wire.reply("AUTH").await.unwrap().describe(), "535 no: [hidden] [hidden]");
     }
 
     #[tokio::test]

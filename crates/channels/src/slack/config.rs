@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 use tidings_domain::text::has_control;
 use tidings_domain::violation::Violations;
 
-use crate::config::{Environment, Field, Stored};
-use crate::form::{Form, masked, preview_url};
+use crate::config::{ChannelConfig, ChannelContext, Field};
+use crate::config_reader::{ConfigReader, masked, preview_url};
 
 pub(super) static FIELDS: &[Field] = &[
     Field {
@@ -45,11 +45,11 @@ const NAME_CHARS_MAX: usize = 80;
 
 pub(super) fn check(
     input: &Map<String, Value>,
-    current: Option<&Stored>,
-    environment: &Environment,
-) -> Result<Stored, Violations> {
-    let mut form = Form::new(FIELDS, input, current);
-    let mut stored = Stored::default();
+    current: Option<&ChannelConfig>,
+    environment: &ChannelContext,
+) -> Result<ChannelConfig, Violations> {
+    let mut form = ConfigReader::new(FIELDS, input, current);
+    let mut stored = ChannelConfig::default();
     let url = form.secret_url("webhookUrl", environment);
     let token = form.secret("botToken");
     for key in ["channel", "displayLabel"] {
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
     use crate::egress::{Egress, Guard};
 
-    fn checked(input: Value, current: Option<&Stored>) -> Result<Stored, Vec<String>> {
-        let environment = Environment::new(Arc::new(Egress::new(Guard::default())));
+    fn checked(input: Value, current: Option<&ChannelConfig>) -> Result<ChannelConfig, Vec<String>> {
+        let environment = ChannelContext::new(Arc::new(Egress::new(Guard::default())));
         check(input.as_object().unwrap(), current, &environment)
             .map_err(|violations| violations.into_iter().map(|violation| violation.pointer).collect())
     }

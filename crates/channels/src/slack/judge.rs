@@ -9,8 +9,8 @@ use tidings_domain::time::Timestamp;
 
 use super::thread::Place;
 use crate::egress::HttpAnswer;
-use crate::http_channel::{self, excerpt, retry_after, status_words};
-use crate::{ErrorClass, Report};
+use crate::http_channel::{self, describe_status, excerpt, retry_after};
+use crate::{AttemptResult, ErrorClass};
 
 /// Errors of the Web API that no later try mends.
 const PERMANENT: [&str; 31] = [
@@ -48,13 +48,13 @@ const PERMANENT: [&str; 31] = [
 ];
 
 /// The answer of an incoming webhook: `ok`, or a status and a word such as `no_service`.
-pub(super) fn incoming(answer: &HttpAnswer, now: Timestamp) -> Report {
-    let mut report = http_channel::judge(answer, now);
+pub(super) fn incoming(answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
+    let mut report = http_channel::classify_response(answer, now);
     if report.is_delivered() || answer.status.is_redirection() {
         return report;
     }
     if let Some(word) = word(&answer.body) {
-        report.error = Some(format!("{}: {word}", status_words(answer.status)));
+        report.error = Some(format!("{}: {word}", describe_status(answer.status)));
     }
     // Revoked, removed, archived, or a message that Slack will never take.
     if matches!(answer.status.as_u16(), 400 | 401 | 403 | 404 | 410) {
@@ -71,9 +71,9 @@ struct ApiAnswer {
 }
 
 /// The answer of the Web API: 200 also for errors, which stand in the body.
-pub(super) fn api(answer: &HttpAnswer, now: Timestamp) -> Report {
+pub(super) fn api(answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
     if !answer.status.is_success() {
-        return http_channel::judge(answer, now);
+        return http_channel::classify_response(answer, now);
     }
     let status = Some(answer.status.as_u16());
     let mut report = match serde_json::from_slice::<ApiAnswer>(&answer.body) {
@@ -84,14 +84,14 @@ pub(super) fn api(answer: &HttpAnswer, now: Timestamp) -> Report {
             let error = error.unwrap_or_else(|| "unknown_error".into());
             let words = format!("Slack refused: {}", tidings_domain::text::truncate_chars(&error, 100));
             if PERMANENT.contains(&error.as_str()) {
-                Report::dead(ErrorClass::Rejected, words)
+                AttemptResult::permanent_failure(ErrorClass::Rejected, words)
             } else {
-                let mut report = Report::retry(ErrorClass::Status, words);
+                let mut report = AttemptResult::retry(ErrorClass::Status, words);
                 report.outcome = Outcome::Retry { after_ms: retry_after(&answer.headers, now) };
                 report
             }
         }
-        Err(_) => Report::retry(ErrorClass::Protocol, "what answered is not Slack's Web API"),
+        Err(_) => AttemptResult::retry(ErrorClass::Protocol, "what answered is not Slack's Web API"),
     };
     report.http_status = status;
     report.response_body = excerpt(&answer.body);
@@ -99,9 +99,9 @@ pub(super) fn api(answer: &HttpAnswer, now: Timestamp) -> Report {
 }
 
 /// It was taken; where it stands is left for what comes later of the same incident.
-fn taken(answer: &HttpAnswer) -> Report {
-    let carry = Place::of_answer(&answer.body).and_then(|place| place.left());
-    Report { carry, ..Report::delivered(Some(answer.status.as_u16()), excerpt(&answer.body)) }
+fn taken(answer: &HttpAnswer) -> AttemptResult {
+    let attempt_state = Place::of_answer(&answer.body).and_then(|place| place.left());
+    AttemptResult { attempt_state, ..AttemptResult::delivered(Some(answer.status.as_u16()), excerpt(&answer.body)) }
 }
 
 /// The body, if it is one of Slack's short words.

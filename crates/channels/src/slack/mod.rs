@@ -22,16 +22,16 @@ use url::Url;
 
 use self::thread::Place;
 
-use crate::config::{Environment, Field, Kind, Stored};
-use crate::egress::{HttpAnswer, Target};
-use crate::http_channel::{HttpChannel, OverHttp, Secrets};
+use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
+use crate::egress::{EgressTarget, HttpAnswer};
+use crate::http_channel::{HttpChannel, HttpNotifier, Secrets};
 use crate::webhook::USER_AGENT_VALUE;
-use crate::{Destination, Letter, Report};
+use crate::{AttemptResult, Notifier, OutboundMessage};
 
 /// The kind.
 pub struct Slack;
 
-impl Kind for Slack {
+impl ChannelPlugin for Slack {
     fn channel_type(&self) -> ChannelType {
         ChannelType::Slack
     }
@@ -43,21 +43,21 @@ impl Kind for Slack {
     fn check(
         &self,
         input: &Map<String, Value>,
-        current: Option<&Stored>,
-        environment: &Environment,
-    ) -> Result<Stored, Violations> {
+        current: Option<&ChannelConfig>,
+        environment: &ChannelContext,
+    ) -> Result<ChannelConfig, Violations> {
         config::check(input, current, environment)
     }
 
-    fn open(&self, stored: &Stored, environment: &Environment) -> Result<Arc<dyn Destination>, String> {
+    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
         let channel = Channel::open(stored, environment)?;
-        Ok(Arc::new(OverHttp { channel, egress: environment.egress.clone() }))
+        Ok(Arc::new(HttpNotifier { channel, egress: environment.egress.clone() }))
     }
 }
 
 /// A place in Slack, ready to be written to.
 struct Channel {
-    target: Target,
+    target: EgressTarget,
     headers: HeaderMap,
     /// With a bot token; an incoming webhook has a channel of its own, and cannot come back to what it said.
     bot: Option<Bot>,
@@ -69,11 +69,11 @@ struct Bot {
     /// The channel to post to.
     channel: String,
     /// Where messages are changed that were posted before.
-    update: Target,
+    update: EgressTarget,
 }
 
 impl Channel {
-    fn open(stored: &Stored, environment: &Environment) -> Result<Self, String> {
+    fn open(stored: &ChannelConfig, environment: &ChannelContext) -> Result<Self, String> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
@@ -117,11 +117,11 @@ impl Channel {
 }
 
 impl HttpChannel for Channel {
-    fn target(&self) -> &Target {
+    fn target(&self) -> &EgressTarget {
         &self.target
     }
 
-    fn request(&self, letter: &Letter<'_>) -> Result<Request<Full<Bytes>>, Report> {
+    fn request(&self, letter: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
         let mut body = render::message(&message::of(letter.event, letter.severity));
         if let Some(bot) = &self.bot {
             body["channel"] = Value::from(bot.channel.as_str());
@@ -133,7 +133,7 @@ impl HttpChannel for Channel {
     }
 
     /// The first message of an incident says in the end that it is over.
-    fn afterwards(&self, letter: &Letter<'_>) -> Option<(&Target, Request<Full<Bytes>>)> {
+    fn follow_up_request(&self, letter: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
         let bot = self.bot.as_ref().filter(|_| letter.event.kind == EventKind::IncidentResolved)?;
         let place = letter.thread.and_then(Place::read)?;
         let mut body = render::message(&message::of(letter.event, letter.severity));
@@ -141,7 +141,7 @@ impl HttpChannel for Channel {
         Some((&bot.update, self.post(&body)))
     }
 
-    fn judge(&self, answer: &HttpAnswer, now: Timestamp) -> Report {
+    fn classify_response(&self, answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
         if self.bot.is_some() { judge::api(answer, now) } else { judge::incoming(answer, now) }
     }
 

@@ -9,7 +9,7 @@ use tidings_domain::message::Message;
 use tidings_domain::severity::Severity;
 
 use super::entries;
-use crate::fit::{NOTHING, fenced, fit, link, one_line, plain, sign};
+use crate::truncate::{NOTHING, fenced, fit, link, one_line, plain, sign};
 
 const HEADER_UNITS_MAX: usize = 150;
 pub(super) const SECTION_UNITS_MAX: usize = 3_000;
@@ -52,21 +52,21 @@ pub(super) fn message(message: &Message) -> Value {
         blocks.push(section(link));
     }
     blocks.push(json!({"type": "context", "elements": context(message)}));
-    json!({"text": glance(message), "blocks": blocks, "unfurl_links": false, "unfurl_media": false})
+    json!({"text": preview(message), "blocks": blocks, "unfurl_links": false, "unfurl_media": false})
 }
 
 /// What stands where there are no blocks: in the notification on a telephone.
-fn glance(message: &Message) -> String {
-    let mut glance = format!("{} {}", sign(message.severity), mrkdwn(&message.title, SECTION_UNITS_MAX - MARGIN));
+fn preview(message: &Message) -> String {
+    let mut preview = format!("{} {}", sign(message.severity), mrkdwn(&message.title, SECTION_UNITS_MAX - MARGIN));
     let first_line = message.detail.as_deref().and_then(|detail| detail.trim().lines().next());
     // What is over needs no reason any more, and a digest says enough in its title.
     if let Some(line) = first_line
         && message.severity != Severity::Success
         && message.entries.is_empty()
     {
-        glance.push_str(&format!(": {}", mrkdwn(line, GLANCE_UNITS_MAX)));
+        preview.push_str(&format!(": {}", mrkdwn(line, GLANCE_UNITS_MAX)));
     }
-    glance
+    preview
 }
 
 fn context(message: &Message) -> Vec<Value> {

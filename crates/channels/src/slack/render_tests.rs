@@ -30,7 +30,7 @@ fn sample() -> Message {
 #[test]
 fn a_message_in_full() {
     // What cannot be seen is written out.
-    let shown = format!("{:#}", message(&sample())).replace(crate::fit::ZERO_WIDTH_SPACE, "{zwsp}");
+    let shown = format!("{:#}", message(&sample())).replace(crate::truncate::ZERO_WIDTH_SPACE, "{zwsp}");
     insta::assert_snapshot!(shown, @r#"
     {
       "blocks": [
@@ -147,7 +147,7 @@ fn a_digest_keeps_the_limits() {
             entry.title = text.clone();
             entry.link = Some(format!("https://example.com/{}", "&".repeat(470)));
         }
-        event.content = Content::Digest(Box::new(Digest::of("x".into(), entries, digest.at)));
+        event.content = Content::Digest(Box::new(Digest::new("x".into(), entries, digest.at)));
         let body = message(&message::of(&event, Severity::Critical));
         assert!(body["blocks"].as_array().unwrap().len() <= 50);
         let texts = texts(&body);

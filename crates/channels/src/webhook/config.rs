@@ -7,8 +7,8 @@ use url::Url;
 
 use super::template::Template;
 use super::{headers, signing};
-use crate::config::{Environment, Field, Stored};
-use crate::form::{Form, preview_url};
+use crate::config::{ChannelConfig, ChannelContext, Field};
+use crate::config_reader::{ConfigReader, preview_url};
 
 pub(super) const METHOD_DEFAULT: &str = "POST";
 
@@ -43,18 +43,18 @@ pub(super) fn method(name: &str) -> Option<Method> {
 }
 
 /// Whether what is kept goes to the origin (scheme, host and port) of this URL.
-fn is_of_origin(kept: &Stored, url: &Url) -> bool {
+fn is_of_origin(kept: &ChannelConfig, url: &Url) -> bool {
     let before = kept.secrets.get("url").and_then(|before| Url::parse(before.expose()).ok());
     before.is_some_and(|before| before.origin() == url.origin())
 }
 
 pub(super) fn check(
     input: &Map<String, Value>,
-    current: Option<&Stored>,
-    environment: &Environment,
-) -> Result<Stored, Violations> {
-    let mut form = Form::new(FIELDS, input, current);
-    let mut stored = Stored::default();
+    current: Option<&ChannelConfig>,
+    environment: &ChannelContext,
+) -> Result<ChannelConfig, Violations> {
+    let mut form = ConfigReader::new(FIELDS, input, current);
+    let mut stored = ChannelConfig::default();
     let mut moved = false;
     match form.secret_url("url", environment) {
         Some((secret, url)) => {
@@ -78,7 +78,7 @@ pub(super) fn check(
                 own.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, v)| v.clone());
             headers::store(&own, &mut stored);
         }
-        Err(violations) => form.refuse_under(headers::KEY, violations),
+        Err(violations) => form.error_under(headers::KEY, violations),
     }
     if let Some(source) = template {
         let is_json = content_type.is_none_or(|value| value.to_ascii_lowercase().contains("json"));

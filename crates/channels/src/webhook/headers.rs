@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use tidings_domain::secret::Secret;
 use tidings_domain::violation::{Violation, pointer};
 
-use crate::config::{Environment, Stored};
-use crate::form::{GIVE_AGAIN, MASK};
+use crate::config::{ChannelConfig, ChannelContext};
+use crate::config_reader::{GIVE_AGAIN, MASK};
 
 /// The field's key.
 pub(super) const KEY: &str = "headers";
@@ -45,10 +45,10 @@ const RESERVED: [&str; 18] = [
 /// before (`moved`), nothing is kept: a value that its receiver was trusted with is no other receiver's business.
 pub(super) fn check(
     input: Option<&Value>,
-    current: Option<&Stored>,
+    current: Option<&ChannelConfig>,
     moved: bool,
     has_template: bool,
-    environment: &Environment,
+    environment: &ChannelContext,
 ) -> Result<BTreeMap<String, String>, Vec<Violation>> {
     let mut kept = current.map(kept).unwrap_or_default();
     if !has_template {
@@ -89,7 +89,7 @@ fn one(
     kept: &BTreeMap<String, String>,
     moved: bool,
     has_template: bool,
-    environment: &Environment,
+    environment: &ChannelContext,
 ) -> Result<String, String> {
     if name.len() > NAME_BYTES_MAX || HeaderName::try_from(name).is_err() {
         return Err(format!("is no header name: letters, digits and - only, at most {NAME_BYTES_MAX}"));
@@ -115,7 +115,7 @@ fn one(
     Ok(value)
 }
 
-fn refused_name(name: &str, has_template: bool, environment: &Environment) -> Result<(), String> {
+fn refused_name(name: &str, has_template: bool, environment: &ChannelContext) -> Result<(), String> {
     let prefixes = [&environment.run_header_prefix, &environment.workflow_header_prefix];
     let vendor = |end: &str| prefixes.iter().any(|prefix| format!("{prefix}-{end}").eq_ignore_ascii_case(name));
     if name == "content-type" && !has_template {
@@ -129,13 +129,13 @@ fn refused_name(name: &str, has_template: bool, environment: &Environment) -> Re
     }
 }
 
-fn kept(stored: &Stored) -> BTreeMap<String, String> {
+fn kept(stored: &ChannelConfig) -> BTreeMap<String, String> {
     let json = stored.secrets.get(KEY).map(Secret::expose).unwrap_or("{}");
     serde_json::from_str(json).unwrap_or_default()
 }
 
 /// Puts the headers into what is to be kept.
-pub(super) fn store(headers: &BTreeMap<String, String>, stored: &mut Stored) {
+pub(super) fn store(headers: &BTreeMap<String, String>, stored: &mut ChannelConfig) {
     let shown: Map<String, Value> = headers.keys().map(|name| (name.clone(), Value::from(MASK))).collect();
     stored.settings.insert(KEY.into(), Value::Object(shown));
     if !headers.is_empty() {
@@ -145,7 +145,7 @@ pub(super) fn store(headers: &BTreeMap<String, String>, stored: &mut Stored) {
 }
 
 /// The headers as they go over the wire.
-pub(super) fn open(stored: &Stored) -> Result<HeaderMap, String> {
+pub(super) fn open(stored: &ChannelConfig) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in kept(stored) {
         let (Ok(header), Ok(mut value)) = (HeaderName::try_from(&name), HeaderValue::try_from(value)) else {

@@ -1,6 +1,6 @@
 //! The webhook: a signed HTTP request with the contract's own body, or one that a template makes.
 //!
-//! The hot channel: [`Kind::open`] parses, compiles and keys everything once, so that an attempt only fills in the
+//! The hot channel: [`ChannelPlugin::open`] parses, compiles and keys everything once, so that an attempt only fills in the
 //! body and signs it.
 
 mod config;
@@ -23,10 +23,10 @@ use tidings_domain::violation::Violations;
 use tidings_domain::{delivery, message, payload};
 use url::Url;
 
-use crate::config::{Environment, Field, Kind, Stored};
-use crate::egress::Target;
-use crate::http_channel::{HttpChannel, OverHttp, Secrets};
-use crate::{Destination, ErrorClass, Letter, Report};
+use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
+use crate::egress::EgressTarget;
+use crate::http_channel::{HttpChannel, HttpNotifier, Secrets};
+use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 use template::Template;
 
 pub use signing::{SIGNING_SECRET, rotate};
@@ -43,7 +43,7 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 /// The kind.
 pub struct Webhook;
 
-impl Kind for Webhook {
+impl ChannelPlugin for Webhook {
     fn channel_type(&self) -> ChannelType {
         ChannelType::Webhook
     }
@@ -55,21 +55,21 @@ impl Kind for Webhook {
     fn check(
         &self,
         input: &Map<String, Value>,
-        current: Option<&Stored>,
-        environment: &Environment,
-    ) -> Result<Stored, Violations> {
+        current: Option<&ChannelConfig>,
+        environment: &ChannelContext,
+    ) -> Result<ChannelConfig, Violations> {
         config::check(input, current, environment)
     }
 
-    fn open(&self, stored: &Stored, environment: &Environment) -> Result<Arc<dyn Destination>, String> {
+    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
         let channel = Channel::open(stored, environment)?;
-        Ok(Arc::new(OverHttp { channel, egress: environment.egress.clone() }))
+        Ok(Arc::new(HttpNotifier { channel, egress: environment.egress.clone() }))
     }
 }
 
 /// A webhook, ready to send.
 struct Channel {
-    target: Target,
+    target: EgressTarget,
     method: Method,
     /// The receiver's own headers and those of ours that never change.
     headers: HeaderMap,
@@ -88,7 +88,7 @@ struct VendorHeaders {
 }
 
 impl VendorHeaders {
-    fn new(environment: &Environment) -> Result<Self, String> {
+    fn new(environment: &ChannelContext) -> Result<Self, String> {
         let name = |prefix: &str, end: &str| {
             HeaderName::try_from(format!("{prefix}-{end}"))
                 .map_err(|_| format!("the instance's header prefix {prefix:?} makes no header name"))
@@ -104,7 +104,7 @@ impl VendorHeaders {
 }
 
 impl Channel {
-    fn open(stored: &Stored, environment: &Environment) -> Result<Self, String> {
+    fn open(stored: &ChannelConfig, environment: &ChannelContext) -> Result<Self, String> {
         let url = stored.secrets.get("url").ok_or("the webhook has no url")?;
         let url = Url::parse(url.expose()).map_err(|error| format!("the webhook's url cannot be used: {error}"))?;
         let target = environment.egress.target(&url).map_err(|why| format!("the webhook's url {why}"))?;
@@ -129,19 +129,19 @@ impl Channel {
         })
     }
 
-    fn body(&self, letter: &Letter<'_>) -> Result<Vec<u8>, Report> {
+    fn body(&self, letter: &OutboundMessage<'_>) -> Result<Vec<u8>, AttemptResult> {
         let message = || message::of(letter.event, letter.severity);
         let key = || delivery::idempotency_key(letter.event, ChannelType::Webhook, letter.rule_id);
         let plain = payload::body(letter.event, message, key);
         match &self.template {
             None => Ok(plain),
-            Some(template) => template
-                .render(&plain, &message())
-                .map_err(|why| Report::dead(ErrorClass::Configuration, format!("the body template failed: {why}"))),
+            Some(template) => template.render(&plain, &message()).map_err(|why| {
+                AttemptResult::permanent_failure(ErrorClass::Configuration, format!("the body template failed: {why}"))
+            }),
         }
     }
 
-    fn sign(&self, headers: &mut HeaderMap, letter: &Letter<'_>, body: &[u8]) {
+    fn sign(&self, headers: &mut HeaderMap, letter: &OutboundMessage<'_>, body: &[u8]) {
         let id = letter.delivery_id.to_string();
         let mut put = |name: &HeaderName, value: String| {
             // Ids, numbers, hex and base64 are header values, all of them.
@@ -170,11 +170,11 @@ impl Channel {
 }
 
 impl HttpChannel for Channel {
-    fn target(&self) -> &Target {
+    fn target(&self) -> &EgressTarget {
         &self.target
     }
 
-    fn request(&self, letter: &Letter<'_>) -> Result<Request<Full<Bytes>>, Report> {
+    fn request(&self, letter: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
         let body = self.body(letter)?;
         let mut headers = self.headers.clone();
         self.sign(&mut headers, letter, &body);

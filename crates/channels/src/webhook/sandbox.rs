@@ -25,14 +25,15 @@ const TAGS_MAX: usize = 150;
 /// Whether the template holds only what is let in; the error says what does not, and what to use instead.
 pub(super) fn check(source: &str) -> Result<(), String> {
     check_depth(source)?;
-    let template = parse(source, "bodyTemplate", Default::default()).map_err(|error| super::template::words(&error))?;
+    let template =
+        parse(source, "bodyTemplate", Default::default()).map_err(|error| super::template::describe(&error))?;
     statement(&template)
 }
 
 fn check_depth(source: &str) -> Result<(), String> {
     let (mut tokens, mut tags) = (0, 0);
     for token in tokenize(source, false, Default::default()) {
-        let (token, _) = token.map_err(|error| super::template::words(&error))?;
+        let (token, _) = token.map_err(|error| super::template::describe(&error))?;
         match token {
             Token::TemplateData(_) | Token::VariableStart => tokens = 0,
             Token::BlockStart => (tokens, tags) = (0, tags + 1),

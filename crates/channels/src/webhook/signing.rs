@@ -4,16 +4,16 @@ use tidings_domain::secret::Secret;
 use tidings_domain::signature::Signer;
 use tidings_domain::time::Timestamp;
 
-use crate::config::Stored;
+use crate::config::ChannelConfig;
 
-/// The newest secret's key in [`Stored::secrets`].
+/// The newest secret's key in [`ChannelConfig::secrets`].
 pub const SIGNING_SECRET: &str = "signingSecret";
 /// The one before it, as `<unix ms until which it signs>:<secret>`.
 const SIGNING_SECRET_PREVIOUS: &str = "signingSecretPrevious";
 
 /// Makes `fresh` the signing secret. The one before it goes on signing for `overlap_ms` beside it; with 0, or if there
 /// was none, `fresh` stands alone at once.
-pub fn rotate(stored: &mut Stored, fresh: Secret, overlap_ms: u64, now: Timestamp) {
+pub fn rotate(stored: &mut ChannelConfig, fresh: Secret, overlap_ms: u64, now: Timestamp) {
     let before = stored.secrets.insert(SIGNING_SECRET.into(), fresh);
     match before {
         Some(before) if overlap_ms > 0 => {
@@ -28,7 +28,7 @@ pub fn rotate(stored: &mut Stored, fresh: Secret, overlap_ms: u64, now: Timestam
 }
 
 /// Takes the signing secrets over from what was kept: no edit of the configuration touches them.
-pub(super) fn carry_over(stored: &mut Stored, current: Option<&Stored>) {
+pub(super) fn carry_over(stored: &mut ChannelConfig, current: Option<&ChannelConfig>) {
     for key in [SIGNING_SECRET, SIGNING_SECRET_PREVIOUS] {
         if let Some(secret) = current.and_then(|current| current.secrets.get(key)) {
             stored.secrets.insert(key.into(), secret.clone());
@@ -36,20 +36,20 @@ pub(super) fn carry_over(stored: &mut Stored, current: Option<&Stored>) {
     }
 }
 
-pub(super) fn signer(stored: &Stored) -> Result<Signer, String> {
+pub(super) fn signer(stored: &ChannelConfig) -> Result<Signer, String> {
     let current = stored.secrets.get(SIGNING_SECRET).ok_or("the webhook has no signing secret")?;
     let previous = previous(stored);
     Ok(Signer::new(current, previous.as_ref().map(|(secret, until)| (secret, *until))))
 }
 
 /// The secrets' texts, for scrubbing.
-pub(super) fn texts(stored: &Stored) -> Vec<String> {
+pub(super) fn texts(stored: &ChannelConfig) -> Vec<String> {
     let current = stored.secrets.get(SIGNING_SECRET).cloned();
     let previous = previous(stored).map(|(secret, _)| secret);
     current.into_iter().chain(previous).map(|secret| secret.expose().to_owned()).collect()
 }
 
-fn previous(stored: &Stored) -> Option<(Secret, Timestamp)> {
+fn previous(stored: &ChannelConfig) -> Option<(Secret, Timestamp)> {
     let (until, secret) = stored.secrets.get(SIGNING_SECRET_PREVIOUS)?.expose().split_once(':')?;
     Some((Secret::new(secret), Timestamp::from_unix_ms(until.parse().ok()?)))
 }
@@ -61,13 +61,13 @@ mod tests {
     #[test]
     fn the_first_secret_stands_alone_and_the_second_overlaps() {
         let now = Timestamp::from_unix_ms(1_000);
-        let mut stored = Stored::default();
+        let mut stored = ChannelConfig::default();
         assert!(signer(&stored).is_err());
         rotate(&mut stored, Secret::new("whsec_a"), 5_000, now);
         assert_eq!(previous(&stored), None);
         rotate(&mut stored, Secret::new("whsec_b"), 5_000, now);
         assert_eq!(previous(&stored), Some((Secret::new("whsec_a"), Timestamp::from_unix_ms(6_000))));
-        let sign = |stored: &Stored, ms| signer(stored).unwrap().standard("x", Timestamp::from_unix_ms(ms), b"");
+        let sign = |stored: &ChannelConfig, ms| signer(stored).unwrap().standard("x", Timestamp::from_unix_ms(ms), b"");
         assert_eq!(sign(&stored, 5_999).split(' ').count(), 2);
         assert_eq!(sign(&stored, 6_000).split(' ').count(), 1);
         rotate(&mut stored, Secret::new("whsec_c"), 0, now);

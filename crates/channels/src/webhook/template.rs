@@ -10,7 +10,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBeha
 use serde_json::Value as Json;
 use tidings_domain::event::{Content, Event};
 use tidings_domain::id::{EventId, Id, WorkspaceId};
-use tidings_domain::incident::{Cause, Fact, IncidentTrigger, Outage};
+use tidings_domain::incident::{Cause, IncidentSnapshot, IncidentTrigger, SubjectField};
 use tidings_domain::message::{self, Message};
 use tidings_domain::payload;
 use tidings_domain::resource::ResourceType;
@@ -47,7 +47,7 @@ impl Template {
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_formatter(write_value);
         sandbox::add_filters(&mut environment);
-        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| words(&error))?;
+        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| describe(&error))?;
         Ok(Self(environment))
     }
 
@@ -65,9 +65,9 @@ impl Template {
         let mut fields = Json::Object(fields);
         shorten(&mut fields);
         let mut output = Capped(Vec::with_capacity(1_024));
-        let template = self.0.get_template(NAME).map_err(|error| words(&error))?;
+        let template = self.0.get_template(NAME).map_err(|error| describe(&error))?;
         let rendered = template.render_captured_to(Value::from(Serde(&fields)), &mut output);
-        rendered.map_err(|error| words(&error))?;
+        rendered.map_err(|error| describe(&error))?;
         Ok(output.0)
     }
 
@@ -125,15 +125,15 @@ fn samples() -> Vec<Event> {
     samples.extend(incidents.map(|(resource_type, trigger)| {
         let mut event = sample((resource_type, None));
         (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
-        event.content = Content::Outage(Box::new(outage(resource_type, trigger, now)));
+        event.content = Content::Incident(Box::new(outage(resource_type, trigger, now)));
         event
     }));
     samples
 }
 
-fn outage(resource_type: ResourceType, trigger: IncidentTrigger, now: Timestamp) -> Outage {
+fn outage(resource_type: ResourceType, trigger: IncidentTrigger, now: Timestamp) -> IncidentSnapshot {
     let is_alert = resource_type == ResourceType::Alert;
-    Outage {
+    IncidentSnapshot {
         name: "Sample \"quoted\" \\ name".into(),
         url: (!is_alert).then(|| "https://example.com/health".into()),
         link: is_alert.then(|| "https://example.com/alerts/1".into()),
@@ -147,7 +147,7 @@ fn outage(resource_type: ResourceType, trigger: IncidentTrigger, now: Timestamp)
         changes: None,
         escalates_to: None,
         actor: None,
-        facts: vec![Fact { label: "region \"1\"".into(), value: "eu\nwest".into() }],
+        fields: vec![SubjectField { label: "region \"1\"".into(), value: "eu\nwest".into() }],
         tags: vec!["\"prod\"".into()],
     }
 }
@@ -171,7 +171,7 @@ fn write_value(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value
 }
 
 /// minijinja's words, without the template's name.
-pub(super) fn words(error: &minijinja::Error) -> String {
+pub(super) fn describe(error: &minijinja::Error) -> String {
     let line = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
     match error.kind() {
         ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),

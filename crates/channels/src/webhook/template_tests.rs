@@ -39,7 +39,7 @@ fn a_template_sees_the_plain_body_and_the_message() {
 
 #[test]
 fn a_template_sees_an_incident_too() {
-    let event = samples().into_iter().find(|event| event.outage().is_some()).unwrap();
+    let event = samples().into_iter().find(|event| event.incident().is_some()).unwrap();
     let message = message::of(&event, Severity::Critical);
     let plain = payload::body(&event, || message.clone(), String::new);
     for (source, body) in [

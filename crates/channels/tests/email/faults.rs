@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use serde_json::json;
-use tidings_channels::{ErrorClass, Report};
+use tidings_channels::{AttemptResult, ErrorClass};
 use tidings_domain::delivery::Outcome;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -69,7 +69,7 @@ async fn play(stream: TcpStream, acts: Vec<Act>) {
     }
 }
 
-async fn attempt_within(acts: Vec<Act>, limit: Duration) -> Report {
+async fn attempt_within(acts: Vec<Act>, limit: Duration) -> AttemptResult {
     let port = server(acts).await;
     let config = own(&["a@example.com", "b@example.com"], port, json!({"tls": "none"}));
     let channel = channel(config, &open(RootCertStore::empty()));
@@ -77,15 +77,15 @@ async fn attempt_within(acts: Vec<Act>, limit: Duration) -> Report {
     timeout(limit + MOMENT, attempt).await.expect("the attempt ends when its time is over")
 }
 
-async fn attempt(acts: Vec<Act>) -> Report {
+async fn attempt(acts: Vec<Act>) -> AttemptResult {
     attempt_within(acts, Duration::from_secs(10)).await
 }
 
 /// The attempt fails in this class with these words, and may be tried again.
-fn assert_retry(report: &Report, class: ErrorClass, words: &str) {
+fn assert_retry(report: &AttemptResult, class: ErrorClass, words: &str) {
     assert_eq!((report.outcome, report.error_class), (RETRY, Some(class)), "{report:?}");
     assert!(report.error.as_ref().unwrap().contains(words), "{report:?}");
-    assert!(report.carry.is_some());
+    assert!(report.attempt_state.is_some());
 }
 
 /// Up to the mail of the first recipient.
@@ -161,7 +161,7 @@ async fn who_was_served_before_the_drop_is_not_served_again() {
     .await;
     let config = own(&["a@example.com", "b@example.com"], port, json!({"tls": "none"}));
     let channel = channel(config, &open(RootCertStore::empty()));
-    let second = deliver_again(&*channel, first.carry.as_deref(), Duration::from_secs(10)).await;
+    let second = deliver_again(&*channel, first.attempt_state.as_deref(), Duration::from_secs(10)).await;
     assert_eq!(second.outcome, Outcome::Delivered, "{second:?}");
 }
 

@@ -1,8 +1,8 @@
 //! An event for each look that a mail can have.
 
-use tidings_domain::digest::{Digest, Entry, Standing};
+use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
-use tidings_domain::incident::{Cause, Fact, IncidentTrigger, Outage};
+use tidings_domain::incident::{Cause, IncidentSnapshot, IncidentTrigger, SubjectField};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::Trigger;
@@ -49,7 +49,7 @@ pub fn outage(trigger: IncidentTrigger) -> Event {
     (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
     (event.resource_type, event.resource_id) = (ResourceType::Endpoint, "ep_1".into());
     event.run_id = "inc_01890a5d7b3c7c4a9b1e2f3a4b5c6d7e".into();
-    event.content = Content::Outage(Box::new(Outage {
+    event.content = Content::Incident(Box::new(IncidentSnapshot {
         name: "Production API".into(),
         url: Some("https://api.example.com/health".into()),
         link: Some("https://tidings.example.com/incidents/inc_01890a5d7b3c7c4a9b1e2f3a4b5c6d7e".into()),
@@ -63,7 +63,7 @@ pub fn outage(trigger: IncidentTrigger) -> Event {
         changes: Some(7),
         escalates_to: None,
         actor: None,
-        facts: vec![],
+        fields: vec![],
         tags: vec!["prod".into(), "customer-facing".into()],
     }));
     event
@@ -71,12 +71,12 @@ pub fn outage(trigger: IncidentTrigger) -> Event {
 
 fn of_incidents() -> Vec<(&'static str, Event, Severity)> {
     let mut degraded = outage(IncidentTrigger::Opened);
-    let Content::Outage(about) = &mut degraded.content else { unreachable!() };
+    let Content::Incident(about) = &mut degraded.content else { unreachable!() };
     (about.cause, about.severity, about.link) = (Cause::EndpointDegraded, Severity::Warning, None);
     about.detail = Some("6.2 s — slower than 5.0 s".into());
     let mut alert = outage(IncidentTrigger::Opened);
     alert.resource_type = ResourceType::Alert;
-    let Content::Outage(about) = &mut alert.content else { unreachable!() };
+    let Content::Incident(about) = &mut alert.content else { unreachable!() };
     (about.name, about.cause, about.url) = ("HighErrorRate".into(), Cause::Alert, None);
     about.detail = Some(
         "The error rate of checkout is at 12.4 % and was above 5 % for ten minutes. See the runbook: \
@@ -84,8 +84,8 @@ fn of_incidents() -> Vec<(&'static str, Event, Severity)> {
          today. It has happened twice this week."
             .into(),
     );
-    let fact = |label: &str, value: &str| Fact { label: label.into(), value: value.into() };
-    about.facts = vec![
+    let fact = |label: &str, value: &str| SubjectField { label: label.into(), value: value.into() };
+    about.fields = vec![
         fact("job", "checkout"),
         fact("instance", "checkout-7c9d8f6b5-x2x4z.checkout.svc.cluster.local:9090"),
         fact("topology_kubernetes_io_availability_zone_of_the_node", "eu-central-1b"),
@@ -108,29 +108,29 @@ pub fn digest(total: usize) -> Event {
     (event.kind, event.trigger) = (EventKind::Digest, Trigger::Success);
     (event.resource_type, event.resource_id) = (ResourceType::Channel, "ch_1".into());
     let known = [
-        ("Production API is down", Severity::Critical, Standing::Open),
-        ("Checkout is degraded", Severity::Warning, Standing::Open),
-        ("Daily revenue rollup failed", Severity::Warning, Standing::Told),
+        ("Production API is down", Severity::Critical, EntryState::Ongoing),
+        ("Checkout is degraded", Severity::Warning, EntryState::Ongoing),
+        ("Daily revenue rollup failed", Severity::Warning, EntryState::OneOff),
         (
             "Website of the marketing department and its many friends has recovered",
             Severity::Success,
-            Standing::Resolved,
+            EntryState::Resolved,
         ),
-        ("Active customers by region succeeded", Severity::Success, Standing::Told),
+        ("Active customers by region succeeded", Severity::Success, EntryState::OneOff),
     ];
     let entry = |at: usize| {
-        let (title, severity, standing) = known[at % known.len()];
+        let (title, severity, state) = known[at % known.len()];
         Entry {
             title: title.into(),
             severity,
-            standing,
+            state,
             at: now.minus_ms(60_000 * (total - at) as u64),
             link: at.is_multiple_of(2).then(|| format!("https://tidings.example.com/incidents/{at}")),
-            events: if standing == Standing::Resolved { 2 } else { 1 },
+            events: if state == EntryState::Resolved { 2 } else { 1 },
         }
     };
     let because = "quiet hours of On-call, from 22:00 to 07:00".into();
-    event.content = Content::Digest(Box::new(Digest::of(because, (0..total).map(entry).collect(), now)));
+    event.content = Content::Digest(Box::new(Digest::new(because, (0..total).map(entry).collect(), now)));
     event
 }
 

@@ -12,7 +12,7 @@ use mail_parser::MessageParser;
 use rustls::RootCertStore;
 use serde_json::json;
 use tidings_channels::email::Email;
-use tidings_channels::{ErrorClass, Kind};
+use tidings_channels::{ChannelPlugin, ErrorClass};
 use tidings_domain::delivery::Outcome;
 use tidings_domain::severity::Severity;
 
@@ -102,8 +102,8 @@ async fn only_the_deferred_are_tried_again() {
     );
     assert_eq!(server.taken().await.recipients, ["a@example.com"]);
 
-    let second = deliver_again(&*channel, first.carry.as_deref(), Duration::from_secs(15)).await;
-    assert_eq!((second.outcome, second.carry), (Outcome::Delivered, None));
+    let second = deliver_again(&*channel, first.attempt_state.as_deref(), Duration::from_secs(15)).await;
+    assert_eq!((second.outcome, second.attempt_state), (Outcome::Delivered, None));
     let list = second.response_body.unwrap();
     assert!(list.contains("once@example.com: accepted") && list.contains("refuse@example.com: refused"), "{list}");
     assert_eq!(server.taken().await.recipients, ["once@example.com"]);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use serde_json::{Value, json};
 use tidings_channels::egress::{Egress, Guard, SystemResolver};
-use tidings_channels::email::{Email, InstanceMail};
-use tidings_channels::{Destination, Environment, Kind, Letter, Report};
+use tidings_channels::email::{Email, RelayConfig};
+use tidings_channels::{AttemptResult, ChannelContext, ChannelPlugin, Notifier, OutboundMessage};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::id::{DeliveryId, EventId, Id as _, RuleId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
@@ -22,24 +22,24 @@ pub const PASSWORD: &str = "marked-hunter2-password";
 pub const LOGIN: &str = "alerts:marked-hunter2-password";
 
 /// An environment in which nothing private may be reached.
-pub fn guarded(roots: RootCertStore) -> Environment {
-    Environment::new(Arc::new(Egress::with(Guard::default(), Arc::new(SystemResolver), roots)))
+pub fn guarded(roots: RootCertStore) -> ChannelContext {
+    ChannelContext::new(Arc::new(Egress::with(Guard::default(), Arc::new(SystemResolver), roots)))
 }
 
 /// An environment in which this machine may be reached.
-pub fn open(roots: RootCertStore) -> Environment {
+pub fn open(roots: RootCertStore) -> ChannelContext {
     let guard = Guard { allow: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into(), allow_http: false };
-    Environment::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), roots)))
+    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), roots)))
 }
 
 /// The guarded environment of an instance that has this mail server.
-pub fn instance(url: &str, roots: RootCertStore) -> Environment {
-    let mail = InstanceMail::parse(url, "Tidings <tidings@example.com>").unwrap();
-    Environment { mail: Some(Arc::new(mail)), ..guarded(roots) }
+pub fn instance(url: &str, roots: RootCertStore) -> ChannelContext {
+    let mail = RelayConfig::parse(url, "Tidings <tidings@example.com>").unwrap();
+    ChannelContext { mail: Some(Arc::new(mail)), ..guarded(roots) }
 }
 
 /// A channel of this configuration, as it is after it was stored.
-pub fn channel(config: Value, environment: &Environment) -> Arc<dyn Destination> {
+pub fn channel(config: Value, environment: &ChannelContext) -> Arc<dyn Notifier> {
     let stored = Email.check(config.as_object().unwrap(), None, environment).unwrap();
     assert!(!format!("{stored:?}{}", Value::Object(stored.settings.clone())).contains(PASSWORD));
     Email.open(&stored, environment).unwrap()
@@ -73,28 +73,29 @@ pub fn event() -> Event {
 }
 
 /// The event as a letter.
-pub fn letter(event: &Event, severity: Severity) -> Letter<'_> {
-    Letter {
+pub fn letter(event: &Event, severity: Severity) -> OutboundMessage<'_> {
+    OutboundMessage {
         delivery_id: DeliveryId::from_bytes([7; 16]),
         rule_id: Some(RuleId::from_bytes([3; 16])),
         event,
         severity,
         now: event.received_at,
         timeout: Duration::from_secs(15),
-        carry: None,
+        attempt_state: None,
         thread: None,
     }
 }
 
 /// One try, with what the last one carried.
-pub async fn deliver_again(channel: &dyn Destination, carry: Option<&str>, timeout: Duration) -> Report {
+pub async fn deliver_again(channel: &dyn Notifier, attempt_state: Option<&str>, timeout: Duration) -> AttemptResult {
     let event = event();
-    let report = channel.deliver(&Letter { timeout, carry, ..letter(&event, Severity::Warning) }).await;
+    let report =
+        channel.deliver(&OutboundMessage { timeout, attempt_state, ..letter(&event, Severity::Warning) }).await;
     assert!(!format!("{report:?}").contains(PASSWORD), "the password leaked: {report:?}");
     report
 }
 
 /// The first try.
-pub async fn deliver(channel: &dyn Destination) -> Report {
+pub async fn deliver(channel: &dyn Notifier) -> AttemptResult {
     deliver_again(channel, None, Duration::from_secs(15)).await
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use serde_json::{Map, Value, json};
-use tidings_channels::config::Kind;
+use tidings_channels::config::ChannelPlugin;
 use tidings_channels::egress::{Egress, Guard};
-use tidings_channels::registry::KINDS;
-use tidings_channels::{Environment, ErrorClass, Stored, webhook};
+use tidings_channels::registry::PLUGINS;
+use tidings_channels::{ChannelConfig, ChannelContext, ErrorClass, webhook};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::resource::ResourceType;
@@ -56,7 +56,12 @@ fn object(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_else(|| panic!("{value} is an object"))
 }
 
-pub fn check(kind: &dyn Kind, config: &Value, current: Option<&Stored>, environment: &Environment) -> Stored {
+pub fn check(
+    kind: &dyn ChannelPlugin,
+    config: &Value,
+    current: Option<&ChannelConfig>,
+    environment: &ChannelContext,
+) -> ChannelConfig {
     let checked: Result<_, Violations> = kind.check(&object(config), current, environment);
     let mut stored = checked.unwrap_or_else(|wrong| panic!("{:?} {config}: {wrong:?}", kind.channel_type()));
     if kind.channel_type() == ChannelType::Webhook && current.is_none() {
@@ -66,7 +71,7 @@ pub fn check(kind: &dyn Kind, config: &Value, current: Option<&Stored>, environm
 }
 
 /// The instance's Slack address leads to `place` as well.
-pub fn environment_for(guard: Guard, place: &str) -> Environment {
+pub fn environment_for(guard: Guard, place: &str) -> ChannelContext {
     let mut environment = environment(guard);
     environment.slack_api_base = format!("http://{place}/api");
     environment
@@ -75,7 +80,7 @@ pub fn environment_for(guard: Guard, place: &str) -> Environment {
 #[test]
 fn every_field_is_documented_and_its_example_is_good() {
     let environment = environment(Guard::default());
-    for kind in KINDS {
+    for kind in PLUGINS {
         let name = kind.channel_type();
         let mut keys: Vec<_> = kind.fields().iter().map(|field| field.key).collect();
         keys.sort_unstable();
@@ -114,7 +119,7 @@ fn pointer(key: &str) -> String {
 #[test]
 fn unknown_keys_and_wrong_types_are_refused_by_name() {
     let environment = environment(Guard::default());
-    for kind in KINDS {
+    for kind in PLUGINS {
         let refused = |config: Value| kind.check(&object(&config), None, &environment).expect_err("refused");
         let name = kind.channel_type();
         assert!(refused(json!({"a/b~c": 1})).iter().any(|wrong| wrong.pointer == "/a~1b~0c"), "{name:?}");
@@ -132,7 +137,7 @@ fn unknown_keys_and_wrong_types_are_refused_by_name() {
 #[test]
 fn secrets_are_nowhere_but_in_the_secrets() {
     let environment = environment_for(loopback(), "127.0.0.1:9");
-    for kind in KINDS {
+    for kind in PLUGINS {
         for (config, marks) in marked(kind.channel_type(), "http", "127.0.0.1:9") {
             let stored = check(kind, &config, None, &environment);
             let settings = Value::Object(stored.settings.clone()).to_string();
@@ -157,7 +162,7 @@ fn secrets_are_nowhere_but_in_the_secrets() {
 #[test]
 fn edits_merge_and_what_was_shown_can_be_sent_back() {
     let environment = environment_for(loopback(), "127.0.0.1:9");
-    for kind in KINDS {
+    for kind in PLUGINS {
         for (config, _) in marked(kind.channel_type(), "http", "127.0.0.1:9") {
             let stored = check(kind, &config, None, &environment);
             let name = kind.channel_type();
@@ -184,10 +189,10 @@ async fn targets_are_guarded() {
         ..Names::default()
     };
     let egress = Egress::with(Guard::default(), Arc::new(names), RootCertStore::empty());
-    let mut strict = Environment::new(Arc::new(egress));
+    let mut strict = ChannelContext::new(Arc::new(egress));
     strict.slack_api_base = "https://inside.example.com/api".into();
     let event = failed(ResourceType::Flow);
-    for kind in KINDS {
+    for kind in PLUGINS {
         for (config, _) in marked(kind.channel_type(), "https", "inside.example.com:9") {
             let stored = check(kind, &config, None, &lenient);
             let destination = kind.open(&stored, &strict).unwrap();
@@ -212,7 +217,7 @@ async fn targets_are_guarded() {
 
 #[tokio::test]
 async fn whatever_the_receiver_does_the_report_is_in_time_and_holds_no_secret() {
-    for kind in KINDS {
+    for kind in PLUGINS {
         let garbage = "\u{1}\u{2} MARK?\r\n\r\n";
         for receiver in [
             Receiver::hanging().await,

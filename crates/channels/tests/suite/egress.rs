@@ -10,7 +10,7 @@ use crate::support::{
 use rustls::RootCertStore;
 use serde_json::json;
 use tidings_channels::egress::{Egress, Guard};
-use tidings_channels::{Environment, ErrorClass, Report, registry};
+use tidings_channels::{AttemptResult, ChannelContext, ErrorClass, registry};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::resource::ResourceType;
@@ -18,14 +18,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 
 /// One attempt of a webhook at this URL.
-async fn attempt(url: &str, environment: &Environment) -> Report {
+async fn attempt(url: &str, environment: &ChannelContext) -> AttemptResult {
     let stored = stored(ChannelType::Webhook, json!({"url": url}), environment);
-    let destination = registry::kind(ChannelType::Webhook).open(&stored, environment).unwrap();
+    let destination = registry::plugin(ChannelType::Webhook).open(&stored, environment).unwrap();
     let event = failed(ResourceType::Flow);
     tokio::time::timeout(SURELY, destination.deliver(&letter(&event))).await.expect("within the timeout")
 }
 
-fn assert_failed(report: &Report, class: ErrorClass, words: &str) {
+fn assert_failed(report: &AttemptResult, class: ErrorClass, words: &str) {
     assert_eq!(report.error_class, Some(class), "{report:?}");
     let error = report.error.as_deref().unwrap_or_default();
     assert!(error.contains(words), "{words:?} in {error:?}");
@@ -129,7 +129,7 @@ async fn connections_are_kept_and_used_again() {
     assert_eq!(receiver.connections(), 3, "a destination that is gone takes its connections with it");
 
     let stored = stored(ChannelType::Webhook, json!({"url": receiver.url()}), &environment);
-    let destination = registry::kind(ChannelType::Webhook).open(&stored, &environment).unwrap();
+    let destination = registry::plugin(ChannelType::Webhook).open(&stored, &environment).unwrap();
     let event = failed(ResourceType::Flow);
     for _ in 0..5 {
         assert!(destination.deliver(&letter(&event)).await.is_delivered());
@@ -160,7 +160,7 @@ async fn a_kept_connection_that_was_closed_costs_nothing() {
         .await;
         let environment = environment(loopback());
         let stored = stored(ChannelType::Webhook, json!({"url": receiver.url()}), &environment);
-        let destination = registry::kind(ChannelType::Webhook).open(&stored, &environment).unwrap();
+        let destination = registry::plugin(ChannelType::Webhook).open(&stored, &environment).unwrap();
         let event = failed(ResourceType::Flow);
         assert!(destination.deliver(&letter(&event)).await.is_delivered());
         if answers_once {
@@ -190,7 +190,7 @@ async fn what_lies_idle_for_long_is_closed() {
     .await;
     let environment = environment(loopback());
     let stored = stored(ChannelType::Webhook, json!({"url": receiver.url()}), &environment);
-    let destination = registry::kind(ChannelType::Webhook).open(&stored, &environment).unwrap();
+    let destination = registry::plugin(ChannelType::Webhook).open(&stored, &environment).unwrap();
     let event = failed(ResourceType::Flow);
     assert!(destination.deliver(&letter(&event)).await.is_delivered());
     // From here on time goes as fast as it can.
@@ -209,11 +209,11 @@ async fn who_refuses_the_connection_is_named() {
     assert_failed(&report, ErrorClass::Connect, &format!("{address} refused the connection"));
 }
 
-fn with_names(guard: Guard, known: &[(&'static str, &[&str])]) -> (Environment, Arc<Names>) {
+fn with_names(guard: Guard, known: &[(&'static str, &[&str])]) -> (ChannelContext, Arc<Names>) {
     let parse = |list: &&[&str]| list.iter().map(|ip| std::net::SocketAddr::new(ip.parse().unwrap(), 0)).collect();
     let known = known.iter().map(|(name, list)| (*name, parse(list))).collect();
     let names = Arc::new(Names { known, asked: AtomicUsize::new(0) });
-    (Environment::new(Arc::new(Egress::with(guard, names.clone(), RootCertStore::empty()))), names)
+    (ChannelContext::new(Arc::new(Egress::with(guard, names.clone(), RootCertStore::empty()))), names)
 }
 
 #[tokio::test]
@@ -277,5 +277,5 @@ async fn a_resolver_that_hangs_ends_in_timeout() {
     }
     let egress = Egress::with(Guard::default(), Arc::new(Never), RootCertStore::empty());
     let error = egress.connect("example.com", 25, Duration::from_millis(50)).await.unwrap_err();
-    assert_eq!((error.class, error.words.contains("not resolved in time")), (ErrorClass::Timeout, true), "{error}");
+    assert_eq!((error.class, error.message.contains("not resolved in time")), (ErrorClass::Timeout, true), "{error}");
 }

@@ -2,10 +2,10 @@
 
 use mail_parser::MessageParser;
 use serde_json::{Value, json};
-use tidings_channels::registry::KINDS;
+use tidings_channels::registry::PLUGINS;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::event::{Content, Event};
-use tidings_domain::incident::{Fact, IncidentTrigger};
+use tidings_domain::incident::{IncidentTrigger, SubjectField};
 use tidings_domain::resource::ResourceType;
 
 use crate::conformance::{check, environment_for, marked};
@@ -57,13 +57,14 @@ fn hostile_incidents(text: &str) -> Vec<Event> {
         let resource_type = if at % 2 == 0 { ResourceType::Endpoint } else { ResourceType::Alert };
         let mut event = outage(resource_type, trigger);
         (event.resource_id, event.run_id) = (text.chars().take(50).collect(), text.chars().take(50).collect());
-        let Content::Outage(outage) = &mut event.content else { unreachable!("it is of an incident") };
+        let Content::Incident(outage) = &mut event.content else { unreachable!("it is of an incident") };
         outage.name = text.to_owned();
         outage.detail = Some(text.to_owned());
         outage.url = Some(text.to_owned());
         outage.link = Some(format!("https://example.com/{text}"));
         outage.actor = Some(text.to_owned());
-        outage.facts = vec![Fact { label: text.to_owned(), value: text.to_owned() }; if is_huge { 1 } else { 30 }];
+        outage.fields =
+            vec![SubjectField { label: text.to_owned(), value: text.to_owned() }; if is_huge { 1 } else { 30 }];
         outage.tags = vec![text.to_owned(); 3];
         events.push(event);
     }
@@ -74,7 +75,7 @@ fn hostile_incidents(text: &str) -> Vec<Event> {
 #[tokio::test]
 async fn hostile_events_never_fail_to_be_said() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
-    for kind in KINDS {
+    for kind in PLUGINS {
         let receiver = Receiver::speaking(kind.channel_type(), answer).await;
         let place = receiver.address.to_string();
         let environment = environment_for(loopback(), &place);

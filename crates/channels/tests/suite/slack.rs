@@ -17,16 +17,16 @@ async fn an_incident_is_one_thread_and_its_first_message_says_in_the_end_that_it
         Receiver::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{ANSWER}", ANSWER.len())).await;
     let environment = environment_for(loopback(), &slack.address.to_string());
     let config = json!({"botToken": "xoxb-1234567890-abcdef", "channel": "#ops"});
-    let kind = registry::kind(ChannelType::Slack);
+    let kind = registry::plugin(ChannelType::Slack);
     let channel = kind.open(&stored(ChannelType::Slack, config, &environment), &environment).unwrap();
 
     let opened = channel.deliver(&letter(&outage(ResourceType::Endpoint, IncidentTrigger::Opened))).await;
     assert!(opened.is_delivered(), "{opened:?}");
-    let place = opened.carry.unwrap();
+    let place = opened.attempt_state.unwrap();
     for trigger in [IncidentTrigger::Reminder { number: 1 }, IncidentTrigger::Resolved] {
         let event = outage(ResourceType::Endpoint, trigger);
         let later = letter(&event);
-        let report = channel.deliver(&tidings_channels::Letter { thread: Some(&place), ..later }).await;
+        let report = channel.deliver(&tidings_channels::OutboundMessage { thread: Some(&place), ..later }).await;
         assert!(report.is_delivered(), "{report:?}");
     }
 

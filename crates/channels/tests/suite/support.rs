@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use rustls::RootCertStore;
 use serde_json::{Map, Value};
 use tidings_channels::egress::{Egress, Guard, Resolve, SystemResolver};
-use tidings_channels::{Environment, Letter, Stored, registry, webhook};
+use tidings_channels::{ChannelConfig, ChannelContext, OutboundMessage, registry, webhook};
 use tidings_domain::channel::ChannelType;
-use tidings_domain::digest::{Digest, Entry, Standing};
+use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::{DeliveryId, EventId, Id, RuleId, WorkspaceId};
-use tidings_domain::incident::{Cause, Fact, IncidentTrigger, Outage};
+use tidings_domain::incident::{Cause, IncidentSnapshot, IncidentTrigger, SubjectField};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::secret::Secret;
 use tidings_domain::severity::Severity;
@@ -232,8 +232,8 @@ pub fn loopback() -> Guard {
     Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false }
 }
 
-pub fn environment(guard: Guard) -> Environment {
-    Environment::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), RootCertStore::empty())))
+pub fn environment(guard: Guard) -> ChannelContext {
+    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), RootCertStore::empty())))
 }
 
 /// A failed run of this kind of resource.
@@ -256,7 +256,7 @@ pub fn outage(resource_type: ResourceType, trigger: IncidentTrigger) -> Event {
     let mut event = Event::sample(id, workspace_id, resource_type, "ep_1", NOW);
     (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
     event.run_id = "inc_1".into();
-    event.content = Content::Outage(Box::new(Outage {
+    event.content = Content::Incident(Box::new(IncidentSnapshot {
         name: "Production API".into(),
         url: Some("https://api.example.com/health".into()),
         link: Some("https://app.example.com/inc_1".into()),
@@ -270,51 +270,51 @@ pub fn outage(resource_type: ResourceType, trigger: IncidentTrigger) -> Event {
         changes: Some(7),
         escalates_to: None,
         actor: Some("Ada".into()),
-        facts: vec![Fact { label: "region".into(), value: "eu-west".into() }],
+        fields: vec![SubjectField { label: "region".into(), value: "eu-west".into() }],
         tags: vec!["prod".into()],
     }));
     event
 }
 
-/// A digest of these titles, each with each standing.
+/// A digest of these titles, each with each state.
 pub fn digest(titles: &[&str]) -> Event {
     let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
     let mut event = Event::sample(id, workspace_id, ResourceType::Channel, "ch_1", NOW);
     event.kind = EventKind::Digest;
     let standings = [
-        (Standing::Open, Severity::Critical),
-        (Standing::Told, Severity::Warning),
-        (Standing::Resolved, Severity::Success),
+        (EntryState::Ongoing, Severity::Critical),
+        (EntryState::OneOff, Severity::Warning),
+        (EntryState::Resolved, Severity::Success),
     ];
-    let entry = |title: &str, (standing, severity)| Entry {
+    let entry = |title: &str, (state, severity)| Entry {
         title: title.to_owned(),
         severity,
-        standing,
+        state,
         at: NOW.minus_ms(60_000),
         link: Some(format!("https://example.com/{title}")),
         events: 2,
     };
-    let entries = titles.iter().flat_map(|title| standings.map(|standing| entry(title, standing))).collect();
-    event.content = Content::Digest(Box::new(Digest::of("quiet hours of On-call".into(), entries, NOW)));
+    let entries = titles.iter().flat_map(|title| standings.map(|state| entry(title, state))).collect();
+    event.content = Content::Digest(Box::new(Digest::new("quiet hours of On-call".into(), entries, NOW)));
     event
 }
 
-pub fn letter(event: &Event) -> Letter<'_> {
-    Letter {
+pub fn letter(event: &Event) -> OutboundMessage<'_> {
+    OutboundMessage {
         delivery_id: DeliveryId::from_bytes([3; 16]),
         rule_id: Some(RuleId::from_bytes([4; 16])),
         event,
         severity: Severity::Warning,
         now: NOW,
         timeout: TIMEOUT,
-        carry: None,
+        attempt_state: None,
         thread: None,
     }
 }
 
 /// A checked configuration, with a signing secret if it is a webhook's.
-pub fn stored(channel_type: ChannelType, config: Value, environment: &Environment) -> Stored {
-    let kind = registry::kind(channel_type);
+pub fn stored(channel_type: ChannelType, config: Value, environment: &ChannelContext) -> ChannelConfig {
+    let kind = registry::plugin(channel_type);
     let input: Map<_, _> = config.as_object().cloned().unwrap_or_default();
     let mut stored =
         kind.check(&input, None, environment).unwrap_or_else(|wrong| panic!("{channel_type:?}: {wrong:?}"));

@@ -7,7 +7,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
 use tidings_channels::egress::{Egress, SystemResolver};
-use tidings_channels::{Environment, ErrorClass, Report, registry};
+use tidings_channels::{AttemptResult, ChannelContext, ErrorClass, registry};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::resource::ResourceType;
 use tokio::io::AsyncWriteExt;
@@ -63,12 +63,12 @@ async fn receiver(acceptor: TlsAcceptor) -> Receiver {
     .await
 }
 
-async fn attempt(receiver: &Receiver, roots: &RootCertStore) -> Report {
+async fn attempt(receiver: &Receiver, roots: &RootCertStore) -> AttemptResult {
     let egress = Egress::with(loopback(), Arc::new(SystemResolver), roots.clone());
-    let environment = Environment::new(Arc::new(egress));
+    let environment = ChannelContext::new(Arc::new(egress));
     let config = json!({"url": format!("https://{}/hook", receiver.address)});
     let stored = stored(ChannelType::Webhook, config, &environment);
-    let destination = registry::kind(ChannelType::Webhook).open(&stored, &environment).unwrap();
+    let destination = registry::plugin(ChannelType::Webhook).open(&stored, &environment).unwrap();
     let event = failed(ResourceType::Flow);
     tokio::time::timeout(SURELY, destination.deliver(&letter(&event))).await.expect("within the timeout")
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidings_channels::egress::{Egress, Guard};
-use tidings_channels::{Environment, ErrorClass, Letter, Report, Stored, registry, webhook};
+use tidings_channels::{AttemptResult, ChannelConfig, ChannelContext, ErrorClass, OutboundMessage, registry, webhook};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::event::Event;
@@ -21,9 +21,9 @@ fn secret() -> Secret {
     Secret::new(format!("whsec_{}", "ab".repeat(32)))
 }
 
-async fn deliver(config: Value, letter: &Letter<'_>, environment: &Environment) -> Report {
+async fn deliver(config: Value, letter: &OutboundMessage<'_>, environment: &ChannelContext) -> AttemptResult {
     let stored = stored(ChannelType::Webhook, config, environment);
-    registry::kind(ChannelType::Webhook).open(&stored, environment).unwrap().deliver(letter).await
+    registry::plugin(ChannelType::Webhook).open(&stored, environment).unwrap().deliver(letter).await
 }
 
 async fn head_and_body(config: Value, event: &Event) -> (String, Vec<u8>) {
@@ -153,9 +153,9 @@ async fn retry_after_of_429_and_503_is_a_floor() {
     }
 }
 
-fn check(config: Value, current: Option<&Stored>) -> Result<Stored, Vec<String>> {
-    let environment = Environment::new(Arc::new(Egress::new(Guard::default())));
-    let kind = registry::kind(ChannelType::Webhook);
+fn check(config: Value, current: Option<&ChannelConfig>) -> Result<ChannelConfig, Vec<String>> {
+    let environment = ChannelContext::new(Arc::new(Egress::new(Guard::default())));
+    let kind = registry::plugin(ChannelType::Webhook);
     let checked = kind.check(config.as_object().unwrap(), current, &environment);
     checked.map_err(|violations| violations.iter().map(ToString::to_string).collect())
 }

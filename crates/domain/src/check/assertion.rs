@@ -180,7 +180,7 @@ pub struct AssertionResult {
     /// What was found, shortened; none if there was nothing.
     pub actual: Option<String>,
     /// In words, such as `JSON status: expected to equal "ok", is "starting"`.
-    pub words: String,
+    pub description: String,
 }
 
 /// What is wrong with the assertions of an endpoint that is probed so, seen from their list.

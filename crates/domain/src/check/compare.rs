@@ -17,7 +17,7 @@ use super::look::{Found, look};
 use super::number::Number;
 use super::words::{ACTUAL_CHARS_MAX, bare, quoted, shown};
 use super::{Answer, Assertion, AssertionKind, AssertionResult, Observation, Operator};
-use crate::text::grouped;
+use crate::text::with_thousands_separators;
 
 /// What became of the assertion, `index` being its place in the list.
 pub(super) fn check(index: usize, assertion: &Assertion, observation: &Observation) -> AssertionResult {
@@ -45,7 +45,7 @@ pub(super) fn check(index: usize, assertion: &Assertion, observation: &Observati
         Found::Value { text, .. } => Some(shown(text, ACTUAL_CHARS_MAX)),
         _ => None,
     };
-    AssertionResult { index, passed, actual, words: words(assertion, &found, cut_at) }
+    AssertionResult { index, passed, actual, description: describe(assertion, &found, cut_at) }
 }
 
 /// Whether the assertion holds of this text. Blank space around a body does not count where all of it is compared.
@@ -86,7 +86,7 @@ fn holds_of_beginning(assertion: &Assertion, beginning: &str) -> bool {
 }
 
 /// `JSON status: expected to equal "ok", is "starting"`.
-fn words(assertion: &Assertion, found: &Found<'_>, cut_at: Option<usize>) -> String {
+fn describe(assertion: &Assertion, found: &Found<'_>, cut_at: Option<usize>) -> String {
     let target = bare(assertion.target.as_deref().unwrap_or(""));
     let subject = match assertion.kind {
         AssertionKind::Latency => "latency".to_owned(),
@@ -103,7 +103,7 @@ fn words(assertion: &Assertion, found: &Found<'_>, cut_at: Option<usize>) -> Str
         Found::Unreadable(why) => format!(", but {why}"),
     };
     let cut = match cut_at {
-        Some(bytes) => format!("; only its first {} bytes were looked at", grouped(bytes as u64)),
+        Some(bytes) => format!("; only its first {} bytes were looked at", with_thousands_separators(bytes as u64)),
         None => String::new(),
     };
     format!("{subject}: expected {}{actual}{cut}", expectation(assertion))
@@ -112,7 +112,7 @@ fn words(assertion: &Assertion, found: &Found<'_>, cut_at: Option<usize>) -> Str
 /// The number, with its unit if it is a time.
 fn measured(kind: AssertionKind, number: &str) -> String {
     match (kind, number.trim().parse::<u64>()) {
-        (AssertionKind::Latency, Ok(ms)) => format!("{} ms", grouped(ms)),
+        (AssertionKind::Latency, Ok(ms)) => format!("{} ms", with_thousands_separators(ms)),
         (AssertionKind::Latency, Err(_)) => format!("{} ms", bare(number)),
         _ => bare(number),
     }
@@ -180,11 +180,11 @@ mod tests {
             (Header, Neq, "vary", "a, b", "header vary: expected not to be \"a, b\", is \"a, b\"", "a, b"),
         ] {
             let found = result(&assertion(kind, operator, target, value), body);
-            assert_eq!((found.words.as_str(), found.actual.as_deref()), (words, Some(actual)));
+            assert_eq!((found.description.as_str(), found.actual.as_deref()), (words, Some(actual)));
             assert!(!found.passed, "{words}");
         }
         let absent = result(&assertion(Header, Exists, "x-cache", ""), "");
-        assert_eq!(absent.words, "header x-cache: expected to be there, is not there");
+        assert_eq!(absent.description, "header x-cache: expected to be there, is not there");
         assert_eq!((absent.passed, absent.actual), (false, None));
     }
 
@@ -237,22 +237,26 @@ mod tests {
                 let found = check(0, &assertion(Json, operator, "a", "1"), &seen);
                 assert!(!found.passed && found.actual.is_none(), "{operator:?}");
                 if operator == NotExists {
-                    assert_eq!(found.words, format!("{json}{why}"));
+                    assert_eq!(found.description, format!("{json}{why}"));
                 }
             }
         }
         let found = result(&assertion(Json, Exists, "a[", ""), "{}");
-        assert!(!found.passed && found.words.contains("but that is no path: at character 3"), "{}", found.words);
+        assert!(
+            !found.passed && found.description.contains("but that is no path: at character 3"),
+            "{}",
+            found.description
+        );
         assert!(passes(Json, Eq, "a", "1", "\u{feff}{\"a\":1}"), "a byte order mark is forgiven");
         let reached = Observation { outcome: Ok(Answer::Reached), ..answer(200, "") };
         let found = check(0, &assertion(Body, NotExists, "", ""), &reached);
         assert_eq!(
-            (found.passed, found.words.as_str()),
+            (found.passed, found.description.as_str()),
             (false, "body: expected not to be there, but there is no HTTP answer")
         );
         let found = result(&assertion(Body, Equals, "", ""), "");
         assert_eq!(
-            (found.passed, found.words.as_str()),
+            (found.passed, found.description.as_str()),
             (false, "body: expected to equal \"\", but there is nothing to compare with")
         );
     }
@@ -298,14 +302,14 @@ mod tests {
             let found = cut(Body, operator, value, body);
             assert_eq!(found.passed, passed, "{operator:?} {value} {body}");
             let end = format!("; only its first {} bytes were looked at", body.len());
-            assert!(found.words.ends_with(&end), "{}", found.words);
+            assert!(found.description.ends_with(&end), "{}", found.description);
         }
         assert_eq!(
-            cut(Json, NotExists, "", "12").words,
+            cut(Json, NotExists, "", "12").description,
             "JSON $: expected not to be there, but what was read of the body is no whole JSON; \
              only its first 2 bytes were looked at"
         );
-        let long = cut(Body, NotContains, "x", &"y".repeat(262_144)).words;
+        let long = cut(Body, NotContains, "x", &"y".repeat(262_144)).description;
         assert!(long.ends_with("only its first 262,144 bytes were looked at") && long.len() < 300, "{long}");
     }
 
@@ -324,7 +328,7 @@ mod tests {
         assert!(!check(0, &assertion(Ssl, Gt, "", "0"), &seen).passed);
         seen.certificate = Some(certificate(Timestamp::from_unix_ms(seen.started_at.unix_ms() + 10 * 86_400_000 - 1)));
         let found = check(3, &assertion(Ssl, Gte, "", "10"), &seen);
-        assert_eq!(found.words, "certificate's days left: expected to be at least 10, is 9");
+        assert_eq!(found.description, "certificate's days left: expected to be at least 10, is 9");
         assert_eq!((found.index, found.passed), (3, false));
         assert!(check(0, &assertion(Ssl, Gt, "", "8.5"), &seen).passed);
     }
@@ -354,9 +358,9 @@ mod tests {
                 (*place, *is_whole) = (body, whole);
             }
             let found = check(0, &assertion, &seen);
-            prop_assert!(found.words.chars().count() < 600, "{}", found.words);
+            prop_assert!(found.description.chars().count() < 600, "{}", found.description);
             prop_assert!(found.actual.is_none_or(|actual| actual.chars().count() <= ACTUAL_CHARS_MAX));
-            prop_assert!(!found.words.contains(char::is_control));
+            prop_assert!(!found.description.contains(char::is_control));
         }
 
         #[test]

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::words::{DAY_MS, any_of, certificate, counted, shown};
 use super::{Answer, Check, CheckStatus, Failure, FailureClass, Observation, REASON_CHARS_MAX, compare};
 use crate::endpoint::{Definition, Probe};
-use crate::text::grouped;
+use crate::text::with_thousands_separators;
 
 /// Records that are named where the wanted one is not among them.
 const RECORDS_SHOWN_MAX: usize = 5;
@@ -47,7 +47,7 @@ pub fn judge(definition: &Definition, observation: &Observation) -> Check {
                 // Whatever is not `down` is the lesser of the two.
                 let is_down = assertion.severity == CheckStatus::Down;
                 let status = if is_down { CheckStatus::Down } else { CheckStatus::Degraded };
-                problems.push((status, result.words.clone()));
+                problems.push((status, result.description.clone()));
             }
             check.assertions.push(result);
         }
@@ -70,7 +70,7 @@ fn failed(failure: &Failure) -> Problem {
         FailureClass::OwnNetwork => CheckStatus::Inconclusive,
         _ => CheckStatus::Down,
     };
-    let words = if failure.words.trim().is_empty() { without_words(failure.class) } else { failure.words.trim() };
+    let words = if failure.message.trim().is_empty() { without_words(failure.class) } else { failure.message.trim() };
     (status, words.to_owned())
 }
 
@@ -141,7 +141,11 @@ fn is_same_record(record_type: &str, expected: &str, record: &str) -> bool {
 fn weaknesses(definition: &Definition, observation: &Observation) -> Vec<Problem> {
     let (total_ms, threshold_ms) = (observation.timings.total_ms, definition.latency_threshold_ms);
     let slow = (total_ms > threshold_ms).then(|| {
-        format!("slow: {} ms — expected at most {} ms", grouped(total_ms.into()), grouped(threshold_ms.into()))
+        format!(
+            "slow: {} ms — expected at most {} ms",
+            with_thousands_separators(total_ms.into()),
+            with_thousands_separators(threshold_ms.into())
+        )
     });
     let now = observation.started_at;
     let warned_from = now.plus_ms(u64::from(definition.ssl_warning_days) * DAY_MS);
@@ -165,7 +169,7 @@ mod tests {
     }
 
     fn failure(class: FailureClass, words: &str) -> Observation {
-        Observation { outcome: Err(Failure { class, words: words.into() }), ..answer(200, "") }
+        Observation { outcome: Err(Failure { class, message: words.into() }), ..answer(200, "") }
     }
 
     fn verdict(definition: &Definition, observation: &Observation) -> (CheckStatus, Option<String>) {
@@ -352,7 +356,7 @@ mod tests {
                 _ => must_be_ok(CheckStatus::Down),
             }).collect();
             if let Some(class) = class {
-                seen.outcome = Err(Failure { class: FailureClass::ALL[class], words: "x".into() });
+                seen.outcome = Err(Failure { class: FailureClass::ALL[class], message: "x".into() });
             }
             let check = judge(&definition, &seen);
             let expected = match class.map(|class| FailureClass::ALL[class]) {

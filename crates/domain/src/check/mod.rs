@@ -6,11 +6,11 @@
 
 mod assertion;
 mod compare;
+mod external;
 pub mod json_path;
 mod judge;
 mod look;
 mod number;
-mod reported;
 pub mod summary;
 mod words;
 
@@ -22,8 +22,8 @@ pub(crate) use assertion::violations as assertion_violations;
 pub use assertion::{
     ASSERTIONS_MAX, Assertion, AssertionKind, AssertionResult, Operator, TARGET_BYTES_MAX, VALUE_BYTES_MAX,
 };
+pub use external::ExternalCheck;
 pub use judge::judge;
-pub use reported::Reported;
 
 /// The longest reason of a check, in characters; a longer one is cut.
 pub const REASON_CHARS_MAX: usize = 500;
@@ -134,7 +134,7 @@ pub struct Failure {
     /// The class.
     pub class: FailureClass,
     /// In words, such as `connection refused by 10.0.0.7:443`.
-    pub words: String,
+    pub message: String,
 }
 
 /// The class of a failure.

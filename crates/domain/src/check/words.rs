@@ -2,7 +2,7 @@
 //! control characters: a reason is one line.
 
 use super::Certificate;
-use crate::text::{grouped, truncate_chars};
+use crate::text::{truncate_chars, with_thousands_separators};
 use crate::time::Timestamp;
 
 /// What was found is cut at this many characters in an assertion's result.
@@ -38,7 +38,7 @@ pub(super) fn bare(text: &str) -> String {
 
 /// `one` or `many` of them: `1 day`, `3 days`.
 pub(super) fn counted(number: u64, one: &str) -> String {
-    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
+    format!("{} {one}{}", with_thousands_separators(number), if number == 1 { "" } else { "s" })
 }
 
 /// `200`, `200 or 204`, `200, 201 or 204`; of more than six the first five are named and the others counted.

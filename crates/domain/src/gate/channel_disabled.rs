@@ -1,12 +1,12 @@
 //! Gate 2: the channel is disabled.
 
-use super::{Facts, Stop};
+use super::{GateInput, Refusal};
 use crate::channel::DisabledReason;
 
-pub(super) fn ask(facts: &Facts<'_>) -> Option<Stop> {
+pub(super) fn ask(facts: &GateInput<'_>) -> Option<Refusal> {
     let channel = facts.channel;
     (!channel.enabled).then(|| {
-        Stop::suppress(match channel.disabled_reason {
+        Refusal::suppress(match channel.disabled_reason {
             Some(DisabledReason::Gone) => {
                 format!("{} was disabled because its receiver answered 410 Gone", channel.name)
             }

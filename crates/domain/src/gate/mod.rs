@@ -7,6 +7,7 @@ mod channel_disabled;
 mod cooldown;
 mod dependency;
 mod endpoint_paused;
+mod evaluation;
 mod event_filter;
 mod global_mute;
 mod maintenance;
@@ -18,7 +19,6 @@ mod scoped_mute;
 mod severity_filter;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ use crate::severity::Severity;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
-pub use walk::{Walk, walk, walk_again};
+pub use evaluation::{GateEvaluation, evaluate, re_evaluate};
 
 /// A gate, by its number in the product's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub use walk::{Walk, walk, walk_again};
 #[repr(u8)]
 pub enum Gate {
     /// The rule is paused.
-    EndpointPaused = 1,
+    RulePaused = 1,
     /// The channel is disabled.
     ChannelDisabled = 2,
     /// The endpoint does not want its recoveries to be said.
@@ -72,7 +72,7 @@ impl Gate {
     /// The order in which gates are walked. That an opening was never said stands where it matters whether it was:
     /// before those that a resolution passes if it was.
     pub const ORDER: [Self; 13] = [
-        Self::EndpointPaused,
+        Self::RulePaused,
         Self::ChannelDisabled,
         Self::RecoveryDisabled,
         Self::GlobalMute,
@@ -99,7 +99,7 @@ impl Gate {
     /// The reason id: column, metric label and API value alike.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::EndpointPaused => "endpoint_paused",
+            Self::RulePaused => "rule_paused",
             Self::ChannelDisabled => "channel_disabled",
             Self::RecoveryDisabled => "recovery_disabled",
             Self::GlobalMute | Self::ScopedMute => "muted",
@@ -120,10 +120,10 @@ impl Gate {
     }
 
     /// Whether it is asked again when a delivery comes up, against the configuration of that instant.
-    pub const fn is_changeable(self) -> bool {
+    pub const fn is_rechecked_on_send(self) -> bool {
         matches!(
             self,
-            Self::EndpointPaused
+            Self::RulePaused
                 | Self::ChannelDisabled
                 | Self::GlobalMute
                 | Self::ScopedMute
@@ -135,26 +135,26 @@ impl Gate {
 
     /// Whether an opening that it stopped is said late, once it no longer would. (Quiet hours only if they drop: what
     /// they hold is said anyway.)
-    pub const fn is_said_late(self) -> bool {
-        self.is_changeable() || matches!(self, Self::Cooldown)
+    pub const fn allows_deferred_delivery(self) -> bool {
+        self.is_rechecked_on_send() || matches!(self, Self::Cooldown)
     }
 
     /// Whether a resolution passes it unasked if its opening was said.
-    const fn lets_recoveries_by(self) -> bool {
+    const fn skips_recoveries(self) -> bool {
         matches!(self, Self::Dependency | Self::QuietHours | Self::Cooldown | Self::RateLimit)
     }
 
     /// Its refusal, if it refuses. The rate limit is asked where admissions are counted: see [`rate_limit`].
-    pub fn ask(self, facts: &Facts<'_>, now: Timestamp) -> Option<Stop> {
-        if let (true, Opening::Held { gate, stop }) = (self.lets_recoveries_by(), facts.opening) {
+    pub fn ask(self, facts: &GateInput<'_>, now: Timestamp) -> Option<Refusal> {
+        if let (true, OpeningOutcome::Held { gate, refusal: stop }) = (self.skips_recoveries(), facts.opening) {
             // It waits with its opening, and both become one entry of the digest.
             return (self == *gate).then(|| stop.clone());
         }
-        if self.lets_recoveries_by() && matches!(facts.opening, Opening::Said) {
+        if self.skips_recoveries() && matches!(facts.opening, OpeningOutcome::Sent) {
             return None;
         }
         match self {
-            Self::EndpointPaused => endpoint_paused::ask(facts),
+            Self::RulePaused => endpoint_paused::ask(facts),
             Self::ChannelDisabled => channel_disabled::ask(facts),
             Self::RecoveryDisabled => recovery_disabled::ask(facts),
             Self::GlobalMute => global_mute::ask(facts, now),
@@ -173,7 +173,7 @@ impl Gate {
 
 /// The snapshot that gates look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub struct GateInput<'a> {
     /// The rule that would speak; none for a step of an escalation through a channel that has no rule here.
     pub rule: Option<&'a Rule>,
     /// The channel it would speak through.
@@ -187,12 +187,12 @@ pub struct Facts<'a> {
     /// The zone in which the workspace says times.
     pub zone: &'a Zone,
     /// The endpoint that the event is about, if it is one.
-    pub endpoint: Option<EndpointFacts<'a>>,
+    pub endpoint: Option<EndpointContext<'a>>,
     /// What became of the opening, if the event is its resolution.
-    pub opening: &'a Opening,
+    pub opening: &'a OpeningOutcome,
 }
 
-impl Facts<'_> {
+impl GateInput<'_> {
     /// What happened to the incident, if the event tells of one.
     const fn of_incident(&self) -> Option<IncidentTrigger> {
         match self.trigger {
@@ -214,7 +214,7 @@ impl Facts<'_> {
 
 /// What gates know of an endpoint.
 #[derive(Debug, Clone, Copy)]
-pub struct EndpointFacts<'a> {
+pub struct EndpointContext<'a> {
     /// Its id.
     pub id: EndpointId,
     /// Its name.
@@ -229,21 +229,21 @@ pub struct EndpointFacts<'a> {
 
 /// What became of an incident's opening, for the rule that would tell of its resolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Opening {
+pub enum OpeningOutcome {
     /// The event is no resolution, or the rule speaks of resolutions only, or the opening was not to the channel's liking
     /// (gates 5 and 6): it walks as any event.
-    Beside,
+    NotApplicable,
     /// It was sent, or is about to be.
-    Said,
+    Sent,
     /// It is held back.
     Held {
         /// By this gate.
         gate: Gate,
         /// With this refusal.
-        stop: Stop,
+        refusal: Refusal,
     },
     /// It was not said: stopped otherwise, or failed, or the rule was not there yet.
-    Unsaid,
+    NotSent,
 }
 
 /// What a gate that stops does with the delivery.
@@ -255,25 +255,25 @@ pub enum Effect {
     /// It is said later.
     Hold,
     /// There is none: the rule is passed over.
-    PassOver,
+    Unroute,
 }
 
 /// A gate's refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stop {
+pub struct Refusal {
     /// What becomes of the delivery.
     pub effect: Effect,
     /// Why, in plain words.
     pub detail: String,
     /// When it will no longer refuse, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "walk::maybe_unix_ms")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "evaluation::maybe_unix_ms")]
     pub until: Option<Timestamp>,
     /// The mute, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mute_id: Option<MuteId>,
 }
 
-impl Stop {
+impl Refusal {
     fn suppress(detail: String) -> Self {
         Self { effect: Effect::Suppress, detail, until: None, mute_id: None }
     }

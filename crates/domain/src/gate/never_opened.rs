@@ -1,8 +1,8 @@
 //! Beside the table: it is over, and nobody was told that it had begun.
 
-use super::{Facts, Opening, Stop};
+use super::{GateInput, OpeningOutcome, Refusal};
 
-pub(super) fn ask(facts: &Facts<'_>) -> Option<Stop> {
-    (*facts.opening == Opening::Unsaid)
-        .then(|| Stop::suppress(format!("{} was never told that it had begun", facts.channel.name)))
+pub(super) fn ask(facts: &GateInput<'_>) -> Option<Refusal> {
+    (*facts.opening == OpeningOutcome::NotSent)
+        .then(|| Refusal::suppress(format!("{} was never told that it had begun", facts.channel.name)))
 }

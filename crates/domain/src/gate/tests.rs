@@ -1,4 +1,4 @@
-//! Properties of the walk over all gates: the first that stops decides, and each gate stops for its own reason only.
+//! Properties of the evaluation over all gates: the first that stops decides, and each gate stops for its own reason only.
 
 use proptest::prelude::*;
 
@@ -34,7 +34,7 @@ struct World {
     parent_down: bool,
     cooling: bool,
     trigger: Trigger,
-    opening: Opening,
+    opening: OpeningOutcome,
 }
 
 fn world() -> impl Strategy<Value = World> {
@@ -49,13 +49,13 @@ fn world() -> impl Strategy<Value = World> {
         Trigger::Incident(IncidentTrigger::Stable),
         Trigger::Incident(IncidentTrigger::Resolved),
     ];
-    let held = Stop::hold("held".into(), Timestamp::from_unix_ms(9));
+    let held = Refusal::hold("held".into(), Timestamp::from_unix_ms(9));
     let openings = [
-        Opening::Beside,
-        Opening::Said,
-        Opening::Unsaid,
-        Opening::Held { gate: Gate::QuietHours, stop: held.clone() },
-        Opening::Held { gate: Gate::RateLimit, stop: held },
+        OpeningOutcome::NotApplicable,
+        OpeningOutcome::Sent,
+        OpeningOutcome::NotSent,
+        OpeningOutcome::Held { gate: Gate::QuietHours, refusal: held.clone() },
+        OpeningOutcome::Held { gate: Gate::RateLimit, refusal: held },
     ];
     let rare = || proptest::bool::weighted(0.2);
     let often = || proptest::bool::weighted(0.8);
@@ -83,7 +83,11 @@ fn world() -> impl Strategy<Value = World> {
             parent_down,
             cooling,
             trigger,
-            opening: if trigger == Trigger::Incident(IncidentTrigger::Resolved) { opening } else { Opening::Beside },
+            opening: if trigger == Trigger::Incident(IncidentTrigger::Resolved) {
+                opening
+            } else {
+                OpeningOutcome::NotApplicable
+            },
         }
     })
 }
@@ -94,7 +98,7 @@ fn now() -> Timestamp {
 
 impl World {
     /// Asks with the facts of this world.
-    fn with<T>(&self, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
+    fn with<T>(&self, ask: impl FnOnce(&GateInput<'_>) -> T) -> T {
         let event = failed_flow();
         let mut rule = rule_for(&event);
         rule.paused = self.rule_paused;
@@ -107,13 +111,13 @@ impl World {
         policies.delivery_priority =
             if self.priority { DeliveryPriority::Critical } else { DeliveryPriority::Standard };
         policies.rate_limit = Some(RateLimit { max_per_minute: 1, action: RateAction::Digest });
-        policies.quiet_hours = self.quiet.map(|(action, include_critical)| QuietHours {
+        policies.quiet_hours = self.quiet.map(|(action, critical_passes)| QuietHours {
             start: "11:00".into(),
             end: "13:00".into(),
             timezone: "UTC".into(),
             days: Vec::new(),
             action,
-            include_critical,
+            critical_passes,
         });
         let endpoint_id = EndpointId::from_bytes([7; 16]);
         let scopes = [MuteScope::Global, MuteScope::Endpoint(endpoint_id), MuteScope::Channel(channel.id)];
@@ -126,14 +130,14 @@ impl World {
             let (starts_at, ends_at) = (now().minus_ms(1), now().plus_ms(60_000));
             definition.maintenance_windows = vec![MaintenanceWindow::Once { starts_at, ends_at }];
         }
-        let endpoint = EndpointFacts {
+        let endpoint = EndpointContext {
             id: endpoint_id,
             name: "API",
             definition: &definition,
             parent_down: self.parent_down.then_some("Database"),
             last_opening_at: self.cooling.then(|| now().minus_ms(1_000)),
         };
-        ask(&Facts {
+        ask(&GateInput {
             rule: self.has_rule.then_some(&rule),
             channel: &channel,
             severity: self.severity,
@@ -151,16 +155,16 @@ impl World {
         let class = self.trigger.class();
         let of_incident =
             |those: &[IncidentTrigger]| matches!(self.trigger, Trigger::Incident(it) if those.contains(&it));
-        let passes = matches!(self.opening, Opening::Said);
+        let passes = matches!(self.opening, OpeningOutcome::Sent);
         let held_by = match &self.opening {
-            Opening::Held { gate, .. } => Some(*gate),
+            OpeningOutcome::Held { gate, .. } => Some(*gate),
             _ => None,
         };
-        if gate.lets_recoveries_by() && held_by.is_some() {
+        if gate.skips_recoveries() && held_by.is_some() {
             return held_by == Some(gate);
         }
         match gate {
-            Gate::EndpointPaused => self.rule_paused && self.has_rule,
+            Gate::RulePaused => self.rule_paused && self.has_rule,
             Gate::ChannelDisabled => !self.channel_enabled,
             Gate::RecoveryDisabled => self.is_endpoint && !self.recovery_alert && of_incident(&[Resolved]),
             Gate::GlobalMute => self.muted[0],
@@ -171,10 +175,10 @@ impl World {
             }
             Gate::ScopedMute => (self.is_endpoint && self.muted[1]) || self.muted[2],
             Gate::Maintenance => self.is_endpoint && self.in_maintenance,
-            Gate::NeverOpened => self.opening == Opening::Unsaid,
+            Gate::NeverOpened => self.opening == OpeningOutcome::NotSent,
             Gate::Dependency => self.is_endpoint && self.parent_down && !passes,
             Gate::QuietHours => {
-                let covers = |(_, include_critical)| self.severity != Severity::Critical || include_critical;
+                let covers = |(_, critical_passes): (_, bool)| self.severity != Severity::Critical || !critical_passes;
                 self.quiet.is_some_and(covers) && !passes
             }
             Gate::Cooldown => self.is_endpoint && self.cooling && of_incident(&[Opened]) && !self.priority,
@@ -224,7 +228,7 @@ fn a_cooldown_ends_to_the_millisecond_and_outlasts_no_clock() {
         parent_down: false,
         cooling: true,
         trigger: Trigger::Incident(IncidentTrigger::Opened),
-        opening: Opening::Beside,
+        opening: OpeningOutcome::NotApplicable,
     };
     let ends_at = now().plus_ms(599_000);
     let stop = world.with(|facts| Gate::Cooldown.ask(facts, now())).unwrap();
@@ -241,13 +245,13 @@ proptest! {
     #[test]
     fn the_first_gate_that_stops_decides(world in world()) {
         let expected = Gate::ORDER.into_iter().find(|gate| world.stops(*gate));
-        let walk = world.with(|facts| walk(facts, now()));
-        prop_assert_eq!(walk.stopped.as_ref().map(|(gate, _)| *gate), expected);
-        prop_assert_eq!(walk.evaluated_at, now());
+        let evaluation = world.with(|facts| evaluate(facts, now()));
+        prop_assert_eq!(evaluation.stopped.as_ref().map(|(gate, _)| *gate), expected);
+        prop_assert_eq!(evaluation.evaluated_at, now());
         let before: Vec<_> = Gate::ORDER.into_iter().take_while(|gate| Some(*gate) != expected).collect();
-        prop_assert_eq!(walk.passed_gates().collect::<Vec<_>>(), before);
-        let stored = serde_json::to_string(&walk).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<Walk>(&stored).unwrap(), &walk, "reads back from the store");
+        prop_assert_eq!(evaluation.passed_gates().collect::<Vec<_>>(), before);
+        let stored = serde_json::to_string(&evaluation).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<GateEvaluation>(&stored).unwrap(), &evaluation, "reads back from the store");
     }
 
     #[test]
@@ -255,16 +259,16 @@ proptest! {
         for gate in Gate::ORDER {
             prop_assert_eq!(world.with(|facts| gate.ask(facts, now())).is_some(), world.stops(gate), "{:?}", gate);
         }
-        let expected = Gate::ORDER.into_iter().find(|gate| gate.is_changeable() && world.stops(*gate));
-        let again = world.with(|facts| walk_again(facts, now()));
+        let expected = Gate::ORDER.into_iter().find(|gate| gate.is_rechecked_on_send() && world.stops(*gate));
+        let again = world.with(|facts| re_evaluate(facts, now()));
         prop_assert_eq!(again.stopped.map(|(gate, _)| gate), expected);
     }
 
     #[test]
     fn what_is_held_says_until_when(world in world()) {
-        let walk = world.with(|facts| walk(facts, now()));
-        if let Some((gate, until)) = walk.held() {
-            let is_the_openings = matches!(&world.opening, Opening::Held { gate: of_opening, .. } if *of_opening == gate);
+        let evaluation = world.with(|facts| evaluate(facts, now()));
+        if let Some((gate, until)) = evaluation.held() {
+            let is_the_openings = matches!(&world.opening, OpeningOutcome::Held { gate: of_opening, .. } if *of_opening == gate);
             prop_assert!(until > now() || is_the_openings);
             prop_assert!(matches!(gate, Gate::QuietHours | Gate::RateLimit));
         }
@@ -272,7 +276,7 @@ proptest! {
 
     #[test]
     fn the_limit_is_asked_unless_priority_or_a_said_opening_passes_it(world in world()) {
-        let asked = world.with(rate_limit::is_asked).is_some();
-        prop_assert_eq!(asked, !world.priority && world.opening != Opening::Said);
+        let asked = world.with(rate_limit::applies).is_some();
+        prop_assert_eq!(asked, !world.priority && world.opening != OpeningOutcome::Sent);
     }
 }

@@ -5,8 +5,8 @@
 //! ([`IncidentTrigger`]), which then goes the way of all events.
 
 pub mod flapping;
-mod outage;
-pub mod schedule;
+pub mod reminders;
+mod snapshot;
 pub mod streak;
 mod timeline;
 mod trigger;
@@ -18,7 +18,7 @@ use crate::resource::ResourceType;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
-pub use outage::{About, Fact, Outage};
+pub use snapshot::{IncidentSnapshot, SubjectField, SubjectInfo};
 pub use timeline::{TimelineEntry, TimelineKind};
 pub use trigger::IncidentTrigger;
 
@@ -154,7 +154,7 @@ pub struct Incident {
 
 /// What an incident is opened with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opening {
+pub struct IncidentStart {
     /// What is out of order.
     pub subject: Subject,
     /// Why.
@@ -169,8 +169,8 @@ pub struct Opening {
 
 impl Incident {
     /// Opens an incident.
-    pub fn open(id: IncidentId, workspace_id: WorkspaceId, opening: Opening) -> Self {
-        let Opening { subject, cause, detail, failing_since, at } = opening;
+    pub fn open(id: IncidentId, workspace_id: WorkspaceId, opening: IncidentStart) -> Self {
+        let IncidentStart { subject, cause, detail, failing_since, at } = opening;
         Self {
             id,
             workspace_id,
@@ -204,7 +204,7 @@ impl Incident {
     }
 
     /// Whether escalation and reminders go on: it is active, and nobody has taken it on.
-    pub const fn is_unattended(&self) -> bool {
+    pub const fn is_unacknowledged(&self) -> bool {
         self.resolved_at.is_none() && self.acknowledged_at.is_none()
     }
 
@@ -218,7 +218,7 @@ impl Incident {
     /// The incident after somebody took it on; `None` if it is over, or somebody has already.
     #[must_use]
     pub fn acknowledged(&self, by: &str, at: Timestamp) -> Option<Self> {
-        self.is_unattended().then(|| Self {
+        self.is_unacknowledged().then(|| Self {
             acknowledged_at: Some(at),
             acknowledged_by: Some(by.to_owned()),
             ..self.clone()
@@ -245,7 +245,7 @@ pub(crate) mod tests {
 
     /// An active incident that opened at second 0.
     pub(crate) fn incident(cause: Cause) -> Incident {
-        let opening = Opening {
+        let opening = IncidentStart {
             subject: Subject::Endpoint(EndpointId::from_bytes([7; 16])),
             cause,
             detail: Some("HTTP 502 — expected 200".into()),

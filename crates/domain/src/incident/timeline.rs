@@ -147,7 +147,7 @@ mod tests {
             json!({"at": "2026-05-02T04:00:00.000Z", "kind": "check", "status": "down", "statusCode": 502,
                    "reason": "HTTP 502 — expected 200", "responseTimeMs": 1234})
         );
-        let failure = Failure { class: FailureClass::Timeout, words: "no answer within 10 s".into() };
+        let failure = Failure { class: FailureClass::Timeout, message: "no answer within 10 s".into() };
         let entry =
             TimelineEntry::of_check(&judge(&definition, &Observation { outcome: Err(failure), ..answer(200, "") }));
         assert!(matches!(entry.kind, TimelineKind::Check { response_time_ms: None, status_code: None, .. }));

@@ -125,8 +125,8 @@ pub fn ends_at(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Timestam
 
 /// What a verdict of `now` says about a maintenance that ends at `ends_at`, such as
 /// `Production API is in maintenance until 04:00 Europe/Zurich`.
-pub fn words(endpoint_name: &str, ends_at: Timestamp, now: Timestamp, zone: &Zone) -> String {
-    format!("{endpoint_name} is in maintenance until {}", zone.words(ends_at, now))
+pub fn describe(endpoint_name: &str, ends_at: Timestamp, now: Timestamp, zone: &Zone) -> String {
+    format!("{endpoint_name} is in maintenance until {}", zone.describe(ends_at, now))
 }
 
 fn once_violation(starts_at: Timestamp, ends_at: Timestamp) -> Option<Violation> {

@@ -80,7 +80,7 @@ impl Recurring {
             begins,
             start: TimeOfDay::parse_start(&self.start)?,
             duration_minutes: self.duration_minutes,
-            zone: Zone::named(&self.timezone)?,
+            zone: Zone::from_name(&self.timezone)?,
             from: self.from.unwrap_or(Timestamp::from_unix_ms(i64::MIN)),
             until: self.until.unwrap_or(Timestamp::from_unix_ms(i64::MAX)),
         })

@@ -193,7 +193,7 @@ fn windows_that_never_end_say_when_to_ask_again() {
 fn the_words_say_until_when() {
     let (end, now) = (at("2026-05-02T02:00:00Z"), at("2026-05-02T01:00:00Z"));
     let said = "Production API is in maintenance until 04:00 Europe/Zurich";
-    assert_eq!(words("Production API", end, now, &zone("Europe/Zurich")), said);
+    assert_eq!(describe("Production API", end, now, &zone("Europe/Zurich")), said);
 }
 
 /// Recurring windows without violations, of at most so many minutes.

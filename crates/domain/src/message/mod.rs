@@ -1,7 +1,7 @@
 //! The message: what a person is told, before a channel gives it its own form.
 
-mod digest_words;
-mod outage_words;
+mod digest_text;
+mod incident_text;
 
 use std::borrow::Cow;
 
@@ -10,11 +10,11 @@ use crate::event::{Content, Event, EventKind};
 use crate::resource::ResourceType;
 use crate::run::Run;
 use crate::severity::Severity;
-use crate::text::{duration_words, truncate_chars};
+use crate::text::{format_duration, truncate_chars};
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
-pub use digest_words::standing_words;
+pub use digest_text::format_state;
 
 /// A line of facts: what it is, and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,8 +82,8 @@ const NAME_CHARS_MAX: usize = 120;
 pub fn of(event: &Event, severity: Severity) -> Message {
     match &event.content {
         Content::Run(run) => of_run(event, run, severity),
-        Content::Outage(outage) => outage_words::of(event, outage, severity),
-        Content::Digest(digest) => digest_words::of(event, digest, severity),
+        Content::Incident(outage) => incident_text::of(event, outage, severity),
+        Content::Digest(digest) => digest_text::of(event, digest, severity),
     }
 }
 
@@ -118,7 +118,7 @@ fn run_words(event: &Event, run: &Run) -> (String, String) {
         Trigger::Failure => ("failed", "failed"),
         _ => ("succeeded", "finished successfully"),
     };
-    let after = run.duration_ms.map(|ms| format!(" after {}", duration_words(ms))).unwrap_or_default();
+    let after = run.duration_ms.map(|ms| format!(" after {}", format_duration(ms))).unwrap_or_default();
     (format!("{name} {ended}"), format!("{} {name} {how}{after}.", event.resource_type.title()))
 }
 
@@ -134,15 +134,18 @@ fn fields(event: &Event, run: &Run) -> Vec<Field> {
     }
     add("Resource", Some(resource_words(event)));
     add(if event.resource_type == ResourceType::UseCase { "Execution" } else { "Run" }, Some(event.run_id.clone()));
-    add(if event.kind == EventKind::ChannelTest { "Sent" } else { "Completed" }, Some(instant_words(run.completed_at)));
-    add("Duration", run.duration_ms.map(duration_words));
-    add("Rows", run.row_count.map(grouped));
+    add(
+        if event.kind == EventKind::ChannelTest { "Sent" } else { "Completed" },
+        Some(format_instant(run.completed_at)),
+    );
+    add("Duration", run.duration_ms.map(format_duration));
+    add("Rows", run.row_count.map(with_thousands_separators));
     add("Started", run.trigger_type.as_ref().map(|how| how.as_str().to_owned()));
     fields
 }
 
 /// An instant as messages say it: `2026-05-02 04:00:12 UTC`.
-pub fn instant_words(at: Timestamp) -> String {
+pub fn format_instant(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -154,7 +157,7 @@ fn resource_words(event: &Event) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
+pub fn with_thousands_separators(number: u64) -> String {
     let digits = number.to_string();
     let mut words = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     fn numbers_are_grouped() {
         for (number, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), words);
+            assert_eq!(with_thousands_separators(number), words);
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use tidings_domain::id::{IncidentId, WorkspaceId};
 use tidings_domain::incident::{
-    About, Cause, Incident, IncidentTrigger, Opening, Subject, TimelineEntry, TimelineKind,
+    Cause, Incident, IncidentStart, IncidentTrigger, Subject, SubjectInfo, TimelineEntry, TimelineKind,
 };
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
 
-use super::change::{Change, Happening, new_record};
+use super::transition::{Change, Happening, new_record};
 use super::{Incidents, Key};
 use crate::Result;
 use crate::clock::new_id;
+use crate::detach::unbroken;
 use crate::error::EngineError;
-use crate::unbroken::unbroken;
 
 /// How often an alert is looked at anew when somebody else was faster.
 const TRIES: u32 = 5;
@@ -32,7 +32,7 @@ pub struct Alert {
     /// Why, in words.
     pub detail: Option<String>,
     /// What messages say of it.
-    pub about: About,
+    pub about: SubjectInfo,
 }
 
 impl Incidents {
@@ -87,8 +87,13 @@ impl Incidents {
 
 fn open(change: &mut Change, id: IncidentId, key: &Key, alert: &Alert, now: Timestamp) {
     let (cause, detail) = (Cause::Alert, alert.detail.clone());
-    let opening =
-        Opening { subject: key.1.clone(), cause, detail: detail.clone(), failing_since: alert.starts_at, at: now };
+    let opening = IncidentStart {
+        subject: key.1.clone(),
+        cause,
+        detail: detail.clone(),
+        failing_since: alert.starts_at,
+        at: now,
+    };
     let incident = Incident { opening_severity: alert.severity, ..Incident::open(id, key.0, opening) };
     change.timeline.push(TimelineEntry { at: now, kind: TimelineKind::Opened { cause, detail } });
     change.happenings.push(Happening::of(IncidentTrigger::Opened));

@@ -3,26 +3,26 @@
 use tidings_domain::check::{Check, Observation, judge};
 use tidings_domain::endpoint::Probe;
 use tidings_domain::id::{CheckId, EndpointId, IncidentId, WorkspaceId};
-use tidings_domain::incident::{About, IncidentTrigger, Subject};
+use tidings_domain::incident::{IncidentTrigger, Subject, SubjectInfo};
 use tidings_domain::secret::Secret;
 use tidings_store::StoreError;
-use tidings_store::watching::CheckRecord;
+use tidings_store::monitoring::CheckRecord;
 
-use super::change::on_check;
-use super::tell::Written;
+use super::notify::Written;
+use super::transition::on_check;
 use super::{Incidents, Key};
 use crate::Result;
 use crate::clock::new_id;
+use crate::detach::unbroken;
 use crate::error::EngineError;
-use crate::snapshot::LiveEndpoint;
-use crate::unbroken::unbroken;
+use crate::snapshot::LoadedEndpoint;
 
 /// How often a check is judged anew when somebody else was faster.
 const TRIES: u32 = 5;
 
 /// What a check came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckAnswer {
+pub struct CheckOutcome {
     /// The check.
     pub check_id: CheckId,
     /// Whether it was told before.
@@ -41,11 +41,11 @@ impl Incidents {
         endpoint_id: EndpointId,
         looked_at: (&Probe, Option<&Secret>),
         observation: Observation,
-    ) -> Result<Option<CheckAnswer>> {
+    ) -> Result<Option<CheckOutcome>> {
         let check = {
-            let snapshot = self.0.live.glance();
+            let snapshot = self.0.live.load();
             let live = snapshot.workspace(workspace_id).and_then(|view| view.endpoint(endpoint_id));
-            let is_same = |live: &LiveEndpoint| (&live.endpoint.definition.probe, live.secret.as_ref()) == looked_at;
+            let is_same = |live: &LoadedEndpoint| (&live.endpoint.definition.probe, live.secret.as_ref()) == looked_at;
             let live = live.filter(|live| live.endpoint.enabled && is_same(live));
             live.map(|live| judge(&live.endpoint.definition, &observation))
         };
@@ -63,7 +63,7 @@ impl Incidents {
         endpoint_id: EndpointId,
         id: Option<CheckId>,
         check: Check,
-    ) -> Result<CheckAnswer> {
+    ) -> Result<CheckOutcome> {
         let incidents = self.clone();
         unbroken(async move { incidents.check(workspace_id, endpoint_id, id, check).await }).await
     }
@@ -74,7 +74,7 @@ impl Incidents {
         endpoint_id: EndpointId,
         id: Option<CheckId>,
         check: Check,
-    ) -> Result<CheckAnswer> {
+    ) -> Result<CheckOutcome> {
         let key: Key = (workspace_id, Subject::Endpoint(endpoint_id));
         for _ in 0..TRIES {
             let case = self.case(&key);
@@ -94,10 +94,10 @@ impl Incidents {
                 Ok(Written::Yes) => {
                     let incident_id = case.open.as_ref().map(|open| open.record.incident.id).or(before);
                     let incident = incident_id.map(|id| (id, happened));
-                    return Ok(CheckAnswer { check_id, is_duplicate: false, incident });
+                    return Ok(CheckOutcome { check_id, is_duplicate: false, incident });
                 }
                 Ok(Written::Known) => {
-                    return Ok(CheckAnswer { check_id, is_duplicate: true, incident: before.map(|id| (id, None)) });
+                    return Ok(CheckOutcome { check_id, is_duplicate: true, incident: before.map(|id| (id, None)) });
                 }
                 Err(StoreError::Conflict | StoreError::Exists) => {}
                 Err(StoreError::NotFound) => return Err(EngineError::NotFound("endpoint")),
@@ -109,13 +109,13 @@ impl Incidents {
 }
 
 /// What messages say of an endpoint.
-fn about(live: &LiveEndpoint) -> About {
+fn about(live: &LoadedEndpoint) -> SubjectInfo {
     let endpoint = &live.endpoint;
-    About {
+    SubjectInfo {
         name: endpoint.name.clone(),
         url: Some(address(&endpoint.definition.probe)),
         link: None,
-        facts: Vec::new(),
+        fields: Vec::new(),
         tags: endpoint.definition.tags.clone(),
     }
 }

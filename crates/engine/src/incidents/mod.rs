@@ -5,15 +5,15 @@
 //! together with the events and deliveries that tell of it; [`keeper`] wakes up for what time brings (a step of an
 //! escalation, a reminder, an opening that may now be said).
 
+mod acknowledge;
+mod active;
 mod alerts;
-mod case;
-mod change;
 mod checks;
-mod down;
-mod keeper;
-mod late;
-mod record;
-mod tell;
+mod deferred;
+mod notify;
+mod state;
+mod timer_loop;
+mod transition;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,18 +22,18 @@ use tidings_domain::id::{EndpointId, WorkspaceId};
 use tidings_domain::incident::Subject;
 use tidings_domain::time::Timestamp;
 use tidings_store::Store;
-use tidings_store::watching::EndpointState;
+use tidings_store::monitoring::EndpointState;
 use tokio::sync::{Notify, watch};
 
 use crate::Result;
 use crate::clock::Clock;
 use crate::queue::Queue;
-use crate::snapshot::Live;
+use crate::snapshot::ConfigCache;
 
+pub(crate) use active::Down;
 pub use alerts::Alert;
-pub(crate) use case::Case;
-pub use checks::CheckAnswer;
-pub(crate) use down::Down;
+pub use checks::CheckOutcome;
+pub(crate) use state::Case;
 
 /// What a case is about, and whose it is.
 pub(crate) type Key = (WorkspaceId, Subject);
@@ -44,14 +44,14 @@ pub(crate) struct Incidents(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn Store>,
-    live: Arc<Live>,
+    live: Arc<ConfigCache>,
     queue: Queue,
     clock: Arc<dyn Clock>,
     down: Down,
     cases: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Case>>>>,
     /// When each case is next to be looked at.
     wakes: Mutex<HashMap<Key, Timestamp>>,
-    /// Told when a case is to be looked at sooner than was known.
+    /// IncidentDelivery when a case is to be looked at sooner than was known.
     woken: Notify,
     /// Raised when the keeper should end.
     stopping: watch::Sender<bool>,
@@ -61,7 +61,7 @@ impl Incidents {
     /// Takes up the cases that the store knows, and begins to look after them.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
-        live: Arc<Live>,
+        live: Arc<ConfigCache>,
         queue: Queue,
         clock: Arc<dyn Clock>,
         down: Down,
@@ -79,7 +79,7 @@ impl Incidents {
             stopping,
         }));
         incidents.take_up().await?;
-        tokio::spawn(keeper::run(incidents.clone()));
+        tokio::spawn(timer_loop::run(incidents.clone()));
         Ok(incidents)
     }
 

@@ -9,7 +9,7 @@ use tidings_store::StoreError;
 use tokio::time::Instant;
 
 use super::Queue;
-use crate::pulse::Listener;
+use crate::quiescence::Listener;
 
 /// How often the store is looked at if nothing else is heard.
 const POLL: Duration = Duration::from_secs(5);
@@ -90,9 +90,9 @@ async fn refresh(queue: &Queue) -> Result<(), StoreError> {
             lanes.note_due(due.channel_id, due.at);
         }
         lanes.sweep();
-        crate::measure::queue(&lanes);
+        crate::metrics::queue(&lanes);
     }
-    queue.0.live.catch_up().await
+    queue.0.live.refresh().await
 }
 
 /// Waits until there may be something to do, at most until the next look.

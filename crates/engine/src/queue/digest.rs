@@ -4,32 +4,32 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tidings_domain::digest::{Digest, Entry, Standing};
+use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
-use tidings_domain::gate::{Gate, Walk};
+use tidings_domain::gate::{Gate, GateEvaluation};
 use tidings_domain::id::{DeliveryId, EventId, IncidentId};
 use tidings_domain::message;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
-use tidings_store::queue::{HeldBack, Incoming, NewDelivery, NewDigest, Start};
+use tidings_store::queue::{HeldDelivery, InitialState, NewDelivery, NewDigest, NewEvent};
 
 use super::Queue;
 use crate::clock::new_id;
-use crate::snapshot::LiveChannel;
+use crate::snapshot::LoadedChannel;
 
 /// The digest of these, oldest first, where `active` are the incidents that go on.
 pub(super) fn of(
     queue: &Queue,
-    live: &LiveChannel,
-    held: &[HeldBack],
+    live: &LoadedChannel,
+    held: &[HeldDelivery],
     active: &HashSet<IncidentId>,
     now: Timestamp,
 ) -> NewDigest {
     let clock = queue.0.clock.as_ref();
     let channel = &live.channel;
     let (id, delivery_id): (EventId, DeliveryId) = (new_id(clock, now), new_id(clock, now));
-    let digest = Digest::of(because(held), entries(held, active), now);
+    let digest = Digest::new(because(held), entries(held, active), now);
     let severity = digest.severity();
     let event = Event {
         id,
@@ -49,20 +49,20 @@ pub(super) fn of(
         channel_id: channel.id,
         channel_type: channel.channel_type,
         severity,
-        start: Start::Due,
-        walk: Walk { evaluated_at: now, passed: 0, stopped: None },
-        admission: None,
-        after: None,
-        occasion: 1,
-        late_of: None,
+        start: InitialState::Due,
+        evaluation: GateEvaluation { evaluated_at: now, passed: 0, stopped: None },
+        rate_limit: None,
+        blocked_by: None,
+        sequence: 1,
+        replaces_id: None,
     };
-    let incoming = Incoming { event: Arc::new(event), not_routed: Vec::new(), deliveries: vec![delivery] };
-    NewDigest { incoming, carried: held.iter().map(|held| held.id).collect() }
+    let new_event = NewEvent { event: Arc::new(event), not_routed: Vec::new(), deliveries: vec![delivery] };
+    NewDigest { new_event, carried: held.iter().map(|held| held.id).collect() }
 }
 
 /// Why these were held back, in words.
-fn because(held: &[HeldBack]) -> String {
-    let by = |gate| held.iter().any(|held| held.walk.held().is_some_and(|(of, _)| of == gate));
+fn because(held: &[HeldDelivery]) -> String {
+    let by = |gate| held.iter().any(|held| held.evaluation.held().is_some_and(|(of, _)| of == gate));
     let words = |gate| match gate {
         Gate::QuietHours => "quiet hours",
         _ => "more messages than the channel takes in a minute",
@@ -71,7 +71,7 @@ fn because(held: &[HeldBack]) -> String {
     gates.join(", and ")
 }
 
-fn entries(held: &[HeldBack], active: &HashSet<IncidentId>) -> Vec<Entry> {
+fn entries(held: &[HeldDelivery], active: &HashSet<IncidentId>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(held.len());
     let mut of_incident: HashMap<&str, usize> = HashMap::new();
     for held in held {
@@ -94,27 +94,20 @@ fn entries(held: &[HeldBack], active: &HashSet<IncidentId>) -> Vec<Entry> {
     entries
 }
 
-fn entry(held: &HeldBack, active: &HashSet<IncidentId>) -> Entry {
+fn entry(held: &HeldDelivery, active: &HashSet<IncidentId>) -> Entry {
     let message = message::of(&held.event, held.severity);
     // It may have ended without a word through this channel.
     let goes_on = || held.event.run_id.parse().is_ok_and(|id| active.contains(&id));
-    let standing = match (held.event.outage(), held.event.kind) {
-        (_, EventKind::IncidentResolved | EventKind::IncidentStable) => Standing::Resolved,
+    let state = match (held.event.incident(), held.event.kind) {
+        (_, EventKind::IncidentResolved | EventKind::IncidentStable) => EntryState::Resolved,
         (Some(_), _) => {
             if goes_on() {
-                Standing::Open
+                EntryState::Ongoing
             } else {
-                Standing::Resolved
+                EntryState::Resolved
             }
         }
-        (None, _) => Standing::Told,
+        (None, _) => EntryState::OneOff,
     };
-    Entry {
-        title: message.title,
-        severity: held.severity,
-        standing,
-        at: message.timestamp,
-        link: message.link,
-        events: 1,
-    }
+    Entry { title: message.title, severity: held.severity, state, at: message.timestamp, link: message.link, events: 1 }
 }

@@ -6,17 +6,17 @@
 //! [`digest`] where the channel can say it so.
 
 mod breaker;
+mod channel_queue;
+mod channel_queues;
+#[cfg(test)]
+mod channel_queues_tests;
 mod claimer;
-mod coming_up;
 mod digest;
 mod health;
-mod holds;
-mod lane;
-mod lanes;
-#[cfg(test)]
-mod lanes_tests;
+mod recheck;
+mod release_loop;
 mod sender;
-mod stopped;
+mod suppressed_openings;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,18 +30,18 @@ use tidings_store::queue::{Claimed, Lease};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+pub use channel_queue::Limits;
 pub use health::Health;
-pub use lane::Limits;
 
 use crate::Result;
 use crate::clock::Clock;
+use crate::fanout::EndpointSituation;
 use crate::incidents::Down;
-use crate::pulse::{Part, Pulse};
+use crate::quiescence::{Part, Pulse};
 use crate::settings::Settings;
-use crate::snapshot::{Live, WorkspaceView};
-use crate::tell::EndpointSituation;
-pub(crate) use lanes::Lanes;
-pub(crate) use stopped::Stopped;
+use crate::snapshot::{ConfigCache, WorkspaceView};
+pub(crate) use channel_queues::Lanes;
+pub(crate) use suppressed_openings::Stopped;
 
 /// How long a request is held back while a channel that it has something for is crowded.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -59,7 +59,7 @@ pub struct Queue(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn Store>,
-    live: Arc<Live>,
+    live: Arc<ConfigCache>,
     settings: Arc<Settings>,
     clock: Arc<dyn Clock>,
     limits: Limits,
@@ -68,9 +68,9 @@ struct Inner {
     lanes: Mutex<Lanes>,
     /// Which endpoints have an active incident.
     down: Down,
-    /// Told when a lane may want more from the store, or when the claimer should stop.
+    /// IncidentDelivery when a lane may want more from the store, or when the claimer should stop.
     wake: Notify,
-    /// Told when something may have to be let go sooner than was known.
+    /// IncidentDelivery when something may have to be let go sooner than was known.
     held: Notify,
     /// When something is next let go, as far as is known, in milliseconds since the Unix epoch.
     held_next: AtomicI64,
@@ -78,7 +78,7 @@ struct Inner {
     healths: health::Healths,
     /// Attempts and their settlements.
     tasks: TaskTracker,
-    /// Told when the clock was set by hand.
+    /// IncidentDelivery when the clock was set by hand.
     pulse: Pulse,
     /// Openings that were stopped when they came up or were let go.
     stopped: Stopped,
@@ -104,25 +104,26 @@ impl Queue {
     /// Starts it: gives back the leases of a process that died and begins to send.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
-        live: Arc<Live>,
+        live: Arc<ConfigCache>,
         settings: Arc<Settings>,
         clock: Arc<dyn Clock>,
         down: Down,
         limits: Limits,
     ) -> Result<Self> {
-        let released = store.release(clock.now(), None).await?;
-        if released > 0 {
-            tracing::info!(deliveries = released, "taking up what the last process left unsettled");
-        }
         let mut owner = [0; 8];
         clock.random(&mut owner);
+        let owner = i64::from_le_bytes(owner);
+        let reclaimed = store.reclaim_leases(clock.now(), owner).await?;
+        if reclaimed > 0 {
+            tracing::info!(deliveries = reclaimed, "reclaimed leases of the previous process");
+        }
         let queue = Self(Arc::new(Inner {
             store,
             live,
             settings,
             clock,
             limits,
-            owner: i64::from_le_bytes(owner),
+            owner,
             lanes: Mutex::new(Lanes::new(limits)),
             down,
             wake: Notify::new(),
@@ -134,7 +135,7 @@ impl Queue {
             stopped: Stopped::default(),
         }));
         tokio::spawn(claimer::run(queue.clone(), queue.pulse().listen(Part::Claimer)));
-        tokio::spawn(holds::run(queue.clone(), queue.pulse().listen(Part::Holds)));
+        tokio::spawn(release_loop::run(queue.clone(), queue.pulse().listen(Part::Holds)));
         Ok(queue)
     }
 
@@ -266,7 +267,7 @@ impl Queue {
         let leased = self.lanes().stop();
         self.0.wake.notify_one();
         if !leased.is_empty() {
-            let released = self.0.store.release(self.0.clock.now(), Some(leased)).await;
+            let released = self.0.store.return_leases(self.0.clock.now(), leased).await;
             if let Err(error) = released {
                 tracing::warn!(%error, "leases could not be given back; they end by themselves");
             }

@@ -7,27 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tidings_channels::{ErrorClass, Letter, Report};
+use tidings_channels::{AttemptResult, ErrorClass, OutboundMessage};
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{Next, Outcome, SkipReason, Status, after_attempt};
+use tidings_domain::delivery::{NextStep, Outcome, SkipReason, Status, next_step};
 use tidings_domain::event::{Event, EventKind};
-use tidings_domain::gate::{self, Effect, Gate, Opening, Stop, Walk};
+use tidings_domain::gate::{self, Effect, Gate, GateEvaluation, OpeningOutcome, Refusal};
 use tidings_domain::id::{ChannelId, IncidentId, RuleId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::rule::Rule;
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
-use tidings_store::queue::{Attempt, Claimed, Concerns, Held, NextState, Settled, Settlement};
-use tidings_store::watching::Told;
+use tidings_store::monitoring::IncidentDelivery;
+use tidings_store::queue::{Attempt, Claimed, FollowUps, LeaseRef, NextState, Settled, Settlement};
 
 use super::Queue;
 use crate::clock::jitter;
+use crate::fanout::{self, EndpointSituation};
 use crate::incidents::Down;
-use crate::measure;
-use crate::pulse::Busy;
-use crate::snapshot::{LiveChannel, LiveEndpoint, WorkspaceView};
-use crate::tell::{self, EndpointSituation};
+use crate::metrics;
+use crate::quiescence::Busy;
+use crate::snapshot::{LoadedChannel, LoadedEndpoint, WorkspaceView};
 
 /// What a lease must still last beyond the attempt's own timeout, in milliseconds, for the attempt to be made.
 const LEASE_SPARE_MS: u64 = 5_000;
@@ -52,7 +52,7 @@ pub(super) async fn run(queue: Queue, claimed: Claimed, _busy: Busy) {
     if !give_back.is_empty() {
         tracing::warn!(channel = %claimed.channel_id, "the destination is down: one attempt at a time until it answers");
         let now = queue.0.clock.now();
-        if let Err(error) = queue.0.store.release(now, Some(give_back)).await {
+        if let Err(error) = queue.0.store.return_leases(now, give_back).await {
             tracing::warn!(%error, "leases could not be given back; they end by themselves");
         }
         queue.due_at(claimed.channel_id, now);
@@ -68,12 +68,12 @@ struct Settling<'a> {
     /// Whether it says something of the channel's health: an attempt through one that stands by itself.
     is_of_health: bool,
     /// The channel, if its receiver says that it is gone for good and nothing more is tried.
-    gone: Option<Arc<LiveChannel>>,
+    gone: Option<Arc<LoadedChannel>>,
 }
 
 /// Frees the slot as soon as the receiver has answered (it need not stand empty while that is written down), starts what
 /// may start now and begins to settle. Answers also which leases are to be given back.
-fn conclude<'a>(queue: &'a Queue, claimed: &Claimed, tried: Tried) -> (Option<Settling<'a>>, Vec<Held>) {
+fn conclude<'a>(queue: &'a Queue, claimed: &Claimed, tried: Tried) -> (Option<Settling<'a>>, Vec<LeaseRef>) {
     let finished = queue.lanes().finish(claimed.channel_id, queue.0.clock.now(), tried.took);
     if finished.wants_more {
         queue.0.wake.notify_one();
@@ -99,14 +99,14 @@ struct Tried {
     /// What is to be written down. Nothing if its lease is nearly over: whoever claims it next sends it.
     settlement: Option<Settlement>,
     /// The channel, if its receiver says that it is gone for good.
-    gone: Option<Arc<LiveChannel>>,
+    gone: Option<Arc<LoadedChannel>>,
     /// Whether how it went is to be remembered: of channels that stand by themselves.
     is_shared: bool,
 }
 
 /// What is to be done with a delivery that came up.
 enum Decision {
-    Send(Arc<LiveChannel>),
+    Send(Arc<LoadedChannel>),
     Settle(NextState),
     /// Its lease is nearly over.
     Leave,
@@ -127,21 +127,21 @@ async fn tried(queue: &Queue, claimed: &Claimed) -> Tried {
     let report = attempt(&live, claimed, thread.as_deref(), started_at).await;
     let now = queue.0.clock.now();
     let number = claimed.attempt_count + 1;
-    let attempt = measure::attempt(&report, number, claimed.attempt_trigger, started_at, now);
+    let attempt = metrics::attempt(&report, number, claimed.attempt_trigger, started_at, now);
     let policy = channel.policies.retries(&RetryPolicy::of(claimed.event.resource_type));
     let number_in_policy = number - claimed.attempt_base;
     let jitter = if report.is_delivered() { 0.0 } else { jitter(queue.0.clock.as_ref()) };
-    let next = after_attempt(report.outcome, &policy, number_in_policy, jitter, now);
-    measure::attempted(channel.channel_type, &attempt);
+    let next = next_step(report.outcome, &policy, number_in_policy, jitter, now);
+    metrics::attempted(channel.channel_type, &attempt);
 
     let took = learnt(&report, attempt.duration_ms);
     let next = match next {
-        Next::RetryAt(at) => NextState::RetryAt(at),
-        Next::Settled(status) => NextState::Done(status),
+        NextStep::RetryAt(at) => NextState::RetryAt(at),
+        NextStep::Settled(status) => NextState::Done(status),
     };
     // An attempt that never spoke to the receiver leaves what is known as it was.
-    let carry = report.carry.or_else(|| claimed.carry.clone());
-    let settlement = settlement(claimed, now, Some(attempt), next, carry);
+    let attempt_state = report.attempt_state.or_else(|| claimed.attempt_state.clone());
+    let settlement = settlement(claimed, now, Some(attempt), next, attempt_state);
     let is_shared = channel.owner_rule_id.is_none();
     let gone = (report.http_status == Some(GONE)).then_some(live);
     Tried { took, settlement: Some(settlement), gone, is_shared }
@@ -152,7 +152,7 @@ fn settlement(
     now: Timestamp,
     attempt: Option<Attempt>,
     next: NextState,
-    carry: Option<String>,
+    attempt_state: Option<String>,
 ) -> Settlement {
     Settlement {
         workspace_id: claimed.event.workspace_id,
@@ -162,18 +162,18 @@ fn settlement(
         now,
         attempt,
         next,
-        carry,
-        concerns: concerns(&claimed.event),
+        attempt_state,
+        follow_ups: concerns(&claimed.event),
     }
 }
 
 /// What else the end of a delivery of this event concerns.
-fn concerns(event: &Event) -> Concerns {
+fn concerns(event: &Event) -> FollowUps {
     if event.kind == EventKind::Digest {
-        return Concerns::Digest;
+        return FollowUps::Digest;
     }
     let incident_id = event.kind.is_of_incident().then(|| event.run_id.parse().ok()).flatten();
-    incident_id.map_or(Concerns::Itself, Concerns::Incident)
+    incident_id.map_or(FollowUps::None, FollowUps::Incident)
 }
 
 /// Asks again what may have changed since the delivery was made.
@@ -194,13 +194,13 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> Decision {
     let situation = endpoint_situation(&queue.0.down, found.view, &claimed.event);
     let endpoint = situation.as_ref().map(EndpointNow::as_situation);
     let facts =
-        tell::facts(found.view, found.live, found.rule, claimed.event.trigger, claimed.severity, endpoint, &opening);
-    let walk = after_opening(gate::walk_again(&facts, now), &opening, &found.live.channel.name);
-    if walk.held().is_some() {
-        return Decision::Settle(NextState::Held(walk));
+        fanout::facts(found.view, found.live, found.rule, claimed.event.trigger, claimed.severity, endpoint, &opening);
+    let evaluation = after_opening(gate::re_evaluate(&facts, now), &opening, &found.live.channel.name);
+    if evaluation.held().is_some() {
+        return Decision::Settle(NextState::Held(evaluation));
     }
-    if walk.stopped.is_some() {
-        return Decision::Settle(NextState::Suppressed(walk));
+    if evaluation.stopped.is_some() {
+        return Decision::Settle(NextState::Suppressed(evaluation));
     }
     let needed = now.plus_ms(u64::from(found.live.channel.policies.timeout_ms) + LEASE_SPARE_MS);
     if claimed.lease.until < needed { Decision::Leave } else { Decision::Send(Arc::clone(found.live)) }
@@ -208,15 +208,15 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> Decision {
 
 /// What became of the opening by now, if this is the resolution of an incident: it may have failed, or been stopped or held
 /// back, since the resolution was made.
-async fn opening(queue: &Queue, claimed: &Claimed, rule: Option<&Rule>) -> Opening {
-    let Concerns::Incident(incident_id) = concerns(&claimed.event) else { return Opening::Beside };
+async fn opening(queue: &Queue, claimed: &Claimed, rule: Option<&Rule>) -> OpeningOutcome {
+    let FollowUps::Incident(incident_id) = concerns(&claimed.event) else { return OpeningOutcome::NotApplicable };
     if claimed.event.kind != EventKind::IncidentResolved {
-        return Opening::Beside;
+        return OpeningOutcome::NotApplicable;
     }
     match Box::pin(told(queue, claimed.event.workspace_id, incident_id)).await {
-        Ok(told) => tell::opening(&claimed.event, rule, claimed.channel_id, &told),
+        Ok(told) => fanout::opening(&claimed.event, rule, claimed.channel_id, &told),
         // That it cannot be read now is no reason to keep the all-clear back.
-        Err(_) => Opening::Said,
+        Err(_) => OpeningOutcome::Sent,
     }
 }
 
@@ -225,30 +225,35 @@ pub(super) async fn told(
     queue: &Queue,
     workspace_id: WorkspaceId,
     incident_id: IncidentId,
-) -> Result<Vec<Told>, StoreError> {
-    let mut told = queue.0.store.told(workspace_id, incident_id).await?;
+) -> Result<Vec<IncidentDelivery>, StoreError> {
+    let mut told = queue.0.store.incident_deliveries(workspace_id, incident_id).await?;
     for told in told.iter_mut().filter(|told| told.status == Status::Held) {
         let Some(digest_id) = told.digest_id else { continue };
         let digest = queue.0.store.delivery(workspace_id, digest_id).await?;
         if let Some(mut digest) = digest.filter(|digest| digest.status == Status::Held) {
-            (told.digest_id, told.held_until, told.walk) = (None, digest.held_until, digest.walks.pop());
+            (told.digest_id, told.held_until, told.evaluation) =
+                (None, digest.held_until, digest.gate_evaluations.pop());
         }
     }
     Ok(told)
 }
 
-/// The walk of a resolution that comes up, with what the gates that do not change had to say of its opening.
-pub(super) fn after_opening(walk: Walk, opening: &Opening, channel_name: &str) -> Walk {
+/// The evaluation of a resolution that comes up, with what the gates that do not change had to say of its opening.
+pub(super) fn after_opening(
+    evaluation: GateEvaluation,
+    opening: &OpeningOutcome,
+    channel_name: &str,
+) -> GateEvaluation {
     let is_before = |gate: Gate| Gate::ORDER.into_iter().take_while(|it| *it != Gate::NeverOpened).any(|it| it == gate);
-    match (opening, &walk.stopped) {
-        (Opening::Unsaid, stopped) if stopped.as_ref().is_none_or(|(gate, _)| !is_before(*gate)) => {
-            let passed = walk.passed_gates().filter(|gate| is_before(*gate)).map(|gate| 1 << gate as u8).sum();
+    match (opening, &evaluation.stopped) {
+        (OpeningOutcome::NotSent, stopped) if stopped.as_ref().is_none_or(|(gate, _)| !is_before(*gate)) => {
+            let passed = evaluation.passed_gates().filter(|gate| is_before(*gate)).map(|gate| 1 << gate as u8).sum();
             let detail = format!("{channel_name} was never told that it had begun");
-            let stop = Stop { effect: Effect::Suppress, detail, until: None, mute_id: None };
-            Walk { passed, stopped: Some((Gate::NeverOpened, stop)), ..walk }
+            let stop = Refusal { effect: Effect::Suppress, detail, until: None, mute_id: None };
+            GateEvaluation { passed, stopped: Some((Gate::NeverOpened, stop)), ..evaluation }
         }
-        (Opening::Held { gate, stop }, None) => walk.stopped_at_last(*gate, stop.clone()),
-        _ => walk,
+        (OpeningOutcome::Held { gate, refusal: stop }, None) => evaluation.stopped_at(*gate, stop.clone()),
+        _ => evaluation,
     }
 }
 
@@ -264,7 +269,7 @@ pub(super) struct Target<'a> {
 pub(super) struct Found<'a> {
     pub(super) view: &'a WorkspaceView,
     pub(super) rule: Option<&'a Rule>,
-    pub(super) live: &'a Arc<LiveChannel>,
+    pub(super) live: &'a Arc<LoadedChannel>,
 }
 
 impl Target<'_> {
@@ -290,7 +295,7 @@ impl Target<'_> {
 
 /// What the gates that are asked again know of an endpoint.
 pub(super) struct EndpointNow<'a> {
-    live: &'a LiveEndpoint,
+    live: &'a LoadedEndpoint,
     parent_down: Option<&'a str>,
 }
 
@@ -313,7 +318,7 @@ pub(super) fn endpoint_situation<'a>(down: &Down, view: &'a WorkspaceView, event
 }
 
 /// What the first message of the incident left that this channel was told of it, where the channel can come back to that.
-async fn thread(queue: &Queue, live: &LiveChannel, claimed: &Claimed) -> Option<String> {
+async fn thread(queue: &Queue, live: &LoadedChannel, claimed: &Claimed) -> Option<String> {
     let event = &claimed.event;
     let is_later = event.kind.is_of_incident() && event.kind != EventKind::IncidentOpened;
     let incident_id = event.run_id.parse().ok().filter(|_| is_later)?;
@@ -321,36 +326,36 @@ async fn thread(queue: &Queue, live: &LiveChannel, claimed: &Claimed) -> Option<
         return None;
     }
     // That it cannot be read now is no reason not to say it.
-    let told = queue.0.store.told(event.workspace_id, incident_id).await.ok()?;
+    let told = queue.0.store.incident_deliveries(event.workspace_id, incident_id).await.ok()?;
     let first = told.into_iter().find(|it| it.channel_id == claimed.channel_id && it.status == Status::Sent)?;
-    first.carry
+    first.attempt_state
 }
 
-async fn attempt(live: &LiveChannel, claimed: &Claimed, thread: Option<&str>, now: Timestamp) -> Report {
+async fn attempt(live: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, now: Timestamp) -> AttemptResult {
     let destination = match &live.destination {
         Ok(destination) => destination,
-        Err(why) => return Report::retry(ErrorClass::Configuration, why.clone()),
+        Err(why) => return AttemptResult::retry(ErrorClass::Configuration, why.clone()),
     };
-    let letter = Letter {
+    let letter = OutboundMessage {
         delivery_id: claimed.id,
         rule_id: claimed.rule_id,
         event: &claimed.event,
         severity: claimed.severity,
         now,
         timeout: Duration::from_millis(live.channel.policies.timeout_ms.into()),
-        carry: claimed.carry.as_deref(),
+        attempt_state: claimed.attempt_state.as_deref(),
         thread,
     };
     // A defect in a channel must cost one attempt, not the slot.
     AssertUnwindSafe(destination.deliver(&letter)).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(delivery = %claimed.id, "an attempt panicked: this is a defect in Tidings");
-        Report::retry(ErrorClass::Configuration, "the attempt failed inside Tidings; its log says where")
+        AttemptResult::retry(ErrorClass::Configuration, "the attempt failed inside Tidings; its log says where")
     })
 }
 
 /// What the channel's lane and health learn from an attempt: how long it took and whether it speaks of an outage. Nothing
 /// from one that never left this machine.
-fn learnt(report: &Report, duration_ms: u32) -> Option<(u32, bool)> {
+fn learnt(report: &AttemptResult, duration_ms: u32) -> Option<(u32, bool)> {
     let is_outage = report.error_class.is_some_and(|class| class.is_outage(report.http_status));
     let is_own = report.error_class == Some(ErrorClass::OwnNetwork);
     (!is_own).then_some((duration_ms, report.outcome != Outcome::Delivered && is_outage))
@@ -361,11 +366,11 @@ fn learnt(report: &Report, duration_ms: u32) -> Option<(u32, bool)> {
 fn note(queue: &Queue, claimed: &Claimed, written: Result<Settled, StoreError>, next: NextState) -> bool {
     match written {
         Ok(Settled::Written) => {
-            measure::settled(claimed.channel_type, &next);
+            metrics::settled(claimed.channel_type, &next);
             match next {
                 NextState::RetryAt(at) => queue.due_at(claimed.channel_id, at),
-                NextState::Held(walk) => {
-                    walk.held().into_iter().for_each(|(_, at)| queue.held_until(at));
+                NextState::Held(evaluation) => {
+                    evaluation.held().into_iter().for_each(|(_, at)| queue.held_until(at));
                     // Nobody waits for what is held back.
                     queue.due_at(claimed.channel_id, queue.0.clock.now());
                 }
@@ -374,7 +379,7 @@ fn note(queue: &Queue, claimed: &Claimed, written: Result<Settled, StoreError>, 
                     if matches!(next, NextState::Suppressed(_)) {
                         queue.0.stopped.note(&claimed.event);
                     }
-                    if concerns(&claimed.event) != Concerns::Itself {
+                    if concerns(&claimed.event) != FollowUps::None {
                         queue.due_at(claimed.channel_id, queue.0.clock.now());
                     }
                 }
@@ -398,10 +403,10 @@ mod tests {
 
     #[test]
     fn what_never_left_this_machine_teaches_nothing() {
-        let failed = |class| learnt(&Report::retry(class, "words"), 7);
+        let failed = |class| learnt(&AttemptResult::retry(class, "words"), 7);
         assert_eq!(failed(ErrorClass::OwnNetwork), None, "an open breaker stays open, a closed one closed");
         assert_eq!(failed(ErrorClass::Connect), Some((7, true)));
         assert_eq!(failed(ErrorClass::Configuration), Some((7, false)));
-        assert_eq!(learnt(&Report::delivered(Some(200), None), 7), Some((7, false)));
+        assert_eq!(learnt(&AttemptResult::delivered(Some(200), None), 7), Some((7, false)));
     }
 }

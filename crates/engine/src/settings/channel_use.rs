@@ -4,7 +4,7 @@ use std::fmt;
 
 use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::time::Timestamp;
-use tidings_store::settings::{Change, Expect};
+use tidings_store::settings::{ConfigChange, Precondition};
 
 use super::channels::{TRIES, shared};
 use super::{CommitError, Settings, check_revision};
@@ -72,8 +72,8 @@ impl Settings {
                 return Err(EngineError::ChannelInUse(users));
             }
             let mut changes = self.without_steps(&view, &users.endpoints, id, self.clock.now());
-            changes.extend(users.rules.into_iter().map(Change::DeleteRule));
-            changes.push(Change::DeleteChannel(id));
+            changes.extend(users.rules.into_iter().map(ConfigChange::DeleteRule));
+            changes.push(ConfigChange::DeleteChannel(id));
             match self.commit(workspace_id, changes).await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Failed(error)) => return Err(error),
@@ -92,14 +92,17 @@ impl Settings {
         endpoints: &[EndpointId],
         id: ChannelId,
         now: Timestamp,
-    ) -> Vec<Change> {
+    ) -> Vec<ConfigChange> {
         let live = endpoints.iter().filter_map(|endpoint_id| view.endpoint(*endpoint_id));
         let edited = live.map(|live| {
             let before = live.endpoint.revision;
             let mut endpoint = live.endpoint.clone();
             endpoint.definition.escalation.retain(|step| step.channel_id != id);
             (endpoint.revision, endpoint.updated_at) = (before + 1, now);
-            Change::PutEndpoint(self.endpoint_record(endpoint, live.secret.as_ref()), Expect::Revision(before))
+            ConfigChange::PutEndpoint(
+                self.endpoint_record(endpoint, live.secret.as_ref()),
+                Precondition::Revision(before),
+            )
         });
         edited.collect()
     }
@@ -113,16 +116,16 @@ mod tests {
 
     #[test]
     fn users_are_counted_in_words() {
-        let words = |rules: u8, endpoints: u8| {
+        let describe = |rules: u8, endpoints: u8| {
             let users = ChannelUsers {
                 rules: (0..rules).map(|n| RuleId::from_bytes([n; 16])).collect(),
                 endpoints: (0..endpoints).map(|n| EndpointId::from_bytes([n; 16])).collect(),
             };
             users.to_string()
         };
-        assert_eq!(words(1, 0), "1 rule uses it");
-        assert_eq!(words(2, 0), "2 rules use it");
-        assert_eq!(words(0, 1), "the escalation of 1 endpoint uses it");
-        assert_eq!(words(1, 2), "1 rule and the escalation of 2 endpoints use it");
+        assert_eq!(describe(1, 0), "1 rule uses it");
+        assert_eq!(describe(2, 0), "2 rules use it");
+        assert_eq!(describe(0, 1), "the escalation of 1 endpoint uses it");
+        assert_eq!(describe(1, 2), "1 rule and the escalation of 2 endpoints use it");
     }
 }

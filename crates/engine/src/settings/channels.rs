@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_channels::{Stored, registry, webhook};
+use tidings_channels::{ChannelConfig, registry, webhook};
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, DisabledReason, Policies};
 use tidings_domain::id::{ChannelId, WorkspaceId};
 use tidings_domain::quiet_hours::QuietHours;
@@ -13,13 +13,15 @@ use tidings_domain::signature::new_secret;
 use tidings_domain::text::has_control;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations};
-use tidings_store::settings::{Change, ChannelRecord, Expect};
+use tidings_store::settings::{ChannelRecord, ConfigChange, Precondition};
 
-use super::{ChannelEdit, CommitError, NAME_CHARS_MAX, NewChannel, OVERLAP_MS_MAX, Settings, Written, check_revision};
+use super::{
+    ChannelEdit, CommitError, Committed, NAME_CHARS_MAX, NewChannel, OVERLAP_MS_MAX, Settings, check_revision,
+};
 use crate::Result;
 use crate::clock::{Clock, new_id};
 use crate::error::EngineError;
-use crate::snapshot::LiveChannel;
+use crate::snapshot::LoadedChannel;
 use crate::vault::Owner;
 
 /// The least and the most that a channel may give one attempt, in milliseconds.
@@ -28,7 +30,11 @@ pub const TIMEOUT_MS_RANGE: std::ops::RangeInclusive<u32> = 1_000..=60_000;
 pub(super) const TRIES: u32 = 5;
 
 impl Settings {
-    pub(crate) async fn create_channel(&self, workspace_id: WorkspaceId, new: NewChannel) -> Result<Written<Channel>> {
+    pub(crate) async fn create_channel(
+        &self,
+        workspace_id: WorkspaceId,
+        new: NewChannel,
+    ) -> Result<Committed<Channel>> {
         let view = self.view(workspace_id)?;
         let max = self.limits.channels_max;
         let shared = view.channels().filter(|live| live.channel.owner_rule_id.is_none()).count();
@@ -39,11 +45,11 @@ impl Settings {
         let mut violations = name_violations(&new.name);
         violations.extend(policy_violations(&new.policies));
         let environment = self.live.environment();
-        let mut stored = match registry::kind(new.channel_type).check(&new.config, None, environment) {
+        let mut stored = match registry::plugin(new.channel_type).check(&new.config, None, environment) {
             Ok(stored) => stored,
             Err(of_config) => {
                 violations.extend(under_config(of_config));
-                Stored::default()
+                ChannelConfig::default()
             }
         };
         if !violations.is_empty() {
@@ -65,9 +71,9 @@ impl Settings {
             created_at: now,
             updated_at: now,
         };
-        let put = Change::PutChannel(self.record(channel.clone(), &stored), Expect::Absent);
+        let put = ConfigChange::PutChannel(self.record(channel.clone(), &stored), Precondition::Absent);
         match self.commit(workspace_id, vec![put]).await {
-            Ok(()) => Ok(Written { value: channel, signing_secret_once }),
+            Ok(()) => Ok(Committed { value: channel, signing_secret_once }),
             Err(CommitError::Failed(error)) => Err(error),
             Err(_) => Err(EngineError::NotFound("workspace")),
         }
@@ -79,7 +85,7 @@ impl Settings {
         id: ChannelId,
         edit: ChannelEdit,
         seen: Option<u32>,
-    ) -> Result<Written<Channel>> {
+    ) -> Result<Committed<Channel>> {
         self.rewrite_channel(workspace_id, id, seen, |live, _| {
             let mut channel = live.channel.clone();
             let mut stored = live.stored.clone();
@@ -87,7 +93,8 @@ impl Settings {
             apply(&edit, &mut channel);
             violations.extend(policy_violations(&channel.policies));
             if let Some(config) = &edit.config {
-                match registry::kind(channel.channel_type).check(config, Some(&live.stored), self.live.environment()) {
+                match registry::plugin(channel.channel_type).check(config, Some(&live.stored), self.live.environment())
+                {
                     Ok(checked) => {
                         if edit.enabled.is_none() && leads_elsewhere(live, &checked) {
                             revive(&mut channel);
@@ -107,7 +114,7 @@ impl Settings {
         workspace_id: WorkspaceId,
         id: ChannelId,
         overlap_ms: u64,
-    ) -> Result<Written<Channel>> {
+    ) -> Result<Committed<Channel>> {
         if overlap_ms > OVERLAP_MS_MAX {
             return Err(EngineError::invalid("/overlapSeconds", "must be at most 2592000 (thirty days)"));
         }
@@ -121,7 +128,7 @@ impl Settings {
 
     /// Disables a channel whose receiver said that it is gone for good, unless the channel is another by now than the
     /// one that was `tried`.
-    pub(crate) async fn disable_gone(&self, tried: &LiveChannel) {
+    pub(crate) async fn disable_gone(&self, tried: &LoadedChannel) {
         let (workspace_id, id) = (tried.channel.workspace_id, tried.channel.id);
         let outcome = self
             .rewrite(
@@ -153,8 +160,8 @@ impl Settings {
         workspace_id: WorkspaceId,
         id: ChannelId,
         seen: Option<u32>,
-        edit: impl Fn(&LiveChannel, Timestamp) -> Result<(Channel, Stored, Option<Secret>)>,
-    ) -> Result<Written<Channel>> {
+        edit: impl Fn(&LoadedChannel, Timestamp) -> Result<(Channel, ChannelConfig, Option<Secret>)>,
+    ) -> Result<Committed<Channel>> {
         self.rewrite(workspace_id, id, seen, shared, edit).await
     }
 
@@ -164,9 +171,9 @@ impl Settings {
         workspace_id: WorkspaceId,
         id: ChannelId,
         seen: Option<u32>,
-        pick: impl Fn(Option<&Arc<LiveChannel>>) -> Result<&Arc<LiveChannel>>,
-        edit: impl Fn(&LiveChannel, Timestamp) -> Result<(Channel, Stored, Option<Secret>)>,
-    ) -> Result<Written<Channel>> {
+        pick: impl Fn(Option<&Arc<LoadedChannel>>) -> Result<&Arc<LoadedChannel>>,
+        edit: impl Fn(&LoadedChannel, Timestamp) -> Result<(Channel, ChannelConfig, Option<Secret>)>,
+    ) -> Result<Committed<Channel>> {
         for _ in 0..TRIES {
             let view = self.view(workspace_id)?;
             let live = pick(view.channel(id))?;
@@ -176,9 +183,9 @@ impl Settings {
             let before = channel.revision;
             (channel.revision, channel.updated_at) = (before + 1, now);
             channel.settings.clone_from(&stored.settings);
-            let put = Change::PutChannel(self.record(channel.clone(), &stored), Expect::Revision(before));
+            let put = ConfigChange::PutChannel(self.record(channel.clone(), &stored), Precondition::Revision(before));
             match self.commit(workspace_id, vec![put]).await {
-                Ok(()) => return Ok(Written { value: channel, signing_secret_once }),
+                Ok(()) => return Ok(Committed { value: channel, signing_secret_once }),
                 Err(CommitError::Failed(error)) => return Err(error),
                 Err(CommitError::Gone | CommitError::InUse) => return Err(EngineError::NotFound("channel")),
                 Err(CommitError::Changed) => {}
@@ -188,7 +195,7 @@ impl Settings {
     }
 
     /// The channel's row, its secrets sealed.
-    pub(super) fn record(&self, channel: Channel, stored: &Stored) -> ChannelRecord {
+    pub(super) fn record(&self, channel: Channel, stored: &ChannelConfig) -> ChannelRecord {
         let owner = Owner::Channel(channel.workspace_id, channel.id);
         let sealed = self.vault.seal_secrets(&stored.secrets, owner, self.clock.as_ref());
         ChannelRecord { channel, key_id: self.vault.key_id().to_owned(), sealed }
@@ -196,12 +203,12 @@ impl Settings {
 }
 
 /// A channel that may be edited by itself: a private one is edited through its rule.
-pub(super) fn shared(live: Option<&Arc<LiveChannel>>) -> Result<&Arc<LiveChannel>> {
+pub(super) fn shared(live: Option<&Arc<LoadedChannel>>) -> Result<&Arc<LoadedChannel>> {
     live.filter(|live| live.channel.owner_rule_id.is_none()).ok_or(EngineError::NotFound("channel"))
 }
 
 /// Whether what is to be kept leads elsewhere, or in by another key, than what the channel keeps now.
-pub(super) fn leads_elsewhere(live: &LiveChannel, stored: &Stored) -> bool {
+pub(super) fn leads_elsewhere(live: &LoadedChannel, stored: &ChannelConfig) -> bool {
     live.stored.secrets != stored.secrets
 }
 
@@ -274,7 +281,7 @@ fn under_config(violations: Violations) -> Violations {
 
 /// Gives a new webhook its first signing secret; other channels sign nothing.
 pub(crate) fn with_signing_secret(
-    stored: &mut Stored,
+    stored: &mut ChannelConfig,
     channel_type: ChannelType,
     clock: &dyn Clock,
     now: Timestamp,
@@ -284,7 +291,7 @@ pub(crate) fn with_signing_secret(
 
 /// Gives a webhook a fresh signing secret.
 pub(super) fn rotated(
-    stored: &mut Stored,
+    stored: &mut ChannelConfig,
     channel_type: ChannelType,
     overlap_ms: u64,
     clock: &dyn Clock,

@@ -12,14 +12,14 @@ use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::RuleTrigger;
 use tidings_domain::violation::{Violation, Violations};
-use tidings_store::settings::{Change, EndpointRecord, Expect};
+use tidings_store::settings::{ConfigChange, EndpointRecord, Precondition};
 
 use super::channels::name_violations;
 use super::{CommitError, Settings, check_revision};
 use crate::Result;
 use crate::clock::new_id;
 use crate::error::EngineError;
-use crate::snapshot::{LiveEndpoint, WorkspaceView};
+use crate::snapshot::{LoadedEndpoint, WorkspaceView};
 use crate::vault::Owner;
 
 /// How often an edit without a revision is tried again when somebody else was faster.
@@ -42,7 +42,7 @@ pub struct EndpointDraft {
 
 impl EndpointDraft {
     /// The endpoint as it is.
-    pub fn of(live: &LiveEndpoint) -> Self {
+    pub fn of(live: &LoadedEndpoint) -> Self {
         let Endpoint { name, enabled, definition, .. } = live.endpoint.clone();
         Self { name, enabled, definition, secret: live.secret.clone() }
     }
@@ -50,7 +50,7 @@ impl EndpointDraft {
 
 /// Whether a channel tells of an endpoint's incidents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wire {
+pub struct EndpointWiring {
     /// The channel, a shared one.
     pub channel_id: ChannelId,
     /// Whether it tells of them.
@@ -69,7 +69,10 @@ impl Settings {
             return Err(EngineError::Invalid(found));
         }
         let endpoint = self.new_endpoint(&draft, id, workspace_id, now);
-        let put = Change::PutEndpoint(self.endpoint_record(endpoint.clone(), draft.secret.as_ref()), Expect::Absent);
+        let put = ConfigChange::PutEndpoint(
+            self.endpoint_record(endpoint.clone(), draft.secret.as_ref()),
+            Precondition::Absent,
+        );
         self.commit(workspace_id, vec![put]).await.map_err(of_endpoint)?;
         Ok(endpoint)
     }
@@ -118,7 +121,10 @@ impl Settings {
                 ..self.new_endpoint(&draft, id, workspace_id, now)
             };
             let record = self.endpoint_record(endpoint.clone(), draft.secret.as_ref());
-            match self.commit(workspace_id, vec![Change::PutEndpoint(record, Expect::Revision(before))]).await {
+            match self
+                .commit(workspace_id, vec![ConfigChange::PutEndpoint(record, Precondition::Revision(before))])
+                .await
+            {
                 Ok(()) => return Ok(endpoint),
                 Err(CommitError::Changed) => {}
                 Err(error) => return Err(of_endpoint(error)),
@@ -146,7 +152,7 @@ impl Settings {
         let copy_id = new_id(self.clock.as_ref(), now);
         let endpoint = self.new_endpoint(&draft, copy_id, workspace_id, now);
         let record = self.endpoint_record(endpoint.clone(), draft.secret.as_ref());
-        let mut changes = vec![Change::PutEndpoint(record, Expect::Absent)];
+        let mut changes = vec![ConfigChange::PutEndpoint(record, Precondition::Absent)];
         let shared =
             |rule: &&Arc<Rule>| view.channel(rule.channel_id).is_some_and(|live| live.channel.owner_rule_id.is_none());
         for rule in rules_about(&view, id).filter(shared) {
@@ -159,7 +165,7 @@ impl Settings {
                 updated_at: now,
                 ..Rule::clone(rule)
             };
-            changes.push(Change::PutRule(rule, Expect::Absent));
+            changes.push(ConfigChange::PutRule(rule, Precondition::Absent));
         }
         self.commit(workspace_id, changes).await.map_err(of_endpoint)?;
         Ok(endpoint)
@@ -179,9 +185,9 @@ impl Settings {
             let now = self.clock.now();
             let mut changes = Vec::new();
             for rule in rules_about(&view, id) {
-                changes.push(Change::DeleteRule(rule.id));
+                changes.push(ConfigChange::DeleteRule(rule.id));
                 let own = view.channel(rule.channel_id).filter(|live| live.channel.owner_rule_id == Some(rule.id));
-                changes.extend(own.map(|live| Change::DeleteChannel(live.channel.id)));
+                changes.extend(own.map(|live| ConfigChange::DeleteChannel(live.channel.id)));
             }
             for child in view.endpoints().filter(|live| live.endpoint.definition.parent_id == Some(id)) {
                 let before = child.endpoint.revision;
@@ -189,9 +195,9 @@ impl Settings {
                 endpoint.definition.parent_id = None;
                 (endpoint.revision, endpoint.updated_at) = (before + 1, now);
                 let record = self.endpoint_record(endpoint, child.secret.as_ref());
-                changes.push(Change::PutEndpoint(record, Expect::Revision(before)));
+                changes.push(ConfigChange::PutEndpoint(record, Precondition::Revision(before)));
             }
-            changes.push(Change::DeleteEndpoint(id, now));
+            changes.push(ConfigChange::DeleteEndpoint(id, now));
             match self.commit(workspace_id, changes).await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Failed(error)) => return Err(error),
@@ -203,7 +209,7 @@ impl Settings {
     }
 
     /// Wires an endpoint to shared channels, all of them or none; channels that are not listed stay as they are.
-    pub(crate) async fn wire(&self, workspace_id: WorkspaceId, id: EndpointId, wires: &[Wire]) -> Result<()> {
+    pub(crate) async fn wire(&self, workspace_id: WorkspaceId, id: EndpointId, wires: &[EndpointWiring]) -> Result<()> {
         for _ in 0..TRIES {
             let view = self.view(workspace_id)?;
             view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
@@ -238,8 +244,14 @@ impl Settings {
     }
 
     /// What brings one wire about; nothing if it is so already.
-    fn wiring(&self, view: &WorkspaceView, id: EndpointId, wire: Wire, now: Timestamp) -> Option<Change> {
-        let Wire { channel_id, wired, paused } = wire;
+    fn wiring(
+        &self,
+        view: &WorkspaceView,
+        id: EndpointId,
+        wire: EndpointWiring,
+        now: Timestamp,
+    ) -> Option<ConfigChange> {
+        let EndpointWiring { channel_id, wired, paused } = wire;
         let Some(rule) = rules_about(view, id).find(|rule| rule.channel_id == channel_id) else {
             let rule = Rule {
                 id: new_id::<RuleId>(self.clock.as_ref(), now),
@@ -257,7 +269,7 @@ impl Settings {
                 created_at: now,
                 updated_at: now,
             };
-            return wired.then_some(Change::PutRule(rule, Expect::Absent));
+            return wired.then_some(ConfigChange::PutRule(rule, Precondition::Absent));
         };
         if (rule.enabled, rule.paused) == (wired, paused) {
             return None;
@@ -267,7 +279,7 @@ impl Settings {
         edited.generation += u32::from(rule.enabled && !wired);
         (edited.enabled, edited.paused) = (wired, paused);
         (edited.revision, edited.updated_at) = (rule.revision + 1, now);
-        Some(Change::PutRule(edited, Expect::Revision(rule.revision)))
+        Some(ConfigChange::PutRule(edited, Precondition::Revision(rule.revision)))
     }
 
     pub(super) fn endpoint_record(&self, endpoint: Endpoint, secret: Option<&Secret>) -> EndpointRecord {

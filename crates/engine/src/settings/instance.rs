@@ -28,7 +28,7 @@ pub const DEFAULT_WORKSPACE: &str = "default";
 ///
 /// # Errors
 /// The outer error is the store's, the inner says that it is another key.
-pub async fn recognise_key(
+pub async fn verify_secret_key(
     store: &dyn Store,
     vault: &Vault,
     clock: &dyn Clock,
@@ -40,12 +40,12 @@ pub async fn recognise_key(
         }
     }
     let kept = store.instance_key().await?.ok_or(StoreError::NotFound)?;
-    Ok(vault.recognise(&kept))
+    Ok(vault.verify(&kept))
 }
 
 /// A key that was made, to be shown this once.
 #[derive(Debug)]
-pub struct FirstKey {
+pub struct BootstrapKey {
     /// The workspace that it opens.
     pub workspace: Workspace,
     /// The key, unless the operator chose it.
@@ -57,7 +57,11 @@ pub struct FirstKey {
 ///
 /// # Errors
 /// [`EngineError::Invalid`] if the operator's key opens another workspace.
-pub async fn bootstrap(store: &Arc<dyn Store>, clock: &dyn Clock, chosen: Option<&Secret>) -> Result<Option<FirstKey>> {
+pub async fn bootstrap(
+    store: &Arc<dyn Store>,
+    clock: &dyn Clock,
+    chosen: Option<&Secret>,
+) -> Result<Option<BootstrapKey>> {
     let existing = store.workspaces().await?;
     let now = clock.now();
     let default = existing.iter().find(|record| record.workspace.slug == DEFAULT_WORKSPACE);
@@ -75,7 +79,7 @@ pub async fn bootstrap(store: &Arc<dyn Store>, clock: &dyn Clock, chosen: Option
             let name = if made.is_some() { "first key" } else { CHOSEN_KEY_NAME };
             let key = made.as_ref().or(chosen).cloned().unwrap_or_default();
             let workspace = insert(store.as_ref(), clock, DEFAULT_WORKSPACE, name, &key, now).await?;
-            Ok(Some(FirstKey { workspace, made }))
+            Ok(Some(BootstrapKey { workspace, made }))
         }
         (Some(default), Some(chosen)) => {
             let new = api_key(clock, default.workspace.id, CHOSEN_KEY_NAME, chosen, now);
@@ -171,7 +175,7 @@ fn api_key(clock: &dyn Clock, workspace_id: WorkspaceId, name: &str, key: &Secre
 }
 
 /// Why an operator's key cannot be one, in words that do not quote it; `None` if it can.
-pub fn unfit_api_key(key: &str) -> Option<&'static str> {
+pub fn validate_api_key(key: &str) -> Option<&'static str> {
     let rest = key.strip_prefix(API_KEY_PREFIX);
     let fits = rest.is_some_and(|rest| {
         (API_KEY_CHARS_MIN..=200).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_graphic())

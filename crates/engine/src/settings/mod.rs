@@ -2,8 +2,8 @@
 
 mod channel_use;
 pub(crate) mod channels;
-pub mod doors;
 pub mod endpoints;
+pub mod inbound_webhooks;
 pub mod instance;
 pub mod mutes;
 mod rules;
@@ -23,13 +23,13 @@ use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::severity::{Severity, SeverityFilter};
 use tidings_domain::trigger::{RuleTrigger, TriggerType};
-use tidings_store::settings::Change;
+use tidings_store::settings::ConfigChange;
 use tidings_store::{Store, StoreError};
 
 use crate::Result;
 use crate::clock::Clock;
 use crate::error::EngineError;
-use crate::snapshot::{Live, WorkspaceView};
+use crate::snapshot::{ConfigCache, WorkspaceView};
 use crate::vault::Vault;
 
 /// How long an old signing secret goes on signing where a rotation does not say, in milliseconds (a day).
@@ -41,7 +41,7 @@ pub const NAME_CHARS_MAX: usize = 100;
 
 /// What was written, and the signing secret that is shown this once.
 #[derive(Debug)]
-pub struct Written<T> {
+pub struct Committed<T> {
     /// What was written, as it is now.
     pub value: T,
     /// The secret, if one was made.
@@ -156,7 +156,7 @@ pub struct RuleView {
 /// Changes configuration.
 pub struct Settings {
     store: Arc<dyn Store>,
-    live: Arc<Live>,
+    live: Arc<ConfigCache>,
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     limits: SettingsLimits,
@@ -184,7 +184,7 @@ impl Settings {
     /// The way to change what `live` shows.
     pub fn new(
         store: Arc<dyn Store>,
-        live: Arc<Live>,
+        live: Arc<ConfigCache>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         limits: SettingsLimits,
@@ -203,12 +203,16 @@ impl Settings {
     }
 
     fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {
-        self.live.glance().workspace(workspace_id).cloned().ok_or(EngineError::NotFound("workspace"))
+        self.live.load().workspace(workspace_id).cloned().ok_or(EngineError::NotFound("workspace"))
     }
 
     /// Commits the changes and makes them seen.
-    async fn commit(&self, workspace_id: WorkspaceId, changes: Vec<Change>) -> std::result::Result<(), CommitError> {
-        match self.store.change(workspace_id, changes).await {
+    async fn commit(
+        &self,
+        workspace_id: WorkspaceId,
+        changes: Vec<ConfigChange>,
+    ) -> std::result::Result<(), CommitError> {
+        match self.store.apply_changes(workspace_id, changes).await {
             Ok(_) => {
                 // It is committed: that it cannot be read back now does not undo it, and the next look at versions will.
                 if let Err(error) = self.live.reload(workspace_id).await {

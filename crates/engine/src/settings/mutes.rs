@@ -7,7 +7,7 @@ use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::severity::SeverityFilter;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violation;
-use tidings_store::settings::{Change, Preferences};
+use tidings_store::settings::{ConfigChange, Preferences};
 
 use super::{CommitError, Settings};
 use crate::Result;
@@ -15,7 +15,7 @@ use crate::clock::new_id;
 use crate::error::EngineError;
 use crate::snapshot::WorkspaceView;
 
-/// The most mutes of a workspace that are not over: every gate walk looks through them.
+/// The most mutes of a workspace that are not over: every gate evaluation looks through them.
 const MUTES_MAX: u32 = 1_000;
 
 /// A mute to be made.
@@ -60,7 +60,7 @@ impl Settings {
         if !found.is_empty() {
             return Err(EngineError::Invalid(found));
         }
-        match self.commit(workspace_id, vec![Change::PutMute(mute.clone())]).await {
+        match self.commit(workspace_id, vec![ConfigChange::PutMute(mute.clone())]).await {
             Ok(()) => Ok(mute),
             Err(CommitError::Failed(error)) => Err(error),
             Err(_) => Err(EngineError::invalid("/targetId", "there is no such thing in this workspace")),
@@ -83,7 +83,7 @@ impl Settings {
     }
 
     pub(crate) async fn delete_mute(&self, workspace_id: WorkspaceId, id: MuteId) -> Result<()> {
-        match self.commit(workspace_id, vec![Change::DeleteMute(id)]).await {
+        match self.commit(workspace_id, vec![ConfigChange::DeleteMute(id)]).await {
             Ok(()) => Ok(()),
             Err(CommitError::Failed(error)) => Err(error),
             Err(_) => Err(EngineError::NotFound("mute")),
@@ -111,7 +111,7 @@ impl Settings {
         let mut changes = changed(&view.preferences, preferences);
         if let Some(until) = edit.global_mute_until {
             let others = view.mutes.iter().filter(|mute| mute.scope == MuteScope::Global);
-            changes.extend(others.map(|mute| Change::DeleteMute(mute.id)));
+            changes.extend(others.map(|mute| ConfigChange::DeleteMute(mute.id)));
             if let Some(until) = until {
                 let mute = self.mute(
                     workspace_id,
@@ -128,7 +128,7 @@ impl Settings {
                     let message = "must lie in the future, or be null for no mute";
                     return Err(EngineError::invalid("/globalMuteUntil", message));
                 }
-                changes.push(Change::PutMute(mute));
+                changes.push(ConfigChange::PutMute(mute));
             }
         }
         if changes.is_empty() {
@@ -143,8 +143,8 @@ impl Settings {
     }
 }
 
-fn changed(before: &Preferences, after: Preferences) -> Vec<Change> {
-    if *before == after { Vec::new() } else { vec![Change::SetPreferences(after)] }
+fn changed(before: &Preferences, after: Preferences) -> Vec<ConfigChange> {
+    if *before == after { Vec::new() } else { vec![ConfigChange::SetPreferences(after)] }
 }
 
 fn target_exists(view: &WorkspaceView, scope: MuteScope) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_channels::{Stored, registry};
+use tidings_channels::{ChannelConfig, registry};
 use tidings_domain::channel::{Channel, Connectivity, Policies};
 use tidings_domain::id::{RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
@@ -10,16 +10,16 @@ use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::RuleTrigger;
-use tidings_store::settings::{Change, Expect};
+use tidings_store::settings::{ConfigChange, Precondition};
 
 use super::channels::{leads_elsewhere, revive, rotated, with_signing_secret};
 use super::{
-    CommitError, NewRule, OVERLAP_MS_DEFAULT, RuleChannel, RuleEdit, RuleView, Settings, Written, check_revision,
+    CommitError, Committed, NewRule, OVERLAP_MS_DEFAULT, RuleChannel, RuleEdit, RuleView, Settings, check_revision,
 };
 use crate::Result;
 use crate::clock::new_id;
 use crate::error::EngineError;
-use crate::snapshot::{LiveChannel, WorkspaceView};
+use crate::snapshot::{LoadedChannel, WorkspaceView};
 
 /// How often an edit without a revision is tried again when somebody else was faster.
 const TRIES: u32 = 5;
@@ -27,12 +27,12 @@ const TRIES: u32 = 5;
 /// The channel of a rule that is about to be written: what must be written with it.
 struct ChannelPart {
     channel: Channel,
-    changes: Vec<Change>,
+    changes: Vec<ConfigChange>,
     signing_secret_once: Option<Secret>,
 }
 
 impl Settings {
-    pub(crate) async fn create_rule(&self, workspace_id: WorkspaceId, new: NewRule) -> Result<Written<RuleView>> {
+    pub(crate) async fn create_rule(&self, workspace_id: WorkspaceId, new: NewRule) -> Result<Committed<RuleView>> {
         let view = self.view(workspace_id)?;
         let now = self.clock.now();
         let id: RuleId = new_id(self.clock.as_ref(), now);
@@ -56,9 +56,9 @@ impl Settings {
             updated_at: now,
         };
         let mut changes = part.changes;
-        changes.push(Change::PutRule(rule.clone(), Expect::Absent));
+        changes.push(ConfigChange::PutRule(rule.clone(), Precondition::Absent));
         match self.commit(workspace_id, changes).await {
-            Ok(()) => Ok(Written {
+            Ok(()) => Ok(Committed {
                 value: RuleView { rule: Arc::new(rule), channel: part.channel },
                 signing_secret_once: part.signing_secret_once,
             }),
@@ -73,7 +73,7 @@ impl Settings {
         id: RuleId,
         edit: RuleEdit,
         seen: Option<u32>,
-    ) -> Result<Written<RuleView>> {
+    ) -> Result<Committed<RuleView>> {
         for _ in 0..TRIES {
             let view = self.view(workspace_id)?;
             let before = view.rule(id).ok_or(EngineError::NotFound("rule"))?;
@@ -82,15 +82,15 @@ impl Settings {
             let part = self.edited_channel(&view, before, &edit, now)?;
             let rule = edited(before, &edit, &part.channel, now);
             check_triggers(rule.resource_type, &rule.triggers, &rule.trigger_types)?;
-            let mut changes = vec![Change::PutRule(rule.clone(), Expect::Revision(before.revision))];
+            let mut changes = vec![ConfigChange::PutRule(rule.clone(), Precondition::Revision(before.revision))];
             changes.splice(0..0, part.changes);
             if rule.channel_id != before.channel_id && owned(&view, before).is_some() {
-                changes.push(Change::DeleteChannel(before.channel_id));
+                changes.push(ConfigChange::DeleteChannel(before.channel_id));
             }
             match self.commit(workspace_id, changes).await {
                 Ok(()) => {
                     let value = RuleView { rule: Arc::new(rule), channel: part.channel };
-                    return Ok(Written { value, signing_secret_once: part.signing_secret_once });
+                    return Ok(Committed { value, signing_secret_once: part.signing_secret_once });
                 }
                 Err(CommitError::Failed(error)) => return Err(error),
                 Err(CommitError::InUse) => {
@@ -108,8 +108,8 @@ impl Settings {
             let view = self.view(workspace_id)?;
             let rule = view.rule(id).ok_or(EngineError::NotFound("rule"))?;
             check_revision(seen, rule.revision)?;
-            let mut changes = vec![Change::DeleteRule(id)];
-            changes.extend(owned(&view, rule).map(|live| Change::DeleteChannel(live.channel.id)));
+            let mut changes = vec![ConfigChange::DeleteRule(id)];
+            changes.extend(owned(&view, rule).map(|live| ConfigChange::DeleteChannel(live.channel.id)));
             match self.commit(workspace_id, changes).await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Failed(error)) => return Err(error),
@@ -135,7 +135,7 @@ impl Settings {
                 Ok(ChannelPart { channel: live.channel.clone(), changes: Vec::new(), signing_secret_once: None })
             }
             RuleChannel::Inline { channel_type, config } => {
-                let kind = registry::kind(*channel_type);
+                let kind = registry::plugin(*channel_type);
                 let mut stored = kind.check(config, None, self.live.environment()).map_err(EngineError::Invalid)?;
                 let signing_secret_once = with_signing_secret(&mut stored, *channel_type, self.clock.as_ref(), now);
                 let channel = Channel {
@@ -153,7 +153,7 @@ impl Settings {
                     created_at: now,
                     updated_at: now,
                 };
-                let put = Change::PutChannel(self.record(channel.clone(), &stored), Expect::Absent);
+                let put = ConfigChange::PutChannel(self.record(channel.clone(), &stored), Precondition::Absent);
                 Ok(ChannelPart { channel, changes: vec![put], signing_secret_once })
             }
         }
@@ -172,7 +172,7 @@ impl Settings {
             (Some(RuleChannel::Inline { channel_type, config }), Some(live))
                 if *channel_type == live.channel.channel_type =>
             {
-                let kind = registry::kind(*channel_type);
+                let kind = registry::plugin(*channel_type);
                 let environment = self.live.environment();
                 let stored = kind.check(config, Some(&live.stored), environment).map_err(EngineError::Invalid)?;
                 return self.rewritten_own(live, stored, edit, now);
@@ -202,8 +202,8 @@ impl Settings {
     /// rule also enables a channel that Tidings had disabled; so does another destination.
     fn rewritten_own(
         &self,
-        live: &LiveChannel,
-        mut stored: Stored,
+        live: &LoadedChannel,
+        mut stored: ChannelConfig,
         edit: &RuleEdit,
         now: Timestamp,
     ) -> Result<ChannelPart> {
@@ -224,18 +224,18 @@ impl Settings {
         let before = channel.revision;
         (channel.revision, channel.updated_at) = (before + 1, now);
         channel.settings.clone_from(&stored.settings);
-        let put = Change::PutChannel(self.record(channel.clone(), &stored), Expect::Revision(before));
+        let put = ConfigChange::PutChannel(self.record(channel.clone(), &stored), Precondition::Revision(before));
         Ok(ChannelPart { channel, changes: vec![put], signing_secret_once })
     }
 }
 
 /// Whether an edit that names no channel changes the rule's own one all the same.
-fn needs_rewrite(live: &LiveChannel, edit: &RuleEdit) -> bool {
+fn needs_rewrite(live: &LoadedChannel, edit: &RuleEdit) -> bool {
     edit.rotate_secret || (edit.enabled == Some(true) && live.channel.disabled_reason.is_some())
 }
 
 /// The rule's private channel, if it has one.
-fn owned<'a>(view: &'a WorkspaceView, rule: &Rule) -> Option<&'a Arc<LiveChannel>> {
+fn owned<'a>(view: &'a WorkspaceView, rule: &Rule) -> Option<&'a Arc<LoadedChannel>> {
     view.channel(rule.channel_id).filter(|live| live.channel.owner_rule_id == Some(rule.id))
 }
 

@@ -27,9 +27,9 @@ fn is_stopped(world: &World, hook: ChannelId, reason: &str) {
     world.pass(70);
     assert_eq!(world.said(hook), [format!("opened suppressed {reason}")]);
     let delivery = world.last(hook);
-    assert_eq!((delivery.walks.len(), delivery.attempt_count), (2, 1));
-    assert!(delivery.walks[1].stopped.as_ref().is_some_and(|(gate, _)| gate.reason() == reason));
-    assert_eq!(delivery.walks[1].evaluated_at, world.now());
+    assert_eq!((delivery.gate_evaluations.len(), delivery.attempt_count), (2, 1));
+    assert!(delivery.gate_evaluations[1].stopped.as_ref().is_some_and(|(gate, _)| gate.reason() == reason));
+    assert_eq!(delivery.gate_evaluations[1].evaluated_at, world.now());
     assert_eq!(world.receiver.came().len(), 1);
 }
 
@@ -37,7 +37,7 @@ fn is_stopped(world: &World, hook: ChannelId, reason: &str) {
 fn gate_1_a_pause() {
     let (world, _, hook, rule) = waiting();
     world.pause(rule, true);
-    is_stopped(&world, hook, "endpoint_paused");
+    is_stopped(&world, hook, "rule_paused");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn gate_10_quiet_hours_that_begin_hold_it() {
     world.pass(70);
     assert_eq!(world.said(hook), ["opened held quiet_hours"]);
     let held = world.last(hook);
-    assert_eq!(held.walks[1].stopped.as_ref().map(|(gate, _)| *gate), Some(Gate::QuietHours));
+    assert_eq!(held.gate_evaluations[1].stopped.as_ref().map(|(gate, _)| *gate), Some(Gate::QuietHours));
     world.pass(3_600);
     assert_eq!(world.said(hook), ["opened sent"]);
     assert_eq!(world.last(hook).attempt_count, 2);

@@ -85,7 +85,7 @@ fn an_incident_is_one_entry_as_it_stood_at_the_last() {
     let (endpoint, slack) = (world.plain("API"), world.slack("slack"));
     world.rule(endpoint, slack);
     let mut hours = world.quiet_for(60);
-    hours.include_critical = true;
+    hours.critical_passes = false;
     world.set_quiet(slack, Some(hours));
     world.degraded(endpoint);
     world.check(endpoint, CheckStatus::Down);
@@ -93,7 +93,7 @@ fn an_incident_is_one_entry_as_it_stood_at_the_last() {
     let digest = world.last(slack);
     let tidings_domain::event::Content::Digest(content) = &digest.event.content else { panic!("{digest:?}") };
     let [entry] = &content.entries[..] else { panic!("{:?}", content.entries) };
-    assert_eq!((entry.events, content.open_total), (2, 1));
+    assert_eq!((entry.events, content.ongoing_total), (2, 1));
     assert_eq!(entry.severity, tidings_domain::severity::Severity::Critical);
 }
 
@@ -256,5 +256,5 @@ fn what_ended_without_a_word_is_not_open_in_a_digest() {
     let titles = entries(&digest);
     assert!(titles[0].contains("Open") && titles[1].contains("Over"), "{titles:?}");
     let tidings_domain::event::Content::Digest(content) = &digest.event.content else { panic!("{digest:?}") };
-    assert_eq!((content.open_total, content.entries_total), (1, 2));
+    assert_eq!((content.ongoing_total, content.entries_total), (1, 2));
 }

@@ -25,9 +25,9 @@ fn what_nothing_stops_is_sent_and_passes_every_gate_in_order() {
     world.up(endpoint);
     assert_eq!(world.said(hook), ["opened sent", "resolved sent"]);
     let opened = &world.deliveries()[0];
-    assert_eq!(opened.walks.len(), 1);
-    assert_eq!(opened.walks[0].evaluated_at, world.now());
-    assert_eq!(opened.walks[0].passed_gates().collect::<Vec<_>>(), Gate::ORDER);
+    assert_eq!(opened.gate_evaluations.len(), 1);
+    assert_eq!(opened.gate_evaluations[0].evaluated_at, world.now());
+    assert_eq!(opened.gate_evaluations[0].passed_gates().collect::<Vec<_>>(), Gate::ORDER);
     let came = world.receiver.through("hook");
     assert_eq!(came[0].delivery_id, Some(opened.id.to_string()));
     assert_eq!(world.incident_of(endpoint).incident.notifications_sent, 2);
@@ -40,7 +40,7 @@ fn gate_1_a_paused_rule_says_nothing() {
     let rule = world.rule(endpoint, hook);
     world.pause(rule, true);
     world.down(endpoint);
-    assert_eq!(world.said(hook), ["opened suppressed endpoint_paused"]);
+    assert_eq!(world.said(hook), ["opened suppressed rule_paused"]);
     assert!(world.receiver.came().is_empty());
 }
 
@@ -85,7 +85,7 @@ fn gate_4_a_global_mute_and_global_mute_until_are_the_same_thing() {
         world.down(endpoint);
         world.fail("run-1");
         assert_eq!(world.said(hook), ["opened suppressed muted", "failure suppressed muted"]);
-        let (gate, stop) = world.deliveries()[0].walks[0].stopped.clone().unwrap();
+        let (gate, stop) = world.deliveries()[0].gate_evaluations[0].stopped.clone().unwrap();
         assert_eq!((gate, stop.until), (Gate::GlobalMute, Some(until)));
         world.up(endpoint);
         world.pass(60);
@@ -172,7 +172,7 @@ fn gate_7_mutes_of_an_endpoint_or_a_channel_are_named() {
     let named = |channel| {
         let of_channel = world.deliveries().into_iter().filter(move |delivery| delivery.channel_id == channel);
         of_channel
-            .map(|delivery| delivery.walks[0].stopped.clone().and_then(|(_, stop)| stop.mute_id))
+            .map(|delivery| delivery.gate_evaluations[0].stopped.clone().and_then(|(_, stop)| stop.mute_id))
             .collect::<Vec<_>>()
     };
     assert_eq!(named(hook), [Some(of_api), None]);
@@ -189,7 +189,7 @@ fn gate_8_in_a_maintenance_window_nothing_is_said_of_the_endpoint() {
     world.rule(endpoint, hook);
     world.down(endpoint);
     assert_eq!(world.said(hook), ["opened suppressed maintenance"]);
-    let (_, stop) = world.deliveries()[0].walks[0].stopped.clone().unwrap();
+    let (_, stop) = world.deliveries()[0].gate_evaluations[0].stopped.clone().unwrap();
     assert_eq!(stop.until, Some(end));
 }
 
@@ -222,7 +222,7 @@ fn gate_10_quiet_hours_hold_or_drop_and_let_critical_events_pass_unless_they_inc
     let mut dropping = hours.clone();
     dropping.action = QuietAction::Drop;
     let mut all = hours.clone();
-    all.include_critical = true;
+    all.critical_passes = false;
     for (channel, hours) in [(hook, hours), (drops, dropping), (strict, all)] {
         world.set_quiet(channel, Some(hours));
     }
@@ -244,9 +244,9 @@ fn the_first_gate_that_stops_decides_and_the_verdicts_end_with_it() {
     world.mute(MuteScope::Global, None);
     world.set_enabled(hook, false);
     world.down(endpoint);
-    let walk = world.deliveries()[0].walks[0].clone();
-    assert_eq!(walk.passed_gates().collect::<Vec<_>>(), [Gate::EndpointPaused]);
-    assert_eq!(walk.stopped.unwrap().0, Gate::ChannelDisabled);
+    let evaluation = world.deliveries()[0].gate_evaluations[0].clone();
+    assert_eq!(evaluation.passed_gates().collect::<Vec<_>>(), [Gate::RulePaused]);
+    assert_eq!(evaluation.stopped.unwrap().0, Gate::ChannelDisabled);
 }
 
 #[test]

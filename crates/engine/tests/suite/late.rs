@@ -24,12 +24,12 @@ fn stopped(stop: impl FnOnce(&World, EndpointId, ChannelId, RuleId)) -> (World, 
 
 /// Sees that it was said late, once, and leaves the row that was suppressed.
 #[track_caller]
-fn is_said_late(world: &World, endpoint: EndpointId, hook: ChannelId) {
+fn allows_deferred_delivery(world: &World, endpoint: EndpointId, hook: ChannelId) {
     world.settle();
     let before = world.said(hook)[0].clone();
     assert_eq!(world.said(hook), [&*before, "late opened sent"]);
     let [first, late] = &world.deliveries()[..] else { panic!("not two") };
-    assert_eq!((late.late_of, late.occasion, late.event.id), (Some(first.id), 2, first.event.id));
+    assert_eq!((late.replaces_id, late.sequence, late.event.id), (Some(first.id), 2, first.event.id));
     world.pass(7_200);
     world.up(endpoint);
     assert_eq!(world.said(hook), [&*before, "late opened sent", "resolved sent"]);
@@ -42,14 +42,14 @@ fn after_a_pause() {
     world.pass(60);
     assert_eq!(world.said(hook).len(), 1);
     world.pause(rule, false);
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
 fn after_the_channel_was_disabled() {
     let (world, endpoint, hook, _) = stopped(|world, _, hook, _| world.set_enabled(hook, false));
     world.set_enabled(hook, true);
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn after_a_mute_that_expires_or_is_deleted() {
         if !expires {
             world.unmute(mute.unwrap());
         }
-        is_said_late(&world, endpoint, hook);
+        allows_deferred_delivery(&world, endpoint, hook);
     }
 }
 
@@ -77,7 +77,7 @@ fn after_maintenance() {
         world.redefine(endpoint, |it| it.maintenance_windows = vec![window.clone()]);
     });
     world.pass(600);
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn after_the_parents_incident() {
         parent = Some(router);
     });
     world.up(parent.unwrap());
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn after_the_parent_was_deleted() {
     });
     world.redefine(endpoint, |it| it.parent_id = None);
     world.wait(world.engine().delete_endpoint(world.workspace_id, parent.unwrap(), None)).unwrap();
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn after_quiet_hours_that_drop() {
         world.set_quiet(hook, Some(hours));
     });
     world.pass(3_600);
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn not_once_the_incident_is_over() {
     world.up(endpoint);
     world.pause(rule, false);
     world.pass(60);
-    assert_eq!(world.said(hook), ["opened suppressed endpoint_paused", "resolved suppressed endpoint_paused"]);
+    assert_eq!(world.said(hook), ["opened suppressed rule_paused", "resolved suppressed rule_paused"]);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn it_walks_the_gates_and_another_one_may_stop_it_again() {
     let mute = world.mute(MuteScope::Endpoint(endpoint), Some(600));
     world.pause(rule, false);
     world.settle();
-    assert_eq!(world.said(hook), ["opened suppressed endpoint_paused", "late opened suppressed muted"]);
+    assert_eq!(world.said(hook), ["opened suppressed rule_paused", "late opened suppressed muted"]);
     // In this order: what is unmuted is said at once.
     world.set_quiet(hook, Some(world.quiet_for(60)));
     world.unmute(mute);
@@ -170,7 +170,7 @@ fn it_walks_the_gates_and_another_one_may_stop_it_again() {
     assert_eq!(world.said(hook)[1..], ["late opened suppressed muted", "late opened held quiet_hours"]);
     world.pass(3_600);
     assert_eq!(world.said(hook)[2..], ["late opened sent"]);
-    let of: Vec<_> = world.deliveries().iter().map(|it| (it.occasion, it.late_of)).collect();
+    let of: Vec<_> = world.deliveries().iter().map(|it| (it.sequence, it.replaces_id)).collect();
     let ids: Vec<_> = world.deliveries().iter().map(|it| it.id).collect();
     assert_eq!(of, [(1, None), (2, Some(ids[0])), (3, Some(ids[1]))]);
 }
@@ -183,9 +183,9 @@ fn what_is_stopped_for_longer_than_was_known_is_looked_at_again_then() {
     world.mute(MuteScope::Endpoint(endpoint), Some(900));
     world.pass(300);
     assert_eq!(world.said(hook), ["opened suppressed muted"]);
-    assert!(world.engine().next_look().is_some_and(|at| at > world.now()), "it does not look all the time");
+    assert!(world.engine().next_poll_at().is_some_and(|at| at > world.now()), "it does not look all the time");
     world.pass(600);
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
@@ -196,9 +196,9 @@ fn a_rule_that_was_disabled_since_does_not_keep_the_engine_busy() {
     world.edit_rule(rule, RuleEdit { enabled: Some(false), ..RuleEdit::default() });
     world.pass(300);
     assert_eq!(world.said(hook), ["opened suppressed muted"]);
-    assert!(world.engine().next_look().is_none_or(|at| at > world.now()), "it does not look all the time");
+    assert!(world.engine().next_poll_at().is_none_or(|at| at > world.now()), "it does not look all the time");
     world.edit_rule(rule, RuleEdit { enabled: Some(true), ..RuleEdit::default() });
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn an_opening_that_was_stopped_when_it_came_up_is_said_late_too() {
     world.pass(70);
     assert_eq!(world.said(hook), ["opened suppressed muted"]);
     world.unmute(mute);
-    is_said_late(&world, endpoint, hook);
+    allows_deferred_delivery(&world, endpoint, hook);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn what_happens_next_waits_for_it() {
     world.settle();
     assert_eq!(world.said(hook)[1..], ["late opened pending", "worsened pending"]);
     let all = world.deliveries();
-    assert_eq!(all[2].after, Some(all[1].id));
+    assert_eq!(all[2].blocked_by, Some(all[1].id));
     world.set_broken("hook", false);
     world.pass(70);
     assert_eq!(world.said(hook)[1..], ["late opened sent", "worsened sent"]);
@@ -298,7 +298,7 @@ fn it_waits_for_what_is_under_way_through_its_channel() {
     world.settle();
     let all = world.deliveries();
     let under_way = all.iter().find(|it| it.status == Status::Pending).unwrap().id;
-    assert_eq!((all[2].occasion, all[2].after), (2, Some(under_way)));
+    assert_eq!((all[2].sequence, all[2].blocked_by), (2, Some(under_way)));
     assert_eq!(world.receiver.came().len(), 1);
     world.set_broken("hook", false);
     world.pass(70);

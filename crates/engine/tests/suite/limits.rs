@@ -51,8 +51,8 @@ fn gate_12_drops_what_is_one_too_many_in_any_minute() {
     world.fail("run-4");
     world.fail("run-5");
     assert_eq!(world.said(hook)[3..], ["failure sent", "failure suppressed rate_limit"], "one slot is free again");
-    let walk = &world.last(hook).walks[0];
-    assert_eq!(walk.passed_gates().last(), Some(Gate::Cooldown));
+    let evaluation = &world.last(hook).gate_evaluations[0];
+    assert_eq!(evaluation.passed_gates().last(), Some(Gate::Cooldown));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use tidings_domain::event::{Content, EventKind};
 use tidings_domain::id::ChannelId;
 use tidings_domain::id::EndpointId;
 use tidings_domain::trigger::Trigger;
-use tidings_store::log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
-use tidings_store::watching::{IncidentFilter, IncidentRecord};
+use tidings_store::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use tidings_store::monitoring::{IncidentFilter, IncidentRecord};
 
 use crate::world::World;
 
@@ -69,7 +69,7 @@ pub fn line(delivery: &DeliveryRecord) -> String {
         EventKind::Digest => "digest".into(),
         _ => delivery.event.trigger.word(),
     };
-    let late = if delivery.occasion > 1 { "late " } else { "" };
+    let late = if delivery.sequence > 1 { "late " } else { "" };
     let why = delivery.reason.as_deref().map(|reason| format!(" {reason}")).unwrap_or_default();
     format!("{late}{what} {}{why}", delivery.status.as_str())
 }

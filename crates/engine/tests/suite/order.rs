@@ -31,7 +31,7 @@ fn a_later_event_waits_until_the_earlier_one_is_settled() {
     world.check(endpoint, CheckStatus::Down);
     world.up(endpoint);
     assert_eq!(world.said(hook), ["opened pending", "worsened pending", "resolved pending"]);
-    let after: Vec<_> = world.deliveries().iter().map(|it| it.after).collect();
+    let after: Vec<_> = world.deliveries().iter().map(|it| it.blocked_by).collect();
     let ids: Vec<_> = world.deliveries().iter().map(|it| it.id).collect();
     assert_eq!(after, [None, Some(ids[0]), Some(ids[1])]);
     world.pass(70);
@@ -62,7 +62,7 @@ fn what_was_held_for_a_webhook_goes_out_in_the_order_of_events() {
     let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     let mut hours = world.quiet_for(60);
-    hours.include_critical = true;
+    hours.critical_passes = false;
     world.set_quiet(hook, Some(hours));
     world.degraded(endpoint);
     world.check(endpoint, CheckStatus::Down);
@@ -177,5 +177,5 @@ fn a_resolution_waits_for_a_digest_that_is_held_when_it_comes_up_again() {
     world.pass(3_600);
     assert_eq!(world.said(slack), ["opened sent", "digest sent", "resolved sent"]);
     let resolved = world.last(slack);
-    assert_eq!(resolved.after, Some(world.deliveries()[0].id));
+    assert_eq!(resolved.blocked_by, Some(world.deliveries()[0].id));
 }

@@ -67,7 +67,7 @@ fn a_step_walks_the_gates_of_its_channel() {
         board,
         Some({
             let mut hours = world.quiet_for(120);
-            hours.include_critical = true;
+            hours.critical_passes = false;
             hours
         }),
     );
@@ -189,7 +189,7 @@ fn an_alert_from_outside_opens_and_resolves_an_incident() {
         severity: Severity::Warning,
         starts_at: world.now(),
         detail: Some("full".into()),
-        about: tidings_domain::incident::About::default(),
+        about: tidings_domain::incident::SubjectInfo::default(),
     };
     let (firing, over) = (alert(true), alert(false));
     let tell =
@@ -198,7 +198,7 @@ fn an_alert_from_outside_opens_and_resolves_an_incident() {
     world.pause(rule, false);
     world.restart();
     world.settle();
-    assert_eq!(world.said(hook), ["opened suppressed endpoint_paused", "late opened sent"]);
+    assert_eq!(world.said(hook), ["opened suppressed rule_paused", "late opened sent"]);
     assert!(tell(&world, &over).is_some() && tell(&world, &over).is_none());
     world.settle();
     assert_eq!(world.said(hook)[2..], ["resolved sent"]);
@@ -207,14 +207,14 @@ fn an_alert_from_outside_opens_and_resolves_an_incident() {
 
 #[test]
 fn a_check_that_is_told_again_changes_nothing() {
-    use tidings_domain::check::{Check, Reported};
+    use tidings_domain::check::{Check, ExternalCheck};
     use tidings_domain::id::{CheckId, Id};
     let world = World::new();
     let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     let check = |status, number| {
         let reported =
-            Reported { status, reason: None, status_code: None, response_time_ms: None, checked_at: world.now() };
+            ExternalCheck { status, reason: None, status_code: None, response_time_ms: None, checked_at: world.now() };
         let id = CheckId::from_bytes([number; 16]);
         let told = world.engine().report_check(world.workspace_id, endpoint, Some(id), Check::reported(reported));
         world.wait(told).unwrap()
@@ -246,16 +246,21 @@ fn calm_ends_no_mute_as_that_is_no_recovery() {
 
 #[test]
 fn a_check_that_is_older_than_the_last_is_kept_and_changes_nothing() {
-    use tidings_domain::check::{Check, Reported};
-    use tidings_store::watching::CheckFilter;
+    use tidings_domain::check::{Check, ExternalCheck};
+    use tidings_store::monitoring::CheckFilter;
     let world = World::new();
     let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     let checked_at = world.now();
     world.pass(60);
     world.check(endpoint, CheckStatus::Healthy);
-    let old =
-        Reported { status: CheckStatus::Down, reason: None, status_code: None, response_time_ms: None, checked_at };
+    let old = ExternalCheck {
+        status: CheckStatus::Down,
+        reason: None,
+        status_code: None,
+        response_time_ms: None,
+        checked_at,
+    };
     let told = world.engine().report_check(world.workspace_id, endpoint, None, Check::reported(old));
     assert_eq!(world.wait(told).unwrap().incident, None);
     world.settle();

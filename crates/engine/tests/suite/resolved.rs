@@ -17,7 +17,7 @@ fn a_resolution_whose_opening_was_sent_passes_quiet_hours_and_a_parent_that_is_d
     world.down(child);
     world.down(parent);
     let mut hours = world.quiet_for(60);
-    hours.include_critical = true;
+    hours.critical_passes = false;
     world.set_quiet(hook, Some(hours));
     world.up(child);
     assert_eq!(world.said(hook), ["opened sent", "resolved sent"]);
@@ -94,7 +94,7 @@ fn a_resolution_of_which_nobody_heard_that_it_began_is_not_said() {
     world.down(endpoint);
     // The very instant at which the pause ends is that of the end: nothing was said late in between.
     world.up(endpoint);
-    assert_eq!(world.said(hook), ["opened suppressed endpoint_paused", "resolved suppressed endpoint_paused"]);
+    assert_eq!(world.said(hook), ["opened suppressed rule_paused", "resolved suppressed rule_paused"]);
     world.pause(rule, false);
     let fresh = world.plain("fresh");
     world.down(fresh);
@@ -114,7 +114,7 @@ fn a_resolution_waits_for_its_opening_and_is_not_said_if_that_fails() {
     world.up(endpoint);
     assert_eq!(world.said(hook), ["opened pending", "resolved pending"]);
     let [opened, resolved] = &world.deliveries()[..] else { panic!("not two") };
-    assert_eq!(resolved.after, Some(opened.id));
+    assert_eq!(resolved.blocked_by, Some(opened.id));
     world.pass(70);
     world.pass(140);
     assert_eq!(world.said(hook), ["opened failed", "resolved suppressed never_opened"]);

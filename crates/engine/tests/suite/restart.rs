@@ -111,7 +111,7 @@ fn while_a_digest_is_under_way() {
     world.degraded(endpoint);
     world.receiver.set("slack", Mode::Hang);
     world.clock.advance_ms(3_600_000);
-    world.engine().clock_moved();
+    world.engine().on_clock_changed();
     world.wait(world.receiver.arrived("slack", 1));
     world.restart();
     world.set_broken("slack", true);

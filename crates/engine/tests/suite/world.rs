@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidings_channels::Environment;
+use tidings_channels::ChannelContext;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_domain::channel::{ChannelType, Policies};
-use tidings_domain::check::{Check, CheckStatus, Reported};
+use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
 use tidings_domain::endpoint::{Definition, Probe};
 use tidings_domain::id::{ChannelId, EndpointId, MuteId, RuleId, WorkspaceId};
 use tidings_domain::incident::IncidentTrigger;
@@ -99,7 +99,7 @@ impl World {
     /// Waits until all that is due now is done.
     #[track_caller]
     pub fn settle(&self) {
-        self.wait(self.engine().settled());
+        self.wait(self.engine().wait_until_idle());
     }
 
     /// Lets time pass, and waits until all that is due then is done.
@@ -278,7 +278,8 @@ impl World {
     #[track_caller]
     pub fn check(&self, endpoint: EndpointId, status: CheckStatus) -> Option<IncidentTrigger> {
         let reason = status.is_failing().then(|| "timed out".to_owned());
-        let reported = Reported { status, reason, status_code: None, response_time_ms: None, checked_at: self.now() };
+        let reported =
+            ExternalCheck { status, reason, status_code: None, response_time_ms: None, checked_at: self.now() };
         let check = Check::reported(reported);
         let answer = self.wait(self.engine().report_check(self.workspace_id, endpoint, None, check)).unwrap();
         answer.incident.and_then(|(_, transition)| transition)
@@ -346,7 +347,7 @@ impl Process {
     fn start(directory: &TempDir, clock: &Arc<ManualClock>, receiver: SocketAddr) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
-        let mut environment = Environment::new(Arc::new(Egress::new(guard)));
+        let mut environment = ChannelContext::new(Arc::new(Egress::new(guard)));
         environment.slack_api_base = format!("http://{receiver}/{SLACK_API}");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;

@@ -13,8 +13,8 @@ use tidings_domain::trigger::Trigger;
 
 use super::samples::{NOW, assert_refused, assert_same_event, lease, passed, stopped};
 use super::world::World;
-use crate::log::{DeliveryFilter, EventFilter, EventRecord};
-use crate::queue::{Acceptance, Counts, Start};
+use crate::history::{DeliveryFilter, EventFilter, EventRecord};
+use crate::queue::{Acceptance, Counts, InitialState};
 
 const ALL_EVENTS: EventFilter = EventFilter {
     before: None,
@@ -38,13 +38,13 @@ impl World {
 
 pub(super) async fn every_fact_reads_back(world: World) {
     let event = world.event(world.ours);
-    let mut incoming = world.incoming(event.clone(), vec![world.delivery(world.ours, Start::Due)]);
-    incoming.not_routed =
+    let mut new_event = world.new_event(event.clone(), vec![world.delivery(world.ours, InitialState::Due)]);
+    new_event.not_routed =
         NotRoutedReason::ALL.iter().map(|&reason| NotRouted { rule_id: world.id(), reason }).collect();
-    let not_routed = incoming.not_routed.clone();
-    let answer = world.accept(incoming).await;
+    let not_routed = new_event.not_routed.clone();
+    let answer = world.accept(new_event).await;
     let counts = Counts { pending: 1, ..Counts::default() };
-    assert_eq!(answer, Acceptance { event_id: event.id, duplicate: false, counts, withheld: vec![] });
+    assert_eq!(answer, Acceptance { event_id: event.id, duplicate: false, counts, not_leased: vec![] });
 
     let found = world.our_event(event.id).await.expect("it was accepted");
     assert_same_event(&found.event, &event);
@@ -55,29 +55,30 @@ pub(super) async fn an_event_of_few_facts_reads_back(world: World) {
     let id = world.id();
     let mut event = Event::sample(id, world.ours.id, ResourceType::UseCase, "%_\\ 'ü'", NOW);
     (event.kind, event.run_id, event.trigger) = (EventKind::WorkflowCompleted, "1".into(), Trigger::Success);
-    world.accept(world.incoming(event.clone(), vec![])).await;
+    world.accept(world.new_event(event.clone(), vec![])).await;
     assert_same_event(&world.our_event(id).await.expect("it was accepted").event, &event);
 }
 
 pub(super) async fn deliveries_begin_as_told(world: World) {
     let ours = world.ours;
     let event = world.event(ours);
-    let mut critical = world.delivery(ours, Start::Leased(lease(1, 60_000)));
+    let mut critical = world.delivery(ours, InitialState::Leased(lease(1, 60_000)));
     critical.severity = Severity::Critical;
-    let deliveries = vec![critical, world.delivery(ours, Start::Due), world.delivery(ours, Start::Suppressed)];
+    let deliveries =
+        vec![critical, world.delivery(ours, InitialState::Due), world.delivery(ours, InitialState::Suppressed)];
     let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
-    let answer = world.accept(world.incoming(event.clone(), deliveries)).await;
+    let answer = world.accept(world.new_event(event.clone(), deliveries)).await;
     assert_eq!(answer.counts, Counts { pending: 2, held: 0, suppressed: 1 });
 
     let [leased, due, suppressed] = [world.read(ours, ids[0]), world.read(ours, ids[1]), world.read(ours, ids[2])];
     let (leased, due, suppressed) = (leased.await, due.await, suppressed.await);
     assert_eq!((leased.status, leased.next_attempt_at), (Status::Sending, None));
-    assert_eq!((leased.severity, leased.walks.as_slice()), (Severity::Critical, &[passed(NOW)][..]));
+    assert_eq!((leased.severity, leased.gate_evaluations.as_slice()), (Severity::Critical, &[passed(NOW)][..]));
     assert_eq!((due.status, due.next_attempt_at), (Status::Pending, Some(NOW)));
     assert_eq!((due.rule_id, due.channel_id), (Some(ours.rule_id), ours.channel_id));
     assert_eq!((suppressed.status, suppressed.completed_at), (Status::Suppressed, Some(NOW)));
     assert_eq!(suppressed.reason.as_deref(), Some("severity_filter"));
-    assert_eq!(suppressed.walks, [stopped(Gate::SeverityFilter, NOW)]);
+    assert_eq!(suppressed.gate_evaluations, [stopped(Gate::SeverityFilter, NOW)]);
     for delivery in [leased, due, suppressed] {
         assert_same_event(&delivery.event, &event);
         assert_eq!((delivery.attempt_count, delivery.attempts.len(), delivery.sent_at), (0, 0, None));
@@ -86,14 +87,14 @@ pub(super) async fn deliveries_begin_as_told(world: World) {
 
 pub(super) async fn a_duplicate_answers_what_the_first_did(world: World) {
     let first = world.event(world.ours);
-    let starts = [Start::Due, Start::Suppressed];
+    let starts = [InitialState::Due, InitialState::Suppressed];
     let deliveries = starts.map(|start| world.delivery(world.ours, start)).into();
-    let answer = world.accept(world.incoming(first.clone(), deliveries)).await;
+    let answer = world.accept(world.new_event(first.clone(), deliveries)).await;
 
     let mut again = first.clone();
     again.id = world.id();
     again.run_mut().error_message = Some("told otherwise".into());
-    let repeated = world.incoming(again.clone(), vec![world.delivery(world.ours, Start::Due)]);
+    let repeated = world.new_event(again.clone(), vec![world.delivery(world.ours, InitialState::Due)]);
     assert_eq!(world.accept(repeated).await, Acceptance { duplicate: true, ..answer });
     assert_same_event(&world.our_event(first.id).await.expect("the first is kept").event, &first);
     assert!(world.our_event(again.id).await.is_none());
@@ -105,8 +106,8 @@ pub(super) async fn a_duplicate_within_one_batch_counts_once(world: World) {
     let first = world.event(world.ours);
     let mut second = first.clone();
     second.id = world.id();
-    let batch =
-        [first.clone(), second].map(|event| world.incoming(event, vec![world.delivery(world.ours, Start::Due)]));
+    let batch = [first.clone(), second]
+        .map(|event| world.new_event(event, vec![world.delivery(world.ours, InitialState::Due)]));
     let answers = world.store.accept(batch.into()).await.unwrap();
     assert_eq!(answers[0].event_id, first.id);
     assert!(!answers[0].duplicate);
@@ -115,9 +116,9 @@ pub(super) async fn a_duplicate_within_one_batch_counts_once(world: World) {
 }
 
 pub(super) async fn a_batch_is_all_or_nothing(world: World) {
-    let good = world.incoming(world.event(world.ours), vec![world.delivery(world.ours, Start::Due)]);
-    let twice = world.delivery(world.ours, Start::Due);
-    let bad = world.incoming(world.event(world.ours), vec![twice.clone(), twice]);
+    let good = world.new_event(world.event(world.ours), vec![world.delivery(world.ours, InitialState::Due)]);
+    let twice = world.delivery(world.ours, InitialState::Due);
+    let bad = world.new_event(world.event(world.ours), vec![twice.clone(), twice]);
     let batch = vec![good.clone(), bad];
     assert_refused!(world.store.accept(batch).await, Exists);
     assert_eq!(world.count_events().await, 0);
@@ -128,11 +129,11 @@ pub(super) async fn a_refused_batch_costs_nobody_else(world: World) {
     let world = Arc::new(world);
     let tasks: Vec<_> = (0..40)
         .map(|number| {
-            let delivery = world.delivery(world.ours, Start::Due);
+            let delivery = world.delivery(world.ours, InitialState::Due);
             let copies = if number % 4 == 0 { 2 } else { 1 };
-            let incoming = world.incoming(world.event(world.ours), vec![delivery; copies]);
+            let new_event = world.new_event(world.event(world.ours), vec![delivery; copies]);
             let store = Arc::clone(&world.store);
-            tokio::spawn(async move { (number, store.accept(vec![incoming]).await) })
+            tokio::spawn(async move { (number, store.accept(vec![new_event]).await) })
         })
         .collect();
     for task in tasks {
@@ -144,7 +145,7 @@ pub(super) async fn a_refused_batch_costs_nobody_else(world: World) {
 
 pub(super) async fn every_part_of_the_key_tells_events_apart(world: World) {
     let told = world.event(world.ours);
-    world.accept(world.incoming(told.clone(), vec![])).await;
+    world.accept(world.new_event(told.clone(), vec![])).await;
     for change in [
         |event: &mut Event| event.resource_type = ResourceType::Job,
         |event: &mut Event| event.resource_id.push('1'),
@@ -156,9 +157,9 @@ pub(super) async fn every_part_of_the_key_tells_events_apart(world: World) {
         let mut other = told.clone();
         other.id = world.id();
         change(&mut other);
-        let incoming = world.incoming(other, vec![]);
-        assert!(!world.accept(incoming.clone()).await.duplicate);
-        assert!(world.accept(incoming).await.duplicate);
+        let new_event = world.new_event(other, vec![]);
+        assert!(!world.accept(new_event.clone()).await.duplicate);
+        assert!(world.accept(new_event).await.duplicate);
     }
 }
 
@@ -166,8 +167,8 @@ pub(super) async fn the_same_key_in_two_workspaces_is_two_events(world: World) {
     let event = world.event(world.ours);
     let mut other = event.clone();
     (other.id, other.workspace_id) = (world.id(), world.theirs.id);
-    assert!(!world.accept(world.incoming(event, vec![])).await.duplicate);
-    assert!(!world.accept(world.incoming(other, vec![])).await.duplicate);
+    assert!(!world.accept(world.new_event(event, vec![])).await.duplicate);
+    assert!(!world.accept(world.new_event(other, vec![])).await.duplicate);
 }
 
 pub(super) async fn fifty_at_once_make_one_event(world: World) {
@@ -176,9 +177,9 @@ pub(super) async fn fifty_at_once_make_one_event(world: World) {
         .map(|_| {
             let mut event = told.clone();
             event.id = world.id();
-            let incoming = world.incoming(event, vec![world.delivery(world.ours, Start::Due)]);
+            let new_event = world.new_event(event, vec![world.delivery(world.ours, InitialState::Due)]);
             let store = Arc::clone(&world.store);
-            tokio::spawn(async move { store.accept(vec![incoming]).await.unwrap().remove(0) })
+            tokio::spawn(async move { store.accept(vec![new_event]).await.unwrap().remove(0) })
         })
         .collect();
     let mut answers = Vec::new();
@@ -195,7 +196,7 @@ pub(super) async fn fifty_at_once_make_one_event(world: World) {
 
 pub(super) async fn an_event_without_deliveries_is_kept(world: World) {
     let event = world.event(world.ours);
-    let answer = world.accept(world.incoming(event.clone(), vec![])).await;
+    let answer = world.accept(world.new_event(event.clone(), vec![])).await;
     assert_eq!(answer.counts, Counts::default());
     assert!(world.our_event(event.id).await.is_some());
 }

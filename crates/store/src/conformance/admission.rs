@@ -1,4 +1,4 @@
-//! Admission: a channel's rate limit counts first attempts in the transaction that accepts them.
+//! RateLimitRequest: a channel's rate limit counts first attempts in the transaction that accepts them.
 
 use std::sync::Arc;
 
@@ -11,34 +11,42 @@ use tidings_domain::time::Timestamp;
 
 use super::samples::{NOW, after_ms, assert_refused, lease, tried};
 use super::world::{Tenant, World};
-use crate::queue::{Acceptance, Admission, Counts, Incoming, LetGo, NewDelivery, NextState, Start};
+use crate::queue::{
+    Acceptance, Counts, InitialState, NewDelivery, NewEvent, NextState, RateLimitRequest, ReleaseBatch,
+};
 
 /// How long an admission counts, in milliseconds.
 const MINUTE: u64 = 60_000;
 
 /// A limit of so many a minute, with what becomes of those beyond.
-pub(super) fn limit(max_per_minute: u32, action: RateAction) -> Admission {
+pub(super) fn limit(max_per_minute: u32, action: RateAction) -> RateLimitRequest {
     let limit = RateLimit { max_per_minute, action };
-    Admission { limit, channel_name: "#data-alerts".into(), zone: Zone::UTC }
+    RateLimitRequest { limit, channel_name: "#data-alerts".into(), zone: Zone::UTC }
 }
 
 /// A limit that holds back what is beyond it.
-pub(super) fn at_most(max_per_minute: u32) -> Admission {
+pub(super) fn at_most(max_per_minute: u32) -> RateLimitRequest {
     limit(max_per_minute, RateAction::Digest)
 }
 
 impl World {
     /// An event with one delivery that asks this limit.
-    pub(super) fn asking(&self, tenant: Tenant, admission: Admission, start: Start, at: Timestamp) -> Incoming {
-        let delivery = NewDelivery { admission: Some(admission), ..self.delivery_at(tenant, start, at) };
-        self.incoming(self.event_at(tenant, at), vec![delivery])
+    pub(super) fn asking(
+        &self,
+        tenant: Tenant,
+        admission: RateLimitRequest,
+        start: InitialState,
+        at: Timestamp,
+    ) -> NewEvent {
+        let delivery = NewDelivery { rate_limit: Some(admission), ..self.delivery_at(tenant, start, at) };
+        self.new_event(self.event_at(tenant, at), vec![delivery])
     }
 
     /// Accepts it; whether it was admitted, and its delivery.
-    pub(super) async fn ask(&self, admission: Admission, at: Timestamp) -> (Status, DeliveryId) {
-        let incoming = self.asking(self.ours, admission, Start::Due, at);
-        let id = incoming.deliveries[0].id;
-        self.accept(incoming).await;
+    pub(super) async fn ask(&self, admission: RateLimitRequest, at: Timestamp) -> (Status, DeliveryId) {
+        let new_event = self.asking(self.ours, admission, InitialState::Due, at);
+        let id = new_event.deliveries[0].id;
+        self.accept(new_event).await;
         (self.status(self.ours, id).await, id)
     }
 }
@@ -51,11 +59,15 @@ pub(super) async fn a_full_limit_holds_until_there_is_room(world: World) {
     let held = world.read(world.ours, id).await;
     assert_eq!((status, held.reason.as_deref()), (Status::Held, Some("rate_limit")));
     assert_eq!((held.held_until, held.next_attempt_at), (Some(after_ms(MINUTE)), None));
-    assert_eq!((held.completed_at, held.walks.len()), (None, 1), "there is one walk, and this is its end");
-    let (gate, stop) = held.walks[0].stopped.clone().expect("it was stopped");
+    assert_eq!(
+        (held.completed_at, held.gate_evaluations.len()),
+        (None, 1),
+        "there is one evaluation, and this is its end"
+    );
+    let (gate, stop) = held.gate_evaluations[0].stopped.clone().expect("it was stopped");
     assert_eq!((gate, stop.effect, stop.until), (Gate::RateLimit, Effect::Hold, Some(after_ms(MINUTE))));
     assert!(stop.detail.contains("#data-alerts takes at most 2 messages a minute"), "{}", stop.detail);
-    assert!(!held.walks[0].passed_gates().any(|gate| gate == Gate::RateLimit));
+    assert!(!held.gate_evaluations[0].passed_gates().any(|gate| gate == Gate::RateLimit));
     assert_eq!(world.claim(world.ours, after_ms(9 * MINUTE), lease(1, 1), 9).await.len(), 2);
 }
 
@@ -80,10 +92,10 @@ pub(super) async fn nothing_overtakes_what_waits(world: World) {
     assert_eq!(status, Status::Held);
 
     let until = after_ms(MINUTE + 700);
-    let back = world.store.held_back(world.ours.id, world.ours.channel_id, until, 9).await.unwrap();
+    let back = world.store.list_held(world.ours.id, world.ours.channel_id, until, 9).await.unwrap();
     assert_eq!((back.len(), back[0].id, back[1].id), (3, first, later), "all of them wait together");
-    let release = LetGo { singles: back.iter().map(|held| held.id).collect(), ..world.release(until) };
-    world.store.let_go(release).await.unwrap();
+    let release = ReleaseBatch { individual: back.iter().map(|held| held.id).collect(), ..world.release(until) };
+    world.store.release_held(release).await.unwrap();
     assert_eq!(world.ask(at_most(9), until).await.0, Status::Pending, "nothing waits any more");
 }
 
@@ -98,35 +110,35 @@ pub(super) async fn what_waits_is_waited_for_until_it_may_go(world: World) {
 
 /// What other gates hold back takes no place, and does not stand in the way.
 pub(super) async fn only_what_is_to_be_sent_is_counted(world: World) {
-    for start in [Start::Held, Start::Suppressed] {
+    for start in [InitialState::Held, InitialState::Suppressed] {
         let asking = world.asking(world.ours, at_most(1), start, NOW);
-        let expected = format!("{:?}", asking.deliveries[0].walk);
+        let expected = format!("{:?}", asking.deliveries[0].evaluation);
         let id = asking.deliveries[0].id;
-        assert_eq!(world.accept(asking).await.withheld, []);
+        assert_eq!(world.accept(asking).await.not_leased, []);
         let found = world.read(world.ours, id).await;
-        assert_eq!(format!("{:?}", found.walks[0]), expected);
+        assert_eq!(format!("{:?}", found.gate_evaluations[0]), expected);
     }
-    world.accept_one(world.ours, Start::Due).await;
+    world.accept_one(world.ours, InitialState::Due).await;
     assert_eq!(world.ask(at_most(1), NOW).await.0, Status::Pending);
     assert_eq!(world.ask(at_most(1), NOW).await.0, Status::Held);
 }
 
 pub(super) async fn a_refusal_is_in_counts_and_in_what_is_withheld(world: World) {
     let (ours, event) = (world.ours, world.event(world.ours));
-    let leased = Start::Leased(lease(1, MINUTE));
-    let asking = |start, action| NewDelivery { admission: Some(limit(1, action)), ..world.delivery(ours, start) };
+    let leased = InitialState::Leased(lease(1, MINUTE));
+    let asking = |start, action| NewDelivery { rate_limit: Some(limit(1, action)), ..world.delivery(ours, start) };
     let other = world.another_channel().await;
     let deliveries = vec![
         asking(leased, RateAction::Drop),
         asking(leased, RateAction::Drop),
-        asking(Start::Due, RateAction::Digest),
+        asking(InitialState::Due, RateAction::Digest),
         world.delivery(other, leased),
-        world.delivery(other, Start::Suppressed),
+        world.delivery(other, InitialState::Suppressed),
     ];
     let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
-    let answer = world.accept(world.incoming(event.clone(), deliveries)).await;
+    let answer = world.accept(world.new_event(event.clone(), deliveries)).await;
     let counts = Counts { pending: 2, held: 1, suppressed: 2 };
-    let expected = Acceptance { event_id: event.id, duplicate: false, counts, withheld: vec![ids[1], ids[2]] };
+    let expected = Acceptance { event_id: event.id, duplicate: false, counts, not_leased: vec![ids[1], ids[2]] };
     assert_eq!(answer, expected);
     assert_eq!(world.store.event(ours.id, event.id).await.unwrap().expect("it is there").counts, counts);
     let mut statuses = Vec::new();
@@ -135,14 +147,14 @@ pub(super) async fn a_refusal_is_in_counts_and_in_what_is_withheld(world: World)
     }
     use Status::{Held, Sending, Suppressed};
     assert_eq!(statuses, [Sending, Suppressed, Held, Sending, Suppressed]);
-    let again = world.accept(world.incoming(event, vec![])).await;
-    assert_eq!(again, Acceptance { duplicate: true, withheld: vec![], ..expected });
+    let again = world.accept(world.new_event(event, vec![])).await;
+    assert_eq!(again, Acceptance { duplicate: true, not_leased: vec![], ..expected });
 }
 
 pub(super) async fn an_admitted_lease_is_a_lease(world: World) {
-    let asking = world.asking(world.ours, at_most(1), Start::Leased(lease(7, 500)), NOW);
+    let asking = world.asking(world.ours, at_most(1), InitialState::Leased(lease(7, 500)), NOW);
     let id = asking.deliveries[0].id;
-    assert_eq!(world.accept(asking).await.withheld, []);
+    assert_eq!(world.accept(asking).await.not_leased, []);
     assert_eq!(world.status(world.ours, id).await, Status::Sending);
     let claimed = world.claim(world.ours, after_ms(500), lease(2, 900), 1).await.remove(0);
     assert_eq!(claimed.id, id);
@@ -151,11 +163,11 @@ pub(super) async fn an_admitted_lease_is_a_lease(world: World) {
 }
 
 pub(super) async fn what_is_not_accepted_takes_no_room(world: World) {
-    let told = world.asking(world.ours, at_most(2), Start::Due, NOW);
+    let told = world.asking(world.ours, at_most(2), InitialState::Due, NOW);
     for _ in 0..5 {
         world.accept(told.clone()).await;
     }
-    let mut twice = world.asking(world.ours, at_most(2), Start::Due, NOW);
+    let mut twice = world.asking(world.ours, at_most(2), InitialState::Due, NOW);
     twice.deliveries.extend(twice.deliveries.clone());
     assert_refused!(world.store.accept(vec![twice]).await, Exists);
     assert_eq!(world.ask(at_most(2), NOW).await.0, Status::Pending, "one was told, and told again");
@@ -167,7 +179,7 @@ pub(super) async fn many_at_once_share_what_room_there_is(world: World) {
     let tasks: Vec<_> = (0..40)
         .map(|number| {
             let tenant = if number % 2 == 0 { world.ours } else { other };
-            let asking = world.asking(tenant, at_most(3), Start::Due, NOW);
+            let asking = world.asking(tenant, at_most(3), InitialState::Due, NOW);
             let store = Arc::clone(&world.store);
             tokio::spawn(async move { (tenant.channel_id, store.accept(vec![asking]).await.unwrap().remove(0)) })
         })
@@ -176,7 +188,7 @@ pub(super) async fn many_at_once_share_what_room_there_is(world: World) {
     for task in tasks {
         let (channel_id, answer) = task.await.unwrap();
         assert_eq!((answer.counts.pending + answer.counts.held, answer.counts.suppressed), (1, 0));
-        assert_eq!(answer.withheld.len() as u32, answer.counts.held);
+        assert_eq!(answer.not_leased.len() as u32, answer.counts.held);
         admitted.extend((answer.counts.pending == 1).then_some(channel_id));
     }
     for tenant in [world.ours, other] {
@@ -186,7 +198,7 @@ pub(super) async fn many_at_once_share_what_room_there_is(world: World) {
 }
 
 pub(super) async fn one_request_shares_what_room_there_is(world: World) {
-    let batch = (0..40).map(|_| world.asking(world.ours, at_most(3), Start::Due, NOW)).collect();
+    let batch = (0..40).map(|_| world.asking(world.ours, at_most(3), InitialState::Due, NOW)).collect();
     let answers = world.store.accept(batch).await.unwrap();
     let admitted: Vec<_> = answers.iter().map(|answer| answer.counts.pending == 1).collect();
     assert!(admitted.iter().enumerate().all(|(number, admitted)| *admitted == (number < 3)), "the first three");
@@ -205,8 +217,8 @@ pub(super) async fn admissions_survive_a_restart(world: World) {
 
 pub(super) async fn what_is_foreseen_takes_no_room(world: World) {
     let foresee = async |at| {
-        let walk = super::samples::passed(at);
-        world.store.foresee(world.ours.channel_id, at_most(1), walk, at).await.unwrap()
+        let evaluation = super::samples::passed(at);
+        world.store.preview_rate_limit(world.ours.channel_id, at_most(1), evaluation, at).await.unwrap()
     };
     for _ in 0..3 {
         assert_eq!(foresee(NOW).await.stopped, None);

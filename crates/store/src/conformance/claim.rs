@@ -9,36 +9,36 @@ use tidings_domain::severity::Severity;
 
 use super::samples::{NOW, after_ms, assert_same_event, lease, tried};
 use super::world::{Tenant, World};
-use crate::queue::{NextState, Start};
+use crate::queue::{InitialState, NextState};
 
 pub(super) async fn a_claimed_delivery_carries_all_that_sending_needs(world: World) {
     let ours = world.ours;
     let event = world.event(ours);
-    let mut delivery = world.delivery(ours, Start::Due);
+    let mut delivery = world.delivery(ours, InitialState::Due);
     (delivery.rule_generation, delivery.severity) = (4, Severity::Critical);
     let id = delivery.id;
-    world.accept(world.incoming(event.clone(), vec![delivery])).await;
+    world.accept(world.new_event(event.clone(), vec![delivery])).await;
 
     let claimed = world.claim(ours, NOW, lease(1, 1_000), 5).await.pop().expect("it is due");
     assert_same_event(&claimed.event, &event);
     assert_eq!((claimed.id, claimed.channel_id, claimed.lease), (id, ours.channel_id, lease(1, 1_000)));
     assert_eq!((claimed.rule_generation, claimed.severity), (4, Severity::Critical));
-    assert_eq!((claimed.rule_id, claimed.after), (Some(ours.rule_id), None));
+    assert_eq!((claimed.rule_id, claimed.blocked_by), (Some(ours.rule_id), None));
     assert_eq!((claimed.attempt_count, claimed.attempt_base, claimed.channel_type), (0, 0, ChannelType::Webhook));
-    assert_eq!((claimed.attempt_trigger, claimed.carry.as_deref()), (AttemptTrigger::Scheduled, None));
+    assert_eq!((claimed.attempt_trigger, claimed.attempt_state.as_deref()), (AttemptTrigger::Scheduled, None));
 
     let mut settlement = tried(&claimed, NextState::RetryAt(after_ms(100)));
-    settlement.carry = Some(r#"{"deferred":["a@example.com"]}"#.into());
+    settlement.attempt_state = Some(r#"{"deferred":["a@example.com"]}"#.into());
     world.store.settle(settlement).await.unwrap();
     let again = world.claim(ours, after_ms(100), lease(2, 1_000), 5).await.pop().expect("it is due again");
     assert_eq!((again.attempt_count, again.attempt_base), (1, 0));
-    assert_eq!(again.carry.as_deref(), Some(r#"{"deferred":["a@example.com"]}"#));
+    assert_eq!(again.attempt_state.as_deref(), Some(r#"{"deferred":["a@example.com"]}"#));
 }
 
 pub(super) async fn the_oldest_come_first(world: World) {
     let mut expected = Vec::new();
     for at in [30, 10, 20, 10] {
-        expected.push((at, world.accept_one_at(world.ours, Start::Due, after_ms(at)).await));
+        expected.push((at, world.accept_one_at(world.ours, InitialState::Due, after_ms(at)).await));
     }
     expected.sort();
     let mut found = Vec::new();
@@ -52,7 +52,7 @@ pub(super) async fn each_channel_has_its_own_limit(world: World) {
     let second = world.another_channel().await;
     for tenant in [world.ours, second, world.theirs] {
         for _ in 0..4 {
-            world.accept_one(tenant, Start::Due).await;
+            world.accept_one(tenant, InitialState::Due).await;
         }
     }
     let wanted = vec![(world.ours.channel_id, 2), (second.channel_id, 0), (world.theirs.channel_id, 9)];
@@ -65,8 +65,8 @@ pub(super) async fn each_channel_has_its_own_limit(world: World) {
 }
 
 pub(super) async fn nothing_is_claimed_before_it_is_due(world: World) {
-    world.accept_one_at(world.ours, Start::Due, after_ms(1_000)).await;
-    world.accept_one(world.ours, Start::Suppressed).await;
+    world.accept_one_at(world.ours, InitialState::Due, after_ms(1_000)).await;
+    world.accept_one(world.ours, InitialState::Suppressed).await;
     assert!(world.claim(world.ours, after_ms(999), lease(1, 9_000), 9).await.is_empty());
     assert_eq!(world.claim(world.ours, after_ms(1_000), lease(1, 9_000), 9).await.len(), 1);
 }
@@ -81,7 +81,7 @@ pub(super) async fn what_is_leased_is_left_alone_until_the_lease_ends(world: Wor
 }
 
 pub(super) async fn what_is_accepted_leased_is_left_alone_until_the_lease_ends(world: World) {
-    let id = world.accept_one(world.ours, Start::Leased(lease(1, 500))).await;
+    let id = world.accept_one(world.ours, InitialState::Leased(lease(1, 500))).await;
     assert!(world.claim(world.ours, after_ms(499), lease(2, 900), 9).await.is_empty());
     let taken_over = world.claim(world.ours, after_ms(500), lease(2, 900), 9).await;
     assert!(taken_over.iter().map(|one| one.id).eq([id]));
@@ -89,7 +89,7 @@ pub(super) async fn what_is_accepted_leased_is_left_alone_until_the_lease_ends(w
 
 pub(super) async fn two_at_once_never_claim_the_same(world: World) {
     for _ in 0..60 {
-        world.accept_one(world.ours, Start::Due).await;
+        world.accept_one(world.ours, InitialState::Due).await;
     }
     let tasks: Vec<_> = (0..12)
         .map(|owner| {
@@ -106,7 +106,7 @@ pub(super) async fn two_at_once_never_claim_the_same(world: World) {
 
 pub(super) async fn a_channel_named_twice_gives_each_delivery_once(world: World) {
     for _ in 0..3 {
-        world.accept_one(world.ours, Start::Due).await;
+        world.accept_one(world.ours, InitialState::Due).await;
     }
     let wanted = vec![(world.ours.channel_id, 2); 2];
     let claimed = world.store.claim(NOW, lease(1, 1_000), wanted).await.unwrap();

@@ -1,5 +1,5 @@
 //! What the end of a delivery concerns beside itself: incidents count what is sent of them; and what is said late is said
-//! once an occasion.
+//! once an sequence.
 
 use tidings_domain::delivery::{SkipReason, Status};
 use tidings_domain::id::{DeliveryId, IncidentId};
@@ -9,11 +9,13 @@ use super::admission::at_most;
 use super::samples::{NOW, after_ms, lease, tried, untried};
 use super::watching_world::changed;
 use super::world::World;
-use crate::queue::{Acceptance, Claimed, Concerns, LetGo, NewDelivery, NextState, Resend, Settlement, Start};
-use crate::watching::{Followed, Following, IncidentRecord};
+use crate::monitoring::{IncidentRecord, TransitionOutcome, TransitionRecord};
+use crate::queue::{
+    Acceptance, Claimed, FollowUps, InitialState, NewDelivery, NextState, ReleaseBatch, Resend, Settlement,
+};
 
 fn of(record: &IncidentRecord, settlement: Settlement) -> Settlement {
-    Settlement { concerns: Concerns::Incident(record.incident.id), ..settlement }
+    Settlement { follow_ups: FollowUps::Incident(record.incident.id), ..settlement }
 }
 
 impl World {
@@ -29,8 +31,8 @@ impl World {
         deliveries: Vec<NewDelivery>,
     ) -> Acceptance {
         let events = vec![self.tells(record, trigger, NOW, deliveries)];
-        match self.follow(self.ours, Following { events, ..Following::default() }).await {
-            Ok(Followed::Written(mut answers)) => answers.remove(0),
+        match self.follow(self.ours, TransitionRecord { events, ..TransitionRecord::default() }).await {
+            Ok(TransitionOutcome::Applied(mut answers)) => answers.remove(0),
             outcome => panic!("{outcome:?}"),
         }
     }
@@ -88,20 +90,20 @@ pub(super) async fn what_is_sent_again_counts_once(world: World) {
 
 pub(super) async fn a_digest_counts_for_every_incident_it_tells_of(world: World) {
     let (one, two) = (world.failing(world.ours).await, world.failing(world.ours).await);
-    let held = || world.delivery(world.ours, Start::Held);
+    let held = || world.delivery(world.ours, InitialState::Held);
     world.told_of(&one, IncidentTrigger::Opened, vec![held(), held()]).await;
     world.told_of(&one, IncidentTrigger::Resolved, vec![held()]).await;
     world.told_of(&two, IncidentTrigger::Opened, vec![held()]).await;
     world.hold(2).await;
     let digest = world.digest(world.all_held().await);
-    let id = digest.incoming.deliveries[0].id;
-    assert_eq!(world.let_go(LetGo { digest: Some(digest), ..world.release(NOW) }).await.carried, 6);
+    let id = digest.new_event.deliveries[0].id;
+    assert_eq!(world.let_go(ReleaseBatch { digest: Some(digest), ..world.release(NOW) }).await.carried, 6);
     let counts =
         async || (world.notifications_sent(one.incident.id).await, world.notifications_sent(two.incident.id).await);
     for (status, expected) in [(Status::Failed, (0, 0)), (Status::Sent, (3, 1)), (Status::Sent, (3, 1))] {
         let claimed = world.claimed_again(id).await;
         let settlement = tried(&claimed, NextState::Done(status));
-        world.store.settle(Settlement { concerns: Concerns::Digest, ..settlement }).await.unwrap();
+        world.store.settle(Settlement { follow_ups: FollowUps::Digest, ..settlement }).await.unwrap();
         assert_eq!(counts().await, expected);
         let resend = Resend { workspace_id: world.ours.id, delivery_id: id, rule_generation: 0, now: after_ms(60) };
         world.store.resend(resend).await.unwrap();
@@ -112,15 +114,15 @@ pub(super) async fn what_is_said_late_is_said_once_an_occasion(world: World) {
     let ours = world.ours;
     let record = world.failing(ours).await;
     let other = world.another_channel().await;
-    let first = world.delivery(ours, Start::Suppressed);
+    let first = world.delivery(ours, InitialState::Suppressed);
     let told = world.told_of(&record, IncidentTrigger::Opened, vec![first.clone()]).await;
-    let late = |delivery: NewDelivery, occasion| NewDelivery { occasion, late_of: Some(first.id), ..delivery };
-    let due = |tenant| world.delivery(tenant, Start::Due);
+    let late = |delivery: NewDelivery, sequence| NewDelivery { sequence, replaces_id: Some(first.id), ..delivery };
+    let due = |tenant| world.delivery(tenant, InitialState::Due);
     let ruleless = |tenant| NewDelivery { rule_id: None, ..due(tenant) };
 
     let deliveries = [due(ours), due(other), ruleless(ours), ruleless(other)].map(|one| late(one, 2));
     let ids = deliveries.each_ref().map(|one| one.id);
-    let expected = Acceptance { duplicate: true, withheld: vec![], ..told.clone() };
+    let expected = Acceptance { duplicate: true, not_leased: vec![], ..told.clone() };
     assert_eq!(world.told_of(&record, IncidentTrigger::Opened, deliveries.into()).await, expected);
     assert_eq!(world.statuses(&ids).await, [Status::Pending; 4], "rules and channels are told apart");
 
@@ -129,27 +131,27 @@ pub(super) async fn what_is_said_late_is_said_once_an_occasion(world: World) {
     let deliveries = [&again[..], &[late(due(ours), 3), due(ours)]].concat();
     let third = deliveries[4].id;
     let answer = world.told_of(&record, IncidentTrigger::Opened, deliveries).await;
-    assert_eq!(answer, Acceptance { withheld: known.into(), ..expected.clone() });
+    assert_eq!(answer, Acceptance { not_leased: known.into(), ..expected.clone() });
     for id in known {
         assert!(world.store.delivery(ours.id, id).await.unwrap().is_none());
     }
     let found = world.read(ours, third).await;
-    assert_eq!((found.event.id, found.occasion, found.late_of), (told.event_id, 3, Some(first.id)));
+    assert_eq!((found.event.id, found.sequence, found.replaces_id), (told.event_id, 3, Some(first.id)));
     assert_eq!(world.store.event(ours.id, told.event_id).await.unwrap().expect("it is there").counts, told.counts);
 }
 
 pub(super) async fn what_is_said_late_begins_like_any_other(world: World) {
     let ours = world.ours;
     let record = world.failing(ours).await;
-    world.told_of(&record, IncidentTrigger::Opened, vec![world.delivery(ours, Start::Suppressed)]).await;
+    world.told_of(&record, IncidentTrigger::Opened, vec![world.delivery(ours, InitialState::Suppressed)]).await;
     let under_way = world.claimed(ours).await;
-    let late = |occasion| NewDelivery { occasion, ..world.delivery(ours, Start::Leased(lease(1, 500))) };
-    let admitted = NewDelivery { admission: Some(at_most(1)), ..late(2) };
-    let refused = NewDelivery { admission: Some(at_most(1)), ..late(3) };
-    let waits = NewDelivery { after: Some(under_way.id), ..late(4) };
+    let late = |sequence| NewDelivery { sequence, ..world.delivery(ours, InitialState::Leased(lease(1, 500))) };
+    let admitted = NewDelivery { rate_limit: Some(at_most(1)), ..late(2) };
+    let refused = NewDelivery { rate_limit: Some(at_most(1)), ..late(3) };
+    let waits = NewDelivery { blocked_by: Some(under_way.id), ..late(4) };
     let ids = [admitted.id, refused.id, waits.id];
     let answer = world.told_of(&record, IncidentTrigger::Opened, vec![admitted, refused, waits]).await;
-    assert_eq!(answer.withheld, ids[1..]);
+    assert_eq!(answer.not_leased, ids[1..]);
     assert_eq!(world.statuses(&ids).await, [Status::Sending, Status::Held, Status::Pending]);
     assert_eq!(world.read(ours, ids[2]).await.next_attempt_at, None);
 }

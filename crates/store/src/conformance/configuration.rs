@@ -12,7 +12,7 @@ use tidings_domain::trigger::{RuleTrigger, TriggerType};
 
 use super::samples::{NOW, after_ms, assert_refused};
 use super::world::{Tenant, World};
-use crate::settings::{Change, ChannelRecord, Configuration, Expect};
+use crate::settings::{ChannelRecord, ConfigChange, Configuration, Precondition};
 
 impl World {
     pub(super) async fn configuration(&self, tenant: Tenant) -> Configuration {
@@ -68,7 +68,7 @@ pub(super) async fn rules_and_channels_read_back(world: World) {
             timezone: "Europe/Zurich".into(),
             days: vec!["mon".into(), "sun".into()],
             action: QuietAction::Drop,
-            include_critical: true,
+            critical_passes: true,
         }),
         rate_limit: Some(RateLimit { max_per_minute: 30, action: RateAction::Drop }),
         retry_on_failure: false,
@@ -103,8 +103,8 @@ pub(super) async fn an_edit_needs_the_revision_it_was_made_from(world: World) {
     (rule.revision, rule.paused) = (2, true);
     (record.channel.revision, record.channel.name, record.sealed) = (2, "renamed".into(), vec![9]);
     for _ in 0..2 {
-        let edit = Change::PutRule(rule.clone(), Expect::Revision(1));
-        let other = Change::PutChannel(record.clone(), Expect::Revision(1));
+        let edit = ConfigChange::PutRule(rule.clone(), Precondition::Revision(1));
+        let other = ConfigChange::PutChannel(record.clone(), Precondition::Revision(1));
         if world.our_rule().await.revision == 1 {
             world.change(world.ours, edit).await.unwrap();
             world.change(world.ours, other).await.unwrap();
@@ -119,13 +119,13 @@ pub(super) async fn an_edit_needs_the_revision_it_was_made_from(world: World) {
 
 pub(super) async fn an_edit_of_what_is_gone_is_not_found(world: World) {
     let (rule, record) = (world.our_rule().await, world.our_channel().await);
-    world.change(world.ours, Change::DeleteRule(rule.id)).await.unwrap();
-    world.change(world.ours, Change::DeleteChannel(record.channel.id)).await.unwrap();
+    world.change(world.ours, ConfigChange::DeleteRule(rule.id)).await.unwrap();
+    world.change(world.ours, ConfigChange::DeleteChannel(record.channel.id)).await.unwrap();
     for gone in [
-        Change::DeleteRule(rule.id),
-        Change::DeleteChannel(record.channel.id),
-        Change::PutRule(rule, Expect::Revision(1)),
-        Change::PutChannel(record, Expect::Revision(1)),
+        ConfigChange::DeleteRule(rule.id),
+        ConfigChange::DeleteChannel(record.channel.id),
+        ConfigChange::PutRule(rule, Precondition::Revision(1)),
+        ConfigChange::PutChannel(record, Precondition::Revision(1)),
     ] {
         assert_refused!(world.change(world.ours, gone).await, NotFound);
     }
@@ -139,16 +139,16 @@ pub(super) async fn an_edited_channel_keeps_its_connectivity(world: World) {
     let connectivity = world.our_channel().await.channel.connectivity;
     assert_ne!(connectivity, Connectivity::default());
     stale.channel.revision = 2;
-    world.change(world.ours, Change::PutChannel(stale, Expect::Revision(1))).await.unwrap();
+    world.change(world.ours, ConfigChange::PutChannel(stale, Precondition::Revision(1))).await.unwrap();
     assert_eq!(world.our_channel().await.channel.connectivity, connectivity);
 }
 
 pub(super) async fn a_channel_in_use_is_not_deleted(world: World) {
     let Tenant { channel_id, rule_id, .. } = world.ours;
-    assert_refused!(world.change(world.ours, Change::DeleteChannel(channel_id)).await, InUse);
+    assert_refused!(world.change(world.ours, ConfigChange::DeleteChannel(channel_id)).await, InUse);
     assert_eq!(world.configuration(world.ours).await.channels.len(), 1);
-    world.change(world.ours, Change::DeleteRule(rule_id)).await.unwrap();
-    world.change(world.ours, Change::DeleteChannel(channel_id)).await.unwrap();
+    world.change(world.ours, ConfigChange::DeleteRule(rule_id)).await.unwrap();
+    world.change(world.ours, ConfigChange::DeleteChannel(channel_id)).await.unwrap();
 }
 
 pub(super) async fn a_rule_needs_its_channel(world: World) {
@@ -156,7 +156,7 @@ pub(super) async fn a_rule_needs_its_channel(world: World) {
     assert_refused!(world.put_rule(world.rule(world.ours.id, nowhere)).await, NotFound);
     let mut rule = world.our_rule().await;
     rule.channel_id = nowhere;
-    assert_refused!(world.change(world.ours, Change::PutRule(rule, Expect::Revision(1))).await, NotFound);
+    assert_refused!(world.change(world.ours, ConfigChange::PutRule(rule, Precondition::Revision(1))).await, NotFound);
     assert_eq!(world.our_rule().await.channel_id, world.ours.channel_id);
 }
 
@@ -166,11 +166,11 @@ pub(super) async fn a_change_is_all_or_nothing(world: World) {
     let mut paused = world.our_rule().await;
     paused.paused = true;
     let refused = vec![
-        Change::PutChannel(fresh, Expect::Absent),
-        Change::PutRule(paused.clone(), Expect::Revision(1)),
-        Change::PutRule(paused, Expect::Revision(77)),
+        ConfigChange::PutChannel(fresh, Precondition::Absent),
+        ConfigChange::PutRule(paused.clone(), Precondition::Revision(1)),
+        ConfigChange::PutRule(paused, Precondition::Revision(77)),
     ];
-    assert_refused!(world.store.change(world.ours.id, refused).await, Conflict);
+    assert_refused!(world.store.apply_changes(world.ours.id, refused).await, Conflict);
     let after = world.configuration(world.ours).await;
     assert_eq!((after.version, after.rules, after.channels), (before.version, before.rules, before.channels));
 }
@@ -180,17 +180,20 @@ pub(super) async fn a_change_is_applied_in_order(world: World) {
     let rule = world.rule(world.ours.id, private.channel.id);
     private.channel.owner_rule_id = Some(rule.id);
     let (rule_id, channel_id) = (rule.id, private.channel.id);
-    let make = vec![Change::PutChannel(private, Expect::Absent), Change::PutRule(rule, Expect::Absent)];
-    world.store.change(world.ours.id, make).await.unwrap();
-    let delete = vec![Change::DeleteRule(rule_id), Change::DeleteChannel(channel_id)];
-    world.store.change(world.ours.id, delete).await.unwrap();
+    let make = vec![
+        ConfigChange::PutChannel(private, Precondition::Absent),
+        ConfigChange::PutRule(rule, Precondition::Absent),
+    ];
+    world.store.apply_changes(world.ours.id, make).await.unwrap();
+    let delete = vec![ConfigChange::DeleteRule(rule_id), ConfigChange::DeleteChannel(channel_id)];
+    world.store.apply_changes(world.ours.id, delete).await.unwrap();
     assert_eq!(world.configuration(world.ours).await.rules.len(), 1, "the one from the beginning");
 }
 
 pub(super) async fn the_version_rises_once_a_change(world: World) {
     let (ours, theirs) = (world.version(world.ours).await, world.version(world.theirs).await);
-    let many = (0..3).map(|_| Change::PutChannel(world.channel(world.ours.id), Expect::Absent)).collect();
-    assert_eq!(world.store.change(world.ours.id, many).await.unwrap(), ours + 1);
+    let many = (0..3).map(|_| ConfigChange::PutChannel(world.channel(world.ours.id), Precondition::Absent)).collect();
+    assert_eq!(world.store.apply_changes(world.ours.id, many).await.unwrap(), ours + 1);
     assert_eq!(world.version(world.ours).await, ours + 1);
     assert_eq!(world.version(world.theirs).await, theirs, "nobody else's");
 }

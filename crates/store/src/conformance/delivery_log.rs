@@ -8,8 +8,8 @@ use tidings_domain::trigger::Trigger;
 
 use super::samples::{NOW, after_ms, attempt, lease, tried};
 use super::world::{Tenant, World};
-use crate::log::{DeliveryFilter, DeliveryRecord};
-use crate::queue::{Attempt, NewDelivery, NextState, Start};
+use crate::history::{DeliveryFilter, DeliveryRecord};
+use crate::queue::{Attempt, InitialState, NewDelivery, NextState};
 
 fn all() -> DeliveryFilter {
     DeliveryFilter { limit: 100, ..DeliveryFilter::default() }
@@ -36,16 +36,17 @@ impl World {
             event.resource_id = format!("r{}", number % 3);
             event.trigger = Trigger::OF_RUNS[number as usize / 4 % 2];
             event.kind = EventKind::of_run(event.resource_type, event.trigger);
-            let start = if number % 4 == 3 { Start::Suppressed } else { Start::Due };
+            let start = if number % 4 == 3 { InitialState::Suppressed } else { InitialState::Due };
             let at = after_ms(number * 11 % 16);
             let deliveries = tenants.map(|tenant| self.delivery_at(tenant, start, at));
             found.extend(deliveries.iter().map(|delivery| delivery.id));
-            self.accept(self.incoming(event, deliveries.into())).await;
+            self.accept(self.new_event(event, deliveries.into())).await;
         }
         for event in [self.incident_event(after_ms(4)), self.digest_event(after_ms(6))] {
-            let delivery = NewDelivery { rule_id: None, ..self.delivery_at(self.ours, Start::Held, after_ms(5)) };
+            let delivery =
+                NewDelivery { rule_id: None, ..self.delivery_at(self.ours, InitialState::Held, after_ms(5)) };
             found.push(delivery.id);
-            self.accept(self.incoming(event, vec![delivery])).await;
+            self.accept(self.new_event(event, vec![delivery])).await;
         }
         let claimed = self.claim(tenants[0], after_ms(20), lease(1, 9_000), 6).await;
         for (one, status) in claimed.iter().zip([Status::Sent, Status::Failed, Status::Sent, Status::Failed]) {
@@ -152,7 +153,7 @@ pub(super) async fn every_delivery_filter_filters(world: World) {
         DeliveryFilter { resource_type: Some(ResourceType::UseCase), ..all() },
         DeliveryFilter { resource_id: Some("r2".into()), ..all() },
         DeliveryFilter { reason: Some("severity_filter".into()), ..all() },
-        DeliveryFilter { reason: Some("endpoint_paused".into()), ..all() },
+        DeliveryFilter { reason: Some("rule_paused".into()), ..all() },
         DeliveryFilter { reason: Some("quiet_hours".into()), ..all() },
         DeliveryFilter { run_id: Some(records[9].event.run_id.clone()), ..all() },
         DeliveryFilter { run_id: Some("nobody's".into()), ..all() },
@@ -184,7 +185,7 @@ pub(super) async fn attempts_come_if_asked_for(world: World) {
 pub(super) async fn text_is_taken_literally(world: World) {
     let mut event = world.event(world.ours);
     event.resource_id = r"100%_done\now 'quoted' [x]*".into();
-    world.accept(world.incoming(event, vec![world.delivery(world.ours, Start::Due)])).await;
+    world.accept(world.new_event(event, vec![world.delivery(world.ours, InitialState::Due)])).await;
     let there = ["%", "_", r"\", "0%_d", r"e\n", "'", "[x]*", ""];
     let not_there = ["%%", "__", r"\\", "1%0", "d_ne", "%done", r"\%", r"100\%", "[ax]", "?"];
     for text in there {
@@ -198,7 +199,7 @@ pub(super) async fn text_is_taken_literally(world: World) {
 pub(super) async fn text_is_found_whatever_its_case(world: World) {
     let mut event = world.event(world.ours);
     event.resource_id = "Tägliche Überweisung ΑΘΗΝΑ".into();
-    world.accept(world.incoming(event, vec![world.delivery(world.ours, Start::Due)])).await;
+    world.accept(world.new_event(event, vec![world.delivery(world.ours, InitialState::Due)])).await;
     for text in ["tägliche", "TÄGLICHE", "überweisung", "ÜBERW", "αθηνα"] {
         assert!(world.finds(world.ours, text).await, "{text}");
     }
@@ -223,9 +224,9 @@ pub(super) async fn text_is_looked_for_in_four_places(world: World) {
 
 pub(super) async fn text_is_looked_for_in_the_names_of_incidents(world: World) {
     let mut event = world.incident_event(NOW);
-    let Content::Outage(outage) = &mut event.content else { panic!("it tells of an incident") };
+    let Content::Incident(outage) = &mut event.content else { panic!("it tells of an incident") };
     (outage.name, outage.detail) = ("Production API".into(), Some("HTTP 502".into()));
-    world.accept(world.incoming(event, vec![world.delivery(world.ours, Start::Due)])).await;
+    world.accept(world.new_event(event, vec![world.delivery(world.ours, InitialState::Due)])).await;
     for (text, is_there) in [("production api", true), ("disk:/var", true), ("inc_", true), ("502", false)] {
         assert_eq!(world.finds(world.ours, text).await, is_there, "{text}");
     }

@@ -12,13 +12,14 @@ use tidings_domain::resource::ResourceType;
 use super::admission::at_most;
 use super::samples::{NOW, after_ms, assert_same_event, held, lease, stopped, tried, untried};
 use super::world::World;
-use crate::log::DeliveryFilter;
+use crate::history::DeliveryFilter;
 use crate::queue::{
-    Claimed, Concerns, Counts, Gone, LetGo, NewDelivery, NewDigest, NextState, Resend, Settlement, Start,
+    Claimed, Counts, FollowUps, InitialState, NewDelivery, NewDigest, NextState, ReleaseBatch, ReleaseOutcome, Resend,
+    Settlement,
 };
 
 fn of_digest(settlement: Settlement) -> Settlement {
-    Settlement { concerns: Concerns::Digest, ..settlement }
+    Settlement { follow_ups: FollowUps::Digest, ..settlement }
 }
 
 impl World {
@@ -28,17 +29,17 @@ impl World {
         let mut event = Event::sample(self.id(), self.ours.id, ResourceType::Channel, &channel, NOW);
         event.kind = EventKind::Digest;
         event.run_id = format!("digest-{}", self.draw());
-        event.content = Content::Digest(Box::new(Digest::of("quiet hours".into(), vec![], NOW)));
-        let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..self.delivery(self.ours, Start::Due) };
-        NewDigest { incoming: self.incoming(event, vec![delivery]), carried }
+        event.content = Content::Digest(Box::new(Digest::new("quiet hours".into(), vec![], NOW)));
+        let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..self.delivery(self.ours, InitialState::Due) };
+        NewDigest { new_event: self.new_event(event, vec![delivery]), carried }
     }
 
     /// Holds so many, has a digest carry them, and claims it.
     async fn claimed_digest(&self, count: usize) -> (Claimed, Vec<DeliveryId>) {
         let carried = self.hold(count).await;
         let digest = self.digest(carried.clone());
-        let gone = self.let_go(LetGo { digest: Some(digest), ..self.release(NOW) }).await;
-        assert_eq!(gone, Gone { due: 1, carried: count as u32, held: 0 });
+        let gone = self.let_go(ReleaseBatch { digest: Some(digest), ..self.release(NOW) }).await;
+        assert_eq!(gone, ReleaseOutcome { due: 1, carried: count as u32, held: 0 });
         let mut claimed = self.claim(self.ours, NOW, lease(1, 60_000), 9).await;
         assert_eq!(claimed.len(), 1);
         (claimed.remove(0), carried)
@@ -47,10 +48,10 @@ impl World {
 
 pub(super) async fn a_digest_carries_what_is_held(world: World) {
     let ids = world.hold(3).await;
-    let digest = world.digest(vec![ids[0], ids[2], world.accept_one(world.ours, Start::Suppressed).await]);
-    let (event, id) = (Arc::clone(&digest.incoming.event), digest.incoming.deliveries[0].id);
-    let gone = world.let_go(LetGo { digest: Some(digest), ..world.release(after_ms(9)) }).await;
-    assert_eq!(gone, Gone { due: 1, carried: 2, held: 0 });
+    let digest = world.digest(vec![ids[0], ids[2], world.accept_one(world.ours, InitialState::Suppressed).await]);
+    let (event, id) = (Arc::clone(&digest.new_event.event), digest.new_event.deliveries[0].id);
+    let gone = world.let_go(ReleaseBatch { digest: Some(digest), ..world.release(after_ms(9)) }).await;
+    assert_eq!(gone, ReleaseOutcome { due: 1, carried: 2, held: 0 });
     for carried in [ids[0], ids[2]] {
         let found = world.read(world.ours, carried).await;
         assert_eq!((found.status, found.digest_id, found.held_until), (Status::Held, Some(id), None));
@@ -71,11 +72,11 @@ pub(super) async fn a_digest_carries_what_is_held(world: World) {
 }
 
 pub(super) async fn what_a_digest_carries_ends_as_it_does(world: World) {
-    let walk = stopped(Gate::ChannelDisabled, after_ms(40));
+    let evaluation = stopped(Gate::ChannelDisabled, after_ms(40));
     for (next, status, reason) in [
         (NextState::Done(Status::Sent), Status::Sent, None),
         (NextState::Done(Status::Failed), Status::Failed, None),
-        (NextState::Suppressed(walk.clone()), Status::Suppressed, Some("channel_disabled")),
+        (NextState::Suppressed(evaluation.clone()), Status::Suppressed, Some("channel_disabled")),
         (NextState::Skipped(SkipReason::ChannelDeleted), Status::Skipped, Some("channel_deleted")),
     ] {
         let (digest, carried) = world.claimed_digest(2).await;
@@ -88,7 +89,7 @@ pub(super) async fn what_a_digest_carries_ends_as_it_does(world: World) {
             assert_eq!(found.sent_at, (status == Status::Sent).then_some(after_ms(50)));
             assert_eq!((found.digest_id, found.attempt_count), (Some(digest.id), 0));
             let is_walked = matches!(next, NextState::Suppressed(_));
-            assert_eq!(found.walks.get(1), is_walked.then_some(&walk));
+            assert_eq!(found.gate_evaluations.get(1), is_walked.then_some(&evaluation));
         }
         assert_eq!(world.status(world.ours, other).await, Status::Held, "nothing else does");
     }
@@ -101,7 +102,7 @@ pub(super) async fn what_is_carried_stays_held_until_then(world: World) {
         assert_eq!(world.statuses(&carried).await, [Status::Held; 2]);
         if matches!(next, NextState::Held(_)) {
             assert_eq!(world.all_held().await, [digest.id], "it is held itself, and lets go by itself");
-            world.let_go(LetGo { singles: vec![digest.id], ..world.release(NOW) }).await;
+            world.let_go(ReleaseBatch { individual: vec![digest.id], ..world.release(NOW) }).await;
         }
         digest = world.claim(world.ours, NOW, lease(1, 60_000), 9).await.remove(0);
     }
@@ -141,8 +142,9 @@ pub(super) async fn what_failed_with_a_digest_is_sent_with_it(world: World) {
 pub(super) async fn a_digest_takes_one_place(world: World) {
     let ids = world.hold(5).await;
     let digest = world.digest(ids);
-    let gone = world.let_go(LetGo { digest: Some(digest), admission: Some(at_most(2)), ..world.release(NOW) }).await;
-    assert_eq!(gone, Gone { due: 1, carried: 5, held: 0 });
+    let gone =
+        world.let_go(ReleaseBatch { digest: Some(digest), rate_limit: Some(at_most(2)), ..world.release(NOW) }).await;
+    assert_eq!(gone, ReleaseOutcome { due: 1, carried: 5, held: 0 });
     assert_eq!(world.ask(at_most(2), NOW).await.0, Status::Pending);
     assert_eq!(world.ask(at_most(2), NOW).await.0, Status::Held);
 }
@@ -151,40 +153,40 @@ pub(super) async fn a_digest_that_the_limit_refuses_is_not_made(world: World) {
     world.ask(at_most(1), after_ms(10_000)).await;
     let ids = world.hold(2).await;
     let digest = world.digest(ids.clone());
-    let (event_id, now) = (digest.incoming.event.id, after_ms(20_000));
-    let release = LetGo { digest: Some(digest), admission: Some(at_most(1)), ..world.release(now) };
-    assert_eq!(world.let_go(release.clone()).await, Gone { held: 2, ..Gone::default() });
+    let (event_id, now) = (digest.new_event.event.id, after_ms(20_000));
+    let release = ReleaseBatch { digest: Some(digest), rate_limit: Some(at_most(1)), ..world.release(now) };
+    assert_eq!(world.let_go(release.clone()).await, ReleaseOutcome { held: 2, ..ReleaseOutcome::default() });
     assert!(world.store.event(world.ours.id, event_id).await.unwrap().is_none());
     for id in &ids {
         let found = world.read(world.ours, *id).await;
         assert_eq!((found.held_until, found.digest_id), (Some(after_ms(70_000)), None));
-        assert_eq!((found.reason.as_deref(), found.walks.len()), (Some("rate_limit"), 2));
+        assert_eq!((found.reason.as_deref(), found.gate_evaluations.len()), (Some("rate_limit"), 2));
     }
     assert_eq!(world.ask(at_most(2), after_ms(30_000)).await.0, Status::Held, "nothing overtakes it");
-    let release = LetGo { now: after_ms(70_000), ..release };
-    assert_eq!(world.let_go(release).await, Gone { due: 1, carried: 2, held: 0 });
+    let release = ReleaseBatch { now: after_ms(70_000), ..release };
+    assert_eq!(world.let_go(release).await, ReleaseOutcome { due: 1, carried: 2, held: 0 });
 }
 
 pub(super) async fn what_comes_after_a_carried_one_waits_for_its_digest(world: World) {
     let (digest, carried) = world.claimed_digest(2).await;
-    let after = NewDelivery { after: Some(carried[0]), ..world.delivery(world.ours, Start::Due) };
+    let after = NewDelivery { blocked_by: Some(carried[0]), ..world.delivery(world.ours, InitialState::Due) };
     let id = after.id;
-    let answer = world.accept(world.incoming(world.event(world.ours), vec![after])).await;
-    assert_eq!(answer.withheld, [id]);
+    let answer = world.accept(world.new_event(world.event(world.ours), vec![after])).await;
+    assert_eq!(answer.not_leased, [id]);
     assert!(world.claim(world.ours, after_ms(9_000), lease(1, 60_000), 9).await.is_empty());
     world.store.settle(of_digest(tried(&digest, NextState::Done(Status::Sent)))).await.unwrap();
     let claimed = world.claim(world.ours, after_ms(50), lease(1, 60_000), 9).await;
-    assert!(claimed.iter().map(|one| (one.id, one.after)).eq([(id, Some(carried[0]))]));
+    assert!(claimed.iter().map(|one| (one.id, one.blocked_by)).eq([(id, Some(carried[0]))]));
 }
 
 pub(super) async fn a_large_digest_is_one_release(world: World) {
-    let batch =
-        (0..2_000).map(|_| world.incoming(world.event(world.ours), vec![world.delivery(world.ours, Start::Held)]));
+    let batch = (0..2_000)
+        .map(|_| world.new_event(world.event(world.ours), vec![world.delivery(world.ours, InitialState::Held)]));
     world.store.accept(batch.collect()).await.unwrap();
     let ids = world.all_held().await;
     let digest = world.digest(ids.clone());
-    let gone = world.let_go(LetGo { digest: Some(digest), ..world.release(NOW) }).await;
-    assert_eq!(gone, Gone { due: 1, carried: 2_000, held: 0 });
+    let gone = world.let_go(ReleaseBatch { digest: Some(digest), ..world.release(NOW) }).await;
+    assert_eq!(gone, ReleaseOutcome { due: 1, carried: 2_000, held: 0 });
     assert_eq!(world.all_held().await, []);
     let claimed = world.claim(world.ours, NOW, lease(1, 60_000), 9).await.remove(0);
     world.store.settle(of_digest(tried(&claimed, NextState::Done(Status::Sent)))).await.unwrap();

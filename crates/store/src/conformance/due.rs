@@ -5,7 +5,7 @@ use tidings_domain::time::Timestamp;
 
 use super::samples::{NOW, after_ms, tried};
 use super::world::{Tenant, World};
-use crate::queue::{Due, NextState, Start};
+use crate::queue::{Due, InitialState, NextState};
 
 impl World {
     async fn due(&self) -> Vec<Due> {
@@ -28,7 +28,7 @@ pub(super) async fn every_channel_says_its_earliest(world: World) {
     for number in 0..20 {
         let tenant = if number == 0 { world.theirs } else { world.another_channel().await };
         for at in [9_000, number, 500] {
-            world.accept_one_at(tenant, Start::Due, after_ms(at)).await;
+            world.accept_one_at(tenant, InitialState::Due, after_ms(at)).await;
         }
         expected.push(due_at(tenant, after_ms(number)));
     }
@@ -44,7 +44,7 @@ pub(super) async fn a_leased_delivery_is_due_when_its_lease_ends(world: World) {
 }
 
 pub(super) async fn a_settled_delivery_is_not_due(world: World) {
-    world.accept_one(world.ours, Start::Suppressed).await;
+    world.accept_one(world.ours, InitialState::Suppressed).await;
     for status in [Status::Sent, Status::Failed] {
         world.done(world.ours, status, NOW).await;
     }

@@ -9,7 +9,7 @@ use tidings_domain::trigger::Trigger;
 
 use super::samples::after_ms;
 use super::world::World;
-use crate::log::EventFilter;
+use crate::history::EventFilter;
 
 const ALL: EventFilter = EventFilter {
     before: None,
@@ -34,7 +34,7 @@ impl World {
 
     /// A digest of ours.
     pub(super) fn digest_event(&self, at: Timestamp) -> Event {
-        Event { id: self.id_at(at), received_at: at, ..Event::clone(&self.digest(vec![]).incoming.event) }
+        Event { id: self.id_at(at), received_at: at, ..Event::clone(&self.digest(vec![]).new_event.event) }
     }
 
     /// Accepts events of every kind, type and end about three resources, not in the order of their ids, and answers
@@ -54,7 +54,7 @@ impl World {
         }
         events.extend([self.incident_event(after_ms(4)), self.digest_event(after_ms(6))]);
         for event in &events {
-            self.accept(self.incoming(event.clone(), vec![])).await;
+            self.accept(self.new_event(event.clone(), vec![])).await;
         }
         events.sort_by_key(|event| std::cmp::Reverse(event.id));
         events

@@ -15,8 +15,10 @@ use super::order::of_incident;
 use super::samples::{NOW, attempt, held};
 use super::world::{Tenant, World};
 use crate::StoreError;
-use crate::log::DeliveryFilter;
-use crate::queue::{self, Concerns, Lease, LetGo, NewDelivery, NextState, Resend, Settled, Settlement, Start};
+use crate::history::DeliveryFilter;
+use crate::queue::{
+    self, FollowUps, InitialState, Lease, NewDelivery, NextState, ReleaseBatch, Resend, Settled, Settlement,
+};
 
 /// One thing that happens. Numbers that pick something are taken modulo what there is.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +28,7 @@ enum Step {
     Settle { pick: usize, end: End },
     Release { pick: usize },
     Resend { pick: usize },
-    LetGo { channel: usize },
+    ReleaseBatch { channel: usize },
     Wait { ms: u64 },
 }
 
@@ -66,7 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         4 => (channel.clone(), begin).prop_map(|(channel, start)| Step::Accept { channel, start }),
-        1 => channel.clone().prop_map(|channel| Step::LetGo { channel }),
+        1 => channel.clone().prop_map(|channel| Step::ReleaseBatch { channel }),
         4 => (channel, owner, 0..4u32, lease_ms)
             .prop_map(|(channel, owner, slots, lease_ms)| Step::Claim { channel, owner, slots, lease_ms }),
         4 => (pick.clone(), end).prop_map(|(pick, end)| Step::Settle { pick, end }),
@@ -134,7 +136,7 @@ async fn live_through(world: &World, steps: &[Step]) {
             Step::Settle { pick, end } => model.settle(pick, end).await,
             Step::Release { pick } => model.release(pick).await,
             Step::Resend { pick } => model.resend(pick).await,
-            Step::LetGo { channel } => model.let_go(channel).await,
+            Step::ReleaseBatch { channel } => model.let_go(channel).await,
             Step::Wait { ms } => model.now = model.now.plus_ms(ms),
         }
         model.compare_due().await;
@@ -155,7 +157,7 @@ impl Model<'_> {
     }
 
     async fn accept(&mut self, channel: usize, begin: Begin) {
-        let mut delivery = self.world.delivery_at(self.channels[channel], Start::Due, self.now);
+        let mut delivery = self.world.delivery_at(self.channels[channel], InitialState::Due, self.now);
         let mut known = Known {
             channel,
             status: Status::Pending,
@@ -175,24 +177,24 @@ impl Model<'_> {
             }
             Begin::Held { ms } => {
                 let until = self.now.plus_ms(ms);
-                (delivery.start, delivery.walk) = (Start::Held, held(self.now, until));
+                (delivery.start, delivery.evaluation) = (InitialState::Held, held(self.now, until));
                 (known.status, known.due_at, known.held_until) = (Status::Held, None, Some(until));
             }
             Begin::Suppressed => {
-                delivery = self.world.delivery_at(self.channels[channel], Start::Suppressed, self.now);
+                delivery = self.world.delivery_at(self.channels[channel], InitialState::Suppressed, self.now);
                 (known.status, known.due_at) = (Status::Suppressed, None);
             }
             Begin::Leased { owner, lease_ms } => {
                 let lease = Lease { owner, until: self.now.plus_ms(lease_ms) };
-                delivery.start = Start::Leased(lease);
+                delivery.start = InitialState::Leased(lease);
                 (known.status, known.due_at, known.owner) = (Status::Sending, Some(lease.until), Some(owner));
                 self.leases.push(Held { id: delivery.id, owner, attempt_count: 0 });
             }
         }
         let (id, event) = (delivery.id, self.world.event_at(self.channels[channel], self.now));
-        let delivery = NewDelivery { after: known.after, ..delivery };
-        let answer = self.world.accept(self.world.incoming(event, vec![delivery])).await;
-        assert_eq!(answer.withheld, if known.waits { vec![id] } else { vec![] });
+        let delivery = NewDelivery { blocked_by: known.after, ..delivery };
+        let answer = self.world.accept(self.world.new_event(event, vec![delivery])).await;
+        assert_eq!(answer.not_leased, if known.waits { vec![id] } else { vec![] });
         self.deliveries.insert(id, known);
     }
 
@@ -235,8 +237,8 @@ impl Model<'_> {
             now: self.now,
             attempt: was_tried.then(|| attempt(lease.attempt_count + 1, status == Status::Sent)),
             next,
-            carry: None,
-            concerns: Concerns::Itself,
+            attempt_state: None,
+            follow_ups: FollowUps::None,
         };
         let known = self.deliveries.get_mut(&lease.id).unwrap();
         let counts = known.owner == Some(lease.owner) && known.attempt_count == lease.attempt_count;
@@ -276,7 +278,7 @@ impl Model<'_> {
             known.due_at = (!waits).then_some(self.now);
         }
         let singles = expected.clone();
-        let release = LetGo { workspace_id, channel_id, singles, ..self.world.release(self.now) };
+        let release = ReleaseBatch { workspace_id, channel_id, individual: singles, ..self.world.release(self.now) };
         assert_eq!(self.world.let_go(release).await.due as usize, expected.len());
     }
 
@@ -284,8 +286,9 @@ impl Model<'_> {
         let Some(id) = self.pick(pick) else { return };
         let known = self.deliveries.get_mut(&id).unwrap();
         let is_leased = known.owner.is_some();
-        let held = queue::Held { workspace_id: self.world.ours.id, delivery_id: id, owner: known.owner.unwrap_or(1) };
-        let released = self.world.store.release(self.now, Some(vec![held])).await.unwrap();
+        let held =
+            queue::LeaseRef { workspace_id: self.world.ours.id, delivery_id: id, owner: known.owner.unwrap_or(1) };
+        let released = self.world.store.return_leases(self.now, vec![held]).await.unwrap();
         assert_eq!(released, u64::from(is_leased));
         if is_leased {
             (known.status, known.due_at, known.owner) = (Status::Pending, Some(self.now), None);
@@ -316,7 +319,7 @@ impl Model<'_> {
     }
 
     async fn compare_held(&self) {
-        let held = self.world.store.held().await.unwrap();
+        let held = self.world.store.next_releases().await.unwrap();
         for (channel, tenant) in self.channels.iter().enumerate() {
             let of_channel = self.deliveries.values().filter(|known| known.channel == channel);
             let expected = of_channel.filter_map(|known| known.held_until).min();

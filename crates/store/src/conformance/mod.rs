@@ -15,11 +15,11 @@ mod event_log;
 mod history;
 mod holding;
 mod instance;
+mod leases;
 mod let_go;
 mod lifecycle;
 mod order;
 mod recover;
-mod release;
 mod resend;
 mod samples;
 mod settle;
@@ -212,12 +212,12 @@ suite! { $
         what_is_said_late_is_said_once_an_occasion
         what_is_said_late_begins_like_any_other
     }
-    release {
-        every_lease_is_given_back
-        only_the_named_leases_are_given_back
-        what_is_not_leased_is_not_given_back
-        a_lease_of_another_node_is_not_given_back
-        a_released_lease_no_longer_settles
+    leases {
+        reclaim_leases_of_dead_owners_makes_them_due
+        return_leases_named_only
+        return_leases_without_lease_changes_nothing
+        return_leases_of_another_owner_changes_nothing
+        settle_after_return_is_stale
     }
     due {
         an_idle_store_has_nothing_due

@@ -5,8 +5,8 @@ use tidings_domain::time::Timestamp;
 
 use super::samples::{NOW, after_ms, lease};
 use super::world::{Tenant, World};
-use crate::queue::Start;
-use crate::settings::{Change, Expect};
+use crate::queue::InitialState;
+use crate::settings::{ConfigChange, Precondition};
 
 impl World {
     async fn recover(&self, tenant: Tenant, since: Timestamp, limit: Option<u32>) -> u64 {
@@ -20,7 +20,7 @@ pub(super) async fn without_a_limit_it_only_counts(world: World) {
         failed.push(world.done(world.ours, Status::Failed, after_ms(at)).await);
     }
     world.done(world.ours, Status::Sent, after_ms(3)).await;
-    world.accept_one(world.ours, Start::Suppressed).await;
+    world.accept_one(world.ours, InitialState::Suppressed).await;
     assert_eq!(world.recover(world.ours, NOW, None).await, 3);
     for id in failed {
         assert_eq!(world.status(world.ours, id).await, Status::Failed);
@@ -35,7 +35,7 @@ pub(super) async fn the_longest_failed_come_first(world: World) {
     let middle = world.done(ours, Status::Failed, after_ms(20)).await;
     let mut rule = world.our_rule().await;
     (rule.generation, rule.revision) = (6, 2);
-    world.change(ours, Change::PutRule(rule, Expect::Revision(1))).await.unwrap();
+    world.change(ours, ConfigChange::PutRule(rule, Precondition::Revision(1))).await.unwrap();
 
     assert_eq!(world.recover(ours, NOW, Some(2)).await, 2);
     assert_eq!(world.status(ours, late).await, Status::Failed);
@@ -73,9 +73,9 @@ pub(super) async fn only_of_rules_that_are_on(world: World) {
     assert_eq!(world.recover(ours, NOW, None).await, 2);
 
     (own.enabled, own.revision) = (false, 2);
-    world.change(ours, Change::PutRule(own, Expect::Revision(1))).await.unwrap();
+    world.change(ours, ConfigChange::PutRule(own, Precondition::Revision(1))).await.unwrap();
     assert_eq!(world.recover(ours, NOW, None).await, 1);
-    world.change(ours, Change::DeleteRule(deleted.rule_id)).await.unwrap();
+    world.change(ours, ConfigChange::DeleteRule(deleted.rule_id)).await.unwrap();
     assert_eq!(world.recover(ours, NOW, None).await, 1);
     assert_eq!(world.recover(ours, NOW, Some(9)).await, 1);
 }

@@ -6,7 +6,7 @@ use tidings_domain::id::DeliveryId;
 
 use super::samples::{NOW, after_ms, assert_refused, lease, stopped, tried, untried};
 use super::world::{Tenant, World};
-use crate::queue::{NewDelivery, NextState, Resend, Start};
+use crate::queue::{InitialState, NewDelivery, NextState, Resend};
 
 impl World {
     fn resend(&self, id: DeliveryId) -> Resend {
@@ -29,13 +29,13 @@ pub(super) async fn a_sent_or_failed_delivery_is_sent_again(world: World) {
 pub(super) async fn what_was_not_tried_or_is_under_way_is_not_resent(world: World) {
     let ours = world.ours;
     let sending = world.claimed(ours).await.id;
-    let suppressed = world.accept_one(ours, Start::Suppressed).await;
+    let suppressed = world.accept_one(ours, InitialState::Suppressed).await;
     let skipped = world.claimed(ours).await;
     world.store.settle(untried(&skipped, NextState::Skipped(SkipReason::RuleDisabled))).await.unwrap();
     let stopped_late = world.claimed(ours).await;
-    let walk = stopped(Gate::ChannelDisabled, NOW);
-    world.store.settle(untried(&stopped_late, NextState::Suppressed(walk))).await.unwrap();
-    let pending = world.accept_one_at(ours, Start::Due, after_ms(5_000)).await;
+    let evaluation = stopped(Gate::ChannelDisabled, NOW);
+    world.store.settle(untried(&stopped_late, NextState::Suppressed(evaluation))).await.unwrap();
+    let pending = world.accept_one_at(ours, InitialState::Due, after_ms(5_000)).await;
     for id in [pending, sending, suppressed, skipped.id, stopped_late.id] {
         let before = format!("{:?}", world.read(ours, id).await);
         assert_refused!(world.store.resend(world.resend(id)).await, Conflict);
@@ -80,9 +80,9 @@ pub(super) async fn a_test_is_not_resent(world: World) {
 }
 
 pub(super) async fn what_has_no_rule_is_resent_one_by_one(world: World) {
-    let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..world.delivery(world.ours, Start::Due) };
+    let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..world.delivery(world.ours, InitialState::Due) };
     let id = delivery.id;
-    world.accept(world.incoming(world.event(world.ours), vec![delivery])).await;
+    world.accept(world.new_event(world.event(world.ours), vec![delivery])).await;
     let claimed = world.claim(world.ours, NOW, lease(1, 9_000), 9).await.remove(0);
     world.store.settle(tried(&claimed, NextState::Done(Status::Failed))).await.unwrap();
     for limit in [None, Some(9)] {

@@ -2,10 +2,10 @@
 
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::Event;
-use tidings_domain::gate::{Effect, Gate, Stop, Walk};
+use tidings_domain::gate::{Effect, Gate, GateEvaluation, Refusal};
 use tidings_domain::time::Timestamp;
 
-use crate::queue::{Attempt, Claimed, Concerns, Lease, NextState, Settlement};
+use crate::queue::{Attempt, Claimed, FollowUps, Lease, NextState, Settlement};
 
 /// The instant at which cases begin.
 pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
@@ -31,21 +31,25 @@ macro_rules! assert_refused {
 }
 pub(super) use assert_refused;
 
-/// A walk that passed every gate.
-pub(super) fn passed(at: Timestamp) -> Walk {
-    Walk { evaluated_at: at, passed: Gate::ORDER.iter().fold(0, |bits, gate| bits | 1 << *gate as u8), stopped: None }
+/// A evaluation that passed every gate.
+pub(super) fn passed(at: Timestamp) -> GateEvaluation {
+    GateEvaluation {
+        evaluated_at: at,
+        passed: Gate::ORDER.iter().fold(0, |bits, gate| bits | 1 << *gate as u8),
+        stopped: None,
+    }
 }
 
-/// A walk that this gate stopped.
-pub(super) fn stopped(gate: Gate, at: Timestamp) -> Walk {
-    let stop = Stop { effect: Effect::Suppress, detail: "because of \"this\"".into(), until: None, mute_id: None };
-    Walk { evaluated_at: at, passed: 1 << Gate::EndpointPaused as u8, stopped: Some((gate, stop)) }
+/// A evaluation that this gate stopped.
+pub(super) fn stopped(gate: Gate, at: Timestamp) -> GateEvaluation {
+    let stop = Refusal { effect: Effect::Suppress, detail: "because of \"this\"".into(), until: None, mute_id: None };
+    GateEvaluation { evaluated_at: at, passed: 1 << Gate::RulePaused as u8, stopped: Some((gate, stop)) }
 }
 
-/// A walk that quiet hours hold back until then.
-pub(super) fn held(at: Timestamp, until: Timestamp) -> Walk {
-    let stop = Stop { effect: Effect::Hold, detail: "Held".into(), until: Some(until), mute_id: None };
-    Walk { stopped: Some((Gate::QuietHours, stop)), ..stopped(Gate::QuietHours, at) }
+/// A evaluation that quiet hours hold back until then.
+pub(super) fn held(at: Timestamp, until: Timestamp) -> GateEvaluation {
+    let stop = Refusal { effect: Effect::Hold, detail: "Held".into(), until: Some(until), mute_id: None };
+    GateEvaluation { stopped: Some((Gate::QuietHours, stop)), ..stopped(Gate::QuietHours, at) }
 }
 
 /// An attempt that went well or did not.
@@ -79,8 +83,8 @@ pub(super) fn untried(claimed: &Claimed, next: NextState) -> Settlement {
         now: after_ms(50),
         attempt: None,
         next,
-        carry: None,
-        concerns: Concerns::Itself,
+        attempt_state: None,
+        follow_ups: FollowUps::None,
     }
 }
 

@@ -7,8 +7,8 @@ use tidings_domain::gate::Gate;
 
 use super::samples::{NOW, after_ms, attempt, lease, passed, stopped, tried, untried};
 use super::world::World;
-use crate::log::DeliveryRecord;
-use crate::queue::{Attempt, NextState, Settled, Settlement, Start};
+use crate::history::DeliveryRecord;
+use crate::queue::{Attempt, InitialState, NextState, Settled, Settlement};
 
 impl World {
     async fn settle(&self, settlement: Settlement) -> Settled {
@@ -90,16 +90,16 @@ pub(super) async fn a_second_settlement_is_stale(world: World) {
 pub(super) async fn a_stale_settlement_changes_nothing(world: World) {
     let claimed = world.claimed(world.ours).await;
     let before = facts(&world.read(world.ours, claimed.id).await);
-    let walk = stopped(Gate::ChannelDisabled, NOW);
+    let evaluation = stopped(Gate::ChannelDisabled, NOW);
     for next in [
         NextState::Done(Status::Sent),
         NextState::RetryAt(NOW),
-        NextState::Suppressed(walk),
+        NextState::Suppressed(evaluation),
         NextState::Skipped(SkipReason::RuleDisabled),
     ] {
         let mut settlement = tried(&claimed, next);
         settlement.owner = 2;
-        settlement.carry = Some("theirs".into());
+        settlement.attempt_state = Some("theirs".into());
         assert_eq!(world.settle(settlement).await, Settled::Stale);
         assert_eq!(facts(&world.read(world.ours, claimed.id).await), before);
     }
@@ -110,12 +110,12 @@ pub(super) async fn a_stale_settlement_changes_nothing(world: World) {
 
 pub(super) async fn a_suppressed_delivery_keeps_every_walk(world: World) {
     let claimed = world.claimed(world.ours).await;
-    let walk = stopped(Gate::ChannelDisabled, after_ms(40));
-    assert_eq!(world.settle(untried(&claimed, NextState::Suppressed(walk.clone()))).await, Settled::Written);
+    let evaluation = stopped(Gate::ChannelDisabled, after_ms(40));
+    assert_eq!(world.settle(untried(&claimed, NextState::Suppressed(evaluation.clone()))).await, Settled::Written);
     let found = world.read(world.ours, claimed.id).await;
     assert_eq!((found.status, found.completed_at), (Status::Suppressed, Some(after_ms(50))));
     assert_eq!(found.reason.as_deref(), Some("channel_disabled"));
-    assert_eq!(found.walks, [passed(NOW), walk]);
+    assert_eq!(found.gate_evaluations, [passed(NOW), evaluation]);
     assert_eq!((found.attempt_count, found.attempts.len()), (0, 0));
 }
 
@@ -125,7 +125,7 @@ pub(super) async fn a_skipped_delivery_says_why(world: World) {
     let found = world.read(world.ours, claimed.id).await;
     assert_eq!((found.status, found.completed_at), (Status::Skipped, Some(after_ms(50))));
     assert_eq!(found.reason.as_deref(), Some("rule_disabled"));
-    assert_eq!(found.walks, [passed(NOW)]);
+    assert_eq!(found.gate_evaluations, [passed(NOW)]);
 }
 
 pub(super) async fn a_delivery_is_not_done_with_an_open_status(world: World) {
@@ -147,7 +147,7 @@ pub(super) async fn a_delivery_is_not_done_with_an_open_status(world: World) {
 
 pub(super) async fn many_at_once_are_all_written(world: World) {
     for _ in 0..64 {
-        world.accept_one(world.ours, Start::Due).await;
+        world.accept_one(world.ours, InitialState::Due).await;
     }
     let claimed = world.claim(world.ours, NOW, lease(1, 60_000), 64).await;
     let tasks: Vec<_> = claimed

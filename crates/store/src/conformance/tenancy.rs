@@ -4,9 +4,9 @@ use tidings_domain::delivery::Status;
 
 use super::samples::{NOW, after_ms, assert_refused, tried};
 use super::world::{Tenant, World};
-use crate::log::{DeliveryFilter, EventFilter};
-use crate::queue::{NextState, Resend, Settled, Start};
-use crate::settings::{Change, Expect};
+use crate::history::{DeliveryFilter, EventFilter};
+use crate::queue::{InitialState, NextState, Resend, Settled};
+use crate::settings::{ConfigChange, Precondition};
 
 pub(super) async fn configuration_is_its_own(world: World) {
     for tenant in [world.ours, world.theirs] {
@@ -16,14 +16,17 @@ pub(super) async fn configuration_is_its_own(world: World) {
         assert!(found.rules.iter().all(|rule| rule.workspace_id == tenant.id));
     }
     assert_refused!(world.store.configuration(world.id(), 0).await, NotFound);
-    assert_refused!(world.store.change(world.id(), vec![]).await, NotFound);
+    assert_refused!(world.store.apply_changes(world.id(), vec![]).await, NotFound);
 }
 
 pub(super) async fn a_stranger_edits_nothing(world: World) {
     let (mut rule, mut record) = (world.our_rule().await, world.our_channel().await);
     (rule.paused, rule.channel_id) = (true, world.theirs.channel_id);
     record.channel.name = "taken over".into();
-    let edits = [Change::PutRule(rule, Expect::Revision(1)), Change::PutChannel(record, Expect::Revision(1))];
+    let edits = [
+        ConfigChange::PutRule(rule, Precondition::Revision(1)),
+        ConfigChange::PutChannel(record, Precondition::Revision(1)),
+    ];
     for edit in edits {
         assert_refused!(world.change(world.theirs, edit).await, NotFound);
     }
@@ -33,9 +36,9 @@ pub(super) async fn a_stranger_edits_nothing(world: World) {
 
 pub(super) async fn a_stranger_deletes_nothing(world: World) {
     let Tenant { rule_id, channel_id, .. } = world.ours;
-    assert_refused!(world.change(world.theirs, Change::DeleteRule(rule_id)).await, NotFound);
-    world.change(world.ours, Change::DeleteRule(rule_id)).await.unwrap();
-    assert_refused!(world.change(world.theirs, Change::DeleteChannel(channel_id)).await, NotFound);
+    assert_refused!(world.change(world.theirs, ConfigChange::DeleteRule(rule_id)).await, NotFound);
+    world.change(world.ours, ConfigChange::DeleteRule(rule_id)).await.unwrap();
+    assert_refused!(world.change(world.theirs, ConfigChange::DeleteChannel(channel_id)).await, NotFound);
     assert_eq!(world.configuration(world.ours).await.channels.len(), 1);
 }
 
@@ -45,11 +48,11 @@ pub(super) async fn a_rule_cannot_name_a_strangers_channel(world: World) {
 }
 
 pub(super) async fn the_log_is_its_own(world: World) {
-    let delivery = world.delivery(world.ours, Start::Due);
+    let delivery = world.delivery(world.ours, InitialState::Due);
     let delivery_id = delivery.id;
     let event = world.event(world.ours);
     let event_id = event.id;
-    world.accept(world.incoming(event, vec![delivery])).await;
+    world.accept(world.new_event(event, vec![delivery])).await;
     for (tenant, count) in [(world.ours, 1), (world.theirs, 0)] {
         let store = &world.store;
         let filter = EventFilter { limit: 10, ..EventFilter::default() };

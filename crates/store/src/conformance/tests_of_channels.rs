@@ -6,7 +6,7 @@ use tidings_domain::id::{ChannelId, Id};
 
 use super::samples::{NOW, after_ms, assert_refused, assert_same_event};
 use super::world::World;
-use crate::log::{DeliveryFilter, EventFilter};
+use crate::history::{DeliveryFilter, EventFilter};
 use crate::queue::Counts;
 
 pub(super) async fn a_test_is_in_the_log_with_its_attempt(world: World) {

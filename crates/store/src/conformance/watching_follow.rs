@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tidings_domain::check::CheckStatus;
 use tidings_domain::incident::Subject;
-use tidings_domain::incident::flapping::Changes;
+use tidings_domain::incident::flapping::FlapHistory;
 use tidings_domain::incident::streak::Streak;
 
 use super::samples::{NOW, after_ms, assert_refused};
 use super::watching_world::{assert_not, degraded, healthy, nobody, openings, seen, timed_out};
 use super::world::World;
 use crate::StoreError;
-use crate::keeping::{PruneCursor, Retention, SummaryFilter};
-use crate::queue::Start;
-use crate::watching::{CheckFilter, CheckRecord, EndpointState, Followed, Following, IncidentFilter};
+use crate::monitoring::{CheckFilter, CheckRecord, EndpointState, IncidentFilter, TransitionOutcome, TransitionRecord};
+use crate::queue::InitialState;
+use crate::retention::{PruneCursor, Retention, SummaryFilter};
 
 pub(super) async fn a_check_and_a_state_read_back(world: World) {
     let ours = world.ours;
@@ -21,7 +21,7 @@ pub(super) async fn a_check_and_a_state_read_back(world: World) {
     assert!(world.store.endpoint_states(ours.id).await.unwrap().is_empty(), "nothing was checked");
     let full = EndpointState {
         streak: Streak { failing: 4, down: 1, worst: Some(CheckStatus::Down), healthy: 0, since: Some(after_ms(1)) },
-        changes: Changes { recent: vec![NOW, after_ms(7)], is_flapping: true },
+        flap_history: FlapHistory { recent: vec![NOW, after_ms(7)], is_flapping: true },
         last_check: Some(degraded(NOW)),
         incident_id: Some(world.id()),
         openings: openings(ours.channel_id, NOW),
@@ -29,7 +29,7 @@ pub(super) async fn a_check_and_a_state_read_back(world: World) {
     };
     let check = world.check(id, degraded(NOW));
     let outcome = world.follow(ours, seen(check.clone(), full.clone())).await;
-    assert_eq!(outcome, Ok(Followed::Written(vec![])));
+    assert_eq!(outcome, Ok(TransitionOutcome::Applied(vec![])));
     let plain = world.state(other, 1);
     world.follow(ours, seen(world.check(other, healthy(NOW)), plain.clone())).await.unwrap();
     assert_eq!(world.store.endpoint_states(ours.id).await.unwrap(), [full, plain]);
@@ -67,9 +67,9 @@ pub(super) async fn a_check_told_again_changes_nothing(world: World) {
     for again in [
         seen(check.clone(), world.state(id, 1)),
         seen(other.clone(), world.state(id, 2)),
-        Following { incident: Some(incident), ..seen(other, world.state(id, 2)) },
+        TransitionRecord { incident: Some(incident), ..seen(other, world.state(id, 2)) },
     ] {
-        assert_eq!(world.follow(ours, again).await, Ok(Followed::Known));
+        assert_eq!(world.follow(ours, again).await, Ok(TransitionOutcome::Duplicate));
     }
     world.assert_revision(ours, id, 1).await;
     assert_eq!(world.checks(ours, id).await, vec![check.clone()]);
@@ -89,18 +89,18 @@ pub(super) async fn a_state_needs_the_revision_before(world: World) {
         let state = world.state(id, revision);
         let outcome = world.follow(ours, seen(world.check(id, healthy(NOW)), state.clone())).await;
         if is_next {
-            assert_eq!(outcome, Ok(Followed::Written(vec![])));
+            assert_eq!(outcome, Ok(TransitionOutcome::Applied(vec![])));
             reached = revision;
         } else {
             assert_not(outcome, &StoreError::Conflict);
-            let alone = Following { state: Some(state), ..Following::default() };
+            let alone = TransitionRecord { state: Some(state), ..TransitionRecord::default() };
             assert_not(world.follow(ours, alone).await, &StoreError::Conflict);
         }
         world.assert_revision(ours, id, reached).await;
     }
     assert_eq!(world.checks(ours, id).await.len(), 2, "a refused check is not there");
-    let alone = Following { state: Some(world.state(id, 3)), ..Following::default() };
-    assert_eq!(world.follow(ours, alone).await, Ok(Followed::Written(vec![])));
+    let alone = TransitionRecord { state: Some(world.state(id, 3)), ..TransitionRecord::default() };
+    assert_eq!(world.follow(ours, alone).await, Ok(TransitionOutcome::Applied(vec![])));
 }
 
 pub(super) async fn a_refused_check_takes_nobody_with_it(world: World) {
@@ -116,11 +116,12 @@ pub(super) async fn a_refused_check_takes_nobody_with_it(world: World) {
         let bad = seen(world.check(refused, healthy(NOW)), world.state(refused, 7));
         let store = Arc::clone(&world.store);
         tasks.push(tokio::spawn(async move {
-            let (good, bad) = tokio::join!(store.follow(ours.id, good), store.follow(ours.id, bad));
-            assert_eq!(good, Ok(Followed::Written(vec![])));
+            let (good, bad) =
+                tokio::join!(store.record_transition(ours.id, good), store.record_transition(ours.id, bad));
+            assert_eq!(good, Ok(TransitionOutcome::Applied(vec![])));
             assert_not(bad, &StoreError::Conflict);
         }));
-        let (beside, store) = (world.incoming(world.event(ours), vec![]), Arc::clone(&world.store));
+        let (beside, store) = (world.new_event(world.event(ours), vec![]), Arc::clone(&world.store));
         tasks.push(tokio::spawn(async move { assert!(!store.accept(vec![beside]).await.unwrap()[0].duplicate) }));
     }
     for task in tasks {
@@ -161,14 +162,14 @@ pub(super) async fn checks_come_newest_first(world: World) {
 pub(super) async fn nothing_follows_for_an_endpoint_that_is_gone(world: World) {
     let ours = world.ours;
     let check = world.check(nobody(), healthy(NOW));
-    let check_only = Following { check: Some(check.clone()), ..Following::default() };
-    let state_only = Following { state: Some(world.state(nobody(), 1)), ..Following::default() };
+    let check_only = TransitionRecord { check: Some(check.clone()), ..TransitionRecord::default() };
+    let state_only = TransitionRecord { state: Some(world.state(nobody(), 1)), ..TransitionRecord::default() };
     let incident = world.opened(ours, Subject::Endpoint(nobody()));
-    let incident_only = Following { incident: Some(incident), ..Following::default() };
-    let delivery = world.delivery(ours, Start::Due);
+    let incident_only = TransitionRecord { incident: Some(incident), ..TransitionRecord::default() };
+    let delivery = world.delivery(ours, InitialState::Due);
     let delivery_id = delivery.id;
-    let event = world.incoming(world.event(ours), vec![delivery]);
-    let with_event = Following { events: vec![event], ..state_only.clone() };
+    let event = world.new_event(world.event(ours), vec![delivery]);
+    let with_event = TransitionRecord { events: vec![event], ..state_only.clone() };
     for following in [seen(check, world.state(nobody(), 1)), check_only, state_only, incident_only, with_event] {
         assert_refused!(world.follow(ours, following).await, NotFound);
     }
@@ -193,7 +194,7 @@ pub(super) async fn checks_and_states_survive(world: World) {
     let world = world.reopen().await;
     assert_eq!(world.store.endpoint_states(ours.id).await.unwrap(), [state]);
     assert_eq!(world.checks(ours, id).await, vec![check.clone()]);
-    assert_eq!(world.follow(ours, seen(check, world.state(id, 2))).await, Ok(Followed::Known));
+    assert_eq!(world.follow(ours, seen(check, world.state(id, 2))).await, Ok(TransitionOutcome::Duplicate));
 }
 
 pub(super) async fn a_stranger_follows_nothing(world: World) {
@@ -201,14 +202,14 @@ pub(super) async fn a_stranger_follows_nothing(world: World) {
     world.follow(ours, seen(world.check(id, healthy(NOW)), world.state(id, 1))).await.unwrap();
     let check = world.check(id, timed_out(NOW));
     let state = world.state(id, 2);
-    let check_only = Following { check: Some(check.clone()), ..Following::default() };
-    let state_only = Following { state: Some(state.clone()), ..Following::default() };
+    let check_only = TransitionRecord { check: Some(check.clone()), ..TransitionRecord::default() };
+    let state_only = TransitionRecord { state: Some(state.clone()), ..TransitionRecord::default() };
     for following in [seen(check, state), check_only, state_only] {
         assert_refused!(world.follow(theirs, following).await, NotFound);
     }
     // Nor does an event of ours come in through them.
-    let events = vec![world.incoming(world.event(ours), vec![])];
-    assert_refused!(world.follow(theirs, Following { events, ..Following::default() }).await, NotFound);
+    let events = vec![world.new_event(world.event(ours), vec![])];
+    assert_refused!(world.follow(theirs, TransitionRecord { events, ..TransitionRecord::default() }).await, NotFound);
     assert!(world.store.endpoint_states(theirs.id).await.unwrap().is_empty());
     assert!(world.checks(theirs, id).await.is_empty());
     assert_eq!(world.checks(ours, id).await.len(), 1);
@@ -218,13 +219,13 @@ pub(super) async fn a_stranger_follows_nothing(world: World) {
 pub(super) async fn a_closed_store_refuses_to_watch(world: World) {
     let (store, ours, id) = (Arc::clone(&world.store), world.ours, world.watched(world.ours).await);
     let plain = seen(world.check(id, healthy(NOW)), world.state(id, 1));
-    let alone = Following { state: plain.state.clone(), ..Following::default() };
+    let alone = TransitionRecord { state: plain.state.clone(), ..TransitionRecord::default() };
     store.close().await;
-    assert_refused!(store.follow(ours.id, plain).await, Closed);
-    assert_refused!(store.follow(ours.id, alone).await, Closed);
+    assert_refused!(store.record_transition(ours.id, plain).await, Closed);
+    assert_refused!(store.record_transition(ours.id, alone).await, Closed);
     assert_refused!(store.endpoint_states(ours.id).await, Closed);
     assert_refused!(store.active_incidents().await, Closed);
-    assert_refused!(store.told(ours.id, world.id()).await, Closed);
+    assert_refused!(store.incident_deliveries(ours.id, world.id()).await, Closed);
     assert_refused!(store.incidents(ours.id, IncidentFilter::default()).await, Closed);
     assert_refused!(store.incident(ours.id, world.id()).await, Closed);
     assert_refused!(store.checks(ours.id, id, CheckFilter::default()).await, Closed);

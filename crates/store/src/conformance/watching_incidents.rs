@@ -12,9 +12,9 @@ use super::samples::{NOW, after_ms, assert_refused};
 use super::watching_world::{assert_not, changed, healthy, seen, timed_out};
 use super::world::World;
 use crate::StoreError;
-use crate::queue::Start;
-use crate::settings::Change;
-use crate::watching::{EndpointState, Followed, Following, IncidentFilter, IncidentRecord};
+use crate::monitoring::{EndpointState, IncidentFilter, IncidentRecord, TransitionOutcome, TransitionRecord};
+use crate::queue::InitialState;
+use crate::settings::ConfigChange;
 
 fn entry(at: Timestamp, kind: TimelineKind) -> TimelineEntry {
     TimelineEntry { at, kind }
@@ -41,18 +41,18 @@ pub(super) async fn an_incident_reads_back_with_its_timeline(world: World) {
     let opened = TimelineKind::Opened { cause: Cause::EndpointDegraded, detail: Some("slow — 6 s".into()) };
     let entries = vec![check_entry(NOW), entry(NOW, opened)];
     let state = EndpointState { incident_id: Some(record.incident.id), ..world.state(endpoint_id, 1) };
-    let following = Following {
+    let following = TransitionRecord {
         incident: Some(record.clone()),
         timeline: entries.clone(),
         ..seen(world.check(endpoint_id, timed_out(NOW)), state)
     };
-    assert_eq!(world.follow(ours, following).await, Ok(Followed::Written(vec![])));
+    assert_eq!(world.follow(ours, following).await, Ok(TransitionOutcome::Applied(vec![])));
     let id = record.incident.id;
     assert_eq!(world.store.incident(ours.id, id).await.unwrap(), Some((record.clone(), entries.clone())));
 
     record.incident = record.incident.worsened(None).unwrap().acknowledged("key_1 \"ü\"", after_ms(9)).unwrap();
     (record.escalations_done, record.wake_at, record.revision) = (vec![], None, 2);
-    (record.reminders, record.about.name) = (record.reminders.said(after_ms(9)), "renamed".into());
+    (record.reminders, record.subject_info.name) = (record.reminders.recorded(after_ms(9)), "renamed".into());
     world.follow(ours, changed(record.clone())).await.unwrap();
     assert_eq!(world.kept(ours, id).await, record);
     let record = resolved(&record, after_ms(10));
@@ -90,7 +90,7 @@ pub(super) async fn an_incident_needs_the_revision_before(world: World) {
     for (revision, is_next) in [(0, false), (3, false), (2, true), (2, false), (4, false), (3, true)] {
         let outcome = world.follow(ours, changed(at(revision))).await;
         if is_next {
-            assert_eq!(outcome, Ok(Followed::Written(vec![])));
+            assert_eq!(outcome, Ok(TransitionOutcome::Applied(vec![])));
             assert_eq!(world.kept(ours, record.incident.id).await, at(revision));
         } else {
             assert_not(outcome, &StoreError::Conflict);
@@ -114,19 +114,19 @@ pub(super) async fn a_refused_following_leaves_nothing(world: World) {
     let record = world.failing(ours).await;
     let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("an endpoint") };
     let mute = world.mute(ours, MuteScope::Endpoint(endpoint_id));
-    world.change(ours, Change::PutMute(mute.clone())).await.unwrap();
+    world.change(ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
     let version = world.configured(ours, 0).await.version;
-    let delivery = world.delivery(ours, Start::Due);
+    let delivery = world.delivery(ours, InitialState::Due);
     let delivery_id = delivery.id;
     let stale = IncidentRecord { revision: 9, ..record.clone() };
-    let following = Following {
+    let following = TransitionRecord {
         incident: Some(stale),
         timeline: vec![check_entry(NOW)],
         ended_mutes: vec![mute.id],
         events: vec![world.tells(&record, IncidentTrigger::Worsened, NOW, vec![delivery])],
         ..seen(world.check(endpoint_id, timed_out(NOW)), world.state(endpoint_id, 1))
     };
-    let beside = world.incoming(world.event(ours), vec![]);
+    let beside = world.new_event(world.event(ours), vec![]);
     let (refused, accepted) = tokio::join!(world.follow(ours, following.clone()), world.store.accept(vec![beside]));
     assert_not(refused, &StoreError::Conflict);
     assert!(accepted.is_ok(), "nobody else is taken with it");
@@ -137,9 +137,9 @@ pub(super) async fn a_refused_following_leaves_nothing(world: World) {
     let found = world.configured(ours, 0).await;
     assert_eq!((found.version, found.mutes), (version, vec![mute]));
     // The last thing that it brings is refused: what came before is undone as well.
-    let twice = world.delivery(ours, Start::Due);
+    let twice = world.delivery(ours, InitialState::Due);
     let event = world.tells(&record, IncidentTrigger::Worsened, NOW, vec![twice.clone(), twice]);
-    let following = Following { incident: Some(resolved(&record, NOW)), events: vec![event], ..following };
+    let following = TransitionRecord { incident: Some(resolved(&record, NOW)), events: vec![event], ..following };
     assert_not(world.follow(ours, following).await, &StoreError::Exists);
     assert_eq!(world.kept(ours, record.incident.id).await, record);
     assert!(world.checks(ours, endpoint_id).await.is_empty());
@@ -151,17 +151,17 @@ pub(super) async fn a_timeline_goes_on_in_its_order(world: World) {
     let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("an endpoint") };
     let mut expected = Vec::new();
     for revision in 1..=4 {
-        // Told out of order, it stays in the order in which it was told.
+        // IncidentDelivery out of order, it stays in the order in which it was told.
         let at = after_ms(10 - revision);
         let entries = vec![check_entry(at), entry(at, TimelineKind::Worsened { detail: None })];
         let state = EndpointState { incident_id: Some(record.incident.id), ..world.state(endpoint_id, revision) };
         let check = world.check(endpoint_id, timed_out(at));
-        world.follow(ours, Following { timeline: entries.clone(), ..seen(check, state) }).await.unwrap();
+        world.follow(ours, TransitionRecord { timeline: entries.clone(), ..seen(check, state) }).await.unwrap();
         expected.extend(entries);
     }
     assert_eq!(timeline(&world, record.incident.id).await, expected);
     assert_eq!(world.kept(ours, record.incident.id).await.revision, 1, "it did not change by itself");
-    let of_none = Following { timeline: expected, ..Following::default() };
+    let of_none = TransitionRecord { timeline: expected, ..TransitionRecord::default() };
     assert!(matches!(world.follow(ours, of_none).await, Err(StoreError::Defect(_))));
 }
 
@@ -171,14 +171,14 @@ pub(super) async fn a_long_timeline_keeps_what_matters(world: World) {
     let id = record.incident.id;
     let checks = (0..10_050).map(|number| check_entry(after_ms(number))).collect();
     let next = |revision| IncidentRecord { revision, ..record.clone() };
-    let following = Following { timeline: checks, ..changed(next(2)) };
+    let following = TransitionRecord { timeline: checks, ..changed(next(2)) };
     world.follow(ours, following).await.unwrap();
     let shown = timeline(&world, id).await;
     let expected: Vec<_> = (9_000..10_000).map(|number| check_entry(after_ms(number))).collect();
     assert_eq!(shown, expected, "the newest thousand of those that were kept");
     let worsened = entry(NOW, TimelineKind::Worsened { detail: None });
     let more = vec![check_entry(NOW), worsened.clone(), check_entry(NOW)];
-    world.follow(ours, Following { timeline: more, ..changed(next(3)) }).await.unwrap();
+    world.follow(ours, TransitionRecord { timeline: more, ..changed(next(3)) }).await.unwrap();
     let shown = timeline(&world, id).await;
     assert_eq!((shown.len(), &shown[998], &shown[999]), (1_000, &expected[999], &worsened));
 }
@@ -261,12 +261,12 @@ pub(super) async fn ended_mutes_are_gone_and_everybody_hears_of_it(world: World)
     let (gone, stays) = (world.mute(ours, MuteScope::Global), world.mute(ours, MuteScope::Global));
     let theirs = world.mute(world.theirs, MuteScope::Global);
     for mute in [&gone, &stays] {
-        world.change(ours, Change::PutMute(mute.clone())).await.unwrap();
+        world.change(ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
     }
-    world.change(world.theirs, Change::PutMute(theirs.clone())).await.unwrap();
+    world.change(world.theirs, ConfigChange::PutMute(theirs.clone())).await.unwrap();
     let version = world.configured(ours, 0).await.version;
     let ended_mutes = vec![gone.id, theirs.id, world.id()];
-    let following = |revision| Following {
+    let following = |revision| TransitionRecord {
         ended_mutes: ended_mutes.clone(),
         ..changed(IncidentRecord { revision, ..record.clone() })
     };
@@ -283,10 +283,10 @@ pub(super) async fn a_stranger_sees_and_changes_no_incident(world: World) {
     let record = world.failing(ours).await;
     let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("an endpoint") };
     let id = record.incident.id;
-    let opened = world.tells(&record, IncidentTrigger::Opened, NOW, vec![world.delivery(ours, Start::Due)]);
-    world.follow(ours, Following { events: vec![opened], ..Following::default() }).await.unwrap();
+    let opened = world.tells(&record, IncidentTrigger::Opened, NOW, vec![world.delivery(ours, InitialState::Due)]);
+    world.follow(ours, TransitionRecord { events: vec![opened], ..TransitionRecord::default() }).await.unwrap();
     assert_eq!(world.store.incident(theirs.id, id).await.unwrap(), None);
-    assert!(world.store.told(theirs.id, id).await.unwrap().is_empty());
+    assert!(world.store.incident_deliveries(theirs.id, id).await.unwrap().is_empty());
     let filter = IncidentFilter { limit: 9, ..IncidentFilter::default() };
     assert!(world.store.incidents(theirs.id, filter).await.unwrap().is_empty());
 
@@ -299,7 +299,7 @@ pub(super) async fn a_stranger_sees_and_changes_no_incident(world: World) {
     let their_endpoint = world.watched(theirs).await;
     let state = EndpointState { incident_id: Some(id), ..world.state(their_endpoint, 1) };
     let following =
-        Following { timeline: vec![check_entry(NOW)], ..seen(world.check(their_endpoint, healthy(NOW)), state) };
+        TransitionRecord { timeline: vec![check_entry(NOW)], ..seen(world.check(their_endpoint, healthy(NOW)), state) };
     assert_refused!(world.follow(theirs, following).await, NotFound);
     let incident = world.opened(theirs, Subject::Endpoint(endpoint_id));
     assert_refused!(world.follow(theirs, changed(incident)).await, NotFound);
@@ -311,14 +311,14 @@ pub(super) async fn of_two_that_open_at_once_one_does(world: World) {
     let mut tasks = Vec::new();
     for _ in 0..20 {
         let record = world.opened(ours, Subject::Endpoint(endpoint_id));
-        let following = Following { state: Some(world.state(endpoint_id, 1)), ..changed(record) };
+        let following = TransitionRecord { state: Some(world.state(endpoint_id, 1)), ..changed(record) };
         let store = Arc::clone(&world.store);
-        tasks.push(tokio::spawn(async move { store.follow(ours.id, following).await }));
+        tasks.push(tokio::spawn(async move { store.record_transition(ours.id, following).await }));
     }
     let mut written = 0;
     for task in tasks {
         match task.await.unwrap() {
-            Ok(outcome) => written += u32::from(outcome == Followed::Written(vec![])),
+            Ok(outcome) => written += u32::from(outcome == TransitionOutcome::Applied(vec![])),
             refused => assert_not(refused, &StoreError::Conflict),
         }
     }

@@ -10,14 +10,16 @@ use tidings_domain::time::Timestamp;
 use super::samples::NOW;
 use super::watching_world::{degraded, healthy, timed_out};
 use super::world::{Tenant, World};
-use crate::keeping::{HOUR_OPEN_MS, PruneCursor, Pruned, Retention, Span, SummaryFilter, SummaryRecord};
-use crate::watching::{CheckRecord, Following};
+use crate::monitoring::{CheckRecord, TransitionRecord};
+use crate::retention::{
+    HOUR_OPEN_MS, PruneCursor, Pruned, Retention, SummaryFilter, SummaryGranularity, SummaryRecord,
+};
 
 const HOUR_MS: u64 = 3_600_000;
 
 /// The instant at which the hour of the beginning begins.
 fn hour() -> Timestamp {
-    Span::Hour.start(Span::Hour.number(NOW))
+    SummaryGranularity::Hour.start(SummaryGranularity::Hour.number(NOW))
 }
 
 fn at(hours: u64, ms: u64) -> Timestamp {
@@ -47,19 +49,19 @@ fn of_hours(hours: u64) -> Vec<Check> {
 }
 
 /// What the checks come to, plainly.
-fn reference(checks: &[Check], span: Span) -> Vec<SummaryRecord> {
+fn reference(checks: &[Check], span: SummaryGranularity) -> Vec<SummaryRecord> {
     let mut spans: BTreeMap<i64, Vec<&Check>> = BTreeMap::new();
     checks.iter().for_each(|check| spans.entry(span.number(check.checked_at)).or_default().push(check));
     let record = |(number, checks)| SummaryRecord { starts_at: span.start(number), summary: Summary::of(checks) };
     spans.into_iter().map(record).collect()
 }
 
-fn alone(check: &CheckRecord) -> Following {
-    Following { check: Some(check.clone()), ..Following::default() }
+fn alone(check: &CheckRecord) -> TransitionRecord {
+    TransitionRecord { check: Some(check.clone()), ..TransitionRecord::default() }
 }
 
 impl World {
-    async fn summaries(&self, tenant: Tenant, endpoint_id: EndpointId, span: Span) -> Vec<SummaryRecord> {
+    async fn summaries(&self, tenant: Tenant, endpoint_id: EndpointId, span: SummaryGranularity) -> Vec<SummaryRecord> {
         let filter = SummaryFilter { span, limit: 10_000, ..SummaryFilter::default() };
         self.store.summaries(tenant.id, endpoint_id, filter).await.unwrap()
     }
@@ -102,13 +104,13 @@ pub(super) async fn hours_and_days_are_what_their_checks_came_to(world: World) {
         world.checked(ours, id, check.clone()).await;
     }
     let written = world.summarised(at(30, HOUR_OPEN_MS), 1).await;
-    let (hours, days) = (reference(&checks, Span::Hour), reference(&checks, Span::Day));
+    let (hours, days) = (reference(&checks, SummaryGranularity::Hour), reference(&checks, SummaryGranularity::Day));
     assert!(days.len() > 1 && hours.iter().all(|record| record.summary.uptime().is_some()));
     assert_eq!(written as usize, hours.len());
-    assert_eq!(world.summaries(ours, id, Span::Hour).await, hours);
-    assert_eq!(world.summaries(ours, id, Span::Day).await, days);
-    assert!(world.summaries(ours, quiet, Span::Day).await.is_empty());
-    assert!(world.summaries(world.theirs, id, Span::Day).await.is_empty(), "a stranger sees nothing");
+    assert_eq!(world.summaries(ours, id, SummaryGranularity::Hour).await, hours);
+    assert_eq!(world.summaries(ours, id, SummaryGranularity::Day).await, days);
+    assert!(world.summaries(ours, quiet, SummaryGranularity::Day).await.is_empty());
+    assert!(world.summaries(world.theirs, id, SummaryGranularity::Day).await.is_empty(), "a stranger sees nothing");
 }
 
 /// Hour by hour, with a restart between, as it goes in life.
@@ -117,8 +119,9 @@ pub(super) async fn each_hour_is_summarised_once(world: World) {
     let checks = of_hours(8);
     let mut world = world;
     for step in 0..9 {
-        for check in checks.iter().filter(|check| Span::Hour.number(check.checked_at) == Span::Hour.number(at(step, 0)))
-        {
+        for check in checks.iter().filter(|check| {
+            SummaryGranularity::Hour.number(check.checked_at) == SummaryGranularity::Hour.number(at(step, 0))
+        }) {
             world.checked(ours, id, check.clone()).await;
         }
         for ms in [HOUR_OPEN_MS - 1, HOUR_OPEN_MS, HOUR_OPEN_MS + 1] {
@@ -129,8 +132,8 @@ pub(super) async fn each_hour_is_summarised_once(world: World) {
         }
     }
     assert_eq!(world.summarised(at(9, 0), 500).await, 0, "nothing is left to do");
-    assert_eq!(world.summaries(ours, id, Span::Hour).await, reference(&checks, Span::Hour));
-    assert_eq!(world.summaries(ours, id, Span::Day).await, reference(&checks, Span::Day));
+    assert_eq!(world.summaries(ours, id, SummaryGranularity::Hour).await, reference(&checks, SummaryGranularity::Hour));
+    assert_eq!(world.summaries(ours, id, SummaryGranularity::Day).await, reference(&checks, SummaryGranularity::Day));
 }
 
 pub(super) async fn an_hour_stays_open_for_a_little_and_no_longer(world: World) {
@@ -150,7 +153,10 @@ pub(super) async fn an_hour_stays_open_for_a_little_and_no_longer(world: World) 
     let late = world.checked(ours, id, timed_out(at(0, 20))).await;
     assert_eq!(world.summarised(at(2, HOUR_OPEN_MS), 9).await, 1);
     let counted = [in_time, slow.check, ahead.check];
-    assert_eq!(world.summaries(ours, id, Span::Hour).await, reference(&counted, Span::Hour));
+    assert_eq!(
+        world.summaries(ours, id, SummaryGranularity::Hour).await,
+        reference(&counted, SummaryGranularity::Hour)
+    );
     assert!(world.checks(ours, id).await.contains(&late), "it is kept, and not counted");
 }
 
@@ -169,7 +175,7 @@ pub(super) async fn summaries_are_listed_by_time(world: World) {
         (Some(at(1, 0)), Some(at(2, 1)), 9, vec![1, 2]),
         (Some(at(4, 0)), Some(at(4, 0)), 9, vec![]),
     ] {
-        let filter = SummaryFilter { span: Span::Hour, since, until, limit };
+        let filter = SummaryFilter { span: SummaryGranularity::Hour, since, until, limit };
         let found = world.store.summaries(ours.id, id, filter).await.unwrap();
         assert!(found.iter().map(|record| record.starts_at).eq(expected.into_iter().map(|hour| at(hour, 0))));
     }
@@ -183,9 +189,9 @@ pub(super) async fn what_is_pruned_was_summarised_before(world: World) {
     }
     let pruned = world.pruned(at(100, 0), 7).await;
     assert_eq!(pruned.checks as usize, checks.len());
-    assert_eq!(world.summaries(ours, id, Span::Hour).await, reference(&checks, Span::Hour));
+    assert_eq!(world.summaries(ours, id, SummaryGranularity::Hour).await, reference(&checks, SummaryGranularity::Hour));
     assert_eq!(world.summarised(at(100, 0), 9).await, 0, "nor again");
-    assert_eq!(world.summaries(ours, id, Span::Day).await, reference(&checks, Span::Day));
+    assert_eq!(world.summaries(ours, id, SummaryGranularity::Day).await, reference(&checks, SummaryGranularity::Day));
 }
 
 pub(super) async fn a_clock_that_was_ahead_is_got_over(world: World) {
@@ -196,6 +202,6 @@ pub(super) async fn a_clock_that_was_ahead_is_got_over(world: World) {
     world.summarised(at(2, HOUR_OPEN_MS), 9).await;
     let later = world.checked(ours, id, healthy(at(2, 1))).await;
     world.summarised(at(3, HOUR_OPEN_MS), 9).await;
-    let last = world.summaries(ours, id, Span::Hour).await.pop();
-    assert_eq!(last, reference(&[later.check], Span::Hour).pop());
+    let last = world.summaries(ours, id, SummaryGranularity::Hour).await.pop();
+    assert_eq!(last, reference(&[later.check], SummaryGranularity::Hour).pop());
 }

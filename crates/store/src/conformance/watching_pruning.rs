@@ -11,11 +11,11 @@ use tidings_domain::time::Timestamp;
 use super::samples::{NOW, after_ms, lease, tried};
 use super::watching_world::{healthy, seen};
 use super::world::World;
-use crate::keeping::{PruneCursor, Pruned, Retention, Span, SummaryFilter};
-use crate::log::{DeliveryFilter, EventFilter};
-use crate::queue::{Admission, Concerns, NewDelivery, NextState, Start};
-use crate::settings::Change;
-use crate::watching::Following;
+use crate::history::{DeliveryFilter, EventFilter};
+use crate::monitoring::TransitionRecord;
+use crate::queue::{FollowUps, InitialState, NewDelivery, NextState, RateLimitRequest};
+use crate::retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryGranularity};
+use crate::settings::ConfigChange;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -39,23 +39,23 @@ async fn log(world: &World) -> String {
 pub(super) async fn old_events_are_pruned_and_nothing_else(world: World) {
     let (ours, theirs) = (world.ours, world.theirs);
     let stays_at = after_ms(1);
-    world.accept_one_at(ours, Start::Suppressed, stays_at).await;
-    world.accept_one_at(theirs, Start::Suppressed, stays_at).await;
+    world.accept_one_at(ours, InitialState::Suppressed, stays_at).await;
+    world.accept_one_at(theirs, InitialState::Suppressed, stays_at).await;
     world.store.record_test(world.test(ours, Status::Sent, stays_at)).await.unwrap();
     let kept = log(&world).await;
 
     let repeated = world.event_at(ours, NOW);
     for tenant in [ours, theirs] {
-        let mut deliveries: Vec<_> = (0..5).map(|_| world.delivery(tenant, Start::Suppressed)).collect();
-        deliveries[0].start = Start::Due;
-        deliveries[0].walk = world.delivery(tenant, Start::Due).walk;
+        let mut deliveries: Vec<_> = (0..5).map(|_| world.delivery(tenant, InitialState::Suppressed)).collect();
+        deliveries[0].start = InitialState::Due;
+        deliveries[0].evaluation = world.delivery(tenant, InitialState::Due).evaluation;
         let mut event = if tenant.id == ours.id { repeated.clone() } else { world.event(tenant) };
         event.workspace_id = tenant.id;
-        world.accept(world.incoming(event, deliveries)).await;
+        world.accept(world.new_event(event, deliveries)).await;
         let claimed = world.claim(tenant, NOW, lease(1, 60_000), 9).await;
         world.store.settle(tried(&claimed[0], NextState::Done(Status::Sent))).await.unwrap();
     }
-    world.accept(world.incoming(world.event(ours), vec![])).await;
+    world.accept(world.new_event(world.event(ours), vec![])).await;
     world.store.record_test(world.test(ours, Status::Failed, NOW)).await.unwrap();
 
     let full = log(&world).await;
@@ -71,13 +71,13 @@ pub(super) async fn old_events_are_pruned_and_nothing_else(world: World) {
     }
     // Its key is gone as well: told again, it is new.
     let again = Event { id: world.id_at(days(91)), ..repeated };
-    assert!(!world.accept(world.incoming(again, vec![])).await.duplicate);
+    assert!(!world.accept(world.new_event(again, vec![])).await.duplicate);
 }
 
 pub(super) async fn the_rows_that_were_pruned_are_counted(world: World) {
     for _ in 0..3 {
-        let deliveries = (0..4).map(|_| world.delivery(world.ours, Start::Suppressed)).collect();
-        world.accept(world.incoming(world.event(world.ours), deliveries)).await;
+        let deliveries = (0..4).map(|_| world.delivery(world.ours, InitialState::Suppressed)).collect();
+        world.accept(world.new_event(world.event(world.ours), deliveries)).await;
     }
     let pruned = world.pruned(days(91), 5).await;
     assert_eq!(pruned, Pruned { events: 3, deliveries: 12, ..Pruned::default() });
@@ -86,11 +86,11 @@ pub(super) async fn the_rows_that_were_pruned_are_counted(world: World) {
 pub(super) async fn what_is_unsettled_is_kept_with_its_event(world: World) {
     let ours = world.ours;
     let mut waiting = Vec::new();
-    for start in [Start::Due, Start::Held, Start::Leased(lease(1, 60_000))] {
-        let deliveries = vec![world.delivery(ours, start), world.delivery(ours, Start::Suppressed)];
+    for start in [InitialState::Due, InitialState::Held, InitialState::Leased(lease(1, 60_000))] {
+        let deliveries = vec![world.delivery(ours, start), world.delivery(ours, InitialState::Suppressed)];
         waiting.push(deliveries[0].id);
-        world.accept(world.incoming(world.event(ours), deliveries)).await;
-        world.accept_one(ours, Start::Suppressed).await;
+        world.accept(world.new_event(world.event(ours), deliveries)).await;
+        world.accept_one(ours, InitialState::Suppressed).await;
     }
     let pruned = world.pruned(days(91), 2).await;
     assert_eq!((pruned.events, pruned.deliveries), (3, 3), "those between");
@@ -109,18 +109,19 @@ pub(super) async fn an_incident_outlives_its_events(world: World) {
     let ours = world.ours;
     let endpoint_id = world.watched(ours).await;
     let record = world.opened(ours, Subject::Endpoint(endpoint_id));
-    let events = vec![world.tells(&record, IncidentTrigger::Opened, NOW, vec![world.delivery(ours, Start::Due)])];
-    let following = Following { incident: Some(record.clone()), events, ..Following::default() };
+    let events =
+        vec![world.tells(&record, IncidentTrigger::Opened, NOW, vec![world.delivery(ours, InitialState::Due)])];
+    let following = TransitionRecord { incident: Some(record.clone()), events, ..TransitionRecord::default() };
     world.follow(ours, following).await.unwrap();
     let claimed = world.claim(ours, NOW, lease(1, 60_000), 9).await;
     let mut settlement = tried(&claimed[0], NextState::Done(Status::Sent));
-    settlement.concerns = Concerns::Incident(record.incident.id);
+    settlement.follow_ups = FollowUps::Incident(record.incident.id);
     world.store.settle(settlement).await.unwrap();
     let before = world.kept(ours, record.incident.id).await;
     assert_eq!(before.incident.notifications_sent, 1);
     assert_eq!(world.pruned(days(91), 9).await.events, 1);
     assert_eq!(world.kept(ours, record.incident.id).await, before);
-    assert!(world.store.told(ours.id, record.incident.id).await.unwrap().is_empty());
+    assert!(world.store.incident_deliveries(ours.id, record.incident.id).await.unwrap().is_empty());
     assert_eq!(world.configured(ours, 0).await.endpoint_count, 1);
 }
 
@@ -167,7 +168,7 @@ pub(super) async fn no_more_checks_than_so_many_are_kept(world: World) {
 
 pub(super) async fn old_hours_are_pruned_and_days_are_not(world: World) {
     let (ours, id) = (world.ours, world.watched(world.ours).await);
-    let hour = Span::Hour.start(Span::Hour.number(NOW));
+    let hour = SummaryGranularity::Hour.start(SummaryGranularity::Hour.number(NOW));
     for number in 0..5 {
         world.checked(ours, id, healthy(hour.plus_ms(number * 3_600_000))).await;
     }
@@ -176,14 +177,14 @@ pub(super) async fn old_hours_are_pruned_and_days_are_not(world: World) {
         world.store.summaries(ours.id, id, filter)
     };
     world.store.summarise(days(1), 999).await.unwrap();
-    let all_days = summaries(Span::Day).await.unwrap();
+    let all_days = summaries(SummaryGranularity::Day).await.unwrap();
     let pruned = world.pruned(hour.plus_ms(30 * DAY_MS + 3 * 3_600_000), 2).await;
     assert_eq!((pruned.hours, pruned.checks), (3, 5));
-    let left = summaries(Span::Hour).await.unwrap();
+    let left = summaries(SummaryGranularity::Hour).await.unwrap();
     assert!(left.iter().map(|record| record.starts_at).eq([3, 4].map(|number| hour.plus_ms(number * 3_600_000))));
     world.pruned(days(5_000), 99).await;
-    assert!(summaries(Span::Hour).await.unwrap().is_empty());
-    assert_eq!(summaries(Span::Day).await.unwrap(), all_days);
+    assert!(summaries(SummaryGranularity::Hour).await.unwrap().is_empty());
+    assert_eq!(summaries(SummaryGranularity::Day).await.unwrap(), all_days);
 }
 
 pub(super) async fn mutes_are_pruned_a_day_after_they_expired(world: World) {
@@ -191,10 +192,10 @@ pub(super) async fn mutes_are_pruned_a_day_after_they_expired(world: World) {
     let until = |ms| Mute { expires_at: Some(after_ms(ms)), ..world.mute(ours, MuteScope::Global) };
     let (over, just, endless) = (until(1), until(2), world.mute(ours, MuteScope::Global));
     for mute in [&over, &until(0), &just, &endless] {
-        world.change(ours, Change::PutMute(mute.clone())).await.unwrap();
+        world.change(ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
     }
     let their_mute = Mute { expires_at: Some(days(9)), ..world.mute(theirs, MuteScope::Global) };
-    world.change(theirs, Change::PutMute(their_mute.clone())).await.unwrap();
+    world.change(theirs, ConfigChange::PutMute(their_mute.clone())).await.unwrap();
     let (version, their_version) = (world.configured(ours, 0).await.version, world.configured(theirs, 0).await.version);
     assert_eq!(world.pruned(days(1).plus_ms(2), 99).await, Pruned { mutes: 2, ..Pruned::default() });
     let found = world.configured(ours, 0).await;
@@ -208,19 +209,19 @@ pub(super) async fn mutes_are_pruned_a_day_after_they_expired(world: World) {
 pub(super) async fn what_a_limit_admitted_is_forgotten_when_it_no_longer_counts(world: World) {
     let limit = RateLimit { max_per_minute: 1, action: RateAction::Digest };
     let tenants = [world.ours, world.theirs, world.another_channel().await];
-    let admission = || Some(Admission { limit, channel_name: "ops".into(), zone: Zone::UTC });
+    let admission = || Some(RateLimitRequest { limit, channel_name: "ops".into(), zone: Zone::UTC });
     for (number, tenant) in tenants.into_iter().enumerate() {
         let at = after_ms(number as u64 * 30_000);
-        let delivery = NewDelivery { admission: admission(), ..world.delivery_at(tenant, Start::Due, at) };
-        world.accept(world.incoming(world.event_at(tenant, at), vec![delivery])).await;
+        let delivery = NewDelivery { rate_limit: admission(), ..world.delivery_at(tenant, InitialState::Due, at) };
+        world.accept(world.new_event(world.event_at(tenant, at), vec![delivery])).await;
     }
     assert_eq!(world.pruned(after_ms(59_999), 1).await.admissions, 0);
     assert_eq!(world.pruned(after_ms(100_000), 1).await, Pruned { admissions: 2, ..Pruned::default() });
     // The third still counts.
     let at = after_ms(100_001);
-    for (tenant, withheld) in tenants.into_iter().zip([0, 0, 1]) {
-        let delivery = NewDelivery { admission: admission(), ..world.delivery_at(tenant, Start::Due, at) };
-        let accepted = world.accept(world.incoming(world.event_at(tenant, at), vec![delivery])).await;
-        assert_eq!(accepted.withheld.len(), withheld);
+    for (tenant, not_leased) in tenants.into_iter().zip([0, 0, 1]) {
+        let delivery = NewDelivery { rate_limit: admission(), ..world.delivery_at(tenant, InitialState::Due, at) };
+        let accepted = world.accept(world.new_event(world.event_at(tenant, at), vec![delivery])).await;
+        assert_eq!(accepted.not_leased.len(), not_leased);
     }
 }

@@ -2,7 +2,7 @@
 
 use tidings_domain::channel::EventFilters;
 use tidings_domain::endpoint::{Definition, EscalationStep, Probe};
-use tidings_domain::id::{EndpointId, InboundDoorId};
+use tidings_domain::id::{EndpointId, InboundWebhookId};
 use tidings_domain::incident::{IncidentTrigger, Subject, TimelineKind};
 use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
@@ -12,10 +12,10 @@ use tidings_domain::trigger::RuleTrigger;
 use super::samples::{NOW, after_ms, assert_refused};
 use super::watching_world::{healthy, nobody, seen};
 use super::world::{Tenant, World};
-use crate::keeping::{Span, SummaryFilter};
-use crate::queue::Start;
-use crate::settings::{Change, Expect, InboundDoor, Preferences};
-use crate::watching::Following;
+use crate::monitoring::TransitionRecord;
+use crate::queue::InitialState;
+use crate::retention::{SummaryFilter, SummaryGranularity};
+use crate::settings::{ConfigChange, InboundWebhook, Precondition, Preferences};
 
 pub(super) async fn endpoints_read_back(world: World) {
     let plain = world.endpoint(world.ours);
@@ -48,7 +48,7 @@ pub(super) async fn an_endpoint_is_made_once(world: World) {
 
 pub(super) async fn an_edit_of_an_endpoint_needs_its_revision(world: World) {
     let mut record = world.endpoint(world.ours);
-    let edit = |record: &_, revision| Change::PutEndpoint(Clone::clone(record), Expect::Revision(revision));
+    let edit = |record: &_, revision| ConfigChange::PutEndpoint(Clone::clone(record), Precondition::Revision(revision));
     assert_refused!(world.change(world.ours, edit(&record, 1)).await, NotFound);
     world.put_endpoint(record.clone()).await.unwrap();
     world.follow(world.ours, seen_once(&world, record.endpoint.id)).await.unwrap();
@@ -59,7 +59,7 @@ pub(super) async fn an_edit_of_an_endpoint_needs_its_revision(world: World) {
     world.assert_revision(world.ours, record.endpoint.id, 1).await;
 }
 
-fn seen_once(world: &World, endpoint_id: EndpointId) -> Following {
+fn seen_once(world: &World, endpoint_id: EndpointId) -> TransitionRecord {
     seen(world.check(endpoint_id, healthy(NOW)), world.state(endpoint_id, 1))
 }
 
@@ -75,12 +75,12 @@ pub(super) async fn only_endpoints_written_since_are_read(world: World) {
     early.endpoint.revision = 2;
     // Together with others, too, it is of the version that the change leads to.
     let edits = vec![
-        Change::PutMute(world.mute(world.ours, MuteScope::Global)),
-        Change::PutEndpoint(early.clone(), Expect::Revision(1)),
+        ConfigChange::PutMute(world.mute(world.ours, MuteScope::Global)),
+        ConfigChange::PutEndpoint(early.clone(), Precondition::Revision(1)),
     ];
-    let third = world.store.change(world.ours.id, edits).await.unwrap();
+    let third = world.store.apply_changes(world.ours.id, edits).await.unwrap();
     assert_eq!(world.configured(world.ours, second).await.endpoints, [early]);
-    let fourth = world.change(world.ours, Change::DeleteEndpoint(late.endpoint.id, NOW)).await.unwrap();
+    let fourth = world.change(world.ours, ConfigChange::DeleteEndpoint(late.endpoint.id, NOW)).await.unwrap();
     let found = world.configured(world.ours, third).await;
     assert_eq!((found.endpoints.len(), found.endpoint_count, found.version), (0, 1, fourth));
 }
@@ -93,11 +93,11 @@ pub(super) async fn an_endpoint_in_use_is_not_deleted(world: World) {
     rule.triggers = RuleTrigger::OF_INCIDENTS.to_vec();
     world.put_rule(rule.clone()).await.unwrap();
     assert!(world.configured(ours, 0).await.rules.contains(&rule));
-    assert_refused!(world.change(ours, Change::DeleteEndpoint(id, NOW)).await, InUse);
+    assert_refused!(world.change(ours, ConfigChange::DeleteEndpoint(id, NOW)).await, InUse);
     assert_eq!(world.configured(ours, 0).await.endpoint_count, 1);
-    let together = vec![Change::DeleteRule(rule.id), Change::DeleteEndpoint(id, NOW)];
-    world.store.change(ours.id, together).await.unwrap();
-    assert_refused!(world.change(ours, Change::DeleteEndpoint(id, NOW)).await, NotFound);
+    let together = vec![ConfigChange::DeleteRule(rule.id), ConfigChange::DeleteEndpoint(id, NOW)];
+    world.store.apply_changes(ours.id, together).await.unwrap();
+    assert_refused!(world.change(ours, ConfigChange::DeleteEndpoint(id, NOW)).await, NotFound);
 }
 
 pub(super) async fn a_deleted_endpoint_takes_with_it_what_hangs_on_it(world: World) {
@@ -105,28 +105,31 @@ pub(super) async fn a_deleted_endpoint_takes_with_it_what_hangs_on_it(world: Wor
     let (id, other) = (world.watched(ours).await, world.watched(ours).await);
     for (endpoint_id, scope) in [(id, MuteScope::Endpoint(id)), (other, MuteScope::Endpoint(other))] {
         world.follow(ours, seen_once(&world, endpoint_id)).await.unwrap();
-        world.change(ours, Change::PutMute(world.mute(ours, scope))).await.unwrap();
+        world.change(ours, ConfigChange::PutMute(world.mute(ours, scope))).await.unwrap();
     }
     let record = world.opened(ours, Subject::Endpoint(id));
     let incident_id = record.incident.id;
-    let delivery = world.delivery(ours, Start::Due);
+    let delivery = world.delivery(ours, InitialState::Due);
     let delivery_id = delivery.id;
     let events = vec![world.tells(&record, IncidentTrigger::Opened, NOW, vec![delivery])];
-    world.follow(ours, Following { incident: Some(record), events, ..Following::default() }).await.unwrap();
+    world
+        .follow(ours, TransitionRecord { incident: Some(record), events, ..TransitionRecord::default() })
+        .await
+        .unwrap();
     world.store.summarise(after_ms(9_000_000), 99).await.unwrap();
 
-    world.change(ours, Change::DeleteEndpoint(id, after_ms(70))).await.unwrap();
+    world.change(ours, ConfigChange::DeleteEndpoint(id, after_ms(70))).await.unwrap();
     let (record, timeline) = world.store.incident(ours.id, incident_id).await.unwrap().expect("it stays");
     assert_eq!((record.incident.resolved_at, record.wake_at, record.revision), (Some(after_ms(70)), None, 2));
     let last = timeline.last().expect("its end");
     assert_eq!(last.at, after_ms(70));
     assert_eq!(last.kind, TimelineKind::Resolved { detail: Some("the endpoint was deleted".into()) });
-    assert_eq!(world.store.told(ours.id, incident_id).await.unwrap()[0].delivery_id, delivery_id);
+    assert_eq!(world.store.incident_deliveries(ours.id, incident_id).await.unwrap()[0].delivery_id, delivery_id);
     assert!(world.checks(ours, id).await.is_empty());
     world.assert_revision(ours, id, 0).await;
     world.assert_revision(ours, other, 1).await;
     assert_eq!(world.checks(ours, other).await.len(), 1);
-    for span in [Span::Hour, Span::Day] {
+    for span in [SummaryGranularity::Hour, SummaryGranularity::Day] {
         let filter = SummaryFilter { span, limit: 9, ..SummaryFilter::default() };
         assert!(world.store.summaries(ours.id, id, filter).await.unwrap().is_empty());
         assert_eq!(world.store.summaries(ours.id, other, filter).await.unwrap().len(), 1);
@@ -154,11 +157,11 @@ pub(super) async fn mutes_read_back_and_are_deleted(world: World) {
     let of_channel = Mute { reason: String::new(), ..world.mute(ours, MuteScope::Channel(ours.channel_id)) };
     let all = [everything, of_endpoint, of_channel];
     for mute in &all {
-        world.change(ours, Change::PutMute(mute.clone())).await.unwrap();
-        assert_refused!(world.change(ours, Change::PutMute(mute.clone())).await, Exists);
+        world.change(ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
+        assert_refused!(world.change(ours, ConfigChange::PutMute(mute.clone())).await, Exists);
     }
     assert_eq!(world.configured(ours, 0).await.mutes, all);
-    let delete = Change::DeleteMute(all[1].id);
+    let delete = ConfigChange::DeleteMute(all[1].id);
     world.change(ours, delete.clone()).await.unwrap();
     assert_refused!(world.change(ours, delete).await, NotFound);
     assert_eq!(world.configured(ours, 0).await.mutes, [all[0].clone(), all[2].clone()]);
@@ -173,7 +176,7 @@ pub(super) async fn a_mute_needs_its_target(world: World) {
         MuteScope::Channel(world.theirs.channel_id),
     ] {
         let mute = world.mute(world.ours, scope);
-        assert_refused!(world.change(world.ours, Change::PutMute(mute)).await, NotFound);
+        assert_refused!(world.change(world.ours, ConfigChange::PutMute(mute)).await, NotFound);
     }
     assert!(world.configured(world.ours, 0).await.mutes.is_empty());
 }
@@ -182,17 +185,17 @@ pub(super) async fn a_deleted_channel_takes_its_mutes(world: World) {
     let Tenant { channel_id, rule_id, .. } = world.ours;
     let stays = world.mute(world.ours, MuteScope::Global);
     for mute in [stays.clone(), world.mute(world.ours, MuteScope::Channel(channel_id))] {
-        world.change(world.ours, Change::PutMute(mute)).await.unwrap();
+        world.change(world.ours, ConfigChange::PutMute(mute)).await.unwrap();
     }
-    assert_refused!(world.change(world.ours, Change::DeleteChannel(channel_id)).await, InUse);
+    assert_refused!(world.change(world.ours, ConfigChange::DeleteChannel(channel_id)).await, InUse);
     assert_eq!(world.configured(world.ours, 0).await.mutes.len(), 2);
-    let delete = vec![Change::DeleteRule(rule_id), Change::DeleteChannel(channel_id)];
-    world.store.change(world.ours.id, delete).await.unwrap();
+    let delete = vec![ConfigChange::DeleteRule(rule_id), ConfigChange::DeleteChannel(channel_id)];
+    world.store.apply_changes(world.ours.id, delete).await.unwrap();
     assert_eq!(world.configured(world.ours, 0).await.mutes, [stays]);
 }
 
-fn door(world: &World, tenant: Tenant, hash: u8) -> InboundDoor {
-    InboundDoor {
+fn webhook(world: &World, tenant: Tenant, hash: u8) -> InboundWebhook {
+    InboundWebhook {
         id: world.id(),
         workspace_id: tenant.id,
         kind: "alertmanager".into(),
@@ -203,20 +206,23 @@ fn door(world: &World, tenant: Tenant, hash: u8) -> InboundDoor {
 }
 
 pub(super) async fn doors_read_back_and_are_deleted(world: World) {
-    let doors = [door(&world, world.ours, 1), door(&world, world.ours, 2)];
-    for door in &doors {
-        world.change(world.ours, Change::PutDoor(door.clone())).await.unwrap();
+    let webhooks = [webhook(&world, world.ours, 1), webhook(&world, world.ours, 2)];
+    for webhook in &webhooks {
+        world.change(world.ours, ConfigChange::PutInboundWebhook(webhook.clone())).await.unwrap();
     }
-    assert_eq!(world.configured(world.ours, 0).await.doors, doors);
-    world.change(world.ours, Change::DeleteDoor(doors[0].id)).await.unwrap();
-    assert_refused!(world.change(world.ours, Change::DeleteDoor(doors[0].id)).await, NotFound);
-    assert_eq!(world.configured(world.ours, 0).await.doors, doors[1..]);
+    assert_eq!(world.configured(world.ours, 0).await.inbound_webhooks, webhooks);
+    world.change(world.ours, ConfigChange::DeleteInboundWebhook(webhooks[0].id)).await.unwrap();
+    assert_refused!(world.change(world.ours, ConfigChange::DeleteInboundWebhook(webhooks[0].id)).await, NotFound);
+    assert_eq!(world.configured(world.ours, 0).await.inbound_webhooks, webhooks[1..]);
 }
 
 pub(super) async fn two_doors_never_have_the_same_secret(world: World) {
-    world.change(world.ours, Change::PutDoor(door(&world, world.ours, 1))).await.unwrap();
+    world.change(world.ours, ConfigChange::PutInboundWebhook(webhook(&world, world.ours, 1))).await.unwrap();
     for tenant in [world.ours, world.theirs] {
-        assert_refused!(world.change(tenant, Change::PutDoor(door(&world, tenant, 1))).await, Exists);
+        assert_refused!(
+            world.change(tenant, ConfigChange::PutInboundWebhook(webhook(&world, tenant, 1))).await,
+            Exists
+        );
     }
 }
 
@@ -227,7 +233,7 @@ pub(super) async fn preferences_read_back(world: World) {
         default_severity_filter: SeverityFilter::Critical,
         default_event_filters: EventFilters { send_resolved: false, ..EventFilters::default() },
     };
-    world.change(world.ours, Change::SetPreferences(preferences.clone())).await.unwrap();
+    world.change(world.ours, ConfigChange::SetPreferences(preferences.clone())).await.unwrap();
     assert_eq!(world.configured(world.ours, 0).await.preferences, preferences);
     assert_eq!(world.configured(world.theirs, 0).await.preferences, Preferences::default());
 }
@@ -236,23 +242,23 @@ pub(super) async fn a_stranger_touches_none_of_it(world: World) {
     let mut record = world.endpoint(world.ours);
     world.put_endpoint(record.clone()).await.unwrap();
     let mute = world.mute(world.ours, MuteScope::Endpoint(record.endpoint.id));
-    let door = door(&world, world.ours, 1);
-    world.change(world.ours, Change::PutMute(mute.clone())).await.unwrap();
-    world.change(world.ours, Change::PutDoor(door.clone())).await.unwrap();
+    let webhook = webhook(&world, world.ours, 1);
+    world.change(world.ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
+    world.change(world.ours, ConfigChange::PutInboundWebhook(webhook.clone())).await.unwrap();
     let before = format!("{:?}", world.configured(world.ours, 0).await);
 
     (record.endpoint.revision, record.endpoint.name) = (2, "taken over".into());
     for change in [
-        Change::PutEndpoint(record.clone(), Expect::Revision(1)),
-        Change::DeleteEndpoint(record.endpoint.id, NOW),
-        Change::DeleteMute(mute.id),
-        Change::DeleteDoor(door.id),
-        Change::DeleteDoor(nobody::<InboundDoorId>()),
+        ConfigChange::PutEndpoint(record.clone(), Precondition::Revision(1)),
+        ConfigChange::DeleteEndpoint(record.endpoint.id, NOW),
+        ConfigChange::DeleteMute(mute.id),
+        ConfigChange::DeleteInboundWebhook(webhook.id),
+        ConfigChange::DeleteInboundWebhook(nobody::<InboundWebhookId>()),
     ] {
         assert_refused!(world.change(world.theirs, change).await, NotFound);
     }
     let theirs = world.configured(world.theirs, 0).await;
-    assert!(theirs.endpoints.is_empty() && theirs.mutes.is_empty() && theirs.doors.is_empty());
+    assert!(theirs.endpoints.is_empty() && theirs.mutes.is_empty() && theirs.inbound_webhooks.is_empty());
     assert_eq!(theirs.endpoint_count, 0);
     assert_eq!(format!("{:?}", world.configured(world.ours, 0).await), before);
 }

@@ -7,17 +7,17 @@ use tidings_domain::check::{AssertionResult, Certificate, Check, CheckStatus, Fa
 use tidings_domain::endpoint::{Auth, Definition, Endpoint, HttpProbe, Probe};
 use tidings_domain::event::{Content, Event};
 use tidings_domain::id::{ChannelId, EndpointId, Id, IncidentId};
-use tidings_domain::incident::schedule::Reminders;
-use tidings_domain::incident::{About, Cause, Fact, Incident, IncidentTrigger, Opening, Subject};
+use tidings_domain::incident::reminders::Reminders;
+use tidings_domain::incident::{Cause, Incident, IncidentStart, IncidentTrigger, Subject, SubjectField, SubjectInfo};
 use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
 use super::samples::NOW;
 use super::world::{Tenant, World};
-use crate::queue::{Incoming, NewDelivery};
-use crate::settings::{Change, Configuration, EndpointRecord, Expect};
-use crate::watching::{CheckFilter, CheckRecord, EndpointState, Followed, Following, IncidentRecord};
+use crate::monitoring::{CheckFilter, CheckRecord, EndpointState, IncidentRecord, TransitionOutcome, TransitionRecord};
+use crate::queue::{NewDelivery, NewEvent};
+use crate::settings::{ConfigChange, Configuration, EndpointRecord, Precondition};
 use crate::{Result, StoreError};
 
 /// A healthy check that began then.
@@ -60,7 +60,7 @@ pub(super) fn degraded(checked_at: Timestamp) -> Check {
         index,
         passed,
         actual: (!passed).then(|| "starting — ü".into()),
-        words: "JSON status: expected to equal \"ok\"".into(),
+        description: "JSON status: expected to equal \"ok\"".into(),
     };
     Check {
         status: CheckStatus::Degraded,
@@ -78,13 +78,13 @@ pub(super) fn degraded(checked_at: Timestamp) -> Check {
 }
 
 /// What follows from a check: that, and the state after it.
-pub(super) fn seen(check: CheckRecord, state: EndpointState) -> Following {
-    Following { check: Some(check), state: Some(state), ..Following::default() }
+pub(super) fn seen(check: CheckRecord, state: EndpointState) -> TransitionRecord {
+    TransitionRecord { check: Some(check), state: Some(state), ..TransitionRecord::default() }
 }
 
 /// What follows for an incident alone.
-pub(super) fn changed(incident: IncidentRecord) -> Following {
-    Following { incident: Some(incident), ..Following::default() }
+pub(super) fn changed(incident: IncidentRecord) -> TransitionRecord {
+    TransitionRecord { incident: Some(incident), ..TransitionRecord::default() }
 }
 
 impl World {
@@ -107,7 +107,9 @@ impl World {
     }
 
     pub(super) async fn put_endpoint(&self, record: EndpointRecord) -> Result<i64> {
-        self.store.change(record.endpoint.workspace_id, vec![Change::PutEndpoint(record, Expect::Absent)]).await
+        self.store
+            .apply_changes(record.endpoint.workspace_id, vec![ConfigChange::PutEndpoint(record, Precondition::Absent)])
+            .await
     }
 
     /// A new endpoint.
@@ -144,15 +146,15 @@ impl World {
         EndpointState { revision, ..EndpointState::new(endpoint_id) }
     }
 
-    pub(super) async fn follow(&self, tenant: Tenant, following: Following) -> Result<Followed> {
-        self.store.follow(tenant.id, following).await
+    pub(super) async fn follow(&self, tenant: Tenant, following: TransitionRecord) -> Result<TransitionOutcome> {
+        self.store.record_transition(tenant.id, following).await
     }
 
     /// Writes a check without anything else.
     pub(super) async fn checked(&self, tenant: Tenant, endpoint_id: EndpointId, check: Check) -> CheckRecord {
         let record = self.check(endpoint_id, check);
-        let following = Following { check: Some(record.clone()), ..Following::default() };
-        assert_eq!(self.follow(tenant, following).await, Ok(Followed::Written(vec![])));
+        let following = TransitionRecord { check: Some(record.clone()), ..TransitionRecord::default() };
+        assert_eq!(self.follow(tenant, following).await, Ok(TransitionOutcome::Applied(vec![])));
         record
     }
 
@@ -167,7 +169,7 @@ impl World {
     }
 
     pub(super) fn opened_at(&self, tenant: Tenant, subject: Subject, at: Timestamp) -> IncidentRecord {
-        let opening = Opening {
+        let opening = IncidentStart {
             subject,
             cause: Cause::EndpointDegraded,
             detail: Some("slow — 6 s".into()),
@@ -177,15 +179,15 @@ impl World {
         let id: IncidentId = self.id_at(at);
         IncidentRecord {
             incident: Incident::open(id, tenant.id, opening),
-            about: About {
+            subject_info: SubjectInfo {
                 name: "Production API".into(),
                 url: Some("https://api.example.com/".into()),
                 link: None,
-                facts: vec![Fact { label: "region".into(), value: "eu \"west\"".into() }],
+                fields: vec![SubjectField { label: "region".into(), value: "eu \"west\"".into() }],
                 tags: vec!["prod".into()],
             },
             escalations_done: vec![900, 60],
-            reminders: Reminders::default().said(at),
+            reminders: Reminders::default().recorded(at),
             wake_at: Some(at.plus_ms(900_000)),
             revision: 1,
         }
@@ -206,7 +208,7 @@ impl World {
         trigger: IncidentTrigger,
         at: Timestamp,
         deliveries: Vec<NewDelivery>,
-    ) -> Incoming {
+    ) -> NewEvent {
         let incident = &record.incident;
         let event = Event {
             id: self.id_at(at),
@@ -217,9 +219,9 @@ impl World {
             run_id: incident.id.to_string(),
             trigger: Trigger::Incident(trigger),
             received_at: at,
-            content: Content::Outage(Box::new(incident.outage(record.about.clone(), at))),
+            content: Content::Incident(Box::new(incident.snapshot(record.subject_info.clone(), at))),
         };
-        Incoming { event: Arc::new(event), not_routed: vec![], deliveries }
+        NewEvent { event: Arc::new(event), not_routed: vec![], deliveries }
     }
 
     /// The incident as it is kept.
@@ -246,6 +248,6 @@ pub(super) fn openings(channel_id: ChannelId, at: Timestamp) -> BTreeMap<Channel
 }
 
 /// That nothing was written, and why.
-pub(super) fn assert_not(outcome: Result<Followed>, error: &StoreError) {
+pub(super) fn assert_not(outcome: Result<TransitionOutcome>, error: &StoreError) {
     assert_eq!(outcome.as_ref(), Err(error));
 }

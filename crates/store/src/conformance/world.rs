@@ -8,7 +8,7 @@ use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::Gate;
-use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, Id, RuleId, WorkspaceId, tail, uuid_v7};
+use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, Id, RuleId, WorkspaceId, id_suffix, uuid_v7};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
@@ -18,9 +18,9 @@ use tidings_domain::workspace::Workspace;
 
 use super::House;
 use super::samples::{NOW, attempt, held, lease, passed, stopped, tried};
-use crate::log::{DeliveryFilter, DeliveryRecord};
-use crate::queue::{Acceptance, Attempt, Claimed, Incoming, Lease, NewDelivery, NextState, Start, TestRecord};
-use crate::settings::{ApiKey, Change, ChannelRecord, Expect, WorkspaceRecord};
+use crate::history::{DeliveryFilter, DeliveryRecord};
+use crate::queue::{Acceptance, Attempt, Claimed, InitialState, Lease, NewDelivery, NewEvent, NextState, TestRecord};
+use crate::settings::{ApiKey, ChannelRecord, ConfigChange, Precondition, WorkspaceRecord};
 use crate::{Result, Store};
 
 /// How long a delivery is held that begins so, in milliseconds.
@@ -80,7 +80,7 @@ impl World {
 
     /// A new id made at this instant.
     pub(super) fn id_at<T: Id>(&self, at: Timestamp) -> T {
-        T::from_uuid(uuid_v7(at.unix_ms().unsigned_abs(), &tail(self.draw() as u32, [0; 10])))
+        T::from_uuid(uuid_v7(at.unix_ms().unsigned_abs(), &id_suffix(self.draw() as u32, [0; 10])))
     }
 
     // Configuration ----------------------------------------------------------------------------------------------------
@@ -146,16 +146,18 @@ impl World {
         }
     }
 
-    pub(super) async fn change(&self, tenant: Tenant, change: Change) -> Result<i64> {
-        self.store.change(tenant.id, vec![change]).await
+    pub(super) async fn change(&self, tenant: Tenant, change: ConfigChange) -> Result<i64> {
+        self.store.apply_changes(tenant.id, vec![change]).await
     }
 
     pub(super) async fn put_channel(&self, record: ChannelRecord) -> Result<i64> {
-        self.store.change(record.channel.workspace_id, vec![Change::PutChannel(record, Expect::Absent)]).await
+        self.store
+            .apply_changes(record.channel.workspace_id, vec![ConfigChange::PutChannel(record, Precondition::Absent)])
+            .await
     }
 
     pub(super) async fn put_rule(&self, rule: Rule) -> Result<i64> {
-        self.store.change(rule.workspace_id, vec![Change::PutRule(rule, Expect::Absent)]).await
+        self.store.apply_changes(rule.workspace_id, vec![ConfigChange::PutRule(rule, Precondition::Absent)]).await
     }
 
     /// A second channel of ours with a rule of its own, as a tenant.
@@ -194,19 +196,19 @@ impl World {
     }
 
     /// The event with these deliveries.
-    pub(super) fn incoming(&self, event: Event, deliveries: Vec<NewDelivery>) -> Incoming {
-        Incoming { event: Arc::new(event), not_routed: vec![], deliveries }
+    pub(super) fn new_event(&self, event: Event, deliveries: Vec<NewDelivery>) -> NewEvent {
+        NewEvent { event: Arc::new(event), not_routed: vec![], deliveries }
     }
 
-    pub(super) fn delivery(&self, tenant: Tenant, start: Start) -> NewDelivery {
+    pub(super) fn delivery(&self, tenant: Tenant, start: InitialState) -> NewDelivery {
         self.delivery_at(tenant, start, NOW)
     }
 
-    pub(super) fn delivery_at(&self, tenant: Tenant, start: Start, at: Timestamp) -> NewDelivery {
-        let walk = match start {
-            Start::Leased(_) | Start::Due => passed(at),
-            Start::Held => held(at, at.plus_ms(HELD_MS)),
-            Start::Suppressed => stopped(Gate::SeverityFilter, at),
+    pub(super) fn delivery_at(&self, tenant: Tenant, start: InitialState, at: Timestamp) -> NewDelivery {
+        let evaluation = match start {
+            InitialState::Leased(_) | InitialState::Due => passed(at),
+            InitialState::Held => held(at, at.plus_ms(HELD_MS)),
+            InitialState::Suppressed => stopped(Gate::SeverityFilter, at),
         };
         NewDelivery {
             id: self.id_at(at),
@@ -216,27 +218,27 @@ impl World {
             channel_type: ChannelType::Webhook,
             severity: Severity::Warning,
             start,
-            walk,
-            admission: None,
-            after: None,
-            occasion: 1,
-            late_of: None,
+            evaluation,
+            rate_limit: None,
+            blocked_by: None,
+            sequence: 1,
+            replaces_id: None,
         }
     }
 
-    pub(super) async fn accept(&self, incoming: Incoming) -> Acceptance {
-        self.store.accept(vec![incoming]).await.unwrap().remove(0)
+    pub(super) async fn accept(&self, new_event: NewEvent) -> Acceptance {
+        self.store.accept(vec![new_event]).await.unwrap().remove(0)
     }
 
     /// Accepts a new event with one delivery that begins so.
-    pub(super) async fn accept_one(&self, tenant: Tenant, start: Start) -> DeliveryId {
+    pub(super) async fn accept_one(&self, tenant: Tenant, start: InitialState) -> DeliveryId {
         self.accept_one_at(tenant, start, NOW).await
     }
 
-    pub(super) async fn accept_one_at(&self, tenant: Tenant, start: Start, at: Timestamp) -> DeliveryId {
+    pub(super) async fn accept_one_at(&self, tenant: Tenant, start: InitialState, at: Timestamp) -> DeliveryId {
         let delivery = self.delivery_at(tenant, start, at);
         let id = delivery.id;
-        self.accept(self.incoming(self.event_at(tenant, at), vec![delivery])).await;
+        self.accept(self.new_event(self.event_at(tenant, at), vec![delivery])).await;
         id
     }
 
@@ -248,7 +250,7 @@ impl World {
 
     /// Accepts a new event with one delivery that is claimed by owner 1 at once.
     pub(super) async fn claimed(&self, tenant: Tenant) -> Claimed {
-        let id = self.accept_one(tenant, Start::Due).await;
+        let id = self.accept_one(tenant, InitialState::Due).await;
         let mut claimed = self.claim(tenant, NOW, lease(1, 60_000), 1).await;
         let claimed = claimed.pop().expect("what is due is claimed");
         assert_eq!(claimed.id, id, "nothing else was due");

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tidings_domain::gate::{Gate, Walk, rate_limit};
+use tidings_domain::gate::{Gate, GateEvaluation, rate_limit};
 use tidings_domain::id::{ChannelId, Id};
-use tidings_domain::rate_limit::{Admissions, RateAction, RateLimit};
+use tidings_domain::rate_limit::{RateAction, RateLimit, RateWindow};
 use tidings_domain::time::Timestamp;
 
 use super::row::{corrupt, to_json};
 use crate::Result;
-use crate::queue::Admission;
+use crate::queue::RateLimitRequest;
 
 /// The channels that were asked, each read once and written back once.
 pub(super) struct Admitting<'db> {
@@ -20,7 +20,7 @@ pub(super) struct Admitting<'db> {
 }
 
 struct Counted {
-    admissions: Admissions,
+    admissions: RateWindow,
     /// When the first may go of what the limit holds back.
     waiting_until: Option<Timestamp>,
     has_admitted: bool,
@@ -31,35 +31,35 @@ impl<'db> Admitting<'db> {
         Self { db, channels: HashMap::new() }
     }
 
-    /// Admits a first attempt, or answers its walk with the refusal. While something waits, nothing overtakes it: what
+    /// Admits a first attempt, or answers its evaluation with the refusal. While something waits, nothing overtakes it: what
     /// comes then waits, too, even if there is room and even if the limit would rather drop.
     pub(super) fn ask(
         &mut self,
         channel_id: ChannelId,
-        admission: &Admission,
-        walk: &Walk,
+        admission: &RateLimitRequest,
+        evaluation: &GateEvaluation,
         now: Timestamp,
-    ) -> Result<Option<Walk>> {
+    ) -> Result<Option<GateEvaluation>> {
         let counted = self.counted(channel_id)?;
         let mut limit = admission.limit;
         let until = match counted.waiting_until {
             None => match counted.admit(&limit, now) {
                 Ok(()) => return Ok(None),
-                Err(free_at) => free_at,
+                Err(next_slot_at) => next_slot_at,
             },
             Some(waiting_until) => {
-                let free_at = counted.admissions.free_at(&limit, now);
-                if free_at.is_none() {
+                let next_slot_at = counted.admissions.next_slot_at(&limit, now);
+                if next_slot_at.is_none() {
                     limit.action = RateAction::Digest;
                 }
-                free_at.unwrap_or(now).max(waiting_until)
+                next_slot_at.unwrap_or(now).max(waiting_until)
             }
         };
         if limit.action == RateAction::Digest {
             counted.waiting_until.get_or_insert(until);
         }
-        let Admission { channel_name, zone, .. } = admission;
-        Ok(Some(rate_limit::refused(walk.clone(), &limit, channel_name, until, now, zone)))
+        let RateLimitRequest { channel_name, zone, .. } = admission;
+        Ok(Some(rate_limit::refusal(evaluation.clone(), &limit, channel_name, until, now, zone)))
     }
 
     /// Admits one of those that wait, or answers when there will be room.
@@ -76,7 +76,7 @@ impl<'db> Admitting<'db> {
     pub(super) fn keep(self) -> Result<()> {
         for (channel_id, counted) in self.channels.into_iter().filter(|(_, counted)| counted.has_admitted) {
             self.db
-                .prepare_cached("INSERT OR REPLACE INTO admission (channel_id, instants) VALUES (?, ?)")?
+                .prepare_cached("INSERT OR REPLACE INTO rate_window (channel_id, instants) VALUES (?, ?)")?
                 .execute(params![channel_id.as_bytes(), to_json(&counted.admissions)?])?;
         }
         Ok(())
@@ -106,19 +106,19 @@ impl Counted {
 pub(super) fn foresee(
     db: &Connection,
     channel_id: ChannelId,
-    admission: &Admission,
-    walk: Walk,
+    admission: &RateLimitRequest,
+    evaluation: GateEvaluation,
     at: Timestamp,
-) -> Result<Walk> {
-    Ok(Admitting::new(db).ask(channel_id, admission, &walk, at)?.unwrap_or(walk))
+) -> Result<GateEvaluation> {
+    Ok(Admitting::new(db).ask(channel_id, admission, &evaluation, at)?.unwrap_or(evaluation))
 }
 
-fn admissions(db: &Connection, channel_id: ChannelId) -> Result<Admissions> {
+fn admissions(db: &Connection, channel_id: ChannelId) -> Result<RateWindow> {
     let kept: Option<String> = db
-        .prepare_cached("SELECT instants FROM admission WHERE channel_id = ?")?
+        .prepare_cached("SELECT instants FROM rate_window WHERE channel_id = ?")?
         .query_row([channel_id.as_bytes()], |row| row.get(0))
         .optional()?;
-    let Some(text) = kept else { return Ok(Admissions::default()) };
+    let Some(text) = kept else { return Ok(RateWindow::default()) };
     serde_json::from_str(&text).map_err(|error| corrupt("instants", error.to_string()))
 }
 
@@ -134,9 +134,9 @@ fn waiting_until(db: &Connection, channel_id: ChannelId) -> Result<Option<Timest
     Ok(until.map(Timestamp::from_unix_ms))
 }
 
-/// What the log says of one that waits longer because the limit refuses it: this walk asked nothing else.
-pub(super) fn still_refused(admission: &Admission, free_at: Timestamp, now: Timestamp) -> Walk {
+/// What the log says of one that waits longer because the limit refuses it: this evaluation asked nothing else.
+pub(super) fn still_refused(admission: &RateLimitRequest, next_slot_at: Timestamp, now: Timestamp) -> GateEvaluation {
     let limit = RateLimit { action: RateAction::Digest, ..admission.limit };
-    let walk = Walk { evaluated_at: now, passed: 0, stopped: None };
-    rate_limit::refused(walk, &limit, &admission.channel_name, free_at, now, &admission.zone)
+    let evaluation = GateEvaluation { evaluated_at: now, passed: 0, stopped: None };
+    rate_limit::refusal(evaluation, &limit, &admission.channel_name, next_slot_at, now, &admission.zone)
 }

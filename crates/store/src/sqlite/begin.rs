@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidings_domain::delivery::Status;
 use tidings_domain::event::Event;
-use tidings_domain::gate::Walk;
+use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, Id, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
@@ -13,7 +13,7 @@ use super::admission::Admitting;
 use super::insert::Arriving;
 use super::row::{to_json, word};
 use crate::Result;
-use crate::queue::{Counts, NewDelivery, Start};
+use crate::queue::{Counts, InitialState, NewDelivery};
 
 /// The columns of a delivery that say where it begins.
 pub(super) struct Beginning {
@@ -22,9 +22,9 @@ pub(super) struct Beginning {
     pub(super) due_at: Option<i64>,
     pub(super) lease_owner: Option<i64>,
     pub(super) held_until: Option<i64>,
-    pub(super) after_rank: Option<i64>,
+    pub(super) blocked_by_sort_key: Option<i64>,
     /// The walks, if they are others than the caller's.
-    pub(super) walks: Option<String>,
+    pub(super) gate_evaluations: Option<String>,
 }
 
 /// Those that begin otherwise than was asked for.
@@ -34,36 +34,44 @@ impl Beginning {
     /// As was asked for.
     pub(super) fn asked(delivery: &NewDelivery, now: Timestamp) -> Self {
         match delivery.start {
-            Start::Leased(lease) => {
+            InitialState::Leased(lease) => {
                 let (due_at, lease_owner) = (Some(lease.until.unix_ms()), Some(lease.owner));
                 Self { due_at, lease_owner, ..Self::of(Status::Sending) }
             }
-            Start::Due => Self { due_at: Some(now.unix_ms()), ..Self::of(Status::Pending) },
-            Start::Held | Start::Suppressed => Self::stopped(&delivery.walk),
+            InitialState::Due => Self { due_at: Some(now.unix_ms()), ..Self::of(Status::Pending) },
+            InitialState::Held | InitialState::Suppressed => Self::stopped(&delivery.evaluation),
         }
     }
 
     const fn of(status: Status) -> Self {
-        Self { status, reason: None, due_at: None, lease_owner: None, held_until: None, after_rank: None, walks: None }
+        Self {
+            status,
+            reason: None,
+            due_at: None,
+            lease_owner: None,
+            held_until: None,
+            blocked_by_sort_key: None,
+            gate_evaluations: None,
+        }
     }
 
-    /// Held or suppressed, as the walk says.
-    fn stopped(walk: &Walk) -> Self {
-        let held_until = walk.held().map(|(_, until)| until.unix_ms());
+    /// Held or suppressed, as the evaluation says.
+    fn stopped(evaluation: &GateEvaluation) -> Self {
+        let held_until = evaluation.held().map(|(_, until)| until.unix_ms());
         let status = if held_until.is_some() { Status::Held } else { Status::Suppressed };
-        Self { reason: stopped_by(walk), held_until, ..Self::of(status) }
+        Self { reason: stopped_by(evaluation), held_until, ..Self::of(status) }
     }
 }
 
-/// The reason id of the gate that stopped this walk.
-pub(super) fn stopped_by(walk: &Walk) -> Option<&'static str> {
-    walk.stopped.as_ref().map(|(gate, _)| gate.reason())
+/// The reason id of the gate that stopped this evaluation.
+pub(super) fn stopped_by(evaluation: &GateEvaluation) -> Option<&'static str> {
+    evaluation.stopped.as_ref().map(|(gate, _)| gate.reason())
 }
 
 /// Whether its beginning can only be told within the commit.
 pub(super) fn is_open(delivery: &NewDelivery) -> bool {
-    let is_to_be_sent = matches!(delivery.start, Start::Leased(_) | Start::Due);
-    is_to_be_sent && (delivery.admission.is_some() || delivery.after.is_some())
+    let is_to_be_sent = matches!(delivery.start, InitialState::Leased(_) | InitialState::Due);
+    is_to_be_sent && (delivery.rate_limit.is_some() || delivery.blocked_by.is_some())
 }
 
 /// Asks the rate limits, and looks after what goes before. Reads and writes nothing if none of these is open.
@@ -101,41 +109,42 @@ fn begin(
     if !is_open(delivery) {
         return Ok(None);
     }
-    if let Some(admission) = &delivery.admission
-        && let Some(refused) = admitting.ask(delivery.channel_id, admission, &delivery.walk, now)?
+    if let Some(admission) = &delivery.rate_limit
+        && let Some(refused) = admitting.ask(delivery.channel_id, admission, &delivery.evaluation, now)?
     {
-        return Ok(Some(Beginning { walks: Some(to_json(&[&refused])?), ..Beginning::stopped(&refused) }));
+        return Ok(Some(Beginning { gate_evaluations: Some(to_json(&[&refused])?), ..Beginning::stopped(&refused) }));
     }
-    let Some(after) = delivery.after else { return Ok(None) };
+    let Some(after) = delivery.blocked_by else { return Ok(None) };
     let waits_for = match begun.get(&after) {
-        Some(status) if is_under_way(*status) => Some(after.rank()),
+        Some(status) if is_under_way(*status) => Some(after.sort_key()),
         _ => match last_under_way(db, event.workspace_id, delivery.channel_id, &event.run_id)? {
-            Some((rank, _)) => Some(rank),
+            Some((sort_key, _)) => Some(sort_key),
             None => waits_for(db, event.workspace_id, after)?,
         },
     };
-    Ok(waits_for.map(|rank| Beginning { after_rank: Some(rank), ..Beginning::of(Status::Pending) }))
+    Ok(waits_for.map(|sort_key| Beginning { blocked_by_sort_key: Some(sort_key), ..Beginning::of(Status::Pending) }))
 }
 
 const fn is_under_way(status: Status) -> bool {
     matches!(status, Status::Pending | Status::Sending)
 }
 
-/// The rank of the delivery whose end what comes after this one waits for, if there is one: itself, or the digest that
+/// The sort key of the delivery whose end what comes after this one waits for, if there is one: itself, or the digest that
 /// carries it. Nobody waits for what is held back otherwise.
 pub(super) fn waits_for(db: &Connection, workspace_id: WorkspaceId, after: DeliveryId) -> Result<Option<i64>> {
-    let mut statement =
-        db.prepare_cached("SELECT status, digest_rank FROM delivery WHERE rank = ? AND id = ? AND workspace_id = ?")?;
-    let mut rows = statement.query(params![after.rank(), after.as_bytes(), workspace_id.as_bytes()])?;
+    let mut statement = db.prepare_cached(
+        "SELECT status, digest_sort_key FROM delivery WHERE sort_key = ? AND id = ? AND workspace_id = ?",
+    )?;
+    let mut rows = statement.query(params![after.sort_key(), after.as_bytes(), workspace_id.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     Ok(match word(row, "status", Status::parse)? {
-        status if is_under_way(status) => Some(after.rank()),
-        Status::Held => row.get("digest_rank")?,
+        status if is_under_way(status) => Some(after.sort_key()),
+        Status::Held => row.get("digest_sort_key")?,
         _ => None,
     })
 }
 
-/// The last delivery of this incident through this channel that is under way, and that no other one waits for: the rank
+/// The last delivery of this incident through this channel that is under way, and that no other one waits for: the sort key
 /// that is waited for (its own, or that of the digest that carries it), and its id. What was held back comes under way
 /// later than what was made after it, so the order of ids does not tell.
 pub(super) fn last_under_way(
@@ -146,22 +155,22 @@ pub(super) fn last_under_way(
 ) -> Result<Option<(i64, DeliveryId)>> {
     // The events of an incident are found by what they are recognised by, which begins with its id.
     let mut events = db.prepare_cached(
-        "SELECT event_id FROM event_key WHERE run_id = ? AND workspace_id = ? AND resource_type IN ('endpoint', 'alert')",
+        "SELECT event_id FROM idempotency_key WHERE run_id = ? AND workspace_id = ? AND resource_type IN ('endpoint', 'alert')",
     )?;
     let mut deliveries = db.prepare_cached(
-        "SELECT iif(d.status = 'held', d.digest_rank, d.rank), d.id FROM delivery d \
-         WHERE d.event_rank = ? AND d.channel_id = ? AND d.workspace_id = ? \
-         AND (d.status IN ('pending', 'sending') OR d.status = 'held' AND d.digest_rank IS NOT NULL) \
-         AND NOT EXISTS (SELECT 1 FROM delivery w WHERE w.after_rank = d.rank) ORDER BY d.rank DESC LIMIT 1",
+        "SELECT iif(d.status = 'held', d.digest_sort_key, d.sort_key), d.id FROM delivery d \
+         WHERE d.event_sort_key = ? AND d.channel_id = ? AND d.workspace_id = ? \
+         AND (d.status IN ('pending', 'sending') OR d.status = 'held' AND d.digest_sort_key IS NOT NULL) \
+         AND NOT EXISTS (SELECT 1 FROM delivery w WHERE w.blocked_by_sort_key = d.sort_key) ORDER BY d.sort_key DESC LIMIT 1",
     )?;
     let mut last: Option<(i64, DeliveryId)> = None;
     let mut rows = events.query(params![incident_id, workspace_id.as_bytes()])?;
     while let Some(row) = rows.next()? {
         let event_id = EventId::from_bytes(row.get(0)?);
-        let of_event = params![event_id.rank(), channel_id.as_bytes(), workspace_id.as_bytes()];
+        let of_event = params![event_id.sort_key(), channel_id.as_bytes(), workspace_id.as_bytes()];
         let found =
             deliveries.query_row(of_event, |row| Ok((row.get(0)?, DeliveryId::from_bytes(row.get(1)?)))).optional()?;
-        last = last.into_iter().chain(found).max_by_key(|(_, id)| id.rank());
+        last = last.into_iter().chain(found).max_by_key(|(_, id)| id.sort_key());
     }
     Ok(last)
 }
@@ -170,10 +179,10 @@ pub(super) fn last_under_way(
 pub(super) fn incident_of(db: &Connection, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<String>> {
     Ok(db
         .prepare_cached(
-            "SELECT e.run_id FROM delivery d JOIN event e ON e.rank = d.event_rank \
-             WHERE d.rank = ? AND d.id = ? AND d.workspace_id = ? AND e.resource_type IN ('endpoint', 'alert')",
+            "SELECT e.run_id FROM delivery d JOIN event e ON e.sort_key = d.event_sort_key \
+             WHERE d.sort_key = ? AND d.id = ? AND d.workspace_id = ? AND e.resource_type IN ('endpoint', 'alert')",
         )?
-        .query_row(params![id.rank(), id.as_bytes(), workspace_id.as_bytes()], |row| row.get(0))
+        .query_row(params![id.sort_key(), id.as_bytes(), workspace_id.as_bytes()], |row| row.get(0))
         .optional()?)
 }
 
@@ -182,8 +191,8 @@ pub(super) fn counts<'a>(deliveries: impl IntoIterator<Item = &'a NewDelivery>, 
     let mut counts = Counts::default();
     for delivery in deliveries {
         match (changed.get(&delivery.id).map(|begun| begun.status), delivery.start) {
-            (Some(Status::Held), _) | (None, Start::Held) => counts.held += 1,
-            (Some(Status::Suppressed), _) | (None, Start::Suppressed) => counts.suppressed += 1,
+            (Some(Status::Held), _) | (None, InitialState::Held) => counts.held += 1,
+            (Some(Status::Suppressed), _) | (None, InitialState::Suppressed) => counts.suppressed += 1,
             _ => counts.pending += 1,
         }
     }

@@ -13,7 +13,7 @@ use super::concerns;
 use super::row::{EVENT_COLUMNS, event, id, instant, optional_id, word};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Claimed, Due, Held, Lease};
+use crate::queue::{Claimed, Due, Lease, LeaseRef};
 
 pub(super) fn claim(
     db: &Connection,
@@ -25,10 +25,10 @@ pub(super) fn claim(
     for &(channel_id, slots) in wanted {
         let first = claimed.len();
         let unreadable = due_of_channel(db, channel_id, now, slots, lease, &mut claimed)?;
-        let mut update =
-            db.prepare_cached("UPDATE delivery SET status = 'sending', due_at = ?, lease_owner = ? WHERE rank = ?")?;
+        let mut update = db
+            .prepare_cached("UPDATE delivery SET status = 'sending', due_at = ?, lease_owner = ? WHERE sort_key = ?")?;
         for delivery in &claimed[first..] {
-            update.execute(params![lease.until.unix_ms(), lease.owner, delivery.id.rank()])?;
+            update.execute(params![lease.until.unix_ms(), lease.owner, delivery.id.sort_key()])?;
         }
         give_up_all(db, &unreadable, now)?;
     }
@@ -52,9 +52,9 @@ fn due_of_channel(
 ) -> Result<Vec<Unreadable>> {
     let sql = format!(
         "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.attempt_count, \
-         d.attempt_base, d.attempt_trigger, d.carry, d.channel_type, d.after_id, {EVENT_COLUMNS} \
-         FROM delivery d LEFT JOIN event e ON e.rank = d.event_rank \
-         WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.rank LIMIT ?"
+         d.attempt_base, d.attempt_trigger, d.attempt_state, d.channel_type, d.blocked_by_id, {EVENT_COLUMNS} \
+         FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key \
+         WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.sort_key LIMIT ?"
     );
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(params![channel_id.as_bytes(), now.unix_ms(), slots])?;
@@ -81,11 +81,11 @@ fn give_up(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()>
     tracing::error!(delivery = %id, workspace = %workspace_id, why, "a delivery cannot be read and is given up");
     db.execute(
         "UPDATE delivery SET status = 'failed', due_at = NULL, lease_owner = NULL, reason = NULL, held_until = NULL, \
-         last_error = ?, completed_at = ? WHERE rank = ?",
-        params![format!("cannot be read: {why}"), now.unix_ms(), id.rank()],
+         last_error = ?, completed_at = ? WHERE sort_key = ?",
+        params![format!("cannot be read: {why}"), now.unix_ms(), id.sort_key()],
     )?;
-    concerns::settle_carried(db, id.rank(), now, Status::Failed, None)?;
-    concerns::free(db, id.rank(), now)
+    concerns::settle_carried(db, id.sort_key(), now, Status::Failed, None)?;
+    concerns::free(db, id.sort_key(), now)
 }
 
 fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
@@ -100,41 +100,34 @@ fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
         attempt_count: row.get("attempt_count")?,
         attempt_base: row.get("attempt_base")?,
         attempt_trigger: word(row, "attempt_trigger", AttemptTrigger::parse)?,
-        carry: row.get("carry")?,
-        after: optional_id(row, "after_id")?,
+        attempt_state: row.get("attempt_state")?,
+        blocked_by: optional_id(row, "blocked_by_id")?,
         lease,
     })
 }
 
-pub(super) fn release(db: &Connection, now: Timestamp, held: Option<&[Held]>) -> Result<u64> {
-    match held {
-        None => release_all(db, now),
-        Some(held) => release_some(db, now, held),
-    }
-}
-
-/// Names the index, which holds just the work that waits: the table itself holds all that ever was.
-fn release_all(db: &Connection, now: Timestamp) -> Result<u64> {
-    let released = db.execute(
+/// Every lease but those of `owner` is of a dead process, because this one has the directory's lock.
+pub(super) fn reclaim_leases(db: &Connection, now: Timestamp, owner: i64) -> Result<u64> {
+    // Names the index, which holds the queue only; without it the planner may scan the whole log.
+    let reclaimed = db.execute(
         "UPDATE delivery INDEXED BY delivery_due SET status = 'pending', due_at = ?, lease_owner = NULL \
-         WHERE due_at IS NOT NULL AND status = 'sending'",
-        [now.unix_ms()],
+         WHERE due_at IS NOT NULL AND status = 'sending' AND lease_owner <> ?",
+        params![now.unix_ms(), owner],
     )?;
-    Ok(released as u64)
+    Ok(reclaimed as u64)
 }
 
-/// Gives back those that are still the node's own.
-fn release_some(db: &Connection, now: Timestamp, held: &[Held]) -> Result<u64> {
+pub(super) fn return_leases(db: &Connection, now: Timestamp, leases: &[LeaseRef]) -> Result<u64> {
     let mut update = db.prepare_cached(
         "UPDATE delivery SET status = 'pending', due_at = ?, lease_owner = NULL \
-         WHERE rank = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND status = 'sending'",
+         WHERE sort_key = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND status = 'sending'",
     )?;
-    let mut released = 0;
-    for Held { workspace_id, delivery_id, owner } in held {
-        let (rank, id) = (delivery_id.rank(), delivery_id.as_bytes());
-        released += update.execute(params![now.unix_ms(), rank, id, workspace_id.as_bytes(), owner])?;
+    let mut returned = 0;
+    for LeaseRef { workspace_id, delivery_id, owner } in leases {
+        let (sort_key, id) = (delivery_id.sort_key(), delivery_id.as_bytes());
+        returned += update.execute(params![now.unix_ms(), sort_key, id, workspace_id.as_bytes(), owner])?;
     }
-    Ok(released as u64)
+    Ok(returned as u64)
 }
 
 pub(super) fn due(db: &Connection) -> Result<Vec<Due>> {

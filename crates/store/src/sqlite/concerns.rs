@@ -10,17 +10,17 @@ use tidings_domain::time::Timestamp;
 
 use super::settle::Stopped;
 use crate::Result;
-use crate::queue::{Concerns, Settlement};
+use crate::queue::{FollowUps, Settlement};
 
 /// Whether an incident is to count this one: it will be sent now, and never was. To be asked before it is written.
 pub(super) fn is_first_sent(db: &Connection, settlement: &Settlement, status: Status) -> Result<bool> {
-    if status != Status::Sent || !matches!(settlement.concerns, Concerns::Incident(_)) {
+    if status != Status::Sent || !matches!(settlement.follow_ups, FollowUps::Incident(_)) {
         return Ok(false);
     }
-    let (rank, id) = (settlement.delivery_id.rank(), settlement.delivery_id.as_bytes());
+    let (sort_key, id) = (settlement.delivery_id.sort_key(), settlement.delivery_id.as_bytes());
     let never: u32 = db
-        .prepare_cached("SELECT count(*) FROM delivery WHERE rank = ? AND id = ? AND sent_at IS NULL")?
-        .query_row(params![rank, id], |row| row.get(0))?;
+        .prepare_cached("SELECT count(*) FROM delivery WHERE sort_key = ? AND id = ? AND sent_at IS NULL")?
+        .query_row(params![sort_key, id], |row| row.get(0))?;
     Ok(never == 1)
 }
 
@@ -32,22 +32,22 @@ pub(super) fn follow(
     stopped: Option<&Stopped>,
     is_first_sent: bool,
 ) -> Result<()> {
-    let (rank, now) = (settlement.delivery_id.rank(), settlement.now);
-    match settlement.concerns {
-        Concerns::Itself => return Ok(()),
-        Concerns::Incident(id) if is_first_sent => count(db, settlement.workspace_id, id, 1)?,
-        Concerns::Incident(_) => {}
-        Concerns::Digest if status.is_settled() => settle_carried(db, rank, now, status, stopped)?,
-        Concerns::Digest => {}
+    let (sort_key, now) = (settlement.delivery_id.sort_key(), settlement.now);
+    match settlement.follow_ups {
+        FollowUps::None => return Ok(()),
+        FollowUps::Incident(id) if is_first_sent => count(db, settlement.workspace_id, id, 1)?,
+        FollowUps::Incident(_) => {}
+        FollowUps::Digest if status.is_settled() => settle_carried(db, sort_key, now, status, stopped)?,
+        FollowUps::Digest => {}
     }
     // Nobody waits for what is held back: that may take all night.
-    if status.is_settled() || status == Status::Held { free(db, rank, now) } else { Ok(()) }
+    if status.is_settled() || status == Status::Held { free(db, sort_key, now) } else { Ok(()) }
 }
 
-/// Makes due what waited for the delivery of this rank.
-pub(super) fn free(db: &Connection, rank: i64, now: Timestamp) -> Result<()> {
-    db.prepare_cached("UPDATE delivery SET due_at = ?, after_rank = NULL WHERE after_rank = ?")?
-        .execute(params![now.unix_ms(), rank])?;
+/// Makes due what waited for the delivery of this sort key.
+pub(super) fn free(db: &Connection, sort_key: i64, now: Timestamp) -> Result<()> {
+    db.prepare_cached("UPDATE delivery SET due_at = ?, blocked_by_sort_key = NULL WHERE blocked_by_sort_key = ?")?
+        .execute(params![now.unix_ms(), sort_key])?;
     Ok(())
 }
 
@@ -55,40 +55,40 @@ pub(super) fn free(db: &Connection, rank: i64, now: Timestamp) -> Result<()> {
 /// the digest is sent again by hand.
 pub(super) fn settle_carried(
     db: &Connection,
-    rank: i64,
+    sort_key: i64,
     now: Timestamp,
     status: Status,
     stopped: Option<&Stopped>,
 ) -> Result<()> {
     if status == Status::Sent {
-        count_carried(db, rank)?;
+        count_carried(db, sort_key)?;
     }
     db.prepare_cached(
         "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
          sent_at = iif(?1 = 'sent', ?3, sent_at), \
-         walks = iif(?4 IS NULL, walks, json_insert(walks, '$[#]', json(?4))) \
-         WHERE digest_rank = ?5 AND status IN ('held', 'failed')",
+         gate_evaluations = iif(?4 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?4))) \
+         WHERE digest_sort_key = ?5 AND status IN ('held', 'failed')",
     )?
     .execute(params![
         status.as_str(),
         stopped.map(|stopped| stopped.reason),
         now.unix_ms(),
-        stopped.and_then(|stopped| stopped.walk.as_ref()),
-        rank,
+        stopped.and_then(|stopped| stopped.evaluation.as_ref()),
+        sort_key,
     ])?;
     Ok(())
 }
 
 /// Counts what is sent for the first time with this digest, each for its incident.
-fn count_carried(db: &Connection, rank: i64) -> Result<()> {
+fn count_carried(db: &Connection, sort_key: i64) -> Result<()> {
     let kinds = EventKind::ALL.into_iter().filter(|kind| kind.is_of_incident());
     let kinds: Vec<_> = kinds.map(|kind| format!("'{}'", kind.as_str())).collect();
     let mut statement = db.prepare_cached(&format!(
-        "SELECT e.workspace_id, e.run_id FROM delivery d CROSS JOIN event e ON e.rank = d.event_rank \
-         WHERE d.digest_rank = ? AND d.status IN ('held', 'failed') AND d.sent_at IS NULL AND e.kind IN ({})",
+        "SELECT e.workspace_id, e.run_id FROM delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key \
+         WHERE d.digest_sort_key = ? AND d.status IN ('held', 'failed') AND d.sent_at IS NULL AND e.kind IN ({})",
         kinds.join(", ")
     ))?;
-    let mut rows = statement.query([rank])?;
+    let mut rows = statement.query([sort_key])?;
     let mut sent = BTreeMap::new();
     while let Some(row) = rows.next()? {
         if let Ok(incident_id) = row.get_ref("run_id")?.as_str().unwrap_or_default().parse::<IncidentId>() {
@@ -101,8 +101,8 @@ fn count_carried(db: &Connection, rank: i64) -> Result<()> {
 
 fn count(db: &Connection, workspace_id: WorkspaceId, id: IncidentId, sent: u32) -> Result<()> {
     db.prepare_cached(
-        "UPDATE incident SET notifications_sent = notifications_sent + ? WHERE rank = ? AND id = ? AND workspace_id = ?",
+        "UPDATE incident SET notifications_sent = notifications_sent + ? WHERE sort_key = ? AND id = ? AND workspace_id = ?",
     )?
-    .execute(params![sent, id.rank(), id.as_bytes(), workspace_id.as_bytes()])?;
+    .execute(params![sent, id.sort_key(), id.as_bytes(), workspace_id.as_bytes()])?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
-use tidings_domain::gate::Walk;
+use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, Id as _, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
@@ -12,7 +12,7 @@ use super::claim::{Unreadable, first_of_each_channel};
 use super::row::{EVENT_COLUMNS, corrupt, event, id, json, optional_id, word};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Due, HeldBack};
+use crate::queue::{Due, HeldDelivery};
 
 pub(super) fn held(db: &Connection) -> Result<Vec<Due>> {
     first_of_each_channel(db, "held_until")
@@ -25,14 +25,14 @@ pub(super) fn held_back(
     channel_id: ChannelId,
     until: Timestamp,
     limit: u32,
-) -> Result<(Vec<HeldBack>, Vec<Unreadable>)> {
+) -> Result<(Vec<HeldDelivery>, Vec<Unreadable>)> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.walks, {EVENT_COLUMNS} \
-         FROM delivery d LEFT JOIN event e ON e.rank = d.event_rank WHERE d.rank = ?"
+        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.gate_evaluations, {EVENT_COLUMNS} \
+         FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key WHERE d.sort_key = ?"
     ))?;
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-    for rank in oldest(db, workspace_id, channel_id, until, limit)? {
-        let mut rows = statement.query([rank])?;
+    for sort_key in oldest(db, workspace_id, channel_id, until, limit)? {
+        let mut rows = statement.query([sort_key])?;
         let Some(row) = rows.next()? else { continue };
         match read(row) {
             Ok(delivery) => found.push(delivery),
@@ -45,7 +45,7 @@ pub(super) fn held_back(
     Ok((found, unreadable))
 }
 
-/// The ranks of those with the oldest events. The index has them by instant, so they are put in order here, before any of
+/// The sort keys of those with the oldest events. The index has them by instant, so they are put in order here, before any of
 /// them is read.
 fn oldest(
     db: &Connection,
@@ -56,24 +56,24 @@ fn oldest(
 ) -> Result<impl Iterator<Item = i64>> {
     let mut places: Vec<(i64, i64)> = db
         .prepare_cached(
-            "SELECT event_rank, rank FROM delivery WHERE channel_id = ? AND held_until <= ? AND workspace_id = ?",
+            "SELECT event_sort_key, sort_key FROM delivery WHERE channel_id = ? AND held_until <= ? AND workspace_id = ?",
         )?
         .query_map(params![channel_id.as_bytes(), until.unix_ms(), workspace_id.as_bytes()], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
     places.sort_unstable();
-    Ok(places.into_iter().take(limit as usize).map(|(_, rank)| rank))
+    Ok(places.into_iter().take(limit as usize).map(|(_, sort_key)| sort_key))
 }
 
-fn read(row: &Row<'_>) -> Result<HeldBack> {
-    let walks: Vec<Walk> = json(row, "walks")?;
-    Ok(HeldBack {
+fn read(row: &Row<'_>) -> Result<HeldDelivery> {
+    let gate_evaluations: Vec<GateEvaluation> = json(row, "gate_evaluations")?;
+    Ok(HeldDelivery {
         id: id(row, "id")?,
         event: Arc::new(event(row)?),
         rule_id: optional_id(row, "rule_id")?,
         rule_generation: row.get("rule_generation")?,
         severity: word(row, "severity", Severity::parse)?,
-        walk: walks.into_iter().next_back().ok_or_else(|| corrupt("walks", "none"))?,
+        evaluation: gate_evaluations.into_iter().next_back().ok_or_else(|| corrupt("gate_evaluations", "none"))?,
     })
 }

@@ -4,14 +4,14 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row, params};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Status;
-use tidings_domain::id::{DeliveryId, EventId, Id, WorkspaceId, rank_at};
+use tidings_domain::id::{DeliveryId, EventId, Id, WorkspaceId, sort_key_at};
 use tidings_domain::severity::Severity;
 
 use super::attempts;
 use super::row::{EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, to_json, word};
 use super::search::fold;
 use crate::Result;
-use crate::log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
 use crate::queue::Counts;
 
 /// Events of runs.
@@ -50,7 +50,7 @@ impl Conditions {
 
 pub(super) fn events(db: &Connection, workspace_id: WorkspaceId, filter: &EventFilter) -> Result<Vec<EventRecord>> {
     let mut which = Conditions::new("e.workspace_id = ?", *workspace_id.as_bytes());
-    which.and("e.rank < ?", filter.before.map(|id| id.rank()));
+    which.and("e.sort_key < ?", filter.before.map(|id| id.sort_key()));
     which.and_where(filter.runs_only, OF_RUNS);
     which.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
     which.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
@@ -61,7 +61,7 @@ pub(super) fn events(db: &Connection, workspace_id: WorkspaceId, filter: &EventF
 
 pub(super) fn event(db: &Connection, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>> {
     let mut which = Conditions::new("e.workspace_id = ?", *workspace_id.as_bytes());
-    which.and("e.rank = ?", Some(id.rank()));
+    which.and("e.sort_key = ?", Some(id.sort_key()));
     which.and("e.id = ?", Some(*id.as_bytes()));
     Ok(select_events(db, &which, 1)?.pop())
 }
@@ -69,7 +69,7 @@ pub(super) fn event(db: &Connection, workspace_id: WorkspaceId, id: EventId) -> 
 fn select_events(db: &Connection, which: &Conditions, limit: u32) -> Result<Vec<EventRecord>> {
     let sql = format!(
         "SELECT {EVENT_COLUMNS}, e.not_routed, e.pending_count, e.held_count, e.suppressed_count \
-         FROM event e {} ORDER BY e.rank DESC LIMIT {limit}",
+         FROM event e {} ORDER BY e.sort_key DESC LIMIT {limit}",
         which.sql
     );
     let mut statement = db.prepare_cached(&sql)?;
@@ -96,15 +96,15 @@ pub(super) fn deliveries(
     filter: &DeliveryFilter,
 ) -> Result<Vec<DeliveryRecord>> {
     let mut which = Conditions::new("e.workspace_id = ?1", *workspace_id.as_bytes());
-    which.and("e.rank >= ?", filter.since.map(|since| rank_at(since.unix_ms())));
-    which.and("e.rank < ?", filter.until.map(|until| rank_at(until.unix_ms())));
-    which.and("e.rank = ?", filter.event_id.map(|id| id.rank()));
+    which.and("e.sort_key >= ?", filter.since.map(|since| sort_key_at(since.unix_ms())));
+    which.and("e.sort_key < ?", filter.until.map(|until| sort_key_at(until.unix_ms())));
+    which.and("e.sort_key = ?", filter.event_id.map(|id| id.sort_key()));
     which.and("e.id = ?", filter.event_id.map(|id| *id.as_bytes()));
     // The first of the two says the same, and leads the way; the second leaves out what is left of that event.
-    let before = filter.before.map(|id| id.rank());
-    which.and("e.rank <= (SELECT event_rank FROM delivery WHERE rank = ? AND workspace_id = ?1)", before);
+    let before = filter.before.map(|id| id.sort_key());
+    which.and("e.sort_key <= (SELECT event_sort_key FROM delivery WHERE sort_key = ? AND workspace_id = ?1)", before);
     which
-        .and("(e.rank, d.rank) < (SELECT event_rank, rank FROM delivery WHERE rank = ? AND workspace_id = ?1)", before);
+        .and("(e.sort_key, d.sort_key) < (SELECT event_sort_key, sort_key FROM delivery WHERE sort_key = ? AND workspace_id = ?1)", before);
     which.and_where(filter.runs_only, OF_RUNS);
     which.and("d.rule_id = ?", filter.rule_id.map(|id| *id.as_bytes()));
     which.and("d.channel_id = ?", filter.channel_id.map(|id| *id.as_bytes()));
@@ -113,8 +113,8 @@ pub(super) fn deliveries(
     which.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
     which.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
     which.and("e.resource_id = ?", filter.resource_id.clone());
-    which.and("e.rank IN (SELECT value FROM json_each(?))", of_run(db, workspace_id, filter.run_id.as_deref())?);
-    which.and("d.digest_rank = ?", filter.digest_id.map(|id| id.rank()));
+    which.and("e.sort_key IN (SELECT value FROM json_each(?))", of_run(db, workspace_id, filter.run_id.as_deref())?);
+    which.and("d.digest_sort_key = ?", filter.digest_id.map(|id| id.sort_key()));
     which.and("d.digest_id = ?", filter.digest_id.map(|id| *id.as_bytes()));
     which.and(
         // Runs and incidents know the resource's name by different words.
@@ -123,31 +123,32 @@ pub(super) fn deliveries(
     );
     // What a digest carries is few, and found by an index of its own.
     let from = match filter.digest_id {
-        None => "event e CROSS JOIN delivery d ON d.event_rank = e.rank",
-        Some(_) => "delivery d CROSS JOIN event e ON e.rank = d.event_rank",
+        None => "event e CROSS JOIN delivery d ON d.event_sort_key = e.sort_key",
+        Some(_) => "delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key",
     };
-    select_deliveries(db, from, &which, "e.rank DESC, d.rank DESC", filter.limit, filter.with_attempts)
+    select_deliveries(db, from, &which, "e.sort_key DESC, d.sort_key DESC", filter.limit, filter.with_attempts)
 }
 
-/// The ranks of a run's or an incident's events, as a JSON list: found by what they are recognised by, so that no index of
+/// The sort keys of a run's or an incident's events, as a JSON list: found by what they are recognised by, so that no index of
 /// their own has to be kept for it.
 fn of_run(db: &Connection, workspace_id: WorkspaceId, run_id: Option<&str>) -> Result<Option<String>> {
     let Some(run_id) = run_id else { return Ok(None) };
-    let mut statement = db.prepare_cached("SELECT event_id FROM event_key WHERE run_id = ? AND workspace_id = ?")?;
+    let mut statement =
+        db.prepare_cached("SELECT event_id FROM idempotency_key WHERE run_id = ? AND workspace_id = ?")?;
     let mut rows = statement.query(params![run_id, workspace_id.as_bytes()])?;
     let mut ranks = Vec::new();
     while let Some(row) = rows.next()? {
-        ranks.push(id::<EventId>(row, "event_id")?.rank());
+        ranks.push(id::<EventId>(row, "event_id")?.sort_key());
     }
     to_json(&ranks).map(Some)
 }
 
 pub(super) fn delivery(db: &Connection, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
     let mut which = Conditions::new("d.workspace_id = ?", *workspace_id.as_bytes());
-    which.and("d.rank = ?", Some(id.rank()));
+    which.and("d.sort_key = ?", Some(id.sort_key()));
     which.and("d.id = ?", Some(*id.as_bytes()));
-    let from = "delivery d CROSS JOIN event e ON e.rank = d.event_rank";
-    Ok(select_deliveries(db, from, &which, "d.rank", 1, true)?.pop())
+    let from = "delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key";
+    Ok(select_deliveries(db, from, &which, "d.sort_key", 1, true)?.pop())
 }
 
 fn select_deliveries(
@@ -161,7 +162,7 @@ fn select_deliveries(
     let attempts = if with_attempts { "d.attempts" } else { "''" };
     let sql = format!(
         "SELECT {attempts} AS attempts, d.id, d.rule_id, d.channel_id, d.channel_type, d.severity, d.status, d.reason, \
-         d.held_until, d.occasion, d.late_of, d.digest_id, d.after_id, d.walks, d.due_at, \
+         d.held_until, d.sequence, d.replaces_id, d.digest_id, d.blocked_by_id, d.gate_evaluations, d.due_at, \
          d.attempt_count, d.http_status, d.last_error, d.sent_at, d.completed_at, {EVENT_COLUMNS} \
          FROM {from} {} ORDER BY {order} LIMIT {limit}",
         which.sql
@@ -187,11 +188,11 @@ fn read_delivery(row: &Row<'_>) -> Result<DeliveryRecord> {
         status,
         reason: row.get("reason")?,
         held_until: optional_instant(row, "held_until")?,
-        occasion: row.get("occasion")?,
-        late_of: optional_id(row, "late_of")?,
+        sequence: row.get("sequence")?,
+        replaces_id: optional_id(row, "replaces_id")?,
         digest_id: optional_id(row, "digest_id")?,
-        after: optional_id(row, "after_id")?,
-        walks: json(row, "walks")?,
+        blocked_by: optional_id(row, "blocked_by_id")?,
+        gate_evaluations: json(row, "gate_evaluations")?,
         attempt_count: row.get("attempt_count")?,
         attempts: attempts::from_text(row.get_ref("attempts")?.as_str().unwrap_or_default())?,
         http_status: row.get("http_status")?,

@@ -1,31 +1,47 @@
-//! Brings the schema up to date: numbered files, each applied once, in one transaction each.
+//! Schema migrations: numbered files, each applied once and in a transaction of its own.
+
+use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::Result;
 use crate::error::StoreError;
 
-/// The migrations, in their order; the schema version is how many were applied. One that shipped is never edited.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../migrations/sqlite/0001_foundation.sql"),
-    include_str!("../../migrations/sqlite/0002_watching.sql"),
-];
+/// The migrations in order. The schema version, SQLite's `user_version`, is how many of them were applied. A released
+/// migration is never edited; before the first release there is one file, which is edited in place.
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
 
-/// Applies what is missing.
-pub(super) fn up(connection: &mut Connection) -> Result<()> {
+/// Applies the missing migrations.
+///
+/// # Errors
+/// [`StoreError::TooNew`] if the schema has more migrations than this program knows, [`StoreError::OtherSchema`] if the
+/// same number of migrations made another schema.
+pub(super) fn up(connection: &mut Connection, directory: &Path) -> Result<()> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = MIGRATIONS.len() as u32;
     if found > known {
         return Err(StoreError::TooNew { found, known });
     }
+    // The number alone cannot tell apart two builds that edited the unreleased migration.
+    let identity: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if found > 0 && identity != fingerprint(&MIGRATIONS[..found as usize]) {
+        return Err(StoreError::OtherSchema(directory.display().to_string()));
+    }
     for (index, sql) in MIGRATIONS.iter().enumerate().skip(found as usize) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "application_id", fingerprint(&MIGRATIONS[..=index]))?;
         transaction.pragma_update(None, "user_version", index as u32 + 1)?;
         transaction.commit()?;
         tracing::info!(version = index + 1, "schema migrated");
     }
     Ok(())
+}
+
+/// Identifies these migrations: FNV-1a over their text, in 31 bits because SQLite's `application_id` is signed.
+fn fingerprint(migrations: &[&str]) -> u32 {
+    let bytes = migrations.iter().flat_map(|sql| sql.bytes());
+    bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) & 0x7fff_ffff
 }
 
 /// Writes the schema version as it is, and with it a page, so that a full disk shows. An `UPDATE` would not do: SQLite
@@ -40,11 +56,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_schema_is_left_alone() {
+    fn migrate_newer_schema_is_refused() {
         let mut connection = Connection::open_in_memory().unwrap();
-        up(&mut connection).unwrap();
-        up(&mut connection).unwrap();
+        up(&mut connection, Path::new("data")).unwrap();
+        up(&mut connection, Path::new("data")).unwrap();
         connection.pragma_update(None, "user_version", 9_999).unwrap();
-        assert!(matches!(up(&mut connection), Err(StoreError::TooNew { found: 9_999, .. })));
+        assert!(matches!(up(&mut connection, Path::new("data")), Err(StoreError::TooNew { found: 9_999, .. })));
+    }
+
+    #[test]
+    fn migrate_schema_of_another_build_is_refused_and_unchanged() {
+        // Builds before the fingerprint left `application_id` at 0; later unreleased ones wrote another number.
+        for other in [0, 7] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            up(&mut connection, Path::new("data")).unwrap();
+            connection.pragma_update(None, "application_id", other).unwrap();
+            let before: i64 = connection.pragma_query_value(None, "schema_version", |row| row.get(0)).unwrap();
+            assert!(matches!(up(&mut connection, Path::new("data")), Err(StoreError::OtherSchema(_))));
+            let after: i64 = connection.pragma_query_value(None, "schema_version", |row| row.get(0)).unwrap();
+            assert_eq!(before, after);
+        }
     }
 }

@@ -40,22 +40,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
-use tidings_domain::gate::Walk;
+use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::TimelineEntry;
 use tidings_domain::time::Timestamp;
 
 use crate::error::StoreError;
-use crate::keeping::{PruneCursor, Pruned, Retention, Summarised, SummaryFilter, SummaryRecord};
-use crate::log::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use crate::monitoring::{
+    CheckFilter, CheckRecord, EndpointState, IncidentDelivery, IncidentFilter, IncidentRecord, TransitionOutcome,
+    TransitionRecord,
+};
 use crate::queue::{
-    Acceptance, Admission, Claimed, Due, Gone, Held, HeldBack, Incoming, Lease, LetGo, Resend, Settled, Settlement,
-    TestRecord,
+    Acceptance, Claimed, Due, HeldDelivery, Lease, LeaseRef, NewEvent, RateLimitRequest, ReleaseBatch, ReleaseOutcome,
+    Resend, Settled, Settlement, TestRecord,
 };
-use crate::settings::{ApiKey, Change, Configuration, InstanceKey, Version, WorkspaceRecord};
-use crate::watching::{
-    CheckFilter, CheckRecord, EndpointState, Followed, Following, IncidentFilter, IncidentRecord, Told,
-};
+use crate::retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryProgress, SummaryRecord};
+use crate::settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, WorkspaceRecord};
 use crate::{Result, Store};
 
 /// The database's file in the data directory.
@@ -83,13 +84,14 @@ impl SqliteStore {
     /// Opens the store in this directory, making both as needed, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if another process has it, [`StoreError::TooNew`] if a newer Tidings wrote it.
+    /// [`StoreError::Locked`] if another process has it, [`StoreError::TooNew`] if a newer Tidings wrote it,
+    /// [`StoreError::OtherSchema`] if an unreleased build with another schema did.
     pub fn open(directory: &Path) -> Result<Self> {
         let lock = lock(directory)?;
         let path = directory.join(FILE);
         make_private(&path).map_err(|error| unusable(directory, &error))?;
         let mut connection = connect(&path, OpenFlags::default())?;
-        migrate::up(&mut connection)?;
+        migrate::up(&mut connection, directory)?;
         let helper = connect(&path, OpenFlags::default())?;
         let checkpoints = checkpoint::Checkpoints::start(helper, &path, BUSY_TIMEOUT)?;
         Ok(Self {
@@ -193,11 +195,11 @@ impl Store for SqliteStore {
         self.readers.run(settings::versions).await
     }
 
-    async fn change(&self, workspace_id: WorkspaceId, changes: Vec<Change>) -> Result<Version> {
+    async fn apply_changes(&self, workspace_id: WorkspaceId, changes: Vec<ConfigChange>) -> Result<Version> {
         self.writer.run_alone("change", move |db| settings::change(db, workspace_id, &changes)).await
     }
 
-    async fn accept(&self, batch: Vec<Incoming>) -> Result<Vec<Acceptance>> {
+    async fn accept(&self, batch: Vec<NewEvent>) -> Result<Vec<Acceptance>> {
         self.writer.accept(batch.into_iter().map(accept::Prepared::new).collect::<Result<_>>()?).await
     }
 
@@ -209,8 +211,12 @@ impl Store for SqliteStore {
         self.writer.settle(settlement).await
     }
 
-    async fn release(&self, now: Timestamp, held: Option<Vec<Held>>) -> Result<u64> {
-        self.writer.run("release", move |db| claim::release(db, now, held.as_deref())).await
+    async fn return_leases(&self, now: Timestamp, leases: Vec<LeaseRef>) -> Result<u64> {
+        self.writer.run("return_leases", move |db| claim::return_leases(db, now, &leases)).await
+    }
+
+    async fn reclaim_leases(&self, now: Timestamp, owner: i64) -> Result<u64> {
+        self.writer.run("reclaim_leases", move |db| claim::reclaim_leases(db, now, owner)).await
     }
 
     async fn due(&self) -> Result<Vec<Due>> {
@@ -243,17 +249,17 @@ impl Store for SqliteStore {
         self.writer.run_alone("record_test", move |db| settle::record_test(db, &test)).await
     }
 
-    async fn held(&self) -> Result<Vec<Due>> {
+    async fn next_releases(&self) -> Result<Vec<Due>> {
         self.readers.run(held::held).await
     }
 
-    async fn held_back(
+    async fn list_held(
         &self,
         workspace_id: WorkspaceId,
         channel_id: ChannelId,
         until: Timestamp,
         limit: u32,
-    ) -> Result<Vec<HeldBack>> {
+    ) -> Result<Vec<HeldDelivery>> {
         let read = move |db: &Connection| held::held_back(db, workspace_id, channel_id, until, limit);
         let (found, unreadable) = self.readers.run(read).await?;
         if !unreadable.is_empty() {
@@ -262,11 +268,17 @@ impl Store for SqliteStore {
         Ok(found)
     }
 
-    async fn foresee(&self, channel_id: ChannelId, admission: Admission, walk: Walk, at: Timestamp) -> Result<Walk> {
-        self.readers.run(move |db| admission::foresee(db, channel_id, &admission, walk, at)).await
+    async fn preview_rate_limit(
+        &self,
+        channel_id: ChannelId,
+        admission: RateLimitRequest,
+        evaluation: GateEvaluation,
+        at: Timestamp,
+    ) -> Result<GateEvaluation> {
+        self.readers.run(move |db| admission::foresee(db, channel_id, &admission, evaluation, at)).await
     }
 
-    async fn let_go(&self, release: LetGo) -> Result<Gone> {
+    async fn release_held(&self, release: ReleaseBatch) -> Result<ReleaseOutcome> {
         let prepared = let_go::Prepared::new(release)?;
         self.writer.run_alone("let_go", move |db| let_go::let_go(db, &prepared)).await
     }
@@ -275,7 +287,11 @@ impl Store for SqliteStore {
         self.readers.run(move |db| watching::state::all(db, workspace_id)).await
     }
 
-    async fn follow(&self, workspace_id: WorkspaceId, following: Following) -> Result<Followed> {
+    async fn record_transition(
+        &self,
+        workspace_id: WorkspaceId,
+        following: TransitionRecord,
+    ) -> Result<TransitionOutcome> {
         let prepared = watching::follow::Prepared::new(following)?;
         if prepared.is_plain() {
             let plain = move |db: &db::Db<'_>| watching::follow::plain(db, workspace_id, &prepared);
@@ -288,7 +304,11 @@ impl Store for SqliteStore {
         self.readers.run(watching::incident::active).await
     }
 
-    async fn told(&self, workspace_id: WorkspaceId, incident_id: IncidentId) -> Result<Vec<Told>> {
+    async fn incident_deliveries(
+        &self,
+        workspace_id: WorkspaceId,
+        incident_id: IncidentId,
+    ) -> Result<Vec<IncidentDelivery>> {
         self.readers.run(move |db| watching::told::told(db, workspace_id, incident_id)).await
     }
 
@@ -322,7 +342,7 @@ impl Store for SqliteStore {
         self.log_readers.run(move |db| watching::summary::list(db, workspace_id, endpoint_id, &filter)).await
     }
 
-    async fn summarise(&self, now: Timestamp, limit: u32) -> Result<Summarised> {
+    async fn summarise(&self, now: Timestamp, limit: u32) -> Result<SummaryProgress> {
         self.writer.run("summarise", move |db| watching::summary::summarise(db, now, limit)).await
     }
 

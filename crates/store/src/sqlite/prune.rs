@@ -5,15 +5,15 @@
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tidings_domain::id::{Id as _, WorkspaceId, rank_at};
-use tidings_domain::rate_limit::Admissions;
+use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
+use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
 use super::row::json;
 use super::settings::raise_version;
 use super::watching::summary;
 use crate::Result;
-use crate::keeping::{Position, PruneCursor, Pruned, Retention, Span};
+use crate::retention::{Position, PruneCursor, Pruned, Retention, SummaryGranularity};
 
 /// Endpoints that one call goes through at most: it counts the checks of each.
 const ENDPOINTS_MAX: u32 = 32;
@@ -41,8 +41,8 @@ pub(super) fn prune(
         && call.left > 0
     {
         position = match at {
-            Position::Events(rank) => Some(call.events(rank)?),
-            Position::Admissions(id) => Some(call.admissions(id)?),
+            Position::Events(sort_key) => Some(call.events(sort_key)?),
+            Position::RateWindow(id) => Some(call.admissions(id)?),
             Position::Endpoints(number) => Some(call.endpoints(number)?),
             Position::Mutes => call.mutes()?,
         };
@@ -51,9 +51,9 @@ pub(super) fn prune(
 }
 
 impl Call<'_> {
-    /// The rank that everything older than so long lies below.
-    fn rank_before(&self, ms: u64) -> i64 {
-        rank_at(self.now.minus_ms(ms).unix_ms().max(0))
+    /// The sort key that everything older than so long lies below.
+    fn sort_key_before(&self, ms: u64) -> i64 {
+        sort_key_at(self.now.minus_ms(ms).unix_ms().max(0))
     }
 
     fn spend(&mut self, rows: u32) -> u32 {
@@ -61,31 +61,32 @@ impl Call<'_> {
         rows
     }
 
-    /// Looks at old events after this rank; one that has something unsettled is passed over.
+    /// Looks at old events after this sort key; one that has something unsettled is passed over.
     fn events(&mut self, after: i64) -> Result<Position> {
-        let mut old =
-            self.db.prepare_cached("SELECT rank FROM event WHERE rank > ? AND rank < ? ORDER BY rank LIMIT ?")?;
-        let values = params![after, self.rank_before(self.retention.log_ms), self.left];
+        let mut old = self.db.prepare_cached(
+            "SELECT sort_key FROM event WHERE sort_key > ? AND sort_key < ? ORDER BY sort_key LIMIT ?",
+        )?;
+        let values = params![after, self.sort_key_before(self.retention.log_ms), self.left];
         let old = old.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
         let mut done = after;
-        for rank in &old {
-            if self.left == 0 || !self.event(*rank)? {
+        for sort_key in &old {
+            if self.left == 0 || !self.event(*sort_key)? {
                 return Ok(Position::Events(done));
             }
-            done = *rank;
+            done = *sort_key;
         }
-        Ok(if old.is_empty() { Position::Admissions([0; 16]) } else { Position::Events(done) })
+        Ok(if old.is_empty() { Position::RateWindow([0; 16]) } else { Position::Events(done) })
     }
 
     /// Deletes one event, its deliveries first; whether it is done with.
-    fn event(&mut self, rank: i64) -> Result<bool> {
+    fn event(&mut self, sort_key: i64) -> Result<bool> {
         let unsettled: Option<i64> = self
             .db
             .prepare_cached(
-                "SELECT rank FROM delivery WHERE event_rank = ? \
+                "SELECT sort_key FROM delivery WHERE event_sort_key = ? \
                  AND status NOT IN ('sent', 'failed', 'suppressed', 'skipped') LIMIT 1",
             )?
-            .query_row([rank], |row| row.get(0))
+            .query_row([sort_key], |row| row.get(0))
             .optional()?;
         if unsettled.is_some() {
             self.spend(1);
@@ -94,9 +95,9 @@ impl Call<'_> {
         let deliveries = self
             .db
             .prepare_cached(
-                "DELETE FROM delivery WHERE rank IN (SELECT rank FROM delivery WHERE event_rank = ? LIMIT ?)",
+                "DELETE FROM delivery WHERE sort_key IN (SELECT sort_key FROM delivery WHERE event_sort_key = ? LIMIT ?)",
             )?
-            .execute(params![rank, self.left])?;
+            .execute(params![sort_key, self.left])?;
         self.pruned.deliveries += self.spend(deliveries as u32);
         if self.left == 0 {
             return Ok(false);
@@ -104,11 +105,11 @@ impl Call<'_> {
         // A test was never remembered; what was told again since has another event's id.
         self.db
             .prepare_cached(
-                "DELETE FROM event_key WHERE (run_id, resource_id, workspace_id, resource_type, trigger, event_id) = \
-                 (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE rank = ?)",
+                "DELETE FROM idempotency_key WHERE (run_id, resource_id, workspace_id, resource_type, trigger, event_id) = \
+                 (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
             )?
-            .execute([rank])?;
-        self.db.prepare_cached("DELETE FROM event WHERE rank = ?")?.execute([rank])?;
+            .execute([sort_key])?;
+        self.db.prepare_cached("DELETE FROM event WHERE sort_key = ?")?.execute([sort_key])?;
         self.pruned.events += self.spend(1);
         Ok(true)
     }
@@ -116,24 +117,24 @@ impl Call<'_> {
     /// Forgets channels whose limits admitted nothing of late. There are no more of them than channels.
     fn admissions(&mut self, after: [u8; 16]) -> Result<Position> {
         let mut statement = self.db.prepare_cached(
-            "SELECT channel_id, instants FROM admission WHERE channel_id > ? ORDER BY channel_id LIMIT ?",
+            "SELECT channel_id, instants FROM rate_window WHERE channel_id > ? ORDER BY channel_id LIMIT ?",
         )?;
         let mut rows = statement.query(params![after, self.left])?;
         let (mut last, mut over) = (None, Vec::new());
         while let Some(row) = rows.next()? {
             last = Some(row.get("channel_id")?);
             // What cannot be read counts for nothing.
-            let mut admissions: Admissions = json(row, "instants").unwrap_or_default();
-            admissions.move_to(self.now);
+            let mut admissions: RateWindow = json(row, "instants").unwrap_or_default();
+            admissions.advance_to(self.now);
             if admissions.is_empty() {
                 over.extend(last);
             }
         }
         for channel_id in over {
-            self.db.prepare_cached("DELETE FROM admission WHERE channel_id = ?")?.execute([channel_id])?;
+            self.db.prepare_cached("DELETE FROM rate_window WHERE channel_id = ?")?.execute([channel_id])?;
             self.pruned.admissions += self.spend(1);
         }
-        Ok(last.map_or(Position::Endpoints(0), Position::Admissions))
+        Ok(last.map_or(Position::Endpoints(0), Position::RateWindow))
     }
 
     /// Goes through the endpoints after this one, as far as one call does.
@@ -162,20 +163,22 @@ impl Call<'_> {
     /// Deletes what is too old or too much of one endpoint; whether it is done with.
     fn endpoint(&mut self, number: i64, next_hour: i64) -> Result<bool> {
         // What is to be deleted has to be counted before.
-        summary::catch_up(self.db, number, next_hour, self.now)?;
+        summary::refresh(self.db, number, next_hour, self.now)?;
         let too_many: Option<i64> = self
             .db
-            .prepare_cached("SELECT rank FROM endpoint_check WHERE endpoint = ? ORDER BY rank DESC LIMIT 1 OFFSET ?")?
+            .prepare_cached(
+                "SELECT sort_key FROM endpoint_check WHERE endpoint = ? ORDER BY sort_key DESC LIMIT 1 OFFSET ?",
+            )?
             .query_row(params![number, self.retention.checks_max], |row| row.get(0))
             .optional()?;
-        let too_old = self.rank_before(self.retention.checks_ms);
+        let too_old = self.sort_key_before(self.retention.checks_ms);
         let checks = self
             .db
             .prepare_cached(
-                "DELETE FROM endpoint_check WHERE endpoint = ?1 AND rank IN \
-                 (SELECT rank FROM endpoint_check WHERE endpoint = ?1 AND rank < ?2 ORDER BY rank LIMIT ?3)",
+                "DELETE FROM endpoint_check WHERE endpoint = ?1 AND sort_key IN \
+                 (SELECT sort_key FROM endpoint_check WHERE endpoint = ?1 AND sort_key < ?2 ORDER BY sort_key LIMIT ?3)",
             )?
-            .execute(params![number, too_many.map_or(too_old, |rank| too_old.max(rank + 1)), self.left])?;
+            .execute(params![number, too_many.map_or(too_old, |sort_key| too_old.max(sort_key + 1)), self.left])?;
         self.pruned.checks += self.spend(checks as u32);
         let hours = self
             .db
@@ -183,7 +186,11 @@ impl Call<'_> {
                 "DELETE FROM endpoint_hour WHERE endpoint = ?1 AND hour IN \
                  (SELECT hour FROM endpoint_hour WHERE endpoint = ?1 AND hour < ?2 ORDER BY hour LIMIT ?3)",
             )?
-            .execute(params![number, Span::Hour.number(self.now.minus_ms(self.retention.hours_ms)), self.left])?;
+            .execute(params![
+                number,
+                SummaryGranularity::Hour.number(self.now.minus_ms(self.retention.hours_ms)),
+                self.left
+            ])?;
         self.pruned.hours += self.spend(hours as u32);
         Ok(self.left > 0)
     }

@@ -12,14 +12,14 @@ use crate::error::StoreError;
 use crate::queue::Resend;
 
 pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
-    let (rank, id) = (resend.delivery_id.rank(), resend.delivery_id.as_bytes());
+    let (sort_key, id) = (resend.delivery_id.sort_key(), resend.delivery_id.as_bytes());
     let (status, is_test) = db
         .prepare_cached(
             "SELECT d.status, e.kind = 'channel_test' AS is_test \
-             FROM delivery d JOIN event e ON e.rank = d.event_rank \
-             WHERE d.rank = ? AND d.id = ? AND d.workspace_id = ?",
+             FROM delivery d JOIN event e ON e.sort_key = d.event_sort_key \
+             WHERE d.sort_key = ? AND d.id = ? AND d.workspace_id = ?",
         )?
-        .query_row(params![rank, id, resend.workspace_id.as_bytes()], |row| {
+        .query_row(params![sort_key, id, resend.workspace_id.as_bytes()], |row| {
             Ok((word(row, "status", Status::parse), row.get("is_test")?))
         })
         .optional()?
@@ -27,19 +27,19 @@ pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
     if is_test || !status?.is_resendable() {
         return Err(StoreError::Conflict);
     }
-    db.prepare_cached(MAKE_DUE)?.execute(params![resend.now.unix_ms(), resend.rule_generation, rank])?;
+    db.prepare_cached(MAKE_DUE)?.execute(params![resend.now.unix_ms(), resend.rule_generation, sort_key])?;
     Ok(())
 }
 
 /// The retry policy starts anew, attempts go on counting. What a digest carried goes its own way from here.
 const MAKE_DUE: &str = "UPDATE delivery SET status = 'pending', due_at = ?1, rule_generation = ?2, \
      attempt_base = attempt_count, attempt_trigger = 'resend', completed_at = NULL, \
-     digest_rank = NULL WHERE rank = ?3";
+     digest_sort_key = NULL WHERE sort_key = ?3";
 
 /// Failed deliveries of live rules, through the partial index of failed ones; no tests.
 const FAILED: &str = "FROM delivery d \
      CROSS JOIN rule r ON r.workspace_id = d.workspace_id AND r.id = d.rule_id AND r.enabled AND NOT r.paused \
-     CROSS JOIN event e ON e.rank = d.event_rank AND e.kind <> 'channel_test' \
+     CROSS JOIN event e ON e.sort_key = d.event_sort_key AND e.kind <> 'channel_test' \
      WHERE d.status = 'failed' AND d.workspace_id = ? AND d.channel_id = ? AND d.completed_at >= ?";
 
 pub(super) fn count_failed(
@@ -63,14 +63,14 @@ pub(super) fn recover(
     limit: u32,
 ) -> Result<u64> {
     let chosen: Vec<(i64, u32)> = db
-        .prepare_cached(&format!("SELECT d.rank, r.generation {FAILED} ORDER BY d.completed_at LIMIT ?"))?
+        .prepare_cached(&format!("SELECT d.sort_key, r.generation {FAILED} ORDER BY d.completed_at LIMIT ?"))?
         .query_map(params![workspace_id.as_bytes(), channel_id.as_bytes(), since.unix_ms(), limit], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut update = db.prepare_cached(MAKE_DUE)?;
-    for (rank, generation) in &chosen {
-        update.execute(params![now.unix_ms(), generation, rank])?;
+    for (sort_key, generation) in &chosen {
+        update.execute(params![now.unix_ms(), generation, sort_key])?;
     }
     Ok(chosen.len() as u64)
 }

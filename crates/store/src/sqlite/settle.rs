@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use tidings_domain::delivery::Status;
-use tidings_domain::gate::Walk;
+use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::Id;
 
 use super::accept::Prepared;
@@ -15,7 +15,7 @@ use super::row::{corrupt, to_json};
 use super::{attempts, concerns};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Attempt, Counts, Incoming, NextState, Settled, Settlement, TestRecord};
+use crate::queue::{Attempt, Counts, NewEvent, NextState, Settled, Settlement, TestRecord};
 
 pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
     if let Some(attempt) = settlement.attempt.as_ref().filter(|it| it.number != settlement.attempt_count + 1) {
@@ -46,25 +46,25 @@ pub(super) struct Stopped {
     pub(super) status: Status,
     pub(super) reason: &'static str,
     pub(super) held_until: Option<i64>,
-    pub(super) walk: Option<String>,
+    pub(super) evaluation: Option<String>,
 }
 
 impl Stopped {
     /// If this next state is to be stopped.
     pub(super) fn by(next: &NextState) -> Result<Option<Self>> {
-        let by_gate = |walk: &Walk, status, held_until| {
-            let reason = stopped_by(walk).ok_or_else(|| corrupt("walk that stops", walk))?;
-            Ok(Some(Self { status, reason, held_until, walk: Some(to_json(walk)?) }))
+        let by_gate = |evaluation: &GateEvaluation, status, held_until| {
+            let reason = stopped_by(evaluation).ok_or_else(|| corrupt("evaluation that stops", evaluation))?;
+            Ok(Some(Self { status, reason, held_until, evaluation: Some(to_json(evaluation)?) }))
         };
         match next {
             NextState::RetryAt(_) | NextState::Done(_) => Ok(None),
-            NextState::Suppressed(walk) => by_gate(walk, Status::Suppressed, None),
-            NextState::Held(walk) => {
-                let (_, until) = walk.held().ok_or_else(|| corrupt("walk that holds", walk))?;
-                by_gate(walk, Status::Held, Some(until.unix_ms()))
+            NextState::Suppressed(evaluation) => by_gate(evaluation, Status::Suppressed, None),
+            NextState::Held(evaluation) => {
+                let (_, until) = evaluation.held().ok_or_else(|| corrupt("evaluation that holds", evaluation))?;
+                by_gate(evaluation, Status::Held, Some(until.unix_ms()))
             }
             NextState::Skipped(reason) => {
-                Ok(Some(Self { status: Status::Skipped, reason: reason.as_str(), held_until: None, walk: None }))
+                Ok(Some(Self { status: Status::Skipped, reason: reason.as_str(), held_until: None, evaluation: None }))
             }
         }
     }
@@ -72,13 +72,13 @@ impl Stopped {
 
 /// Nearly every delivery is sent at its first attempt: what is the same for each of them stands in the statement.
 pub(super) const SENT_AT_ONCE: &str = "UPDATE delivery SET status = 'sent', due_at = NULL, lease_owner = NULL, \
-     carry = NULL, attempt_count = 1, attempt_trigger = 'scheduled', attempts = ?1, http_status = ?2, last_error = NULL, \
+     attempt_state = NULL, attempt_count = 1, attempt_trigger = 'scheduled', attempts = ?1, http_status = ?2, last_error = NULL, \
      sent_at = ?3, completed_at = ?3 \
-     WHERE rank = ?4 AND id = ?5 AND workspace_id = ?6 AND lease_owner = ?7 AND attempt_count = 0";
+     WHERE sort_key = ?4 AND id = ?5 AND workspace_id = ?6 AND lease_owner = ?7 AND attempt_count = 0";
 
 /// The attempt, if [`SENT_AT_ONCE`] says all that is to be said of it.
 fn sent_at_once(settlement: &Settlement) -> Option<&Attempt> {
-    let is_sent = settlement.next == NextState::Done(Status::Sent) && settlement.carry.is_none();
+    let is_sent = settlement.next == NextState::Done(Status::Sent) && settlement.attempt_state.is_none();
     settlement.attempt.as_ref().filter(|attempt| is_sent && attempt.number == 1 && attempt.error.is_none())
 }
 
@@ -87,13 +87,13 @@ fn sent_at_once(settlement: &Settlement) -> Option<&Attempt> {
 fn write(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i64>) -> Result<bool> {
     let now = settlement.now.unix_ms();
     let completed_at = status.is_settled().then_some(now);
-    let (rank, id) = (settlement.delivery_id.rank(), settlement.delivery_id.as_bytes());
+    let (sort_key, id) = (settlement.delivery_id.sort_key(), settlement.delivery_id.as_bytes());
     let workspace_id = settlement.workspace_id.as_bytes();
     let (owner, count) = (settlement.owner, settlement.attempt_count);
     if let Some(attempt) = sent_at_once(settlement) {
         let text = attempts::first_to_text(attempt)?;
         let changed =
-            db.sent_at_once.execute(params![text, attempt.http_status, now, rank, id, workspace_id, owner])?;
+            db.sent_at_once.execute(params![text, attempt.http_status, now, sort_key, id, workspace_id, owner])?;
         return Ok(changed == 1);
     }
     let changed = match &settlement.attempt {
@@ -101,16 +101,16 @@ fn write(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i6
             let is_first = attempt.number == 1;
             let text = if is_first { attempts::first_to_text(attempt)? } else { attempts::to_text(attempt)? };
             db.prepare_cached(
-                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, carry = ?, \
+                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, attempt_state = ?, \
                  attempt_count = ?, attempt_trigger = 'scheduled', \
                  attempts = iif(?, '', attempts) || ?, http_status = ?, last_error = ?, \
                  sent_at = coalesce(?, sent_at), completed_at = ? \
-                 WHERE rank = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
+                 WHERE sort_key = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
             )?
             .execute(params![
                 status.as_str(),
                 due_at,
-                settlement.carry,
+                settlement.attempt_state,
                 attempt.number,
                 is_first,
                 text,
@@ -118,7 +118,7 @@ fn write(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i6
                 attempt.error,
                 (status == Status::Sent).then_some(now),
                 completed_at,
-                rank,
+                sort_key,
                 id,
                 workspace_id,
                 owner,
@@ -127,15 +127,15 @@ fn write(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i6
         }
         None => db
             .prepare_cached(
-                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, carry = ?, completed_at = ? \
-                 WHERE rank = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
+                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, attempt_state = ?, completed_at = ? \
+                 WHERE sort_key = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
             )?
             .execute(params![
                 status.as_str(),
                 due_at,
-                settlement.carry,
+                settlement.attempt_state,
                 completed_at,
-                rank,
+                sort_key,
                 id,
                 workspace_id,
                 owner,
@@ -148,14 +148,14 @@ fn write(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i6
 fn write_reason(db: &Connection, settlement: &Settlement, stopped: &Stopped) -> Result<()> {
     db.prepare_cached(
         "UPDATE delivery SET reason = ?1, held_until = ?2, \
-         walks = iif(?3 IS NULL, walks, json_insert(walks, '$[#]', json(?3))) \
-         WHERE rank = ?4 AND id = ?5 AND workspace_id = ?6",
+         gate_evaluations = iif(?3 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?3))) \
+         WHERE sort_key = ?4 AND id = ?5 AND workspace_id = ?6",
     )?
     .execute(params![
         stopped.reason,
         stopped.held_until,
-        stopped.walk,
-        settlement.delivery_id.rank(),
+        stopped.evaluation,
+        settlement.delivery_id.sort_key(),
         settlement.delivery_id.as_bytes(),
         settlement.workspace_id.as_bytes()
     ])?;
@@ -167,20 +167,20 @@ pub(super) fn record_test(db: &Db<'_>, test: &TestRecord) -> Result<()> {
     if !test.status.is_resendable() {
         return Err(corrupt("test status", test.status));
     }
-    let incoming = Incoming { event: Arc::clone(&test.event), not_routed: Vec::new(), deliveries: Vec::new() };
-    insert_events(db, &[(&Prepared::new(incoming)?, Counts::default())])?;
+    let new_event = NewEvent { event: Arc::clone(&test.event), not_routed: Vec::new(), deliveries: Vec::new() };
+    insert_events(db, &[(&Prepared::new(new_event)?, Counts::default())])?;
     let now = event.received_at.unix_ms();
     let ok = test.status == Status::Sent;
     db.prepare_cached(
-        "INSERT INTO delivery (rank, id, workspace_id, event_rank, rule_id, rule_generation, channel_id, channel_type, \
-         severity, status, walks, attempt_count, attempts, http_status, last_error, sent_at, completed_at) \
+        "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, channel_type, \
+         severity, status, gate_evaluations, attempt_count, attempts, http_status, last_error, sent_at, completed_at) \
          VALUES (?, ?, ?, ?, ?, 0, ?, ?, 'info', ?, '[]', 1, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
-        test.delivery_id.rank(),
+        test.delivery_id.sort_key(),
         test.delivery_id.as_bytes(),
         event.workspace_id.as_bytes(),
-        event.id.rank(),
+        event.id.sort_key(),
         test.rule_id.as_ref().map(Id::as_bytes),
         test.channel_id.as_bytes(),
         test.channel_type.as_str(),

@@ -26,7 +26,7 @@ enum Command {
     Serve(ServeArgs),
     /// Read the configuration as `serve` would, say what it comes to, and change nothing.
     CheckConfig(ServeArgs),
-    /// Look after workspaces (tenants). The server must not be running on the same data directory.
+    /// EndpointProber after workspaces (tenants). The server must not be running on the same data directory.
     #[command(subcommand)]
     Workspace(WorkspaceCommand),
 }

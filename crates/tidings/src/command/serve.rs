@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tidings_channels::Environment;
+use tidings_channels::ChannelContext;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_engine::clock::{Clock, SystemClock};
-use tidings_engine::settings::instance::{self, FirstKey};
+use tidings_engine::settings::instance::{self, BootstrapKey};
 use tidings_engine::{Engine, EngineError, Options};
+use tidings_monitor::{EngineEndpointSource, IDLE_MAX, PROBES_MAX, Prober, ProberConfig, Scheduler};
 use tidings_store::Store;
 use tidings_store::sqlite::SqliteStore;
-use tidings_watch::{IDLE_MAX, PROBES_MAX, Prober, Scheduler, Surroundings, Watchman};
 use tidings_web::{CONNECTIONS_MAX, Draining, WebSettings, router, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,12 +73,12 @@ async fn service(settings: &Settings) -> Result<()> {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
     let is_first = store.instance_key().await?.is_none();
     let vault = Arc::new(key::vault(settings.secret_key.as_ref(), &settings.data_dir, is_first, clock.as_ref())?);
-    instance::recognise_key(store.as_ref(), &vault, clock.as_ref()).await??;
+    instance::verify_secret_key(store.as_ref(), &vault, clock.as_ref()).await??;
     let first = instance::bootstrap(&store, clock.as_ref(), settings.api_key.as_ref()).await.map_err(unfit_key)?;
     let options = Options { settings: settings.limits, ..Options::default() };
     let engine = Engine::start(Arc::clone(&store), environment(settings), vault, Arc::clone(&clock), options).await?;
     let prober = Arc::new(prober(settings));
-    let watchman = Arc::new(Watchman::new(engine.clone()).await);
+    let watchman = Arc::new(EngineEndpointSource::new(engine.clone()).await);
     let wall_clock = Arc::clone(&clock);
     let watching = Scheduler::start(watchman, Arc::clone(&prober) as _, Arc::new(move || wall_clock.now()));
 
@@ -130,12 +130,12 @@ fn unfit_key(error: EngineError) -> anyhow::Error {
 fn prober(settings: &Settings) -> Prober {
     let guard = Guard { allow: settings.allow_watch_targets.clone(), allow_http: true };
     let references = settings.watch_references.clone();
-    Prober::new(Surroundings { references, ..Surroundings::of_system(guard) })
+    Prober::new(ProberConfig { references, ..ProberConfig::of_system(guard) })
 }
 
-fn environment(settings: &Settings) -> Environment {
+fn environment(settings: &Settings) -> ChannelContext {
     let guard = Guard { allow: settings.allow_targets.clone(), allow_http: settings.allow_http };
-    let mut environment = Environment::new(Arc::new(Egress::new(guard)));
+    let mut environment = ChannelContext::new(Arc::new(Egress::new(guard)));
     environment.mail.clone_from(&settings.mail);
     environment.run_header_prefix.clone_from(&settings.run_header_prefix);
     environment.workflow_header_prefix.clone_from(&settings.workflow_header_prefix);
@@ -143,7 +143,7 @@ fn environment(settings: &Settings) -> Environment {
 }
 
 /// Says where it listens, and on the first start what to do next.
-fn welcome(settings: &Settings, address: SocketAddr, first: Option<&FirstKey>) -> String {
+fn welcome(settings: &Settings, address: SocketAddr, first: Option<&BootstrapKey>) -> String {
     let mut text = format!("Tidings {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"));
     let Some(first) = first else { return text };
     text += &format!("\nMade the workspace `{}` in {}.\n", first.workspace.slug, settings.data_dir.display());

@@ -11,10 +11,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use ipnet::IpNet;
-use tidings_channels::email::InstanceMail;
+use tidings_channels::email::RelayConfig;
 use tidings_domain::secret::Secret;
 use tidings_engine::settings::SettingsLimits;
-use tidings_engine::settings::instance::unfit_api_key;
+use tidings_engine::settings::instance::validate_api_key;
 
 /// What flags and environment variables say. The file says the same under the flags' names with `_` for `-`.
 #[derive(Debug, Clone, Default, Args)]
@@ -103,7 +103,7 @@ pub(crate) struct Settings {
     pub allow_watch_targets: Vec<IpNet>,
     pub watch_references: Vec<(String, u16)>,
     pub limits: SettingsLimits,
-    pub mail: Option<Arc<InstanceMail>>,
+    pub mail: Option<Arc<RelayConfig>>,
     /// Whom mail is from, as it was said.
     pub mail_from: Option<String>,
     pub run_header_prefix: String,
@@ -196,7 +196,7 @@ fn limits(channels_max: Option<u32>, interval_seconds_min: Option<u32>) -> Resul
     Ok(SettingsLimits { channels_max: channels_max.unwrap_or(default.channels_max), interval_seconds_min })
 }
 
-fn mail(url: Option<String>, from: Option<String>) -> Result<Option<Arc<InstanceMail>>> {
+fn mail(url: Option<String>, from: Option<String>) -> Result<Option<Arc<RelayConfig>>> {
     match (url.filter(|url| !url.is_empty()), from.filter(|from| !from.is_empty())) {
         (None, None) => Ok(None),
         (Some(_), None) => bail!("mail-from: must be set beside smtp-url, such as `Tidings <tidings@example.com>`"),
@@ -204,7 +204,7 @@ fn mail(url: Option<String>, from: Option<String>) -> Result<Option<Arc<Instance
             bail!("smtp-url: must be set beside mail-from, such as smtps://user:password@mail.example.com")
         }
         (Some(url), Some(from)) => {
-            InstanceMail::parse(&url, &from).map(|mail| Some(Arc::new(mail))).map_err(|why| anyhow!("{why}"))
+            RelayConfig::parse(&url, &from).map(|mail| Some(Arc::new(mail))).map_err(|why| anyhow!("{why}"))
         }
     }
 }
@@ -226,7 +226,7 @@ fn log_format(said: Option<&str>) -> Result<LogFormat> {
 }
 
 fn api_key(key: String) -> Result<Secret> {
-    match unfit_api_key(&key) {
+    match validate_api_key(&key) {
         Some(why) => Err(anyhow!("{why}")).context("api-key (TIDINGS_API_KEY)"),
         None => Ok(Secret::new(key)),
     }

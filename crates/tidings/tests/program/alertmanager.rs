@@ -68,8 +68,8 @@ fn what_prometheus_fires_is_heard_and_so_is_its_end() {
         "resourceType": "alert", "resourceId": "*", "triggers": ["opened", "resolved"], "channelId": channel,
     });
     api.post("/notification-rules", rule).expect(201);
-    let door = api.post("/inbound-doors", json!({"type": "alertmanager", "name": "Prometheus"})).expect(201);
-    let url = door["urlOnce"].as_str().unwrap();
+    let door = api.post("/inbound-webhooks", json!({"type": "alertmanager", "name": "Prometheus"})).expect(201);
+    let url = door["url"].as_str().unwrap();
     let path = &url[url.find("/in/").unwrap()..];
 
     let (_alertmanager, alertmanager_at) = start_alertmanager(&setup, &format!("http://{}{path}", server.address));

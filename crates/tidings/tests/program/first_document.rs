@@ -1,4 +1,4 @@
-//! The first origin document as a walk: rules for queries and flows, their webhooks, their log.
+//! The first origin document as a evaluation: rules for queries and flows, their webhooks, their log.
 
 use std::thread::spawn;
 

@@ -1,4 +1,4 @@
-//! The second origin document as a walk, its first part: endpoints that are watched, channels that are wired to them, and
+//! The second origin document as a evaluation, its first part: endpoints that are watched, channels that are wired to them, and
 //! when whom is told what. Its gates, and what it keeps and does not do itself, are walked in the files beside this.
 
 use std::time::Duration;
@@ -155,7 +155,7 @@ fn wired_and_paused_are_two_switches_of_each_endpoint() {
     assert_eq!(switches(&search), [(one.clone(), true, false), (other.clone(), true, false)]);
     let incident = outage(&shop);
     for trigger in ["opened", "resolved"] {
-        api.stopped(&incident, trigger, &one, "endpoint_paused");
+        api.stopped(&incident, trigger, &one, "rule_paused");
         api.told_once(&incident, trigger, &other, "sent");
     }
     let incident = outage(&search);
@@ -168,7 +168,7 @@ fn wired_and_paused_are_two_switches_of_each_endpoint() {
     api.told_once(&incident, "opened", &one, "sent");
     api.pause(&shop, &one, true);
     api.resolve(&shop);
-    api.stopped(&incident, "resolved", &one, "endpoint_paused");
+    api.stopped(&incident, "resolved", &one, "rule_paused");
 
     let wires = json!({"channels": [{"channelId": one, "wired": false}]});
     api.put(&format!("/endpoints/{shop}/notifications"), wires).expect(200);

@@ -1,4 +1,4 @@
-//! The second origin document as a walk, its fourth part: the channels' page. Connectivity, the log, quotas, and what is
+//! The second origin document as a evaluation, its fourth part: the channels' page. Connectivity, the log, quotas, and what is
 //! left of it all when the log is pruned.
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The second origin document as a walk, its third part: what it keeps and does not do is done here. Scoped mutes, delivery
+//! The second origin document as a evaluation, its third part: what it keeps and does not do is done here. Scoped mutes, delivery
 //! priority, quiet hours, the rate limit, retries, escalation.
 
 use std::time::Duration;
@@ -99,7 +99,7 @@ fn a_mute_that_runs_out_has_what_still_burns_said_late() {
     let said = receiver.wait_for(1)[0].json();
     assert_eq!((&said["event"], &said["incident"]["id"]), (&json!("incident_opened"), &json!(incident)));
     let told = api.told(&incident, "opened", &hook);
-    assert_eq!((told.len(), &told[1]["lateOf"]), (2, &told[0]["id"]), "{told:?}");
+    assert_eq!((told.len(), &told[1]["replacesDeliveryId"]), (2, &told[0]["id"]), "{told:?}");
     assert!(told[1]["verdicts"][0]["evaluatedAt"].as_str() >= Some(expires_at.as_str()), "{told:?}");
     assert_eq!(api.get("/mutes").expect(200)["data"], json!([]), "it is over");
 }
@@ -170,7 +170,7 @@ fn quiet_hours_drop_where_they_are_to_and_include_what_is_critical_where_they_ar
     let World { api, shop, .. } = &world;
     let receiver = Receiver::good();
     let drop = world.webhook(&receiver, quiet_now(json!({"action": "drop"})));
-    let hold_all = world.webhook(&receiver, quiet_now(json!({"includeCritical": true})));
+    let hold_all = world.webhook(&receiver, quiet_now(json!({"criticalPasses": false})));
     let loud = world.webhook(&receiver, json!({}));
     let warning = api.open(shop, "degraded");
     api.stopped(&warning, "opened", &drop, "quiet_hours");

@@ -1,4 +1,4 @@
-//! The second origin document as a walk, its second part: what gates a dispatch, one after the other, and what each filter
+//! The second origin document as a evaluation, its second part: what gates a dispatch, one after the other, and what each filter
 //! lets through.
 
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn the_first_gate_that_stops_decides_and_the_log_says_which() {
     global(json!("2099-01-01T00:00:00Z"));
     filters("critical", false);
     let open: [(&str, &str, &dyn Fn()); 5] = [
-        ("endpoint_paused", "endpoint_paused", &|| api.pause(endpoint, hook, false)),
+        ("rule_paused", "rule_paused", &|| api.pause(endpoint, hook, false)),
         ("channel_disabled", "channel_disabled", &|| api.edit_channel(hook, json!({"enabled": true}))),
         ("global_mute", "muted", &|| drop(global(Value::Null))),
         ("severity_filter", "severity_filter", &|| filters("warning+", false)),
@@ -130,7 +130,7 @@ fn while_everything_is_muted_every_dispatch_is_suppressed_as_muted() {
     eventually("the opening is said late", || {
         let told = api.told(&incident, "opened", hook);
         let late = told.get(1).filter(|late| late["status"] == "sent")?;
-        assert_eq!((&late["occasion"], &late["lateOf"]), (&json!(2), &told[0]["id"]), "{late}");
+        assert_eq!((&late["sequence"], &late["replacesDeliveryId"]), (&json!(2), &told[0]["id"]), "{late}");
         assert_eq!(told[0]["status"], "suppressed", "the row stays");
         Some(())
     });
@@ -217,7 +217,7 @@ fn a_channel_that_is_disabled_is_silent_everywhere_and_a_pause_is_of_one_endpoin
     api.edit_channel(hook, json!({"enabled": true}));
     api.pause(endpoint, hook, true);
     let incident = api.open(endpoint, "down");
-    api.stopped(&incident, "opened", hook, "endpoint_paused");
+    api.stopped(&incident, "opened", hook, "rule_paused");
     let incident = api.open(&other, "down");
     api.told_once(&incident, "opened", hook, "sent");
 }

@@ -94,7 +94,8 @@ fn read_everything(api: &Api, endpoints: &[String]) {
         }
     }
     api.wait_until_settled();
-    for path in ["/endpoints?limit=200", "/incidents?limit=200", "/events?limit=200", "/resources", "/inbound-doors"] {
+    for path in ["/endpoints?limit=200", "/incidents?limit=200", "/events?limit=200", "/resources", "/inbound-webhooks"]
+    {
         api.get(path);
     }
     for incident in api.get("/incidents?limit=200").expect(200)["data"].as_array().unwrap() {
@@ -154,8 +155,8 @@ fn a_doors_url_is_shown_once_and_stands_nowhere() {
     let setup = Setup::new().with("TIDINGS_LOG", "trace").with("TIDINGS_PUBLIC_URL", "https://tidings.example.com");
     let server = setup.start();
     let api = server.api();
-    let made = api.post("/inbound-doors", json!({"type": "alertmanager", "name": "Prometheus"})).expect(201);
-    let url = made["urlOnce"].as_str().unwrap();
+    let made = api.post("/inbound-webhooks", json!({"type": "alertmanager", "name": "Prometheus"})).expect(201);
+    let url = made["url"].as_str().unwrap();
     assert!(url.starts_with("https://tidings.example.com/in/alertmanager/"), "{url}");
     let secret = url.rsplit('/').next().unwrap().to_owned();
     let target = format!("/in/alertmanager/{secret}");
@@ -174,17 +175,17 @@ fn a_doors_url_is_shown_once_and_stands_nowhere() {
     for wrong in [format!("{target}x"), format!("{target}/more"), format!("/in/github/{secret}")] {
         assert_eq!(knock(&wrong, &message.to_string()).status, 404, "{wrong}");
     }
-    api.get("/inbound-doors").expect(200);
+    api.get("/inbound-webhooks").expect(200);
     api.get("/incidents").expect(200);
     api.get_root("/metrics").text();
     let mut kept = files(&setup);
     let mut finished = vec![server.kill()];
     let server = setup.start();
     let again = api.clone().at(server.address);
-    let door = again.get("/inbound-doors").expect(200)["data"][0].clone();
+    let door = again.get("/inbound-webhooks").expect(200)["data"][0].clone();
     assert_eq!(door["name"], "Prometheus");
     assert_eq!(again.send("POST", &target, &json, message.to_string().as_bytes()).expect(200)["unchanged"], 1);
-    again.delete(&format!("/inbound-doors/{}", id(&door))).expect(204);
+    again.delete(&format!("/inbound-webhooks/{}", id(&door))).expect(204);
     assert_eq!(again.send("POST", &target, &json, message.to_string().as_bytes()).status, 404);
     finished.push(server.stop());
     kept.extend(files(&setup));

@@ -1,4 +1,4 @@
-//! The third origin document as a walk: webhook subscriptions of use cases.
+//! The third origin document as a evaluation: webhook subscriptions of use cases.
 
 use serde_json::{Value, json};
 

@@ -72,8 +72,8 @@ fn a_rule_paused_meanwhile_suppresses() {
     let waiting = waiting();
     waiting.api.patch(&format!("/notification-rules/{}", waiting.rule), json!({"paused": true})).expect(200);
     let delivery = waiting.api.delivery_once(&waiting.event, "suppressed");
-    assert_eq!((&delivery["suppressedReason"], waiting.receiver.count()), (&json!("endpoint_paused"), 1), "{delivery}");
+    assert_eq!((&delivery["suppressedReason"], waiting.receiver.count()), (&json!("rule_paused"), 1), "{delivery}");
     let verdicts: Vec<_> = delivery["verdicts"].as_array().unwrap().iter().map(|verdict| &verdict["verdict"]).collect();
-    assert_eq!(verdicts.last(), Some(&&json!("suppress")), "the later walk is appended: {delivery}");
+    assert_eq!(verdicts.last(), Some(&&json!("suppress")), "the later evaluation is appended: {delivery}");
     assert!(verdicts.len() > 1, "{delivery}");
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use tidings_domain::delivery::Status;
 use tidings_domain::id::{DeliveryId, IncidentId};
 use tidings_domain::time::Timestamp;
-use tidings_store::log::DeliveryFilter;
+use tidings_store::history::DeliveryFilter;
 
 use crate::answer::{self, Answer, ok};
 use crate::auth::{PathId, Reader, Writer};

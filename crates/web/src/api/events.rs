@@ -4,7 +4,7 @@ use tidings_domain::event::EventKind;
 use tidings_domain::id::EventId;
 use tidings_domain::resource::{ResourceType, invalid_external_id};
 use tidings_domain::trigger::Trigger;
-use tidings_store::log::EventFilter;
+use tidings_store::history::EventFilter;
 
 use crate::answer::{Answer, ok};
 use crate::auth::{PathId, Reader};

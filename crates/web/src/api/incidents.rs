@@ -3,7 +3,7 @@
 use tidings_domain::id::IncidentId;
 use tidings_domain::incident::{IncidentStatus, Subject};
 use tidings_domain::resource::ResourceType;
-use tidings_store::watching::IncidentFilter;
+use tidings_store::monitoring::IncidentFilter;
 
 use crate::answer::{Answer, ok};
 use crate::auth::{PathId, Reader, Writer};

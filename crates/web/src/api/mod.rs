@@ -120,9 +120,9 @@ fn table() -> Vec<Route> {
         get("/incidents", incidents::list),
         get("/incidents/{id}", incidents::one),
         post("/incidents/{id}/acknowledge", incidents::acknowledge),
-        get("/inbound-doors", inbound::list),
-        post("/inbound-doors", inbound::create),
-        delete("/inbound-doors/{id}", inbound::delete),
+        get("/inbound-webhooks", inbound::list),
+        post("/inbound-webhooks", inbound::create),
+        delete("/inbound-webhooks/{id}", inbound::delete),
     ]
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn list(reader: Reader, query: Query) -> Answer {
 pub(super) async fn create(writer: Writer, object: Object) -> Answer {
     let mut fields = Fields::where_null_is_absent(object);
     let scope = fields
-        .parsed("scope", &one_of(MuteScope::WORDS), |word| MuteScope::WORDS.contains(&word).then(|| word.to_owned()));
+        .parsed("scope", &one_of(MuteScope::NAMES), |word| MuteScope::NAMES.contains(&word).then(|| word.to_owned()));
     let scope = fields.required("scope", scope);
     let target_id = fields.text("targetId");
     let scope = scope.and_then(|word| match MuteScope::read(&word, target_id.as_deref()) {

@@ -96,14 +96,14 @@ fn quiet_hours(fields: &mut Fields, before: Option<&QuietHours>) -> Option<Optio
         let days =
             nested.words("days", DAYS.len(), &one_of(DAYS), |word| DAYS.contains(&word).then(|| word.to_owned()));
         let action = nested.parsed("action", &one_of(QuietAction::ALL.map(QuietAction::as_str)), QuietAction::parse);
-        let include_critical = nested.boolean("includeCritical").unwrap_or(false);
+        let critical_passes = nested.boolean("criticalPasses").unwrap_or(true);
         Some(QuietHours {
             start: start?,
             end: end?,
             timezone: timezone?,
             days: days.unwrap_or_default(),
             action: action.unwrap_or_default(),
-            include_critical,
+            critical_passes,
         })
     })
 }

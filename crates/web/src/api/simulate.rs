@@ -5,7 +5,7 @@ use tidings_domain::incident::{Cause, IncidentTrigger};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
-use tidings_engine::Question;
+use tidings_engine::SimulationRequest;
 
 use crate::answer::{Answer, ok};
 use crate::auth::Writer;
@@ -39,7 +39,7 @@ pub(super) async fn ask(writer: Writer, object: Object) -> Answer {
     ok(&Foretold::of(&writer.engine().simulate(writer.workspace_id(), question, at).await?))
 }
 
-fn run(fields: &mut Fields) -> Option<Question> {
+fn run(fields: &mut Fields) -> Option<SimulationRequest> {
     let types = one_of(ResourceType::OF_RUNS.map(ResourceType::as_str));
     let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_of_runs);
     let resource_type = fields.required("resourceType", resource_type);
@@ -48,10 +48,15 @@ fn run(fields: &mut Fields) -> Option<Question> {
     let trigger = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_of_run);
     let trigger = fields.required("status", trigger);
     let trigger_type = fields.parsed("triggerType", TRIGGER_TYPE_FORM, TriggerType::parse);
-    Some(Question::Run { resource_type: resource_type?, resource_id: resource_id?, trigger: trigger?, trigger_type })
+    Some(SimulationRequest::Run {
+        resource_type: resource_type?,
+        resource_id: resource_id?,
+        trigger: trigger?,
+        trigger_type,
+    })
 }
 
-fn endpoint(fields: &mut Fields, is_there: impl FnOnce(EndpointId) -> bool) -> Option<Question> {
+fn endpoint(fields: &mut Fields, is_there: impl FnOnce(EndpointId) -> bool) -> Option<SimulationRequest> {
     const CAUSES: [Cause; 2] = [Cause::EndpointDown, Cause::EndpointDegraded];
     let id = fields.parsed("id", "must be an endpoint's id, such as ep_…", |text| text.parse().ok());
     let id = fields.required("id", id);
@@ -67,5 +72,5 @@ fn endpoint(fields: &mut Fields, is_there: impl FnOnce(EndpointId) -> bool) -> O
     let trigger = fields.required("event", trigger);
     let named = |word: &str| Cause::parse(word).filter(|cause| CAUSES.contains(cause));
     let cause = fields.parsed("cause", &one_of(CAUSES.map(Cause::as_str)), named).unwrap_or(Cause::EndpointDown);
-    Some(Question::Endpoint { id: id?, trigger: trigger?, cause })
+    Some(SimulationRequest::Endpoint { id: id?, trigger: trigger?, cause })
 }

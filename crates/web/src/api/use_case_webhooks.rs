@@ -8,7 +8,7 @@ use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::{RuleTrigger, TRIGGER_TYPE_FORM, TriggerType};
 use tidings_engine::settings::{NewRule, RuleChannel, RuleView};
-use tidings_store::log::DeliveryFilter;
+use tidings_store::history::DeliveryFilter;
 
 use crate::answer::{Answer, no_content, ok};
 use crate::auth::{PathId, PathUseCase, Reader, Writer};

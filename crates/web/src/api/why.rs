@@ -8,7 +8,7 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::routing::NotRouted;
 use tidings_engine::Engine;
-use tidings_store::log::DeliveryRecord;
+use tidings_store::history::DeliveryRecord;
 
 use crate::answer::{Answer, ok};
 use crate::auth::{PathId, Reader};
@@ -23,7 +23,7 @@ pub(super) async fn answer(reader: Reader, PathId(id): PathId<EventId>, mut quer
     let (engine, workspace_id) = (reader.engine(), reader.workspace_id());
     let (record, deliveries) = engine.event(workspace_id, id).await?;
     let (preferences, _) = engine.preferences(workspace_id)?;
-    let zone = Zone::named(&preferences.timezone).unwrap_or(Zone::UTC);
+    let zone = Zone::from_name(&preferences.timezone).unwrap_or(Zone::UTC);
     let saying = Saying { now: reader.now(), zone: &zone };
     let channel_of = |id: ChannelId| engine.channel(workspace_id, id).ok();
     let is_wanted = |id: Option<ChannelId>| wanted.is_none() || id == wanted;
@@ -55,7 +55,7 @@ fn told_of<'a>(
 ) -> Told<'a> {
     let policy = RetryPolicy::of(record.event.resource_type);
     let attempts_max = channel.as_ref().map(|channel| channel.policies.retries(&policy).attempts_max());
-    let said_late = all.iter().find(|other| other.late_of == Some(record.id)).map(|other| other.id);
+    let said_late = all.iter().find(|other| other.replaces_id == Some(record.id)).map(|other| other.id);
     Told::of(record, channel.map(|channel| channel.name), attempts_max, said_late, saying)
 }
 

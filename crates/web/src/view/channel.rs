@@ -11,7 +11,7 @@ use tidings_domain::rate_limit::RateLimit;
 use tidings_domain::time::Timestamp;
 use tidings_engine::ChannelQuota;
 use tidings_engine::queue::Health;
-use tidings_engine::settings::Written;
+use tidings_engine::settings::Committed;
 
 use crate::answer::{json, not_stored, shown_once};
 use crate::page::List;
@@ -126,7 +126,7 @@ struct Body<'a> {
 /// The answer to a write.
 pub(crate) fn written(
     status: StatusCode,
-    written: &Written<tidings_domain::channel::Channel>,
+    written: &Committed<tidings_domain::channel::Channel>,
     health: Health,
 ) -> Response {
     let signing_secret_once = shown_once(&written.signing_secret_once);

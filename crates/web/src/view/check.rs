@@ -8,9 +8,9 @@ use tidings_domain::check::{self, Assertion, AssertionResult, FailureClass, Timi
 use tidings_domain::endpoint::Definition;
 use tidings_domain::id::{CheckId, IncidentId};
 use tidings_domain::time::Timestamp;
-use tidings_engine::incidents::CheckAnswer;
-use tidings_store::keeping::SummaryRecord;
-use tidings_store::watching::CheckRecord;
+use tidings_engine::incidents::CheckOutcome;
+use tidings_store::monitoring::CheckRecord;
+use tidings_store::retention::SummaryRecord;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -102,7 +102,7 @@ struct Touched {
 }
 
 impl Told {
-    pub(crate) fn of(answer: &CheckAnswer) -> Self {
+    pub(crate) fn of(answer: &CheckOutcome) -> Self {
         let touched = |(id, trigger): (IncidentId, Option<tidings_domain::incident::IncidentTrigger>)| Touched {
             id,
             transition: trigger.map(|trigger| trigger.to_string()),

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use tidings_domain::digest::{Digest, Entry};
 use tidings_domain::event::{self, Event};
 use tidings_domain::id::ChannelId;
-use tidings_domain::incident::{Fact, Outage};
+use tidings_domain::incident::{IncidentSnapshot, SubjectField};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::run::Run;
 use tidings_domain::time::Timestamp;
@@ -15,7 +15,7 @@ use tidings_domain::time::Timestamp;
 #[serde(untagged)]
 pub(super) enum Content<'a> {
     Run(RunFacts<'a>),
-    Outage(OutageFacts<'a>),
+    IncidentSnapshot(OutageFacts<'a>),
     Digest(DigestFacts<'a>),
 }
 
@@ -23,7 +23,7 @@ impl<'a> Content<'a> {
     pub(super) fn of(event: &'a Event) -> Self {
         match &event.content {
             event::Content::Run(run) => Self::Run(RunFacts::of(run)),
-            event::Content::Outage(outage) => Self::Outage(OutageFacts::of(event, outage)),
+            event::Content::Incident(outage) => Self::IncidentSnapshot(OutageFacts::of(event, outage)),
             event::Content::Digest(digest) => Self::Digest(DigestFacts::of(digest)),
         }
     }
@@ -63,13 +63,13 @@ impl<'a> RunFacts<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct OutageFacts<'a> {
     incident: IncidentFacts<'a>,
-    endpoint: Option<EndpointFacts<'a>>,
+    endpoint: Option<EndpointContext<'a>>,
     detail: Option<&'a str>,
     link: Option<&'a str>,
     actor: Option<&'a str>,
     changes: Option<u32>,
     escalates_to: Option<ChannelId>,
-    fields: &'a [Fact],
+    fields: &'a [SubjectField],
     tags: &'a [String],
     at: Timestamp,
 }
@@ -87,16 +87,16 @@ struct IncidentFacts<'a> {
 }
 
 #[derive(Serialize)]
-struct EndpointFacts<'a> {
+struct EndpointContext<'a> {
     id: &'a str,
     name: &'a str,
     url: Option<&'a str>,
 }
 
 impl<'a> OutageFacts<'a> {
-    fn of(event: &'a Event, outage: &'a Outage) -> Self {
+    fn of(event: &'a Event, outage: &'a IncidentSnapshot) -> Self {
         let is_of_endpoint = event.resource_type == ResourceType::Endpoint;
-        let endpoint = || EndpointFacts { id: &event.resource_id, name: &outage.name, url: outage.url.as_deref() };
+        let endpoint = || EndpointContext { id: &event.resource_id, name: &outage.name, url: outage.url.as_deref() };
         Self {
             incident: IncidentFacts {
                 id: &event.run_id,
@@ -113,7 +113,7 @@ impl<'a> OutageFacts<'a> {
             actor: outage.actor.as_deref(),
             changes: outage.changes,
             escalates_to: outage.escalates_to,
-            fields: &outage.facts,
+            fields: &outage.fields,
             tags: &outage.tags,
             at: outage.at,
         }
@@ -127,12 +127,12 @@ pub(super) struct DigestFacts<'a> {
     because: &'a str,
     entries: &'a [Entry],
     entries_total: u32,
-    open_total: u32,
+    ongoing_total: u32,
 }
 
 impl<'a> DigestFacts<'a> {
     fn of(digest: &'a Digest) -> Self {
-        let Digest { because, entries, entries_total, open_total, .. } = digest;
-        Self { because, entries, entries_total: *entries_total, open_total: *open_total }
+        let Digest { reason: because, entries, entries_total, ongoing_total, .. } = digest;
+        Self { because, entries, entries_total: *entries_total, ongoing_total: *ongoing_total }
     }
 }

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 use tidings_domain::delivery::{Status, idempotency_key};
 use tidings_domain::event::EventKind;
-use tidings_domain::gate::{Effect, Gate, Walk};
+use tidings_domain::gate::{Effect, Gate, GateEvaluation};
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, Id as _, MuteId, RuleId};
 use tidings_domain::time::Timestamp;
-use tidings_store::log::DeliveryRecord;
+use tidings_store::history::DeliveryRecord;
 
 /// A delivery with its verdicts and attempts. What it has nothing of is there and `null`.
 #[derive(Serialize)]
@@ -32,10 +32,10 @@ pub(crate) struct Delivery<'a> {
     suppressed_reason: Option<&'a str>,
     held_reason: Option<&'a str>,
     held_until: Option<Timestamp>,
-    occasion: u32,
-    late_of: Option<DeliveryId>,
+    sequence: u32,
+    replaces_id: Option<DeliveryId>,
     digest_id: Option<DeliveryId>,
-    after_delivery_id: Option<DeliveryId>,
+    blocked_by_delivery_id: Option<DeliveryId>,
     verdicts: Vec<Verdict<'a>>,
     attempt_count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,11 +76,11 @@ impl<'a> Delivery<'a> {
             suppressed_reason: suppressed_reason(record),
             held_reason: record.reason.as_deref().filter(|_| record.status == Status::Held),
             held_until: record.held_until,
-            occasion: record.occasion,
-            late_of: record.late_of,
+            sequence: record.sequence,
+            replaces_id: record.replaces_id,
             digest_id: record.digest_id,
-            after_delivery_id: record.after,
-            verdicts: record.walks.iter().flat_map(verdicts).collect(),
+            blocked_by_delivery_id: record.blocked_by,
+            verdicts: record.gate_evaluations.iter().flat_map(verdicts).collect(),
             attempt_count: record.attempt_count,
             attempts: None,
             http_status: record.http_status,
@@ -108,9 +108,9 @@ pub(crate) struct Verdict<'a> {
     detail: Option<&'a str>,
 }
 
-/// What the gates of one walk said, in their order.
-pub(crate) fn verdicts(walk: &Walk) -> impl Iterator<Item = Verdict<'_>> {
-    let evaluated_at = walk.evaluated_at;
+/// What the gates of one evaluation said, in their order.
+pub(crate) fn verdicts(evaluation: &GateEvaluation) -> impl Iterator<Item = Verdict<'_>> {
+    let evaluated_at = evaluation.evaluated_at;
     let plain = move |gate: Gate, verdict| Verdict {
         gate: gate.as_str(),
         verdict,
@@ -119,11 +119,11 @@ pub(crate) fn verdicts(walk: &Walk) -> impl Iterator<Item = Verdict<'_>> {
         mute_id: None,
         detail: None,
     };
-    let passed = walk.passed_gates().map(move |gate| plain(gate, "pass"));
-    let stopped = walk.stopped.as_ref().map(|(gate, stop)| {
+    let passed = evaluation.passed_gates().map(move |gate| plain(gate, "pass"));
+    let stopped = evaluation.stopped.as_ref().map(|(gate, stop)| {
         let effect = match stop.effect {
             // What is passed over leaves no delivery, and so no verdict.
-            Effect::Suppress | Effect::PassOver => "suppress",
+            Effect::Suppress | Effect::Unroute => "suppress",
             Effect::Hold => "hold",
         };
         Verdict { until: stop.until, mute_id: stop.mute_id, detail: Some(&stop.detail), ..plain(*gate, effect) }

@@ -7,7 +7,7 @@ use tidings_domain::check::CheckStatus;
 use tidings_domain::endpoint::{self, Definition};
 use tidings_domain::id::{EndpointId, IncidentId};
 use tidings_domain::time::Timestamp;
-use tidings_store::watching::EndpointState;
+use tidings_store::monitoring::EndpointState;
 
 use super::check::Check;
 use crate::answer::json;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tidings_domain::id::EventId;
 use tidings_domain::routing::NotRouted;
 use tidings_domain::time::Timestamp;
-use tidings_store::log::{DeliveryRecord, EventRecord};
+use tidings_store::history::{DeliveryRecord, EventRecord};
 use tidings_store::queue::{Acceptance, Counts};
 
 use super::content::Content;

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use tidings_domain::id::IncidentId;
-use tidings_domain::incident::{Fact, TimelineEntry};
+use tidings_domain::incident::{SubjectField, TimelineEntry};
 use tidings_domain::time::Timestamp;
-use tidings_store::watching::IncidentRecord;
+use tidings_store::monitoring::IncidentRecord;
 
 /// An incident.
 #[derive(Serialize)]
@@ -27,14 +27,14 @@ pub(crate) struct Incident<'a> {
     acknowledged_at: Option<Timestamp>,
     acknowledged_by: Option<&'a str>,
     notifications_sent: u64,
-    fields: &'a [Fact],
+    fields: &'a [SubjectField],
     tags: &'a [String],
 }
 
 impl<'a> Incident<'a> {
     /// The incident as it stands at `now`.
     pub(crate) fn of(record: &'a IncidentRecord, now: Timestamp) -> Self {
-        let (incident, about) = (&record.incident, &record.about);
+        let (incident, about) = (&record.incident, &record.subject_info);
         Self {
             id: incident.id,
             resource_type: incident.subject.resource_type().as_str(),
@@ -54,7 +54,7 @@ impl<'a> Incident<'a> {
             acknowledged_at: incident.acknowledged_at,
             acknowledged_by: incident.acknowledged_by.as_deref(),
             notifications_sent: incident.notifications_sent,
-            fields: &about.facts,
+            fields: &about.fields,
             tags: &about.tags,
         }
     }

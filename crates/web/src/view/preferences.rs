@@ -32,7 +32,7 @@ impl<'a> Preferences<'a> {
             default_severity_filter: preferences.default_severity_filter.as_str(),
             default_event_filters: preferences.default_event_filters,
             // One that names no zone stands for UTC.
-            timezone: Zone::named(&preferences.timezone).map_or("UTC", |_| &preferences.timezone),
+            timezone: Zone::from_name(&preferences.timezone).map_or("UTC", |_| &preferences.timezone),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tidings_domain::id::{ChannelId, RuleId};
 use tidings_domain::time::Timestamp;
-use tidings_engine::settings::{RuleView, Written};
+use tidings_engine::settings::{Committed, RuleView};
 
 use crate::answer::{json, not_stored, shown_once};
 use crate::api::inline;
@@ -65,7 +65,7 @@ struct Body<'a> {
 }
 
 /// The answer to a write.
-pub(crate) fn written(status: StatusCode, written: &Written<RuleView>) -> Response {
+pub(crate) fn written(status: StatusCode, written: &Committed<RuleView>) -> Response {
     let signing_secret_once = shown_once(&written.signing_secret_once);
     let body = Body { rule: Rule::of(&written.value), signing_secret_once };
     tagged(not_stored(json(status, &body)), written.value.rule.revision)

@@ -13,16 +13,16 @@ use super::delivery::{Verdict, verdicts};
 pub(crate) struct Foretold<'a> {
     kind: &'a str,
     at: Timestamp,
-    outlooks: Vec<Outlook<'a>>,
+    deliveries: Vec<Outlook<'a>>,
     not_routed: &'a [NotRouted],
 }
 
 impl<'a> Foretold<'a> {
-    pub(crate) fn of(foretold: &'a tidings_engine::Foretold) -> Self {
+    pub(crate) fn of(foretold: &'a tidings_engine::Simulation) -> Self {
         Self {
             kind: foretold.kind.as_str(),
             at: foretold.at,
-            outlooks: foretold.outlooks.iter().map(Outlook::of).collect(),
+            deliveries: foretold.deliveries.iter().map(Outlook::of).collect(),
             not_routed: &foretold.not_routed,
         }
     }
@@ -44,11 +44,11 @@ struct Outlook<'a> {
 }
 
 impl<'a> Outlook<'a> {
-    fn of(outlook: &'a tidings_engine::Outlook) -> Self {
-        let stopped = outlook.walk.stopped.as_ref();
+    fn of(outlook: &'a tidings_engine::SimulatedDelivery) -> Self {
+        let stopped = outlook.evaluation.stopped.as_ref();
         let outcome = match stopped {
             None => "send",
-            Some(_) if outlook.walk.held().is_some() => "hold",
+            Some(_) if outlook.evaluation.held().is_some() => "hold",
             Some(_) => "suppress",
         };
         Self {
@@ -60,7 +60,7 @@ impl<'a> Outlook<'a> {
             until: stopped.and_then(|(_, stop)| stop.until),
             reason: stopped.map(|(gate, _)| gate.reason()),
             detail: stopped.map(|(_, stop)| stop.detail.as_str()),
-            verdicts: verdicts(&outlook.walk).collect(),
+            verdicts: verdicts(&outlook.evaluation).collect(),
         }
     }
 }

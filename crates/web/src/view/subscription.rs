@@ -8,8 +8,8 @@ use tidings_domain::event::EventKind;
 use tidings_domain::id::{DeliveryId, RuleId};
 use tidings_domain::payload::event_name;
 use tidings_domain::time::Timestamp;
-use tidings_engine::settings::{RuleView, Written};
-use tidings_store::log::DeliveryRecord;
+use tidings_engine::settings::{Committed, RuleView};
+use tidings_store::history::DeliveryRecord;
 
 use super::delivery::{Attempt, suppressed_reason};
 use crate::answer::{json, not_stored, shown_once};
@@ -55,7 +55,7 @@ struct Body<'a> {
 }
 
 /// The answer to a new one.
-pub(crate) fn created(written: &Written<RuleView>) -> Response {
+pub(crate) fn created(written: &Committed<RuleView>) -> Response {
     let signing_secret_once = shown_once(&written.signing_secret_once);
     let body = Body { rule: Subscription::of(&written.value), signing_secret_once };
     tagged(not_stored(json(StatusCode::CREATED, &body)), written.value.rule.revision)

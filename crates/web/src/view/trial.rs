@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use tidings_engine::Trial;
+use tidings_engine::TestSend;
 
 use crate::answer::{json, not_stored, shown_once};
 
@@ -19,7 +19,7 @@ struct Body<'a> {
 }
 
 /// The answer to a test: 200, whatever it came to.
-pub(crate) fn answer(trial: &Trial) -> Response {
+pub(crate) fn answer(trial: &TestSend) -> Response {
     let body = Body {
         ok: trial.ok,
         http_status: trial.http_status,

@@ -10,7 +10,7 @@ use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId};
 use tidings_domain::routing::{NotRouted, NotRoutedReason};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::RuleTrigger;
-use tidings_store::log::DeliveryRecord;
+use tidings_store::history::DeliveryRecord;
 
 use super::delivery::{Verdict, verdicts};
 
@@ -23,7 +23,7 @@ pub(crate) struct Saying<'a> {
 
 impl Saying<'_> {
     fn at(&self, instant: Timestamp) -> String {
-        self.zone.words(instant, self.now)
+        self.zone.describe(instant, self.now)
     }
 }
 
@@ -88,8 +88,8 @@ pub(crate) struct Told<'a> {
     channel_name: Option<String>,
     status: &'a str,
     reason: Option<&'a str>,
-    occasion: u32,
-    late_of: Option<DeliveryId>,
+    sequence: u32,
+    replaces_id: Option<DeliveryId>,
     digest_id: Option<DeliveryId>,
     attempt_count: u32,
     answer: String,
@@ -114,12 +114,12 @@ impl<'a> Told<'a> {
             channel_name,
             status: record.status.as_str(),
             reason: record.reason.as_deref(),
-            occasion: record.occasion,
-            late_of: record.late_of,
+            sequence: record.sequence,
+            replaces_id: record.replaces_id,
             digest_id: record.digest_id,
             attempt_count: record.attempt_count,
             answer: format!("{}{late}", outcome(record, attempts_max, saying)),
-            verdicts: record.walks.iter().flat_map(verdicts).collect(),
+            verdicts: record.gate_evaluations.iter().flat_map(verdicts).collect(),
         }
     }
 }
@@ -146,10 +146,10 @@ fn outcome(record: &DeliveryRecord, attempts_max: Option<u32>, saying: Saying<'_
         (Status::Pending, _) if count > 0 => {
             format!("Tried again{}: {} failed{error}", when(record.next_attempt_at), number(count))
         }
-        (Status::Pending, _) if record.after.is_some() && record.next_attempt_at.is_none() => {
+        (Status::Pending, _) if record.blocked_by.is_some() && record.next_attempt_at.is_none() => {
             "Waits until an earlier message about this incident is settled".to_owned()
         }
-        (Status::Pending, _) => "About to be sent".to_owned(),
+        (Status::Pending, _) => "SubjectInfo to be sent".to_owned(),
         (Status::Sending, _) => format!("Being sent, {}", number(count + 1)),
         (Status::Suppressed, _) => not_told(stopped_because(record).unwrap_or_else(|| reason(record))),
         (Status::Skipped, _) => not_told(skipped_because(reason(record))),
@@ -162,13 +162,21 @@ fn reason(record: &DeliveryRecord) -> &str {
 
 /// What the gate that stopped it at the last said.
 fn stopped_because(record: &DeliveryRecord) -> Option<&str> {
-    record.walks.iter().rev().find_map(|walk| walk.stopped.as_ref()).map(|(_, stop)| stop.detail.as_str())
+    record
+        .gate_evaluations
+        .iter()
+        .rev()
+        .find_map(|evaluation| evaluation.stopped.as_ref())
+        .map(|(_, stop)| stop.detail.as_str())
 }
 
 /// A gate's own words say until when; where that has changed since, they are not said.
 fn held(record: &DeliveryRecord, saying: Saying<'_>) -> String {
-    let last = record.walks.last().filter(|walk| walk.held().map(|(_, until)| until) == record.held_until);
-    let words = last.and_then(|walk| walk.stopped.as_ref()).map(|(_, stop)| stop.detail.clone());
+    let last = record
+        .gate_evaluations
+        .last()
+        .filter(|evaluation| evaluation.held().map(|(_, until)| until) == record.held_until);
+    let words = last.and_then(|evaluation| evaluation.stopped.as_ref()).map(|(_, stop)| stop.detail.clone());
     words.filter(|words| words.starts_with("Held ")).unwrap_or_else(|| {
         let until = record.held_until.map(|at| format!(" until {}", saying.at(at))).unwrap_or_default();
         format!("Held{until}: {}", reason(record))
@@ -245,7 +253,7 @@ fn passed_because(reason: NotRoutedReason, event: &Event) -> String {
 
 /// Why there is nothing to tell of: for this channel, if one is named. `is_asked_now` if there is a rule by now.
 pub(crate) fn nobody_asked(event: &Event, channel_name: Option<&str>, is_asked_now: bool) -> String {
-    if event.outage().is_some_and(|outage| outage.escalates_to.is_some()) {
+    if event.incident().is_some_and(|outage| outage.escalates_to.is_some()) {
         return "Nobody asked: this step of the escalation tells another channel only".to_owned();
     }
     let resource = format!("{} {}", event.resource_type.title().to_lowercase(), event.resource_label());

@@ -2,9 +2,9 @@
 
 use tidings_domain::channel::ChannelType;
 use tidings_domain::event::{Content, EventKind};
-use tidings_domain::gate::{Effect, Gate, Stop, Walk};
+use tidings_domain::gate::{Effect, Gate, GateEvaluation, Refusal};
 use tidings_domain::id::{Id, WorkspaceId};
-use tidings_domain::incident::{About, Cause, Incident, IncidentTrigger, Opening, Subject};
+use tidings_domain::incident::{Cause, Incident, IncidentStart, IncidentTrigger, Subject, SubjectInfo};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::{Trigger, TriggerType};
@@ -37,11 +37,11 @@ fn record(status: Status) -> DeliveryRecord {
         status,
         reason: None,
         held_until: None,
-        occasion: 1,
-        late_of: None,
+        sequence: 1,
+        replaces_id: None,
         digest_id: None,
-        after: None,
-        walks: Vec::new(),
+        blocked_by: None,
+        gate_evaluations: Vec::new(),
         attempt_count: 0,
         attempts: Vec::new(),
         http_status: None,
@@ -55,18 +55,18 @@ fn record(status: Status) -> DeliveryRecord {
 /// One that this gate stopped, in these words.
 fn stopped(status: Status, gate: Gate, detail: &str, until: Option<Timestamp>) -> DeliveryRecord {
     let effect = if status == Status::Held { Effect::Hold } else { Effect::Suppress };
-    let stop = Stop { effect, detail: detail.to_owned(), until, mute_id: None };
-    let walk = Walk { evaluated_at: now(), passed: 0, stopped: Some((gate, stop)) };
+    let stop = Refusal { effect, detail: detail.to_owned(), until, mute_id: None };
+    let evaluation = GateEvaluation { evaluated_at: now(), passed: 0, stopped: Some((gate, stop)) };
     DeliveryRecord {
         reason: Some(gate.reason().to_owned()),
         held_until: until.filter(|_| status == Status::Held),
-        walks: vec![walk],
+        gate_evaluations: vec![evaluation],
         ..record(status)
     }
 }
 
 fn said(record: &DeliveryRecord) -> String {
-    let zone = Zone::named("Europe/Zurich").unwrap();
+    let zone = Zone::from_name("Europe/Zurich").unwrap();
     let saying = Saying { now: now(), zone: &zone };
     Told::of(record, Some("#data-alerts".into()), Some(6), None, saying).answer
 }
@@ -94,9 +94,9 @@ fn what_was_tried_is_said_with_its_attempts() {
     };
     let words = "Tried again at 22:31 Europe/Zurich: attempt 1 of 6 failed: HTTP 502 Bad Gateway";
     assert_eq!(said(&waits), words);
-    assert_eq!(said(&record(Status::Pending)), "About to be sent");
+    assert_eq!(said(&record(Status::Pending)), "SubjectInfo to be sent");
     assert_eq!(said(&record(Status::Sending)), "Being sent, attempt 1 of 6");
-    let after = DeliveryRecord { after: Some(DeliveryId::from_bytes([9; 16])), ..record(Status::Pending) };
+    let after = DeliveryRecord { blocked_by: Some(DeliveryId::from_bytes([9; 16])), ..record(Status::Pending) };
     assert_eq!(said(&after), "Waits until an earlier message about this incident is settled");
 }
 
@@ -120,7 +120,7 @@ fn what_is_held_is_said_with_the_time_that_counts_now() {
 #[test]
 fn what_was_stopped_is_said_in_the_gates_words() {
     for (gate, detail, answer) in [
-        (Gate::EndpointPaused, "the rule is paused", "Not told: the rule is paused"),
+        (Gate::RulePaused, "the rule is paused", "Not told: the rule is paused"),
         (Gate::ChannelDisabled, "#Ops is disabled", "Not told: #Ops is disabled"),
         (Gate::ScopedMute, "This channel is muted by ana", "Not told: this channel is muted by ana"),
         (Gate::GlobalMute, "Everything is muted by ana", "Not told: everything is muted by ana"),
@@ -135,7 +135,7 @@ fn what_was_stopped_is_said_in_the_gates_words() {
     let skipped = DeliveryRecord { reason: Some("rule_disabled".into()), ..record(Status::Skipped) };
     assert_eq!(said(&skipped), "Not told: the rule was disabled while it waited");
     let late = DeliveryId::from_bytes([7; 16]);
-    let stopped = stopped(Status::Suppressed, Gate::EndpointPaused, "the rule is paused", None);
+    let stopped = stopped(Status::Suppressed, Gate::RulePaused, "the rule is paused", None);
     let saying = Saying { now: now(), zone: &Zone::UTC };
     let told = Told::of(&stopped, None, None, Some(late), saying);
     assert_eq!(told.answer, format!("Not told: the rule is paused; said late by {late}"));
@@ -144,18 +144,18 @@ fn what_was_stopped_is_said_in_the_gates_words() {
 #[test]
 fn rules_that_were_passed_over_say_why() {
     let mut event = failed_flow();
-    let words = |reason, event: &Event| {
+    let describe = |reason, event: &Event| {
         Passed::of(NotRouted { rule_id: RuleId::from_bytes([3; 16]), reason }, event, None).answer
     };
-    assert_eq!(words(NotRoutedReason::RuleDisabled, &event), "Not told: the rule is disabled");
-    assert_eq!(words(NotRoutedReason::Trigger, &event), "Not told: the rule does not ask for runs that fail");
+    assert_eq!(describe(NotRoutedReason::RuleDisabled, &event), "Not told: the rule is disabled");
+    assert_eq!(describe(NotRoutedReason::Trigger, &event), "Not told: the rule does not ask for runs that fail");
     let unknown = "Not told: the rule asks how runs were started, and of this one that is not known";
-    assert_eq!(words(NotRoutedReason::TriggerType, &event), unknown);
+    assert_eq!(describe(NotRoutedReason::TriggerType, &event), unknown);
     event.run_mut().trigger_type = TriggerType::parse("chat");
     let chat = "Not told: the rule does not ask for runs started as chat";
-    assert_eq!(words(NotRoutedReason::TriggerType, &event), chat);
+    assert_eq!(describe(NotRoutedReason::TriggerType, &event), chat);
     let recovery = "Not told: the endpoint does not want its recoveries to be said";
-    assert_eq!(words(NotRoutedReason::RecoveryDisabled, &event), recovery);
+    assert_eq!(describe(NotRoutedReason::RecoveryDisabled, &event), recovery);
 }
 
 #[test]
@@ -166,12 +166,12 @@ fn where_nobody_asked_it_says_so() {
     let words = "Nobody asked: no rule joined flow Nightly import to a channel when it came in; one does now";
     assert_eq!(nobody_asked(&event, None, true), words);
     let subject = Subject::Endpoint(tidings_domain::id::EndpointId::from_bytes([7; 16]));
-    let opening = Opening { subject, cause: Cause::EndpointDown, detail: None, failing_since: now(), at: now() };
+    let opening = IncidentStart { subject, cause: Cause::EndpointDown, detail: None, failing_since: now(), at: now() };
     let incident = Incident::open(Id::from_bytes([6; 16]), event.workspace_id, opening);
-    let mut outage = incident.outage(About::default(), now());
+    let mut outage = incident.snapshot(SubjectInfo::default(), now());
     outage.escalates_to = Some(ChannelId::from_bytes([4; 16]));
     event.trigger = Trigger::Incident(IncidentTrigger::Escalated { after_seconds: 900 });
-    event.content = Content::Outage(Box::new(outage));
+    event.content = Content::Incident(Box::new(outage));
     let words = "Nobody asked: this step of the escalation tells another channel only";
     assert_eq!(nobody_asked(&event, Some("#ops"), true), words);
 }

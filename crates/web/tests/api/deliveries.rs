@@ -39,8 +39,8 @@ async fn a_delivery_is_shown_with_all_that_is_known_of_it() {
             "channelId": channel, "channelType": "webhook", "resourceType": "flow", "resourceId": "f1",
             "resourceName": null, "runId": "run/1", "trigger": "failure", "severity": "warning",
             "idempotencyKey": format!("flow:f1:run%2F1:failure:webhook:{rule}"), "status": "failed",
-            "suppressedReason": null, "heldReason": null, "heldUntil": null, "occasion": 1, "lateOf": null, "digestId": null,
-            "afterDeliveryId": null, "attemptCount": 1, "httpStatus": 502, "nextAttemptAt": null, "sentAt": null,
+            "suppressedReason": null, "heldReason": null, "heldUntil": null, "sequence": 1, "replacesDeliveryId": null, "digestId": null,
+            "blockedByDeliveryId": null, "attemptCount": 1, "httpStatus": 502, "nextAttemptAt": null, "sentAt": null,
         })
     );
     let verdicts = verdicts.as_array().unwrap();

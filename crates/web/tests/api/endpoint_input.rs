@@ -223,7 +223,8 @@ async fn bodies_that_are_none_are_refused_wherever_one_is_read() {
     let service = Service::start().await;
     let path = path(&made(&service, json!({})).await);
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(1_048_576));
-    for path in ["/endpoints", "/endpoints/test", "/inbound-doors", &format!("{path}/checks"), &format!("{path}/clone")]
+    for path in
+        ["/endpoints", "/endpoints/test", "/inbound-webhooks", &format!("{path}/checks"), &format!("{path}/clone")]
     {
         for text in ["{", "{\"a\":1,\"a\":2}"] {
             service.post_raw(path, "application/json", text).await.problem(400, "invalid_json");

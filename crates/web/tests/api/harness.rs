@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use tidings_channels::Environment;
+use tidings_channels::ChannelContext;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_domain::id::{ApiKeyId, Id, WorkspaceId};
 use tidings_engine::clock::{Clock, ManualClock, SystemClock, new_id};
@@ -20,10 +20,10 @@ use tidings_engine::settings::{SettingsLimits, instance};
 use tidings_engine::snapshot::api_key_hash;
 use tidings_engine::vault::Vault;
 use tidings_engine::{Engine, Options};
+use tidings_monitor::{Prober, ProberConfig};
 use tidings_store::Store;
 use tidings_store::settings::ApiKey;
 use tidings_store::sqlite::SqliteStore;
-use tidings_watch::{Prober, Surroundings};
 use tidings_web::{Draining, WebSettings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -120,7 +120,7 @@ impl Service {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let vault = Arc::new(Vault::new(&[7; 32]));
-        instance::recognise_key(store.as_ref(), &vault, clock.as_ref()).await.unwrap().unwrap();
+        instance::verify_secret_key(store.as_ref(), &vault, clock.as_ref()).await.unwrap().unwrap();
         let first = instance::bootstrap(&store, clock.as_ref(), None).await.unwrap().unwrap();
         let (_, other_key) = instance::create_workspace(store.as_ref(), clock.as_ref(), "other").await.unwrap();
         let workspace_id = first.workspace.id;
@@ -128,7 +128,7 @@ impl Service {
         store.add_api_key(read_only(workspace_id, &read_only_key, clock.as_ref())).await.unwrap();
 
         let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
-        let environment = Environment::new(Arc::new(Egress::new(guard)));
+        let environment = ChannelContext::new(Arc::new(Egress::new(guard)));
         let engine = Engine::start(Arc::clone(&store), environment, vault, Arc::clone(&clock), options).await.unwrap();
         let draining = Draining::default();
         let watched = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
@@ -136,7 +136,7 @@ impl Service {
             clock,
             metrics: Arc::new(|| "# nothing\n".to_owned()),
             draining: draining.clone(),
-            prober: Arc::new(Prober::new(Surroundings::of_system(watched))),
+            prober: Arc::new(Prober::new(ProberConfig::of_system(watched))),
             public_url: Some("https://tidings.example.com/".to_owned()),
         };
         let router = tidings_web::router(engine, settings);

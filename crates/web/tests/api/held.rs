@@ -82,8 +82,8 @@ async fn what_was_held_back_leaves_in_a_digest_and_comes_to_what_that_comes_to()
     assert_eq!(ids(&service.get("/deliveries?kind=digest").await.expect(200)), [digest]);
 
     let event = service.get(&format!("/events/{}", shown["eventId"].as_str().unwrap())).await.expect(200);
-    assert_eq!((&event["because"], &event["entriesTotal"]), (&json!("quiet hours"), &json!(2)));
-    assert_eq!((&event["entries"][0]["standing"], event.get("incident")), (&json!("told"), None));
+    assert_eq!((&event["reason"], &event["entriesTotal"]), (&json!("quiet hours"), &json!(2)));
+    assert_eq!((&event["entries"][0]["state"], event.get("incident")), (&json!("one_off"), None));
     assert_eq!(service.get("/runs").await.expect(200)["data"].as_array().unwrap().len(), 2, "a digest is no run");
     let why = service.get(&format!("/events/{}/why?channel={channel}", first.as_str().unwrap())).await.expect(200);
     assert_eq!(why["answer"], format!("Sent at 23:30 UTC in the digest {digest}"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tidings_domain::id::InboundDoorId;
+use tidings_domain::id::InboundWebhookId;
 
 use crate::endpoints::channel;
 use crate::harness::{Answered, Service, nobodys};
@@ -13,12 +13,12 @@ use crate::receiver::Receiver;
 
 /// Makes a door, and gives its path and its id.
 async fn door(service: &Service) -> (String, String) {
-    let answered = service.post("/inbound-doors", &json!({"type": "alertmanager", "name": "Prometheus"})).await;
+    let answered = service.post("/inbound-webhooks", &json!({"type": "alertmanager", "name": "Prometheus"})).await;
     assert_eq!(answered.header("cache-control"), Some("no-store"));
     let made = answered.expect(201);
-    let path = made["urlOnce"].as_str().unwrap().strip_prefix("https://tidings.example.com").unwrap().to_owned();
+    let path = made["url"].as_str().unwrap().strip_prefix("https://tidings.example.com").unwrap().to_owned();
     assert!(path.starts_with("/in/alertmanager/") && path.len() > 60, "{path}");
-    (path, made["door"]["id"].as_str().unwrap().to_owned())
+    (path, made["inboundWebhook"]["id"].as_str().unwrap().to_owned())
 }
 
 async fn tell(service: &Service, path: &str, message: &Value) -> Answered {
@@ -198,7 +198,7 @@ async fn a_wrong_message_is_422_and_nothing_of_it_is_done() {
 async fn a_door_is_known_by_its_url_alone_until_it_is_deleted() {
     let service = Service::start().await;
     let (path, id) = door(&service).await;
-    let list = service.get("/inbound-doors").await;
+    let list = service.get("/inbound-webhooks").await;
     assert!(!list.text.contains(path.rsplit('/').next().unwrap()), "the secret is not shown again");
     let list = list.expect(200);
     assert_eq!((&list["data"][0]["id"], &list["data"][0]["type"]), (&json!(id), &json!("alertmanager")));
@@ -213,14 +213,14 @@ async fn a_door_is_known_by_its_url_alone_until_it_is_deleted() {
         (json!({"name": "", "type": "alertmanager"}), "/name"),
         (json!({"name": "a", "type": "alertmanager", "secret": "mine"}), "/secret"),
     ] {
-        assert_eq!(service.post("/inbound-doors", &body).await.problem(422, "invalid"), [pointer], "{body}");
+        assert_eq!(service.post("/inbound-webhooks", &body).await.problem(422, "invalid"), [pointer], "{body}");
     }
-    let foreign = service.bare("DELETE", &format!("/api/workspaces/other/inbound-doors/{id}"));
+    let foreign = service.bare("DELETE", &format!("/api/workspaces/other/inbound-webhooks/{id}"));
     let foreign = foreign.header("authorization", format!("Bearer {}", service.other_key));
     service.ask(foreign.body(Full::default()).unwrap()).await.problem(404, "not_found");
-    service.delete(&format!("/inbound-doors/{id}")).await.expect(204);
+    service.delete(&format!("/inbound-webhooks/{id}")).await.expect(204);
     tell(&service, &path, &message(json!([]))).await.problem(404, "not_found");
-    service.delete(&format!("/inbound-doors/{id}")).await.problem(404, "not_found");
-    let nobodys = nobodys::<InboundDoorId>();
-    service.delete(&format!("/inbound-doors/{nobodys}")).await.problem(404, "not_found");
+    service.delete(&format!("/inbound-webhooks/{id}")).await.problem(404, "not_found");
+    let nobodys = nobodys::<InboundWebhookId>();
+    service.delete(&format!("/inbound-webhooks/{nobodys}")).await.problem(404, "not_found");
 }

@@ -15,7 +15,7 @@ fn with(key: &str, value: Value) -> Value {
 fn night() -> Value {
     json!({
         "start": "22:00", "end": "07:00", "timezone": "Europe/Zurich", "days": ["mon", "tue"], "action": "hold",
-        "includeCritical": false,
+        "criticalPasses": true,
     })
 }
 
@@ -37,7 +37,7 @@ async fn policies_are_kept_as_they_were_written() {
     let brief = json!({"start": "22:00", "end": "24:00", "timezone": "UTC"});
     let made = service.post("/channels", &with("quietHours", brief)).await.expect(201)["channel"].clone();
     let whole = json!({
-        "start": "22:00", "end": "24:00", "timezone": "UTC", "days": [], "action": "hold", "includeCritical": false,
+        "start": "22:00", "end": "24:00", "timezone": "UTC", "days": [], "action": "hold", "criticalPasses": true,
     });
     assert_eq!(made["quietHours"], whole);
     let made = service.post("/channels", &with("rateLimit", json!({"maxPerMinute": 1}))).await.expect(201);
@@ -64,7 +64,7 @@ async fn wrong_policies_are_422_by_their_fields() {
         ("quietHours", hours("days", json!(["mon", "funday"])), vec!["/quietHours/days/1"]),
         ("quietHours", hours("days", json!("mon")), vec!["/quietHours/days"]),
         ("quietHours", hours("action", json!("digest")), vec!["/quietHours/action"]),
-        ("quietHours", hours("includeCritical", json!("no")), vec!["/quietHours/includeCritical"]),
+        ("quietHours", hours("criticalPasses", json!("no")), vec!["/quietHours/criticalPasses"]),
         ("quietHours", hours("colour", json!("dark")), vec!["/quietHours/colour"]),
         ("quietHours", json!({"start": "00:00", "end": "24:00", "timezone": "UTC"}), vec!["/quietHours/days"]),
         ("rateLimit", json!(30), vec!["/rateLimit"]),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidings_domain::channel::DisabledReason;
-use tidings_store::settings::{Change, Expect};
+use tidings_store::settings::{ConfigChange, Precondition};
 
 use crate::harness::Service;
 use crate::receiver::Receiver;
@@ -153,8 +153,8 @@ async fn mark_gone(service: &Service) {
     let seen = record.channel.revision;
     (record.channel.enabled, record.channel.disabled_reason) = (false, Some(DisabledReason::Gone));
     record.channel.revision += 1;
-    let put = Change::PutChannel(record, Expect::Revision(seen));
-    service.store.change(service.workspace_id, vec![put]).await.unwrap();
+    let put = ConfigChange::PutChannel(record, Precondition::Revision(seen));
+    service.store.apply_changes(service.workspace_id, vec![put]).await.unwrap();
 }
 
 #[tokio::test]

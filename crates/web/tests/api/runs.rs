@@ -135,8 +135,8 @@ async fn an_event_says_who_heard_of_it_and_why_the_others_did_not() {
     assert!(passed.len() == 13 && passed.iter().all(|verdict| verdict.ends_with(":pass")), "{passed:?}");
     assert_eq!((&sent["attempts"][0]["number"], &sent["attempts"][0]["httpStatus"]), (&json!(1), &json!(200)));
     assert_eq!(sent["attempts"][0]["responseBody"], "answered 200");
-    assert_eq!((&stopped["status"], &stopped["suppressedReason"]), (&json!("suppressed"), &json!("endpoint_paused")));
-    assert_eq!(gates(stopped), ["endpoint_paused:suppress"]);
+    assert_eq!((&stopped["status"], &stopped["suppressedReason"]), (&json!("suppressed"), &json!("rule_paused")));
+    assert_eq!(gates(stopped), ["rule_paused:suppress"]);
     assert!(stopped["verdicts"][0]["detail"].is_string() && stopped["verdicts"][0]["evaluatedAt"].is_string());
     assert_eq!(stopped["attempts"], json!([]));
 }

@@ -34,7 +34,7 @@ async fn it_says_who_would_hear_and_what_stops_the_others() {
     let other = service.post("/notification-rules", &other).await.expect(201)["rule"]["id"].clone();
     let run = json!({"resourceType": "flow", "resourceId": "f1", "status": "failure", "triggerType": "schedule"});
     let now = service.post("/simulate", &json!({"run": run})).await.expect(200);
-    let outlook = &now["outlooks"][0];
+    let outlook = &now["deliveries"][0];
     assert_eq!((&now["kind"], &now["at"]), (&json!("flow.run.terminal"), &json!("2026-05-02T12:00:00.000Z")));
     assert_eq!((&outlook["outcome"], &outlook["until"]), (&json!("send"), &Value::Null));
     assert_eq!((&outlook["ruleId"], &outlook["channelName"]), (&heard, &json!("#night")));
@@ -42,7 +42,7 @@ async fn it_says_who_would_hear_and_what_stops_the_others() {
     assert_eq!(now["notRouted"], json!([{"ruleId": other, "reason": "trigger"}]));
 
     let at_night = service.post("/simulate", &json!({"at": "2026-05-03T01:00:00+02:00", "run": run})).await.expect(200);
-    let mut outlook = at_night["outlooks"][0].clone();
+    let mut outlook = at_night["deliveries"][0].clone();
     let verdicts = outlook.as_object_mut().unwrap().remove("verdicts").unwrap();
     let detail = "Held until 2026-05-03 07:00 UTC: quiet hours of #night";
     let expected = json!({
@@ -55,7 +55,7 @@ async fn it_says_who_would_hear_and_what_stops_the_others() {
 
     service.post("/mutes", &json!({"scope": "channel", "targetId": id})).await.expect(201);
     let muted = service.post("/simulate", &json!({"run": run})).await.expect(200);
-    let outlook = &muted["outlooks"][0];
+    let outlook = &muted["deliveries"][0];
     assert_eq!((&outlook["outcome"], &outlook["reason"]), (&json!("suppress"), &json!("muted")));
     for path in ["/events", "/deliveries"] {
         assert_eq!(service.get(path).await.expect(200)["data"], json!([]), "{path}: nothing is written");
@@ -75,7 +75,7 @@ async fn an_endpoints_incident_is_foretold() {
         service.post("/simulate", &body).await.expect(200)
     };
     let outcome = |foretold: &Value| {
-        let outlook = &foretold["outlooks"][0];
+        let outlook = &foretold["deliveries"][0];
         (foretold["kind"].clone(), outlook["severity"].clone(), outlook["outcome"].clone())
     };
     let down = foretold("opened", "endpoint_down").await;
@@ -89,7 +89,10 @@ async fn an_endpoints_incident_is_foretold() {
     let worsened = foretold("worsened", "endpoint_down").await;
     assert_eq!(outcome(&worsened), (json!("incident_escalated"), json!("critical"), json!("send")));
     let resolved = foretold("resolved", "endpoint_down").await;
-    assert_eq!((&resolved["outlooks"], &resolved["notRouted"][0]["reason"]), (&json!([]), &json!("recovery_disabled")));
+    assert_eq!(
+        (&resolved["deliveries"], &resolved["notRouted"][0]["reason"]),
+        (&json!([]), &json!("recovery_disabled"))
+    );
     assert_eq!(service.get("/incidents").await.expect(200)["data"], json!([]));
 }
 

@@ -40,10 +40,10 @@ fn quiet_hours() -> impl Strategy<Value = Value> {
     let zone = prop_oneof![Just("UTC"), Just("Europe/Zurich"), Just("America/New_York"), Just("Asia/Kathmandu")];
     let days = proptest::sample::subsequence(DAYS.to_vec(), 0..7);
     (0..24u8, 6..24u8, zone, days, any::<bool>(), any::<bool>()).prop_map(
-        |(start, hours, timezone, days, drops, include_critical)| {
+        |(start, hours, timezone, days, drops, critical_passes)| {
             json!({
                 "start": format!("{start:02}:00"), "end": format!("{:02}:30", (start + hours) % 24), "timezone": timezone,
-                "days": days, "action": if drops { "drop" } else { "hold" }, "includeCritical": include_critical,
+                "days": days, "action": if drops { "drop" } else { "hold" }, "criticalPasses": critical_passes,
             })
         },
     )
@@ -147,7 +147,7 @@ fn by_rule(list: &Value) -> Vec<Value> {
 fn compare(foretold: &Value, event: &Value) {
     assert_eq!((&foretold["kind"], &foretold["at"]), (&event["kind"], &event["receivedAt"]));
     assert_eq!(by_rule(&foretold["notRouted"]), by_rule(&event["notRouted"]));
-    let (outlooks, deliveries) = (by_rule(&foretold["outlooks"]), by_rule(&event["deliveries"]));
+    let (outlooks, deliveries) = (by_rule(&foretold["deliveries"]), by_rule(&event["deliveries"]));
     assert_eq!(outlooks.len(), deliveries.len());
     for (outlook, delivery) in outlooks.iter().zip(&deliveries) {
         for key in ["ruleId", "channelId", "severity", "verdicts"] {

@@ -22,7 +22,7 @@ use crate::bench::{
 const STARTED: &str = "tidings_probes_started_total";
 const LAG: &str = "tidings_check_lag_seconds";
 /// There only once a turn was skipped; the checks that are missing then would show without it.
-const SKIPPED: &str = "tidings_check_turns_skipped_total";
+const SKIPPED: &str = "tidings_probe_runs_skipped_total";
 const WATCHED: &str = "tidings_endpoints_watched";
 
 /// Starts a server, gives it the endpoints, measures it, and hands it back with all of them still watched.

@@ -77,7 +77,7 @@ impl Latency {
         (count > 0).then(|| self.sum as f64 / count as f64)
     }
 
-    /// The one that so many per cent (1 to 100) do not exceed, by the nearest rank, within 1.6 % (or 1 ms).
+    /// The one that so many per cent (1 to 100) do not exceed, by the nearest sort key, within 1.6 % (or 1 ms).
     pub fn percentile(&self, percent: u32) -> Option<u32> {
         let wanted = (self.count() * u64::from(percent.clamp(1, 100))).div_ceil(100);
         let mut passed = 0;
@@ -191,8 +191,8 @@ mod tests {
             let latency = of(&all);
             all.sort_unstable();
             for percent in [percent, 50, 95, 99] {
-                let rank = (all.len() * percent as usize).div_ceil(100);
-                let exact = all[rank - 1];
+                let sort_key = (all.len() * percent as usize).div_ceil(100);
+                let exact = all[sort_key - 1];
                 let found = latency.percentile(percent).unwrap();
                 prop_assert!(found.abs_diff(exact) <= exact / 64 + 1, "{} of {}: {} for {}", percent, all.len(), found, exact);
             }

@@ -3,7 +3,7 @@
 use tidings_domain::channel::DeliveryPriority;
 use tidings_domain::event::EventKind;
 use tidings_domain::id::ChannelId;
-use tidings_store::log::DeliveryRecord;
+use tidings_store::history::DeliveryRecord;
 
 use super::run::{History, name};
 use crate::log::is_of_incident;
@@ -33,7 +33,7 @@ fn later_events_wait(all: &[DeliveryRecord], channel: ChannelId, came: &[Came]) 
     for (place, later) in of_channel.iter().enumerate() {
         let Some(&first) = arrivals(later).first() else { continue };
         for earlier in of_channel[..place].iter().filter(|it| it.event.run_id == later.event.run_id) {
-            let was_held = earlier.walks.iter().any(|walk| walk.held().is_some());
+            let was_held = earlier.gate_evaluations.iter().any(|evaluation| evaluation.held().is_some());
             let is_after = arrivals(earlier).iter().any(|at| *at > first);
             assert!(was_held || !is_after, "{later:#?}\nwas tried before this was settled:\n{earlier:#?}");
         }
@@ -48,7 +48,7 @@ fn no_minute_has_too_many(history: &History, all: &[DeliveryRecord], number: usi
     let is_counted = |it: &&DeliveryRecord| {
         it.channel_id == history.channels[number]
             && it.event.kind != EventKind::IncidentResolved
-            && it.after.is_none()
+            && it.blocked_by.is_none()
             && it.digest_id.is_none()
     };
     let mut firsts: Vec<_> =

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use tidings_domain::check::{Check, CheckStatus, Reported};
+use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
 use tidings_domain::delivery::Status;
 use tidings_domain::endpoint::{Definition, EscalationStep};
 use tidings_domain::gate::{Effect, Gate};
-use tidings_domain::id::{ChannelId, CheckId, EndpointId, EventId, Id, RuleId, tail, uuid_v7};
+use tidings_domain::id::{ChannelId, CheckId, EndpointId, EventId, Id, RuleId, id_suffix, uuid_v7};
 use tidings_domain::incident::{Cause, IncidentStatus, IncidentTrigger};
 use tidings_domain::mute::MuteScope;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_engine::settings::{ChannelEdit, RuleEdit};
-use tidings_engine::{Foretold, Question};
+use tidings_engine::{Simulation, SimulationRequest};
 
 use super::plan::{Action, CHANNELS, ENDPOINTS, Setup};
 use crate::log::is_open;
@@ -111,9 +111,9 @@ impl History {
             Action::Enable(rule, on) => self.enable(*rule, *on),
             Action::Channel(channel, on) => world.set_enabled(self.channels[*channel], *on),
             Action::Quiet(channel, hours) => {
-                let hours = hours.map(|(minutes, action, include_critical)| {
+                let hours = hours.map(|(minutes, action, critical_passes)| {
                     let mut hours = world.quiet_for(minutes);
-                    (hours.action, hours.include_critical) = (action, include_critical);
+                    (hours.action, hours.critical_passes) = (action, critical_passes);
                     hours
                 });
                 world.set_quiet(self.channels[*channel], hours);
@@ -137,7 +137,7 @@ impl History {
             assert!(delivery.held_until.is_none_or(|at| at > now), "still held: {delivery:?}");
             assert!(delivery.next_attempt_at.is_none_or(|at| at > now), "still due: {delivery:?}");
         }
-        assert!(self.world.engine().next_look().is_none_or(|at| at > now), "an incident is looked at all the time");
+        assert!(self.world.engine().next_poll_at().is_none_or(|at| at > now), "an incident is looked at all the time");
     }
 
     fn enable(&self, rule: usize, on: bool) {
@@ -158,10 +158,15 @@ impl History {
         let endpoint = self.endpoints[endpoint];
         let question = self.is_calm.then(|| self.question(endpoint, status)).flatten();
         let foretold = question.map(|question| self.simulate(question));
-        let reported =
-            Reported { status, reason: None, status_code: None, response_time_ms: None, checked_at: self.world.now() };
+        let reported = ExternalCheck {
+            status,
+            reason: None,
+            status_code: None,
+            response_time_ms: None,
+            checked_at: self.world.now(),
+        };
         let check = Check::reported(reported);
-        let number = tail(self.checks.len() as u32, [0; 10]);
+        let number = id_suffix(self.checks.len() as u32, [0; 10]);
         let id = CheckId::from_uuid(uuid_v7(self.world.now().unix_ms() as u64, &number));
         let told = self.world.engine().report_check(self.world.workspace_id, endpoint, Some(id), check.clone());
         let answer = self.world.wait(told).unwrap();
@@ -177,7 +182,7 @@ impl History {
     }
 
     /// What to ask before this check, if something will follow from it.
-    fn question(&self, id: EndpointId, status: CheckStatus) -> Option<Question> {
+    fn question(&self, id: EndpointId, status: CheckStatus) -> Option<SimulationRequest> {
         let state = self.world.wait(self.world.engine().endpoint_state(self.world.workspace_id, id));
         let cause = if status == CheckStatus::Down { Cause::EndpointDown } else { Cause::EndpointDegraded };
         let trigger = match (state.incident_id, status) {
@@ -185,30 +190,32 @@ impl History {
             (Some(_), CheckStatus::Healthy) => IncidentTrigger::Resolved,
             _ => return None,
         };
-        Some(Question::Endpoint { id, trigger, cause })
+        Some(SimulationRequest::Endpoint { id, trigger, cause })
     }
 
-    fn simulate(&self, question: Question) -> Foretold {
+    fn simulate(&self, question: SimulationRequest) -> Simulation {
         let world = &self.world;
         world.wait(world.engine().simulate(world.workspace_id, question, world.now())).unwrap()
     }
 
     /// What was foretold has come to be, rule by rule.
-    fn compare(&self, foretold: &Foretold, event_id: EventId) {
+    fn compare(&self, foretold: &Simulation, event_id: EventId) {
         type Stopped = BTreeMap<Option<RuleId>, Option<(u8, Effect)>>;
         let stopped = |stopped: Option<(Gate, Effect)>| stopped.map(|(gate, effect)| (gate as u8, effect));
         let expected: Stopped = foretold
-            .outlooks
+            .deliveries
             .iter()
-            .map(|it| (it.rule_id, stopped(it.walk.stopped.as_ref().map(|(gate, stop)| (*gate, stop.effect)))))
+            .map(|it| (it.rule_id, stopped(it.evaluation.stopped.as_ref().map(|(gate, stop)| (*gate, stop.effect)))))
             .collect();
-        let of_event = |it: &tidings_store::log::DeliveryRecord| it.event.id == event_id && it.occasion == 1;
+        let of_event = |it: &tidings_store::history::DeliveryRecord| it.event.id == event_id && it.sequence == 1;
         let found: Stopped = self
             .world
             .deliveries()
             .iter()
             .filter(|it| of_event(it))
-            .map(|it| (it.rule_id, stopped(it.walks[0].stopped.as_ref().map(|(gate, stop)| (*gate, stop.effect)))))
+            .map(|it| {
+                (it.rule_id, stopped(it.gate_evaluations[0].stopped.as_ref().map(|(gate, stop)| (*gate, stop.effect))))
+            })
             .collect();
         assert_eq!(found, expected, "what was foretold of {:?}", foretold.kind);
     }
@@ -217,7 +224,7 @@ impl History {
         let trigger = if fails { Trigger::Failure } else { Trigger::Success };
         let run_id = format!("run-{}", self.runs.len());
         let (resource_type, resource_id) = (ResourceType::Flow, "rollup".to_owned());
-        let question = Question::Run { resource_type, resource_id, trigger, trigger_type: None };
+        let question = SimulationRequest::Run { resource_type, resource_id, trigger, trigger_type: None };
         let foretold = self.is_calm.then(|| self.simulate(question));
         let answer = self.world.report(&run_id, trigger);
         self.runs.push((run_id, trigger));

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use tidings_domain::delivery::Status;
 use tidings_domain::event::{Content, EventKind};
-use tidings_domain::gate::{Effect, Gate, Walk};
+use tidings_domain::gate::{Effect, Gate, GateEvaluation};
 use tidings_domain::id::{DeliveryId, Id, RuleId};
 use tidings_domain::incident::{IncidentTrigger, Subject};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
-use tidings_store::log::DeliveryRecord;
+use tidings_store::history::DeliveryRecord;
 
 use super::run::History;
 
@@ -43,7 +43,7 @@ fn every_rule_was_asked(history: &History, all: &[DeliveryRecord]) {
             ResourceType::Endpoint => {
                 let endpoint = history.endpoints.iter().position(|id| id.to_string() == event.resource_id).unwrap();
                 let rules = &history.rules[endpoint * super::plan::CHANNELS..][..super::plan::CHANNELS];
-                if event.outage().is_some_and(|outage| outage.escalates_to.is_some()) {
+                if event.incident().is_some_and(|outage| outage.escalates_to.is_some()) {
                     assert!(all.iter().any(|it| it.event.id == event.id), "a step that nobody heard of: {event:?}");
                     continue;
                 }
@@ -57,44 +57,44 @@ fn every_rule_was_asked(history: &History, all: &[DeliveryRecord]) {
     }
 }
 
-/// A walk asks one gate after the other; a later walk those that may change.
+/// A evaluation asks one gate after the other; a later evaluation those that may change.
 fn verdicts_are_prefixes(all: &[DeliveryRecord]) {
-    let upto = |walk: &Walk, changeable: bool| -> Vec<Gate> {
-        let stopped = walk.stopped.as_ref().map(|(gate, _)| *gate);
-        let order = Gate::ORDER.into_iter().filter(|gate| !changeable || gate.is_changeable());
+    let upto = |evaluation: &GateEvaluation, changeable: bool| -> Vec<Gate> {
+        let stopped = evaluation.stopped.as_ref().map(|(gate, _)| *gate);
+        let order = Gate::ORDER.into_iter().filter(|gate| !changeable || gate.is_rechecked_on_send());
         let place = |gate: Gate| Gate::ORDER.iter().position(|it| *it == gate);
         order.take_while(|gate| stopped.is_none_or(|stopped| place(*gate) < place(stopped))).collect()
     };
     for delivery in all.iter().filter(|it| it.event.kind != EventKind::Digest) {
-        for (number, walk) in delivery.walks.iter().enumerate() {
-            let passed: Vec<_> = walk.passed_gates().collect();
+        for (number, evaluation) in delivery.gate_evaluations.iter().enumerate() {
+            let passed: Vec<_> = evaluation.passed_gates().collect();
             let asks_one = number > 0 && passed.is_empty();
-            assert!(asks_one || passed == upto(walk, number > 0), "walk {number} of {delivery:?}");
+            assert!(asks_one || passed == upto(evaluation, number > 0), "evaluation {number} of {delivery:?}");
         }
     }
 }
 
 /// What of an opening may be said late.
-fn is_said_late(delivery: &DeliveryRecord) -> bool {
-    let stopped = delivery.walks.last().and_then(|walk| walk.stopped.as_ref());
-    let by = stopped.is_some_and(|(gate, stop)| gate.is_said_late() && stop.effect == Effect::Suppress);
+fn allows_deferred_delivery(delivery: &DeliveryRecord) -> bool {
+    let stopped = delivery.gate_evaluations.last().and_then(|evaluation| evaluation.stopped.as_ref());
+    let by = stopped.is_some_and(|(gate, stop)| gate.allows_deferred_delivery() && stop.effect == Effect::Suppress);
     delivery.event.trigger == OPENED && delivery.status == Status::Suppressed && by
 }
 
-/// A late opening stands for one that was stopped, which is still there, and there is one of each occasion.
+/// A late opening stands for one that was stopped, which is still there, and there is one of each sequence.
 fn late_openings_stand_for_what_was_stopped(all: &[DeliveryRecord]) {
     let by_id: HashMap<DeliveryId, &DeliveryRecord> = all.iter().map(|it| (it.id, it)).collect();
     let mut seen = HashSet::new();
     for delivery in all {
-        let of = (delivery.event.id, delivery.rule_id.map(|id| *id.as_bytes()), delivery.channel_id, delivery.occasion);
+        let of = (delivery.event.id, delivery.rule_id.map(|id| *id.as_bytes()), delivery.channel_id, delivery.sequence);
         assert!(seen.insert(of), "told twice: {delivery:?}");
-        assert_eq!(delivery.late_of.is_some(), delivery.occasion > 1);
-        let Some(of) = delivery.late_of else { continue };
+        assert_eq!(delivery.replaces_id.is_some(), delivery.sequence > 1);
+        let Some(of) = delivery.replaces_id else { continue };
         let of = by_id[&of];
-        assert!(is_said_late(of), "{delivery:?} for {of:?}");
+        assert!(allows_deferred_delivery(of), "{delivery:?} for {of:?}");
         assert_eq!(
-            (of.event.id, of.rule_id, of.occasion + 1),
-            (delivery.event.id, delivery.rule_id, delivery.occasion)
+            (of.event.id, of.rule_id, of.sequence + 1),
+            (delivery.event.id, delivery.rule_id, delivery.sequence)
         );
     }
 }
@@ -106,9 +106,9 @@ pub fn openings_were_said(history: &History) {
     let parent_is_down = history.active().any(|incident| incident.subject == parent);
     for incident in history.active() {
         let of_incident = |it: &&DeliveryRecord| it.event.run_id == incident.id.to_string();
-        for stopped in all.iter().filter(of_incident).filter(|it| is_said_late(it)) {
+        for stopped in all.iter().filter(of_incident).filter(|it| allows_deferred_delivery(it)) {
             let is_by_parent = stopped.reason.as_deref() == Some("dependency") && parent_is_down;
-            let late = all.iter().filter(|it| it.late_of == Some(stopped.id)).count();
+            let late = all.iter().filter(|it| it.replaces_id == Some(stopped.id)).count();
             let is_of_parents_child = incident.subject == Subject::Endpoint(history.endpoints[1]);
             // The parent may have recovered once, and be down again.
             let is_right = late == 1 || late == 0 && is_by_parent && is_of_parents_child;
@@ -158,7 +158,7 @@ fn digests_carry(all: &[DeliveryRecord]) {
         let Content::Digest(content) = &delivery.event.content else { continue };
         assert_ne!(delivery.channel_type.as_str(), "webhook", "webhooks are never merged");
         assert!(all.iter().any(|it| it.digest_id == Some(delivery.id)), "an empty one: {delivery:?}");
-        assert!(content.entries.is_sorted_by_key(|entry| entry.standing), "{content:?}");
+        assert!(content.entries.is_sorted_by_key(|entry| entry.state), "{content:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use tidings_domain::severity::SeverityFilter;
 use super::{delete, edited, mute, optional_json, revision};
 use crate::Result;
 use crate::error::StoreError;
-use crate::settings::{ChannelRecord, Expect};
+use crate::settings::{ChannelRecord, Precondition};
 use crate::sqlite::row::{corrupt, id, instant, json, optional_id, optional_instant, to_json, word};
 
 pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
@@ -58,11 +58,16 @@ pub(super) fn remove(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) 
     }
     mute::delete_those_of(db, workspace_id, "channel", &id)?;
     delete(db, "channel", workspace_id, &id)?;
-    db.prepare_cached("DELETE FROM admission WHERE channel_id = ?")?.execute([id.as_bytes()])?;
+    db.prepare_cached("DELETE FROM rate_window WHERE channel_id = ?")?.execute([id.as_bytes()])?;
     Ok(())
 }
 
-pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &ChannelRecord, expect: Expect) -> Result<()> {
+pub(super) fn put(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    record: &ChannelRecord,
+    expect: Precondition,
+) -> Result<()> {
     let channel = &record.channel;
     let policies = &channel.policies;
     let (settings, event_filters) = (to_json(&channel.settings)?, to_json(&policies.event_filters)?);
@@ -94,7 +99,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &ChannelRe
         revision(expect),
     ];
     match expect {
-        Expect::Absent => {
+        Precondition::Absent => {
             db.prepare_cached(
                 "INSERT INTO channel (workspace_id, id, owner_rule_id, name, channel_type, settings, key_id, sealed, \
                  enabled, disabled_reason, severity_filter, event_filters, delivery_priority, quiet_hours, rate_limit, \
@@ -105,7 +110,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &ChannelRe
             .execute(values)?;
             Ok(())
         }
-        Expect::Revision(_) => {
+        Precondition::Revision(_) => {
             let changed = db
                 .prepare_cached(
                     "UPDATE channel SET owner_rule_id = ?3, name = ?4, channel_type = ?5, settings = ?6, key_id = ?7, \

@@ -8,7 +8,7 @@ use tidings_domain::time::Timestamp;
 use super::{edited, mute, revision};
 use crate::Result;
 use crate::error::StoreError;
-use crate::settings::{EndpointRecord, Expect, Version};
+use crate::settings::{EndpointRecord, Precondition, Version};
 use crate::sqlite::row::{id, instant, json, to_json};
 use crate::sqlite::watching::incident;
 
@@ -59,7 +59,7 @@ pub(super) fn put(
     workspace_id: WorkspaceId,
     version: Version,
     record: &EndpointRecord,
-    expect: Expect,
+    expect: Precondition,
 ) -> Result<()> {
     let endpoint = &record.endpoint;
     let definition = to_json(&endpoint.definition)?;
@@ -78,7 +78,7 @@ pub(super) fn put(
         revision(expect),
     ];
     match expect {
-        Expect::Absent => {
+        Precondition::Absent => {
             db.prepare_cached(
                 "INSERT INTO endpoint (workspace_id, id, version, name, enabled, definition, key_id, sealed, revision, \
                  created_at, updated_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE ?12 IS NULL",
@@ -86,7 +86,7 @@ pub(super) fn put(
             .execute(values)?;
             Ok(())
         }
-        Expect::Revision(_) => {
+        Precondition::Revision(_) => {
             let changed = db
                 .prepare_cached(
                     "UPDATE endpoint SET version = ?3, name = ?4, enabled = ?5, definition = ?6, key_id = ?7, \

@@ -1,8 +1,8 @@
 //! Configuration: what a workspace has, and changes of it. One file for each kind of row.
 
 mod channel;
-mod door;
 pub(super) mod endpoint;
+mod inbound_webhook;
 mod instance;
 mod mute;
 mod rule;
@@ -14,7 +14,7 @@ use tidings_domain::id::{Id, WorkspaceId};
 use super::row::{corrupt, id, json, to_json};
 use crate::Result;
 use crate::error::StoreError;
-use crate::settings::{Change, Configuration, Expect, Preferences, Version};
+use crate::settings::{ConfigChange, Configuration, Precondition, Preferences, Version};
 
 pub(super) use instance::{add_api_key, create_workspace, delete_api_key, instance_key, set_instance_key, workspaces};
 
@@ -41,7 +41,7 @@ pub(super) fn configuration(
         version,
         preferences,
         mutes: mute::all(db, workspace_id)?,
-        doors: door::all(db, workspace_id)?,
+        inbound_webhooks: inbound_webhook::all(db, workspace_id)?,
         endpoints: endpoint::since(db, workspace_id, endpoints_since)?,
         endpoint_count: endpoint::count(db, workspace_id)?,
         ..Configuration::default()
@@ -59,22 +59,22 @@ pub(super) fn configuration(
     Ok(configuration)
 }
 
-pub(super) fn change(db: &Connection, workspace_id: WorkspaceId, changes: &[Change]) -> Result<Version> {
+pub(super) fn change(db: &Connection, workspace_id: WorkspaceId, changes: &[ConfigChange]) -> Result<Version> {
     // First: the rows of endpoints keep the version that they were written with.
     let version = raise_version(db, workspace_id)?;
     for change in changes {
         match change {
-            Change::PutRule(rule, expect) => rule::put(db, workspace_id, rule, *expect)?,
-            Change::DeleteRule(id) => delete(db, "rule", workspace_id, id)?,
-            Change::PutChannel(record, expect) => channel::put(db, workspace_id, record, *expect)?,
-            Change::DeleteChannel(id) => channel::remove(db, workspace_id, *id)?,
-            Change::PutEndpoint(record, expect) => endpoint::put(db, workspace_id, version, record, *expect)?,
-            Change::DeleteEndpoint(id, now) => endpoint::remove(db, workspace_id, *id, *now)?,
-            Change::PutMute(mute) => mute::put(db, workspace_id, mute)?,
-            Change::DeleteMute(id) => delete(db, "mute", workspace_id, id)?,
-            Change::PutDoor(door) => door::put(db, workspace_id, door)?,
-            Change::DeleteDoor(id) => delete(db, "inbound_door", workspace_id, id)?,
-            Change::SetPreferences(preferences) => set_preferences(db, workspace_id, preferences)?,
+            ConfigChange::PutRule(rule, expect) => rule::put(db, workspace_id, rule, *expect)?,
+            ConfigChange::DeleteRule(id) => delete(db, "rule", workspace_id, id)?,
+            ConfigChange::PutChannel(record, expect) => channel::put(db, workspace_id, record, *expect)?,
+            ConfigChange::DeleteChannel(id) => channel::remove(db, workspace_id, *id)?,
+            ConfigChange::PutEndpoint(record, expect) => endpoint::put(db, workspace_id, version, record, *expect)?,
+            ConfigChange::DeleteEndpoint(id, now) => endpoint::remove(db, workspace_id, *id, *now)?,
+            ConfigChange::PutMute(mute) => mute::put(db, workspace_id, mute)?,
+            ConfigChange::DeleteMute(id) => delete(db, "mute", workspace_id, id)?,
+            ConfigChange::PutInboundWebhook(webhook) => inbound_webhook::put(db, workspace_id, webhook)?,
+            ConfigChange::DeleteInboundWebhook(id) => delete(db, "inbound_webhook", workspace_id, id)?,
+            ConfigChange::SetPreferences(preferences) => set_preferences(db, workspace_id, preferences)?,
         }
     }
     Ok(version)
@@ -111,10 +111,10 @@ fn is_there(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl I
 }
 
 /// The revision that is expected, if one is.
-fn revision(expect: Expect) -> Option<u32> {
+fn revision(expect: Precondition) -> Option<u32> {
     match expect {
-        Expect::Absent => None,
-        Expect::Revision(revision) => Some(revision),
+        Precondition::Absent => None,
+        Precondition::Revision(revision) => Some(revision),
     }
 }
 

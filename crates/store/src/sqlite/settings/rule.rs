@@ -8,7 +8,7 @@ use tidings_domain::severity::Severity;
 
 use super::{edited, revision};
 use crate::Result;
-use crate::settings::Expect;
+use crate::settings::Precondition;
 use crate::sqlite::row::{id, instant, json, to_json, word};
 
 pub(super) fn read(row: &Row<'_>) -> Result<Rule> {
@@ -30,7 +30,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Rule> {
     })
 }
 
-pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expect: Expect) -> Result<()> {
+pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expect: Precondition) -> Result<()> {
     let (triggers, trigger_types) = (to_json(&rule.triggers)?, to_json(&rule.trigger_types)?);
     let values = params![
         workspace_id.as_bytes(),
@@ -50,7 +50,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expec
         revision(expect),
     ];
     match expect {
-        Expect::Absent => {
+        Precondition::Absent => {
             db.prepare_cached(
                 "INSERT INTO rule (workspace_id, id, resource_type, resource_id, channel_id, triggers, trigger_types, \
                  enabled, paused, failure_severity, generation, revision, created_at, updated_at) \
@@ -59,7 +59,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expec
             .execute(values)?;
             Ok(())
         }
-        Expect::Revision(_) => {
+        Precondition::Revision(_) => {
             let changed = db
                 .prepare_cached(
                     "UPDATE rule SET resource_type = ?3, resource_id = ?4, channel_id = ?5, triggers = ?6, \

@@ -4,10 +4,10 @@ use std::sync::mpsc;
 
 use rusqlite::Connection;
 use tidings_domain::delivery::Status;
-use tidings_domain::gate::{Effect, Gate, Stop};
+use tidings_domain::gate::{Effect, Gate, Refusal};
 
-use super::{NOW, channel_id, id, incoming, incoming_of_bytes, is_there, open, take_in, workspace_id};
-use crate::queue::{Lease, Start};
+use super::{NOW, channel_id, id, incoming_of_bytes, is_there, new_event, open, take_in, workspace_id};
+use crate::queue::{InitialState, Lease};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::db::Db;
 use crate::{Result, Store as _, StoreError};
@@ -29,7 +29,7 @@ async fn in_one_batch<T: Send + 'static>(
     odd: impl Future<Output = Result<T>>,
 ) -> (Result<T>, Result<()>, Result<()>) {
     let (release, holding) = hold(store);
-    let accept = |number| async move { store.accept(vec![incoming(number)]).await.map(drop) };
+    let accept = |number| async move { store.accept(vec![new_event(number)]).await.map(drop) };
     let let_go = async { drop(release) };
     // Polled in this order: each is queued by its first poll, behind the one that holds the writer.
     let (held, odd, one, two, ()) = tokio::join!(biased; holding, odd, accept(1), accept(2), let_go);
@@ -41,7 +41,7 @@ async fn in_one_batch<T: Send + 'static>(
 async fn a_full_disk_fails_the_batch_and_not_what_comes_after() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    store.accept(vec![incoming(1)]).await.unwrap();
+    store.accept(vec![new_event(1)]).await.unwrap();
     let set_pages_max = |pages: u32| {
         store.writer.run("pages", move |db| {
             let pages = if pages == 0 { db.pragma_query_value(None, "page_count", |row| row.get(0))? } else { pages };
@@ -50,7 +50,7 @@ async fn a_full_disk_fails_the_batch_and_not_what_comes_after() {
         })
     };
     set_pages_max(0).await.unwrap();
-    let batch = async { store.accept(vec![incoming(2), incoming_of_bytes(3, 1 << 20), incoming(4)]).await };
+    let batch = async { store.accept(vec![new_event(2), incoming_of_bytes(3, 1 << 20), new_event(4)]).await };
     let (full, beside) = tokio::join!(biased; batch, store.accept(vec![incoming_of_bytes(5, 1 << 20)]));
     for outcome in [full, beside] {
         assert!(matches!(outcome, Err(StoreError::Database(_))), "{outcome:?}");
@@ -58,7 +58,7 @@ async fn a_full_disk_fails_the_batch_and_not_what_comes_after() {
     set_pages_max(1 << 30).await.unwrap();
     for number in 2..=5 {
         assert!(!is_there(&store, number).await);
-        assert!(!store.accept(vec![incoming(number)]).await.unwrap()[0].duplicate);
+        assert!(!store.accept(vec![new_event(number)]).await.unwrap()[0].duplicate);
     }
     assert!(is_there(&store, 1).await);
     store.ready().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_refused_operation_takes_nobody_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let refused = store.writer.run_alone("refused", |db| {
-        take_in(db, vec![incoming(7)])?;
+        take_in(db, vec![new_event(7)])?;
         Err::<(), _>(StoreError::Conflict)
     });
     let (refused, one, two) = in_one_batch(&store, refused).await;
@@ -82,7 +82,7 @@ async fn a_refused_operation_takes_nobody_with_it() {
 async fn a_hot_operation_that_fails_for_its_own_reason_takes_nobody_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let odd = async { store.accept(vec![incoming(7), twice(8)]).await };
+    let odd = async { store.accept(vec![new_event(7), twice(8)]).await };
     let (odd, one, two) = in_one_batch(&store, odd).await;
     assert_eq!((odd, one, two), (Err(StoreError::Exists), Ok(()), Ok(())));
     assert!(is_there(&store, 1).await && is_there(&store, 2).await);
@@ -90,10 +90,10 @@ async fn a_hot_operation_that_fails_for_its_own_reason_takes_nobody_with_it() {
 }
 
 /// An event with the same delivery twice.
-fn twice(number: u64) -> crate::queue::Incoming {
-    let mut incoming = incoming(number);
-    incoming.deliveries.extend(incoming.deliveries.clone());
-    incoming
+fn twice(number: u64) -> crate::queue::NewEvent {
+    let mut new_event = new_event(number);
+    new_event.deliveries.extend(new_event.deliveries.clone());
+    new_event
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn an_operation_that_panics_takes_nobody_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let panics = |db: &Db<'_>| -> Result<()> {
-        take_in(db, vec![incoming(7)])?;
+        take_in(db, vec![new_event(7)])?;
         panic!("on purpose")
     };
     let (odd, one, two) = in_one_batch(&store, store.writer.run("panics", panics)).await;
@@ -109,7 +109,7 @@ async fn an_operation_that_panics_takes_nobody_with_it() {
     assert!(is_there(&store, 1).await && !is_there(&store, 7).await);
     let alone = store.writer.run_alone("panics", panics).await;
     assert!(matches!(alone, Err(StoreError::Defect(_))));
-    store.accept(vec![incoming(7)]).await.unwrap();
+    store.accept(vec![new_event(7)]).await.unwrap();
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn no_read_leaves_its_transaction_open() {
         let _ = store.readers.run(move |_| outcome).await;
     }
     let versions = store.versions().await.unwrap();
-    store.change(workspace_id(), vec![]).await.unwrap();
+    store.apply_changes(workspace_id(), vec![]).await.unwrap();
     assert_ne!(store.versions().await.unwrap(), versions, "each read sees what was written before it");
 }
 
@@ -139,7 +139,7 @@ async fn no_read_leaves_its_transaction_open() {
 async fn a_delivery_that_cannot_be_read_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    store.accept(vec![incoming(1), incoming(2), incoming(3)]).await.unwrap();
+    store.accept(vec![new_event(1), new_event(2), new_event(3)]).await.unwrap();
     let spoil = |db: &Db<'_>| {
         db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?;
         db.execute("UPDATE event SET content = '{' WHERE run_id = 'run-2'", [])?;
@@ -167,9 +167,9 @@ async fn a_delivery_that_cannot_be_read_is_given_up() {
 async fn what_is_given_up_keeps_nobody_waiting() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let mut waits = incoming(2);
-    waits.deliveries[0].after = Some(id(1));
-    store.accept(vec![incoming(1), waits]).await.unwrap();
+    let mut waits = new_event(2);
+    waits.deliveries[0].blocked_by = Some(id(1));
+    store.accept(vec![new_event(1), waits]).await.unwrap();
     store.writer.run("spoil", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?)).await.unwrap();
     let lease = Lease { owner: 1, until: NOW.plus_ms(1) };
     assert!(store.claim(NOW, lease, vec![(channel_id(), 9)]).await.unwrap().is_empty());
@@ -182,16 +182,16 @@ async fn what_is_held_and_cannot_be_read_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let holds = |number| {
-        let mut incoming = incoming(number);
-        let stop = Stop { effect: Effect::Hold, detail: String::new(), until: Some(NOW), mute_id: None };
-        let delivery = &mut incoming.deliveries[0];
-        (delivery.start, delivery.walk.stopped) = (Start::Held, Some((Gate::QuietHours, stop)));
-        incoming
+        let mut new_event = new_event(number);
+        let stop = Refusal { effect: Effect::Hold, detail: String::new(), until: Some(NOW), mute_id: None };
+        let delivery = &mut new_event.deliveries[0];
+        (delivery.start, delivery.evaluation.stopped) = (InitialState::Held, Some((Gate::QuietHours, stop)));
+        new_event
     };
     store.accept(vec![holds(1), holds(2)]).await.unwrap();
     store.writer.run("spoil", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?)).await.unwrap();
     for _ in 0..2 {
-        let found = store.held_back(workspace_id(), channel_id(), NOW, 9).await.unwrap();
+        let found = store.list_held(workspace_id(), channel_id(), NOW, 9).await.unwrap();
         assert!(found.iter().map(|held| held.id).eq([id(2)]));
     }
     let held = |db: &Connection| {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use tidings_domain::channel::ChannelType;
 use tidings_domain::event::{Event, EventKind};
-use tidings_domain::gate::Walk;
-use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId, tail, uuid_v7};
+use tidings_domain::gate::GateEvaluation;
+use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId, id_suffix, uuid_v7};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
@@ -21,7 +21,7 @@ use tidings_domain::workspace::Workspace;
 
 use super::db::Db;
 use super::{SqliteStore, accept};
-use crate::queue::{Acceptance, Incoming, NewDelivery, Start};
+use crate::queue::{Acceptance, InitialState, NewDelivery, NewEvent};
 use crate::settings::WorkspaceRecord;
 use crate::{Result, Store as _};
 
@@ -37,11 +37,11 @@ fn channel_id() -> ChannelId {
 
 /// The id with this number.
 fn id<T: Id>(number: u64) -> T {
-    T::from_uuid(uuid_v7(NOW.unix_ms().unsigned_abs(), &tail(number as u32, [0; 10])))
+    T::from_uuid(uuid_v7(NOW.unix_ms().unsigned_abs(), &id_suffix(number as u32, [0; 10])))
 }
 
 /// The event with this number and its one delivery, due now.
-fn incoming(number: u64) -> Incoming {
+fn new_event(number: u64) -> NewEvent {
     let mut event = Event::sample(id(number), workspace_id(), ResourceType::Flow, "f1", NOW);
     event.kind = EventKind::RunTerminal;
     event.run_id = format!("run-{number}");
@@ -52,29 +52,29 @@ fn incoming(number: u64) -> Incoming {
         channel_id: channel_id(),
         channel_type: ChannelType::Webhook,
         severity: Severity::Warning,
-        start: Start::Due,
-        walk: Walk { evaluated_at: NOW, passed: 0, stopped: None },
-        admission: None,
-        after: None,
-        occasion: 1,
-        late_of: None,
+        start: InitialState::Due,
+        evaluation: GateEvaluation { evaluated_at: NOW, passed: 0, stopped: None },
+        rate_limit: None,
+        blocked_by: None,
+        sequence: 1,
+        replaces_id: None,
     };
-    Incoming { event: Arc::new(event), not_routed: vec![], deliveries: vec![delivery] }
+    NewEvent { event: Arc::new(event), not_routed: vec![], deliveries: vec![delivery] }
 }
 
 /// Takes these in, on the writer's connection.
-fn take_in(db: &Db<'_>, batch: Vec<Incoming>) -> Result<Vec<Acceptance>> {
+fn take_in(db: &Db<'_>, batch: Vec<NewEvent>) -> Result<Vec<Acceptance>> {
     let prepared = batch.into_iter().map(accept::Prepared::new).collect::<Result<Vec<_>>>()?;
     accept::accept(db, &prepared.iter().collect::<Vec<_>>())
 }
 
 /// The event, with an output of so many bytes.
-fn incoming_of_bytes(number: u64, bytes: usize) -> Incoming {
-    let mut incoming = incoming(number);
-    let mut event = Event::clone(&incoming.event);
+fn incoming_of_bytes(number: u64, bytes: usize) -> NewEvent {
+    let mut new_event = new_event(number);
+    let mut event = Event::clone(&new_event.event);
     event.run_mut().error_message = Some("x".repeat(bytes));
-    incoming.event = Arc::new(event);
-    incoming
+    new_event.event = Arc::new(event);
+    new_event
 }
 
 /// A store with one workspace.

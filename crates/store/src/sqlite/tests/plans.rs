@@ -10,17 +10,17 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use tidings_domain::calendar::Zone;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::EventKind;
-use tidings_domain::gate::{Effect, Gate, Stop, Walk};
+use tidings_domain::gate::{Effect, Gate, GateEvaluation, Refusal};
 use tidings_domain::rate_limit::{RateAction, RateLimit};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
-use super::{NOW, channel_id, id, incoming, take_in, workspace_id};
+use super::{NOW, channel_id, id, new_event, take_in, workspace_id};
 use crate::Result;
-use crate::log::{DeliveryFilter, EventFilter};
+use crate::history::{DeliveryFilter, EventFilter};
 use crate::queue::{
-    Admission, Attempt, Concerns, Held, Incoming, Lease, LetGo, NewDelivery, NewDigest, NextState, Resend, Settled,
-    Settlement, Start,
+    Attempt, FollowUps, InitialState, Lease, LeaseRef, NewDelivery, NewDigest, NewEvent, NextState, RateLimitRequest,
+    ReleaseBatch, Resend, Settled, Settlement,
 };
 use crate::sqlite::claim::Unreadable;
 use crate::sqlite::db::Db;
@@ -35,7 +35,7 @@ pub(super) struct Heard {
 impl Heard {
     pub(super) fn new() -> Self {
         let mut db = Connection::open_in_memory().unwrap();
-        migrate::up(&mut db).unwrap();
+        migrate::up(&mut db, std::path::Path::new("data")).unwrap();
         search::register(&db).unwrap();
         let statements = Arc::new(Mutex::new(BTreeSet::new()));
         let heard = Arc::clone(&statements);
@@ -83,8 +83,8 @@ fn lease() -> Lease {
     Lease { owner: 1, until: NOW.plus_ms(1) }
 }
 
-fn held(number: u64) -> Held {
-    Held { workspace_id: workspace_id(), delivery_id: id(number), owner: 1 }
+fn lease_ref(number: u64) -> LeaseRef {
+    LeaseRef { workspace_id: workspace_id(), delivery_id: id(number), owner: 1 }
 }
 
 fn settlement(number: u64, next: NextState) -> Settlement {
@@ -106,57 +106,58 @@ fn settlement(number: u64, next: NextState) -> Settlement {
         now: NOW,
         attempt: Some(attempt),
         next,
-        carry: None,
-        concerns: Concerns::Itself,
+        attempt_state: None,
+        follow_ups: FollowUps::None,
     }
 }
 
 #[test]
 fn the_hot_path_walks_no_table() {
     let heard = Heard::new();
-    assert_direct(&heard.plans(|db| take_in(db, vec![incoming(1), incoming(1), incoming(2), incoming(3)])));
+    assert_direct(&heard.plans(|db| take_in(db, vec![new_event(1), new_event(1), new_event(2), new_event(3)])));
     assert_direct(&heard.plans(|db| claim::claim(db, NOW, lease(), &[(channel_id(), 3)])));
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))));
     assert_direct(&heard.plans(|db| settle::settle(db, &settlement(2, NextState::Suppressed(held_walk())))));
     assert_direct(&heard.plans(|db| claim::due(db)));
-    assert_direct(&heard.plans(|db| claim::release(db, NOW, Some(&[held(3)]))));
-    assert_direct(&heard.plans(|db| claim::release(db, NOW, None)));
+    assert_direct(&heard.plans(|db| claim::return_leases(db, NOW, &[lease_ref(3)])));
+    assert_direct(&heard.plans(|db| claim::reclaim_leases(db, NOW, 2)));
 }
 
 /// What only some deliveries need costs the others no statement.
 #[test]
 fn the_hot_path_is_four_statements() {
     let heard = Heard::new();
-    let leased = odd(1, |delivery| delivery.start = Start::Leased(lease()));
+    let leased = odd(1, |delivery| delivery.start = InitialState::Leased(lease()));
     assert_eq!(heard.plans(|db| take_in(db, vec![leased])).len(), 3, "key, event, delivery");
     assert_eq!(heard.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Sent)))).len(), 1);
 }
 
-/// A walk that holds until now.
-fn held_walk() -> Walk {
-    let stop = Stop { effect: Effect::Hold, detail: String::new(), until: Some(NOW), mute_id: None };
-    Walk { evaluated_at: NOW, passed: 0, stopped: Some((Gate::QuietHours, stop)) }
+/// A evaluation that holds until now.
+fn held_walk() -> GateEvaluation {
+    let stop = Refusal { effect: Effect::Hold, detail: String::new(), until: Some(NOW), mute_id: None };
+    GateEvaluation { evaluated_at: NOW, passed: 0, stopped: Some((Gate::QuietHours, stop)) }
 }
 
 /// The event with this number, whose delivery asks a limit, comes after another, or is held.
-fn odd(number: u64, odd: impl Fn(&mut NewDelivery)) -> Incoming {
-    let mut incoming = incoming(number);
-    incoming.deliveries.iter_mut().for_each(odd);
-    incoming
+fn odd(number: u64, odd: impl Fn(&mut NewDelivery)) -> NewEvent {
+    let mut new_event = new_event(number);
+    new_event.deliveries.iter_mut().for_each(odd);
+    new_event
 }
 
-fn at_most(max_per_minute: u32) -> Admission {
+fn at_most(max_per_minute: u32) -> RateLimitRequest {
     let limit = RateLimit { max_per_minute, action: RateAction::Digest };
-    Admission { limit, channel_name: "ops".into(), zone: Zone::UTC }
+    RateLimitRequest { limit, channel_name: "ops".into(), zone: Zone::UTC }
 }
 
 #[test]
 fn holding_waiting_and_letting_go_walk_no_table() {
     let heard = Heard::new();
-    let asks = |number| odd(number, |delivery| delivery.admission = Some(at_most(1)));
-    let holds = |number| odd(number, |delivery| (delivery.start, delivery.walk) = (Start::Held, held_walk()));
-    let after = |number, before| odd(number, move |delivery| delivery.after = Some(id(before)));
-    let late = |number, occasion| odd(number, move |delivery| delivery.occasion = occasion);
+    let asks = |number| odd(number, |delivery| delivery.rate_limit = Some(at_most(1)));
+    let holds =
+        |number| odd(number, |delivery| (delivery.start, delivery.evaluation) = (InitialState::Held, held_walk()));
+    let after = |number, before| odd(number, move |delivery| delivery.blocked_by = Some(id(before)));
+    let late = |number, sequence| odd(number, move |delivery| delivery.sequence = sequence);
     assert_direct(&heard.plans(|db| take_in(db, vec![asks(1), asks(2), after(3, 1), holds(4), holds(5), holds(6)])));
     heard.plans(|db| take_in(db, vec![late(7, 1)]));
     let mut said_late = late(7, 2);
@@ -167,27 +168,27 @@ fn holding_waiting_and_letting_go_walk_no_table() {
     assert_direct(&heard.plans(|db| held::held_back(db, workspace_id(), channel_id(), NOW, 9)));
 
     let stopped = [(id(4), NextState::Suppressed(held_walk()))];
-    let release = LetGo {
+    let release = ReleaseBatch {
         workspace_id: workspace_id(),
         channel_id: channel_id(),
         now: NOW,
         stopped: stopped.into(),
-        singles: vec![id(5)],
-        digest: Some(NewDigest { incoming: incoming(9), carried: vec![id(6)] }),
-        admission: None,
+        individual: vec![id(5)],
+        digest: Some(NewDigest { new_event: new_event(9), carried: vec![id(6)] }),
+        rate_limit: None,
     };
-    let refused = LetGo { stopped: vec![], admission: Some(at_most(1)), ..release.clone() };
+    let refused = ReleaseBatch { stopped: vec![], rate_limit: Some(at_most(1)), ..release.clone() };
     for release in [refused, release] {
         let prepared = let_go::Prepared::new(release).unwrap();
         assert_direct(&heard.plans(|db| let_go::let_go(db, &prepared)));
     }
     heard.plans(|db| claim::claim(db, NOW, lease(), &[(channel_id(), 9)]));
     for (number, concerns, next) in [
-        (1, Concerns::Incident(id(1)), NextState::Done(Status::Sent)),
-        (5, Concerns::Incident(id(1)), NextState::Held(held_walk())),
-        (9, Concerns::Digest, NextState::Done(Status::Sent)),
+        (1, FollowUps::Incident(id(1)), NextState::Done(Status::Sent)),
+        (5, FollowUps::Incident(id(1)), NextState::Held(held_walk())),
+        (9, FollowUps::Digest, NextState::Done(Status::Sent)),
     ] {
-        let settlement = Settlement { concerns, ..settlement(number, next) };
+        let settlement = Settlement { follow_ups: concerns, ..settlement(number, next) };
         let plans = heard.plans(|db| {
             let settled = settle::settle(db, &settlement)?;
             assert_eq!(settled, Settled::Written);
@@ -203,7 +204,7 @@ fn holding_waiting_and_letting_go_walk_no_table() {
 fn resending_walks_no_table() {
     let heard = Heard::new();
     heard.plans(|db| {
-        take_in(db, vec![incoming(1)])?;
+        take_in(db, vec![new_event(1)])?;
         claim::claim(db, NOW, lease(), &[(channel_id(), 3)])?;
         settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))
     });
@@ -218,7 +219,7 @@ fn resending_walks_no_table() {
 #[test]
 fn lists_of_events_walk_no_table() {
     let heard = Heard::new();
-    heard.plans(|db| take_in(db, vec![incoming(1)]));
+    heard.plans(|db| take_in(db, vec![new_event(1)]));
     assert_direct(&heard.plans(|db| log::event(db, workspace_id(), id(1))));
     let narrow: [fn(&mut EventFilter); 6] = [
         |filter| filter.before = Some(id(9)),
@@ -236,7 +237,7 @@ fn lists_of_events_walk_no_table() {
 #[test]
 fn lists_of_deliveries_walk_no_table() {
     let heard = Heard::new();
-    heard.plans(|db| take_in(db, vec![incoming(1)]));
+    heard.plans(|db| take_in(db, vec![new_event(1)]));
     assert_direct(&heard.plans(|db| log::delivery(db, workspace_id(), id(1))));
     let narrow: [fn(&mut DeliveryFilter); 12] = [
         |filter| filter.before = Some(id(9)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::time::{Instant, timeout};
 
-use super::{incoming, is_there, open};
+use super::{is_there, new_event, open};
 use crate::sqlite::reader::Readers;
 use crate::sqlite::{FILE, LOG_READERS, SqliteStore};
 use crate::{Result, Store as _, StoreError};
@@ -120,7 +120,7 @@ async fn what_is_made_is_the_services_own() {
 async fn what_is_there_stays_as_open_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    store.accept(vec![incoming(1)]).await.unwrap();
+    store.accept(vec![new_event(1)]).await.unwrap();
     store.close().await;
     drop(store);
     let file = directory.path().join(FILE);

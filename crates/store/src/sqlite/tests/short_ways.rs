@@ -6,22 +6,22 @@ use rusqlite::types::Value;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::id::{DeliveryId, Id as _};
 
-use super::{NOW, id, incoming, take_in, workspace_id};
-use crate::queue::{Attempt, Concerns, Incoming, Lease, NextState, Settled, Settlement, Start};
+use super::{NOW, id, new_event, take_in, workspace_id};
+use crate::queue::{Attempt, FollowUps, InitialState, Lease, NewEvent, NextState, Settled, Settlement};
 use crate::sqlite::db::Db;
 use crate::sqlite::{attempts, migrate, settle};
 
 fn database() -> Connection {
     let mut db = Connection::open_in_memory().unwrap();
-    migrate::up(&mut db).unwrap();
+    migrate::up(&mut db, std::path::Path::new("data")).unwrap();
     db
 }
 
 /// The event with this number, its delivery leased.
-fn leased(number: u64) -> Incoming {
-    let mut incoming = incoming(number);
-    incoming.deliveries[0].start = Start::Leased(Lease { owner: 7, until: NOW.plus_ms(9) });
-    incoming
+fn leased(number: u64) -> NewEvent {
+    let mut new_event = new_event(number);
+    new_event.deliveries[0].start = InitialState::Leased(Lease { owner: 7, until: NOW.plus_ms(9) });
+    new_event
 }
 
 /// All columns of the delivery with this number.
@@ -38,7 +38,7 @@ fn columns(db: &Connection, number: u64) -> Vec<(String, Value)> {
 fn a_leased_delivery_is_written_alike_whatever_stands_beside_it() {
     let (alone, mixed) = (database(), database());
     take_in(&Db::new(&alone), vec![leased(1)]).unwrap();
-    take_in(&Db::new(&mixed), vec![leased(1), incoming(2)]).unwrap();
+    take_in(&Db::new(&mixed), vec![leased(1), new_event(2)]).unwrap();
     assert_eq!(columns(&alone, 1), columns(&mixed, 1));
 }
 
@@ -83,8 +83,8 @@ fn what_was_sent_at_once_is_settled_like_any_other() {
             now: NOW.plus_ms(5),
             attempt: Some(attempt),
             next: NextState::Done(Status::Sent),
-            carry: None,
-            concerns: Concerns::Itself,
+            attempt_state: None,
+            follow_ups: FollowUps::None,
         };
         for fenced in
             [Settlement { owner: 8, ..settlement.clone() }, Settlement { workspace_id: id(9), ..settlement.clone() }]
@@ -95,7 +95,7 @@ fn what_was_sent_at_once_is_settled_like_any_other() {
         assert_eq!(settle::settle(&db, &settlement).unwrap(), Settled::Stale, "it is settled once");
     }
     let (short, long) = (columns(&connection, 1), columns(&connection, 2));
-    let own = ["rank", "id", "event_rank", "attempts", "last_error"];
+    let own = ["sort_key", "id", "event_sort_key", "attempts", "last_error"];
     for ((name, short), (_, long)) in short.iter().zip(&long).filter(|((name, _), _)| !own.contains(&name.as_str())) {
         assert_eq!(short, long, "{name}");
     }

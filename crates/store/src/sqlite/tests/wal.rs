@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{incoming_of_bytes, open, workspace_id};
 use crate::Store as _;
-use crate::log::EventFilter;
+use crate::history::EventFilter;
 use crate::sqlite::checkpoint::CHECKPOINT_BYTES;
 
 fn wal_bytes(directory: &TempDir) -> u64 {

@@ -7,21 +7,21 @@ use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::event::Event;
 use tidings_domain::id::{EndpointId, Id as _, IncidentId};
 use tidings_domain::incident::{
-    About, Cause, Incident, IncidentStatus, IncidentTrigger, Opening, Subject, TimelineEntry,
+    Cause, Incident, IncidentStart, IncidentStatus, IncidentTrigger, Subject, SubjectInfo, TimelineEntry,
 };
 use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
 use super::plans::{Heard, assert_direct};
-use super::{NOW, id, incoming, take_in, workspace_id};
-use crate::keeping::{PruneCursor, Retention, Span, SummaryFilter};
-use crate::queue::Incoming;
-use crate::settings::{Change, EndpointRecord, Expect};
+use super::{NOW, id, new_event, take_in, workspace_id};
+use crate::monitoring::{CheckFilter, CheckRecord, EndpointState, IncidentFilter, IncidentRecord, TransitionRecord};
+use crate::queue::NewEvent;
+use crate::retention::{PruneCursor, Retention, SummaryFilter, SummaryGranularity};
+use crate::settings::{ConfigChange, EndpointRecord, Precondition};
 use crate::sqlite::db::Db;
 use crate::sqlite::watching::{check, follow, incident, state, summary, told};
 use crate::sqlite::{prune, settings};
-use crate::watching::{CheckFilter, CheckRecord, EndpointState, Following, IncidentFilter, IncidentRecord};
 use crate::{Result, StoreError};
 
 const DAY_MS: u64 = 86_400_000;
@@ -40,7 +40,7 @@ fn heard() -> Heard {
     heard.plans(|db| {
         let mut statement = db.prepare("INSERT INTO workspace (id, slug, created_at) VALUES (?, 'default', 0)")?;
         statement.execute([workspace_id().as_bytes()])?;
-        settings::change(db, workspace_id(), &[Change::PutEndpoint(endpoint(), Expect::Absent)])
+        settings::change(db, workspace_id(), &[ConfigChange::PutEndpoint(endpoint(), Precondition::Absent)])
     });
     heard
 }
@@ -73,7 +73,7 @@ fn mute(number: u64, scope: MuteScope) -> Mute {
 }
 
 /// A check with all that can follow from it, at this revision.
-fn following(revision: u32) -> Following {
+fn following(revision: u32) -> TransitionRecord {
     let check = Check {
         checked_at: NOW,
         status: CheckStatus::Down,
@@ -85,7 +85,7 @@ fn following(revision: u32) -> Following {
         certificate: None,
         assertions: vec![],
     };
-    let opening = Opening {
+    let opening = IncidentStart {
         subject: Subject::Endpoint(endpoint_id()),
         cause: Cause::EndpointDown,
         detail: None,
@@ -94,29 +94,29 @@ fn following(revision: u32) -> Following {
     };
     let record = IncidentRecord {
         incident: Incident::open(incident_id(), workspace_id(), opening),
-        about: About::default(),
+        subject_info: SubjectInfo::default(),
         escalations_done: vec![],
         reminders: Default::default(),
         wake_at: None,
         revision,
     };
-    let mut incoming: Incoming = incoming(u64::from(revision));
-    let mut event = Event::clone(&incoming.event);
+    let mut new_event: NewEvent = new_event(u64::from(revision));
+    let mut event = Event::clone(&new_event.event);
     (event.resource_type, event.run_id) = (ResourceType::Endpoint, incident_id().to_string());
     event.trigger = Trigger::Incident(IncidentTrigger::Opened);
-    incoming.event = Arc::new(event);
-    incoming.deliveries[0].occasion = revision;
-    Following {
+    new_event.event = Arc::new(event);
+    new_event.deliveries[0].sequence = revision;
+    TransitionRecord {
         timeline: vec![TimelineEntry::of_check(&check)],
         check: Some(CheckRecord { id: id(u64::from(revision)), endpoint_id: endpoint_id(), check }),
         state: Some(EndpointState { revision: revision.into(), ..EndpointState::new(endpoint_id()) }),
         incident: Some(record),
         ended_mutes: vec![id(70)],
-        events: vec![incoming],
+        events: vec![new_event],
     }
 }
 
-fn follow(db: &Db<'_>, following: Following) -> Result<()> {
+fn follow(db: &Db<'_>, following: TransitionRecord) -> Result<()> {
     let prepared = follow::Prepared::new(following)?;
     let followed = match prepared.is_plain() {
         true => follow::plain(db, workspace_id(), &prepared)?,
@@ -128,17 +128,17 @@ fn follow(db: &Db<'_>, following: Following) -> Result<()> {
 #[test]
 fn what_follows_walks_no_table() {
     let heard = heard();
-    let mutes = vec![Change::PutMute(mute(70, MuteScope::Global))];
+    let mutes = vec![ConfigChange::PutMute(mute(70, MuteScope::Global))];
     assert_direct(&heard.plans(|db| settings::change(db, workspace_id(), &mutes)));
     assert_direct(&heard.plans(|db| follow(db, following(1))));
     assert_direct(&heard.plans(|db| follow(db, following(2))));
     let plain = |revision| {
-        let Following { check, state, .. } = following(revision);
-        Following { check, state, ..Following::default() }
+        let TransitionRecord { check, state, .. } = following(revision);
+        TransitionRecord { check, state, ..TransitionRecord::default() }
     };
     assert_direct(&heard.plans(|db| follow(db, plain(3))));
     assert_direct(&heard.plans(|db| follow(db, plain(3))));
-    let refused = |db: &Db<'_>| match follow(db, Following { check: plain(4).check, ..plain(3) }) {
+    let refused = |db: &Db<'_>| match follow(db, TransitionRecord { check: plain(4).check, ..plain(3) }) {
         Err(StoreError::Conflict) => Ok(()),
         other => panic!("{other:?}"),
     };
@@ -156,7 +156,7 @@ fn reads_of_watching_walk_no_table() {
         let filter = CheckFilter { before: Some(id(9)), limit: 9, status };
         assert_direct(&heard.plans(|db| check::list(db, workspace_id(), endpoint_id(), &filter)));
     }
-    for span in [Span::Hour, Span::Day] {
+    for span in [SummaryGranularity::Hour, SummaryGranularity::Day] {
         let filter = SummaryFilter { span, since: Some(NOW), until: Some(NOW), limit: 9 };
         assert_direct(&heard.plans(|db| summary::list(db, workspace_id(), endpoint_id(), &filter)));
     }
@@ -186,12 +186,12 @@ fn lists_of_incidents_walk_no_table() {
 #[test]
 fn keeping_walks_no_table() {
     let heard = heard();
-    let expired = vec![Change::PutMute(mute(71, MuteScope::Endpoint(endpoint_id())))];
+    let expired = vec![ConfigChange::PutMute(mute(71, MuteScope::Endpoint(endpoint_id())))];
     heard.plans(|db| settings::change(db, workspace_id(), &expired));
     heard.plans(|db| follow(db, following(1)));
-    heard.plans(|db| take_in(db, vec![incoming(8)]));
+    heard.plans(|db| take_in(db, vec![new_event(8)]));
     heard.db.execute("UPDATE delivery SET status = 'sent'", []).unwrap();
-    heard.db.execute("INSERT INTO admission (channel_id, instants) VALUES (randomblob(16), '[]')", []).unwrap();
+    heard.db.execute("INSERT INTO rate_window (channel_id, instants) VALUES (randomblob(16), '[]')", []).unwrap();
     assert_direct(&heard.plans(|db| summary::summarise(db, NOW.plus_ms(DAY_MS), 1)));
     let mut cursor = Some(PruneCursor::default());
     while let Some(from) = cursor {
@@ -207,7 +207,8 @@ fn keeping_walks_no_table() {
         heard.db.query_row(&sql, [], |row| row.get::<_, u32>(0)).unwrap()
     };
     assert!(
-        ["event", "event_key", "delivery", "admission", "endpoint_check", "endpoint_hour", "mute"].map(left) == [0; 7]
+        ["event", "idempotency_key", "delivery", "rate_window", "endpoint_check", "endpoint_hour", "mute"].map(left)
+            == [0; 7]
     );
 }
 
@@ -215,7 +216,7 @@ fn keeping_walks_no_table() {
 fn deleting_an_endpoint_walks_no_table() {
     let heard = heard();
     heard.plans(|db| follow(db, following(1)));
-    let delete = [Change::DeleteEndpoint(endpoint_id(), NOW)];
+    let delete = [ConfigChange::DeleteEndpoint(endpoint_id(), NOW)];
     assert_direct(&heard.plans(|db| settings::change(db, workspace_id(), &delete)));
     assert_eq!(heard.db.query_row("SELECT count(*) FROM endpoint_check", [], |row| row.get::<_, u32>(0)), Ok(0));
 }
@@ -225,18 +226,18 @@ fn deleting_an_endpoint_walks_no_table() {
 fn what_cannot_be_read_is_not_counted() {
     let heard = heard();
     for revision in 1..4 {
-        let Following { check, state, .. } = following(revision);
-        heard.plans(|db| follow(db, Following { check, state, ..Following::default() }));
+        let TransitionRecord { check, state, .. } = following(revision);
+        heard.plans(|db| follow(db, TransitionRecord { check, state, ..TransitionRecord::default() }));
     }
     let spoil = |sql: &str| assert_eq!(heard.db.execute(sql, []), Ok(1));
-    spoil("UPDATE endpoint_check SET detail = '{' WHERE rank = (SELECT min(rank) FROM endpoint_check)");
+    spoil("UPDATE endpoint_check SET detail = '{' WHERE sort_key = (SELECT min(sort_key) FROM endpoint_check)");
     spoil("INSERT INTO endpoint_day (endpoint, day, summary) SELECT number, 20601, '{' FROM endpoint");
-    spoil("INSERT INTO admission (channel_id, instants) VALUES (randomblob(16), '{')");
+    spoil("INSERT INTO rate_window (channel_id, instants) VALUES (randomblob(16), '{')");
     let now = NOW.plus_ms(3 * DAY_MS);
-    assert_eq!(Span::Day.number(NOW), 20_601);
+    assert_eq!(SummaryGranularity::Day.number(NOW), 20_601);
     let done = summary::summarise(&heard.db, now, 9).unwrap();
     assert_eq!((done.hours, done.has_more), (1, false));
-    let filter = SummaryFilter { span: Span::Day, limit: 9, ..SummaryFilter::default() };
+    let filter = SummaryFilter { span: SummaryGranularity::Day, limit: 9, ..SummaryFilter::default() };
     let days = summary::list(&heard.db, workspace_id(), endpoint_id(), &filter).unwrap();
     assert_eq!((days.len(), days[0].summary.down), (1, 2));
     let pruned = prune::prune(&heard.db, now, &Retention::default(), PruneCursor::default(), 9).unwrap();

@@ -9,9 +9,9 @@ use tidings_domain::time::Timestamp;
 use super::Decided;
 use crate::Result;
 use crate::error::StoreError;
+use crate::monitoring::{CheckFilter, CheckRecord};
 use crate::sqlite::row::{id, instant, json, to_json, word};
 use crate::sqlite::settings::endpoint;
-use crate::watching::{CheckFilter, CheckRecord};
 
 /// What has no column of its own, under short names, as there are very many rows. What is not there is not written.
 #[derive(Serialize, Deserialize, Default)]
@@ -132,14 +132,14 @@ pub(super) enum Inserted {
 /// Writes the check, and finds its endpoint, in one statement. Refused, nothing is written.
 pub(super) fn insert(db: &Connection, workspace_id: WorkspaceId, check: &Prepared) -> Result<Decided<Inserted>> {
     let mut statement = db.prepare_cached(
-        "INSERT INTO endpoint_check (endpoint, rank, id, checked_at, status, total_ms, detail) \
+        "INSERT INTO endpoint_check (endpoint, sort_key, id, checked_at, status, total_ms, detail) \
          SELECT number, ?3, ?4, ?5, ?6, ?7, ?8 FROM endpoint WHERE id = ?1 AND workspace_id = ?2 \
          ON CONFLICT DO NOTHING RETURNING endpoint",
     )?;
     let values = params![
         check.endpoint_id.as_bytes(),
         workspace_id.as_bytes(),
-        check.id.rank(),
+        check.id.sort_key(),
         check.id.as_bytes(),
         check.checked_at,
         check.status,
@@ -153,15 +153,15 @@ pub(super) fn insert(db: &Connection, workspace_id: WorkspaceId, check: &Prepare
         return Ok(Err(StoreError::NotFound));
     };
     let known: CheckId = db
-        .prepare_cached("SELECT id FROM endpoint_check WHERE endpoint = ? AND rank = ?")?
-        .query_row(params![endpoint, check.id.rank()], |row| row.get(0).map(CheckId::from_bytes))?;
+        .prepare_cached("SELECT id FROM endpoint_check WHERE endpoint = ? AND sort_key = ?")?
+        .query_row(params![endpoint, check.id.sort_key()], |row| row.get(0).map(CheckId::from_bytes))?;
     Ok(if known == check.id { Ok(Inserted::Known) } else { Err(StoreError::Exists) })
 }
 
 /// Takes back what [`insert`] wrote.
 pub(super) fn take_back(db: &Connection, endpoint: i64, check: &Prepared) -> Result<()> {
-    db.prepare_cached("DELETE FROM endpoint_check WHERE endpoint = ? AND rank = ?")?
-        .execute(params![endpoint, check.id.rank()])?;
+    db.prepare_cached("DELETE FROM endpoint_check WHERE endpoint = ? AND sort_key = ?")?
+        .execute(params![endpoint, check.id.sort_key()])?;
     Ok(())
 }
 
@@ -175,10 +175,10 @@ pub(in crate::sqlite) fn list(
     let status = if filter.status.is_some() { "AND status = ?3" } else { "AND ?3 IS NULL" };
     let mut statement = db.prepare_cached(&format!(
         "SELECT id, checked_at, status, total_ms, detail FROM endpoint_check \
-         WHERE endpoint = ?1 AND rank < ?2 {status} ORDER BY rank DESC LIMIT ?4"
+         WHERE endpoint = ?1 AND sort_key < ?2 {status} ORDER BY sort_key DESC LIMIT ?4"
     ))?;
-    // No rank is as high as this.
-    let before = filter.before.map_or(i64::MAX, |id| id.rank());
+    // No sort key is as high as this.
+    let before = filter.before.map_or(i64::MAX, |id| id.sort_key());
     let mut rows = statement.query(params![endpoint, before, filter.status.map(CheckStatus::as_str), filter.limit])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {

@@ -11,11 +11,11 @@ use super::check::Inserted;
 use super::{Decided, check, incident, state, timeline};
 use crate::Result;
 use crate::error::StoreError;
+use crate::monitoring::{TransitionOutcome, TransitionRecord};
 use crate::queue::Acceptance;
 use crate::sqlite::accept;
 use crate::sqlite::db::Db;
 use crate::sqlite::settings::{endpoint, raise_version};
-use crate::watching::{Followed, Following};
 
 /// What follows, with the columns that cost most to make.
 pub(in crate::sqlite) struct Prepared {
@@ -28,7 +28,7 @@ pub(in crate::sqlite) struct Prepared {
 }
 
 impl Prepared {
-    pub(in crate::sqlite) fn new(following: Following) -> Result<Self> {
+    pub(in crate::sqlite) fn new(following: TransitionRecord) -> Result<Self> {
         Ok(Self {
             check: following.check.as_ref().map(check::Prepared::new).transpose()?,
             state: following.state.as_ref().map(state::Prepared::new).transpose()?,
@@ -55,29 +55,33 @@ pub(in crate::sqlite) fn plain(
     db: &Connection,
     workspace_id: WorkspaceId,
     prepared: &Prepared,
-) -> Result<Decided<Followed>> {
+) -> Result<Decided<TransitionOutcome>> {
     let Some((check, state)) = prepared.check.as_ref().zip(prepared.state.as_ref()) else {
         return Ok(Err(StoreError::Defect("a plain check without its state".into())));
     };
     let endpoint = match check::insert(db, workspace_id, check)? {
         Ok(Inserted::Written(endpoint)) => endpoint,
-        Ok(Inserted::Known) => return Ok(Ok(Followed::Known)),
+        Ok(Inserted::Known) => return Ok(Ok(TransitionOutcome::Duplicate)),
         Err(refusal) => return Ok(Err(refusal)),
     };
     if state::put(db, endpoint, state)? {
-        return Ok(Ok(Followed::Written(Vec::new())));
+        return Ok(Ok(TransitionOutcome::Applied(Vec::new())));
     }
     check::take_back(db, endpoint, check)?;
     Ok(Err(StoreError::Conflict))
 }
 
 /// Writes all of it. Refused, it may have written a part: the caller's transaction must not keep that.
-pub(in crate::sqlite) fn follow(db: &Db<'_>, workspace_id: WorkspaceId, prepared: &Prepared) -> Result<Followed> {
+pub(in crate::sqlite) fn follow(
+    db: &Db<'_>,
+    workspace_id: WorkspaceId,
+    prepared: &Prepared,
+) -> Result<TransitionOutcome> {
     let mut endpoint = None;
     if let Some(check) = &prepared.check {
         match check::insert(db, workspace_id, check)?? {
             Inserted::Written(number) => endpoint = Some((check.endpoint_id, number)),
-            Inserted::Known => return Ok(Followed::Known),
+            Inserted::Known => return Ok(TransitionOutcome::Duplicate),
         }
     }
     let number_of = |id: EndpointId| match endpoint {
@@ -96,10 +100,10 @@ pub(in crate::sqlite) fn follow(db: &Db<'_>, workspace_id: WorkspaceId, prepared
         incident::put(db, workspace_id, record)?;
     }
     if !prepared.timeline.is_empty() {
-        timeline::append(db, incident_of(db, workspace_id, prepared)?.rank(), &prepared.timeline)?;
+        timeline::append(db, incident_of(db, workspace_id, prepared)?.sort_key(), &prepared.timeline)?;
     }
     end_mutes(db, workspace_id, &prepared.ended_mutes)?;
-    tell(db, workspace_id, &prepared.events).map(Followed::Written)
+    tell(db, workspace_id, &prepared.events).map(TransitionOutcome::Applied)
 }
 
 /// The incident whose timeline is meant: the one that is written, else the one that the state names.
@@ -131,7 +135,7 @@ fn tell(db: &Db<'_>, workspace_id: WorkspaceId, events: &[accept::Prepared]) -> 
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    if events.iter().any(|prepared| prepared.incoming.event.workspace_id != workspace_id) {
+    if events.iter().any(|prepared| prepared.new_event.event.workspace_id != workspace_id) {
         return Err(StoreError::NotFound);
     }
     accept::accept_with_late(db, &events.iter().collect::<Vec<_>>())

@@ -1,4 +1,4 @@
-//! Incidents, kept under the rank of their ids.
+//! Incidents, kept under the sort key of their ids.
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
@@ -11,8 +11,8 @@ use tidings_domain::time::Timestamp;
 use super::timeline;
 use crate::Result;
 use crate::error::StoreError;
+use crate::monitoring::{IncidentFilter, IncidentRecord};
 use crate::sqlite::row::{corrupt, id, instant, json, optional_instant, to_json, word};
-use crate::watching::{IncidentFilter, IncidentRecord};
 
 /// Those that are active, of all workspaces, oldest first.
 pub(in crate::sqlite) fn active(db: &Connection) -> Result<Vec<IncidentRecord>> {
@@ -47,7 +47,7 @@ pub(in crate::sqlite) fn list(
         and("resource_type = ?", Box::new(subject.resource_type().as_str()));
     }
     if let Some(before) = filter.before {
-        and("rank < ?", Box::new(before.rank()));
+        and("sort_key < ?", Box::new(before.sort_key()));
     }
     if let Some(since) = filter.since {
         and("started_at >= ?", Box::new(since.unix_ms()));
@@ -60,7 +60,7 @@ pub(in crate::sqlite) fn list(
         Some(IncidentStatus::Active) => " AND resolved_at IS NULL",
         Some(IncidentStatus::Resolved) => " AND resolved_at IS NOT NULL",
     });
-    sql.push_str(" ORDER BY rank DESC LIMIT ?");
+    sql.push_str(" ORDER BY sort_key DESC LIMIT ?");
     values.push(Box::new(filter.limit));
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
@@ -73,10 +73,11 @@ pub(in crate::sqlite) fn one(
     workspace_id: WorkspaceId,
     id: IncidentId,
 ) -> Result<Option<(IncidentRecord, Vec<TimelineEntry>)>> {
-    let mut statement = db.prepare_cached("SELECT * FROM incident WHERE rank = ? AND id = ? AND workspace_id = ?")?;
-    let mut rows = statement.query(params![id.rank(), id.as_bytes(), workspace_id.as_bytes()])?;
+    let mut statement =
+        db.prepare_cached("SELECT * FROM incident WHERE sort_key = ? AND id = ? AND workspace_id = ?")?;
+    let mut rows = statement.query(params![id.sort_key(), id.as_bytes(), workspace_id.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some((read(row)?, timeline::newest(db, id.rank())?)))
+    Ok(Some((read(row)?, timeline::newest(db, id.sort_key())?)))
 }
 
 fn collect(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<IncidentRecord>> {
@@ -106,7 +107,7 @@ fn read(row: &Row<'_>) -> Result<IncidentRecord> {
     };
     Ok(IncidentRecord {
         incident,
-        about: json(row, "about")?,
+        subject_info: json(row, "subject_info")?,
         escalations_done: json(row, "escalations_done")?,
         reminders: json(row, "reminders")?,
         wake_at: optional_instant(row, "wake_at")?,
@@ -117,7 +118,7 @@ fn read(row: &Row<'_>) -> Result<IncidentRecord> {
 /// An incident on its way in, with its columns.
 pub(super) struct Prepared {
     pub(super) incident: Incident,
-    about: String,
+    subject_info: String,
     escalations_done: String,
     reminders: String,
     wake_at: Option<i64>,
@@ -127,7 +128,7 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(record: IncidentRecord) -> Result<Self> {
         Ok(Self {
-            about: to_json(&record.about)?,
+            subject_info: to_json(&record.subject_info)?,
             escalations_done: to_json(&record.escalations_done)?,
             reminders: to_json(&record.reminders)?,
             wake_at: record.wake_at.map(Timestamp::unix_ms),
@@ -142,7 +143,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &Prepared)
     let incident = &record.incident;
     let resource_id = incident.subject.resource_id();
     let values = params![
-        incident.id.rank(),
+        incident.id.sort_key(),
         incident.id.as_bytes(),
         workspace_id.as_bytes(),
         incident.subject.resource_type().as_str(),
@@ -155,7 +156,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &Prepared)
         incident.resolved_at.map(Timestamp::unix_ms),
         incident.acknowledged_at.map(Timestamp::unix_ms),
         incident.acknowledged_by,
-        record.about,
+        record.subject_info,
         record.escalations_done,
         record.reminders,
         record.wake_at,
@@ -163,8 +164,8 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &Prepared)
     ];
     if record.revision == 1 {
         db.prepare_cached(
-            "INSERT INTO incident (rank, id, workspace_id, resource_type, resource_id, cause, cause_detail, \
-             opening_severity, started_at, failing_since, resolved_at, acknowledged_at, acknowledged_by, about, \
+            "INSERT INTO incident (sort_key, id, workspace_id, resource_type, resource_id, cause, cause_detail, \
+             opening_severity, started_at, failing_since, resolved_at, acknowledged_at, acknowledged_by, subject_info, \
              escalations_done, reminders, wake_at, revision) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
@@ -174,8 +175,8 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &Prepared)
     let changed = db
         .prepare_cached(
             "UPDATE incident SET cause = ?6, cause_detail = ?7, opening_severity = ?8, started_at = ?9, \
-             failing_since = ?10, resolved_at = ?11, acknowledged_at = ?12, acknowledged_by = ?13, about = ?14, \
-             escalations_done = ?15, reminders = ?16, wake_at = ?17, revision = ?18 WHERE rank = ?1 AND id = ?2 \
+             failing_since = ?10, resolved_at = ?11, acknowledged_at = ?12, acknowledged_by = ?13, subject_info = ?14, \
+             escalations_done = ?15, reminders = ?16, wake_at = ?17, revision = ?18 WHERE sort_key = ?1 AND id = ?2 \
              AND workspace_id = ?3 AND resource_type = ?4 AND resource_id = ?5 AND revision = ?18 - 1",
         )?
         .execute(values)?;
@@ -188,8 +189,8 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &Prepared)
 /// Whether this workspace has it.
 pub(super) fn is_there(db: &Connection, workspace_id: WorkspaceId, id: IncidentId) -> Result<bool> {
     let there: u32 = db
-        .prepare_cached("SELECT count(*) FROM incident WHERE rank = ? AND id = ? AND workspace_id = ?")?
-        .query_row(params![id.rank(), id.as_bytes(), workspace_id.as_bytes()], |row| row.get(0))?;
+        .prepare_cached("SELECT count(*) FROM incident WHERE sort_key = ? AND id = ? AND workspace_id = ?")?
+        .query_row(params![id.sort_key(), id.as_bytes(), workspace_id.as_bytes()], |row| row.get(0))?;
     Ok(there > 0)
 }
 
@@ -206,11 +207,11 @@ pub(in crate::sqlite) fn resolve_of_deleted(
             "UPDATE incident INDEXED BY incident_active \
              SET resolved_at = max(started_at, ?3), wake_at = NULL, revision = revision + 1 \
              WHERE workspace_id = ?1 AND resource_type = 'endpoint' AND resource_id = ?2 AND resolved_at IS NULL \
-             RETURNING rank",
+             RETURNING sort_key",
         )?
         .query_row(params![workspace_id.as_bytes(), endpoint_id.to_string(), now.unix_ms()], |row| row.get(0))
         .optional()?;
-    let Some(rank) = resolved else { return Ok(()) };
+    let Some(sort_key) = resolved else { return Ok(()) };
     let kind = TimelineKind::Resolved { detail: Some("the endpoint was deleted".into()) };
-    timeline::append(db, rank, &[timeline::Prepared::new(&TimelineEntry { at: now, kind })?])
+    timeline::append(db, sort_key, &[timeline::Prepared::new(&TimelineEntry { at: now, kind })?])
 }

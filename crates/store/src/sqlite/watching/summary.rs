@@ -5,29 +5,29 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tidings_domain::check::CheckStatus;
 use tidings_domain::check::summary::Summary;
-use tidings_domain::id::{EndpointId, WorkspaceId, rank_at};
+use tidings_domain::id::{EndpointId, WorkspaceId, sort_key_at};
 use tidings_domain::time::Timestamp;
 
 use super::check::Detail;
 use crate::Result;
 use crate::error::StoreError;
-use crate::keeping::{HOUR_OPEN_MS, Span, Summarised, SummaryFilter, SummaryRecord};
+use crate::retention::{HOUR_OPEN_MS, SummaryFilter, SummaryGranularity, SummaryProgress, SummaryRecord};
 use crate::sqlite::row::{json, to_json, word};
 use crate::sqlite::settings::endpoint;
 
 /// The first hour that is not over yet, or only just.
 fn open_hour(now: Timestamp) -> i64 {
-    Span::Hour.number(now.minus_ms(HOUR_OPEN_MS))
+    SummaryGranularity::Hour.number(now.minus_ms(HOUR_OPEN_MS))
 }
 
 /// Summarises what is over, endpoint by endpoint, until about so many checks were read. Each endpoint says how far it
 /// has come, so that nothing is counted twice or left out, whatever happens between two calls.
-pub(in crate::sqlite) fn summarise(db: &Connection, now: Timestamp, limit: u32) -> Result<Summarised> {
+pub(in crate::sqlite) fn summarise(db: &Connection, now: Timestamp, limit: u32) -> Result<SummaryProgress> {
     let open_hour = open_hour(now);
     set_back(db, open_hour)?;
     let mut behind =
         db.prepare_cached("SELECT number, next_hour FROM endpoint WHERE next_hour < ? ORDER BY next_hour LIMIT 1")?;
-    let mut summarised = Summarised { has_more: true, ..Summarised::default() };
+    let mut summarised = SummaryProgress { has_more: true, ..SummaryProgress::default() };
     // An endpoint without checks costs something, too.
     let mut read = 0;
     while read < limit.max(1) {
@@ -36,7 +36,7 @@ pub(in crate::sqlite) fn summarise(db: &Connection, now: Timestamp, limit: u32) 
             summarised.has_more = false;
             break;
         };
-        let (checks, hours) = catch_up(db, endpoint, next_hour, now)?;
+        let (checks, hours) = refresh(db, endpoint, next_hour, now)?;
         read = read.saturating_add(checks + 1);
         summarised.endpoints += 1;
         summarised.hours += hours;
@@ -59,12 +59,7 @@ fn set_back(db: &Connection, open_hour: i64) -> Result<()> {
 
 /// Summarises the hours of one endpoint that are over, from this one on. Answers how many checks it read and how many
 /// hours it wrote.
-pub(in crate::sqlite) fn catch_up(
-    db: &Connection,
-    endpoint: i64,
-    next_hour: i64,
-    now: Timestamp,
-) -> Result<(u32, u32)> {
+pub(in crate::sqlite) fn refresh(db: &Connection, endpoint: i64, next_hour: i64, now: Timestamp) -> Result<(u32, u32)> {
     let open_hour = open_hour(now);
     if next_hour >= open_hour {
         return Ok((0, 0));
@@ -72,15 +67,15 @@ pub(in crate::sqlite) fn catch_up(
     let (read, hours) = read_hours(db, endpoint, next_hour, open_hour)?;
     let mut days: BTreeMap<i64, Summary> = BTreeMap::new();
     for (hour, summary) in &hours {
-        put(db, Span::Hour, endpoint, *hour, summary)?;
-        days.entry(Span::Day.number(Span::Hour.start(*hour))).or_default().merge(summary);
+        put(db, SummaryGranularity::Hour, endpoint, *hour, summary)?;
+        days.entry(SummaryGranularity::Day.number(SummaryGranularity::Hour.start(*hour))).or_default().merge(summary);
     }
     for (day, more) in &days {
         // One that cannot be read must not stop all that come after it.
-        let so_far = get(db, Span::Day, endpoint, *day).or_else(|error| unreadable(error, "summary"))?;
+        let so_far = get(db, SummaryGranularity::Day, endpoint, *day).or_else(|error| unreadable(error, "summary"))?;
         let mut summary = so_far.unwrap_or_default();
         summary.merge(more);
-        put(db, Span::Day, endpoint, *day, &summary)?;
+        put(db, SummaryGranularity::Day, endpoint, *day, &summary)?;
     }
     db.prepare_cached("UPDATE endpoint SET next_hour = ? WHERE number = ?")?.execute([open_hour, endpoint])?;
     Ok((read, hours.len() as u32))
@@ -89,15 +84,15 @@ pub(in crate::sqlite) fn catch_up(
 /// The summaries of these hours, from one up to but not including the other, and how many checks were read for them.
 fn read_hours(db: &Connection, endpoint: i64, from: i64, until: i64) -> Result<(u32, BTreeMap<i64, Summary>)> {
     // A check may have got its id a little before its hour, from a clock that is slow, and any time after it.
-    let first = Span::Hour.start(from).minus_ms(HOUR_OPEN_MS).unix_ms().max(0);
+    let first = SummaryGranularity::Hour.start(from).minus_ms(HOUR_OPEN_MS).unix_ms().max(0);
     let mut statement = db.prepare_cached(
-        "SELECT checked_at, status, total_ms, detail FROM endpoint_check WHERE endpoint = ? AND rank >= ?",
+        "SELECT checked_at, status, total_ms, detail FROM endpoint_check WHERE endpoint = ? AND sort_key >= ?",
     )?;
-    let mut rows = statement.query([endpoint, rank_at(first)])?;
+    let mut rows = statement.query([endpoint, sort_key_at(first)])?;
     let (mut read, mut hours) = (0, BTreeMap::<i64, Summary>::new());
     while let Some(row) = rows.next()? {
         read += 1;
-        let hour = Span::Hour.number(Timestamp::from_unix_ms(row.get("checked_at")?));
+        let hour = SummaryGranularity::Hour.number(Timestamp::from_unix_ms(row.get("checked_at")?));
         if (from..until).contains(&hour) {
             let counted = count(row, hours.entry(hour).or_default()).map(Some);
             counted.or_else(|error| unreadable(error, "check"))?;
@@ -125,14 +120,14 @@ fn unreadable<T>(error: StoreError, what: &str) -> Result<Option<T>> {
 }
 
 /// Table and column of the summaries of a span.
-const fn table(span: Span) -> (&'static str, &'static str) {
+const fn table(span: SummaryGranularity) -> (&'static str, &'static str) {
     match span {
-        Span::Hour => ("endpoint_hour", "hour"),
-        Span::Day => ("endpoint_day", "day"),
+        SummaryGranularity::Hour => ("endpoint_hour", "hour"),
+        SummaryGranularity::Day => ("endpoint_day", "day"),
     }
 }
 
-fn get(db: &Connection, span: Span, endpoint: i64, number: i64) -> Result<Option<Summary>> {
+fn get(db: &Connection, span: SummaryGranularity, endpoint: i64, number: i64) -> Result<Option<Summary>> {
     let (table, column) = table(span);
     let mut statement =
         db.prepare_cached(&format!("SELECT summary FROM {table} WHERE endpoint = ? AND {column} = ?"))?;
@@ -140,7 +135,7 @@ fn get(db: &Connection, span: Span, endpoint: i64, number: i64) -> Result<Option
     rows.next()?.map(|row| json(row, "summary")).transpose()
 }
 
-fn put(db: &Connection, span: Span, endpoint: i64, number: i64, summary: &Summary) -> Result<()> {
+fn put(db: &Connection, span: SummaryGranularity, endpoint: i64, number: i64, summary: &Summary) -> Result<()> {
     let (table, column) = table(span);
     db.prepare_cached(&format!(
         "INSERT INTO {table} (endpoint, {column}, summary) VALUES (?, ?, ?) \

@@ -23,7 +23,7 @@ impl Prepared {
     }
 }
 
-/// Adds them to the timeline of the incident of this rank.
+/// Adds them to the timeline of the incident of this sort key.
 pub(super) fn append(db: &Connection, incident: i64, entries: &[Prepared]) -> Result<()> {
     let mut last: i64 = db
         .prepare_cached("SELECT coalesce(max(number), 0) FROM incident_timeline WHERE incident = ?")?

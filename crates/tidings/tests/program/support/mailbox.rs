@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::watch::Watch;
+use super::watch::MonitoredEndpoint;
 
 /// A mail as the server took it.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub struct Mailbox {
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
     child: Child,
-    printed: Arc<Watch<Vec<Value>>>,
+    printed: Arc<MonitoredEndpoint<Vec<Value>>>,
 }
 
 impl Mailbox {
@@ -56,7 +56,7 @@ impl Mailbox {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the Python of TIDINGS_TEST_PYTHON starts");
-        let printed: Arc<Watch<Vec<Value>>> = Arc::default();
+        let printed: Arc<MonitoredEndpoint<Vec<Value>>> = Arc::default();
         let (lines, log) = (BufReader::new(child.stdout.take().unwrap()).lines(), Arc::clone(&printed));
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use super::watch::Watch;
+use super::watch::MonitoredEndpoint;
 use super::wire;
 
 /// What a page knows.
@@ -23,7 +23,7 @@ struct State {
 /// A server on an address of its own. It ends with the test.
 pub struct Page {
     address: SocketAddr,
-    state: Arc<Watch<State>>,
+    state: Arc<MonitoredEndpoint<State>>,
 }
 
 impl Page {
@@ -32,7 +32,7 @@ impl Page {
         // Nobody else uses this address, so that nobody takes the port while the page is away.
         let [.., high, middle, low] = std::process::id().to_be_bytes();
         let listener = TcpListener::bind((Ipv4Addr::new(127, 64 | high & 63, middle, low), 0)).unwrap();
-        let state = Watch::of(State { status, ..State::default() });
+        let state = MonitoredEndpoint::of(State { status, ..State::default() });
         let page = Self { address: listener.local_addr().unwrap(), state: Arc::new(state) };
         page.serve(listener);
         page
@@ -94,7 +94,7 @@ impl Page {
     }
 }
 
-fn answer(stream: TcpStream, state: &Watch<State>) -> io::Result<()> {
+fn answer(stream: TcpStream, state: &MonitoredEndpoint<State>) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while wire::read(&mut reader)?.is_some() {
         let status = state.change(|state| {

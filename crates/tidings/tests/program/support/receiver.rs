@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::watch::Watch;
+use super::watch::MonitoredEndpoint;
 use super::wire::{self, Message};
 use super::{SURELY, now};
 
@@ -84,7 +84,7 @@ type Character = dyn Fn(&Request, usize) -> Reply + Send + Sync;
 /// A server on a port of its own. Its threads end with the test.
 pub struct Receiver {
     address: SocketAddr,
-    log: Arc<Watch<Log>>,
+    log: Arc<MonitoredEndpoint<Log>>,
 }
 
 impl Receiver {
@@ -92,7 +92,7 @@ impl Receiver {
     pub fn start(character: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let log: Arc<Watch<Log>> = Arc::default();
+        let log: Arc<MonitoredEndpoint<Log>> = Arc::default();
         let receiver = Self { address, log: Arc::clone(&log) };
         let character: Arc<Character> = Arc::new(character);
         std::thread::spawn(move || {
@@ -169,7 +169,7 @@ pub fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn serve(stream: TcpStream, log: &Watch<Log>, character: &Character) -> io::Result<()> {
+fn serve(stream: TcpStream, log: &MonitoredEndpoint<Log>, character: &Character) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(message) = wire::read(&mut reader)? {
         let request = Request { at: now(), message };

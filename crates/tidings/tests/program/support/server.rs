@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::api::Api;
 use super::now;
-use super::watch::Watch;
+use super::watch::MonitoredEndpoint;
 
 /// The API key of the workspace `default`, where the test does not let the program choose.
 pub const API_KEY: &str = "tdg_of-a-test-0123456789abcdef0123456789";
@@ -118,8 +118,8 @@ pub(super) struct Output {
 /// A running process. It is killed when this is dropped.
 pub(super) struct Process {
     pub(super) child: Child,
-    stdout: Arc<Watch<Output>>,
-    pub(super) stderr: Arc<Watch<Output>>,
+    stdout: Arc<MonitoredEndpoint<Output>>,
+    pub(super) stderr: Arc<MonitoredEndpoint<Output>>,
     followers: Vec<JoinHandle<()>>,
     began: std::time::Instant,
 }
@@ -160,7 +160,7 @@ impl Drop for Process {
     }
 }
 
-fn follow(pipe: impl Read + Send + 'static, output: Arc<Watch<Output>>) -> JoinHandle<()> {
+fn follow(pipe: impl Read + Send + 'static, output: Arc<MonitoredEndpoint<Output>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut lines = BufReader::new(pipe);
         let mut line = Vec::new();

@@ -7,12 +7,12 @@ use super::SURELY;
 
 /// A value with a bell.
 #[derive(Default)]
-pub struct Watch<T> {
+pub struct MonitoredEndpoint<T> {
     value: Mutex<T>,
     changed: Condvar,
 }
 
-impl<T> Watch<T> {
+impl<T> MonitoredEndpoint<T> {
     /// With this value at first.
     pub fn of(value: T) -> Self {
         Self { value: Mutex::new(value), changed: Condvar::new() }

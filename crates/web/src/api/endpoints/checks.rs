@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 use tidings_domain::check::summary::Summary;
-use tidings_domain::check::{Check, CheckStatus, Reported};
+use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
 use tidings_domain::id::{CheckId, EndpointId, Id, WorkspaceId, uuid_v7};
 use tidings_domain::resource::invalid_external_id;
 use tidings_domain::time::Timestamp;
 use tidings_engine::{Engine, EngineError};
-use tidings_store::keeping::{Span, SummaryFilter};
-use tidings_store::watching::CheckFilter;
+use tidings_store::monitoring::CheckFilter;
+use tidings_store::retention::{SummaryFilter, SummaryGranularity};
 
 use crate::answer::{Answer, json, ok};
 use crate::auth::{PathId, Reader, Writer};
@@ -91,7 +91,7 @@ fn read(object: Object, endpoint_id: EndpointId, now: Timestamp) -> Result<(Opti
         let checked_at = checked_at.unwrap_or(now);
         Some((
             check_id,
-            Check::reported(Reported { status: status?, reason, status_code, response_time_ms, checked_at }),
+            Check::reported(ExternalCheck { status: status?, reason, status_code, response_time_ms, checked_at }),
         ))
     })
 }
@@ -132,13 +132,13 @@ fn derived_id(endpoint_id: EndpointId, text: &str, checked_at: Timestamp) -> Che
 pub(in crate::api) async fn summaries(reader: Reader, PathId(id): PathId<EndpointId>, mut query: Query) -> Answer {
     let now = reader.now();
     let span = query.parsed("period", &one_of(["hour", "day"]), |word| match word {
-        "hour" => Some(Span::Hour),
-        "day" => Some(Span::Day),
+        "hour" => Some(SummaryGranularity::Hour),
+        "day" => Some(SummaryGranularity::Day),
         _ => None,
     });
     let span = span.unwrap_or_default();
     let until = query.instant("until").unwrap_or(now);
-    let spans = if span == Span::Hour { HOURS_DEFAULT } else { DAYS_DEFAULT };
+    let spans = if span == SummaryGranularity::Hour { HOURS_DEFAULT } else { DAYS_DEFAULT };
     let since = query.instant("from").unwrap_or_else(|| until.minus_ms(spans * span.ms()));
     query.finish(|| Some(()))?;
     if until.since_ms(since) > u64::from(SUMMARIES_MAX) * span.ms() {
@@ -157,7 +157,7 @@ pub(super) async fn uptime(
     id: EndpointId,
     now: Timestamp,
 ) -> Result<Uptime, EngineError> {
-    let share = async |span: Span, spans: u32| {
+    let share = async |span: SummaryGranularity, spans: u32| {
         let since = now.minus_ms(u64::from(spans) * span.ms());
         let filter = SummaryFilter { span, since: Some(since), until: None, limit: spans + 1 };
         let mut whole = Summary::default();
@@ -166,5 +166,8 @@ pub(super) async fn uptime(
         }
         Ok::<_, EngineError>(whole.uptime())
     };
-    Ok(Uptime { last_24_hours: share(Span::Hour, 24).await?, last_30_days: share(Span::Day, 30).await? })
+    Ok(Uptime {
+        last_24_hours: share(SummaryGranularity::Hour, 24).await?,
+        last_30_days: share(SummaryGranularity::Day, 30).await?,
+    })
 }

@@ -14,7 +14,7 @@ use tidings_domain::endpoint::{Definition, Probe, violations};
 use tidings_domain::id::EndpointId;
 use tidings_engine::EngineError;
 use tidings_engine::settings::endpoints::EndpointDraft;
-use tidings_watch::Prober;
+use tidings_monitor::Prober;
 
 use crate::answer::{Answer, no_content, ok};
 use crate::auth::{PathId, Reader, Writer};

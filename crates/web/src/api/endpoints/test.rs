@@ -8,7 +8,7 @@ use tidings_domain::endpoint::violations;
 use tidings_domain::id::EndpointId;
 use tidings_engine::EngineError;
 use tidings_engine::settings::endpoints::EndpointDraft;
-use tidings_watch::USER_AGENT;
+use tidings_monitor::USER_AGENT;
 
 use super::{draft, watchable};
 use crate::answer::{Answer, ok};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_engine::Engine;
-use tidings_engine::settings::endpoints::Wire;
+use tidings_engine::settings::endpoints::EndpointWiring;
 
 use crate::answer::{Answer, ok};
 use crate::auth::{PathId, Reader, Writer};
@@ -47,7 +47,7 @@ pub(in crate::api) async fn rewire(writer: Writer, PathId(id): PathId<EndpointId
         let rule = before.iter().find(|(id, _)| *id == channel_id).and_then(|(_, rule)| rule.as_ref());
         let wired = wired.unwrap_or(rule.is_some_and(|rule| rule.enabled));
         let paused = paused.unwrap_or(rule.is_some_and(|rule| rule.paused));
-        Some(Wire { channel_id, wired, paused })
+        Some(EndpointWiring { channel_id, wired, paused })
     };
     let mut fields = Fields::where_null_is_absent(object);
     let wires = fields.objects("channels", CHANNELS_MAX, wire);

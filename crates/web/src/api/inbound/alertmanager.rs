@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use tidings_domain::incident::{About, Fact};
+use tidings_domain::incident::{SubjectField, SubjectInfo};
 use tidings_domain::severity::Severity;
 use tidings_domain::text::truncate_chars;
 use tidings_domain::time::Timestamp;
@@ -16,7 +16,7 @@ use tidings_engine::incidents::Alert;
 
 use crate::answer::{Answer, ok};
 use crate::api::runs::{instant_fault, link_fault, resource_id_fault};
-use crate::auth::Door;
+use crate::auth::InboundCaller;
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::problem::Problem;
@@ -47,14 +47,14 @@ struct Counts {
 
 /// Takes a message in. Nothing is done if anything in it is wrong; then its alerts are taken in their order. One that is
 /// told again, because the answer was lost, changes nothing.
-pub(crate) async fn tell(door: Door, object: Object) -> Answer {
-    if door.kind() != KIND {
+pub(crate) async fn tell(caller: InboundCaller, object: Object) -> Answer {
+    if caller.kind() != KIND {
         return Err(Problem::not_found("path"));
     }
     let mut counts = Counts::default();
     for alert in read(object)? {
         let is_firing = alert.is_firing;
-        let count = match door.engine().alert(door.workspace_id(), alert).await? {
+        let count = match caller.engine().alert(caller.workspace_id(), alert).await? {
             None => &mut counts.unchanged,
             Some(_) if is_firing => &mut counts.opened,
             Some(_) => &mut counts.resolved,
@@ -158,7 +158,7 @@ fn about(
     annotations: &BTreeMap<String, String>,
     fingerprint: &str,
     link: Option<String>,
-) -> About {
+) -> SubjectInfo {
     let name = match (labels.get("alertname"), labels.get("instance")) {
         (Some(name), Some(instance)) => format!("{name} ({instance})"),
         (Some(name), None) => name.clone(),
@@ -166,17 +166,17 @@ fn about(
     };
     let described = annotations.get("description").filter(|_| annotations.contains_key("summary"));
     let described =
-        described.map(|text| Fact { label: "description".to_owned(), value: clean(text, DETAIL_CHARS_MAX) });
+        described.map(|text| SubjectField { label: "description".to_owned(), value: clean(text, DETAIL_CHARS_MAX) });
     let others = labels.iter().filter(|(label, _)| *label != "alertname").take(LABELS_MAX);
-    let fact = |(label, value): (&String, &String)| Fact {
+    let fact = |(label, value): (&String, &String)| SubjectField {
         label: clean(label, LABEL_CHARS_MAX),
         value: clean(value, VALUE_CHARS_MAX),
     };
-    About {
+    SubjectInfo {
         name: clean(&name, NAME_CHARS_MAX),
         url: None,
         link,
-        facts: described.into_iter().chain(others.clone().map(fact)).collect(),
+        fields: described.into_iter().chain(others.clone().map(fact)).collect(),
         tags: others.map(|(label, value)| clean(&format!("{label}={value}"), TAG_CHARS_MAX)).collect(),
     }
 }

@@ -6,7 +6,7 @@ use tidings_domain::resource::{ResourceSelector, ResourceType, invalid_external_
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::{RuleTrigger, TRIGGER_TYPE_FORM, TriggerType};
-use tidings_engine::TrialConfig;
+use tidings_engine::TestConfig;
 use tidings_engine::settings::{NewRule, RuleChannel, RuleEdit, RuleView};
 
 use crate::api::inline;
@@ -190,7 +190,7 @@ pub(super) enum TestOf {
     /// A saved rule.
     Rule(RuleId),
     /// A configuration that is not saved.
-    Config(TrialConfig),
+    Config(TestConfig),
 }
 
 /// Reads what is to be tested: `{ruleId}`, or a rule as it would be saved. Of that only the channel and the resource
@@ -213,7 +213,7 @@ pub(super) fn test(object: Object) -> Result<TestOf, Problem> {
     let channel_type = fields.required("channelType", channel_type);
     let channel = channel(&mut fields, channel_type);
     fields.finish(|| match channel? {
-        RuleChannel::Inline { channel_type, config } => Some(TestOf::Config(TrialConfig {
+        RuleChannel::Inline { channel_type, config } => Some(TestOf::Config(TestConfig {
             resource_type: resource_type.unwrap_or(ResourceType::Flow),
             resource_id: resource_id.unwrap_or_else(|| SAMPLE_RESOURCE_ID.to_owned()),
             channel_type,

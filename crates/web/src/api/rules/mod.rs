@@ -7,7 +7,7 @@ use tidings_domain::channel::ChannelType;
 use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
 use tidings_engine::Engine;
 use tidings_engine::settings::{NewRule, RuleChannel, RuleView};
-use tidings_store::log::DeliveryFilter;
+use tidings_store::history::DeliveryFilter;
 
 use crate::answer::{Answer, no_content, ok};
 use crate::auth::{PathId, Reader, Writer};
@@ -53,7 +53,7 @@ pub(super) async fn save(
     engine: &Engine,
     workspace_id: WorkspaceId,
     new: NewRule,
-) -> Result<tidings_engine::settings::Written<RuleView>, Problem> {
+) -> Result<tidings_engine::settings::Committed<RuleView>, Problem> {
     let inline_type = inline_type(Some(&new.channel));
     engine.create_rule(workspace_id, new).await.map_err(|error| in_inline_words(error.into(), inline_type))
 }

@@ -107,7 +107,7 @@ pub(super) fn output_fault(json: &str) -> Option<&'static str> {
 }
 
 /// How many brackets open, those within texts too: JSON nests no deeper. Most outputs have few, and these are counted many
-/// bytes at a time, which a walk from text to text is not.
+/// bytes at a time, which a evaluation from text to text is not.
 fn openings(json: &str) -> usize {
     // The two differ in one bit. No block counts further than a byte can.
     let in_block = |block: &[u8]| block.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();

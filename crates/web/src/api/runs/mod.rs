@@ -9,7 +9,7 @@ mod quick;
 
 use http::StatusCode;
 use tidings_domain::trigger::Trigger;
-use tidings_store::log::EventFilter;
+use tidings_store::history::EventFilter;
 
 use crate::answer::{Answer, json, ok};
 use crate::auth::{Reader, Writer};

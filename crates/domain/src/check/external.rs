@@ -1,0 +1,85 @@
+//! The check that an outside prober reports: judged there, taken over here.
+
+use super::words::shown;
+use super::{Check, CheckStatus, REASON_CHARS_MAX, Timings};
+use crate::time::Timestamp;
+
+/// All that is known of a check that was judged elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalCheck {
+    /// How the endpoint stood.
+    pub status: CheckStatus,
+    /// Why, in the prober's words.
+    pub reason: Option<String>,
+    /// The status code of the answer, if it was HTTP.
+    pub status_code: Option<u16>,
+    /// How long the answer took, in milliseconds.
+    pub response_time_ms: Option<u32>,
+    /// When it was checked.
+    pub checked_at: Timestamp,
+}
+
+impl Check {
+    /// The check that was reported. Its status stands; its reason is kept as one line of at most
+    /// [`REASON_CHARS_MAX`] characters, and is none if it says nothing.
+    pub fn reported(reported: ExternalCheck) -> Self {
+        let ExternalCheck { status, reason, status_code, response_time_ms, checked_at } = reported;
+        let reason = reason.map(|words| shown(words.trim(), REASON_CHARS_MAX)).filter(|words| !words.trim().is_empty());
+        Self {
+            checked_at,
+            status,
+            reason,
+            failure: None,
+            status_code,
+            response_time_ms,
+            timings: Timings { total_ms: response_time_ms.unwrap_or(0), ..Timings::default() },
+            certificate: None,
+            assertions: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reported(status: CheckStatus, reason: Option<&str>) -> ExternalCheck {
+        ExternalCheck {
+            status,
+            reason: reason.map(str::to_owned),
+            status_code: Some(502),
+            response_time_ms: Some(81),
+            checked_at: Timestamp::from_unix_ms(7),
+        }
+    }
+
+    #[test]
+    fn what_was_reported_stands() {
+        for status in CheckStatus::ALL {
+            let check = Check::reported(reported(status, Some("HTTP 502 — expected 200")));
+            assert_eq!((check.status, check.reason.as_deref()), (status, Some("HTTP 502 — expected 200")));
+            assert_eq!((check.status_code, check.response_time_ms, check.timings.total_ms), (Some(502), Some(81), 81));
+            assert_eq!((check.checked_at, check.failure), (Timestamp::from_unix_ms(7), None));
+            assert!(check.certificate.is_none() && check.assertions.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_not_said_is_not_made_up() {
+        let little = ExternalCheck { status_code: None, response_time_ms: None, ..reported(CheckStatus::Down, None) };
+        let check = Check::reported(little);
+        assert_eq!((check.status_code, check.response_time_ms, check.reason), (None, None, None));
+        for blank in ["", " \n", "\0\0", "\u{2028}"] {
+            assert_eq!(Check::reported(reported(CheckStatus::Down, Some(blank))).reason, None, "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_line_and_bounded() {
+        let reason = |text: &str| Check::reported(reported(CheckStatus::Down, Some(text))).reason.unwrap_or_default();
+        assert_eq!(reason(" a\r\nb\u{202e}c "), "a  b c");
+        assert_eq!(reason(&"é".repeat(REASON_CHARS_MAX)), "é".repeat(REASON_CHARS_MAX));
+        let cut = reason(&"é".repeat(REASON_CHARS_MAX + 1));
+        assert_eq!(cut, format!("{}…", "é".repeat(REASON_CHARS_MAX - 1)));
+    }
+}

@@ -1,0 +1,283 @@
+-- The whole schema. Until the first release this file is edited in place, and a data directory of an older build is
+-- refused (see `sqlite/migrate.rs`); from then on each change is a file of its own.
+--
+-- Instants are milliseconds since the Unix epoch, ids the 16 bytes of a UUIDv7, enumerations the words of the API, and
+-- columns that hold lists or objects are JSON. `sort_key` is the 63 bits of an id that order it: its millisecond, then a
+-- 21-bit number (docs/adr/0003).
+
+CREATE TABLE instance (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    key_id TEXT NOT NULL,
+    canary BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE workspace (
+    id BLOB PRIMARY KEY,
+    slug TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL DEFAULT 1,
+    created_at INTEGER NOT NULL,
+    preferences TEXT NOT NULL DEFAULT '{}'
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_key (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    read_only INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE channel (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id BLOB NOT NULL,
+    owner_rule_id BLOB,
+    name TEXT NOT NULL,
+    channel_type TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    enabled INTEGER NOT NULL,
+    disabled_reason TEXT,
+    severity_filter TEXT NOT NULL,
+    retry_on_failure INTEGER NOT NULL,
+    retry_delays_seconds TEXT,
+    timeout_ms INTEGER NOT NULL,
+    is_connected INTEGER,
+    last_tested_at INTEGER,
+    last_success_at INTEGER,
+    last_failure_at INTEGER,
+    revision INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    event_filters TEXT NOT NULL DEFAULT '{}',
+    delivery_priority TEXT NOT NULL DEFAULT 'standard',
+    quiet_hours TEXT,
+    rate_limit TEXT,
+    PRIMARY KEY (workspace_id, id)
+) STRICT;
+
+CREATE TABLE rule (
+    workspace_id BLOB NOT NULL,
+    id BLOB NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    channel_id BLOB NOT NULL,
+    triggers TEXT NOT NULL,
+    trigger_types TEXT NOT NULL,
+    enabled INTEGER NOT NULL,
+    paused INTEGER NOT NULL,
+    failure_severity TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, channel_id) REFERENCES channel (workspace_id, id)
+) STRICT;
+
+CREATE INDEX rule_channel ON rule (workspace_id, channel_id);
+
+CREATE TABLE mute (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id BLOB NOT NULL,
+    scope TEXT NOT NULL,
+    target_id BLOB,
+    expires_at INTEGER,
+    reason TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    ends_on_recovery INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX mute_expiry ON mute (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE inbound_webhook (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+
+-- The idempotency keys of events: narrow, and apart from the events, so that they are pruned by an age of their own. The
+-- natural key instead of a hash of it: run ids mostly rise, so that a batch of inserts touches few pages, where hashes
+-- touch one page each. `run_id` comes first because it alone tells nearly all rows apart.
+CREATE TABLE idempotency_key (
+    run_id TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    workspace_id BLOB NOT NULL,
+    resource_type TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    event_id BLOB NOT NULL,
+    PRIMARY KEY (run_id, resource_id, workspace_id, resource_type, trigger)
+) STRICT, WITHOUT ROWID;
+
+-- Keyed by sort key: new rows are appended, and an index entry holds eight bytes instead of two blobs.
+CREATE TABLE event (
+    sort_key INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    workspace_id BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    not_routed TEXT,
+    pending_count INTEGER NOT NULL,
+    held_count INTEGER NOT NULL,
+    suppressed_count INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX event_workspace ON event (workspace_id);
+CREATE INDEX event_resource ON event (workspace_id, resource_id);
+
+-- Queue and log in one row. `due_at` is set while there is work to do (of a leased row it is the end of the lease), so
+-- that the partial index `delivery_due` holds the queue and nothing else. `held_until` is set while a gate holds the
+-- delivery and no digest carries it.
+CREATE TABLE delivery (
+    sort_key INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    workspace_id BLOB NOT NULL,
+    event_sort_key INTEGER NOT NULL,
+    rule_id BLOB,
+    rule_generation INTEGER NOT NULL,
+    channel_id BLOB NOT NULL,
+    channel_type TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT,
+    gate_evaluations TEXT NOT NULL,
+    due_at INTEGER,
+    lease_owner INTEGER,
+    attempt_count INTEGER NOT NULL DEFAULT 0,
+    attempt_base INTEGER NOT NULL DEFAULT 0,
+    attempt_trigger TEXT NOT NULL DEFAULT 'scheduled',
+    attempt_state TEXT,
+    attempts TEXT NOT NULL DEFAULT '',
+    http_status INTEGER,
+    last_error TEXT,
+    sent_at INTEGER,
+    completed_at INTEGER,
+    held_until INTEGER,
+    blocked_by_sort_key INTEGER,
+    blocked_by_id BLOB,
+    sequence INTEGER NOT NULL DEFAULT 1,
+    replaces_id BLOB,
+    digest_sort_key INTEGER,
+    digest_id BLOB
+) STRICT;
+
+CREATE INDEX delivery_event ON delivery (event_sort_key);
+CREATE INDEX delivery_due ON delivery (channel_id, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX delivery_failed ON delivery (workspace_id, channel_id, completed_at) WHERE status = 'failed';
+-- With the reason, so that a rate limit finds the deliveries that it holds among all held ones of the channel.
+CREATE INDEX delivery_held ON delivery (channel_id, held_until, reason) WHERE held_until IS NOT NULL;
+CREATE INDEX delivery_blocked_by ON delivery (blocked_by_sort_key) WHERE blocked_by_sort_key IS NOT NULL;
+CREATE INDEX delivery_digest ON delivery (digest_sort_key) WHERE digest_sort_key IS NOT NULL;
+
+-- The instants of the first attempts that a channel's rate limit admitted within its window.
+CREATE TABLE rate_window (
+    channel_id BLOB PRIMARY KEY,
+    instants TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- `number` stands for the endpoint in the tables of its checks, where 16 bytes a row would be most of the row.
+-- `version` is the version of the workspace's configuration that wrote the row, so that a cache reads what changed only.
+-- `next_hour` is the first hour, counted from the Unix epoch, whose checks are not summarised yet.
+CREATE TABLE endpoint (
+    number INTEGER PRIMARY KEY,
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id BLOB NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    enabled INTEGER NOT NULL,
+    definition TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    next_hour INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX endpoint_version ON endpoint (workspace_id, version);
+CREATE INDEX endpoint_next_hour ON endpoint (next_hour);
+
+-- Written with every check, therefore narrow and apart from what people edit.
+CREATE TABLE endpoint_state (
+    endpoint INTEGER PRIMARY KEY REFERENCES endpoint (number) ON DELETE CASCADE,
+    streak TEXT NOT NULL,
+    flap_history TEXT NOT NULL,
+    last_check TEXT,
+    incident_id BLOB,
+    openings TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+
+-- `detail` holds only what a healthy check does not have.
+CREATE TABLE endpoint_check (
+    endpoint INTEGER NOT NULL REFERENCES endpoint (number) ON DELETE CASCADE,
+    sort_key INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    checked_at INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    total_ms INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (endpoint, sort_key)
+) STRICT, WITHOUT ROWID;
+
+-- Summaries of checks; hours and days (UTC) are counted from the Unix epoch.
+CREATE TABLE endpoint_hour (
+    endpoint INTEGER NOT NULL REFERENCES endpoint (number) ON DELETE CASCADE,
+    hour INTEGER NOT NULL,
+    summary TEXT NOT NULL,
+    PRIMARY KEY (endpoint, hour)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE endpoint_day (
+    endpoint INTEGER NOT NULL REFERENCES endpoint (number) ON DELETE CASCADE,
+    day INTEGER NOT NULL,
+    summary TEXT NOT NULL,
+    PRIMARY KEY (endpoint, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE incident (
+    sort_key INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    cause_detail TEXT,
+    opening_severity TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    failing_since INTEGER NOT NULL,
+    resolved_at INTEGER,
+    acknowledged_at INTEGER,
+    acknowledged_by TEXT,
+    notifications_sent INTEGER NOT NULL DEFAULT 0,
+    subject_info TEXT NOT NULL,
+    escalations_done TEXT NOT NULL,
+    reminders TEXT NOT NULL,
+    wake_at INTEGER,
+    revision INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX incident_workspace ON incident (workspace_id);
+CREATE INDEX incident_open ON incident (workspace_id) WHERE resolved_at IS NULL;
+CREATE UNIQUE INDEX incident_active ON incident (workspace_id, resource_type, resource_id) WHERE resolved_at IS NULL;
+CREATE INDEX incident_resource ON incident (workspace_id, resource_id);
+
+CREATE TABLE incident_timeline (
+    incident INTEGER NOT NULL REFERENCES incident (sort_key) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (incident, number)
+) STRICT, WITHOUT ROWID;
