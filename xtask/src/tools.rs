@@ -49,7 +49,7 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "Python packages",
-        why: "an SMTP server to send mail to (tests/python/requirements.txt, into target/test-python)",
+        why: "an SMTP server to send mail to, a library that verifies webhooks (tests/python/requirements.txt, into target/test-python)",
         present: python_packages_are_current,
         install: install_python_packages,
     },
@@ -62,6 +62,47 @@ const TOOLS: &[Tool] = &[
         },
         // Debian runs both as services, too; the tests start their own, on ports of their own.
         install: |repo| apt_install(repo, &["prometheus", "prometheus-alertmanager"]),
+    },
+    Tool {
+        name: "Node.js with npm",
+        why: "runs the JavaScript examples of the documentation",
+        present: |repo| {
+            shell::succeeds(repo.command("node").arg("--version"))
+                && shell::succeeds(repo.command("npm").arg("--version"))
+        },
+        install: |repo| apt_install(repo, &["nodejs", "npm"]),
+    },
+    Tool {
+        name: "Node packages",
+        why: "libraries that verify webhooks (tests/node/package-lock.json, into target/test-node)",
+        present: |repo| same_contents(&repo.root.join(NODE_LOCK), &node_packages(repo).join("installed-lock.json")),
+        install: install_node_packages,
+    },
+    Tool {
+        name: "Go",
+        why: "compiles the Go examples of the documentation",
+        present: |repo| {
+            shell::succeeds(repo.command("go").arg("version")) && shell::succeeds(repo.command("gofmt").arg("-l"))
+        },
+        install: |repo| apt_install(repo, &["golang-go"]),
+    },
+    Tool {
+        name: "PHP",
+        why: "runs the PHP examples of the documentation",
+        present: |repo| shell::succeeds(repo.command("php").arg("--version")),
+        install: |repo| apt_install(repo, &["php-cli"]),
+    },
+    Tool {
+        name: "Ruby with openssl",
+        why: "runs the Ruby examples of the documentation",
+        present: |repo| shell::succeeds(repo.command("ruby").args(["-r", "openssl", "-e", ""])),
+        install: |repo| apt_install(repo, &["ruby"]),
+    },
+    Tool {
+        name: "openssl",
+        why: "the shell examples of the documentation verify signatures with it",
+        present: |repo| shell::succeeds(repo.command("openssl").arg("version")),
+        install: |repo| apt_install(repo, &["openssl"]),
     },
     Tool {
         name: "cargo-nextest",
@@ -136,7 +177,7 @@ fn installed_requirements(repo: &Repo) -> PathBuf {
 
 fn python_packages_are_current(repo: &Repo) -> bool {
     same_contents(&requirements(repo), &installed_requirements(repo))
-        && shell::succeeds(repo.command(repo.python()).args(["-c", "import aiosmtpd"]))
+        && shell::succeeds(repo.command(repo.python()).args(["-c", "import aiosmtpd, standardwebhooks"]))
 }
 
 fn same_contents(left: &Path, right: &Path) -> bool {
@@ -152,6 +193,30 @@ fn install_python_packages(repo: &Repo) -> anyhow::Result<()> {
             .arg(requirements(repo)),
     )?;
     fs::copy(requirements(repo), installed_requirements(repo)).context("cannot note which packages are installed")?;
+    Ok(())
+}
+
+/// Pins the Node packages.
+const NODE_LOCK: &str = "tests/node/package-lock.json";
+
+fn node_packages(repo: &Repo) -> PathBuf {
+    repo.target.join("test-node")
+}
+
+fn install_node_packages(repo: &Repo) -> anyhow::Result<()> {
+    let directory = node_packages(repo);
+    fs::create_dir_all(&directory)?;
+    for name in ["package.json", "package-lock.json"] {
+        fs::copy(repo.root.join("tests/node").join(name), directory.join(name)).context("cannot copy the lock file")?;
+    }
+    shell::run(
+        repo.command("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(&directory),
+    )?;
+    // Written last: only a complete installation has it.
+    fs::copy(repo.root.join(NODE_LOCK), directory.join("installed-lock.json"))
+        .context("cannot note which packages are installed")?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub mod page;
 pub mod receiver;
 pub mod server;
 pub mod signed;
+pub mod snippets;
 pub mod tls;
 pub mod watch;
 pub mod wire;
