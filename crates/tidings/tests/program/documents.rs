@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::snippets::{self, Snippet};
 
 /// Languages whose examples a reader runs or copies.
-const LANGUAGES: [&str; 14] = [
+const LANGUAGES: [&str; 17] = [
     "sh",
     "bash",
     "python",
@@ -23,12 +23,30 @@ const LANGUAGES: [&str; 14] = [
     "ini",
     "systemd",
     "nginx",
+    "toml",
+    "caddyfile",
+    "jinja",
 ];
 
 /// What is not run: the document, the title of the example (or the heading above it, if it has none), and why.
 const NOT_RUN: &[(&str, &str, &str)] = &[
     ("README.md", "Tidings", "it builds the program and runs this test suite"),
     ("README.md", "Five minutes", "a walk with four terminals, fixed ports, and servers that are stopped by hand"),
+    ("docs/COMING_FROM.md", "Before you start", "it sets two variables, which every recipe's test sets"),
+    ("docs/COMING_FROM.md", "cron", "it installs the wrapper below /usr/local"),
+    ("docs/COMING_FROM.md", "systemd", "it installs files below /etc and /usr/local"),
+    ("docs/CONCEPTS.md", "Why was I not notified?", "a GET whose answer the next example reads"),
+    ("docs/OPERATING.md", "install", "it creates a user and a service"),
+    ("docs/OPERATING.md", "private-ca", "it changes what the machine trusts"),
+    ("docs/OPERATING.md", "sysctl-icmp", "it sets a sysctl"),
+    ("docs/OPERATING.md", "nginx", "`nginx -t` accepted it when it was written; Debian's package starts a server"),
+    (
+        "docs/OPERATING.md",
+        "caddy",
+        "`caddy validate` accepted it when it was written; Debian's package starts a server",
+    ),
+    ("docs/TEMPLATES.md", "Variables", "a part of a template; the complete ones hold it"),
+    ("docs/TEMPLATES.md", "Examples", "it posts a template from a file, as the tests of the examples do"),
     ("docs/API.md", "The API", "a GET with a key; every path is requested by the tests of the API"),
     ("docs/API.md", "`POST /runs`", "a run with a key; every test here reports runs"),
 ];
@@ -117,6 +135,15 @@ fn plain_json(text: &str, may_have_comments: bool) -> String {
         }
     }
     plain
+}
+
+#[test]
+fn shell_examples_parse() {
+    for snippet in all().iter().filter(|snippet| ["sh", "bash"].contains(&snippet.language.as_str())) {
+        let mut shell = Command::new(&snippet.language);
+        shell.arg("-n");
+        snippet.run(tempfile::tempdir().unwrap().path(), shell);
+    }
 }
 
 #[test]
