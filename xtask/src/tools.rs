@@ -99,6 +99,24 @@ const TOOLS: &[Tool] = &[
         install: |repo| apt_install(repo, &["ruby"]),
     },
     Tool {
+        name: "jq",
+        why: "the shell examples of the documentation read answers with it",
+        present: |repo| shell::succeeds(repo.command("jq").arg("--version")),
+        install: |repo| apt_install(repo, &["jq"]),
+    },
+    Tool {
+        name: "sqlite3",
+        why: "the documentation's backup command",
+        present: |repo| shell::succeeds(repo.command("sqlite3").arg("--version")),
+        install: |repo| apt_install(repo, &["sqlite3"]),
+    },
+    Tool {
+        name: "systemd-analyze",
+        why: "checks the units of the documentation; systemd does not have to run",
+        present: |repo| shell::succeeds(repo.command("systemd-analyze").arg("--version")),
+        install: |repo| apt_install(repo, &["systemd"]),
+    },
+    Tool {
         name: "openssl",
         why: "the shell examples of the documentation verify signatures with it",
         present: |repo| shell::succeeds(repo.command("openssl").arg("version")),

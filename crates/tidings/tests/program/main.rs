@@ -32,6 +32,7 @@ mod templates;
 mod test_now;
 mod third_document;
 mod watching;
+mod webhook_bodies;
 mod webhook_verification;
 mod withdrawn;
 mod workspaces;

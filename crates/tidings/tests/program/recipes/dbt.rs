@@ -110,7 +110,7 @@ fn dbt_nightly_reports_dbts_exit_code_and_keeps_it() {
     let snippet = world.install("dbt-nightly", "dbt-nightly");
     let dbt = "#!/bin/sh\n[ ! -e target/run_results.json ] || exit 99\n\
                if [ -n \"$RESULTS\" ]; then cp \"$RESULTS\" target/run_results.json; fi\nexit \"$DBT_CODE\"\n";
-    world.write("stub/dbt", dbt);
+    world.write_script("stub/dbt", dbt);
     let results = document("inv-3", &[result("model.shop.orders", "success", "", json!({}))]);
     world.write("results.json", &results.to_string());
     fs::create_dir_all(world.path("project/target")).unwrap();

@@ -63,16 +63,20 @@ impl World {
     /// Saves a snippet as an executable file of this name.
     fn install(&self, title: &str, name: &str) -> Snippet {
         let snippet = snippets::titled(DOCUMENT, title);
-        self.write(name, &snippet.text);
+        self.write_script(name, &snippet.text);
         snippet
     }
 
-    /// Writes an executable file.
     fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Writes an executable file.
+    fn write_script(&self, name: &str, text: &str) {
+        self.write(name, text);
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Runs the snippet `setup`, some lines, and this snippet in one shell, and then prints `$channel`.

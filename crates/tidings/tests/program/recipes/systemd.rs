@@ -5,8 +5,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{Ended, SHELLS, World, run};
+use super::{DOCUMENT, Ended, SHELLS, World, run};
 use crate::support::server::API_KEY;
+use crate::support::snippets;
 
 /// Stands in for the journal; it keeps its arguments.
 const JOURNALCTL: &str = r#"#!/bin/sh
@@ -26,7 +27,7 @@ fn unit_command(world: &World, shell: &[&str], unit: &str, variables: &[(&str, &
 fn systemd_script_reports_how_the_service_ended() {
     let world = World::start();
     let snippet = world.install("tidings-unit", "tidings-unit");
-    world.write("stub/journalctl", JOURNALCTL);
+    world.write_script("stub/journalctl", JOURNALCTL);
     for shell in SHELLS {
         let name = |what: &str| format!("{}-{what}.service", shell[0]);
         let end = |what: &str, variables: &[(&str, &str)]| {
@@ -94,10 +95,9 @@ fn systemd_units_are_valid() {
     let script = world.path("tidings-unit").display().to_string();
     world.write("units/backup.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n");
     for title in ["backup.service.d/tidings.conf", "backup.service.d/on-failure.conf", "tidings-unit@.service"] {
-        let name = format!("units/{title}");
-        let snippet = world.install(title, &name);
+        let snippet = snippets::titled(DOCUMENT, title);
         assert!(snippet.text.contains("tidings-unit"), "{snippet}");
-        fs::write(world.path(&name), snippet.text.replace("/usr/local/bin/tidings-unit", &script)).unwrap();
+        world.write(&format!("units/{title}"), &snippet.text.replace("/usr/local/bin/tidings-unit", &script));
     }
     let units = ["units/backup.service", "units/tidings-unit@.service"];
     let mut command = world.command("systemd-analyze", &["verify", "--man=no"]);

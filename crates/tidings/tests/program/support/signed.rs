@@ -23,8 +23,12 @@ pub fn is_signed_as_magone(request: &Request, secret: &str) -> bool {
     let header = request.header("X-MagOne-Signature");
     let (t, v1) = header.split_once(',').expect("two parts");
     let (t, v1) = (t.strip_prefix("t=").expect("t"), v1.strip_prefix("v1=").expect("v1"));
-    let signed = [t.as_bytes(), b".", request.body()].concat();
-    is_recent(t) && v1 == hex::encode(hmac(secret.as_bytes(), &signed))
+    is_recent(t) && v1 == magone_signature(secret, t, request.body())
+}
+
+/// The hex after `v1=`.
+pub fn magone_signature(secret: &str, timestamp: &str, body: &[u8]) -> String {
+    hex::encode(hmac(secret.as_bytes(), &[timestamp.as_bytes(), b".", body].concat()))
 }
 
 /// Standard Webhooks: one of the signatures is `v1,` and base64 over `id.timestamp.body`, and the timestamp is recent.

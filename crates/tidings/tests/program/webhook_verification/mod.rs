@@ -10,6 +10,7 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::signed::magone_signature;
 use crate::support::snippets::{self, Snippet};
 use crate::support::{Receiver, Request, Setup};
 use cases::{Case, assert_answers};
@@ -226,7 +227,10 @@ fn vendor_snippet_accepts_only_genuine_webhooks() {
     let header = request.header("X-MagOne-Signature");
     let (t, v1) = header.split_once(',').unwrap();
     let altered = ["", "é", "t=,v1=", t, v1, "t=1,v1=é", &header.replace("t=", "t=1"), &header.replace("v1=", "v2=")];
-    let cases = vendor_cases(request, &secret(&created), "X-MagOne-Signature", &altered.map(str::to_owned));
+    let old = (t.strip_prefix("t=").unwrap().parse::<i64>().unwrap() - 600).to_string();
+    let old = format!("t={old},v1={}", magone_signature(&secret(&created), &old, request.body()));
+    let altered = [altered.map(str::to_owned).to_vec(), vec![old]].concat();
+    let cases = vendor_cases(request, &secret(&created), "X-MagOne-Signature", &altered);
     let arguments = ["-W", "error", "driver.py", "verify", "has_magone_signature"];
     program.check(&cases, program.command("python3", &arguments));
 }

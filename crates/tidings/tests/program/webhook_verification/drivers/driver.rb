@@ -3,5 +3,7 @@ require "json"
 require_relative "verify"
 
 JSON.parse(File.read(ARGV.fetch(0))).each do |test|
-  puts from_tidings?(test["secret"], test["headers"], test["body"].unpack1("m"))
+  # Some servers give bodies as UTF-8, whatever they hold.
+  body = test["body"].unpack1("m").force_encoding("UTF-8")
+  puts from_tidings?(test["secret"], test["headers"], body)
 end
