@@ -31,7 +31,6 @@ const LANGUAGES: [&str; 17] = [
 /// What is not run: the document, the title of the example (or the heading above it, if it has none), and why.
 const NOT_RUN: &[(&str, &str, &str)] = &[
     ("README.md", "Tidings", "it builds the program and runs this test suite"),
-    ("README.md", "Five minutes", "a walk with four terminals, fixed ports, and servers that are stopped by hand"),
     ("docs/COMING_FROM.md", "Before you start", "it sets two variables, which every recipe's test sets"),
     ("docs/COMING_FROM.md", "cron", "it installs the wrapper below /usr/local"),
     ("docs/COMING_FROM.md", "systemd", "it installs files below /etc and /usr/local"),

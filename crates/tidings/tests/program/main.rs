@@ -13,6 +13,7 @@ mod first_document;
 mod isolation;
 mod operating;
 mod outage_crash;
+mod readme;
 mod receivers;
 mod recipes;
 mod refusals;
