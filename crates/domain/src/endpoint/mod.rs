@@ -1,7 +1,7 @@
 //! Endpoints: what is monitored, how it is probed and how its checks are judged.
 //!
 //! The prober follows a [`Definition`], [`crate::check::judge()`] judges observations by it, and [`crate::incident`] uses
-//! its thresholds. [`violations`] validates it; `limits.rs` has the defaults and bounds, `target.rs` the rules for URLs,
+//! its thresholds. [`violations()`] validates it; `limits.rs` has the defaults and bounds, `target.rs` the rules for URLs,
 //! hosts and headers.
 
 mod headers;

@@ -98,7 +98,7 @@ pub(super) fn dependency(input: &GateInput<'_>) -> Option<Refusal> {
     Some(Refusal::suppress(format!("{} depends on {parent}, which has an active incident", endpoint.name)))
 }
 
-/// Gate 10: the channel's quiet hours. Critical events pass, unless the quiet hours say otherwise.
+/// Gate 10: the channel's quiet hours. Critical events pass, unless `criticalPasses` is false.
 pub(super) fn quiet_hours(input: &GateInput<'_>, now: Timestamp) -> Option<Refusal> {
     let channel = input.channel;
     let hours = channel.policies.quiet_hours.as_ref().filter(|hours| hours.covers(input.severity))?;

@@ -113,10 +113,7 @@ fn header_violations_point_to_the_header_and_quote_no_value() {
         let headers = names.iter().map(|name| ((*name).to_owned(), "v".to_owned())).collect();
         http_pointers(|it| it.headers = headers)
     };
-    assert_eq!(
-        with(&["X-A", "a/b~c", "x-a", "Precondition"]),
-        ["/headers/a~1b~0c", "/headers/x-a", "/headers/Precondition"]
-    );
+    assert_eq!(with(&["X-A", "a/b~c", "x-a", "Expect"]), ["/headers/a~1b~0c", "/headers/x-a", "/headers/Expect"]);
     let many: Vec<_> = (0..21).map(|number| format!("x-{number}")).collect();
     assert_eq!(with(&many.iter().map(String::as_str).collect::<Vec<_>>()), ["/headers"]);
     let found = violations(
