@@ -1,12 +1,15 @@
-//! Zones, days of the week and times of day: the words in which people say when something holds again and again.
+//! Time zones, weekdays and times of day, for recurring periods.
 //!
-//! [`crate::quiet_hours`] and [`crate::maintenance`] are made of them, and the gates' words name instants by them.
+//! [`crate::quiet_hours`] and [`crate::maintenance`] are built from them, and gates format instants with [`Zone`].
 //!
-//! A clock change skips some times and repeats others. What *begins* at such a time and then lasts so many minutes
-//! (a maintenance window) is taken as jiff's `compatible` and RFC 5545 take it: a skipped time comes later by as much
-//! as was skipped (02:30 becomes 03:30), of a repeated one the first counts. What goes *from one time to another*
-//! (quiet hours) goes by what the clock shows: a skipped time is when the clock jumps over it, and a repeated one counts
-//! the first time as a start and the last time as an end. So it never fails to hold while the clock shows that it does.
+//! A clock change skips some local times and repeats others. There are two rules:
+//!
+//! - A period with a start and a *duration* (maintenance window) resolves its start as jiff's `compatible` mode and
+//!   RFC 5545 do: a skipped time is shifted by the size of the gap (02:30 becomes 03:30), and of a repeated time the
+//!   first occurrence counts.
+//! - A period with a start and an *end* (quiet hours) follows the clock on the wall: a skipped time is the instant of the
+//!   clock change; of a repeated time the first occurrence counts as a start and the last one as an end. So the period
+//!   always applies while the clock shows a time within it.
 
 use std::iter::successors;
 use std::sync::LazyLock;
@@ -17,19 +20,19 @@ use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use crate::time::Timestamp;
 use crate::violation::{Violation, Violations, pointer};
 
-/// The words for the days of the week, in their order.
+/// The names of the weekdays in the API, from Monday.
 pub const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/// The minutes of a day without a clock change.
+/// The length of a day without a clock change, in minutes.
 pub(crate) const DAY_MINUTES: u32 = 24 * 60;
 const DAY_SECONDS: i32 = DAY_MINUTES as i32 * 60;
 
-/// How many dates after today's are looked at. What comes again each week and has a hole in it has one each week,
-/// unless a clock change or a date that was left out closes it. Two in a row are not closed, so this reaches the end of
-/// any stretch and the start of the next.
+/// How many dates after today are searched. A weekly pattern with a gap has that gap every week, unless a clock change or
+/// a skipped date closes it. That does not happen twice in a row, so a month reaches the end of any interval and the
+/// start of the next one.
 const DATES_AHEAD: usize = 30;
 
-/// The zones that are compiled in (jiff's feature `tzdb-bundle-always`): the same on every machine, and nothing is read.
+/// The time zones compiled in (jiff's feature `tzdb-bundle-always`): the same on every machine, without file access.
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// A time zone.
@@ -40,80 +43,83 @@ impl Zone {
     /// Coordinated Universal Time.
     pub const UTC: Self = Self(TimeZone::UTC);
 
-    /// The zone with this IANA name, such as `Europe/Zurich`, if it is known.
+    /// The zone with this IANA name, such as `Europe/Zurich`, in any case; `None` if it is unknown.
     pub fn from_name(name: &str) -> Option<Self> {
         ZONES.get(name).ok().filter(|zone| !zone.is_unknown()).map(Self)
     }
 
-    /// Its IANA name.
+    /// The IANA name.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
     }
 
-    /// The instant as one says it at `now` by a clock of this zone: `07:00 Europe/Zurich`, with the date if that is not
-    /// today's, with seconds if it is not a whole minute. It is never named too early.
+    /// The instant in local time: `07:00 Europe/Zurich`, with the date unless it is that of `now`, and with seconds unless
+    /// it is a whole minute.
     pub fn describe(&self, at: Timestamp, now: Timestamp) -> String {
+        // Rounded up to a second, so that a gate is open at the time that its detail names.
         let whole_second = at.plus_ms(at.unix_ms().wrapping_neg().rem_euclid(1_000).unsigned_abs());
-        let local = self.clock(whole_second);
+        let local = self.local_time(whole_second);
         let date = if local.date() == self.date(now) { "" } else { "%Y-%m-%d " };
         let time = if local.second() == 0 { "%H:%M" } else { "%H:%M:%S" };
         format!("{} {}", local.strftime(&format!("{date}{time}")), self.name())
     }
 
-    /// What a clock of this zone shows.
-    fn clock(&self, at: Timestamp) -> DateTime {
+    /// The local date and time.
+    fn local_time(&self, at: Timestamp) -> DateTime {
         self.0.to_datetime(at.to_jiff())
     }
 
     fn date(&self, at: Timestamp) -> Date {
-        self.clock(at).date()
+        self.local_time(at).date()
     }
 
-    /// The dates that matter to what holds at `now`, in their order: today's, `back` before it and some after it.
-    pub(crate) fn dates_around(&self, now: Timestamp, back: usize) -> impl Iterator<Item = Date> + use<> {
+    /// The dates on which a period that matters at `now` can start, in order: `back` dates before today, today and the
+    /// next [`DATES_AHEAD`].
+    pub(crate) fn nearby_dates(&self, now: Timestamp, back: usize) -> impl Iterator<Item = Date> + use<> {
         let today = self.date(now);
         let first = successors(Some(today), |date| date.yesterday().ok()).take(back + 1).last().unwrap_or(today);
         successors(Some(first), |date| date.tomorrow().ok()).take(back + 1 + DATES_AHEAD)
     }
 
-    /// The instant at which it is `time` on that date; `None` at the end of all time.
+    /// The instant of a local time, by the first rule of the module; `None` outside of the calendar.
     pub(crate) fn instant(&self, date: Date, time: TimeOfDay) -> Option<Timestamp> {
         self.0.to_timestamp(time.on(date)?).ok().map(timestamp)
     }
 
-    /// The same for what begins on that date: `None` too where the zone left the date out.
+    /// [`Self::instant`] for the start of a period; `None` also if the zone skipped the date.
     pub(crate) fn instant_of_start(&self, date: Date, time: TimeOfDay) -> Option<Timestamp> {
         self.instant(date, time).filter(|_| self.has(date))
     }
 
-    /// What goes from one time to another by what the clock shows. `None` if nothing lies between them, or the zone left
-    /// out the date on which it would start.
+    /// The period between two local times, by the second rule of the module; `None` if it is empty, or if the zone skipped
+    /// the date of its start.
     pub(crate) fn period(&self, from: (Date, TimeOfDay), until: (Date, TimeOfDay)) -> Option<Period> {
-        let (starts_at, _) = self.reached(from.0, from.1).filter(|_| self.has(from.0))?;
-        let (_, ends_at) = self.reached(until.0, until.1)?;
+        let (starts_at, _) = self.start_and_end(from.0, from.1).filter(|_| self.has(from.0))?;
+        let (_, ends_at) = self.start_and_end(until.0, until.1)?;
         Period::new(starts_at, ends_at)
     }
 
-    /// From when on a clock has got to `time` of that date, and until when it shows what comes before it.
-    fn reached(&self, date: Date, time: TimeOfDay) -> Option<(Timestamp, Timestamp)> {
-        let shown = self.0.to_ambiguous_timestamp(time.on(date)?);
-        let (earlier, later) = (shown.earlier().ok()?, shown.later().ok()?);
-        // Of a skipped or repeated time, the clock change lies between the two.
+    /// The instant of a local time as the start of a period, and as the end of one. They differ if the time is repeated.
+    fn start_and_end(&self, date: Date, time: TimeOfDay) -> Option<(Timestamp, Timestamp)> {
+        let ambiguous = self.0.to_ambiguous_timestamp(time.on(date)?);
+        let (earlier, later) = (ambiguous.earlier().ok()?, ambiguous.later().ok()?);
+        // For a skipped or repeated time, the clock change lies between the two.
         let change = || Some(self.0.following(earlier).next()?.timestamp());
-        let (first, last) = match shown.offset() {
+        let (first, last) = match ambiguous.offset() {
             AmbiguousOffset::Unambiguous { .. } => (earlier, later),
-            // A date that was left out is no clock change: what ends on it ends as late on the next.
+            // The zone skipped a whole date: a period that ends on it ends at the same time of the next date.
             AmbiguousOffset::Gap { before, after } if after.seconds() - before.seconds() >= DAY_SECONDS => {
                 (later, later)
             }
             AmbiguousOffset::Gap { .. } => (change()?, change()?),
-            // If the clock is set back to just this time, it does not show again what comes before it.
+            // If the clock is set back to exactly this time, the times before it are not repeated, so the first
+            // occurrence is also the end.
             AmbiguousOffset::Fold { .. } => (earlier, if change()? == later { earlier } else { later }),
         };
         Some((timestamp(first), timestamp(last)))
     }
 
-    /// Whether the date took place: Samoa left out 2011-12-30 to move across the date line.
+    /// Whether the date exists in this zone: Samoa skipped 2011-12-30 to move across the date line.
     fn has(&self, date: Date) -> bool {
         self.instant(date, TimeOfDay::MIDNIGHT).is_some_and(|midnight| self.date(midnight) == date)
     }
@@ -123,7 +129,7 @@ fn timestamp(instant: jiff::Timestamp) -> Timestamp {
     Timestamp::from_unix_ms(instant.as_millisecond())
 }
 
-/// What is wrong with `timezone`, if its name is not known.
+/// The violation of the field `timezone`, if the zone is unknown.
 pub fn zone_violation(name: &str) -> Option<Violation> {
     let message = "must be the IANA name of a time zone, such as Europe/Zurich, America/New_York or UTC";
     Zone::from_name(name).is_none().then(|| Violation::new("/timezone", message))
@@ -134,12 +140,12 @@ pub fn zone_violation(name: &str) -> Option<Violation> {
 pub(crate) struct TimeOfDay(u16);
 
 impl TimeOfDay {
-    /// With which a day begins.
+    /// 00:00.
     pub(crate) const MIDNIGHT: Self = Self(0);
-    /// 24:00, with which a day ends: nothing begins then.
+    /// 24:00. Only an end can be at this time.
     pub(crate) const END_OF_DAY: Self = Self(DAY_MINUTES as u16);
 
-    /// Reads `22:00`; all four digits must be there.
+    /// Parses `22:00`, with all four digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let &[h1, h2, b':', m1, m2] = text.as_bytes() else { return None };
         let digits = [h1, h2, m1, m2];
@@ -152,12 +158,12 @@ impl TimeOfDay {
         (minute < 60 && time <= Self::END_OF_DAY).then_some(time)
     }
 
-    /// The same for a time at which something begins: 24:00 is none.
+    /// [`Self::parse`] for a start, which cannot be 24:00.
     pub(crate) fn parse_start(text: &str) -> Option<Self> {
         Self::parse(text).filter(|time| *time < Self::END_OF_DAY)
     }
 
-    /// What a clock shows at this time of that date.
+    /// This time on the date; `None` outside of the calendar.
     pub(crate) fn on(self, date: Date) -> Option<DateTime> {
         match self {
             Self::END_OF_DAY => Some(date.tomorrow().ok()?.at(0, 0, 0, 0)),
@@ -166,7 +172,7 @@ impl TimeOfDay {
     }
 }
 
-/// What is wrong with the field `key`, if it is no time at which something can begin.
+/// The violation of the field `key`, if the text is not a time at which a period can start.
 pub(crate) fn start_violation(key: &str, text: &str) -> Option<Violation> {
     let message = "must be a time of day from 00:00 to 23:59, with two digits each, such as 22:00";
     TimeOfDay::parse_start(text).is_none().then(|| Violation::new(pointer(key), message))
@@ -177,90 +183,90 @@ pub(crate) fn start_violation(key: &str, text: &str) -> Option<Violation> {
 pub(crate) struct Weekdays(u8);
 
 impl Weekdays {
-    /// The days that these words name, all if there are none; `None` if a word names no day, or one that was named.
-    pub(crate) fn read(words: &[String]) -> Option<Self> {
-        let days = words.iter().try_fold(0, |days, word| {
-            let day = 1 << day_number(word)?;
+    /// Parses the names of days; none means every day. `None` for an unknown or duplicate name.
+    pub(crate) fn parse(names: &[String]) -> Option<Self> {
+        let days = names.iter().try_fold(0, |days, name| {
+            let day = 1 << day_number(name)?;
             (days & day == 0).then_some(days | day)
         })?;
         Some(Self(if days == 0 { 0x7f } else { days }))
     }
 
-    /// Whether the day is one of them.
+    /// Whether the set contains the day.
     pub(crate) fn has(self, day: Weekday) -> bool {
         self.0 & (1 << day.to_monday_zero_offset()) != 0
     }
 
-    /// The longest way from one of them to the next, in minutes without a clock change: what lasts as long never ends.
-    pub(crate) fn step_minutes_max(self) -> u32 {
+    /// The longest time from the start of one of the days to the start of the next, in minutes without a clock change. A
+    /// period of at least this duration never ends.
+    pub(crate) fn longest_step_minutes(self) -> u32 {
+        // Two weeks, so that the step from the last day of the week to the first of the next is one of them.
         let twice = u32::from(self.0) | u32::from(self.0) << 7;
         let steps = (0..7).filter(|day| twice & 1 << day != 0).map(|day| (twice >> (day + 1)).trailing_zeros() + 1);
         steps.max().unwrap_or(7) * DAY_MINUTES
     }
 }
 
-fn day_number(word: &str) -> Option<usize> {
-    DAYS.iter().position(|day| *day == word)
+fn day_number(name: &str) -> Option<usize> {
+    DAYS.iter().position(|day| *day == name)
 }
 
 /// Everything wrong with `days`.
-pub(crate) fn days_violations(words: &[String]) -> Violations {
-    if words.len() > DAYS.len() {
-        return vec![Violation::new("/days", "must hold at most 7 items, each day once")];
+pub(crate) fn days_violations(names: &[String]) -> Violations {
+    if names.len() > DAYS.len() {
+        return vec![Violation::new("/days", "must have at most 7 items, each day once")];
     }
-    let fault = |(index, word): (usize, &String)| {
-        let message = if day_number(word).is_none() {
+    let violation = |(index, name): (usize, &String)| {
+        let message = if day_number(name).is_none() {
             "must be mon, tue, wed, thu, fri, sat or sun"
-        } else if words[..index].contains(word) {
-            "is there twice"
+        } else if names[..index].contains(name) {
+            "is a duplicate"
         } else {
             return None;
         };
         Some(Violation::new(format!("/days/{index}"), message))
     };
-    words.iter().enumerate().filter_map(fault).collect()
+    names.iter().enumerate().filter_map(violation).collect()
 }
 
-/// A stretch of time.
+/// A half-open interval of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Period {
-    /// From this instant on.
     pub(crate) starts_at: Timestamp,
-    /// Until this one, which is no longer part of it.
+    /// No longer part of the period.
     pub(crate) ends_at: Timestamp,
 }
 
 impl Period {
-    /// From one instant to another, if that is later.
+    /// A period, unless it would be empty.
     pub(crate) fn new(starts_at: Timestamp, ends_at: Timestamp) -> Option<Self> {
         (starts_at < ends_at).then_some(Self { starts_at, ends_at })
     }
 }
 
-/// When the stretch ends that `now` lies in, if it lies in one. The periods come in the order of their starts; those
-/// that overlap or touch are one stretch.
-pub(crate) fn stretch_end(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> Option<Timestamp> {
-    let (reached, _) = reach(periods, now);
-    (reached > now).then_some(reached)
+/// The end of the interval that contains `now`, if one does. Periods that overlap or touch form one interval. They must
+/// be sorted by their starts.
+pub(crate) fn interval_end(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> Option<Timestamp> {
+    let (end, _) = scan(periods, now);
+    (end > now).then_some(end)
 }
 
-/// When the next stretch begins after `now`, and after the one that `now` lies in.
-pub(crate) fn next_stretch(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> Option<Timestamp> {
-    reach(periods, now).1
+/// The start of the next interval after `now`, and after the one that contains `now`.
+pub(crate) fn next_interval(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> Option<Timestamp> {
+    scan(periods, now).1
 }
 
-/// How far one gets from `now` without leaving the periods, and where the first begins that lies behind.
-fn reach(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
-    let mut reached = now;
+/// The end of the interval that contains `now` (`now` itself if none does), and the start of the next one.
+fn scan(periods: impl IntoIterator<Item = Period>, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
+    let mut end = now;
     for period in periods {
-        if period.starts_at > reached {
-            return (reached, Some(period.starts_at));
+        if period.starts_at > end {
+            return (end, Some(period.starts_at));
         }
-        reached = reached.max(period.ends_at);
+        end = end.max(period.ends_at);
     }
-    (reached, None)
+    (end, None)
 }
 
 #[cfg(test)]
-#[path = "calendar_tests.rs"]
 pub(crate) mod tests;

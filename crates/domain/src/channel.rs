@@ -1,4 +1,4 @@
-//! The channel: a destination and its policies, made once, used by many rules.
+//! Channels: a destination with delivery policies, shared by any number of rules.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,16 +10,14 @@ use crate::retry::RetryPolicy;
 use crate::severity::SeverityFilter;
 use crate::time::Timestamp;
 
-/// What kind of destination a channel is.
+/// The type of a channel's destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ChannelType {
     /// Mail over SMTP.
     Email,
     /// A signed HTTP request.
     Webhook,
-    /// A Slack message.
     Slack,
-    /// A Discord message.
     Discord,
 }
 
@@ -27,7 +25,7 @@ impl ChannelType {
     /// Every type.
     pub const ALL: [Self; 4] = [Self::Email, Self::Webhook, Self::Slack, Self::Discord];
 
-    /// The word for it in the API, in the store and in metrics.
+    /// The wire name: API, store and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -37,23 +35,23 @@ impl ChannelType {
         }
     }
 
-    /// The type that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// Which events of incidents a channel lets through.
+/// Which classes of incident events a channel accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventFilters {
-    /// Openings, and what reminds of them.
+    /// Openings, reminders and flapping.
     #[serde(default = "yes")]
     pub send_open: bool,
-    /// Resolutions, and that an endpoint is stable again.
+    /// Resolutions, and the end of flapping.
     #[serde(default = "yes")]
     pub send_resolved: bool,
-    /// Escalations, and that an incident got worse.
+    /// Escalations, and incidents that worsened.
     #[serde(default = "yes")]
     pub send_escalated: bool,
 }
@@ -68,13 +66,12 @@ impl Default for EventFilters {
     }
 }
 
-/// How much a channel matters.
+/// Whether a channel is exempt from cooldowns and rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeliveryPriority {
-    /// As any other.
     #[default]
     Standard,
-    /// Past cooldowns and its rate limit.
+    /// Exempt from cooldowns and from the channel's rate limit.
     Critical,
 }
 
@@ -82,7 +79,7 @@ impl DeliveryPriority {
     /// Every priority.
     pub const ALL: [Self; 2] = [Self::Standard, Self::Critical];
 
-    /// The word for it in the API and in the store.
+    /// The wire name: API and store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "standard",
@@ -90,34 +87,29 @@ impl DeliveryPriority {
         }
     }
 
-    /// The priority that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|priority| priority.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.as_str() == name)
     }
 }
 
-/// How a channel is used, whatever kind it is.
+/// Delivery policies, common to all channel types.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policies {
-    /// The least severity it lets through.
     pub severity_filter: SeverityFilter,
-    /// Which events of incidents it lets through.
     pub event_filters: EventFilters,
-    /// How much it matters.
     pub delivery_priority: DeliveryPriority,
-    /// When it is left in peace.
     pub quiet_hours: Option<QuietHours>,
-    /// How much it takes in a minute.
     pub rate_limit: Option<RateLimit>,
-    /// False: one attempt.
+    /// False for a single attempt.
     pub retry_on_failure: bool,
-    /// Delays between attempts in seconds; `None` for those of the kind of event.
+    /// Delays between attempts, in seconds; `None` for the default of the event's resource type.
     pub retry_delays_seconds: Option<Vec<u32>>,
-    /// How long one attempt may take, in milliseconds.
+    /// The time limit of one attempt, in milliseconds.
     pub timeout_ms: u32,
 }
 
-/// The time one attempt may take where the channel does not say, in milliseconds.
+/// The default time limit of one attempt, in milliseconds.
 pub const TIMEOUT_MS_DEFAULT: u32 = 15_000;
 
 impl Default for Policies {
@@ -136,7 +128,7 @@ impl Default for Policies {
 }
 
 impl Policies {
-    /// When to try again: the channel's own delays, or `default`, or never.
+    /// The retry policy: the channel's own delays, or else `default`; no retries if they are turned off.
     pub fn retries(&self, default: &RetryPolicy) -> RetryPolicy {
         match (&self.retry_delays_seconds, self.retry_on_failure) {
             (_, false) => RetryPolicy::none(),
@@ -146,42 +138,39 @@ impl Policies {
     }
 }
 
-/// Why Tidings itself disabled a channel.
+/// Why Tidings disabled a channel by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DisabledReason {
-    /// The last attempt of a delivery was answered 410.
+    /// The receiver answered the last attempt of a delivery with 410 Gone.
     Gone,
 }
 
 impl DisabledReason {
-    /// The word for it in the API and in the store.
+    /// The wire name: API and store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gone => "gone",
         }
     }
 
-    /// The reason that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        (word == "gone").then_some(Self::Gone)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        (name == "gone").then_some(Self::Gone)
     }
 }
 
-/// What Tests of the channel have shown; live sends never change it.
+/// The results of channel tests. Deliveries do not change them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connectivity {
-    /// Whether the last test went through; `None` before the first.
+    /// Whether the last test succeeded; `None` before the first.
     pub is_connected: Option<bool>,
-    /// When it was last tested.
     pub last_tested_at: Option<Timestamp>,
-    /// When a test last went through.
     pub last_success_at: Option<Timestamp>,
-    /// When a test last failed.
     pub last_failure_at: Option<Timestamp>,
 }
 
 impl Connectivity {
-    /// What is known after a test at `now`.
+    /// The state after a test at `now`.
     pub fn tested(self, ok: bool, now: Timestamp) -> Self {
         Self {
             is_connected: Some(ok),
@@ -192,34 +181,25 @@ impl Connectivity {
     }
 }
 
-/// A destination and its policies. Its secrets are kept apart, sealed.
+/// A channel. Its secrets are not part of it; they are stored encrypted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
-    /// Its id.
     pub id: ChannelId,
-    /// The workspace it belongs to.
     pub workspace_id: WorkspaceId,
-    /// The rule that owns it, for a private channel made by a rule's inline fields.
+    /// The owner of a private channel, which a rule's inline fields created; `None` for a shared channel.
     pub owner_rule_id: Option<RuleId>,
-    /// Its name, for people.
     pub name: String,
-    /// What kind of destination it is.
     pub channel_type: ChannelType,
-    /// The destination's fields that are no secret, as the API shows them; secrets appear as masked previews.
+    /// The type-specific fields as the API returns them; secrets appear as masked previews.
     pub settings: Map<String, Value>,
-    /// Whether it is on.
     pub enabled: bool,
-    /// Why Tidings disabled it, if it did.
+    /// Set if Tidings disabled the channel, not a user.
     pub disabled_reason: Option<DisabledReason>,
-    /// How it is used.
     pub policies: Policies,
-    /// What tests have shown.
     pub connectivity: Connectivity,
-    /// Rises with every edit.
+    /// Incremented by every edit.
     pub revision: u32,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it was last edited.
     pub updated_at: Timestamp,
 }
 
@@ -228,7 +208,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::rule::Rule;
 
-    /// A plain webhook channel for the rule.
+    /// A webhook channel with default policies for the rule.
     pub(crate) fn channel_for(rule: &Rule) -> Channel {
         Channel {
             id: rule.channel_id,
@@ -248,7 +228,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_channels_own_retries_go_before_those_of_the_event() {
+    fn channel_retry_delays_override_the_default() {
         let default = RetryPolicy::from_seconds(&[15, 60]);
         let mut policies = Policies::default();
         assert_eq!(policies.retries(&default), default);
@@ -259,12 +239,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_test_sets_its_own_side_only() {
+    fn connectivity_keeps_the_last_success_and_the_last_failure() {
         let (one, two) = (Timestamp::from_unix_ms(1), Timestamp::from_unix_ms(2));
-        let seen = Connectivity::default().tested(true, one).tested(false, two);
-        assert_eq!(seen.is_connected, Some(false));
+        let connectivity = Connectivity::default().tested(true, one).tested(false, two);
+        assert_eq!(connectivity.is_connected, Some(false));
         assert_eq!(
-            (seen.last_success_at, seen.last_failure_at, seen.last_tested_at),
+            (connectivity.last_success_at, connectivity.last_failure_at, connectivity.last_tested_at),
             (Some(one), Some(two), Some(two))
         );
     }

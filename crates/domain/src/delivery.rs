@@ -1,9 +1,14 @@
-//! The delivery: one sequence to tell one rule of one event, and the states it goes through.
+//! Deliveries: one notification of one event for one rule, through the rule's channel.
 //!
 //! ```text
-//!            ┌──────────── retry ────────────┐
-//! pending ─claim→ sending ─settle→ sent | failed | pending
-//!    └─ rule gone → skipped     └─ a gate closed meanwhile → suppressed
+//!              ┌───────── retry ─────────┐
+//!              ↓                         │
+//! accept ──→ pending ─claim─→ sending ─settle─→ sent | failed
+//!    │         ↑ │                       └────→ suppressed (a gate refused on recheck)
+//!    │         │ └─→ skipped (see SkipReason)
+//!    │      release
+//!    ├──→ held ┘     (a gate holds)
+//!    └──→ suppressed (a gate suppresses)
 //! ```
 
 use std::fmt::Write;
@@ -16,22 +21,22 @@ use crate::id::RuleId;
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Waits for its first or next attempt.
     Pending,
-    /// Held back by a gate until later.
+    /// Held by a gate until it is released.
     Held,
     /// Leased to a node that is sending it.
     Sending,
-    /// The receiver took it.
+    /// The receiver accepted it.
     Sent,
     /// The last attempt failed.
     Failed,
-    /// A gate stopped it.
+    /// A gate suppressed it.
     Suppressed,
-    /// Its rule was disabled or deleted while it waited.
+    /// Its configuration changed before it was sent: see [`SkipReason`].
     Skipped,
 }
 
@@ -40,7 +45,7 @@ impl Status {
     pub const ALL: [Self; 7] =
         [Self::Pending, Self::Held, Self::Sending, Self::Sent, Self::Failed, Self::Suppressed, Self::Skipped];
 
-    /// The word for it in the API and in metrics.
+    /// The wire name: API and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -53,40 +58,37 @@ impl Status {
         }
     }
 
-    /// The status that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
-    /// Whether nothing more will happen to it by itself.
+    /// Whether the state is final, apart from manual resends.
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::Sent | Self::Failed | Self::Suppressed | Self::Skipped)
     }
 
-    /// Whether it may be resent by hand: it was tried, and nothing is under way.
+    /// Whether it can be resent manually: it was attempted, and no attempt is pending.
     pub const fn is_resendable(self) -> bool {
         matches!(self, Self::Sent | Self::Failed)
     }
 }
 
-/// Why a delivery was skipped when it came up.
+/// Why a delivery was skipped when it became due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipReason {
-    /// The endpoint that it tells of is gone.
+    /// The event's endpoint was deleted.
     EndpointDeleted,
-
-    /// Its rule is disabled, or was since it was made.
+    /// The rule is disabled, or was disabled after the delivery was created.
     RuleDisabled,
-    /// Its rule is gone.
     RuleDeleted,
-    /// Its rule speaks through another channel now.
+    /// The rule has another channel now.
     RuleChanged,
-    /// Its channel is gone.
     ChannelDeleted,
 }
 
 impl SkipReason {
-    /// The reason id: column and API value alike.
+    /// The wire name: API and store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RuleDisabled => "rule_disabled",
@@ -101,16 +103,16 @@ impl SkipReason {
 /// Why an attempt was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptTrigger {
-    /// By the engine, the first time or as a retry.
+    /// A first attempt or a retry.
     Scheduled,
-    /// Somebody asked for it to be sent again.
+    /// A user requested a resend.
     Resend,
-    /// Somebody asked for a test.
+    /// A user requested a test.
     Test,
 }
 
 impl AttemptTrigger {
-    /// The word for it in the API and in the store.
+    /// The wire name: API and store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
@@ -119,36 +121,34 @@ impl AttemptTrigger {
         }
     }
 
-    /// The trigger that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Scheduled, Self::Resend, Self::Test].into_iter().find(|trigger| trigger.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Scheduled, Self::Resend, Self::Test].into_iter().find(|trigger| trigger.as_str() == name)
     }
 }
 
-/// What an attempt came to.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The receiver took it.
     Delivered,
-    /// It did not, but may later.
+    /// A temporary failure.
     Retry {
-        /// Milliseconds that the receiver asked to be left alone, from `Retry-After`.
+        /// The delay that the receiver requested with `Retry-After`, in milliseconds.
         after_ms: Option<u64>,
     },
-    /// It never will.
+    /// A permanent failure.
     Dead,
 }
 
-/// What becomes of a delivery after an attempt.
+/// What follows an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
-    /// It is settled.
     Settled(Status),
-    /// It is tried again at this instant.
+    /// Another attempt at this instant.
     RetryAt(Timestamp),
 }
 
-/// What follows from the policy's attempt `number` (from 1). `jitter` in −1..=1, see [`RetryPolicy::delay_ms`].
+/// The next step after attempt `number` (from 1). For `jitter` see [`RetryPolicy::delay_ms`].
 pub fn next_step(outcome: Outcome, policy: &RetryPolicy, number: u32, jitter: f64, now: Timestamp) -> NextStep {
     match outcome {
         Outcome::Delivered => NextStep::Settled(Status::Sent),
@@ -160,7 +160,7 @@ pub fn next_step(outcome: Outcome, policy: &RetryPolicy, number: u32, jitter: f6
     }
 }
 
-/// Unreserved characters of RFC 3986 stay as they are.
+/// Encodes everything but the unreserved characters of RFC 3986, so that parts cannot contain the separator.
 const KEY_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `resourceType:resourceId:runId:trigger:channelType:ruleId`, each part percent-encoded.
@@ -185,14 +185,14 @@ mod tests {
     use crate::resource::ResourceType;
 
     #[test]
-    fn words_read_back() {
+    fn wire_names_round_trip() {
         for status in Status::ALL {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }
     }
 
     #[test]
-    fn what_follows_an_attempt() {
+    fn next_step_follows_outcome_and_policy() {
         let (policy, now) = (RetryPolicy::of(ResourceType::Flow), Timestamp::from_unix_ms(1_000));
         let retry = Outcome::Retry { after_ms: None };
         assert_eq!(next_step(Outcome::Delivered, &policy, 1, 0.0, now), NextStep::Settled(Status::Sent));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn key_parts_cannot_run_into_each_other() {
+    fn idempotency_key_escapes_its_separator() {
         let mut event = failed_flow();
         event.resource_id = "a:b/c d".into();
         let key = idempotency_key(&event, ChannelType::Webhook, Some(RuleId::from_bytes([3; 16])));

@@ -1,62 +1,59 @@
-//! The digest: what was held back for a channel, said together. What is still open comes first.
+//! Digests: deliveries that were held for a channel, sent as one message.
 
 use serde::{Deserialize, Serialize};
 
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
-/// The most entries that a digest lists; new the others it says how many they are.
+/// Most entries that a digest lists; the others are only counted.
 pub const ENTRIES_MAX: usize = 100;
 
-/// How what an entry tells new stands.
+/// The state of a digest entry. Ordered as digests list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryState {
-    /// The incident goes on.
+    /// An active incident.
     Ongoing,
-    /// It was no incident: a run ended.
+    /// An event without a state, such as the end of a run.
     OneOff,
-    /// The incident is over.
+    /// A resolved incident.
     Resolved,
 }
 
-/// What one new the events that were held back, or an incident with all that was held back new it, comes to.
+/// One entry of a digest: a single event, or an incident with all of its held events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// All new it in one line, such as `Production API is down`.
+    /// One line, such as `Production API is down`.
     pub title: String,
-    /// How bad it is.
     pub severity: Severity,
-    /// How it stands.
     pub state: EntryState,
-    /// When it happened.
     pub at: Timestamp,
-    /// Where a person can look at it.
+    /// A page about the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// How many events it stands for.
+    /// How many held events the entry summarises.
     pub events: u32,
 }
 
-/// What was held back, said together.
+/// Held deliveries of one channel, sent as one message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Digest {
-    /// Why it was held back, in words, such as `quiet hours` or `more than 30 messages a minute`.
+    /// Why the deliveries were held, such as `quiet hours` or `more than 30 messages a minute`.
     pub reason: String,
-    /// The entries, at most [`ENTRIES_MAX`]: what is still open first, then the worst, then the oldest.
+    /// At most [`ENTRIES_MAX`]: by state, then the most severe, then the oldest.
     pub entries: Vec<Entry>,
-    /// How many there are in all.
+    /// All entries, also those not listed.
     pub entries_total: u32,
-    /// How many new them are still open.
+    /// The entries in state [`EntryState::Ongoing`], also those not listed.
     pub ongoing_total: u32,
-    /// When it was put together.
+    /// When the digest was assembled.
     pub at: Timestamp,
 }
 
 impl Digest {
-    /// Puts these in order and keeps as many as are listed.
+    /// Sorts the entries, counts them and keeps the first [`ENTRIES_MAX`].
     pub fn new(reason: String, mut entries: Vec<Entry>, at: Timestamp) -> Self {
         let ongoing_total = entries.iter().filter(|entry| entry.state == EntryState::Ongoing).count() as u32;
         let entries_total = entries.len() as u32;
@@ -65,7 +62,7 @@ impl Digest {
         Self { reason, entries, entries_total, ongoing_total, at }
     }
 
-    /// The worst new what it tells.
+    /// The highest severity of the listed entries.
     pub fn severity(&self) -> Severity {
         self.entries
             .iter()
@@ -85,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_comes_first_then_the_worst_then_the_oldest() {
+    fn entries_are_sorted_by_state_then_severity_then_age() {
         let entries = vec![
             entry(EntryState::Resolved, Severity::Critical, 1),
             entry(EntryState::OneOff, Severity::Warning, 2),
@@ -100,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_one_says_how_many_there_are() {
+    fn long_digest_counts_unlisted_entries() {
         let entries = (0..250).map(|at| entry(EntryState::Ongoing, Severity::Critical, at)).collect();
         let digest = Digest::new(String::new(), entries, Timestamp::from_unix_ms(9));
         assert_eq!((digest.entries.len(), digest.entries_total, digest.ongoing_total), (ENTRIES_MAX, 250, 250));

@@ -1,4 +1,4 @@
-//! The event: an immutable fact, told once. Where the way of an event begins.
+//! Events: immutable facts about resources. The event pipeline starts with them.
 
 use serde::{Serialize, Serializer};
 
@@ -11,7 +11,7 @@ use crate::severity::Severity;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
-/// What kind of fact an event is.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// A query, flow or job ended.
@@ -20,21 +20,16 @@ pub enum EventKind {
     WorkflowCompleted,
     /// A workflow execution failed.
     WorkflowFailed,
-    /// An incident was opened.
     IncidentOpened,
-    /// An incident is over.
     IncidentResolved,
-    /// An incident got worse, or nobody took it on.
+    /// An incident worsened, or an escalation step became due.
     IncidentEscalated,
-    /// An incident goes on.
     IncidentReminder,
-    /// An endpoint goes up and down too often.
     IncidentFlapping,
-    /// An endpoint has calmed down.
     IncidentStable,
-    /// What was held back is said together.
+    /// Held deliveries, sent together.
     Digest,
-    /// Somebody asked for a test.
+    /// A user requested a test.
     ChannelTest,
 }
 
@@ -54,7 +49,7 @@ impl EventKind {
         Self::ChannelTest,
     ];
 
-    /// The event's name on the wire, in the store and in metrics.
+    /// The wire name: webhook bodies, API, store and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RunTerminal => "flow.run.terminal",
@@ -71,12 +66,12 @@ impl EventKind {
         }
     }
 
-    /// The kind that this name names.
+    /// Parses a wire name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// Whether it tells of an incident.
+    /// Whether the event belongs to an incident.
     pub const fn is_of_incident(self) -> bool {
         matches!(
             self,
@@ -89,12 +84,12 @@ impl EventKind {
         )
     }
 
-    /// Whether it tells of a run.
+    /// Whether the event reports a run.
     pub const fn is_of_run(self) -> bool {
         matches!(self, Self::RunTerminal | Self::WorkflowCompleted | Self::WorkflowFailed)
     }
 
-    /// The kind of event that a run of this resource type ends in.
+    /// The kind of the event at the end of a run.
     pub const fn of_run(resource_type: ResourceType, trigger: Trigger) -> Self {
         match (resource_type, trigger) {
             (ResourceType::UseCase, Trigger::Success) => Self::WorkflowCompleted,
@@ -107,42 +102,34 @@ impl EventKind {
 /// An immutable fact about a resource.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Its id.
     pub id: EventId,
-    /// The workspace it belongs to.
     pub workspace_id: WorkspaceId,
-    /// What kind of fact it is.
     pub kind: EventKind,
-    /// The kind of resource it is about.
     pub resource_type: ResourceType,
-    /// The resource, by the caller's own id.
+    /// The caller's own id of the resource.
     pub resource_id: String,
-    /// The run, by the caller's own id; the incident's id for its events.
+    /// The caller's own id of the run; for incident events the incident's id.
     pub run_id: String,
-    /// What brought it about.
     pub trigger: Trigger,
-    /// When Tidings took it in.
+    /// When Tidings accepted the event.
     pub received_at: Timestamp,
-    /// What is known of it.
     pub content: Content,
 }
 
-/// What is known of what an event tells.
+/// The facts of an event, by its kind.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// A run ended. Tests look like one of which little is known.
+    /// A run that ended. A test has a run without optional facts.
     Run(Run),
-    /// Something happened to an incident.
     Incident(Box<IncidentSnapshot>),
-    /// What was held back.
     Digest(Box<Digest>),
 }
 
 impl Content {
-    /// Reads what serialising wrote for an event of this kind.
+    /// Deserialises the content of an event of this kind.
     ///
     /// # Errors
-    /// If the text is something else.
+    /// If the text is not of that form.
     pub fn from_json(kind: EventKind, text: &str) -> Result<Self, serde_json::Error> {
         if kind.is_of_incident() {
             serde_json::from_str(text).map(Self::Incident)
@@ -154,19 +141,19 @@ impl Content {
     }
 }
 
-/// Written without saying which it is: the event's kind says that.
+/// Serialised without a tag: the event's kind determines the variant.
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Run(run) => run.serialize(serializer),
-            Self::Incident(outage) => outage.serialize(serializer),
+            Self::Incident(incident) => incident.serialize(serializer),
             Self::Digest(digest) => digest.serialize(serializer),
         }
     }
 }
 
 impl Event {
-    /// What is known of the run, if the event tells of one, or is a test.
+    /// The run, if the event reports one or is a test.
     pub const fn run(&self) -> Option<&Run> {
         match &self.content {
             Content::Run(run) => Some(run),
@@ -174,21 +161,21 @@ impl Event {
         }
     }
 
-    /// The same, to be changed.
+    /// The run, mutable.
     ///
     /// # Panics
-    /// If the event tells of something else.
+    /// If the event has no run.
     pub fn run_mut(&mut self) -> &mut Run {
         match &mut self.content {
             Content::Run(run) => run,
-            _ => panic!("the event tells of no run"),
+            _ => panic!("the event has no run"),
         }
     }
 
-    /// What is known of the incident, if the event tells of one.
+    /// The incident's snapshot, if the event belongs to one.
     pub const fn incident(&self) -> Option<&IncidentSnapshot> {
         match &self.content {
-            Content::Incident(outage) => Some(outage),
+            Content::Incident(incident) => Some(incident),
             _ => None,
         }
     }
@@ -197,20 +184,20 @@ impl Event {
     pub fn resource_name(&self) -> Option<&str> {
         match &self.content {
             Content::Run(run) => run.resource_name.as_deref(),
-            Content::Incident(outage) => Some(&outage.name),
+            Content::Incident(incident) => Some(&incident.name),
             Content::Digest(_) => None,
         }
     }
 
-    /// The name to show for the resource: its own, else its id.
+    /// The name to show for the resource, or its id if there is none.
     pub fn resource_label(&self) -> &str {
         self.resource_name().unwrap_or(&self.resource_id)
     }
 
-    /// How bad it is for a rule that sort keys failures as `failure_severity`.
+    /// The event's severity for a rule with this `failure_severity`.
     pub fn severity(&self, failure_severity: Severity) -> Severity {
         match (&self.content, self.trigger) {
-            (Content::Incident(outage), Trigger::Incident(trigger)) => trigger.severity(outage.severity),
+            (Content::Incident(incident), Trigger::Incident(trigger)) => trigger.severity(incident.severity),
             (Content::Digest(digest), _) => digest.severity(),
             _ if self.kind == EventKind::ChannelTest => Severity::Info,
             (_, Trigger::Failure) => failure_severity,
@@ -218,7 +205,7 @@ impl Event {
         }
     }
 
-    /// A sample event, as tests of channels and rules send it.
+    /// A sample event for tests of channels and rules.
     pub fn sample(
         id: EventId,
         workspace_id: WorkspaceId,
@@ -255,7 +242,7 @@ impl Event {
 pub(crate) mod tests {
     use super::*;
 
-    /// A failed flow run with every fact filled in.
+    /// A failed flow run with all optional facts.
     pub(crate) fn failed_flow() -> Event {
         let now = Timestamp::parse("2026-05-02T04:00:12.345Z").unwrap();
         let mut event = Event::sample(
@@ -277,8 +264,8 @@ pub(crate) mod tests {
         event
     }
 
-    /// What happened to an incident of an endpoint, with every fact filled in.
-    pub(crate) fn outage_event(trigger: crate::incident::IncidentTrigger) -> Event {
+    /// An event of an endpoint's incident with all optional facts.
+    pub(crate) fn incident_event(trigger: crate::incident::IncidentTrigger) -> Event {
         let mut event = failed_flow();
         let at = |text| Timestamp::parse(text).unwrap();
         let started_at = at("2026-05-02T03:59:00Z");
@@ -306,7 +293,7 @@ pub(crate) mod tests {
         event
     }
 
-    /// A digest of these.
+    /// A digest of these entries.
     pub(crate) fn digest_event(entries: Vec<crate::digest::Entry>) -> Event {
         let mut event = failed_flow();
         (event.kind, event.trigger) = (EventKind::Digest, Trigger::Success);
@@ -317,11 +304,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn kinds_read_back_and_contents_with_them() {
+    fn event_kinds_and_contents_round_trip() {
         for kind in EventKind::ALL {
             assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
         }
-        for event in [failed_flow(), outage_event(crate::incident::IncidentTrigger::Resolved), digest_event(vec![])] {
+        for event in [failed_flow(), incident_event(crate::incident::IncidentTrigger::Resolved), digest_event(vec![])] {
             let stored = serde_json::to_string(&event.content).unwrap();
             let read = Content::from_json(event.kind, &stored).unwrap();
             assert_eq!(serde_json::to_string(&read).unwrap(), stored);

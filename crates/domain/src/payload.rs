@@ -1,4 +1,4 @@
-//! Bodies of webhooks, to the letter of the contract. Keys are only ever added.
+//! Webhook bodies. They are a public contract (docs/WEBHOOKS.md): keys are added, never renamed or removed.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::run::Run;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
-/// A run's body, as in the first origin document: every key present, `null` where unknown.
+/// The body for a run. Every key is present; unknown facts are `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RunBody<'a> {
@@ -33,7 +33,7 @@ struct RunBody<'a> {
     deep_link: Option<&'a str>,
 }
 
-/// A workflow execution's body, as in the third.
+/// The body for a workflow execution, in snake case as receivers of use cases expect it.
 #[derive(Serialize)]
 struct WorkflowBody<'a> {
     event: &'static str,
@@ -48,7 +48,7 @@ struct WorkflowBody<'a> {
     test: bool,
 }
 
-/// The body of everything else: incidents, digests, tests.
+/// The body for all other events: incidents, digests and tests.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MessageBody<'a> {
@@ -91,7 +91,7 @@ struct FieldBody<'a> {
     value: &'a str,
 }
 
-/// The event's name on the wire: its kind's, but a use case's test is a sample of what it will hear.
+/// The event's wire name: that of its kind. A test of a use case is named like a real workflow event, as a sample.
 pub fn event_name(event: &Event) -> &'static str {
     match (event.kind, event.resource_type) {
         (EventKind::ChannelTest, ResourceType::UseCase) => workflow_event(event),
@@ -99,7 +99,7 @@ pub fn event_name(event: &Event) -> &'static str {
     }
 }
 
-/// The body that tells of this event. `message` and `idempotency_key` are asked for only where the form wants them.
+/// The body for an event. `message` and `idempotency_key` are called only if the format needs them, as they are costly.
 pub fn body(event: &Event, message: impl FnOnce() -> Message, idempotency_key: impl FnOnce() -> String) -> Vec<u8> {
     match (event.kind, event.resource_type) {
         (EventKind::RunTerminal, _) => event.run().map(|run| json(&run_body(event, run))),
@@ -116,7 +116,7 @@ fn json(body: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// The name that use cases know the event by.
+/// The event's wire name for use cases.
 fn workflow_event(event: &Event) -> &'static str {
     event.trigger.class().workflow_event().unwrap_or(event.kind.as_str())
 }
@@ -155,7 +155,7 @@ fn workflow_body<'a>(event: &'a Event, run: &'a Run) -> WorkflowBody<'a> {
 }
 
 fn message_body<'a>(event: &'a Event, message: &'a Message, idempotency_key: &'a str) -> MessageBody<'a> {
-    let outage = event.incident();
+    let snapshot = event.incident();
     MessageBody {
         version: 1,
         event: message.kind.as_str(),
@@ -164,119 +164,25 @@ fn message_body<'a>(event: &'a Event, message: &'a Message, idempotency_key: &'a
         summary: &message.summary,
         detail: message.detail.as_deref(),
         link: message.link.as_deref(),
-        endpoint: outage.filter(|_| event.resource_type == ResourceType::Endpoint).map(|outage| EndpointBody {
+        endpoint: snapshot.filter(|_| event.resource_type == ResourceType::Endpoint).map(|incident| EndpointBody {
             id: &event.resource_id,
-            name: &outage.name,
-            url: outage.url.as_deref(),
+            name: &incident.name,
+            url: incident.url.as_deref(),
         }),
-        incident: outage.map(|outage| IncidentBody {
+        incident: snapshot.map(|incident| IncidentBody {
             id: &event.run_id,
-            started_at: outage.started_at,
-            resolved_at: outage.resolved_at,
-            status: outage.status().as_str(),
-            cause: outage.cause.as_str(),
+            started_at: incident.started_at,
+            resolved_at: incident.resolved_at,
+            status: incident.status().as_str(),
+            cause: incident.cause.as_str(),
         }),
         fields: message.fields.iter().map(|field| FieldBody { label: &field.label, value: &field.value }).collect(),
         tags: &message.tags,
-        actor: outage.and_then(|outage| outage.actor.as_deref()),
+        actor: snapshot.and_then(|incident| incident.actor.as_deref()),
         idempotency_key,
         timestamp: message.timestamp,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::tests::failed_flow;
-    use crate::message;
-    use crate::severity::Severity;
-    use serde_json::{Value, json};
-
-    fn read(event: &Event) -> Value {
-        let bytes = body(event, || message::of(event, Severity::Info), || "key".into());
-        serde_json::from_slice(&bytes).unwrap()
-    }
-
-    #[test]
-    fn a_runs_body_is_that_of_the_first_document() {
-        let mut event = failed_flow();
-        assert_eq!(
-            read(&event),
-            json!({
-                "version": 1, "event": "flow.run.terminal", "trigger": "failure", "resourceType": "flow",
-                "resourceId": "f1", "resourceName": "Daily revenue rollup", "runId": "01HX",
-                "completedAt": "2026-05-02T04:00:12.345Z", "durationMs": 1842, "rowCount": 124,
-                "errorMessage": "relation \"orders\" does not exist", "triggerType": "scheduled",
-                "workspaceId": "ws_02020202020202020202020202020202", "deepLink": "https://app.example.com/f1"
-            })
-        );
-        event.content =
-            Event::sample(event.id, event.workspace_id, event.resource_type, "f1", event.received_at).content;
-        let bare = read(&event);
-        for key in ["resourceName", "durationMs", "rowCount", "errorMessage", "triggerType", "deepLink"] {
-            assert_eq!(bare.get(key), Some(&Value::Null), "{key} is present and null");
-        }
-    }
-
-    #[test]
-    fn a_workflows_body_is_that_of_the_third_document() {
-        let mut event = failed_flow();
-        (event.resource_type, event.kind, event.trigger) =
-            (ResourceType::UseCase, EventKind::WorkflowCompleted, Trigger::Success);
-        event.run_mut().output = Some(RawValue::from_string(r#"{"summary":"Processed 42 records"}"#.into()).unwrap());
-        let completed = json!({
-            "event": "workflow.completed", "execution_id": "01HX", "use_case_id": "f1", "status": "completed",
-            "trigger_type": "schedule", "output": {"summary": "Processed 42 records"}
-        });
-        assert_eq!(read(&event), completed);
-        (event.kind, event.trigger) = (EventKind::WorkflowFailed, Trigger::Failure);
-        assert_eq!(
-            read(&event),
-            json!({
-                "event": "workflow.failed", "execution_id": "01HX", "use_case_id": "f1", "status": "failed",
-                "trigger_type": "schedule", "output": null, "error": "relation \"orders\" does not exist"
-            })
-        );
-    }
-
-    #[test]
-    fn a_test_says_that_it_is_one() {
-        let mut event = failed_flow();
-        event.kind = EventKind::ChannelTest;
-        let test = read(&event);
-        assert_eq!(
-            (&test["event"], &test["severity"], &test["idempotencyKey"]),
-            (&json!("channel_test"), &json!("info"), &json!("key"))
-        );
-        event.resource_type = ResourceType::UseCase;
-        event.trigger = Trigger::Success;
-        let sample = read(&event);
-        assert_eq!((&sample["event"], &sample["test"]), (&json!("workflow.completed"), &json!(true)));
-    }
-
-    #[test]
-    fn an_incidents_body_says_what_is_out_of_order() {
-        let event = crate::event::tests::outage_event(crate::incident::IncidentTrigger::Opened);
-        assert_eq!(
-            read(&event),
-            json!({
-                "version": 1, "event": "incident_opened", "severity": "info", "title": "Production API is down",
-                "summary": "Production API is down. The first failing check was at 2026-05-02 03:58:00 UTC.",
-                "detail": "HTTP 502 — expected 200", "link": null,
-                "endpoint": {"id": "ep_07070707070707070707070707070707", "name": "Production API",
-                             "url": "https://api.example.com/health"},
-                "incident": {"id": "inc_05050505050505050505050505050505", "startedAt": "2026-05-02T03:59:00.000Z",
-                             "resolvedAt": null, "status": "active", "cause": "endpoint_down"},
-                "fields": [
-                    {"label": "Endpoint", "value": "Production API"},
-                    {"label": "Address", "value": "https://api.example.com/health"},
-                    {"label": "Started", "value": "2026-05-02 03:58:00 UTC"},
-                    {"label": "Lasted", "value": "2 min 12 s"},
-                    {"label": "Incident", "value": "inc_05050505050505050505050505050505"},
-                    {"label": "region", "value": "eu-west"}
-                ],
-                "tags": ["prod"], "actor": null, "idempotencyKey": "key", "timestamp": "2026-05-02T04:00:12.345Z"
-            })
-        );
-    }
-}
+mod tests;

@@ -1,23 +1,24 @@
-//! Quiet hours: when a channel is left alone, again and again. Gate 10 asks them, and what is held waits for their end.
+//! Quiet hours: recurring periods in which a channel gets no notifications. Evaluated by gate 10; deliveries that it
+//! holds are released at the end of the period.
 
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::{
-    DAY_MINUTES, Period, TimeOfDay, Weekdays, Zone, days_violations, next_stretch, start_violation, stretch_end,
+    DAY_MINUTES, Period, TimeOfDay, Weekdays, Zone, days_violations, interval_end, next_interval, start_violation,
     zone_violation,
 };
 use crate::severity::Severity;
 use crate::time::Timestamp;
 use crate::violation::{Violation, Violations};
 
-/// What becomes of a delivery that comes up in quiet hours.
+/// What happens to a delivery in quiet hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuietAction {
-    /// It waits for their end.
+    /// The delivery is held until they end.
     #[default]
     Hold,
-    /// It is suppressed.
+    /// The delivery is suppressed.
     Drop,
 }
 
@@ -25,7 +26,7 @@ impl QuietAction {
     /// Every action.
     pub const ALL: [Self; 2] = [Self::Hold, Self::Drop];
 
-    /// The word for it in the API.
+    /// The wire name in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hold => "hold",
@@ -33,37 +34,35 @@ impl QuietAction {
         }
     }
 
-    /// The action that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == name)
     }
 }
 
-/// A channel's quiet hours, as they were written, so that they are shown like that again and every fault has its field.
+/// A channel's quiet hours. Fields keep the texts of the request, so that they are returned unchanged and each violation
+/// has a field.
 ///
-/// They last from `start` on each of `days` to the next `end`, by the clocks of `timezone`; `end` is no longer part of
-/// them. In a night in which clocks change it is quiet whenever the clock shows that it is: a `start` or an `end` that
-/// is skipped is when the clock jumps over it, and of one that is repeated the first counts as `start` and the last as
-/// `end`, with all between them. Periods that touch or overlap are one.
+/// A period lasts from `start` on each of `days` to the next `end`, in local time of `timezone`; `end` is not part of it.
+/// For clock changes see the second rule of [`crate::calendar`]. Periods that touch or overlap are one.
 ///
-/// Quiet hours that have [violations](Self::violations) are never: better said at night than not at all.
+/// Quiet hours with [violations](Self::violations) never apply: a notification at night is better than none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QuietHours {
-    /// When they start, such as `22:00`.
+    /// A time of day such as `22:00`.
     pub start: String,
-    /// When they end, such as `07:00`: on the same day if that is later than `start`, else on the next. `24:00` is the
-    /// end of the day on which they start.
+    /// A time of day such as `07:00`: on the same day if it is later than `start`, else on the next. `24:00` is the end of
+    /// the day.
     pub end: String,
-    /// Whose clocks count: an IANA name.
+    /// An IANA name.
     pub timezone: String,
-    /// The days on which they start, each of [`crate::calendar::DAYS`]; all if empty.
+    /// The days on which a period starts, from [`crate::calendar::DAYS`]; every day if empty.
     #[serde(default)]
     pub days: Vec<String>,
-    /// What becomes of what comes up.
     #[serde(default)]
     pub action: QuietAction,
-    /// Whether critical events are sent all the same.
+    /// Whether critical events are exempt.
     #[serde(default = "yes")]
     pub critical_passes: bool,
 }
@@ -73,7 +72,7 @@ const fn yes() -> bool {
 }
 
 impl QuietHours {
-    /// Everything wrong with them.
+    /// Everything wrong with the quiet hours.
     pub fn violations(&self) -> Violations {
         let mut violations: Violations = start_violation("start", &self.start).into_iter().collect();
         let end = TimeOfDay::parse(&self.end);
@@ -81,13 +80,13 @@ impl QuietHours {
             let message = "must be a time of day from 00:00 to 24:00, with two digits each, such as 07:00";
             violations.push(Violation::new("/end", message));
         } else if end == TimeOfDay::parse(&self.start) {
-            let message = "must not be the same as start; write 00:00 and 24:00 for whole days, and to silence the \
-                           channel altogether disable it or mute it";
+            let message = "must not be the same as start; use 00:00 and 24:00 for whole days; to silence the channel \
+                           altogether disable it or mute it";
             violations.push(Violation::new("/end", message));
         }
         violations.extend(zone_violation(&self.timezone));
         violations.extend(days_violations(&self.days));
-        if violations.is_empty() && self.hours().is_none() {
+        if violations.is_empty() && self.parsed().is_none() {
             let message = "must leave out a day, or the hours must not be whole days, as the channel would always be \
                            quiet; to silence it altogether disable it or mute it";
             violations.push(Violation::new("/days", message));
@@ -95,12 +94,12 @@ impl QuietHours {
         violations
     }
 
-    /// Whether events this bad are kept back.
+    /// Whether the quiet hours apply to events of this severity.
     pub fn covers(&self, severity: Severity) -> bool {
         !self.critical_passes || severity != Severity::Critical
     }
 
-    /// When the quiet ends that `now` lies in; `None` if `now` is not quiet.
+    /// The end of the period that contains `now`; `None` if no period does.
     ///
     /// ```
     /// use tidings_domain::{quiet_hours::QuietHours, time::Timestamp};
@@ -112,15 +111,15 @@ impl QuietHours {
     /// assert_eq!(hours.ends_at(Timestamp::parse("2026-05-03T07:00:00+02:00").unwrap()), None);
     /// ```
     pub fn ends_at(&self, now: Timestamp) -> Option<Timestamp> {
-        stretch_end(self.hours()?.around(now), now)
+        interval_end(self.parsed()?.near(now), now)
     }
 
-    /// When quiet begins next, after `now` and after the quiet that `now` may lie in.
+    /// The start of the next period after `now`, and after the one that contains `now`.
     pub fn next_start(&self, now: Timestamp) -> Option<Timestamp> {
-        next_stretch(self.hours()?.around(now), now)
+        next_interval(self.parsed()?.near(now), now)
     }
 
-    /// What a verdict of `now` says about the hours that end at `ends_at`, such as
+    /// The detail of a refusal at `now` by the period that ends at `ends_at`, such as
     /// `Held until 07:00 Europe/Zurich: quiet hours of #data-alerts`.
     pub fn describe(&self, channel_name: &str, ends_at: Timestamp, now: Timestamp) -> String {
         let until = Zone::from_name(&self.timezone).unwrap_or(Zone::UTC).describe(ends_at, now);
@@ -130,28 +129,28 @@ impl QuietHours {
         }
     }
 
-    fn hours(&self) -> Option<Hours> {
+    fn parsed(&self) -> Option<ParsedHours> {
         let (start, end) = (TimeOfDay::parse_start(&self.start)?, TimeOfDay::parse(&self.end)?);
-        let days = Weekdays::read(&self.days)?;
+        let days = Weekdays::parse(&self.days)?;
         let whole_days = (start, end) == (TimeOfDay::MIDNIGHT, TimeOfDay::END_OF_DAY);
-        let never_ends = start == end || whole_days && days.step_minutes_max() == DAY_MINUTES;
-        (!never_ends).then_some(Hours { start, end, zone: Zone::from_name(&self.timezone)?, days })
+        let never_ends = start == end || whole_days && days.longest_step_minutes() == DAY_MINUTES;
+        (!never_ends).then_some(ParsedHours { start, end, zone: Zone::from_name(&self.timezone)?, days })
     }
 }
 
-/// Quiet hours, read.
-struct Hours {
+/// Quiet hours with parsed fields.
+struct ParsedHours {
     start: TimeOfDay,
     end: TimeOfDay,
     zone: Zone,
     days: Weekdays,
 }
 
-impl Hours {
-    /// Those that `now` can lie in and those after it, in their order. They last about a day at most, but a date that
-    /// was left out or repeated may lie between.
-    fn around(&self, now: Timestamp) -> impl Iterator<Item = Period> {
-        let dates = self.zone.dates_around(now, 2).filter(|date| self.days.has(date.weekday()));
+impl ParsedHours {
+    /// The periods that can contain `now` and those after it, in order. A period lasts about a day at most, but a skipped
+    /// or repeated date may add another one.
+    fn near(&self, now: Timestamp) -> impl Iterator<Item = Period> {
+        let dates = self.zone.nearby_dates(now, 2).filter(|date| self.days.has(date.weekday()));
         dates.filter_map(|date| {
             let ends_on = if self.start < self.end { date } else { date.tomorrow().ok()? };
             self.zone.period((date, self.start), (ends_on, self.end))
@@ -160,5 +159,4 @@ impl Hours {
 }
 
 #[cfg(test)]
-#[path = "quiet_hours_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Resources: the things that end or break, named by the caller's own ids.
+//! Resources: what events are about, identified by the caller's own ids.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,37 +7,35 @@ use crate::text::has_control;
 /// Longest resource id and run id, in bytes.
 pub const RESOURCE_ID_BYTES_MAX: usize = 200;
 
-/// What kind of thing a resource is.
+/// The type of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceType {
-    /// A saved query with a schedule.
     ScheduledQuery,
-    /// A data flow.
     Flow,
-    /// A use case, under which workflow executions run.
+    /// A use case, whose runs are workflow executions.
     UseCase,
-    /// A job, such as a cron job; behaves as a flow.
+    /// Such as a cron job; treated like a flow.
     Job,
-    /// A thing that is watched.
+    /// A monitored endpoint.
     Endpoint,
-    /// An incident that comes from outside, without checks.
+    /// An alert from an external source, without checks.
     Alert,
-    /// A channel, as the subject of its own test or digest; never that of a run or a rule.
+    /// A channel, as the subject of its own test or digest; not used for runs and rules.
     Channel,
 }
 
 impl ResourceType {
-    /// Every type that has runs, in the order in which documents list them.
+    /// Every type that has runs, in documentation order.
     pub const OF_RUNS: [Self; 4] = [Self::ScheduledQuery, Self::Flow, Self::UseCase, Self::Job];
-    /// Every type that rules may name.
+    /// Every type that rules can be about.
     pub const OF_RULES: [Self; 6] =
         [Self::ScheduledQuery, Self::Flow, Self::UseCase, Self::Job, Self::Endpoint, Self::Alert];
     /// Every type.
     pub const ALL: [Self; 7] =
         [Self::ScheduledQuery, Self::Flow, Self::UseCase, Self::Job, Self::Endpoint, Self::Alert, Self::Channel];
 
-    /// The word for it in the API, in bodies, in the store and in metrics.
+    /// The wire name: API, webhook bodies, store and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ScheduledQuery => "scheduled_query",
@@ -50,27 +48,27 @@ impl ResourceType {
         }
     }
 
-    /// The type that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// The type with runs that this word names.
-    pub fn parse_of_runs(word: &str) -> Option<Self> {
-        Self::OF_RUNS.into_iter().find(|kind| kind.as_str() == word)
+    /// Parses the wire name of a type that has runs.
+    pub fn parse_of_runs(name: &str) -> Option<Self> {
+        Self::OF_RUNS.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// The type that this word names in a rule.
-    pub fn parse_of_rules(word: &str) -> Option<Self> {
-        Self::OF_RULES.into_iter().find(|kind| kind.as_str() == word)
+    /// Parses the wire name of a type that rules can be about.
+    pub fn parse_of_rules(name: &str) -> Option<Self> {
+        Self::OF_RULES.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// Whether its events are those of incidents, not of runs.
+    /// Whether its events belong to incidents, not to runs.
     pub const fn has_incidents(self) -> bool {
         matches!(self, Self::Endpoint | Self::Alert)
     }
 
-    /// How a person calls it, at the start of a sentence.
+    /// The name for people, at the start of a sentence.
     pub const fn title(self) -> &'static str {
         match self {
             Self::ScheduledQuery => "Scheduled query",
@@ -84,22 +82,22 @@ impl ResourceType {
     }
 }
 
-/// Which resources of a type a rule is about.
+/// Which resources of a type a rule applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ResourceSelector {
-    /// Every resource of the type, `*` on the wire.
+    /// Every resource of the type; `*` in the API.
     All,
-    /// The one with this id.
+    /// The resource with this id.
     One(String),
 }
 
 impl ResourceSelector {
-    /// Reads the wire form.
+    /// Parses the API's form.
     pub fn parse(text: &str) -> Self {
         if text == "*" { Self::All } else { Self::One(text.to_owned()) }
     }
 
-    /// The wire form.
+    /// The API's form.
     pub fn as_str(&self) -> &str {
         match self {
             Self::All => "*",
@@ -107,20 +105,20 @@ impl ResourceSelector {
         }
     }
 
-    /// Whether the resource with this id is meant.
+    /// Whether the resource with this id is selected.
     pub fn matches(&self, resource_id: &str) -> bool {
         matches!(self, Self::All) || self.as_str() == resource_id
     }
 }
 
-/// Why the text may not be a resource id or run id, in words; `None` if it may.
+/// What is wrong with a resource id or run id, if anything.
 pub fn invalid_external_id(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         Some("must not be empty")
     } else if text.len() > RESOURCE_ID_BYTES_MAX {
         Some("must be at most 200 bytes")
     } else if has_control(text) {
-        Some("must not hold control characters")
+        Some("must not contain control characters")
     } else {
         None
     }
@@ -131,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_read_back() {
+    fn wire_names_round_trip() {
         for kind in ResourceType::ALL {
             assert_eq!(ResourceType::parse(kind.as_str()), Some(kind));
         }
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_opaque_but_bounded() {
+    fn external_id_is_bounded_and_has_no_control_characters() {
         assert_eq!(invalid_external_id("65f:ä/x y"), None);
         assert!(invalid_external_id("").is_some());
         assert!(invalid_external_id(&"x".repeat(201)).is_some());

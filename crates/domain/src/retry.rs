@@ -1,30 +1,30 @@
-//! When to try again: a list of delays, jittered, never sooner than the receiver asked.
+//! Retries: a list of delays with jitter, never shorter than the receiver requested.
 
 use crate::resource::ResourceType;
 
-/// The longest that a receiver's `Retry-After` can put off the next try, in milliseconds.
+/// The longest delay that a receiver can request with `Retry-After`, in milliseconds.
 pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
-/// The most delays a channel's own policy may list.
+/// Most delays of a channel's own policy.
 pub const RETRY_DELAYS_MAX: usize = 20;
-/// The longest of them, in seconds (a day).
+/// The longest delay of a channel's own policy, in seconds (a day).
 pub const RETRY_DELAY_SECONDS_MAX: u32 = 86_400;
 
-/// The delays between attempts, in milliseconds; attempts are one more than delays.
+/// The delays between attempts, in milliseconds. There is one more attempt than delays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy(Vec<u64>);
 
 impl RetryPolicy {
-    /// No second attempt.
+    /// A single attempt.
     pub const fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// These delays, in seconds.
+    /// A policy with these delays.
     pub fn from_seconds(seconds: &[u32]) -> Self {
         Self(seconds.iter().map(|&s| u64::from(s) * 1000).collect())
     }
 
-    /// The delays for events of this resource type where the channel has none of its own.
+    /// The default policy for events of a resource type.
     pub fn of(resource_type: ResourceType) -> Self {
         match resource_type {
             ResourceType::UseCase => Self::from_seconds(&[30, 120, 450, 1200]),
@@ -32,20 +32,20 @@ impl RetryPolicy {
         }
     }
 
-    /// How many attempts there are in all.
+    /// The number of attempts.
     pub fn attempts_max(&self) -> u32 {
         self.0.len() as u32 + 1
     }
 
-    /// Milliseconds from the failure of the policy's attempt `number` (from 1) to the next, or `None` if it was the
-    /// last. `jitter` in −1..=1 moves the delay by up to ±10 %; `retry_after_ms` is a floor, itself capped.
+    /// The delay in milliseconds after attempt `number` (from 1) failed; `None` if it was the last. `jitter` from −1 to 1
+    /// changes the delay by up to ±10 %. `retry_after_ms` is a lower bound, capped at [`RETRY_AFTER_MS_MAX`].
     ///
     /// ```
     /// use tidings_domain::{resource::ResourceType, retry::RetryPolicy};
     ///
     /// let policy = RetryPolicy::of(ResourceType::Flow);
     /// assert_eq!(policy.delay_ms(1, 0.0, None), Some(15_000));
-    /// assert_eq!(policy.delay_ms(1, 0.0, Some(60_000)), Some(60_000), "the receiver asked for a minute");
+    /// assert_eq!(policy.delay_ms(1, 0.0, Some(60_000)), Some(60_000), "the receiver requested a minute");
     /// assert_eq!(policy.delay_ms(policy.attempts_max(), 0.0, None), None, "that was the last");
     /// ```
     pub fn delay_ms(&self, number: u32, jitter: f64, retry_after_ms: Option<u64>) -> Option<u64> {
@@ -61,7 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_delays_are_those_of_the_contract() {
+    fn default_delays_match_the_documentation() {
         let flow = RetryPolicy::of(ResourceType::Flow);
         let delays: Vec<_> = (1..=6).map(|n| flow.delay_ms(n, 0.0, None)).collect();
         assert_eq!(delays, [Some(15_000), Some(60_000), Some(240_000), Some(480_000), Some(960_000), None]);
@@ -73,7 +73,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn jitter_stays_within_ten_percent_and_above_retry_after(
+        fn delay_is_within_ten_percent_and_at_least_retry_after(
             n in 1u32..6, jitter in -3.0f64..3.0, after in proptest::option::of(0u64..10_000_000)
         ) {
             let policy = RetryPolicy::of(ResourceType::Job);

@@ -1,4 +1,4 @@
-//! Routing: which of a resource's rules an event concerns, and why not the others.
+//! Routing: which of a resource's rules match an event, and why the others do not.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,17 +6,16 @@ use crate::event::Event;
 use crate::id::RuleId;
 use crate::rule::Rule;
 
-/// Why a rule of the resource was passed over. It leaves no delivery, only this note on the event.
+/// Why a rule of the resource was not routed. There is no delivery then, only this note on the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotRoutedReason {
-    /// The rule is disabled.
     RuleDisabled,
-    /// The rule does not list this trigger.
+    /// The rule does not list the event's trigger.
     Trigger,
-    /// The rule does not list the way this run was started.
+    /// The rule does not list the run's trigger type.
     TriggerType,
-    /// The endpoint does not want its recoveries to be said: gate 3, which leaves no delivery.
+    /// The endpoint has recovery alerts turned off: gate 3, the only gate that leaves no delivery.
     RecoveryDisabled,
 }
 
@@ -24,7 +23,7 @@ impl NotRoutedReason {
     /// Every reason.
     pub const ALL: [Self; 4] = [Self::RuleDisabled, Self::Trigger, Self::TriggerType, Self::RecoveryDisabled];
 
-    /// The word for it in the API and in the store.
+    /// The wire name: API and store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RuleDisabled => "rule_disabled",
@@ -34,24 +33,22 @@ impl NotRoutedReason {
         }
     }
 
-    /// The reason that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
 }
 
-/// A rule that was passed over, and why.
+/// A rule that was not routed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NotRouted {
-    /// The rule.
     pub rule_id: RuleId,
-    /// Why.
     pub reason: NotRoutedReason,
 }
 
-/// Whether the rule, one of the event's own resource, wants the event. A run whose start is unknown does not match a
-/// rule that filters by trigger type.
+/// Whether the rule matches the event; the caller has matched the resource already. A run without a trigger type does not
+/// match a rule that filters by it.
 pub fn route(event: &Event, rule: &Rule) -> Result<(), NotRoutedReason> {
     if !rule.enabled {
         return Err(NotRoutedReason::RuleDisabled);
@@ -60,9 +57,9 @@ pub fn route(event: &Event, rule: &Rule) -> Result<(), NotRoutedReason> {
         return Err(NotRoutedReason::Trigger);
     }
     let trigger_type = event.run().and_then(|run| run.trigger_type.as_ref());
-    let started_right =
+    let matches_trigger_type =
         rule.trigger_types.is_empty() || trigger_type.is_some_and(|how| rule.trigger_types.contains(how));
-    if started_right { Ok(()) } else { Err(NotRoutedReason::TriggerType) }
+    if matches_trigger_type { Ok(()) } else { Err(NotRoutedReason::TriggerType) }
 }
 
 #[cfg(test)]
@@ -73,7 +70,7 @@ mod tests {
     use crate::trigger::{RuleTrigger, TriggerType};
 
     #[test]
-    fn each_mismatch_has_its_reason_in_order() {
+    fn unmatched_rule_has_the_first_reason() {
         let event = failed_flow();
         let matching = rule_for(&event);
         assert_eq!(route(&event, &matching), Ok(()));
@@ -88,11 +85,11 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_by_trigger_type_wants_to_know() {
+    fn run_without_trigger_type_does_not_match_a_filter() {
         let mut event = failed_flow();
         let mut rule = rule_for(&event);
         rule.trigger_types = vec![TriggerType::parse("scheduled").unwrap()];
-        assert_eq!(route(&event, &rule), Ok(()), "the event said `schedule`");
+        assert_eq!(route(&event, &rule), Ok(()), "the event has `schedule`, a synonym");
         event.run_mut().trigger_type = None;
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::TriggerType));
     }

@@ -1,4 +1,4 @@
-//! The rule: joins a resource to a channel, and says which of its events matter.
+//! Rules: connect resources to a channel and select which events to send.
 
 use crate::id::{ChannelId, RuleId, WorkspaceId};
 use crate::resource::{ResourceSelector, ResourceType};
@@ -6,36 +6,29 @@ use crate::severity::Severity;
 use crate::time::Timestamp;
 use crate::trigger::{RuleTrigger, TriggerType};
 
-/// A rule. The seeds call it notification rule or subscription.
+/// A rule, also known as a notification rule or subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Its id.
     pub id: RuleId,
-    /// The workspace it belongs to.
     pub workspace_id: WorkspaceId,
-    /// The type of resource it is about.
     pub resource_type: ResourceType,
-    /// Which of them.
     pub resource: ResourceSelector,
-    /// The channel it speaks through.
     pub channel_id: ChannelId,
-    /// What it speaks of; at least one, of those that resources of this type have.
+    /// The classes of events to send; at least one of [`RuleTrigger::of`] the resource type.
     pub triggers: Vec<RuleTrigger>,
-    /// The ways runs were started that it speaks of; empty for all.
+    /// Restricts runs to these trigger types; empty for all.
     pub trigger_types: Vec<TriggerType>,
-    /// Whether it is on.
+    /// A disabled rule gets no deliveries.
     pub enabled: bool,
-    /// Whether it is silenced for now, remembered beside `enabled`.
+    /// A paused rule gets suppressed deliveries (gate 1). Independent of `enabled`.
     pub paused: bool,
-    /// How bad a failed run is to this rule.
+    /// The severity of a failed run.
     pub failure_severity: Severity,
-    /// Rises when the rule is disabled; what waited under an older generation is skipped.
+    /// Incremented when the rule is disabled; deliveries of an older generation are skipped.
     pub generation: u32,
-    /// Rises with every edit.
+    /// Incremented by every edit.
     pub revision: u32,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it was last edited.
     pub updated_at: Timestamp,
 }
 
@@ -45,7 +38,7 @@ pub(crate) mod tests {
     use crate::event::Event;
     use crate::id::Id;
 
-    /// A rule that wants everything of the event's resource.
+    /// A rule for all events of the event's resource.
     pub(crate) fn rule_for(event: &Event) -> Rule {
         Rule {
             id: RuleId::from_bytes([3; 16]),

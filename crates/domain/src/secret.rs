@@ -1,26 +1,26 @@
-//! Text that must not be seen: never printed, compared in constant time, wiped when dropped.
+//! Secret text: never printed, compared in constant time, zeroed on drop.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-/// A secret text. It has no `Display` and no `Serialize`; its `Debug` says only that it is there.
+/// A secret text. Has neither `Display` nor `Serialize`; its `Debug` is redacted.
 #[derive(Clone, Default)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself. The caller sees to it that it goes nowhere but to its destination.
+    /// The text. The caller must not log or store it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is no text.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_not_printed() {
+    fn secret_debug_is_redacted() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(redacted)");
         assert_eq!(Secret::new("a"), Secret::new("a"));
         assert_ne!(Secret::new("a"), Secret::new("b"));

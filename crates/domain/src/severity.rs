@@ -1,23 +1,22 @@
-//! How bad it is, and the channel's filter over it.
+//! The severity of events, and the filter by it that channels have.
 
 use serde::{Deserialize, Serialize};
 
-/// How much an event matters. `Success` stands beside the others: it is good news.
+/// The severity of an event. `Success` is for good news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Needs somebody now.
+    /// Needs action now.
     Critical,
-    /// Needs somebody soon.
+    /// Needs action soon.
     Warning,
-    /// Worth knowing.
     Info,
-    /// It went well, or it is over. Ranks as `info` before a filter.
+    /// A successful run or the end of an incident. Filters treat it as `info`.
     Success,
 }
 
 impl Severity {
-    /// The word for it in the API, in bodies and in metrics.
+    /// The wire name: API, webhook bodies and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Critical => "critical",
@@ -27,14 +26,14 @@ impl Severity {
         }
     }
 
-    /// The severity that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
         [Self::Critical, Self::Warning, Self::Info, Self::Success]
             .into_iter()
-            .find(|severity| severity.as_str() == word)
+            .find(|severity| severity.as_str() == name)
     }
 
-    /// What to sort by: the worst has the most.
+    /// The sort weight: higher is worse.
     pub const fn weight(self) -> u8 {
         match self {
             Self::Critical => 3,
@@ -50,8 +49,8 @@ impl Severity {
         if other.weight() > self.weight() { other } else { self }
     }
 
-    /// What a filter goes by.
-    const fn sort_key(self) -> u8 {
+    /// The level that filters compare.
+    const fn filter_level(self) -> u8 {
         match self {
             Self::Critical => 2,
             Self::Warning => 1,
@@ -60,7 +59,7 @@ impl Severity {
     }
 }
 
-/// The least severity that a channel lets through.
+/// The least severity that a channel accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SeverityFilter {
     /// Everything.
@@ -76,7 +75,7 @@ pub enum SeverityFilter {
 }
 
 impl SeverityFilter {
-    /// The filter's word in the API.
+    /// The wire name in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info+",
@@ -85,9 +84,9 @@ impl SeverityFilter {
         }
     }
 
-    /// The filter that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Info, Self::Warning, Self::Critical].into_iter().find(|filter| filter.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Info, Self::Warning, Self::Critical].into_iter().find(|filter| filter.as_str() == name)
     }
 
     /// Whether an event of this severity passes.
@@ -97,7 +96,7 @@ impl SeverityFilter {
             Self::Warning => 1,
             Self::Critical => 2,
         };
-        severity.sort_key() >= least
+        severity.filter_level() >= least
     }
 }
 
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_filter_admits_what_the_table_says() {
+    fn severity_filter_admits_its_level_and_above() {
         use Severity::*;
         for (filter, admitted) in [
             (SeverityFilter::Info, &[Critical, Warning, Info, Success][..]),

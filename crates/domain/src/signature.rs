@@ -1,7 +1,7 @@
-//! Signatures of webhooks: Standard Webhooks for everybody, and the two vendor schemes beside it.
+//! Webhook signatures: Standard Webhooks for all receivers, and two vendor schemes for existing ones.
 //!
-//! Sources: the Standard Webhooks specification (`webhook-signature`), and the first and third origin documents
-//! (hex over the body; `t=…,v1=…` over `t.body`).
+//! Source of `webhook-signature`: the Standard Webhooks specification, <https://www.standardwebhooks.com/>. The vendor
+//! schemes are hex over the body, and `t=…,v1=…` over `t.body`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// What signing secrets begin with.
+/// The prefix of signing secrets.
 pub const SECRET_PREFIX: &str = "whsec_";
 
 /// A signing secret, `whsec_` and 64 hex digits, from 32 random bytes.
@@ -20,7 +20,7 @@ pub fn new_secret(random: &[u8; 32]) -> Secret {
     Secret::new(format!("{SECRET_PREFIX}{}", hex::encode(random)))
 }
 
-/// One secret's keys, ready to use. Not printed.
+/// The HMAC keys of one secret. Has no `Debug`, so that keys cannot be printed.
 #[derive(Clone)]
 struct Keys {
     /// Keyed with what follows `whsec_`, base64-decoded (48 bytes).
@@ -33,7 +33,7 @@ impl Keys {
     fn new(secret: &Secret) -> Self {
         let text = secret.expose();
         let decoded = BASE64.decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text));
-        // A receiver that cannot decode falls back to the bytes as they are; so do we.
+        // Receivers use the text itself as the key if it is not valid base64; signatures must match theirs.
         let standard = decoded.as_deref().unwrap_or(text.as_bytes());
         Self { standard: keyed(standard), vendor: keyed(text.as_bytes()) }
     }
@@ -51,17 +51,17 @@ fn tag(key: &Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// `hex::encode` puts its text together digit by digit, which costs more than a tenth of the signature.
+/// `hex::encode` pushes digit by digit, which costs more than a tenth of the time of a signature.
 fn hex_text(tag: &[u8; 32]) -> String {
     let mut digits = vec![0; 64];
-    let written = hex::encode_to_slice(tag, &mut digits);
-    written.ok().and_then(|()| String::from_utf8(digits).ok()).unwrap_or_else(|| unreachable!("64 digits for 32 bytes"))
+    let encoded = hex::encode_to_slice(tag, &mut digits);
+    encoded.ok().and_then(|()| String::from_utf8(digits).ok()).unwrap_or_else(|| unreachable!("64 digits for 32 bytes"))
 }
 
-/// The bytes of one signature of Standard Webhooks: `v1,` and 32 bytes in base64.
+/// The length of one Standard Webhooks signature: `v1,` and 32 bytes in base64.
 const V1_BYTES: usize = 3 + 44;
 
-/// Signs bodies with a channel's newest secret, and with the one before it while both are good.
+/// Signs bodies with a channel's current secret, and after a rotation also with the previous one until it expires.
 #[derive(Clone)]
 pub struct Signer {
     current: Keys,
@@ -69,16 +69,18 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A signer with the newest secret, and the one before it with the instant until which it still signs.
+    /// A signer for the current secret, and for the previous one with its expiry.
     pub fn new(current: &Secret, previous: Option<(&Secret, Timestamp)>) -> Self {
         Self { current: Keys::new(current), previous: previous.map(|(secret, until)| (Keys::new(secret), until)) }
     }
 
-    /// `webhook-signature`: `v1,` and base64 of the HMAC-SHA256 of `id.timestamp.body`, once for each good secret.
+    /// `webhook-signature`: `v1,` and base64 of the HMAC-SHA256 of `id.timestamp.body`, for each secret that is valid at
+    /// `now`.
     pub fn standard(&self, id: &str, now: Timestamp, body: &[u8]) -> String {
         let seconds = now.unix_seconds().to_string();
         let previous = self.previous.as_ref().filter(|(_, until)| now < *until).map(|(keys, _)| keys);
-        // Just enough: a header value takes over what has no room to spare, and has to wrap what has.
+        // The exact capacity: a `HeaderValue` takes over a string without spare capacity and needs another allocation
+        // for any other.
         let mut header = String::with_capacity(if previous.is_some() { 2 * V1_BYTES + 1 } else { V1_BYTES });
         for keys in std::iter::once(&self.current).chain(previous) {
             if !header.is_empty() {
@@ -93,20 +95,20 @@ impl Signer {
         header
     }
 
-    /// Hex HMAC-SHA256 of the raw body, newest secret (`X-Mako-Signature`).
+    /// Hex HMAC-SHA256 of the raw body, current secret (`X-Mako-Signature`).
     pub fn body_hex(&self, body: &[u8]) -> String {
         hex_text(&tag(&self.current.vendor, &[body]))
     }
 
-    /// `t=<unix>,v1=<hex HMAC-SHA256 of "t.body">`, newest secret (`X-MagOne-Signature`).
+    /// `t=<unix>,v1=<hex HMAC-SHA256 of "t.body">`, current secret (`X-MagOne-Signature`).
     pub fn timestamped_hex(&self, now: Timestamp, body: &[u8]) -> String {
         let seconds = now.unix_seconds().to_string();
         format!("t={seconds},v1={}", hex_text(&tag(&self.current.vendor, &[seconds.as_bytes(), b".", body])))
     }
 }
 
-/// Whether one of the header's `v1` signatures is right for this secret, compared in constant time. Does not judge the
-/// timestamp's age.
+/// Whether one of the header's `v1` signatures is valid for this secret, compared in constant time. Does not check the
+/// age of the timestamp.
 pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], header: &str) -> bool {
     let expected = tag(&Keys::new(secret).standard, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body]);
     header
@@ -119,9 +121,9 @@ pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], 
 mod tests {
     use super::*;
 
-    /// The example of the Standard Webhooks reference libraries.
+    /// The example from the Standard Webhooks reference libraries.
     #[test]
-    fn the_reference_vector_of_standard_webhooks() {
+    fn standard_signature_matches_the_reference_vector() {
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let signer = Signer::new(&secret, None);
         let now = Timestamp::from_unix_ms(1_614_265_330_000);
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn our_secrets_decode_to_48_bytes() {
+    fn new_secret_decodes_to_48_bytes() {
         let secret = new_secret(&[0xab; 32]);
         assert_eq!(secret.expose().len(), 6 + 64);
         assert_eq!(BASE64.decode(&secret.expose()[6..]).unwrap().len(), 48);
@@ -139,7 +141,7 @@ mod tests {
 
     /// RFC 4231, test case 2, through the vendor scheme: key "Jefe".
     #[test]
-    fn the_vendor_scheme_keys_with_the_whole_text() {
+    fn vendor_signature_uses_the_whole_secret_as_key() {
         let signer = Signer::new(&Secret::new("Jefe"), None);
         assert_eq!(
             signer.body_hex(b"what do ya want for nothing?"),
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn both_secrets_sign_during_the_overlap_and_only_then() {
+    fn previous_secret_signs_until_its_expiry() {
         let (old, new) = (new_secret(&[1; 32]), new_secret(&[2; 32]));
         let until = Timestamp::from_unix_ms(10_000);
         let signer = Signer::new(&new, Some((&old, until)));

@@ -1,4 +1,4 @@
-//! Instants: milliseconds since the Unix epoch, written as RFC 3339 in UTC.
+//! Instants: milliseconds since the Unix epoch, serialised as RFC 3339 in UTC.
 
 use std::fmt;
 
@@ -19,33 +19,33 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, as signatures and headers want them.
+    /// Whole seconds since the Unix epoch, rounded down, as signatures and headers use them.
     pub const fn unix_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// The instant `ms` milliseconds later, at most the end of time.
+    /// The instant `ms` milliseconds later; saturates.
     pub const fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add_unsigned(ms))
     }
 
-    /// The instant `ms` milliseconds earlier.
+    /// The instant `ms` milliseconds earlier; saturates.
     pub const fn minus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_sub_unsigned(ms))
     }
 
-    /// Milliseconds from `earlier` to this instant; 0 if it lies in the future of this one.
+    /// Milliseconds from `earlier` to this instant; 0 if `earlier` is later.
     pub const fn since_ms(self, earlier: Self) -> u64 {
         let ms = self.0.saturating_sub(earlier.0);
         if ms < 0 { 0 } else { ms as u64 }
     }
 
-    /// Reads RFC 3339, such as `2026-05-02T04:00:12.345Z` or `…+02:00`; finer than a millisecond is cut off.
+    /// Parses RFC 3339, such as `2026-05-02T04:00:12.345Z` or `…+02:00`; truncates to milliseconds.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|instant| Self(instant.as_millisecond()))
     }
 
-    /// As jiff sees it, for calendars and zones.
+    /// The jiff timestamp, clamped to the range that jiff supports.
     pub fn to_jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(if self.0 < 0 {
             jiff::Timestamp::MIN
@@ -55,40 +55,40 @@ impl Timestamp {
     }
 }
 
-/// An instant as text: `2026-05-02T04:00:12.345Z`.
+/// The length of `2026-05-02T04:00:12.345Z`.
 const TEXT_BYTES: usize = 24;
 
 impl Timestamp {
-    /// Its text in this buffer, from 1970 to 2106: written several times for each event, which the way through a
-    /// calendar and `fmt` would make dear. None at other times.
+    /// Writes the text into the buffer; `None` outside of 1970 to 2106. A fast path, as instants are formatted several
+    /// times per event, and going through a calendar library and `fmt` is slow.
     fn encode(self, buffer: &mut [u8; TEXT_BYTES]) -> Option<&str> {
         let seconds = u32::try_from(self.unix_seconds()).ok()?;
         let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Days and years of a calendar whose years begin in March, so that the day that not all have is the last
+        // Computes in a calendar whose years start in March, so that the leap day is the last day of a year
         // (Neri and Schneider, “Euclidean affine functions and their application to calendar algorithms”, 2022).
         let quarters = 4 * (days + 719_468) + 3;
         let (century, quarters) = (quarters / 146_097, (quarters % 146_097) | 3);
         let (year, day) = (quarters / 1_461, quarters % 1_461 / 4);
         let month = 2_141 * day + 197_913;
         let (month, day) = (month >> 16, (month & 0xffff) / 2_141 + 1);
-        let is_next = month > 12;
-        let year = 100 * century + year + u32::from(is_next);
-        let month = if is_next { month - 12 } else { month };
+        let is_next_year = month > 12;
+        let year = 100 * century + year + u32::from(is_next_year);
+        let month = if is_next_year { month - 12 } else { month };
 
         *buffer = *b"0000-00-00T00:00:00.000Z";
-        let mut two = |at: usize, number: u32| {
+        let mut write_two = |at: usize, number: u32| {
             buffer[at] += (number / 10) as u8;
             buffer[at + 1] += (number % 10) as u8;
         };
-        two(0, year / 100);
-        two(2, year % 100);
-        two(5, month);
-        two(8, day);
-        two(11, second / 3_600);
-        two(14, second / 60 % 60);
-        two(17, second % 60);
+        write_two(0, year / 100);
+        write_two(2, year % 100);
+        write_two(5, month);
+        write_two(8, day);
+        write_two(11, second / 3_600);
+        write_two(14, second / 60 % 60);
+        write_two(17, second % 60);
         let ms = self.0.rem_euclid(1_000) as u32;
-        two(20, ms / 10);
+        write_two(20, ms / 10);
         buffer[22] += (ms % 10) as u8;
         str::from_utf8(buffer).ok()
     }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn written_in_utc_with_milliseconds() {
+    fn timestamp_formats_in_utc_with_milliseconds() {
         let instant = Timestamp::parse("2026-05-02T06:00:12.3456+02:00").unwrap();
         assert_eq!(instant.to_string(), "2026-05-02T04:00:12.345Z");
         assert_eq!(Timestamp::from_unix_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
@@ -141,20 +141,20 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn written_as_the_calendar_library_does(
+        fn timestamp_formats_like_jiff(
             ms in proptest::prop_oneof![-100_000_000_000_000i64..300_000_000_000_000, -9_999_999i64..5_000_000_000_000]
         ) {
             let instant = Timestamp::from_unix_ms(ms);
             proptest::prop_assert_eq!(instant.to_string(), format!("{:.3}", instant.to_jiff()));
             let json = serde_json::to_string(&instant).unwrap();
-            // Beyond the calendar's end the last instant that it knows is written.
-            let written = Timestamp::from_unix_ms(instant.to_jiff().as_millisecond());
-            proptest::prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), written);
+            // Outside of jiff's range, the nearest supported instant is formatted.
+            let expected = Timestamp::from_unix_ms(instant.to_jiff().as_millisecond());
+            proptest::prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), expected);
         }
     }
 
     #[test]
-    fn every_day_is_written_as_the_calendar_library_does() {
+    fn every_day_formats_like_jiff() {
         for day in 0..=u32::MAX / 86_400 {
             let instant = Timestamp::from_unix_ms(i64::from(day) * 86_400_000);
             assert_eq!(instant.to_string(), format!("{:.3}", instant.to_jiff()));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_instant_is_refused() {
+    fn parse_rejects_other_texts() {
         for wrong in ["", "now", "2026-05-02", "2026-05-02T04:00:12", "1777694412", "2026-13-02T04:00:12Z"] {
             assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! What makes a rule speak: what brought an event about (trigger), and how a run was started (trigger type).
+//! Triggers, i.e. what caused an event, and trigger types, i.e. how a run was started. Rules filter by both.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,22 +8,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::incident::IncidentTrigger;
 use crate::resource::ResourceType;
 
-/// What brought an event about. With the resource and the run (or incident) it makes the event one of a kind.
+/// What caused an event. Together with the resource and the run (or incident) it identifies the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trigger {
-    /// A run finished as it should.
+    /// A run succeeded.
     Success,
-    /// A run did not.
+    /// A run failed.
     Failure,
-    /// Something happened to an incident.
+    /// A transition of an incident.
     Incident(IncidentTrigger),
 }
 
 impl Trigger {
-    /// The ends of runs, in the order in which documents list them.
+    /// The triggers of runs, in documentation order.
     pub const OF_RUNS: [Self; 2] = [Self::Success, Self::Failure];
 
-    /// The word for it in the API, in bodies and in the store: `success`, `opened`, `escalated:900`, …
+    /// The wire name: API, webhook bodies and store. `success`, `opened`, `escalated:900`, …
     pub fn word(self) -> Cow<'static, str> {
         match self {
             Self::Success => Cow::Borrowed("success"),
@@ -32,22 +32,22 @@ impl Trigger {
         }
     }
 
-    /// The trigger that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
             "success" => Some(Self::Success),
             "failure" => Some(Self::Failure),
-            _ => IncidentTrigger::parse(word).map(Self::Incident),
+            _ => IncidentTrigger::parse(name).map(Self::Incident),
         }
     }
 
-    /// The end of a run that this word names.
-    pub fn parse_of_run(word: &str) -> Option<Self> {
-        Self::parse(word).filter(|trigger| Self::OF_RUNS.contains(trigger))
+    /// Parses the wire name of a run's trigger.
+    pub fn parse_of_run(name: &str) -> Option<Self> {
+        Self::parse(name).filter(|trigger| Self::OF_RUNS.contains(trigger))
     }
 
-    /// What rules know it as. A reminder and flapping say again that something is wrong, and go with the opening; that
-    /// it is stable again goes with the resolution; that it got worse with escalations.
+    /// The class by which rules and channels filter. Reminders and flapping report an ongoing problem and belong to
+    /// openings; the end of flapping belongs to resolutions; a worsened incident belongs to escalations.
     pub const fn class(self) -> RuleTrigger {
         match self {
             Self::Success => RuleTrigger::Success,
@@ -61,34 +61,32 @@ impl Trigger {
     }
 }
 
-/// What a rule lists: which events of its resource it speaks of.
+/// A class of triggers, as rules list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleTrigger {
-    /// Runs that finished as they should.
     Success,
-    /// Runs that did not.
     Failure,
-    /// Incidents that open, and what reminds of them.
+    /// Openings, reminders and flapping.
     Opened,
-    /// Incidents that are over.
+    /// Resolutions, and the end of flapping.
     Resolved,
-    /// Incidents that got worse.
+    /// Escalations, and incidents that worsened.
     Escalated,
 }
 
 impl RuleTrigger {
-    /// Those of rules about runs, in the order in which documents list them.
+    /// The classes for rules about runs, in documentation order.
     pub const OF_RUNS: [Self; 2] = [Self::Success, Self::Failure];
-    /// Those of rules about endpoints and alerts.
+    /// The classes for rules about endpoints and alerts.
     pub const OF_INCIDENTS: [Self; 3] = [Self::Opened, Self::Resolved, Self::Escalated];
 
-    /// Those that a rule about this type of resource may list.
+    /// The classes that a rule about this resource type can list.
     pub const fn of(resource_type: ResourceType) -> &'static [Self] {
         if resource_type.has_incidents() { &Self::OF_INCIDENTS } else { &Self::OF_RUNS }
     }
 
-    /// The word for it in the API and in the store.
+    /// The wire name: API and store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -99,12 +97,12 @@ impl RuleTrigger {
         }
     }
 
-    /// The one of a rule about this type of resource that this word names.
-    pub fn parse(resource_type: ResourceType, word: &str) -> Option<Self> {
-        Self::of(resource_type).iter().copied().find(|trigger| trigger.as_str() == word)
+    /// Parses the wire name of a class that a rule about this resource type can list.
+    pub fn parse(resource_type: ResourceType, name: &str) -> Option<Self> {
+        Self::of(resource_type).iter().copied().find(|trigger| trigger.as_str() == name)
     }
 
-    /// The event name that use cases know it by; none for what runs do not do.
+    /// The event name in the webhooks of use cases; `None` for classes of incidents.
     pub const fn workflow_event(self) -> Option<&'static str> {
         match self {
             Self::Success => Some("workflow.completed"),
@@ -113,25 +111,25 @@ impl RuleTrigger {
         }
     }
 
-    /// The trigger that a use case's event name stands for.
+    /// The inverse of [`Self::workflow_event`].
     pub fn from_workflow_event(name: &str) -> Option<Self> {
         Self::OF_RUNS.into_iter().find(|trigger| trigger.workflow_event() == Some(name))
     }
 }
 
-/// How a run was started: `scheduled`, `manual`, `chat`, `api`, `backfill` or another word of that form.
+/// How a run was started: `scheduled`, `manual`, `chat`, `api`, `backfill` or another name chosen by the caller.
 ///
-/// `schedule` and `in_app` are synonyms on the way in for `scheduled` and `manual`.
+/// On input, `schedule` and `in_app` are synonyms of `scheduled` and `manual`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TriggerType(String);
 
 impl TriggerType {
-    /// Reads a word: 1–40 of `a-z`, `0-9`, `_` and `-`.
-    pub fn parse(word: &str) -> Option<Self> {
-        let fits = (1..=40).contains(&word.len())
-            && word.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        fits.then(|| {
-            Self(match word {
+    /// Parses a name: 1 to 40 of `a-z`, `0-9`, `_` and `-`.
+    pub fn parse(name: &str) -> Option<Self> {
+        let is_valid = (1..=40).contains(&name.len())
+            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+        is_valid.then(|| {
+            Self(match name {
                 "schedule" => "scheduled".to_owned(),
                 "in_app" => "manual".to_owned(),
                 other => other.to_owned(),
@@ -139,18 +137,18 @@ impl TriggerType {
         })
     }
 
-    /// The word, as everywhere but in the bodies of use cases.
+    /// The name, as used everywhere except in the webhook bodies of use cases.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The word in the bodies of use cases, which say `schedule`.
+    /// The name in the webhook bodies of use cases, which use `schedule`.
     pub fn as_workflow_str(&self) -> &str {
         if self.0 == "scheduled" { "schedule" } else { &self.0 }
     }
 }
 
-/// What a trigger type's word must look like, for messages.
+/// The form of a trigger type, for error messages.
 pub const TRIGGER_TYPE_FORM: &str =
     "expected a word of a-z, 0-9, _ or -, at most 40 long, such as scheduled, manual, chat, api or backfill";
 
@@ -168,8 +166,8 @@ impl Serialize for TriggerType {
 
 impl<'de> Deserialize<'de> for TriggerType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&word).ok_or_else(|| serde::de::Error::custom(TRIGGER_TYPE_FORM))
+        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&name).ok_or_else(|| serde::de::Error::custom(TRIGGER_TYPE_FORM))
     }
 }
 
@@ -178,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_read_back() {
+    fn wire_names_round_trip() {
         let of_incidents = [
             IncidentTrigger::Opened,
             IncidentTrigger::Worsened,
@@ -197,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn synonyms_are_one_word_inside() {
+    fn trigger_type_synonyms_are_normalised() {
         assert_eq!(TriggerType::parse("schedule"), TriggerType::parse("scheduled"));
         assert_eq!(TriggerType::parse("in_app"), TriggerType::parse("manual"));
         assert_eq!(TriggerType::parse("schedule").unwrap().as_workflow_str(), "schedule");
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_words_are_refused() {
+    fn trigger_type_rejects_other_characters_and_lengths() {
         for wrong in ["", "In App", "a/b", "é", &"a".repeat(41)] {
             assert_eq!(TriggerType::parse(wrong), None, "{wrong}");
         }

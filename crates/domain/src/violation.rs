@@ -1,13 +1,13 @@
-//! What is wrong with an input, field by field, in words that say what would be right.
+//! Validation errors: what is wrong with an input, field by field, and what would be valid.
 
 use std::fmt;
 
 /// One thing wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// JSON pointer (RFC 6901) to the field, such as `/triggers/0`; empty for the whole.
+    /// JSON pointer (RFC 6901) to the field, such as `/triggers/0`; empty for the whole input.
     pub pointer: String,
-    /// What is wrong and what would be right. Never quotes a secret.
+    /// Completes a sentence whose subject is the field, such as `must not be empty`. Never quotes a secret.
     pub message: String,
 }
 
@@ -17,7 +17,7 @@ impl Violation {
         Self { pointer: pointer.into(), message: message.into() }
     }
 
-    /// The same violation seen from one level further out: `/0` and `/runId` give `/0/runId`.
+    /// The same violation seen from the parent: `/runId` under `/0` is `/0/runId`.
     pub fn under(mut self, prefix: impl fmt::Display) -> Self {
         self.pointer = format!("{prefix}{}", self.pointer);
         self
@@ -30,12 +30,12 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The JSON pointer (RFC 6901) to the field of this key, from the object that holds it.
+/// The JSON pointer (RFC 6901) to this key, relative to its object.
 pub fn pointer(key: &str) -> String {
     format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Everything wrong with an input; empty if nothing is.
+/// Everything wrong with an input; empty if it is valid.
 pub type Violations = Vec<Violation>;
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pointers_are_escaped() {
+    fn pointer_escapes_tilde_and_slash() {
         assert_eq!(pointer("a/b~c"), "/a~1b~0c");
     }
 }

@@ -1,20 +1,19 @@
-//! The workspace: the tenant to which everything else belongs.
+//! Workspaces: the tenants to which everything else belongs.
 
 use crate::id::WorkspaceId;
 use crate::time::Timestamp;
 
-/// A tenant.
+/// A workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
-    /// Its id.
     pub id: WorkspaceId,
-    /// Its name in paths: 1–63 of `a-z`, `0-9` and `-`, a letter or digit first.
+    /// The name in URL paths: see [`is_slug`].
     pub slug: String,
-    /// When it was made.
     pub created_at: Timestamp,
 }
 
-/// Whether the text may be a workspace's slug. Ids (`ws_…`) hold an underscore, so that no slug looks like one.
+/// Whether the text is a valid slug: 1 to 63 of `a-z`, `0-9` and `-`, not starting with `-`. Ids (`ws_…`) contain an
+/// underscore, so no slug can be mistaken for an id.
 pub fn is_slug(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && !text.starts_with('-')
@@ -26,7 +25,7 @@ mod tests {
     use super::is_slug;
 
     #[test]
-    fn slugs() {
+    fn slug_has_only_lower_case_letters_digits_and_hyphens() {
         assert!(is_slug("default") && is_slug("data-team-2"));
         for wrong in ["", "-a", "A", "a_b", "a b", "ä", &"a".repeat(64)] {
             assert!(!is_slug(wrong), "{wrong}");

@@ -1,30 +1,27 @@
-//! The check that an outside prober reports: judged there, taken over here.
+//! Checks by an external prober, which reports its own verdict.
 
-use super::words::shown;
+use super::describe::single_line;
 use super::{Check, CheckStatus, REASON_CHARS_MAX, Timings};
 use crate::time::Timestamp;
 
-/// All that is known of a check that was judged elsewhere.
+/// The verdict of an external prober.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalCheck {
-    /// How the endpoint stood.
     pub status: CheckStatus,
-    /// Why, in the prober's words.
     pub reason: Option<String>,
-    /// The status code of the answer, if it was HTTP.
+    /// The HTTP status code, if there was one.
     pub status_code: Option<u16>,
-    /// How long the answer took, in milliseconds.
     pub response_time_ms: Option<u32>,
-    /// When it was checked.
     pub checked_at: Timestamp,
 }
 
 impl Check {
-    /// The check that was reported. Its status stands; its reason is kept as one line of at most
-    /// [`REASON_CHARS_MAX`] characters, and is none if it says nothing.
+    /// The check for an external verdict. The status is adopted as reported; the reason is reduced to one line of at most
+    /// [`REASON_CHARS_MAX`] characters, and dropped if it is blank.
     pub fn reported(reported: ExternalCheck) -> Self {
         let ExternalCheck { status, reason, status_code, response_time_ms, checked_at } = reported;
-        let reason = reason.map(|words| shown(words.trim(), REASON_CHARS_MAX)).filter(|words| !words.trim().is_empty());
+        let reason =
+            reason.map(|text| single_line(text.trim(), REASON_CHARS_MAX)).filter(|text| !text.trim().is_empty());
         Self {
             checked_at,
             status,
@@ -54,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reported_stands() {
+    fn external_check_keeps_the_reported_status() {
         for status in CheckStatus::ALL {
             let check = Check::reported(reported(status, Some("HTTP 502 — expected 200")));
             assert_eq!((check.status, check.reason.as_deref()), (status, Some("HTTP 502 — expected 200")));
@@ -65,9 +62,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_said_is_not_made_up() {
-        let little = ExternalCheck { status_code: None, response_time_ms: None, ..reported(CheckStatus::Down, None) };
-        let check = Check::reported(little);
+    fn external_check_leaves_unreported_fields_empty() {
+        let minimal = ExternalCheck { status_code: None, response_time_ms: None, ..reported(CheckStatus::Down, None) };
+        let check = Check::reported(minimal);
         assert_eq!((check.status_code, check.response_time_ms, check.reason), (None, None, None));
         for blank in ["", " \n", "\0\0", "\u{2028}"] {
             assert_eq!(Check::reported(reported(CheckStatus::Down, Some(blank))).reason, None, "{blank:?}");
@@ -75,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_one_line_and_bounded() {
+    fn external_reason_is_one_truncated_line() {
         let reason = |text: &str| Check::reported(reported(CheckStatus::Down, Some(text))).reason.unwrap_or_default();
         assert_eq!(reason(" a\r\nb\u{202e}c "), "a  b c");
         assert_eq!(reason(&"é".repeat(REASON_CHARS_MAX)), "é".repeat(REASON_CHARS_MAX));

@@ -1,7 +1,7 @@
-//! Paths into JSON, such as `status`, `data.items[0].name` or `$.a["b.c"]`: how they are read, and what they lead to.
+//! Paths into JSON documents, such as `status`, `data.items[0].name` or `$.a["b.c"]`.
 //!
-//! Small on purpose: a path names one place. There are no wildcards, slices or filters, and a path that holds one is
-//! refused rather than taken for an odd key.
+//! A small subset of JSONPath: a path selects at most one value. Wildcards, slices and filters are not supported; a path
+//! that contains one is an error rather than an unusual key.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Steps that one path may have: fewer than the levels that serde_json goes down.
+/// Most steps of a path. Below the recursion limit of serde_json (128), which [`Seek`] would run into otherwise.
 const STEPS_MAX: usize = 32;
 
-/// A path to one place in a JSON document.
+/// A path to one value in a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonPath(Vec<Step>);
 
@@ -24,26 +24,26 @@ enum Step {
     Index(usize),
 }
 
-/// Why a text is no path.
+/// Why a text is not a valid path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidPath {
-    /// Where, in characters, from 1.
+    /// The position of the error, in characters, from 1.
     pub at: usize,
-    /// What is wrong there, or would be right.
-    pub words: &'static str,
+    /// What is wrong or what was expected.
+    pub message: &'static str,
 }
 
 impl fmt::Display for InvalidPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at character {}: {}", self.at, self.words)
+        write!(f, "at character {}: {}", self.at, self.message)
     }
 }
 
 impl std::error::Error for InvalidPath {}
 
 const EMPTY: &str = "expected a path such as status or data.items[0].name; $ is the whole body";
-const KEY: &str = "expected a key; one with other characters is written [\"so\"]";
-const WILDCARD: &str = "wildcards are not supported; a key that is called * is written [\"*\"]";
+const KEY: &str = "expected a key; write one with special characters as [\"a b\"]";
+const WILDCARD: &str = "wildcards are not supported; write a key named * as [\"*\"]";
 const BRACKET: &str = "expected an index from 0 such as [0], or a key in quotes such as [\"a.b\"]";
 const CLOSE: &str = "expected ]";
 const QUOTE: &str = "the quote is not closed";
@@ -52,17 +52,17 @@ const NEXT: &str = "expected . or [";
 const STEPS: &str = "a path has at most 32 steps";
 
 impl JsonPath {
-    /// Reads a path. A leading `$` is the whole document, with or without anything behind it.
+    /// Parses a path. A leading `$` is the whole document and may be left out. `$ref` is a key.
     pub fn parse(text: &str) -> Result<Self, InvalidPath> {
-        let mut reader = Reader { left: text.chars().peekable(), at: 1 };
+        let mut reader = Reader { rest: text.chars().peekable(), at: 1 };
         let mut steps = Vec::new();
         let rooted = text.strip_prefix('$').is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
         if rooted {
             reader.next();
-        } else if reader.left.peek() != Some(&'[') {
+        } else if reader.rest.peek() != Some(&'[') {
             steps.push(if text.is_empty() { return reader.fail(EMPTY) } else { reader.bare_key()? });
         }
-        while let Some(next) = reader.left.peek() {
+        while let Some(next) = reader.rest.peek() {
             if steps.len() == STEPS_MAX {
                 return reader.fail(STEPS);
             }
@@ -81,12 +81,12 @@ impl JsonPath {
         Ok(Self(steps))
     }
 
-    /// What the path leads to in `document`: the JSON text of that value as it stands there; `None` if it leads
-    /// nowhere. Of a key that is there twice the last counts.
+    /// The selected value as JSON text, exactly as the document spells it; `None` if there is no such value. Of a
+    /// duplicate key the last one counts.
     ///
     /// # Errors
     ///
-    /// The document, all of it, must be JSON.
+    /// If the document is not JSON, also behind the selected value.
     pub fn find<'document>(&self, document: &'document str) -> Result<Option<&'document str>, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(document);
         let found = Seek(&self.0).deserialize(&mut reader)?;
@@ -95,8 +95,8 @@ impl JsonPath {
     }
 }
 
-/// Goes these steps through a document in one reading, and passes over all that lies beside them. It goes no deeper
-/// than there are steps, however deep the document is.
+/// Follows the steps through a document in one pass and skips everything beside them. Recurses once per step, however
+/// deeply the document is nested.
 struct Seek<'path>(&'path [Step]);
 
 impl<'de> DeserializeSeed<'de> for Seek<'_> {
@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
     }
 }
 
-/// Whether a key is this one.
+/// Compares a key without allocating it.
 struct IsKey<'key>(&'key str);
 
 impl<'de> DeserializeSeed<'de> for IsKey<'_> {
@@ -192,26 +192,27 @@ impl Visitor<'_> for IsKey<'_> {
     }
 }
 
-/// Reads character by character, and knows where it is.
+/// Reads a path character by character.
 struct Reader<'a> {
-    left: Peekable<Chars<'a>>,
+    rest: Peekable<Chars<'a>>,
+    /// The position of the next character, from 1.
     at: usize,
 }
 
 impl Reader<'_> {
     fn next(&mut self) -> Option<char> {
-        let next = self.left.next()?;
+        let next = self.rest.next()?;
         self.at += 1;
         Some(next)
     }
 
-    fn fail<T>(&self, words: &'static str) -> Result<T, InvalidPath> {
-        Err(InvalidPath { at: self.at, words })
+    fn fail<T>(&self, message: &'static str) -> Result<T, InvalidPath> {
+        Err(InvalidPath { at: self.at, message })
     }
 
     fn take_while(&mut self, fits: impl Fn(&char) -> bool) -> String {
         let mut taken = String::new();
-        while self.left.peek().is_some_and(&fits) {
+        while self.rest.peek().is_some_and(&fits) {
             taken.extend(self.next());
         }
         taken
@@ -222,16 +223,16 @@ impl Reader<'_> {
             !matches!(c, '.' | '[' | ']' | '(' | ')' | '"' | '\'' | '\\' | '*') && !c.is_whitespace() && !c.is_control()
         };
         let key = self.take_while(plain);
-        match self.left.peek() {
+        match self.rest.peek() {
             Some('*') => self.fail(WILDCARD),
             None | Some('.' | '[') if !key.is_empty() => Ok(Step::Key(key)),
             _ => self.fail(KEY),
         }
     }
 
-    /// What stands in brackets; the opening one is read.
+    /// The step in brackets. The opening bracket has been read.
     fn in_brackets(&mut self) -> Result<Step, InvalidPath> {
-        let step = match self.left.peek() {
+        let step = match self.rest.peek() {
             Some(&quote @ ('"' | '\'')) => self.quoted_key(quote)?,
             Some('*') => return self.fail(WILDCARD),
             _ => {
@@ -239,11 +240,11 @@ impl Reader<'_> {
                 let digits = self.take_while(char::is_ascii_digit);
                 match digits.parse() {
                     Ok(index) => Step::Index(index),
-                    Err(_) => return Err(InvalidPath { at: start, words: BRACKET }),
+                    Err(_) => return Err(InvalidPath { at: start, message: BRACKET }),
                 }
             }
         };
-        if self.left.peek() == Some(&']') {
+        if self.rest.peek() == Some(&']') {
             self.next();
             Ok(step)
         } else {
@@ -257,9 +258,9 @@ impl Reader<'_> {
         let mut key = String::new();
         loop {
             match self.next() {
-                None => return Err(InvalidPath { at: start, words: QUOTE }),
+                None => return Err(InvalidPath { at: start, message: QUOTE }),
                 Some(c) if c == quote => return Ok(Step::Key(key)),
-                Some('\\') => match self.left.peek() {
+                Some('\\') => match self.rest.peek() {
                     Some('"' | '\'' | '\\') => key.extend(self.next()),
                     _ => return self.fail(ESCAPE),
                 },
@@ -270,5 +271,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-#[path = "json_path_tests.rs"]
 mod tests;

@@ -1,18 +1,22 @@
-//! The check: one probe of an endpoint, what was seen, and what that means.
+//! The check: the result of one probe of an endpoint.
 //!
-//! A prober reports an [`Observation`]; [`judge()`] makes a [`Check`] of it, by the endpoint's definition alone. A prober
-//! elsewhere that has judged by itself reports no more than its verdict, and [`Check::reported`] takes that over. What
-//! checks in a row come to is told by [`crate::incident`].
+//! A prober reports an [`Observation`]; [`judge()`] turns it into a [`Check`], by the endpoint's definition alone. An
+//! external prober reports only its verdict, an [`ExternalCheck`], which [`Check::reported`] adopts. [`crate::incident`]
+//! decides what a series of checks means; [`summary`] aggregates them for statistics.
+//!
+//! Assertions: `assertion.rs` has the types and their validation, `extract.rs` reads the asserted value out of the
+//! observation, `compare.rs` compares it, `describe.rs` formats values for people.
 
 mod assertion;
 mod compare;
+mod describe;
 mod external;
+mod extract;
 pub mod json_path;
 mod judge;
-mod look;
+mod latency;
 mod number;
 pub mod summary;
-mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,20 +29,19 @@ pub use assertion::{
 pub use external::ExternalCheck;
 pub use judge::judge;
 
-/// The longest reason of a check, in characters; a longer one is cut.
+/// The longest reason of a check, in characters; a longer one is truncated.
 pub const REASON_CHARS_MAX: usize = 500;
 
-/// How an endpoint stood when it was probed.
+/// The state of an endpoint according to one check. Ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
-    /// As it should.
     Healthy,
-    /// It answers, but not well.
+    /// The endpoint responds, but too slowly, with a certificate that is about to expire, or against an assertion.
     Degraded,
-    /// It does not do what it is for.
+    /// No response, or not the expected one.
     Down,
-    /// This machine's own network is at fault: it says nothing about the endpoint, and changes no streak.
+    /// The prober's own network failed. Proves nothing about the endpoint and does not change its streak.
     Inconclusive,
 }
 
@@ -46,7 +49,7 @@ impl CheckStatus {
     /// Every status.
     pub const ALL: [Self; 4] = [Self::Healthy, Self::Degraded, Self::Down, Self::Inconclusive];
 
-    /// The word for it in the API, in the store and in metrics.
+    /// The wire name: API, store and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -56,108 +59,99 @@ impl CheckStatus {
         }
     }
 
-    /// The status that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
-    /// Whether it counts towards an incident.
+    /// Whether the check counts towards opening an incident.
     pub const fn is_failing(self) -> bool {
         matches!(self, Self::Degraded | Self::Down)
     }
 }
 
-/// What a prober saw.
+/// What a prober observed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// When the probe began.
     pub started_at: Timestamp,
-    /// How long its parts took.
     pub timings: Timings,
-    /// The certificate that the other end showed, if TLS was spoken, whether or not it was trusted.
+    /// The certificate that the server presented, trusted or not; `None` without TLS.
     pub certificate: Option<Certificate>,
-    /// The answer, or why none came.
     pub outcome: Result<Answer, Failure>,
 }
 
-/// How long the parts of a probe took, in milliseconds; `None` for those that did not happen.
+/// Durations of a probe's phases, in milliseconds; `None` for a phase that did not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// Resolving the name.
+    /// Name resolution.
     pub dns_ms: Option<u32>,
-    /// Making the TCP connection.
+    /// The TCP handshake.
     pub connect_ms: Option<u32>,
     /// The TLS handshake.
     pub tls_ms: Option<u32>,
-    /// From the request's first byte to the answer's.
+    /// From the first byte of the request to the first byte of the response.
     pub first_byte_ms: Option<u32>,
-    /// All of it.
     pub total_ms: u32,
 }
 
-/// What is of interest in a certificate.
+/// The parts of a certificate that checks use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate {
-    /// Until when it is valid.
     pub not_after: Timestamp,
-    /// Who issued it, such as `CN=R11, O=Let's Encrypt, C=US`.
+    /// A distinguished name (RFC 4514), such as `CN=R11, O=Let's Encrypt, C=US`.
     pub issuer: String,
-    /// Whom it is for.
     pub subject: String,
 }
 
-/// What came back.
+/// The response to a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// An HTTP answer, after redirects if they are followed.
+    /// An HTTP response, the last one if redirects were followed.
     Http {
-        /// The status code.
         status: u16,
-        /// Its headers, names in lower case, in their order; values that are no text are left out.
+        /// In order of arrival, names in lower case; values that are not text are left out.
         headers: Vec<(String, String)>,
-        /// Its body, read up to a cap.
+        /// The body up to the prober's size cap.
         body: Vec<u8>,
-        /// Whether that was all of it.
+        /// False if the body was cut at the cap.
         is_whole: bool,
     },
-    /// A connection was made (TCP), an echo came back (ICMP) or a handshake succeeded (TLS).
+    /// The target was reached: TCP connection, ICMP echo reply or TLS handshake.
     Reached,
-    /// Records, as text.
+    /// DNS records in text form.
     Records(Vec<String>),
 }
 
-/// Why no answer came.
+/// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The class.
     pub class: FailureClass,
-    /// In words, such as `connection refused by 10.0.0.7:443`.
+    /// For people, such as `connection refused by 10.0.0.7:443`.
     pub message: String,
 }
 
-/// The class of a failure.
+/// The kind of a [`Failure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
-    /// The name has no address.
+    /// The name could not be resolved.
     Dns,
-    /// No connection.
+    /// No connection could be made, other than by refusal or timeout.
     Connect,
-    /// The other end said no.
+    /// The connection was refused.
     Refused,
-    /// It took too long.
     Timeout,
-    /// TLS failed, or the certificate is not trusted.
+    /// The handshake failed, or the certificate is not trusted.
     Tls,
-    /// The other end broke off, or spoke something else.
+    /// The peer closed the connection early or sent something unexpected.
     Protocol,
-    /// More redirects than are followed, or one that cannot be.
+    /// Too many redirects, or one that cannot be followed.
     Redirect,
-    /// The address is not one that this instance may watch.
+    /// The instance's policy does not allow probes of this address.
     Forbidden,
-    /// This machine's own network is at fault.
+    /// The prober's own network failed.
     OwnNetwork,
 }
 
@@ -175,7 +169,7 @@ impl FailureClass {
         Self::OwnNetwork,
     ];
 
-    /// The word for it in the API, in the store and in metrics.
+    /// The wire name: API, store and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
@@ -190,34 +184,31 @@ impl FailureClass {
         }
     }
 
-    /// The class that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
     }
 }
 
-/// What an observation means.
+/// The verdict on one probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// When the probe began.
+    /// When the probe started.
     pub checked_at: Timestamp,
-    /// How it stood.
     pub status: CheckStatus,
-    /// Why, in words, such as `HTTP 502 — expected 200`, at most [`REASON_CHARS_MAX`] characters; none if it was judged
-    /// here and is healthy.
+    /// For people, such as `HTTP 502 — expected 200`, at most [`REASON_CHARS_MAX`] characters; `None` for a healthy check
+    /// of Tidings' own prober.
     pub reason: Option<String>,
-    /// The class of the failure, if no answer came.
+    /// Set if there was no response.
     pub failure: Option<FailureClass>,
-    /// The status code of the answer, if it was HTTP.
+    /// The HTTP status code, if there was one.
     pub status_code: Option<u16>,
-    /// How long the answer took, in milliseconds; none if none came, or nobody said.
+    /// `None` without a response, or if an external prober did not report it.
     pub response_time_ms: Option<u32>,
-    /// How long its parts took, as far as is known.
     pub timings: Timings,
-    /// The certificate.
     pub certificate: Option<Certificate>,
-    /// Each assertion with what was found, in their order; empty if none was looked at.
+    /// The results in the order of the definition's assertions; empty if they were not evaluated.
     pub assertions: Vec<AssertionResult>,
 }
 
@@ -225,7 +216,7 @@ pub struct Check {
 pub(crate) mod tests {
     use super::*;
 
-    /// A quick answer with some headers.
+    /// An HTTP response that took 1234 ms, with some headers.
     pub(crate) fn answer(status: u16, body: &str) -> Observation {
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         Observation {
@@ -247,13 +238,13 @@ pub(crate) mod tests {
         }
     }
 
-    /// A certificate that ends then.
+    /// A certificate that expires at `not_after`.
     pub(crate) fn certificate(not_after: Timestamp) -> Certificate {
         Certificate { not_after, issuer: "CN=R11, O=Let's Encrypt, C=US".into(), subject: "CN=example.com".into() }
     }
 
     #[test]
-    fn one_word_everywhere() {
+    fn wire_names_round_trip() {
         for status in CheckStatus::ALL {
             assert_eq!(CheckStatus::parse(status.as_str()), Some(status));
             assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());

@@ -1,26 +1,26 @@
-//! Numbers of assertions: decimal, compared exactly, so that no integer is too long and no fraction is rounded.
+//! Decimal numbers of any length, compared exactly: assertions must not depend on the precision of floats.
 
 use std::cmp::Ordering;
 
-/// Exponents of more digits than this are no numbers to us.
+/// Longest exponent, in digits. Keeps `magnitude` far from overflow.
 const EXPONENT_DIGITS_MAX: usize = 9;
 
 /// A decimal number: ± 0.`digits` × 10^`magnitude`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Number {
     is_negative: bool,
-    /// Neither the first nor the last is a zero; none at all for zero.
+    /// Without leading and trailing zeros; empty for zero.
     digits: String,
     magnitude: i64,
 }
 
 impl Number {
-    /// Reads what JSON takes for a number, and also a plus sign, leading zeros and blank space around it.
+    /// Parses a number as JSON defines it; also accepts a plus sign, leading zeros and surrounding whitespace.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, read_exponent(exponent)?),
+            Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
             None => (unsigned, 0),
         };
         let (whole, fraction) = match mantissa.split_once('.') {
@@ -56,7 +56,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn read_exponent(text: &str) -> Option<i64> {
+fn parse_exponent(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let significant = digits.trim_start_matches('0');
     if !is_digits(digits) || significant.len() > EXPONENT_DIGITS_MAX {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn one_number_has_many_spellings() {
+    fn spellings_of_one_number_are_equal() {
         for (one, other) in [
             ("1.0", "1"),
             ("-0", "0.000"),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_floats_would_confuse_is_told_apart() {
+    fn numbers_beyond_float_precision_are_distinguished() {
         for (less, more) in [
             ("9007199254740992", "9007199254740993"),
             ("123456789012345678901234567890", "123456789012345678901234567891"),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_none() {
+    fn parse_rejects_other_texts() {
         for text in
             ["", "-", "1.", ".5", "1e", "1e+", "0x10", "1_000", "1,5", "NaN", "inf", "--1", "1e1.5", "1e9999999999"]
         {
@@ -147,7 +147,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_without_a_panic(text in "[-+0-9.eE ]{0,12}|\\PC{0,12}") {
+        fn parsed_number_equals_itself_for_any_text(text in "[-+0-9.eE ]{0,12}|\\PC{0,12}") {
             if let Some(number) = Number::parse(&text) {
                 prop_assert_eq!(number.cmp(&number), Ordering::Equal);
             }

@@ -1,8 +1,6 @@
-//! The summary: what many checks came to, as far as it is to be remembered when they are gone.
+//! Summaries: aggregated checks of a period, kept after the checks themselves are pruned.
 //!
-//! Summaries of two spans of time add up to that of both, in any order, so that days are made of hours.
-
-mod latency;
+//! Summaries can be merged in any order, so that a day is the sum of its hours.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckStatus, FailureClass};
 
-pub use latency::Latency;
+pub use super::latency::Latency;
 
-/// What the checks of a span of time came to. Inconclusive checks are counted as such and nowhere else.
+/// Counts and latencies of the checks of a period. Inconclusive checks are only counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Summary {
-    /// Checks that were healthy.
     #[serde(skip_serializing_if = "is_zero")]
     pub healthy: u32,
-    /// Checks that were degraded.
     #[serde(skip_serializing_if = "is_zero")]
     pub degraded: u32,
-    /// Checks that were down.
     #[serde(skip_serializing_if = "is_zero")]
     pub down: u32,
-    /// Checks that say nothing about the endpoint.
     #[serde(skip_serializing_if = "is_zero")]
     pub inconclusive: u32,
-    /// How long the answers took, of those checks that got one.
+    /// Response times of the checks that got a response.
     #[serde(skip_serializing_if = "Latency::is_empty")]
     pub latency: Latency,
-    /// Why no answer came, how often each. A check that got an answer that was wrong is not among them.
+    /// How often there was no response, by reason. Does not count unexpected responses.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failures: BTreeMap<FailureClass, u32>,
 }
@@ -41,7 +35,7 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Summary {
-    /// The summary of these.
+    /// The summary of these checks.
     pub fn of<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Self {
         let mut summary = Self::default();
         for check in checks {
@@ -50,7 +44,7 @@ impl Summary {
         summary
     }
 
-    /// Counts one check: how the endpoint stood, how long the answer took, why none came.
+    /// Adds one check.
     pub fn add(&mut self, status: CheckStatus, response_time_ms: Option<u32>, failure: Option<FailureClass>) {
         let count = match status {
             CheckStatus::Healthy => &mut self.healthy,
@@ -71,7 +65,7 @@ impl Summary {
         }
     }
 
-    /// Adds what is said of another span of time.
+    /// Adds the checks of another period.
     pub fn merge(&mut self, other: &Self) {
         self.healthy = self.healthy.saturating_add(other.healthy);
         self.degraded = self.degraded.saturating_add(other.degraded);
@@ -84,13 +78,13 @@ impl Summary {
         }
     }
 
-    /// How many checks say something about the endpoint: all but the inconclusive ones.
+    /// The number of checks without the inconclusive ones.
     pub fn conclusive(&self) -> u32 {
         self.healthy.saturating_add(self.degraded).saturating_add(self.down)
     }
 
-    /// The share of checks in which the endpoint was up, from 0 to 1: degraded is up, as it does what it is for.
-    /// Inconclusive checks do not count; none if there are no others.
+    /// The share of conclusive checks that were not down, from 0 to 1; degraded counts as up. `None` without conclusive
+    /// checks.
     pub fn uptime(&self) -> Option<f64> {
         let all = self.conclusive();
         (all > 0).then(|| f64::from(all - self.down.min(all)) / f64::from(all))
@@ -103,17 +97,17 @@ mod tests {
     use CheckStatus::{Degraded, Down, Healthy, Inconclusive};
     use proptest::prelude::*;
 
-    type Seen = (CheckStatus, Option<u32>, Option<FailureClass>);
+    type Sample = (CheckStatus, Option<u32>, Option<FailureClass>);
 
-    fn of(all: &[Seen]) -> Summary {
+    fn summarize(all: &[Sample]) -> Summary {
         let mut summary = Summary::default();
         all.iter().for_each(|(status, ms, failure)| summary.add(*status, *ms, *failure));
         summary
     }
 
     #[test]
-    fn degraded_is_up_and_inconclusive_is_nothing() {
-        let summary = of(&[
+    fn uptime_counts_degraded_as_up_and_ignores_inconclusive() {
+        let summary = summarize(&[
             (Healthy, Some(10), None),
             (Degraded, Some(9_000), None),
             (Down, None, Some(FailureClass::Timeout)),
@@ -124,21 +118,21 @@ mod tests {
         assert_eq!(summary.uptime(), Some(0.5));
         assert_eq!(summary.failures, BTreeMap::from([(FailureClass::Timeout, 1)]));
         assert_eq!((summary.latency.min(), summary.latency.max()), (Some(10), Some(9_000)));
-        assert_eq!(of(&[(Inconclusive, Some(1), None)]).uptime(), None);
+        assert_eq!(summarize(&[(Inconclusive, Some(1), None)]).uptime(), None);
         assert_eq!(Summary::default().uptime(), None);
     }
 
     #[test]
-    fn what_is_not_there_is_not_written() {
+    fn zero_counts_are_not_serialised() {
         assert_eq!(serde_json::to_string(&Summary::default()).unwrap(), "{}");
-        let plain = of(&[(Healthy, Some(40), None), (Healthy, Some(40), None)]);
+        let plain = summarize(&[(Healthy, Some(40), None), (Healthy, Some(40), None)]);
         assert_eq!(
             serde_json::to_value(&plain).unwrap(),
             serde_json::json!({"healthy": 2, "latency": {"sum": 80, "min": 40, "max": 40, "buckets": [40, 2]}})
         );
     }
 
-    fn seen() -> impl Strategy<Value = Vec<Seen>> {
+    fn samples() -> impl Strategy<Value = Vec<Sample>> {
         let status = proptest::sample::select(CheckStatus::ALL.to_vec());
         let failure = proptest::option::of(proptest::sample::select(FailureClass::ALL.to_vec()));
         proptest::collection::vec((status, proptest::option::of(0u32..20_000), failure), 0..60)
@@ -146,15 +140,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_add_up_to_the_whole_in_any_order(one in seen(), two in seen()) {
-            let whole: Vec<Seen> = one.iter().chain(&two).copied().collect();
-            let (mut there, mut back) = (of(&one), of(&two));
-            back.merge(&there);
-            there.merge(&of(&two));
-            prop_assert_eq!(&there, &of(&whole));
-            prop_assert_eq!(&back, &there);
-            let stored = serde_json::to_string(&there).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Summary>(&stored).unwrap(), there);
+        fn merge_equals_the_whole_in_any_order(one in samples(), two in samples()) {
+            let whole: Vec<Sample> = one.iter().chain(&two).copied().collect();
+            let (mut forward, mut backward) = (summarize(&one), summarize(&two));
+            backward.merge(&forward);
+            forward.merge(&summarize(&two));
+            prop_assert_eq!(&forward, &summarize(&whole));
+            prop_assert_eq!(&backward, &forward);
+            let stored = serde_json::to_string(&forward).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Summary>(&stored).unwrap(), forward);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Headers as the API writes them: an object, here kept in the order in which they were written. A name that is there
-//! twice is read twice, so that it can be refused in words instead of the last one silently winning.
+//! Serialises headers as a JSON object that keeps the order of its members. Duplicate names are kept when reading, so
+//! that validation can report them; a map would silently keep the last one.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ pub(super) fn serialize<S: Serializer>(headers: &[(String, String)], serializer:
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, String)>, D::Error> {
-    reader.deserialize_map(InOrder)
+    reader.deserialize_map(HeaderVisitor)
 }
 
-struct InOrder;
+struct HeaderVisitor;
 
-impl<'de> Visitor<'de> for InOrder {
+impl<'de> Visitor<'de> for HeaderVisitor {
     type Value = Vec<(String, String)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +37,7 @@ mod tests {
     use crate::endpoint::{Definition, HttpProbe, Probe};
 
     #[test]
-    fn headers_are_an_object_that_keeps_its_order_and_its_duplicates() {
+    fn headers_round_trip_as_an_object_with_order_and_duplicates() {
         let headers =
             [("x-b", "1"), ("X-A", "2"), ("x-b", "3")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let probe = Probe::Http(HttpProbe { headers: headers.to_vec(), ..HttpProbe::new("https://example.com/") });

@@ -1,6 +1,8 @@
-//! The endpoint: a thing that is watched, how it is probed and what its checks mean.
+//! Endpoints: what is monitored, how it is probed and how its checks are judged.
 //!
-//! Probes go by it, [`crate::check::judge()`] judges them by it, and [`crate::incident`] counts by its thresholds.
+//! The prober follows a [`Definition`], [`crate::check::judge()`] judges observations by it, and [`crate::incident`] uses
+//! its thresholds. [`violations()`] validates it; `limits.rs` has the defaults and bounds, `target.rs` the rules for URLs,
+//! hosts and headers.
 
 mod headers;
 mod limits;
@@ -15,69 +17,61 @@ use crate::maintenance::MaintenanceWindow;
 use crate::time::Timestamp;
 
 pub use limits::*;
-pub(crate) use target::header_name_fault;
+pub(crate) use target::validate_header_name;
 pub use violations::violations;
 
-/// An endpoint. Its secrets (passwords and tokens of `auth`) are kept apart, sealed.
+/// An endpoint. The secrets of its `auth` are not part of it; they are stored encrypted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
-    /// Its id.
     pub id: EndpointId,
-    /// The workspace it belongs to.
     pub workspace_id: WorkspaceId,
-    /// Its name, for people.
     pub name: String,
-    /// Whether it is watched; false while it is paused.
+    /// False while monitoring is paused.
     pub enabled: bool,
-    /// What is watched, and how it is judged.
     pub definition: Definition,
-    /// Rises with every edit.
+    /// Incremented by every edit.
     pub revision: u32,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it was last edited.
     pub updated_at: Timestamp,
 }
 
-/// What is watched, how often, and what follows from its checks.
+/// How an endpoint is probed and judged, and what its incidents do. One type for drafts, the stored JSON and the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Definition {
-    /// How it is probed.
     #[serde(flatten)]
     pub probe: Probe,
-    /// What an answer must show beyond its status; at most [`crate::check::ASSERTIONS_MAX`].
+    /// Conditions on the response beyond its status code; at most [`crate::check::ASSERTIONS_MAX`].
     pub assertions: Vec<Assertion>,
-    /// How often, in seconds.
     pub interval_seconds: u32,
-    /// How long one probe may take, in milliseconds.
+    /// The time limit of one probe, in milliseconds.
     pub timeout_ms: u32,
-    /// Slower than this is `degraded`, in milliseconds.
+    /// A slower response is `degraded`, in milliseconds.
     pub latency_threshold_ms: u32,
-    /// A certificate that ends within so many days is `degraded`.
+    /// A certificate that expires within this many days is `degraded`.
     pub ssl_warning_days: u32,
     /// Failing checks in a row that open an incident.
     pub failure_threshold: u32,
     /// Healthy checks in a row that resolve it.
     pub recovery_threshold: u32,
-    /// How long after an opening was said the next one is not, in seconds, for each channel.
+    /// How long after an opening further ones are suppressed, per channel, in seconds.
     pub cooldown_seconds: u32,
-    /// Whether `incident_resolved` is said.
+    /// Whether `incident_resolved` is sent.
     pub recovery_alert: bool,
-    /// Its outage holds back this one's alerts.
+    /// The endpoint on which this one depends: while the parent has an active incident, alerts are suppressed (gate 9).
     pub parent_id: Option<EndpointId>,
-    /// While an incident is open it is said again so often, in minutes.
+    /// The time between reminders of an open incident, in minutes; `None` for no reminders.
     pub reminder_minutes: Option<u32>,
-    /// When nothing is said, because it is worked on.
+    /// When alerts are suppressed because of planned work.
     pub maintenance_windows: Vec<MaintenanceWindow>,
-    /// Who else hears of an incident that nobody acknowledged.
+    /// Further channels to notify while an incident is not acknowledged.
     pub escalation: Vec<EscalationStep>,
-    /// Words of the user's own.
+    /// Free-form labels.
     pub tags: Vec<String>,
 }
 
 impl Definition {
-    /// A definition with this probe and the product's defaults for all else.
+    /// A definition with this probe and defaults for everything else.
     pub fn new(probe: Probe) -> Self {
         Self {
             probe,
@@ -99,69 +93,52 @@ impl Definition {
     }
 }
 
-/// How an endpoint is probed.
+/// The type of an endpoint's probe, with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Probe {
-    /// One HTTP exchange.
+    /// An HTTP request.
     Http(HttpProbe),
     /// A TCP connection.
     #[serde(rename_all = "camelCase")]
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// The port.
-        port: u16,
-    },
+    Tcp { host: String, port: u16 },
     /// An ICMP echo.
     #[serde(rename_all = "camelCase")]
-    Icmp {
-        /// Name or address.
-        host: String,
-    },
-    /// A question to the name service.
+    Icmp { host: String },
+    /// A DNS query.
     #[serde(rename_all = "camelCase")]
     Dns {
-        /// The name asked for.
         host: String,
-        /// What is asked for: `A`, `AAAA`, `CNAME`, `MX`, `NS` or `TXT`.
+        /// One of [`RECORD_TYPES`].
         record_type: String,
-        /// One of the records must be this; any will do if absent.
+        /// A record that must be among the results; `None` accepts any record.
         expected_value: Option<String>,
     },
-    /// A TLS handshake, for the certificate's sake.
+    /// A TLS handshake, to check the certificate.
     #[serde(rename_all = "camelCase")]
-    Tls {
-        /// Name or address.
-        host: String,
-        /// The port.
-        port: u16,
-    },
+    Tls { host: String, port: u16 },
 }
 
-/// One HTTP exchange.
+/// The parameters of an HTTP probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpProbe {
-    /// Where to.
     pub url: String,
-    /// `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`.
+    /// One of [`METHODS`].
     pub method: String,
-    /// Headers of the user's own, in their order.
+    /// Additional request headers, in the order in which they were given.
     #[serde(with = "headers")]
     pub headers: Vec<(String, String)>,
-    /// What is sent along.
     pub body: Option<String>,
-    /// How Tidings shows who it is.
     pub auth: Option<Auth>,
-    /// Whether redirects are followed, at most [`REDIRECTS_MAX`].
+    /// Whether up to [`REDIRECTS_MAX`] redirects are followed.
     pub follow_redirects: bool,
-    /// The status codes that are right.
+    /// The status codes that count as up.
     pub expected_status_codes: Vec<u16>,
 }
 
 impl HttpProbe {
-    /// A plain `GET` of the URL that expects 200 and follows redirects.
+    /// A `GET` of the URL that expects 200 and follows redirects.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -175,26 +152,22 @@ impl HttpProbe {
     }
 }
 
-/// How Tidings shows who it is, without the secret.
+/// How an HTTP probe authenticates, without the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Auth {
-    /// User and password (RFC 7617); the password is the secret.
-    Basic {
-        /// The user.
-        username: String,
-    },
-    /// A token (RFC 6750), which is the secret.
+    /// User name and password (RFC 7617); the password is the secret.
+    Basic { username: String },
+    /// A bearer token (RFC 6750), which is the secret.
     Bearer,
 }
 
-/// Tells somebody else when an incident is still open, and nobody has acknowledged it.
+/// Notifies a further channel if an incident is still open and not acknowledged after some time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EscalationStep {
-    /// So long after the opening, in seconds.
+    /// The time since the opening, in seconds.
     pub after_seconds: u32,
-    /// Through this channel.
     pub channel_id: ChannelId,
 }
 
@@ -203,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_those_of_the_contract() {
+    fn definition_defaults_match_the_api() {
         let definition = Definition::new(Probe::Http(HttpProbe::new("https://api.example.com/health")));
         assert_eq!(
             serde_json::to_value(&definition).unwrap(),
@@ -219,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_reads_back_from_the_store() {
+    fn definition_round_trips_through_json() {
         for probe in [
             Probe::Http(HttpProbe { auth: Some(Auth::Basic { username: "u".into() }), ..HttpProbe::new("http://a/") }),
             Probe::Tcp { host: "a".into(), port: 1 },

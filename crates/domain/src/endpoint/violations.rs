@@ -1,12 +1,12 @@
-//! What is wrong with an endpoint's definition, field by field. What belongs to the instance (which addresses may be
-//! watched) is looked at where that is known.
+//! Validates an endpoint's definition, field by field. Rules that depend on the instance, such as which addresses may be
+//! probed, are checked by the caller.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use super::limits::*;
-use super::target::{header_fault, host_fault, name_fault, url_fault};
+use super::target::{validate_dns_name, validate_header, validate_host, validate_url};
 use super::{Auth, Definition, EscalationStep, HttpProbe, Probe};
 use crate::check;
 use crate::id::EndpointId;
@@ -14,48 +14,48 @@ use crate::maintenance;
 use crate::text::has_control;
 use crate::violation::{Violation, Violations, pointer};
 
-/// Everything that is wrong with the definition. `own_id` is that of the endpoint, if it has one yet;
-/// `interval_seconds_min` is the instance's shortest interval.
+/// Everything wrong with the definition. `own_id` is the id of an existing endpoint; `interval_seconds_min` is the
+/// instance's shortest interval.
 pub fn violations(definition: &Definition, own_id: Option<EndpointId>, interval_seconds_min: u32) -> Violations {
-    let mut found = Found(Violations::new());
-    found.probe(&definition.probe);
+    let mut validator = Validator(Violations::new());
+    validator.probe(&definition.probe);
     let assertions = check::assertion_violations(&definition.assertions, &definition.probe);
-    found.0.extend(assertions.into_iter().map(|violation| violation.under("/assertions")));
-    found.numbers(definition, interval_seconds_min);
+    validator.0.extend(assertions.into_iter().map(|violation| violation.under("/assertions")));
+    validator.numbers(definition, interval_seconds_min);
     if definition.parent_id.is_some() && definition.parent_id == own_id {
-        found.refuse("/parentId", "must be another endpoint");
+        validator.error("/parentId", "must be another endpoint");
     }
     let windows = maintenance::violations(&definition.maintenance_windows);
-    found.0.extend(windows.into_iter().map(|violation| violation.under("/maintenanceWindows")));
-    found.escalation(&definition.escalation);
-    found.tags(&definition.tags);
-    found.0
+    validator.0.extend(windows.into_iter().map(|violation| violation.under("/maintenanceWindows")));
+    validator.escalation(&definition.escalation);
+    validator.tags(&definition.tags);
+    validator.0
 }
 
-/// What was found so far.
-struct Found(Violations);
+/// Collects violations.
+struct Validator(Violations);
 
-impl Found {
-    fn refuse(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+impl Validator {
+    fn error(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
         self.0.push(Violation::new(pointer, message));
     }
 
-    fn refuse_if_some(&mut self, pointer: impl Into<String>, message: Option<impl Into<String>>) {
+    fn error_if_some(&mut self, pointer: impl Into<String>, message: Option<impl Into<String>>) {
         if let Some(message) = message {
-            self.refuse(pointer, message);
+            self.error(pointer, message);
         }
     }
 
     fn range(&mut self, pointer: &str, number: u32, range: RangeInclusive<u32>, unit: &str) -> bool {
         if !range.contains(&number) {
-            self.refuse(pointer, format!("must be from {} to {}{unit}", range.start(), range.end()));
+            self.error(pointer, format!("must be from {} to {}{unit}", range.start(), range.end()));
         }
         range.contains(&number)
     }
 
     fn at_most(&mut self, pointer: &str, len: usize, max: usize, what: impl Display) -> bool {
         if len > max {
-            self.refuse(pointer, format!("must be at most {max} {what}"));
+            self.error(pointer, format!("must be at most {max} {what}"));
         }
         len <= max
     }
@@ -66,7 +66,10 @@ impl Found {
         let in_bounds = self.range("/intervalSeconds", interval_seconds, shortest..=INTERVAL_SECONDS_MAX, " seconds")
             & self.range("/timeoutMs", timeout_ms, TIMEOUT_MS_MIN..=TIMEOUT_MS_MAX, " milliseconds");
         if in_bounds && u64::from(timeout_ms) > u64::from(interval_seconds) * 1000 {
-            self.refuse("/timeoutMs", "must not be longer than the interval: one probe ends before the next begins");
+            self.error(
+                "/timeoutMs",
+                "must not be longer than the interval: a probe must end before the next one starts",
+            );
         }
         let latency_ms = definition.latency_threshold_ms;
         self.range("/latencyThresholdMs", latency_ms, 1..=LATENCY_THRESHOLD_MS_MAX, " milliseconds");
@@ -82,19 +85,19 @@ impl Found {
     fn probe(&mut self, probe: &Probe) {
         match probe {
             Probe::Http(http) => self.http(http),
-            Probe::Icmp { host } => self.refuse_if_some("/host", host_fault(host)),
+            Probe::Icmp { host } => self.error_if_some("/host", validate_host(host)),
             Probe::Tcp { host, port } | Probe::Tls { host, port } => {
-                self.refuse_if_some("/host", host_fault(host));
+                self.error_if_some("/host", validate_host(host));
                 if *port == 0 {
-                    self.refuse("/port", "must be from 1 to 65535");
+                    self.error("/port", "must be from 1 to 65535");
                 }
             }
             Probe::Dns { host, record_type, expected_value } => {
-                self.refuse_if_some("/host", name_fault(host));
+                self.error_if_some("/host", validate_dns_name(host));
                 self.one_of("/recordType", record_type, &RECORD_TYPES);
                 if let Some(value) = expected_value {
                     if value.trim().is_empty() || has_control(value) {
-                        self.refuse("/expectedValue", "must be a record, or absent; without control characters");
+                        self.error("/expectedValue", "must be a record without control characters, or absent");
                     }
                     self.at_most("/expectedValue", value.len(), EXPECTED_VALUE_BYTES_MAX, "bytes");
                 }
@@ -102,14 +105,14 @@ impl Found {
         }
     }
 
-    fn one_of(&mut self, pointer: &str, word: &str, words: &[&str]) {
-        if !words.contains(&word) {
-            self.refuse(pointer, format!("must be one of {}", words.join(", ")));
+    fn one_of(&mut self, pointer: &str, value: &str, allowed: &[&str]) {
+        if !allowed.contains(&value) {
+            self.error(pointer, format!("must be one of {}", allowed.join(", ")));
         }
     }
 
     fn http(&mut self, http: &HttpProbe) {
-        self.refuse_if_some("/url", url_fault(&http.url));
+        self.error_if_some("/url", validate_url(&http.url));
         self.one_of("/method", &http.method, &METHODS);
         self.headers(&http.headers);
         if let Some(body) = &http.body {
@@ -117,7 +120,7 @@ impl Found {
         }
         if let Some(Auth::Basic { username }) = &http.auth {
             if username.contains(':') || has_control(username) {
-                self.refuse("/auth/username", "must hold neither colons nor control characters");
+                self.error("/auth/username", "must contain neither colons nor control characters");
             }
             self.at_most("/auth/username", username.len(), USERNAME_BYTES_MAX, "bytes");
         }
@@ -132,9 +135,9 @@ impl Found {
         for (name, value) in headers {
             let at = format!("/headers{}", pointer(name));
             if names.insert(name.to_ascii_lowercase()) {
-                self.refuse_if_some(at, header_fault(name, value));
+                self.error_if_some(at, validate_header(name, value));
             } else {
-                self.refuse(at, "is there twice; header names ignore case");
+                self.error(at, "is a duplicate; header names are case-insensitive");
             }
         }
     }
@@ -142,11 +145,11 @@ impl Found {
     fn status_codes(&mut self, codes: &[u16]) {
         const AT: &str = "/expectedStatusCodes";
         if codes.is_empty() {
-            self.refuse(AT, "must list at least one status code");
+            self.error(AT, "must list at least one status code");
         }
         if self.at_most(AT, codes.len(), EXPECTED_STATUS_CODES_MAX, "status codes") {
             for (index, _) in codes.iter().enumerate().filter(|(_, code)| !(100..=599).contains(*code)) {
-                self.refuse(format!("{AT}/{index}"), "must be from 100 to 599");
+                self.error(format!("{AT}/{index}"), "must be from 100 to 599");
             }
         }
     }
@@ -160,7 +163,7 @@ impl Found {
             let at = format!("/escalation/{index}/afterSeconds");
             self.range(&at, *after_seconds, 1..=ESCALATION_SECONDS_MAX, " seconds");
             if !seen.insert(after_seconds) {
-                self.refuse(at, "is that of another step; each needs its own");
+                self.error(at, "is a duplicate; each step needs its own time");
             }
         }
     }
@@ -173,203 +176,17 @@ impl Found {
         for (index, tag) in tags.iter().enumerate() {
             let at = format!("/tags/{index}");
             if tag.trim().is_empty() {
-                self.refuse(at, "must not be empty");
+                self.error(at, "must not be empty");
             } else if tag.chars().count() > TAG_CHARS_MAX {
-                self.refuse(at, format!("must be at most {TAG_CHARS_MAX} characters"));
+                self.error(at, format!("must be at most {TAG_CHARS_MAX} characters"));
             } else if has_control(tag) {
-                self.refuse(at, "must not hold control characters");
+                self.error(at, "must not contain control characters");
             } else if !seen.insert(tag) {
-                self.refuse(at, "is there twice");
+                self.error(at, "is a duplicate");
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check::CheckStatus;
-    use crate::id::{ChannelId, Id};
-
-    fn http() -> Definition {
-        Definition::new(Probe::Http(HttpProbe::new("https://example.com/health")))
-    }
-
-    /// The pointers of what is wrong after `change`.
-    fn wrong(mut definition: Definition, change: impl FnOnce(&mut Definition)) -> Vec<String> {
-        change(&mut definition);
-        violations(&definition, None, INTERVAL_SECONDS_MIN_DEFAULT).into_iter().map(|it| it.pointer).collect()
-    }
-
-    fn wrong_http(change: impl FnOnce(&mut HttpProbe)) -> Vec<String> {
-        wrong(http(), |definition| {
-            if let Probe::Http(http) = &mut definition.probe {
-                change(http);
-            }
-        })
-    }
-
-    fn step(after_seconds: u32) -> EscalationStep {
-        EscalationStep { after_seconds, channel_id: ChannelId::from_bytes([4; 16]) }
-    }
-
-    #[test]
-    fn the_defaults_are_right() {
-        let nothing: [&str; 0] = [];
-        for probe in [
-            Probe::Http(HttpProbe::new("https://example.com/health")),
-            Probe::Tcp { host: "db.example.com".into(), port: 5432 },
-            Probe::Icmp { host: "10.0.0.1".into() },
-            Probe::Dns { host: "example.com".into(), record_type: "A".into(), expected_value: None },
-            Probe::Tls { host: "example.com".into(), port: 443 },
-        ] {
-            assert_eq!(wrong(Definition::new(probe), |_| ()), nothing);
-        }
-    }
-
-    #[test]
-    fn numbers_keep_within_their_bounds() {
-        for (at, change) in [
-            ("/intervalSeconds", (|it| it.interval_seconds = 9) as fn(&mut Definition)),
-            ("/intervalSeconds", |it| it.interval_seconds = 86_401),
-            ("/timeoutMs", |it| it.timeout_ms = 99),
-            ("/timeoutMs", |it| it.timeout_ms = 120_001),
-            ("/timeoutMs", |it| it.timeout_ms = 60_001),
-            ("/latencyThresholdMs", |it| it.latency_threshold_ms = 0),
-            ("/latencyThresholdMs", |it| it.latency_threshold_ms = 600_001),
-            ("/sslWarningDays", |it| it.ssl_warning_days = 3_651),
-            ("/failureThreshold", |it| it.failure_threshold = 0),
-            ("/failureThreshold", |it| it.failure_threshold = 1_001),
-            ("/recoveryThreshold", |it| it.recovery_threshold = 0),
-            ("/cooldownSeconds", |it| it.cooldown_seconds = 2_592_001),
-            ("/reminderMinutes", |it| it.reminder_minutes = Some(0)),
-            ("/reminderMinutes", |it| it.reminder_minutes = Some(43_201)),
-        ] {
-            assert_eq!(wrong(http(), change), [at]);
-        }
-        let nothing: [&str; 0] = [];
-        assert_eq!(wrong(http(), |it| (it.interval_seconds, it.timeout_ms) = (10, 10_000)), nothing);
-        let quick = Definition { interval_seconds: 1, timeout_ms: 1_000, ..http() };
-        assert_eq!(violations(&quick, None, 1), []);
-        assert_eq!(violations(&Definition { interval_seconds: 0, ..quick }, None, 0).len(), 1, "no interval at all");
-        let slow = violations(&http(), None, 300);
-        assert_eq!(slow, [Violation::new("/intervalSeconds", "must be from 300 to 86400 seconds")]);
-    }
-
-    #[test]
-    fn probes_go_to_real_places() {
-        for (probe, pointers) in [
-            (Probe::Tcp { host: String::new(), port: 0 }, &["/host", "/port"][..]),
-            (Probe::Tls { host: "https://a".into(), port: 443 }, &["/host"]),
-            (Probe::Icmp { host: "a b".into() }, &["/host"]),
-            (
-                Probe::Dns { host: "10.0.0.1".into(), record_type: "a".into(), expected_value: Some(String::new()) },
-                &["/host", "/recordType", "/expectedValue"],
-            ),
-            (
-                Probe::Dns { host: "a".into(), record_type: "SRV".into(), expected_value: Some("x".repeat(1_025)) },
-                &["/recordType", "/expectedValue"],
-            ),
-        ] {
-            assert_eq!(wrong(Definition::new(probe), |_| ()), pointers);
-        }
-    }
-
-    #[test]
-    fn http_probes_are_looked_at_all_over() {
-        assert_eq!(wrong_http(|it| it.url = "ftp://a/".into()), ["/url"]);
-        assert_eq!(wrong_http(|it| it.method = "get".into()), ["/method"]);
-        assert_eq!(wrong_http(|it| it.method = "TRACE".into()), ["/method"]);
-        assert_eq!(wrong_http(|it| it.body = Some("x".repeat(65_537))), ["/body"]);
-        let basic = |username: &str| Some(Auth::Basic { username: username.into() });
-        assert_eq!(wrong_http(|it| it.auth = basic("a:b")), ["/auth/username"]);
-        assert_eq!(wrong_http(|it| it.auth = basic(&"x".repeat(256))), ["/auth/username"]);
-        assert_eq!(wrong_http(|it| it.expected_status_codes.clear()), ["/expectedStatusCodes"]);
-        assert_eq!(wrong_http(|it| it.expected_status_codes = (200..301).collect()), ["/expectedStatusCodes"]);
-        let (nothing, codes) = ([""; 0], vec![100, 99, 599, 600]);
-        assert_eq!(
-            wrong_http(|it| it.expected_status_codes = codes),
-            ["/expectedStatusCodes/1", "/expectedStatusCodes/3"]
-        );
-        assert_eq!(wrong_http(|it| it.expected_status_codes = (200..300).collect()), nothing);
-    }
-
-    #[test]
-    fn headers_are_bounded_and_named_by_their_name() {
-        let with = |names: &[&str]| {
-            let headers = names.iter().map(|name| ((*name).to_owned(), "v".to_owned())).collect();
-            wrong_http(|it| it.headers = headers)
-        };
-        assert_eq!(
-            with(&["X-A", "a/b~c", "x-a", "Precondition"]),
-            ["/headers/a~1b~0c", "/headers/x-a", "/headers/Precondition"]
-        );
-        let many: Vec<_> = (0..21).map(|number| format!("x-{number}")).collect();
-        assert_eq!(with(&many.iter().map(String::as_str).collect::<Vec<_>>()), ["/headers"]);
-        let told = violations(
-            &Definition::new(Probe::Http(HttpProbe {
-                headers: vec![("X-Key".into(), "hunter2\n".into())],
-                ..HttpProbe::new("https://a/")
-            })),
-            None,
-            10,
-        );
-        assert_eq!(told, [Violation::new("/headers/X-Key", "must not hold control characters")], "no value is quoted");
-    }
-
-    #[test]
-    fn lists_are_bounded_and_hold_nothing_twice() {
-        let set = |steps: &[u32]| {
-            let steps = steps.iter().copied().map(step).collect();
-            wrong(http(), |it| it.escalation = steps)
-        };
-        assert_eq!(set(&[900, 0, 900]), ["/escalation/1/afterSeconds", "/escalation/2/afterSeconds"]);
-        assert_eq!(set(&[2_592_001]), ["/escalation/0/afterSeconds"]);
-        assert_eq!(set(&(1..=11).collect::<Vec<_>>()), ["/escalation"]);
-        let tags = |tags: &[&str]| {
-            let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-            wrong(http(), |it| it.tags = tags)
-        };
-        let long = "é".repeat(51);
-        assert_eq!(tags(&["a", " ", &long, "a\n", "a", &long[..100]]), ["/tags/1", "/tags/2", "/tags/3", "/tags/4"]);
-        assert_eq!(wrong(http(), |it| it.tags = (0..21).map(|number| number.to_string()).collect()), ["/tags"]);
-    }
-
-    #[test]
-    fn an_endpoint_is_not_its_own_parent() {
-        let (own, other) = (EndpointId::from_bytes([1; 16]), EndpointId::from_bytes([2; 16]));
-        let definition = Definition { parent_id: Some(own), ..http() };
-        assert_eq!(violations(&definition, Some(own), 10), [Violation::new("/parentId", "must be another endpoint")]);
-        assert_eq!(violations(&definition, Some(other), 10), []);
-        assert_eq!(violations(&definition, None, 10), []);
-        assert_eq!(violations(&http(), None, 10), []);
-    }
-
-    #[test]
-    fn maintenance_windows_are_seen_from_the_whole() {
-        let window = |start: &str| {
-            let json =
-                serde_json::json!({"kind": "recurring", "start": start, "durationMinutes": 60, "timezone": "UTC"});
-            serde_json::from_value::<maintenance::MaintenanceWindow>(json).unwrap()
-        };
-        let windows = vec![window("02:00"), window("2:00")];
-        assert_eq!(wrong(http(), |it| it.maintenance_windows = windows), ["/maintenanceWindows/1/start"]);
-        let many = vec![window("02:00"); maintenance::WINDOWS_MAX + 1];
-        assert_eq!(wrong(http(), |it| it.maintenance_windows = many), ["/maintenanceWindows"]);
-    }
-
-    #[test]
-    fn assertions_are_seen_from_the_whole() {
-        let assertion = crate::check::Assertion {
-            kind: crate::check::AssertionKind::Latency,
-            operator: crate::check::Operator::Contains,
-            target: None,
-            value: Some("5".into()),
-            severity: CheckStatus::Down,
-        };
-        let good = crate::check::Assertion { operator: crate::check::Operator::Lt, ..assertion.clone() };
-        let list = vec![good.clone(), good.clone(), good.clone(), assertion];
-        assert_eq!(wrong(http(), |it| it.assertions = list), ["/assertions/3/operator"]);
-        assert_eq!(wrong(http(), |it| it.assertions = vec![good; 11]), ["/assertions"]);
-    }
-}
+mod tests;

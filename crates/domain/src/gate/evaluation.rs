@@ -1,26 +1,35 @@
-//! The evaluation through the gates: which were passed, and which stopped it. Every delivery keeps its walks.
+//! The result of evaluating the gates: which ones passed, and which one stopped the delivery.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Effect, Gate, GateInput, Refusal};
 use crate::time::Timestamp;
 
-/// One evaluation through the gates: which were passed, and which stopped it, if any.
+/// One evaluation of the gates. Every delivery stores all of its evaluations.
 ///
-/// Serialised in a short form, as every delivery keeps one: `{"at":<unix ms>,"passed":<bits>}`.
+/// Serialised in a short form, as there are very many of them: `{"at":<unix ms>,"passed":<bits>}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateEvaluation {
-    /// When.
     #[serde(rename = "at", with = "unix_ms")]
     pub evaluated_at: Timestamp,
-    /// The gates passed, bit `n` for gate number `n`.
-    pub passed: u16,
-    /// The gate that stopped it and its refusal.
+    /// The gates that passed, as the union of their [`Gate::bit`]s.
+    pub passed: u64,
+    /// The gate that stopped the delivery, with its refusal; `None` if all evaluated gates passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<(Gate, Refusal)>,
 }
 
-/// Instants as bare milliseconds, in the store only.
+// Compile-time check that the bit of every gate fits into `passed`. An overflowing shift would wrap around in release
+// builds and mark another gate as passed.
+const _: () = {
+    let mut index = 0;
+    while index < Gate::ORDER.len() {
+        assert!((Gate::ORDER[index] as u32) < u64::BITS, "the gate's number does not fit into GateEvaluation::passed");
+        index += 1;
+    }
+};
+
+/// Instants as bare milliseconds. Only the stored form uses it; the API writes RFC 3339.
 mod unix_ms {
     use super::{Deserialize, Deserializer, Serializer, Timestamp};
 
@@ -33,7 +42,7 @@ mod unix_ms {
     }
 }
 
-/// The same for one that may not be there.
+/// [`unix_ms`] for an optional instant.
 pub(super) mod maybe_unix_ms {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp};
 
@@ -49,48 +58,50 @@ pub(super) mod maybe_unix_ms {
 }
 
 impl GateEvaluation {
-    /// The gates passed, in their order.
+    /// The gates that passed, in evaluation order.
     pub fn passed_gates(&self) -> impl Iterator<Item = Gate> + '_ {
-        Gate::ORDER.into_iter().filter(|gate| self.passed & (1 << *gate as u8) != 0)
+        Gate::ORDER.into_iter().filter(|gate| self.passed & gate.bit() != 0)
     }
 
-    /// Whether nothing stopped it.
+    /// Whether no gate stopped the delivery.
     pub const fn is_open(&self) -> bool {
         self.stopped.is_none()
     }
 
-    /// The gate that holds it back and until when, if one does.
+    /// The gate that holds the delivery and until when, if one does.
     pub fn held(&self) -> Option<(Gate, Timestamp)> {
-        let (gate, stop) = self.stopped.as_ref().filter(|(_, stop)| stop.effect == Effect::Hold)?;
-        Some((*gate, stop.until.unwrap_or(self.evaluated_at)))
+        let (gate, refusal) = self.stopped.as_ref().filter(|(_, refusal)| refusal.effect == Effect::Hold)?;
+        Some((*gate, refusal.until.unwrap_or(self.evaluated_at)))
     }
 
-    /// The same evaluation, stopped after all by the last gate.
+    /// The same evaluation, stopped by `gate`, which counted as passed before.
     #[must_use]
-    pub fn stopped_at(mut self, gate: Gate, stop: Refusal) -> Self {
-        self.passed &= !(1 << gate as u8);
-        self.stopped = Some((gate, stop));
+    pub fn stopped_at(mut self, gate: Gate, refusal: Refusal) -> Self {
+        self.passed &= !gate.bit();
+        self.stopped = Some((gate, refusal));
         self
     }
 }
 
-/// Walks every gate in order, up to the first that stops. The last one, the rate limit, is taken to be passed: whoever
-/// counts admissions asks it (see [`super::rate_limit::is_asked`]).
-pub fn evaluate(facts: &GateInput<'_>, now: Timestamp) -> GateEvaluation {
-    walk_those(facts, now, |_| true)
+/// Evaluates all gates in order, up to the first that refuses.
+///
+/// The rate limit counts as passed: the store evaluates it later, in the transaction that counts the delivery (see
+/// [`super::rate_limit::applies`]).
+pub fn evaluate(input: &GateInput<'_>, now: Timestamp) -> GateEvaluation {
+    evaluate_if(input, now, |_| true)
 }
 
-/// Walks the changeable gates again, as is done when a delivery comes up.
-pub fn re_evaluate(facts: &GateInput<'_>, now: Timestamp) -> GateEvaluation {
-    walk_those(facts, now, Gate::is_rechecked_on_send)
+/// Evaluates the gates again that may have changed since the delivery was accepted. Called right before it is sent.
+pub fn re_evaluate(input: &GateInput<'_>, now: Timestamp) -> GateEvaluation {
+    evaluate_if(input, now, Gate::is_rechecked_on_send)
 }
 
-fn walk_those(facts: &GateInput<'_>, now: Timestamp, asked: impl Fn(Gate) -> bool) -> GateEvaluation {
+fn evaluate_if(input: &GateInput<'_>, now: Timestamp, is_included: impl Fn(Gate) -> bool) -> GateEvaluation {
     let mut passed = 0;
-    for gate in Gate::ORDER.into_iter().filter(|gate| asked(*gate)) {
-        match gate.ask(facts, now) {
-            Some(stop) => return GateEvaluation { evaluated_at: now, passed, stopped: Some((gate, stop)) },
-            None => passed |= 1 << gate as u8,
+    for gate in Gate::ORDER.into_iter().filter(|gate| is_included(*gate)) {
+        match gate.ask(input, now) {
+            Some(refusal) => return GateEvaluation { evaluated_at: now, passed, stopped: Some((gate, refusal)) },
+            None => passed |= gate.bit(),
         }
     }
     GateEvaluation { evaluated_at: now, passed, stopped: None }

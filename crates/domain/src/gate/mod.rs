@@ -1,22 +1,37 @@
-//! Gates: reasons not to send now, walked in a fixed order up to the first that stops.
+//! Gates: the reasons not to send a delivery now.
 //!
-//! A gate is a pure function of a snapshot and an instant, one file each. The numbers are those of the product's table
-//! and are what the store keeps, so a gate keeps its number for good.
+//! A gate is a pure function of [`GateInput`] and an instant; the functions are in `gates.rs`. [`evaluate`] runs them in
+//! [`Gate::ORDER`] and stops at the first [`Refusal`], whose [`Effect`] decides what becomes of the delivery. When a
+//! delivery is about to be sent, [`re_evaluate`] runs those again that depend on the time or on the configuration.
+//!
+//! In evaluation order:
+//!
+//! | No. | Gate | Refuses if | Effect | Rechecked on send | Deferred opening |
+//! |---|---|---|---|---|---|
+//! | 1 | `rule_paused` | the rule is paused | suppress | yes | yes |
+//! | 2 | `channel_disabled` | the channel is disabled | suppress | yes | yes |
+//! | 3 | `recovery_disabled` | a resolution, and `recoveryAlert` is false | unroute | no | – |
+//! | 4 | `global_mute` | a global mute is active | suppress | yes | yes |
+//! | 5 | `severity_filter` | below the channel's filter; never a recovery | suppress | no | no |
+//! | 6 | `event_filter` | the channel filters out this class of event | suppress | no | no |
+//! | 7 | `scoped_mute` | the endpoint or the channel is muted | suppress | yes | yes |
+//! | 8 | `maintenance` | the endpoint is in a maintenance window | suppress | yes | yes |
+//! | 13 | `never_opened` | a resolution whose opening was not sent | suppress | no | – |
+//! | 9 | `dependency` * | the endpoint's parent has an active incident | suppress | yes | yes |
+//! | 10 | `quiet_hours` * | the channel's quiet hours; by default not if critical | hold or suppress | yes | if suppressed |
+//! | 11 | `cooldown` * | another opening passed for the channel a short time ago | suppress | no | yes |
+//! | 12 | `rate_limit` * | the channel's rate limit is used up | hold or suppress | no | no |
+//!
+//! *Deferred opening*: an opening that the gate suppressed is sent later, if the incident is still active when the gate
+//! no longer refuses. \* A resolution does not evaluate this gate itself but follows its opening: it passes if the
+//! opening was sent, and is held together with an opening that this gate holds.
+//!
+//! Gate 13 comes before the gates marked * because these need to know whether the opening was sent. The numbers are
+//! stored with every delivery, so a gate keeps its number for good. A new gate needs a variant, a place in
+//! [`Gate::ORDER`], its answers in the `impl` below and a function in `gates.rs`.
 
-mod channel_disabled;
-mod cooldown;
-mod dependency;
-mod endpoint_paused;
 mod evaluation;
-mod event_filter;
-mod global_mute;
-mod maintenance;
-mod never_opened;
-mod quiet_hours;
-pub mod rate_limit;
-mod recovery_disabled;
-mod scoped_mute;
-mod severity_filter;
+mod gates;
 #[cfg(test)]
 mod tests;
 
@@ -34,43 +49,30 @@ use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
 pub use evaluation::{GateEvaluation, evaluate, re_evaluate};
+pub use gates::rate_limit;
 
-/// A gate, by its number in the product's table.
+/// A gate. The discriminant is its stored number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Gate {
-    /// The rule is paused.
     RulePaused = 1,
-    /// The channel is disabled.
     ChannelDisabled = 2,
-    /// The endpoint does not want its recoveries to be said.
     RecoveryDisabled = 3,
-    /// Everything is muted.
     GlobalMute = 4,
-    /// The channel does not take this severity.
     SeverityFilter = 5,
-    /// The channel does not take this kind of an incident's events.
     EventFilter = 6,
-    /// The endpoint or the channel is muted.
     ScopedMute = 7,
-    /// The endpoint is in a maintenance window.
     Maintenance = 8,
-    /// The endpoint's parent has an active incident.
     Dependency = 9,
-    /// The channel's quiet hours.
     QuietHours = 10,
-    /// The endpoint's last opening was said through this channel a short while ago.
     Cooldown = 11,
-    /// The channel takes no more in this minute.
     RateLimit = 12,
-    /// It is over, but nobody was told that it had begun. Beside the table: what it says of resolutions.
     NeverOpened = 13,
 }
 
 impl Gate {
-    /// The order in which gates are walked. That an opening was never said stands where it matters whether it was:
-    /// before those that a resolution passes if it was.
+    /// The order of evaluation. [`Self::NeverOpened`] comes before the gates that follow the opening's outcome.
     pub const ORDER: [Self; 13] = [
         Self::RulePaused,
         Self::ChannelDisabled,
@@ -87,7 +89,7 @@ impl Gate {
         Self::RateLimit,
     ];
 
-    /// Its name: that of its reason, but for the two that ask for mutes.
+    /// The gate's name: that of its reason, except for the two mutes, which share one reason.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::GlobalMute => "global_mute",
@@ -96,7 +98,7 @@ impl Gate {
         }
     }
 
-    /// The reason id: column, metric label and API value alike.
+    /// The reason id that deliveries store: column, metric label and API value.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::RulePaused => "rule_paused",
@@ -119,7 +121,12 @@ impl Gate {
         Self::ORDER.into_iter().find(|gate| *gate as u8 == number)
     }
 
-    /// Whether it is asked again when a delivery comes up, against the configuration of that instant.
+    /// The gate's bit in [`GateEvaluation::passed`].
+    pub const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+
+    /// Whether the gate is evaluated again right before a delivery is sent, against the configuration of that time.
     pub const fn is_rechecked_on_send(self) -> bool {
         matches!(
             self,
@@ -133,142 +140,133 @@ impl Gate {
         )
     }
 
-    /// Whether an opening that it stopped is said late, once it no longer would. (Quiet hours only if they drop: what
-    /// they hold is said anyway.)
+    /// Whether an opening that the gate suppressed is sent later, once the gate no longer refuses. (This concerns quiet
+    /// hours only if they drop: what they hold is sent at their end anyway.)
     pub const fn allows_deferred_delivery(self) -> bool {
         self.is_rechecked_on_send() || matches!(self, Self::Cooldown)
     }
 
-    /// Whether a resolution passes it unasked if its opening was said.
-    const fn skips_recoveries(self) -> bool {
+    /// Whether a resolution takes over the outcome that its opening had at this gate, instead of evaluating it.
+    const fn follows_opening(self) -> bool {
         matches!(self, Self::Dependency | Self::QuietHours | Self::Cooldown | Self::RateLimit)
     }
 
-    /// Its refusal, if it refuses. The rate limit is asked where admissions are counted: see [`rate_limit`].
-    pub fn ask(self, facts: &GateInput<'_>, now: Timestamp) -> Option<Refusal> {
-        if let (true, OpeningOutcome::Held { gate, refusal: stop }) = (self.skips_recoveries(), facts.opening) {
-            // It waits with its opening, and both become one entry of the digest.
-            return (self == *gate).then(|| stop.clone());
-        }
-        if self.skips_recoveries() && matches!(facts.opening, OpeningOutcome::Sent) {
-            return None;
+    /// The gate's refusal; `None` if it passes. The rate limit always passes here: see [`rate_limit`].
+    pub fn ask(self, input: &GateInput<'_>, now: Timestamp) -> Option<Refusal> {
+        if self.follows_opening() {
+            match input.opening {
+                // Held together with its opening, the resolution becomes part of the same digest entry.
+                OpeningOutcome::Held { gate, refusal } => return (self == *gate).then(|| refusal.clone()),
+                OpeningOutcome::Sent => return None,
+                OpeningOutcome::NotApplicable | OpeningOutcome::NotSent => {}
+            }
         }
         match self {
-            Self::RulePaused => endpoint_paused::ask(facts),
-            Self::ChannelDisabled => channel_disabled::ask(facts),
-            Self::RecoveryDisabled => recovery_disabled::ask(facts),
-            Self::GlobalMute => global_mute::ask(facts, now),
-            Self::SeverityFilter => severity_filter::ask(facts),
-            Self::EventFilter => event_filter::ask(facts),
-            Self::ScopedMute => scoped_mute::ask(facts, now),
-            Self::Maintenance => maintenance::ask(facts, now),
-            Self::NeverOpened => never_opened::ask(facts),
-            Self::Dependency => dependency::ask(facts),
-            Self::QuietHours => quiet_hours::ask(facts, now),
-            Self::Cooldown => cooldown::ask(facts, now),
+            Self::RulePaused => gates::rule_paused(input),
+            Self::ChannelDisabled => gates::channel_disabled(input),
+            Self::RecoveryDisabled => gates::recovery_disabled(input),
+            Self::GlobalMute => gates::global_mute(input, now),
+            Self::SeverityFilter => gates::severity_filter(input),
+            Self::EventFilter => gates::event_filter(input),
+            Self::ScopedMute => gates::scoped_mute(input, now),
+            Self::Maintenance => gates::maintenance(input, now),
+            Self::NeverOpened => gates::never_opened(input),
+            Self::Dependency => gates::dependency(input),
+            Self::QuietHours => gates::quiet_hours(input, now),
+            Self::Cooldown => gates::cooldown(input, now),
             Self::RateLimit => None,
         }
     }
 }
 
-/// The snapshot that gates look at.
+/// What gates are evaluated against: a snapshot of the configuration and of the incident's state.
 #[derive(Debug, Clone, Copy)]
 pub struct GateInput<'a> {
-    /// The rule that would speak; none for a step of an escalation through a channel that has no rule here.
+    /// The rule that the delivery is for; `None` for an escalation step, which names its channel directly.
     pub rule: Option<&'a Rule>,
-    /// The channel it would speak through.
+    /// The channel that the delivery would be sent through.
     pub channel: &'a Channel,
-    /// How bad the event is to this rule.
+    /// The event's severity for this rule.
     pub severity: Severity,
-    /// What brought the event about.
     pub trigger: Trigger,
-    /// The mutes of the workspace, those included that are over.
+    /// The workspace's mutes, expired ones included.
     pub mutes: &'a [Mute],
-    /// The zone in which the workspace says times.
+    /// The workspace's time zone, in which details give times.
     pub zone: &'a Zone,
-    /// The endpoint that the event is about, if it is one.
+    /// The endpoint, if the event is about one.
     pub endpoint: Option<EndpointContext<'a>>,
-    /// What became of the opening, if the event is its resolution.
+    /// What became of the incident's opening, if the event is its resolution.
     pub opening: &'a OpeningOutcome,
 }
 
 impl GateInput<'_> {
-    /// What happened to the incident, if the event tells of one.
-    const fn of_incident(&self) -> Option<IncidentTrigger> {
+    /// The trigger, if the event belongs to an incident.
+    const fn incident_trigger(&self) -> Option<IncidentTrigger> {
         match self.trigger {
             Trigger::Incident(trigger) => Some(trigger),
             Trigger::Success | Trigger::Failure => None,
         }
     }
 
-    /// Whether it is good news of an incident.
+    /// Whether the event reports the end of an incident or of flapping.
     const fn is_recovery(&self) -> bool {
-        matches!(self.of_incident(), Some(IncidentTrigger::Resolved | IncidentTrigger::Stable))
+        matches!(self.incident_trigger(), Some(IncidentTrigger::Resolved | IncidentTrigger::Stable))
     }
 
-    /// Whether the channel passes cooldowns and its rate limit.
+    /// Whether the channel is exempt from cooldowns and from its rate limit.
     fn has_priority(&self) -> bool {
         self.channel.policies.delivery_priority == DeliveryPriority::Critical
     }
 }
 
-/// What gates know of an endpoint.
+/// What gates need to know of an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct EndpointContext<'a> {
-    /// Its id.
     pub id: EndpointId,
-    /// Its name.
     pub name: &'a str,
-    /// What is watched, and what follows from its checks.
     pub definition: &'a Definition,
-    /// The name of its parent, if that has an active incident.
+    /// The name of the endpoint's parent, if that has an active incident.
     pub parent_down: Option<&'a str>,
     /// When an opening last passed for this channel.
     pub last_opening_at: Option<Timestamp>,
 }
 
-/// What became of an incident's opening, for the rule that would tell of its resolution.
+/// What became of an incident's opening, seen from the rule that would send its resolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpeningOutcome {
-    /// The event is no resolution, or the rule speaks of resolutions only, or the opening was not to the channel's liking
-    /// (gates 5 and 6): it walks as any event.
+    /// There is no opening to follow: the event is no resolution, or the rule is for resolutions only, or the opening was
+    /// filtered out by the channel (gates 5 and 6). The event is evaluated like any other.
     NotApplicable,
-    /// It was sent, or is about to be.
+    /// The opening was sent, or is about to be.
     Sent,
-    /// It is held back.
-    Held {
-        /// By this gate.
-        gate: Gate,
-        /// With this refusal.
-        refusal: Refusal,
-    },
-    /// It was not said: stopped otherwise, or failed, or the rule was not there yet.
+    /// The opening is held by this gate.
+    Held { gate: Gate, refusal: Refusal },
+    /// The opening was not sent: suppressed by another gate, failed, or made before the rule existed.
     NotSent,
 }
 
-/// What a gate that stops does with the delivery.
+/// What a refusal does with the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// It is not said.
+    /// The delivery is settled without being sent.
     Suppress,
-    /// It is said later.
+    /// The delivery waits for the gate to open.
     Hold,
-    /// There is none: the rule is passed over.
+    /// No delivery is made; the event keeps a note that the rule was not routed.
     Unroute,
 }
 
-/// A gate's refusal.
+/// Why a gate does not let a delivery pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// What becomes of the delivery.
     pub effect: Effect,
-    /// Why, in plain words.
+    /// The reason as a sentence for people.
     pub detail: String,
-    /// When it will no longer refuse, if that is known.
+    /// When the gate will open, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "evaluation::maybe_unix_ms")]
     pub until: Option<Timestamp>,
-    /// The mute, if it was one.
+    /// The mute that refused, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mute_id: Option<MuteId>,
 }

@@ -1,4 +1,4 @@
-//! Properties of the evaluation over all gates: the first that stops decides, and each gate stops for its own reason only.
+//! Properties of the evaluation over all gates: the first refusal decides, and each gate refuses for its own reason only.
 
 use proptest::prelude::*;
 
@@ -16,7 +16,28 @@ use crate::severity::SeverityFilter;
 
 const NOON: &str = "2026-05-02T12:00:00Z";
 
-/// Everything that gates can be asked about, each as likely in the way as not.
+/// The gates in evaluation order, as stored and documented: number, name, reason, whether it is rechecked on send and
+/// whether an opening that it suppressed is sent later.
+const TABLE: [(Gate, u8, &str, &str, bool, bool); 13] = [
+    (Gate::RulePaused, 1, "rule_paused", "rule_paused", true, true),
+    (Gate::ChannelDisabled, 2, "channel_disabled", "channel_disabled", true, true),
+    (Gate::RecoveryDisabled, 3, "recovery_disabled", "recovery_disabled", false, false),
+    (Gate::GlobalMute, 4, "global_mute", "muted", true, true),
+    (Gate::SeverityFilter, 5, "severity_filter", "severity_filter", false, false),
+    (Gate::EventFilter, 6, "event_filter", "event_filter", false, false),
+    (Gate::ScopedMute, 7, "scoped_mute", "muted", true, true),
+    (Gate::Maintenance, 8, "maintenance", "maintenance", true, true),
+    (Gate::NeverOpened, 13, "never_opened", "never_opened", false, false),
+    (Gate::Dependency, 9, "dependency", "dependency", true, true),
+    (Gate::QuietHours, 10, "quiet_hours", "quiet_hours", true, true),
+    (Gate::Cooldown, 11, "cooldown", "cooldown", false, true),
+    (Gate::RateLimit, 12, "rate_limit", "rate_limit", false, false),
+];
+
+/// The gates at which a resolution follows its opening. Written out, so that the oracle does not ask the code under test.
+const FOLLOWS_OPENING: [Gate; 4] = [Gate::Dependency, Gate::QuietHours, Gate::Cooldown, Gate::RateLimit];
+
+/// Every fact that a gate depends on.
 #[derive(Debug, Clone)]
 struct World {
     rule_paused: bool,
@@ -97,8 +118,8 @@ fn now() -> Timestamp {
 }
 
 impl World {
-    /// Asks with the facts of this world.
-    fn with<T>(&self, ask: impl FnOnce(&GateInput<'_>) -> T) -> T {
+    /// Calls `evaluate` with the gate input of this world.
+    fn with<T>(&self, evaluate: impl FnOnce(&GateInput<'_>) -> T) -> T {
         let event = failed_flow();
         let mut rule = rule_for(&event);
         rule.paused = self.rule_paused;
@@ -137,7 +158,7 @@ impl World {
             parent_down: self.parent_down.then_some("Database"),
             last_opening_at: self.cooling.then(|| now().minus_ms(1_000)),
         };
-        ask(&GateInput {
+        evaluate(&GateInput {
             rule: self.has_rule.then_some(&rule),
             channel: &channel,
             severity: self.severity,
@@ -149,8 +170,8 @@ impl World {
         })
     }
 
-    /// The table, read as it stands in the contract: which gates stop.
-    fn stops(&self, gate: Gate) -> bool {
+    /// The oracle: whether the gate refuses, written from the documented table.
+    fn refuses(&self, gate: Gate) -> bool {
         use IncidentTrigger::{Opened, Resolved, Stable};
         let class = self.trigger.class();
         let of_incident =
@@ -160,7 +181,7 @@ impl World {
             OpeningOutcome::Held { gate, .. } => Some(*gate),
             _ => None,
         };
-        if gate.skips_recoveries() && held_by.is_some() {
+        if FOLLOWS_OPENING.contains(&gate) && held_by.is_some() {
             return held_by == Some(gate);
         }
         match gate {
@@ -201,17 +222,35 @@ fn mute(scope: MuteScope) -> Mute {
 }
 
 #[test]
-fn numbers_are_those_of_the_table_and_read_back() {
-    for (index, gate) in Gate::ORDER.into_iter().filter(|gate| *gate != Gate::NeverOpened).enumerate() {
-        assert_eq!(gate as usize, index + 1);
+fn gate_numbers_are_stable() {
+    for (gate, number, name, reason, ..) in TABLE {
+        assert_eq!((gate as u8, gate.as_str(), gate.reason()), (number, name, reason));
+        assert_eq!(Gate::from_number(number), Some(gate));
+        assert_eq!(gate.bit(), 2u64.pow(number.into()));
     }
-    for gate in Gate::ORDER {
-        assert_eq!(Gate::from_number(gate as u8), Some(gate));
+    assert_eq!([0, 14, u8::MAX].map(Gate::from_number), [None; 3]);
+}
+
+#[test]
+fn gate_order_and_properties_match_the_documented_table() {
+    assert_eq!(Gate::ORDER, TABLE.map(|(gate, ..)| gate));
+    for (gate, _, _, _, is_rechecked, is_deferred) in TABLE {
+        let found = (gate.is_rechecked_on_send(), gate.allows_deferred_delivery());
+        assert_eq!(found, (is_rechecked, is_deferred), "{gate:?}");
+        assert_eq!(gate.follows_opening(), FOLLOWS_OPENING.contains(&gate), "{gate:?}");
     }
 }
 
 #[test]
-fn a_cooldown_ends_to_the_millisecond_and_outlasts_no_clock() {
+fn stored_evaluation_of_an_older_version_reads_back() {
+    let stored = r#"{"at":1777694400000,"passed":16382}"#;
+    let evaluation: GateEvaluation = serde_json::from_str(stored).unwrap();
+    assert_eq!(evaluation.passed_gates().collect::<Vec<_>>(), Gate::ORDER, "all thirteen");
+    assert_eq!(serde_json::to_string(&evaluation).unwrap(), stored);
+}
+
+#[test]
+fn cooldown_ends_on_the_millisecond_also_after_the_clock_was_set_back() {
     let mut world = World {
         rule_paused: false,
         has_rule: true,
@@ -231,21 +270,21 @@ fn a_cooldown_ends_to_the_millisecond_and_outlasts_no_clock() {
         opening: OpeningOutcome::NotApplicable,
     };
     let ends_at = now().plus_ms(599_000);
-    let stop = world.with(|facts| Gate::Cooldown.ask(facts, now())).unwrap();
-    assert_eq!((stop.until, stop.effect), (Some(ends_at), Effect::Suppress));
-    assert_eq!(stop.detail, "API cools down until 12:09:59 UTC: its last outage was said less than 10 min 0 s ago");
-    assert!(world.with(|facts| Gate::Cooldown.ask(facts, ends_at)).is_none());
-    let set_back = world.with(|facts| Gate::Cooldown.ask(facts, now().minus_ms(3_600_000))).unwrap();
-    assert_eq!(set_back.until, Some(now().minus_ms(3_000_000)), "it counts from here, not from what lies ahead");
+    let refusal = world.with(|input| Gate::Cooldown.ask(input, now())).unwrap();
+    assert_eq!((refusal.until, refusal.effect), (Some(ends_at), Effect::Suppress));
+    assert_eq!(refusal.detail, "API is in cooldown until 12:09:59 UTC: its last opening was less than 10 min 0 s ago");
+    assert!(world.with(|input| Gate::Cooldown.ask(input, ends_at)).is_none());
+    let set_back = world.with(|input| Gate::Cooldown.ask(input, now().minus_ms(3_600_000))).unwrap();
+    assert_eq!(set_back.until, Some(now().minus_ms(3_000_000)), "counted from now, not from an opening in the future");
     world.priority = true;
-    assert!(world.with(|facts| Gate::Cooldown.ask(facts, now())).is_none());
+    assert!(world.with(|input| Gate::Cooldown.ask(input, now())).is_none());
 }
 
 proptest! {
     #[test]
-    fn the_first_gate_that_stops_decides(world in world()) {
-        let expected = Gate::ORDER.into_iter().find(|gate| world.stops(*gate));
-        let evaluation = world.with(|facts| evaluate(facts, now()));
+    fn evaluation_stops_at_the_first_refusal(world in world()) {
+        let expected = Gate::ORDER.into_iter().find(|gate| world.refuses(*gate));
+        let evaluation = world.with(|input| evaluate(input, now()));
         prop_assert_eq!(evaluation.stopped.as_ref().map(|(gate, _)| *gate), expected);
         prop_assert_eq!(evaluation.evaluated_at, now());
         let before: Vec<_> = Gate::ORDER.into_iter().take_while(|gate| Some(*gate) != expected).collect();
@@ -255,28 +294,29 @@ proptest! {
     }
 
     #[test]
-    fn each_gate_is_asked_by_itself_and_the_changeable_ones_again(world in world()) {
+    fn each_gate_refuses_by_its_own_facts_and_re_evaluation_covers_the_rechecked_ones(world in world()) {
         for gate in Gate::ORDER {
-            prop_assert_eq!(world.with(|facts| gate.ask(facts, now())).is_some(), world.stops(gate), "{:?}", gate);
+            prop_assert_eq!(world.with(|input| gate.ask(input, now())).is_some(), world.refuses(gate), "{:?}", gate);
         }
-        let expected = Gate::ORDER.into_iter().find(|gate| gate.is_rechecked_on_send() && world.stops(*gate));
-        let again = world.with(|facts| re_evaluate(facts, now()));
+        let rechecked = TABLE.into_iter().filter(|(_, _, _, _, is_rechecked, _)| *is_rechecked).map(|(gate, ..)| gate);
+        let expected = rechecked.into_iter().find(|gate| world.refuses(*gate));
+        let again = world.with(|input| re_evaluate(input, now()));
         prop_assert_eq!(again.stopped.map(|(gate, _)| gate), expected);
     }
 
     #[test]
-    fn what_is_held_says_until_when(world in world()) {
-        let evaluation = world.with(|facts| evaluate(facts, now()));
+    fn held_evaluation_has_a_release_time_in_the_future(world in world()) {
+        let evaluation = world.with(|input| evaluate(input, now()));
         if let Some((gate, until)) = evaluation.held() {
-            let is_the_openings = matches!(&world.opening, OpeningOutcome::Held { gate: of_opening, .. } if *of_opening == gate);
-            prop_assert!(until > now() || is_the_openings);
+            let is_of_opening = matches!(&world.opening, OpeningOutcome::Held { gate: of_opening, .. } if *of_opening == gate);
+            prop_assert!(until > now() || is_of_opening);
             prop_assert!(matches!(gate, Gate::QuietHours | Gate::RateLimit));
         }
     }
 
     #[test]
-    fn the_limit_is_asked_unless_priority_or_a_said_opening_passes_it(world in world()) {
-        let asked = world.with(rate_limit::applies).is_some();
-        prop_assert_eq!(asked, !world.priority && world.opening != OpeningOutcome::Sent);
+    fn rate_limit_applies_unless_priority_or_a_sent_opening_exempts(world in world()) {
+        let applies = world.with(rate_limit::applies).is_some();
+        prop_assert_eq!(applies, !world.priority && world.opening != OpeningOutcome::Sent);
     }
 }

@@ -1,8 +1,9 @@
-//! The incident: an outage, from its opening to its end.
+//! Incidents: outages of endpoints and alerts from external sources, from opening to resolution.
 //!
-//! Checks come in one by one; [`streak`] says when they open, worsen or resolve an incident, [`flapping`] when that
-//! happens too often, [`schedule`] who is told next while it stays open. What each of them brings about is an event
-//! ([`IncidentTrigger`]), which then goes the way of all events.
+//! [`streak`] decides after each check whether it opens, worsens or resolves an incident; [`flapping`] whether that
+//! happens too often; [`reminders`] when the next escalation step or reminder of an open incident is due. Each of these
+//! transitions becomes an event with an [`IncidentTrigger`], which passes through the event pipeline. An event carries
+//! an [`IncidentSnapshot`]; the incident itself keeps a timeline of [`TimelineEntry`]s.
 
 pub mod flapping;
 pub mod reminders;
@@ -26,11 +27,9 @@ pub use trigger::IncidentTrigger;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The endpoint does not do what it is for.
     EndpointDown,
-    /// It answers, but not well.
     EndpointDegraded,
-    /// Somebody else says so.
+    /// An external source reported an alert.
     Alert,
 }
 
@@ -38,7 +37,7 @@ impl Cause {
     /// Every cause.
     pub const ALL: [Self; 3] = [Self::EndpointDown, Self::EndpointDegraded, Self::Alert];
 
-    /// The word for it in the API, in the store and in metrics.
+    /// The wire name: API, store and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EndpointDown => "endpoint_down",
@@ -47,12 +46,12 @@ impl Cause {
         }
     }
 
-    /// The cause that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == name)
     }
 
-    /// How bad an incident of this cause is.
+    /// The severity of an incident that opens with this cause.
     pub const fn severity(self) -> Severity {
         match self {
             Self::EndpointDown => Severity::Critical,
@@ -61,18 +60,16 @@ impl Cause {
     }
 }
 
-/// Whether it goes on.
+/// Whether an incident is still going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IncidentStatus {
-    /// It does.
     Active,
-    /// It is over.
     Resolved,
 }
 
 impl IncidentStatus {
-    /// The word for it in the API, in the store and in metrics.
+    /// The wire name: API, store and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -80,23 +77,23 @@ impl IncidentStatus {
         }
     }
 
-    /// The status that this word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Active, Self::Resolved].into_iter().find(|status| status.as_str() == word)
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Resolved].into_iter().find(|status| status.as_str() == name)
     }
 }
 
-/// What is out of order.
+/// What an incident is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// An endpoint that Tidings watches, or whose checks are reported.
+    /// An endpoint that Tidings or an external prober checks.
     Endpoint(EndpointId),
-    /// Something that only alerts from outside tell of, by the caller's own id.
+    /// Something that only external alerts report, by the caller's own id.
     Alert(String),
 }
 
 impl Subject {
-    /// Its resource type.
+    /// The resource type of its events.
     pub const fn resource_type(&self) -> ResourceType {
         match self {
             Self::Endpoint(_) => ResourceType::Endpoint,
@@ -104,7 +101,7 @@ impl Subject {
         }
     }
 
-    /// Its resource id.
+    /// The resource id of its events.
     pub fn resource_id(&self) -> String {
         match self {
             Self::Endpoint(id) => id.to_string(),
@@ -112,7 +109,7 @@ impl Subject {
         }
     }
 
-    /// Reads what [`Self::resource_type`] and [`Self::resource_id`] wrote.
+    /// The inverse of [`Self::resource_type`] and [`Self::resource_id`].
     pub fn parse(resource_type: ResourceType, resource_id: &str) -> Option<Self> {
         match resource_type {
             ResourceType::Endpoint => resource_id.parse().ok().map(Self::Endpoint),
@@ -122,55 +119,45 @@ impl Subject {
     }
 }
 
-/// An outage. Its id is the run id of its events.
+/// An incident. Its id is the run id of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
-    /// Its id.
     pub id: IncidentId,
-    /// The workspace it belongs to.
     pub workspace_id: WorkspaceId,
-    /// What is out of order.
     pub subject: Subject,
-    /// Why; the worst so far.
+    /// The worst cause so far.
     pub cause: Cause,
-    /// Why, in words, such as `HTTP 502 — expected 200`; those of the check that set the cause.
+    /// The reason of the check that set the cause, such as `HTTP 502 — expected 200`.
     pub cause_detail: Option<String>,
-    /// How bad it was when it was opened.
+    /// The severity at the opening.
     pub opening_severity: Severity,
-    /// When it was opened. Escalation and reminders count from here.
+    /// When the incident opened. Escalation and reminders count from here.
     pub started_at: Timestamp,
-    /// When the first failing check of the streak that opened it was; earlier than `started_at` if it takes more than
-    /// one.
+    /// When the first failing check of the opening streak was made; earlier than `started_at` if the failure threshold is
+    /// above one.
     pub failing_since: Timestamp,
-    /// When it was over.
     pub resolved_at: Option<Timestamp>,
-    /// When somebody took it on.
     pub acknowledged_at: Option<Timestamp>,
-    /// Who that was: the id of a member or of an API key.
+    /// Who acknowledged: the id of a member or of an API key.
     pub acknowledged_by: Option<String>,
-    /// Deliveries of its events that were sent. Survives them.
+    /// Deliveries of its events that were sent. Kept when the deliveries themselves are pruned.
     pub notifications_sent: u64,
 }
 
-/// What an incident is opened with.
+/// The facts with which an incident opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncidentStart {
-    /// What is out of order.
     pub subject: Subject,
-    /// Why.
     pub cause: Cause,
-    /// Why, in words.
     pub detail: Option<String>,
-    /// Since when it has been failing.
     pub failing_since: Timestamp,
-    /// When it is opened.
     pub at: Timestamp,
 }
 
 impl Incident {
     /// Opens an incident.
-    pub fn open(id: IncidentId, workspace_id: WorkspaceId, opening: IncidentStart) -> Self {
-        let IncidentStart { subject, cause, detail, failing_since, at } = opening;
+    pub fn open(id: IncidentId, workspace_id: WorkspaceId, start: IncidentStart) -> Self {
+        let IncidentStart { subject, cause, detail, failing_since, at } = start;
         Self {
             id,
             workspace_id,
@@ -187,7 +174,7 @@ impl Incident {
         }
     }
 
-    /// Whether it goes on.
+    /// Active until it is resolved.
     pub const fn status(&self) -> IncidentStatus {
         match self.resolved_at {
             None => IncidentStatus::Active,
@@ -195,7 +182,7 @@ impl Incident {
         }
     }
 
-    /// How bad it is now: what its escalations, reminders and flapping carry.
+    /// The current severity, which escalations, reminders and flapping events carry.
     pub const fn severity(&self) -> Severity {
         match self.cause {
             Cause::EndpointDown => Severity::Critical,
@@ -203,19 +190,19 @@ impl Incident {
         }
     }
 
-    /// Whether escalation and reminders go on: it is active, and nobody has taken it on.
+    /// Whether escalation and reminders continue: the incident is neither resolved nor acknowledged.
     pub const fn is_unacknowledged(&self) -> bool {
         self.resolved_at.is_none() && self.acknowledged_at.is_none()
     }
 
-    /// The incident after its endpoint went from degraded to down; `None` if that changes nothing.
+    /// The incident after its endpoint went from degraded to down; `None` if that changes nothing, as once it is down.
     #[must_use]
     pub fn worsened(&self, detail: Option<String>) -> Option<Self> {
-        let changes = self.resolved_at.is_none() && self.cause == Cause::EndpointDegraded;
-        changes.then(|| Self { cause: Cause::EndpointDown, cause_detail: detail, ..self.clone() })
+        let can_worsen = self.resolved_at.is_none() && self.cause == Cause::EndpointDegraded;
+        can_worsen.then(|| Self { cause: Cause::EndpointDown, cause_detail: detail, ..self.clone() })
     }
 
-    /// The incident after somebody took it on; `None` if it is over, or somebody has already.
+    /// The acknowledged incident; `None` if it is resolved or acknowledged already.
     #[must_use]
     pub fn acknowledged(&self, by: &str, at: Timestamp) -> Option<Self> {
         self.is_unacknowledged().then(|| Self {
@@ -225,10 +212,10 @@ impl Incident {
         })
     }
 
-    /// The incident after its end; `None` if it is over already.
+    /// The resolved incident; `None` if it is resolved already.
     #[must_use]
     pub fn resolved(&self, at: Timestamp) -> Option<Self> {
-        // A clock that was set back does not make an outage of negative length.
+        // If the clock was set back, the incident must not end before it started.
         self.resolved_at.is_none().then(|| Self { resolved_at: Some(at.max(self.started_at)), ..self.clone() })
     }
 }
@@ -238,25 +225,25 @@ pub(crate) mod tests {
     use super::*;
     use crate::id::Id;
 
-    /// The instant so many seconds after the opening of [`incident`].
+    /// The instant `seconds` after the opening of [`incident`].
     pub(crate) fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_ms(1_777_694_400_000 + seconds * 1000)
     }
 
     /// An active incident that opened at second 0.
     pub(crate) fn incident(cause: Cause) -> Incident {
-        let opening = IncidentStart {
+        let start = IncidentStart {
             subject: Subject::Endpoint(EndpointId::from_bytes([7; 16])),
             cause,
             detail: Some("HTTP 502 — expected 200".into()),
             failing_since: at(-120),
             at: at(0),
         };
-        Incident::open(IncidentId::from_bytes([8; 16]), WorkspaceId::from_bytes([2; 16]), opening)
+        Incident::open(IncidentId::from_bytes([8; 16]), WorkspaceId::from_bytes([2; 16]), start)
     }
 
     #[test]
-    fn words_read_back() {
+    fn wire_names_round_trip() {
         for cause in Cause::ALL {
             assert_eq!(Cause::parse(cause.as_str()), Some(cause));
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
@@ -272,7 +259,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_incident_worsens_once_and_keeps_its_opening() {
+    fn incident_worsens_once_and_keeps_its_opening_severity() {
         let opened = incident(Cause::EndpointDegraded);
         assert_eq!((opened.status(), opened.severity()), (IncidentStatus::Active, Severity::Warning));
         let worse = opened.worsened(Some("timed out".into())).unwrap();
@@ -284,18 +271,21 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_first_to_take_it_on_is_remembered() {
-        let taken = incident(Cause::EndpointDown).acknowledged("usr_1", at(60)).unwrap();
-        assert_eq!((taken.acknowledged_by.as_deref(), taken.acknowledged_at), (Some("usr_1"), Some(at(60))));
-        assert_eq!(taken.status(), IncidentStatus::Active);
-        assert_eq!(taken.acknowledged("usr_2", at(61)), None);
-        let over = incident(Cause::EndpointDown).resolved(at(60)).unwrap();
-        assert_eq!(over.acknowledged("usr_1", at(61)), None);
+    fn first_acknowledgement_and_first_resolution_win() {
+        let acknowledged = incident(Cause::EndpointDown).acknowledged("usr_1", at(60)).unwrap();
         assert_eq!(
-            (over.status(), over.resolved_at, over.resolved(at(70))),
+            (acknowledged.acknowledged_by.as_deref(), acknowledged.acknowledged_at),
+            (Some("usr_1"), Some(at(60)))
+        );
+        assert_eq!(acknowledged.status(), IncidentStatus::Active);
+        assert_eq!(acknowledged.acknowledged("usr_2", at(61)), None);
+        let resolved = incident(Cause::EndpointDown).resolved(at(60)).unwrap();
+        assert_eq!(resolved.acknowledged("usr_1", at(61)), None);
+        assert_eq!(
+            (resolved.status(), resolved.resolved_at, resolved.resolved(at(70))),
             (IncidentStatus::Resolved, Some(at(60)), None)
         );
         assert_eq!(incident(Cause::EndpointDown).resolved(at(-5)).unwrap().resolved_at, Some(at(0)));
-        assert!(taken.resolved(at(61)).is_some());
+        assert!(acknowledged.resolved(at(61)).is_some());
     }
 }

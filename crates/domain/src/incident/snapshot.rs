@@ -1,5 +1,4 @@
-//! The outage as an event tells it: an incident as it stood then. It goes with the event, so that a message says the same
-//! whenever it is sent.
+//! The snapshot of an incident that its events carry, so that a message has the same content whenever it is sent.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,62 +7,58 @@ use crate::id::ChannelId;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
-/// A fact of the source's own, such as a label of an alert.
+/// A fact from the alert's source, such as a label of an Alertmanager alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubjectField {
-    /// What it is.
     pub label: String,
-    /// What it says.
     pub value: String,
 }
 
-/// An incident as it stood when the event was made. Its id is the event's run id.
+/// An incident at the time of an event. Its id is the event's run id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IncidentSnapshot {
-    /// The name of what is out of order, for people.
+    /// The name of the incident's subject.
     pub name: String,
-    /// Where it is, as far as that is no secret: the URL, or `host:port`.
+    /// The URL or `host:port` of the subject, without secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Where a person can look at it.
+    /// A page about the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Why; the worst so far.
+    /// The worst cause so far.
     pub cause: Cause,
-    /// Why, in words, such as `HTTP 502 — expected 200`.
+    /// The reason, such as `HTTP 502 — expected 200`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// How bad the incident is now; see [`super::IncidentTrigger::severity`] for the event.
+    /// The severity of the incident; see [`super::IncidentTrigger::severity`] for that of the event.
     pub severity: Severity,
-    /// When it was opened.
     pub started_at: Timestamp,
-    /// When the first failing check of the streak that opened it was.
+    /// When the first failing check of the opening streak was made.
     pub failing_since: Timestamp,
-    /// When it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
-    /// When this happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// Openings and resolutions within the window, if it is flapping.
+    /// Openings and resolutions within the window, for flapping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<u32>,
-    /// The channel that this step of the escalation tells. Nobody else hears of it.
+    /// The channel of this escalation step. No other channel is notified of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalates_to: Option<ChannelId>,
-    /// Who brought it about, if somebody did: as people know them.
+    /// The display name of the user or API key that caused the event, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// The source's own facts.
+    /// Facts from the source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<SubjectField>,
-    /// Words of the user's own.
+    /// Free-form labels of the subject.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
 }
 
 impl IncidentSnapshot {
-    /// Whether it went on.
+    /// Active unless it was resolved by then.
     pub const fn status(&self) -> IncidentStatus {
         match self.resolved_at {
             None => IncidentStatus::Active,
@@ -71,7 +66,7 @@ impl IncidentSnapshot {
         }
     }
 
-    /// How long it lasted by then, in milliseconds, from the first failing check on.
+    /// The duration in milliseconds, from the first failing check to the resolution or the time of the event.
     pub const fn lasted_ms(&self) -> u64 {
         let until = match self.resolved_at {
             Some(resolved_at) => resolved_at,
@@ -81,26 +76,23 @@ impl IncidentSnapshot {
     }
 }
 
-/// What an incident is about, as messages show it.
+/// The subject of an incident, as messages show it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubjectInfo {
-    /// Its name, for people.
     pub name: String,
-    /// Where it is, as far as that is no secret.
+    /// The URL or `host:port`, without secrets.
     pub url: Option<String>,
-    /// Where a person can look at it.
+    /// A page about the subject.
     pub link: Option<String>,
-    /// The source's own facts.
     pub fields: Vec<SubjectField>,
-    /// Words of the user's own.
     pub tags: Vec<String>,
 }
 
 impl Incident {
-    /// The incident as it stands at `at`, when something happened to it.
-    pub fn snapshot(&self, about: SubjectInfo, at: Timestamp) -> IncidentSnapshot {
-        let SubjectInfo { name, url, link, fields, tags } = about;
+    /// The snapshot for an event at `at`.
+    pub fn snapshot(&self, subject: SubjectInfo, at: Timestamp) -> IncidentSnapshot {
+        let SubjectInfo { name, url, link, fields, tags } = subject;
         IncidentSnapshot {
             name,
             url,

@@ -1,5 +1,4 @@
-//! The timeline: what happened in an incident, in order. It outlives checks and deliveries, so that an entry says all
-//! that is to be shown of it by itself.
+//! The timeline of an incident. It outlives checks and deliveries, so every entry contains all that is shown of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,79 +7,62 @@ use crate::check::{Check, CheckStatus};
 use crate::id::ChannelId;
 use crate::time::Timestamp;
 
-/// One thing that happened in an incident.
+/// One entry of an incident's timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEntry {
-    /// When.
     pub at: Timestamp,
-    /// What.
     #[serde(flatten)]
     pub kind: TimelineKind,
 }
 
-/// What happened.
+/// What a timeline entry reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum TimelineKind {
-    /// It was opened.
     Opened {
-        /// Why.
         cause: Cause,
-        /// Why, in words.
         detail: Option<String>,
     },
-    /// The endpoint was checked.
+    /// A conclusive check while the incident was open.
     Check {
-        /// How it stood.
         status: CheckStatus,
-        /// Why, in words.
         reason: Option<String>,
-        /// The status code, if it was HTTP.
         status_code: Option<u16>,
-        /// How long it took, in milliseconds.
         response_time_ms: Option<u32>,
     },
-    /// It went from degraded to down.
+    /// The endpoint went from degraded to down.
     Worsened {
-        /// Why, in words.
         detail: Option<String>,
     },
-    /// Somebody took it on.
     Acknowledged {
-        /// Who: the id of a member or of an API key.
+        /// The id of a member or of an API key.
         by: String,
-        /// What they had to say.
         note: Option<String>,
     },
-    /// Nobody had, and somebody else was told.
+    /// An escalation step notified this channel.
     Escalated {
         /// The step's `afterSeconds`.
         after_seconds: u32,
-        /// Through this channel.
         channel_id: ChannelId,
     },
-    /// It was said again.
     Reminded {
         /// From 1.
         number: u32,
     },
-    /// The endpoint went up and down too often.
     Flapping {
         /// Openings and resolutions within the window.
         changes: u32,
     },
-    /// The endpoint has calmed down.
     Stable,
-    /// It is over.
     Resolved {
-        /// How it came to that, in words, if not by healthy checks.
+        /// How the incident was resolved, if not by healthy checks.
         detail: Option<String>,
     },
 }
 
 impl TimelineKind {
-    /// The word for it in the API and in the store.
+    /// The wire name: API and store.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Opened { .. } => "opened",
@@ -97,7 +79,7 @@ impl TimelineKind {
 }
 
 impl TimelineEntry {
-    /// The entry of a check.
+    /// The entry for a check.
     pub fn of_check(check: &Check) -> Self {
         let kind = TimelineKind::Check {
             status: check.status,
@@ -119,7 +101,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn entries_read_back_and_carry_their_word() {
+    fn timeline_entries_round_trip_with_their_kind() {
         let at = Timestamp::from_unix_ms(0);
         for kind in [
             TimelineKind::Opened { cause: Cause::EndpointDown, detail: Some("HTTP 502 — expected 200".into()) },
@@ -139,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_leaves_all_that_is_shown_of_it() {
+    fn check_entry_contains_all_that_is_shown() {
         let definition = Definition::new(Probe::Http(HttpProbe::new("https://example.com/")));
         let entry = TimelineEntry::of_check(&judge(&definition, &answer(502, "")));
         assert_eq!(

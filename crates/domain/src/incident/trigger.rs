@@ -1,5 +1,5 @@
-//! What an incident brings about: the trigger of its events, which makes each of them one of a kind (the run id is the
-//! incident's), their names and how bad they are.
+//! The triggers of an incident's events. Together with the incident's id, the trigger identifies the event, so each
+//! trigger occurs once per incident.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,31 +10,28 @@ use crate::severity::Severity;
 /// The trigger of an incident's event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IncidentTrigger {
-    /// It was opened.
     Opened,
-    /// It went from degraded to down.
+    /// The endpoint went from degraded to down.
     Worsened,
-    /// Nobody took it on until this step of its escalation. The step is known by its `afterSeconds`, which no other
-    /// has: so it stays the same when others are put before it.
+    /// An escalation step became due. Steps are identified by `afterSeconds` and not by position, so that edits of the
+    /// escalation do not change the identity of a step.
     Escalated {
         /// The step's `afterSeconds`.
         after_seconds: u32,
     },
-    /// It was said again, for the first time or so many times.
     Reminder {
         /// From 1.
         number: u32,
     },
-    /// With it, the endpoint went up and down too often.
+    /// The endpoint started flapping with this incident.
     Flapping,
-    /// The endpoint has calmed down; it was the last before that.
+    /// The endpoint stopped flapping; this was its last incident before.
     Stable,
-    /// It is over.
     Resolved,
 }
 
 impl IncidentTrigger {
-    /// How bad the event is, if the incident is now as bad as this (see [`super::Incident::severity`]).
+    /// The event's severity, given the current one of the incident (see [`super::Incident::severity`]).
     pub const fn severity(self, of_incident: Severity) -> Severity {
         match self {
             Self::Opened | Self::Escalated { .. } | Self::Reminder { .. } | Self::Flapping => of_incident,
@@ -43,7 +40,7 @@ impl IncidentTrigger {
         }
     }
 
-    /// The word for it in the API, in bodies and in the store: `opened`, `escalated:900`, `reminder:2`, …
+    /// The wire name: API, webhook bodies and store. `opened`, `escalated:900`, `reminder:2`, …
     pub fn word(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Opened => "opened",
@@ -56,7 +53,7 @@ impl IncidentTrigger {
         })
     }
 
-    /// The kind of the event that tells of it.
+    /// The kind of its event.
     pub const fn event_kind(self) -> EventKind {
         match self {
             Self::Opened => EventKind::IncidentOpened,
@@ -68,13 +65,13 @@ impl IncidentTrigger {
         }
     }
 
-    /// The trigger that this word names: exactly what [`Self::word`] writes.
-    pub fn parse(word: &str) -> Option<Self> {
-        let (name, number) = match word.split_once(':') {
-            Some((name, number)) => (name, Some(number.parse::<u32>().ok()?)),
-            None => (word, None),
+    /// Parses a wire name; accepts exactly what [`Self::word`] writes.
+    pub fn parse(name: &str) -> Option<Self> {
+        let (stem, number) = match name.split_once(':') {
+            Some((stem, number)) => (stem, Some(number.parse::<u32>().ok()?)),
+            None => (name, None),
         };
-        let trigger = match (name, number) {
+        let trigger = match (stem, number) {
             ("opened", None) => Self::Opened,
             ("worsened", None) => Self::Worsened,
             ("escalated", Some(after_seconds)) => Self::Escalated { after_seconds },
@@ -84,7 +81,8 @@ impl IncidentTrigger {
             ("resolved", None) => Self::Resolved,
             _ => return None,
         };
-        (trigger.word() == word).then_some(trigger)
+        // Refuses other spellings of the number, such as `reminder:02`.
+        (trigger.word() == name).then_some(trigger)
     }
 }
 
@@ -101,8 +99,8 @@ mod tests {
     use Severity::{Critical, Success, Warning};
 
     #[test]
-    fn each_has_its_word_its_event_and_its_severity() {
-        for (trigger, word, event, of_warning, of_critical) in [
+    fn incident_triggers_have_stable_names_events_and_severities() {
+        for (trigger, name, event, of_warning, of_critical) in [
             (Opened, "opened", "incident_opened", Warning, Critical),
             (Worsened, "worsened", "incident_escalated", Critical, Critical),
             (Escalated { after_seconds: 900 }, "escalated:900", "incident_escalated", Warning, Critical),
@@ -111,14 +109,14 @@ mod tests {
             (Stable, "stable", "incident_stable", Success, Success),
             (Resolved, "resolved", "incident_resolved", Success, Success),
         ] {
-            assert_eq!((trigger.to_string().as_str(), trigger.event_kind().as_str()), (word, event));
-            assert_eq!(IncidentTrigger::parse(word), Some(trigger));
-            assert_eq!((trigger.severity(Warning), trigger.severity(Critical)), (of_warning, of_critical), "{word}");
+            assert_eq!((trigger.to_string().as_str(), trigger.event_kind().as_str()), (name, event));
+            assert_eq!(IncidentTrigger::parse(name), Some(trigger));
+            assert_eq!((trigger.severity(Warning), trigger.severity(Critical)), (of_warning, of_critical), "{name}");
         }
     }
 
     #[test]
-    fn another_spelling_is_another_word() {
+    fn incident_trigger_parse_rejects_other_spellings() {
         for wrong in
             ["", "Opened", "opened:", "opened:1", "escalated", "escalated:", "escalated:09", "reminder:+1", "x"]
         {

@@ -1,50 +1,45 @@
-//! Maintenance windows: when an endpoint is worked on, and its alerts are not said. Gate 8 asks them.
+//! Maintenance windows: periods of planned work in which an endpoint's alerts are suppressed. Evaluated by gate 8.
 
 mod recurring;
 #[cfg(test)]
-mod windows_tests;
+mod tests;
 
 use std::iter::successors;
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::{DAY_MINUTES, Period, Zone, stretch_end};
+use crate::calendar::{DAY_MINUTES, Period, Zone, interval_end};
 use crate::time::Timestamp;
 use crate::violation::{Violation, Violations};
+use recurring::ParsedRecurring;
 pub use recurring::Recurring;
-use recurring::Windows;
 
-/// Windows that one endpoint may have.
+/// Most windows of one endpoint.
 pub const WINDOWS_MAX: usize = 20;
-/// The longest that a window may last that comes once, in days: a slip of the year must not silence an endpoint for
-/// good.
+/// The longest one-time window, in days. Prevents a typo in the year from silencing an endpoint for good.
 pub const ONCE_DAYS_MAX: u32 = 366;
-/// The longest that a window may last that comes again and again, in minutes (a week).
+/// The longest recurring window, in minutes (a week).
 pub const DURATION_MINUTES_MAX: u32 = 7 * DAY_MINUTES;
 
-/// How many times it is looked on from the end of a stretch. Each look sees all windows of some weeks together, so that
-/// only windows that leave no time between them, or that last for months, take more than one and a last one that finds
-/// nothing.
-const LOOKS_MAX: usize = 4;
+/// Most searches for the end of a maintenance. Each covers some weeks, so usually the first finds the end and the second
+/// nothing more. Only windows that last for months, or that leave no time between them, need more.
+const SEARCHES_MAX: usize = 4;
 
-/// A window, once or again and again.
+/// A maintenance window, one-time or recurring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum MaintenanceWindow {
-    /// Once.
     #[serde(rename_all = "camelCase")]
     Once {
-        /// From this instant on.
         starts_at: Timestamp,
-        /// Until this one, which is no longer part of it.
+        /// No longer part of the window.
         ends_at: Timestamp,
     },
-    /// Again and again.
     Recurring(Recurring),
 }
 
 impl MaintenanceWindow {
-    /// Everything wrong with it.
+    /// Everything wrong with the window.
     pub fn violations(&self) -> Violations {
         match self {
             Self::Once { starts_at, ends_at } => once_violation(*starts_at, *ends_at).into_iter().collect(),
@@ -52,35 +47,35 @@ impl MaintenanceWindow {
         }
     }
 
-    /// When the window ends that `now` lies in, together with those of its own that follow without a pause; `None` if
-    /// `now` is in none.
+    /// The end of the window that contains `now`, joined with its further occurrences if they follow without a pause;
+    /// `None` if none contains `now`.
     pub fn ends_at(&self, now: Timestamp) -> Option<Timestamp> {
         ends_at(std::slice::from_ref(self), now)
     }
 
-    fn read(&self) -> Option<Read> {
+    fn parsed(&self) -> Option<ParsedWindow> {
         match self {
             Self::Once { starts_at, ends_at } => {
-                let is_right = once_violation(*starts_at, *ends_at).is_none();
-                Period::new(*starts_at, *ends_at).filter(|_| is_right).map(Read::Once)
+                let is_valid = once_violation(*starts_at, *ends_at).is_none();
+                Period::new(*starts_at, *ends_at).filter(|_| is_valid).map(ParsedWindow::Once)
             }
-            Self::Recurring(recurring) => recurring.windows().map(Read::Again),
+            Self::Recurring(recurring) => recurring.parsed().map(ParsedWindow::Recurring),
         }
     }
 }
 
-/// A window without violations, read.
-enum Read {
+/// A valid window with parsed fields.
+enum ParsedWindow {
     Once(Period),
-    Again(Windows),
+    Recurring(ParsedRecurring),
 }
 
-impl Read {
-    /// Its periods that `now` can lie in, and those of some weeks after it.
-    fn add_around(&self, now: Timestamp, periods: &mut Vec<Period>) {
+impl ParsedWindow {
+    /// Adds the periods that can contain `now`, and those of the weeks after it.
+    fn add_near(&self, now: Timestamp, periods: &mut Vec<Period>) {
         match self {
             Self::Once(period) => periods.push(*period),
-            Self::Again(windows) => periods.extend(windows.around(now)),
+            Self::Recurring(windows) => periods.extend(windows.near(now)),
         }
     }
 }
@@ -88,18 +83,18 @@ impl Read {
 /// Everything wrong with an endpoint's windows.
 pub fn violations(windows: &[MaintenanceWindow]) -> Violations {
     if windows.len() > WINDOWS_MAX {
-        return vec![Violation::new("", format!("must hold at most {WINDOWS_MAX} windows"))];
+        return vec![Violation::new("", format!("must have at most {WINDOWS_MAX} windows"))];
     }
-    let of_one = |(index, window): (usize, &MaintenanceWindow)| {
+    let validate = |(index, window): (usize, &MaintenanceWindow)| {
         window.violations().into_iter().map(move |violation| violation.under(format_args!("/{index}")))
     };
-    windows.iter().enumerate().flat_map(of_one).collect()
+    windows.iter().enumerate().flat_map(validate).collect()
 }
 
-/// When the maintenance ends that `now` lies in; `None` if `now` is in no window. Windows that overlap or touch are one
+/// The end of the maintenance at `now`; `None` if no window contains `now`. Windows that overlap or touch are one
 /// maintenance.
 ///
-/// Windows that leave no time between them have no end: then it is an instant some months ahead, at which to ask again.
+/// If the windows leave no time between them, maintenance never ends. The result is then an instant some months ahead.
 ///
 /// ```
 /// use tidings_domain::{maintenance::{MaintenanceWindow, ends_at}, time::Timestamp};
@@ -113,17 +108,17 @@ pub fn violations(windows: &[MaintenanceWindow]) -> Violations {
 /// assert_eq!(ends_at(&windows, saturday), Timestamp::parse("2026-05-02T04:30:00Z"));
 /// ```
 pub fn ends_at(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Timestamp> {
-    let windows: Vec<Read> = windows.iter().filter_map(MaintenanceWindow::read).collect();
-    let stretch_from = |instant| {
+    let windows: Vec<ParsedWindow> = windows.iter().filter_map(MaintenanceWindow::parsed).collect();
+    let maintenance_end = |instant| {
         let mut periods = Vec::new();
-        windows.iter().for_each(|window| window.add_around(instant, &mut periods));
+        windows.iter().for_each(|window| window.add_near(instant, &mut periods));
         periods.sort_unstable_by_key(|period| period.starts_at);
-        stretch_end(periods, instant)
+        interval_end(periods, instant)
     };
-    successors(stretch_from(now), |end| stretch_from(*end)).take(LOOKS_MAX).last()
+    successors(maintenance_end(now), |end| maintenance_end(*end)).take(SEARCHES_MAX).last()
 }
 
-/// What a verdict of `now` says about a maintenance that ends at `ends_at`, such as
+/// The detail of a refusal at `now` by a maintenance that ends at `ends_at`, such as
 /// `Production API is in maintenance until 04:00 Europe/Zurich`.
 pub fn describe(endpoint_name: &str, ends_at: Timestamp, now: Timestamp, zone: &Zone) -> String {
     format!("{endpoint_name} is in maintenance until {}", zone.describe(ends_at, now))

@@ -1,4 +1,4 @@
-//! Windows that come again and again: on days of the week or on a day of the month.
+//! Recurring windows: on weekdays or on a day of the month.
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -10,37 +10,37 @@ use crate::calendar::{
 use crate::time::Timestamp;
 use crate::violation::{Violation, Violations};
 
-/// A window that comes again and again, as it was written, so that it is shown like that again and every fault has its
-/// field.
+/// A recurring window. Fields keep the texts of the request, so that they are returned unchanged and each violation has
+/// a field.
 ///
-/// It begins at `start` by the clocks of `timezone`, on some days of the week or on one day of the month, and lasts so
-/// many minutes as they pass, whatever the clocks do meanwhile. Where `start` falls on a clock change, see
-/// [`crate::calendar`]. A window that has [violations](super::MaintenanceWindow::violations) is never.
+/// A window starts at `start` in local time of `timezone`, on weekdays or on one day of the month, and lasts
+/// `duration_minutes` of elapsed time, also across a clock change. For a `start` within a clock change see the first rule
+/// of [`crate::calendar`]. A window with [violations](super::MaintenanceWindow::violations) never applies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Recurring {
-    /// The days of the week on which it begins, each of [`crate::calendar::DAYS`]; every day if empty.
+    /// The weekdays on which a window starts, from [`crate::calendar::DAYS`]; every day if empty.
     #[serde(default)]
     pub days: Vec<String>,
-    /// The day of the month on which it begins, instead of `days`. A month that has no such day has no window.
+    /// The day of the month on which a window starts, instead of `days`. A month without that day has no window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub month_day: Option<u32>,
-    /// When it begins, such as `02:00`.
+    /// A time of day such as `02:00`.
     pub start: String,
-    /// How long it lasts, in minutes; at most [`DURATION_MINUTES_MAX`].
+    /// At most [`DURATION_MINUTES_MAX`].
     pub duration_minutes: u32,
-    /// Whose clocks count: an IANA name.
+    /// An IANA name.
     pub timezone: String,
-    /// Nothing of it lies before this instant.
+    /// Cuts off what lies before this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Nothing of it lies at this instant or after it.
+    /// Cuts off what lies at or after this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
 impl Recurring {
-    /// Everything wrong with it.
+    /// Everything wrong with the window.
     pub(super) fn violations(&self) -> Violations {
         let mut violations = days_violations(&self.days);
         if let Some(month_day) = self.month_day {
@@ -48,7 +48,7 @@ impl Recurring {
                 violations.push(Violation::new("/monthDay", "must be a day of the month, from 1 to 31"));
             }
             if !self.days.is_empty() {
-                violations.push(Violation::new("/monthDay", "must not be there beside days; make it two windows"));
+                violations.push(Violation::new("/monthDay", "cannot be combined with days; use two windows"));
             }
         }
         violations.extend(start_violation("start", &self.start));
@@ -60,7 +60,7 @@ impl Recurring {
         if self.from.zip(self.until).is_some_and(|(from, until)| until <= from) {
             violations.push(Violation::new("/until", "must be later than from"));
         }
-        if violations.is_empty() && self.windows().is_none() {
+        if violations.is_empty() && self.parsed().is_none() {
             let message = "must be less than the time from one window to the next, as they would never end; to silence \
                            the endpoint altogether pause it";
             violations.push(Violation::new("/durationMinutes", message));
@@ -68,16 +68,16 @@ impl Recurring {
         violations
     }
 
-    /// Its windows, read; `None` if it has violations or would never end.
-    pub(super) fn windows(&self) -> Option<Windows> {
-        let begins = match self.month_day {
-            None => Begins::On(Weekdays::read(&self.days)?),
-            Some(day) => Begins::Monthly(i8::try_from(day).ok().filter(|_| self.days.is_empty())?),
+    /// The window with parsed fields; `None` if it has violations or would never end.
+    pub(super) fn parsed(&self) -> Option<ParsedRecurring> {
+        let starts = match self.month_day {
+            None => Starts::On(Weekdays::parse(&self.days)?),
+            Some(day) => Starts::Monthly(i8::try_from(day).ok().filter(|_| self.days.is_empty())?),
         };
-        let never_ends = matches!(begins, Begins::On(days) if days.step_minutes_max() <= self.duration_minutes);
+        let never_ends = matches!(starts, Starts::On(days) if days.longest_step_minutes() <= self.duration_minutes);
         let is_usable = (1..=DURATION_MINUTES_MAX).contains(&self.duration_minutes) && !never_ends;
-        is_usable.then_some(Windows {
-            begins,
+        is_usable.then_some(ParsedRecurring {
+            starts,
             start: TimeOfDay::parse_start(&self.start)?,
             duration_minutes: self.duration_minutes,
             zone: Zone::from_name(&self.timezone)?,
@@ -87,13 +87,13 @@ impl Recurring {
     }
 }
 
-/// On which dates a window begins.
-enum Begins {
+/// The dates on which a window starts.
+enum Starts {
     On(Weekdays),
     Monthly(i8),
 }
 
-impl Begins {
+impl Starts {
     fn has(&self, date: Date) -> bool {
         match self {
             Self::On(days) => days.has(date.weekday()),
@@ -102,9 +102,9 @@ impl Begins {
     }
 }
 
-/// Recurring windows, read.
-pub(super) struct Windows {
-    begins: Begins,
+/// A recurring window with parsed fields.
+pub(super) struct ParsedRecurring {
+    starts: Starts,
     start: TimeOfDay,
     duration_minutes: u32,
     zone: Zone,
@@ -112,12 +112,12 @@ pub(super) struct Windows {
     until: Timestamp,
 }
 
-impl Windows {
-    /// Those that `now` can lie in and those after it, in their order. Where the clock was set forward meanwhile, or a
-    /// date was left out, a window reaches one date further than its length says.
-    pub(super) fn around(&self, now: Timestamp) -> impl Iterator<Item = Period> {
+impl ParsedRecurring {
+    /// The periods that can contain `now` and those after it, in order.
+    pub(super) fn near(&self, now: Timestamp) -> impl Iterator<Item = Period> {
+        // One date more than the duration: a window across a skipped hour or date reaches one date further.
         let back = self.duration_minutes.div_ceil(DAY_MINUTES) as usize + 1;
-        let dates = self.zone.dates_around(now, back).filter(|date| self.begins.has(*date));
+        let dates = self.zone.nearby_dates(now, back).filter(|date| self.starts.has(*date));
         dates.filter_map(|date| {
             let starts_at = self.zone.instant_of_start(date, self.start)?;
             let ends_at = starts_at.plus_ms(u64::from(self.duration_minutes) * 60_000);

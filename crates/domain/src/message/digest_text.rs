@@ -1,14 +1,14 @@
-//! What a person is told by a digest: how many there are, what is still open, and each of them as far as there is room.
+//! The message of a digest: counts, and a list of entries.
 
 use super::{Field, Message, format_instant, with_thousands_separators};
 use crate::digest::{Digest, Entry, EntryState};
 use crate::event::Event;
 use crate::severity::Severity;
 
-/// So many entries stand in the text of those who do not list them.
+/// Most entries in [`Message::detail`].
 const LINES_MAX: usize = 25;
 
-pub(super) fn of(event: &Event, digest: &Digest, severity: Severity) -> Message {
+pub(super) fn from_digest(event: &Event, digest: &Digest, severity: Severity) -> Message {
     let (total, open) = (digest.entries_total, digest.ongoing_total);
     let held = format!("{} notifications were held back", with_thousands_separators(total.into()));
     let only = match digest.entries.as_slice() {
@@ -44,11 +44,11 @@ pub(super) fn of(event: &Event, digest: &Digest, severity: Severity) -> Message 
         thread: None,
         timestamp: digest.at,
     };
-    message.detail = Some(lines(&message)).filter(|lines| !lines.is_empty());
+    message.detail = Some(format_entries(&message)).filter(|lines| !lines.is_empty());
     message
 }
 
-/// How entries of this state are called, as the head of a list of them.
+/// The heading of a list of entries in this state.
 pub const fn format_state(state: EntryState) -> &'static str {
     match state {
         EntryState::Ongoing => "Still open",
@@ -58,20 +58,20 @@ pub const fn format_state(state: EntryState) -> &'static str {
 }
 
 impl Message {
-    /// What stands below the first `listed` entries: `… and 1,950 more`; none if these are all.
+    /// The line below the first `listed` entries, such as `… and 1,950 more`; `None` if there are no more.
     pub fn format_overflow(&self, listed: usize) -> Option<String> {
         let left = u64::from(self.entries_left) + self.entries.len().saturating_sub(listed) as u64;
         (left > 0).then(|| format!("… and {} more", with_thousands_separators(left)))
     }
 }
 
-fn lines(message: &Message) -> String {
-    let mut lines: Vec<String> = message.entries.iter().take(LINES_MAX).map(line).collect();
+fn format_entries(message: &Message) -> String {
+    let mut lines: Vec<String> = message.entries.iter().take(LINES_MAX).map(format_entry).collect();
     lines.extend(message.format_overflow(lines.len()));
     lines.join("\n")
 }
 
-fn line(entry: &Entry) -> String {
+fn format_entry(entry: &Entry) -> String {
     let state = match entry.state {
         EntryState::Ongoing => "open, ",
         EntryState::OneOff => "",
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn it_lists_what_was_held_back() {
+    fn digest_message_lists_its_entries() {
         let message = message(vec![
             entry("Daily revenue rollup failed", EntryState::OneOff),
             entry("API is degraded", EntryState::Ongoing),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_one_speaks_for_itself_and_many_are_counted() {
+    fn single_entry_is_the_title_and_many_are_counted() {
         let only = message(vec![entry("API is degraded", EntryState::Ongoing)]);
         assert_eq!(only.title, "API is degraded");
         assert_eq!(only.summary, "It was held back: quiet hours of #data-alerts.");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_list() {
+    fn empty_digest_has_no_detail() {
         let none = message(vec![]);
         assert_eq!((none.title.as_str(), none.detail), ("0 notifications were held back", None));
     }

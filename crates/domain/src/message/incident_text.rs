@@ -1,4 +1,4 @@
-//! What a person is told of an incident.
+//! The message of an incident's event.
 
 use super::{Field, Message, NAME_CHARS_MAX, Thread, format_instant};
 use crate::event::Event;
@@ -7,18 +7,18 @@ use crate::severity::Severity;
 use crate::text::{format_duration, truncate_chars};
 use crate::trigger::Trigger;
 
-/// Facts of the source's own are cut at this many.
-const FACTS_MAX: usize = 20;
+/// Most fields from the source.
+const SOURCE_FIELDS_MAX: usize = 20;
 
-pub(super) fn of(event: &Event, outage: &IncidentSnapshot, severity: Severity) -> Message {
+pub(super) fn from_incident(event: &Event, incident: &IncidentSnapshot, severity: Severity) -> Message {
     let trigger = match event.trigger {
         Trigger::Incident(trigger) => trigger,
         Trigger::Success | Trigger::Failure => IncidentTrigger::Opened,
     };
-    // A name that is blank would leave a sentence without its subject.
-    let name = if outage.name.trim().is_empty() { &event.resource_id } else { &outage.name };
+    // A blank name would leave the sentences without a subject.
+    let name = if incident.name.trim().is_empty() { &event.resource_id } else { &incident.name };
     let name = truncate_chars(name, NAME_CHARS_MAX);
-    let (title, summary) = describe(outage, trigger, &name);
+    let (title, summary) = describe(incident, trigger, &name);
     Message {
         kind: event.kind,
         severity,
@@ -28,21 +28,21 @@ pub(super) fn of(event: &Event, outage: &IncidentSnapshot, severity: Severity) -
             IncidentTrigger::Resolved | IncidentTrigger::Stable => "What was wrong",
             _ => "Reason",
         },
-        detail: outage.detail.clone().filter(|text| !text.trim().is_empty()),
-        link: outage.link.clone(),
-        fields: fields(event, outage),
-        tags: outage.tags.clone(),
+        detail: incident.detail.clone().filter(|text| !text.trim().is_empty()),
+        link: incident.link.clone(),
+        fields: fields(event, incident),
+        tags: incident.tags.clone(),
         entries: Vec::new(),
         entries_left: 0,
-        thread: Some(Thread { id: event.run_id.clone(), about: name, state: state(outage, trigger) }),
-        timestamp: outage.at,
+        thread: Some(Thread { id: event.run_id.clone(), about: name, state: describe_state(incident, trigger) }),
+        timestamp: incident.at,
     }
 }
 
-/// How it stands, in as few words as will do.
-const fn state(outage: &IncidentSnapshot, trigger: IncidentTrigger) -> &'static str {
+/// The state in as few words as possible, for the head of a thread.
+const fn describe_state(incident: &IncidentSnapshot, trigger: IncidentTrigger) -> &'static str {
     use Cause::{Alert, EndpointDegraded, EndpointDown};
-    match (trigger, outage.cause) {
+    match (trigger, incident.cause) {
         (IncidentTrigger::Opened, EndpointDown) => "down",
         (IncidentTrigger::Opened, EndpointDegraded) => "degraded",
         (IncidentTrigger::Opened, Alert) => "firing",
@@ -60,9 +60,10 @@ const fn state(outage: &IncidentSnapshot, trigger: IncidentTrigger) -> &'static 
     }
 }
 
-fn describe(outage: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -> (String, String) {
-    let for_so_long = format_duration(outage.lasted_ms());
-    let state = match outage.cause {
+/// Title and summary.
+fn describe(incident: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -> (String, String) {
+    let duration = format_duration(incident.lasted_ms());
+    let state = match incident.cause {
         Cause::EndpointDown => "is down",
         Cause::EndpointDegraded => "is degraded",
         Cause::Alert => "is firing",
@@ -71,26 +72,29 @@ fn describe(outage: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -> 
     let still = state.replacen("is", "is still", 1);
     match trigger {
         IncidentTrigger::Opened => {
-            let since = match outage.cause {
-                Cause::Alert => format!("{name} {state} since {}.", format_instant(outage.failing_since)),
+            let since = match incident.cause {
+                Cause::Alert => format!("{name} {state} since {}.", format_instant(incident.failing_since)),
                 _ => {
-                    format!("{name} {state}. The first failing check was at {}.", format_instant(outage.failing_since))
+                    format!(
+                        "{name} {state}. The first failing check was at {}.",
+                        format_instant(incident.failing_since)
+                    )
                 }
             };
             (format!("{name} {state}"), since)
         }
         IncidentTrigger::Worsened => {
-            (format!("{name} is down now"), format!("{name} was degraded, and is down now, after {for_so_long}."))
+            (format!("{name} is down now"), format!("{name} was degraded, and is down now, after {duration}."))
         }
         IncidentTrigger::Escalated { .. } => (
             format!("{name} {still}: nobody has acknowledged it"),
-            format!("{name} has been {been} for {for_so_long}, and nobody has acknowledged the incident."),
+            format!("{name} has been {been} for {duration}, and nobody has acknowledged the incident."),
         ),
         IncidentTrigger::Reminder { .. } => {
-            (format!("{name} {still}"), format!("{name} has been {been} for {for_so_long}."))
+            (format!("{name} {still}"), format!("{name} has been {been} for {duration}."))
         }
         IncidentTrigger::Flapping => {
-            let changes = outage.changes.unwrap_or_default();
+            let changes = incident.changes.unwrap_or_default();
             (
                 format!("{name} is flapping"),
                 format!("{name} went up and down too often: {changes} changes within a short time."),
@@ -99,41 +103,41 @@ fn describe(outage: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -> 
         IncidentTrigger::Stable => {
             (format!("{name} is stable again"), format!("{name} has stopped going up and down."))
         }
-        IncidentTrigger::Resolved => match outage.cause {
-            Cause::Alert => (format!("{name} is resolved"), format!("{name} fired for {for_so_long}.")),
-            _ => (format!("{name} has recovered"), format!("{name} is healthy again after {for_so_long}.")),
+        IncidentTrigger::Resolved => match incident.cause {
+            Cause::Alert => (format!("{name} is resolved"), format!("{name} fired for {duration}.")),
+            _ => (format!("{name} has recovered"), format!("{name} is healthy again after {duration}.")),
         },
     }
 }
 
-fn fields(event: &Event, outage: &IncidentSnapshot) -> Vec<Field> {
-    let mut fields = Vec::with_capacity(6 + outage.fields.len());
-    let what = match outage.cause {
+fn fields(event: &Event, incident: &IncidentSnapshot) -> Vec<Field> {
+    let mut fields = Vec::with_capacity(6 + incident.fields.len());
+    let what = match incident.cause {
         Cause::Alert => "Alert",
         _ => "Endpoint",
     };
-    fields.push(Field::new(what, outage.name.clone()));
-    fields.extend(outage.url.clone().map(|url| Field::new("Address", url)));
-    fields.push(Field::new("Started", format_instant(outage.failing_since)));
-    fields.extend(outage.resolved_at.map(|at| Field::new("Resolved", format_instant(at))));
-    fields.push(Field::new("Lasted", format_duration(outage.lasted_ms())));
-    fields.extend(outage.actor.clone().map(|actor| Field::new("By", actor)));
+    fields.push(Field::new(what, incident.name.clone()));
+    fields.extend(incident.url.clone().map(|url| Field::new("Address", url)));
+    fields.push(Field::new("Started", format_instant(incident.failing_since)));
+    fields.extend(incident.resolved_at.map(|at| Field::new("Resolved", format_instant(at))));
+    fields.push(Field::new("Lasted", format_duration(incident.lasted_ms())));
+    fields.extend(incident.actor.clone().map(|actor| Field::new("By", actor)));
     fields.push(Field::new("Incident", event.run_id.clone()));
-    let facts = outage.fields.iter().take(FACTS_MAX);
-    fields.extend(facts.map(|fact| Field::new(fact.label.clone(), fact.value.clone())));
+    let source_fields = incident.fields.iter().take(SOURCE_FIELDS_MAX);
+    fields.extend(source_fields.map(|field| Field::new(field.label.clone(), field.value.clone())));
     fields
 }
 
 #[cfg(test)]
 mod tests {
     use crate::event::Content;
-    use crate::event::tests::outage_event;
+    use crate::event::tests::incident_event;
     use crate::incident::IncidentTrigger::{Escalated, Flapping, Opened, Reminder, Resolved, Stable, Worsened};
     use crate::message::{Field, of};
     use crate::severity::Severity;
 
     #[test]
-    fn each_event_of_an_incident_says_what_happened() {
+    fn each_incident_trigger_has_its_title_and_summary() {
         for (trigger, title, summary) in [
             (
                 Opened,
@@ -155,10 +159,10 @@ mod tests {
             (Stable, "Production API is stable again", "Production API has stopped going up and down."),
             (Resolved, "Production API has recovered", "Production API is healthy again after 2 min 12 s."),
         ] {
-            let message = of(&outage_event(trigger), Severity::Critical);
+            let message = of(&incident_event(trigger), Severity::Critical);
             assert_eq!((message.title.as_str(), message.summary.as_str()), (title, summary));
         }
-        let message = of(&outage_event(Resolved), Severity::Success);
+        let message = of(&incident_event(Resolved), Severity::Success);
         let lines: Vec<_> = message.fields.iter().map(|f| format!("{}: {}", f.label, f.value)).collect();
         assert_eq!(
             lines,
@@ -178,24 +182,27 @@ mod tests {
     }
 
     #[test]
-    fn one_incident_is_one_thread_however_it_stands() {
+    fn messages_of_one_incident_share_a_thread() {
         let mut states = Vec::new();
         for trigger in
             [Opened, Worsened, Escalated { after_seconds: 60 }, Reminder { number: 1 }, Flapping, Stable, Resolved]
         {
-            let thread = of(&outage_event(trigger), Severity::Critical).thread.unwrap();
-            assert_eq!((thread.id.as_str(), thread.about.as_str()), (&*outage_event(Opened).run_id, "Production API"));
+            let thread = of(&incident_event(trigger), Severity::Critical).thread.unwrap();
+            assert_eq!(
+                (thread.id.as_str(), thread.about.as_str()),
+                (&*incident_event(Opened).run_id, "Production API")
+            );
             states.push(thread.state);
         }
         states.dedup();
-        assert_eq!(states.len(), 7, "each says something else: {states:?}");
+        assert_eq!(states.len(), 7, "each state differs: {states:?}");
     }
 
     #[test]
-    fn who_did_it_is_said_and_a_blank_name_gives_way_to_the_id() {
-        let mut event = outage_event(Resolved);
-        let Content::Incident(outage) = &mut event.content else { panic!("an outage") };
-        (outage.actor, outage.name) = (Some("Ada".into()), " ".into());
+    fn actor_is_a_field_and_blank_name_falls_back_to_the_id() {
+        let mut event = incident_event(Resolved);
+        let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+        (incident.actor, incident.name) = (Some("Ada".into()), " ".into());
         let message = of(&event, Severity::Success);
         assert!(message.fields.contains(&Field::new("By", "Ada")));
         assert_eq!(message.title, "ep_07070707070707070707070707070707 has recovered");

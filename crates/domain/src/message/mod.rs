@@ -1,4 +1,6 @@
-//! The message: what a person is told, before a channel gives it its own form.
+//! Messages: the content of a notification for people, before a channel renders it in its own format.
+//!
+//! All text is plain; each channel escapes it.
 
 mod digest_text;
 mod incident_text;
@@ -14,86 +16,85 @@ use crate::text::{format_duration, truncate_chars};
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
+pub use crate::text::with_thousands_separators;
 pub use digest_text::format_state;
 
-/// A line of facts: what it is, and what it says.
+/// A labelled fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// What it is, such as `Duration`.
+    /// Such as `Duration`.
     pub label: Cow<'static, str>,
-    /// What it says, such as `1.8 s`.
+    /// Such as `1.8 s`.
     pub value: String,
 }
 
 impl Field {
-    /// A line of facts.
+    /// A field.
     pub fn new(label: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         Self { label: label.into(), value: value.into() }
     }
 }
 
-/// What a person is told of an event. All text is plain; each channel escapes it for itself.
+/// The content of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The kind of event.
     pub kind: EventKind,
-    /// How bad it is.
     pub severity: Severity,
-    /// All of it in one line, such as `Daily revenue rollup failed`.
+    /// One line, such as `Daily revenue rollup failed`.
     pub title: String,
-    /// A sentence more.
+    /// One or two sentences.
     pub summary: String,
-    /// What `detail` is, such as `Error`.
+    /// The label of `detail`, such as `Error`.
     pub detail_label: &'static str,
-    /// What went wrong, as the source reported it; may be long and of many lines. For a digest its entries as text, for
-    /// those who do not list `entries` themselves.
+    /// The error or reason as the source reported it; may be long and have many lines. For a digest its entries as text,
+    /// for channels that do not render `entries`.
     pub detail: Option<String>,
-    /// Where a person can look at it.
+    /// A page about the event.
     pub link: Option<String>,
-    /// The facts, most telling first.
+    /// Most important first.
     pub fields: Vec<Field>,
-    /// Words of the user's own.
+    /// Free-form labels.
     pub tags: Vec<String>,
-    /// What a digest lists: what is still open first.
+    /// The entries of a digest, open incidents first.
     pub entries: Vec<Entry>,
-    /// How many more there are that a digest does not list.
+    /// How many further entries the digest does not list.
     pub entries_left: u32,
-    /// What it goes on with, if it is one of several messages about the same.
+    /// Set if the message is one of several about one incident.
     pub thread: Option<Thread>,
-    /// When it happened.
+    /// When the event happened.
     pub timestamp: Timestamp,
 }
 
-/// What joins the messages about one incident.
+/// Groups the messages about one incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thread {
     /// The incident's id.
     pub id: String,
-    /// What it is about: the same in each of its messages, such as `Production API`.
+    /// The subject, the same in each message, such as `Production API`.
     pub about: String,
-    /// How that stands as of this message, such as `down` or `recovered`.
+    /// The state as of this message, such as `down` or `recovered`.
     pub state: &'static str,
 }
 
-/// Names are cut at this many characters within a title.
+/// Longest name within a title, in characters.
 const NAME_CHARS_MAX: usize = 120;
 
-/// The message of an event, for a rule to which it is this bad.
+/// The message of an event, with its severity for the rule.
 pub fn of(event: &Event, severity: Severity) -> Message {
     match &event.content {
-        Content::Run(run) => of_run(event, run, severity),
-        Content::Incident(outage) => incident_text::of(event, outage, severity),
-        Content::Digest(digest) => digest_text::of(event, digest, severity),
+        Content::Run(run) => from_run(event, run, severity),
+        Content::Incident(incident) => incident_text::from_incident(event, incident, severity),
+        Content::Digest(digest) => digest_text::from_digest(event, digest, severity),
     }
 }
 
-fn of_run(event: &Event, run: &Run, severity: Severity) -> Message {
+fn from_run(event: &Event, run: &Run, severity: Severity) -> Message {
     let (title, summary) = match event.kind {
         EventKind::ChannelTest => (
             "Test notification from Tidings".to_owned(),
             "This channel works. Real notifications will look like this one.".to_owned(),
         ),
-        _ => run_words(event, run),
+        _ => describe_run(event, run),
     };
     Message {
         kind: event.kind,
@@ -112,7 +113,7 @@ fn of_run(event: &Event, run: &Run, severity: Severity) -> Message {
     }
 }
 
-fn run_words(event: &Event, run: &Run) -> (String, String) {
+fn describe_run(event: &Event, run: &Run) -> (String, String) {
     let name = truncate_chars(event.resource_label(), NAME_CHARS_MAX);
     let (ended, how) = match event.trigger {
         Trigger::Failure => ("failed", "failed"),
@@ -132,7 +133,7 @@ fn fields(event: &Event, run: &Run) -> Vec<Field> {
         };
         add("Status", Some(status.to_owned()));
     }
-    add("Resource", Some(resource_words(event)));
+    add("Resource", Some(format_resource(event)));
     add(if event.resource_type == ResourceType::UseCase { "Execution" } else { "Run" }, Some(event.run_id.clone()));
     add(
         if event.kind == EventKind::ChannelTest { "Sent" } else { "Completed" },
@@ -144,29 +145,16 @@ fn fields(event: &Event, run: &Run) -> Vec<Field> {
     fields
 }
 
-/// An instant as messages say it: `2026-05-02 04:00:12 UTC`.
+/// `2026-05-02 04:00:12 UTC`.
 pub fn format_instant(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn resource_words(event: &Event) -> String {
+fn format_resource(event: &Event) -> String {
     match event.resource_name() {
         Some(name) if *name != event.resource_id => format!("{name} ({})", event.resource_id),
         _ => event.resource_id.clone(),
     }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn with_thousands_separators(number: u64) -> String {
-    let digits = number.to_string();
-    let mut words = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            words.push(',');
-        }
-        words.push(digit);
-    }
-    words
 }
 
 #[cfg(test)]
@@ -175,7 +163,7 @@ mod tests {
     use crate::event::tests::failed_flow;
 
     #[test]
-    fn a_failed_run_says_it_all() {
+    fn failed_run_message_has_all_fields() {
         let message = of(&failed_flow(), Severity::Warning);
         assert_eq!(message.title, "Daily revenue rollup failed");
         assert_eq!(message.summary, "Flow Daily revenue rollup failed after 1.8 s.");
@@ -193,12 +181,5 @@ mod tests {
                 "Started: scheduled"
             ]
         );
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(with_thousands_separators(number), words);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of paths: what each form leads to, where a malformed one is wrong, and that documents are no danger.
+//! Tests of paths: what each form selects, where a malformed one is wrong, and how documents of any shape are handled.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ fn find<'a>(path: &str, document: &'a str) -> Option<&'a str> {
 }
 
 #[test]
-fn each_form_leads_where_it_says() {
+fn each_path_form_selects_its_value() {
     let document = r#" {"status": "ok", "data": {"items": [{"name": "a"}, 1.0]}, "a": {"b.c": null, "*": 7},
         "it's": true, "$ref": 8, "größe": 9, "q\"": 10, "": 11, "twice": 1, "twice": 2} "#;
     for (path, found) in [
@@ -41,8 +41,8 @@ fn each_form_leads_where_it_says() {
 }
 
 #[test]
-fn a_malformed_path_says_where_and_what() {
-    for (path, at, words) in [
+fn malformed_path_reports_position_and_reason() {
+    for (path, at, message) in [
         ("", 1, EMPTY),
         (".a", 1, KEY),
         ("a.", 3, KEY),
@@ -66,15 +66,15 @@ fn a_malformed_path_says_where_and_what() {
         ("a[\"\\n\"]", 5, ESCAPE),
         ("a()", 2, KEY),
     ] {
-        assert_eq!(JsonPath::parse(path), Err(InvalidPath { at, words }), "{path}");
+        assert_eq!(JsonPath::parse(path), Err(InvalidPath { at, message }), "{path}");
     }
     assert_eq!(JsonPath::parse("a.").unwrap_err().to_string(), format!("at character 3: {KEY}"));
     assert!(JsonPath::parse(&["a"; STEPS_MAX].join(".")).is_ok());
-    assert_eq!(JsonPath::parse(&["a"; STEPS_MAX + 1].join(".")).unwrap_err().words, STEPS);
+    assert_eq!(JsonPath::parse(&["a"; STEPS_MAX + 1].join(".")).unwrap_err().message, STEPS);
 }
 
 #[test]
-fn what_is_no_json_is_an_error_and_depth_is_no_danger() {
+fn invalid_json_is_an_error_and_deep_nesting_is_not() {
     for document in ["", "<html>", "{\"a\":1", "{\"a\":1} x", "{'a':1}", "NaN"] {
         assert!(JsonPath::parse("a").unwrap().find(document).is_err(), "{document}");
     }
@@ -100,24 +100,24 @@ fn document() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Every place in the document, with the path that leads to it.
-fn places<'a>(at: &str, value: &'a Value, into: &mut Vec<(String, &'a Value)>) {
+/// Every value in the document, with its path.
+fn values<'a>(at: &str, value: &'a Value, into: &mut Vec<(String, &'a Value)>) {
     into.push((at.to_owned(), value));
     for (key, value) in value.as_object().into_iter().flatten() {
         let quoted = key.replace('\\', "\\\\").replace('"', "\\\"");
-        places(&format!("{at}[\"{quoted}\"]"), value, into);
+        values(&format!("{at}[\"{quoted}\"]"), value, into);
     }
     for (index, value) in value.as_array().into_iter().flatten().enumerate() {
-        places(&format!("{at}[{index}]"), value, into);
+        values(&format!("{at}[{index}]"), value, into);
     }
 }
 
 proptest! {
     #[test]
-    fn every_place_can_be_named_and_found(document in document()) {
+    fn every_value_can_be_selected_by_its_path(document in document()) {
         let text = document.to_string();
         let mut all = Vec::new();
-        places("$", &document, &mut all);
+        values("$", &document, &mut all);
         for (path, value) in all {
             let found: Value = serde_json::from_str(find(&path, &text).unwrap()).unwrap();
             prop_assert_eq!(&found, value, "{}", path);
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_path_or_an_error_within_it(text in "[$.a\\[\\]\"'0*\\\\ ]{0,12}|\\PC{0,20}") {
+    fn parse_error_position_lies_within_the_text(text in "[$.a\\[\\]\"'0*\\\\ ]{0,12}|\\PC{0,20}") {
         if let Err(InvalidPath { at, .. }) = JsonPath::parse(&text) {
             prop_assert!((1..=text.chars().count() + 1).contains(&at));
         }

@@ -1,9 +1,11 @@
-//! Tests of windows: by hand for clock changes and bounds, and against the clock on the wall.
+//! Tests of maintenance windows: by example for clock changes and bounds, and by property against the local clock.
 
 use super::MaintenanceWindow::{Once, Recurring as Again};
 use super::*;
 use crate::calendar::TimeOfDay;
-use crate::calendar::tests::{at, clock_shows, days, is_plain, minutes_of_day, written, zone, zone_and_instant};
+use crate::calendar::tests::{
+    at, days, format_time, is_unambiguous, local_time, minutes_of_day, zone, zone_and_instant,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -31,7 +33,7 @@ fn monthly(month_day: u32, start: &str, duration_minutes: u32, timezone: &str) -
     Recurring { month_day: Some(month_day), ..weekly(&[], start, duration_minutes, timezone) }
 }
 
-/// Asserts when the maintenance ends that each instant lies in; an empty text says that it lies in none.
+/// Asserts the end of the maintenance at each instant; an empty text for none.
 #[track_caller]
 fn assert_ends(windows: &[MaintenanceWindow], cases: &[(&str, &str)]) {
     assert_eq!(violations(windows), []);
@@ -41,7 +43,7 @@ fn assert_ends(windows: &[MaintenanceWindow], cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_json_reads_back() {
+fn windows_round_trip_through_json() {
     let once = json!({"kind": "once", "startsAt": "2026-05-02T01:00:00.000Z", "endsAt": "2026-05-02T02:00:00.000Z"});
     let weekly = json!({
         "kind": "recurring", "days": ["sat"], "start": "02:00", "durationMinutes": 60, "timezone": "Europe/Zurich",
@@ -57,7 +59,7 @@ fn the_json_reads_back() {
 }
 
 #[test]
-fn a_misspelt_field_does_not_pass_for_an_absent_one() {
+fn unknown_fields_are_rejected() {
     for wrong in [
         json!({"kind": "recurring", "monthday": 1, "start": "02:00", "durationMinutes": 60, "timezone": "UTC"}),
         json!({"kind": "once", "startsAt": "2026-05-02T01:00:00Z", "endsAt": "2026-05-02T02:00:00Z", "days": []}),
@@ -68,7 +70,7 @@ fn a_misspelt_field_does_not_pass_for_an_absent_one() {
 }
 
 #[test]
-fn what_is_wrong_is_named_field_by_field_and_never_is() {
+fn invalid_windows_are_reported_by_field_and_never_apply() {
     let noon = "2026-05-02T12:00:00Z";
     let bounds = |from, until| Recurring { from, until, ..weekly(&[], "12:00", 60, "UTC") };
     let beside_days = Recurring { month_day: Some(2), ..weekly(&["sat"], "12:00", 60, "UTC") };
@@ -94,15 +96,15 @@ fn what_is_wrong_is_named_field_by_field_and_never_is() {
 }
 
 #[test]
-fn an_endpoint_has_so_many_windows() {
+fn number_of_windows_is_bounded() {
     let window = Again(weekly(&[], "02:00", 60, "UTC"));
     assert_eq!(violations(&vec![window.clone(); WINDOWS_MAX]), []);
-    assert_eq!(violations(&vec![window; WINDOWS_MAX + 1]), [Violation::new("", "must hold at most 20 windows")]);
+    assert_eq!(violations(&vec![window; WINDOWS_MAX + 1]), [Violation::new("", "must have at most 20 windows")]);
 }
 
 #[test]
-fn a_window_lasts_as_long_as_it_says_whatever_the_clocks_do() {
-    // In this night it becomes 03:00 instead of 02:00.
+fn window_lasts_its_duration_across_clock_changes() {
+    // In this night the clock skips from 02:00 to 03:00.
     assert_ends(
         &[Again(weekly(&["sun"], "01:30", 60, "Europe/Zurich"))],
         &[
@@ -113,13 +115,13 @@ fn a_window_lasts_as_long_as_it_says_whatever_the_clocks_do() {
     );
     let weekend = Again(weekly(&["fri"], "22:00", 3_360, "Europe/Zurich"));
     assert_ends(&[weekend], &[("2026-03-29T12:00:00+02:00", "2026-03-30T07:00:00+02:00")]);
-    // In Samoa it became Saturday after Thursday.
+    // Samoa skipped Friday, 2011-12-30.
     let night = Again(weekly(&["thu"], "22:00", 600, "Pacific/Apia"));
     assert_ends(&[night], &[("2011-12-31T07:00:00+14:00", "2011-12-31T08:00:00+14:00")]);
 }
 
 #[test]
-fn a_start_that_the_clock_skips_comes_as_much_later_and_a_repeated_one_counts_once() {
+fn skipped_start_is_shifted_and_repeated_start_counts_once() {
     let night = [Again(weekly(&[], "02:30", 20, "Europe/Zurich"))];
     assert_ends(
         &night,
@@ -133,7 +135,7 @@ fn a_start_that_the_clock_skips_comes_as_much_later_and_a_repeated_one_counts_on
 }
 
 #[test]
-fn months_without_the_day_have_no_window() {
+fn month_without_the_day_has_no_window() {
     assert_ends(
         &[Again(monthly(31, "23:00", 120, "UTC"))],
         &[
@@ -146,7 +148,7 @@ fn months_without_the_day_have_no_window() {
 }
 
 #[test]
-fn nothing_of_it_lies_outside_of_its_bounds() {
+fn window_is_cut_off_at_its_bounds() {
     let bounded = Recurring {
         from: Some(at("2026-05-02T02:30:00Z")),
         until: Some(at("2026-05-03T02:30:00Z")),
@@ -164,7 +166,7 @@ fn nothing_of_it_lies_outside_of_its_bounds() {
 }
 
 #[test]
-fn windows_that_overlap_or_touch_are_one() {
+fn overlapping_and_touching_windows_are_joined() {
     let windows = [
         once("2026-05-02T04:00:00Z", "2026-05-02T05:00:00Z"),
         Again(weekly(&["sat"], "02:00", 60, "UTC")),
@@ -183,20 +185,20 @@ fn windows_that_overlap_or_touch_are_one() {
 }
 
 #[test]
-fn windows_that_never_end_say_when_to_ask_again() {
+fn endless_windows_end_some_months_ahead() {
     let halves = ["00:00", "12:00"].map(|start| Again(weekly(&[], start, 720, "UTC")));
     let now = at("2026-05-02T06:00:00Z");
     assert!(ends_at(&halves, now).unwrap() > now.plus_ms(100 * DAY_MS));
 }
 
 #[test]
-fn the_words_say_until_when() {
+fn description_gives_the_end_in_local_time() {
     let (end, now) = (at("2026-05-02T02:00:00Z"), at("2026-05-02T01:00:00Z"));
-    let said = "Production API is in maintenance until 04:00 Europe/Zurich";
-    assert_eq!(describe("Production API", end, now, &zone("Europe/Zurich")), said);
+    let expected = "Production API is in maintenance until 04:00 Europe/Zurich";
+    assert_eq!(describe("Production API", end, now, &zone("Europe/Zurich")), expected);
 }
 
-/// Recurring windows without violations, of at most so many minutes.
+/// Valid recurring windows of at most `duration_minutes_max`.
 fn any_recurring(timezone: String, duration_minutes_max: u32) -> impl Strategy<Value = Recurring> {
     let of_week = days().prop_map(|days| (days, None));
     let dates = prop_oneof![3 => of_week, 1 => (1..=31u32).prop_map(|day| (vec![], Some(day)))];
@@ -204,7 +206,7 @@ fn any_recurring(timezone: String, duration_minutes_max: u32) -> impl Strategy<V
     (dates, minutes_of_day(), duration).prop_filter_map(
         "it has violations",
         move |((days, month_day), start, duration)| {
-            let recurring = Recurring { days, month_day, ..weekly(&[], &written(start), duration, &timezone) };
+            let recurring = Recurring { days, month_day, ..weekly(&[], &format_time(start), duration, &timezone) };
             recurring.violations().is_empty().then_some(recurring)
         },
     )
@@ -228,7 +230,7 @@ fn windows_and_instant() -> impl Strategy<Value = (Vec<MaintenanceWindow>, Times
 
 proptest! {
     #[test]
-    fn it_is_maintenance_up_to_the_end_and_not_at_it(
+    fn maintenance_applies_up_to_its_end(
         (windows, now) in windows_and_instant(), share in 0.0..1.0f64
     ) {
         let end = ends_at(&windows, now);
@@ -238,43 +240,50 @@ proptest! {
         if end.since_ms(now) > 100 * DAY_MS {
             return Ok(()); // They may have no end.
         }
-        prop_assert_eq!(ends_at(&windows, end), None, "what touches is joined");
+        prop_assert_eq!(ends_at(&windows, end), None, "touching windows are joined");
         let between = now.plus_ms((end.since_ms(now) as f64 * share) as u64);
         prop_assert_eq!(ends_at(&windows, between), Some(end));
         prop_assert_eq!(ends_at(&windows, end.minus_ms(1)), Some(end));
     }
 
-    /// Looks back minute by minute, as long as a window lasts, for a clock that shows its start.
+    /// The oracle searches back minute by minute, as long as a window lasts, for a local time equal to its start.
     #[test]
-    fn it_is_maintenance_if_the_clock_showed_the_start_not_too_long_ago(
+    fn maintenance_applies_if_a_start_was_within_the_duration(
         (recurring, now) in zone_and_instant()
             .prop_flat_map(|(zone, now)| (any_recurring(zone.name().to_owned(), 1_600), Just(now)))
     ) {
         let zone = zone(&recurring.timezone);
         let this_minute = now.unix_ms() - now.unix_ms().rem_euclid(60_000);
         let starts = (0..i64::from(recurring.duration_minutes)).any(|ago| {
-            let (shown, _) = clock_shows(&zone, Timestamp::from_unix_ms(this_minute - ago * 60_000));
-            let day = shown.strftime("%a").to_string().to_lowercase();
+            let (local, _) = local_time(&zone, Timestamp::from_unix_ms(this_minute - ago * 60_000));
+            let day = local.strftime("%a").to_string().to_lowercase();
             let is_named = recurring.month_day.map_or(
-                recurring.days.is_empty() || recurring.days.contains(&day), |day| day == shown.day() as u32
+                recurring.days.is_empty() || recurring.days.contains(&day), |day| day == local.day() as u32
             );
-            is_named && shown.strftime("%H:%M").to_string() == recurring.start
+            is_named && local.strftime("%H:%M").to_string() == recurring.start
         });
         let start = TimeOfDay::parse(&recurring.start).unwrap();
-        let mut starts_nearby = zone.dates_around(now, 3).take(5).filter_map(|date| start.on(date));
-        prop_assume!(starts_nearby.all(|start| is_plain(&zone, start)));
+        let mut starts_nearby = zone.nearby_dates(now, 3).take(5).filter_map(|date| start.on(date));
+        prop_assume!(starts_nearby.all(|start| is_unambiguous(&zone, start)));
         prop_assert_eq!(Again(recurring).ends_at(now).is_some(), starts);
     }
 
     #[test]
-    fn nothing_that_is_written_makes_it_fail(
+    fn any_input_ends_in_the_future_or_never_applies(
         days in vec("mon|sun|\\PC{0,4}", 0..9), month_day: Option<u32>, start in "[0-2][0-9]:[0-5][0-9]|\\PC{0,6}",
         duration_minutes: u32, timezone in "UTC|\\PC{0,9}", bounds: (Option<i64>, Option<i64>), now: i64
     ) {
         let (from, until) = (bounds.0.map(Timestamp::from_unix_ms), bounds.1.map(Timestamp::from_unix_ms));
         let window = Again(Recurring { days, month_day, start, duration_minutes, timezone, from, until });
         let one = Once { starts_at: from.unwrap_or_default(), ends_at: until.unwrap_or_default() };
-        let windows = [window, one];
-        let _ = (violations(&windows), ends_at(&windows, Timestamp::from_unix_ms(now)));
+        let (windows, now) = ([window, one], Timestamp::from_unix_ms(now));
+        let ends = windows.each_ref().map(|window| window.ends_at(now));
+        for (window, end) in windows.iter().zip(ends) {
+            prop_assert!(end.is_none_or(|end| end > now), "an end lies in the future");
+            prop_assert!(window.violations().is_empty() || end.is_none(), "an invalid window never applies");
+        }
+        let joined = ends_at(&windows, now);
+        prop_assert_eq!(joined.is_some(), ends.iter().any(Option::is_some));
+        prop_assert!(joined >= ends.into_iter().max().flatten(), "joined windows end no earlier than each of them");
     }
 }

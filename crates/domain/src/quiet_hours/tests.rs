@@ -1,7 +1,7 @@
-//! Tests of quiet hours: by hand for the nights in which clocks change, and against the clock on the wall.
+//! Tests of quiet hours: by example for nights with a clock change, and by property against the local clock.
 
 use super::*;
-use crate::calendar::tests::{at, clock_shows, days, minutes_of_day, took_place, written, zone, zone_and_instant};
+use crate::calendar::tests::{at, days, format_time, has_date, local_time, minutes_of_day, zone, zone_and_instant};
 use jiff::civil::{Date, DateTime};
 use proptest::prelude::*;
 use serde_json::json;
@@ -17,7 +17,7 @@ fn quiet(start: &str, end: &str, timezone: &str, days: &[&str]) -> QuietHours {
     }
 }
 
-/// Asserts when the quiet ends that each instant lies in; an empty text says that it lies in none.
+/// Asserts the end of the period that contains each instant; an empty text for none.
 #[track_caller]
 fn assert_ends(hours: &QuietHours, cases: &[(&str, &str)]) {
     assert_eq!(hours.violations(), []);
@@ -27,7 +27,7 @@ fn assert_ends(hours: &QuietHours, cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_json_is_that_of_the_api() {
+fn api_json_round_trips() {
     let json = json!({
         "start": "22:00", "end": "07:00", "timezone": "Europe/Zurich", "days": ["mon", "tue"], "action": "hold",
         "criticalPasses": true,
@@ -37,7 +37,7 @@ fn the_json_is_that_of_the_api() {
     assert_eq!(serde_json::to_value(&read).unwrap(), json);
     let short = r#"{"start":"22:00","end":"07:00","timezone":"UTC"}"#;
     assert_eq!(serde_json::from_str::<QuietHours>(short).unwrap(), quiet("22:00", "07:00", "UTC", &[]));
-    let misspelt = r#"{"start":"22:00","end":"07:00","timezone":"UTC","includeCritcal":true}"#;
+    let misspelt = r#"{"start":"22:00","end":"07:00","timezone":"UTC","criticalPases":true}"#;
     assert!(serde_json::from_str::<QuietHours>(misspelt).is_err());
     for action in QuietAction::ALL {
         assert_eq!(QuietAction::parse(action.as_str()), Some(action));
@@ -45,7 +45,7 @@ fn the_json_is_that_of_the_api() {
 }
 
 #[test]
-fn what_is_wrong_is_named_field_by_field_and_never_quiet() {
+fn invalid_quiet_hours_are_reported_by_field_and_never_apply() {
     for (wrong, pointers) in [
         (quiet("7:00", "22.00", "Zurich", &["mon", "mon"]), &["/start", "/end", "/timezone", "/days/1"][..]),
         (quiet("22:00", "22:00", "UTC", &[]), &["/end"]),
@@ -64,7 +64,7 @@ fn what_is_wrong_is_named_field_by_field_and_never_quiet() {
 }
 
 #[test]
-fn critical_events_pass_unless_they_are_included() {
+fn critical_events_pass_unless_configured_otherwise() {
     let mut hours = quiet("22:00", "07:00", "UTC", &[]);
     assert!(hours.covers(Severity::Warning) && hours.covers(Severity::Success) && !hours.covers(Severity::Critical));
     hours.critical_passes = false;
@@ -72,7 +72,7 @@ fn critical_events_pass_unless_they_are_included() {
 }
 
 #[test]
-fn a_night_starts_on_its_day_and_crosses_midnight() {
+fn period_starts_on_its_day_and_crosses_midnight() {
     // 2026-05-04 is a Monday.
     let hours = quiet("22:00", "07:00", "Europe/Zurich", &["mon"]);
     let cases = [
@@ -89,7 +89,7 @@ fn a_night_starts_on_its_day_and_crosses_midnight() {
 }
 
 #[test]
-fn periods_that_touch_are_one_and_those_that_almost_do_are_not() {
+fn touching_periods_are_joined_and_others_are_not() {
     let weekend = quiet("00:00", "24:00", "America/New_York", &["sun", "sat"]);
     assert_ends(
         &weekend,
@@ -107,7 +107,7 @@ fn periods_that_touch_are_one_and_those_that_almost_do_are_not() {
 }
 
 #[test]
-fn a_night_with_a_clock_change_is_an_hour_shorter_or_longer() {
+fn clock_change_makes_the_night_shorter_or_longer() {
     let hours = quiet("22:00", "07:00", "Europe/Zurich", &[]);
     assert_ends(
         &hours,
@@ -116,7 +116,7 @@ fn a_night_with_a_clock_change_is_an_hour_shorter_or_longer() {
 }
 
 #[test]
-fn times_that_the_clock_skips_are_when_it_jumps_over_them() {
+fn skipped_local_times_map_to_the_clock_change() {
     // At 02:00 of 2026-03-29 it becomes 03:00.
     let morning = quiet("02:30", "05:00", "Europe/Zurich", &[]);
     assert_ends(
@@ -139,14 +139,14 @@ fn times_that_the_clock_skips_are_when_it_jumps_over_them() {
     );
     let skipped = quiet("02:00", "03:00", "Europe/Zurich", &[]);
     let (saturday, monday) = (at("2026-03-28T12:00:00+01:00"), at("2026-03-30T02:00:00+02:00"));
-    assert_eq!(skipped.next_start(saturday), Some(monday), "none of it took place");
-    // The hole of 20 minutes is skipped, so that two nights become one.
+    assert_eq!(skipped.next_start(saturday), Some(monday), "the period is skipped entirely");
+    // The gap of 20 minutes is skipped, so that two nights become one.
     let joined = quiet("02:30", "02:10", "Europe/Zurich", &[]);
     assert_ends(&joined, &[("2026-03-28T12:00:00+01:00", "2026-03-30T02:10:00+02:00")]);
 }
 
 #[test]
-fn times_that_the_clock_repeats_start_the_first_time_and_end_the_last() {
+fn repeated_local_times_start_first_and_end_last() {
     // At 03:00 of 2026-10-25 it becomes 02:00 again.
     let night = quiet("22:00", "02:30", "Europe/Zurich", &[]);
     assert_ends(
@@ -158,7 +158,7 @@ fn times_that_the_clock_repeats_start_the_first_time_and_end_the_last() {
             ("2026-10-25T02:30:00+01:00", ""),
         ],
     );
-    // The clock is set back to 02:00, and shows nothing before that again.
+    // The clock is set back to 02:00, so earlier times are not repeated.
     let until_two = quiet("22:00", "02:00", "Europe/Zurich", &[]);
     assert_ends(
         &until_two,
@@ -174,8 +174,8 @@ fn times_that_the_clock_repeats_start_the_first_time_and_end_the_last() {
 }
 
 #[test]
-fn a_date_that_was_left_out_has_no_quiet_hours() {
-    // In Samoa 2011-12-30, a Friday, did not take place.
+fn skipped_date_has_no_quiet_hours() {
+    // In Samoa 2011-12-30, a Friday, was skipped.
     let fridays = quiet("22:00", "07:00", "Pacific/Apia", &["fri"]);
     assert_ends(&fridays, &[("2011-12-29T23:00:00-10:00", ""), ("2011-12-31T23:00:00+14:00", "")]);
     let thursdays = quiet("22:00", "07:00", "Pacific/Apia", &["thu"]);
@@ -187,17 +187,17 @@ fn a_date_that_was_left_out_has_no_quiet_hours() {
 }
 
 #[test]
-fn the_words_say_until_when_by_the_channels_clock() {
+fn description_gives_the_end_in_local_time() {
     let mut hours = quiet("22:00", "07:00", "Europe/Zurich", &[]);
     let end = at("2026-05-03T05:00:00Z");
-    let words = |hours: &QuietHours, now| hours.describe("#data-alerts", end, at(now));
+    let describe = |hours: &QuietHours, now| hours.describe("#data-alerts", end, at(now));
     let tonight = "Held until 07:00 Europe/Zurich: quiet hours of #data-alerts";
-    assert_eq!(words(&hours, "2026-05-02T23:00:00Z"), tonight);
+    assert_eq!(describe(&hours, "2026-05-02T23:00:00Z"), tonight);
     let before_midnight = "Held until 2026-05-03 07:00 Europe/Zurich: quiet hours of #data-alerts";
-    assert_eq!(words(&hours, "2026-05-02T21:00:00Z"), before_midnight);
+    assert_eq!(describe(&hours, "2026-05-02T21:00:00Z"), before_midnight);
     hours.action = QuietAction::Drop;
     let dropped = "Dropped: quiet hours of #data-alerts until 07:00 Europe/Zurich";
-    assert_eq!(words(&hours, "2026-05-02T23:00:00Z"), dropped);
+    assert_eq!(describe(&hours, "2026-05-02T23:00:00Z"), dropped);
 }
 
 /// Quiet hours without violations.
@@ -206,7 +206,7 @@ fn any_hours(timezone: String) -> impl Strategy<Value = QuietHours> {
     let times = prop_oneof![4 => any, 1 => late, 1 => Just((0, 1440))];
     (times, days()).prop_filter_map("they have violations", move |((start, end), days)| {
         let days: Vec<_> = days.iter().map(String::as_str).collect();
-        let hours = quiet(&written(start), &written(end), &timezone, &days);
+        let hours = quiet(&format_time(start), &format_time(end), &timezone, &days);
         hours.violations().is_empty().then_some(hours)
     })
 }
@@ -215,34 +215,34 @@ fn hours_and_instant() -> impl Strategy<Value = (QuietHours, Timestamp)> {
     zone_and_instant().prop_flat_map(|(zone, now)| (any_hours(zone.name().to_owned()), Just(now)))
 }
 
-/// What somebody would say who looks at the calendar and the clock on the wall.
-fn is_quiet_by_the_wall(hours: &QuietHours, shown: DateTime) -> bool {
+/// The oracle: whether it is quiet by the local date and time alone.
+fn is_quiet_by_local_clock(hours: &QuietHours, local: DateTime) -> bool {
     let is_named = |date: Date| {
         let name = date.strftime("%a").to_string().to_lowercase();
         hours.days.is_empty() || hours.days.contains(&name)
     };
-    let clock = shown.strftime("%H:%M").to_string();
+    let clock = local.strftime("%H:%M").to_string();
     let (since_start, until_end) = (clock >= hours.start, clock < hours.end);
     if hours.start < hours.end {
-        since_start && until_end && is_named(shown.date())
+        since_start && until_end && is_named(local.date())
     } else {
-        since_start && is_named(shown.date()) || until_end && is_named(shown.date().yesterday().unwrap())
+        since_start && is_named(local.date()) || until_end && is_named(local.date().yesterday().unwrap())
     }
 }
 
 proptest! {
     #[test]
-    fn it_is_quiet_up_to_the_end_and_not_at_it((hours, now) in hours_and_instant(), share in 0.0..1.0f64) {
+    fn quiet_applies_up_to_its_end((hours, now) in hours_and_instant(), share in 0.0..1.0f64) {
         let Some(end) = hours.ends_at(now) else { return Ok(()) };
         prop_assert!(end > now);
-        prop_assert_eq!(hours.ends_at(end), None, "what touches is joined");
+        prop_assert_eq!(hours.ends_at(end), None, "touching periods are joined");
         let between = now.plus_ms((end.since_ms(now) as f64 * share) as u64);
         prop_assert_eq!(hours.ends_at(between), Some(end));
         prop_assert_eq!(hours.ends_at(end.minus_ms(1)), Some(end));
     }
 
     #[test]
-    fn it_is_loud_up_to_the_next_start_and_quiet_at_it((hours, now) in hours_and_instant(), share in 0.0..1.0f64) {
+    fn quiet_does_not_apply_up_to_the_next_start((hours, now) in hours_and_instant(), share in 0.0..1.0f64) {
         let loud_from = hours.ends_at(now).unwrap_or(now);
         let start = hours.next_start(now).unwrap();
         prop_assert!(start > loud_from);
@@ -254,24 +254,27 @@ proptest! {
     }
 
     #[test]
-    fn it_is_quiet_when_the_clock_on_the_wall_says_so((hours, now) in hours_and_instant()) {
+    fn quiet_applies_whenever_the_local_clock_is_within((hours, now) in hours_and_instant()) {
         let zone = zone(&hours.timezone);
-        let (shown, is_shown_once) = clock_shows(&zone, now);
-        prop_assume!(took_place(&zone, shown.date().yesterday().unwrap()));
-        let (is_quiet, by_the_wall) = (hours.ends_at(now).is_some(), is_quiet_by_the_wall(&hours, shown));
-        prop_assert!(is_quiet || !by_the_wall, "in every night");
-        prop_assert!(by_the_wall || !is_quiet || !is_shown_once, "and longer only while times are repeated");
+        let (local, is_shown_once) = local_time(&zone, now);
+        prop_assume!(has_date(&zone, local.date().yesterday().unwrap()));
+        let (is_quiet, by_local_clock) = (hours.ends_at(now).is_some(), is_quiet_by_local_clock(&hours, local));
+        prop_assert!(is_quiet || !by_local_clock, "always while the clock is within");
+        prop_assert!(by_local_clock || !is_quiet || !is_shown_once, "and otherwise only while local times are repeated");
     }
 
     #[test]
-    fn nothing_that_is_written_makes_it_fail(
+    fn any_input_ends_in_the_future_or_never_and_round_trips(
         start in "\\PC{0,6}|[0-9]{2}:[0-9]{2}", end in "[0-2][0-9]:[0-5][0-9]", timezone in "\\PC{0,9}|UTC",
         days in prop::collection::vec("mon|sun|\\PC{0,4}", 0..9), now: i64
     ) {
         let days: Vec<_> = days.iter().map(String::as_str).collect();
         let hours = quiet(&start, &end, &timezone, &days);
         let now = Timestamp::from_unix_ms(now);
-        let _ = (hours.ends_at(now), hours.next_start(now), hours.describe("ops", now, now), hours.violations());
+        let (end, next) = (hours.ends_at(now), hours.next_start(now));
+        prop_assert!(end.is_none_or(|end| end > now) && next.is_none_or(|next| next > end.unwrap_or(now)));
+        prop_assert!(hours.violations().is_empty() || (end, next) == (None, None), "invalid quiet hours never apply");
+        prop_assert!(hours.describe("ops", now, now).contains("quiet hours of ops"));
         let json = serde_json::to_string(&hours).unwrap();
         prop_assert_eq!(serde_json::from_str::<QuietHours>(&json).unwrap(), hours);
     }
