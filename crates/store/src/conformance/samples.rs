@@ -67,14 +67,14 @@ pub(super) fn attempt(number: u32, ok: bool) -> Attempt {
 }
 
 /// An attempt was made under this lease, and this follows.
-pub(super) fn tried(claimed: &Claimed, next: NextState) -> Settlement {
+pub(super) fn attempted(claimed: &Claimed, next: NextState) -> Settlement {
     let ok = next == NextState::Done(Status::Sent);
     let attempt = Attempt { trigger: claimed.attempt_trigger, ..attempt(claimed.attempt_count + 1, ok) };
-    Settlement { attempt: Some(attempt), ..untried(claimed, next) }
+    Settlement { attempt: Some(attempt), ..unattempted(claimed, next) }
 }
 
 /// No attempt was made under this lease, and this follows.
-pub(super) fn untried(claimed: &Claimed, next: NextState) -> Settlement {
+pub(super) fn unattempted(claimed: &Claimed, next: NextState) -> Settlement {
     Settlement {
         workspace_id: claimed.event.workspace_id,
         delivery_id: claimed.id,

@@ -1,4 +1,4 @@
-//! Held: what a gate holds back, and until when; read here, let go in [`super::let_go`].
+//! Reads of held deliveries. [`super::release`] writes them.
 
 use std::sync::Arc;
 
@@ -8,18 +8,19 @@ use tidings_domain::id::{ChannelId, Id as _, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-use super::claim::{Unreadable, first_of_each_channel};
-use super::row::{EVENT_COLUMNS, corrupt, event, id, json, optional_id, word};
+use super::claim::{Unreadable, earliest_per_channel};
+use super::row::{EVENT_COLUMNS, corrupt, event, id, json, optional_id, parsed};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Due, HeldDelivery};
 
-pub(super) fn held(db: &Connection) -> Result<Vec<Due>> {
-    first_of_each_channel(db, "held_until")
+pub(super) fn next_releases(db: &Connection) -> Result<Vec<Due>> {
+    earliest_per_channel(db, "held_until")
 }
 
-/// What is held back, and what of it makes no sense.
-pub(super) fn held_back(
+/// Held deliveries, and the rows among them that cannot be decoded. This is a read; the caller has those settled by the
+/// writer.
+pub(super) fn list(
     db: &Connection,
     workspace_id: WorkspaceId,
     channel_id: ChannelId,
@@ -36,8 +37,8 @@ pub(super) fn held_back(
         let Some(row) = rows.next()? else { continue };
         match read(row) {
             Ok(delivery) => found.push(delivery),
-            Err(StoreError::Corrupt(why)) => {
-                unreadable.push(Unreadable { workspace_id: id(row, "tenant")?, id: id(row, "id")?, why });
+            Err(StoreError::Corrupt(cause)) => {
+                unreadable.push(Unreadable { workspace_id: id(row, "tenant")?, id: id(row, "id")?, cause });
             }
             Err(error) => return Err(error),
         }
@@ -45,8 +46,8 @@ pub(super) fn held_back(
     Ok((found, unreadable))
 }
 
-/// The sort keys of those with the oldest events. The index has them by instant, so they are put in order here, before any of
-/// them is read.
+/// The sort keys of the deliveries with the oldest events. The index is ordered by `held_until`, so all of them are sorted
+/// here by their keys alone, and only then `limit` rows are read.
 fn oldest(
     db: &Connection,
     workspace_id: WorkspaceId,
@@ -54,7 +55,7 @@ fn oldest(
     until: Timestamp,
     limit: u32,
 ) -> Result<impl Iterator<Item = i64>> {
-    let mut places: Vec<(i64, i64)> = db
+    let mut keys: Vec<(i64, i64)> = db
         .prepare_cached(
             "SELECT event_sort_key, sort_key FROM delivery WHERE channel_id = ? AND held_until <= ? AND workspace_id = ?",
         )?
@@ -62,8 +63,8 @@ fn oldest(
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    places.sort_unstable();
-    Ok(places.into_iter().take(limit as usize).map(|(_, sort_key)| sort_key))
+    keys.sort_unstable();
+    Ok(keys.into_iter().take(limit as usize).map(|(_, sort_key)| sort_key))
 }
 
 fn read(row: &Row<'_>) -> Result<HeldDelivery> {
@@ -73,7 +74,7 @@ fn read(row: &Row<'_>) -> Result<HeldDelivery> {
         event: Arc::new(event(row)?),
         rule_id: optional_id(row, "rule_id")?,
         rule_generation: row.get("rule_generation")?,
-        severity: word(row, "severity", Severity::parse)?,
+        severity: parsed(row, "severity", Severity::parse)?,
         evaluation: gate_evaluations.into_iter().next_back().ok_or_else(|| corrupt("gate_evaluations", "none"))?,
     })
 }
