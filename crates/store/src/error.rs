@@ -56,7 +56,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database as a whole failed, rather than one operation: every operation of the batch would fail alike.
+    /// Whether the database as a whole failed, rather than one operation: every operation of the batch would fail
+    /// alike.
     pub(crate) fn is_database_failure(&self) -> bool {
         matches!(self, Self::Database(_))
     }

@@ -105,7 +105,7 @@ pub struct DeliveryFilter {
     pub since: Option<Timestamp>,
     /// Only those of events accepted before this instant, by the time in the event's id.
     pub until: Option<Timestamp>,
-    /// Only those whose resource id, resource name, run id or last error contains this text: literally, without regard to
-    /// case in any script.
+    /// Only those whose resource id, resource name, run id or last error contains this text: literally, without regard
+    /// to case in any script.
     pub text: Option<String>,
 }

@@ -34,8 +34,8 @@
 //!
 //! # Modules
 //!
-//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`sqlite`] the
-//! embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
+//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`sqlite`]
+//! the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -70,14 +70,15 @@ use settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, Worksp
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// The operations of a store, each one transaction: when it returns `Ok`, all of it is durable; when it returns an error,
-/// none of it was done.
+/// The operations of a store, each one transaction: when it returns `Ok`, all of it is durable; when it returns an
+/// error, none of it was done.
 ///
 /// An operation whose future is dropped is carried out completely or not at all, and does not affect other callers.
 ///
-/// Every operation may also fail with [`StoreError::Closed`], [`StoreError::Database`], [`StoreError::Corrupt`] (a value
-/// that cannot be stored or read) and [`StoreError::Defect`]; the others are listed with each operation. Everything that a
-/// workspace owns is addressed together with its workspace id, and that of another workspace counts as missing.
+/// Every operation may also fail with [`StoreError::Closed`], [`StoreError::Database`], [`StoreError::Corrupt`] (a
+/// value that cannot be stored or read) and [`StoreError::Defect`]; the others are listed with each operation.
+/// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
+/// as missing.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
@@ -87,7 +88,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Closed`]; history reads in progress may, too. May be called more than once.
     async fn close(&self);
 
-    // Instance ---------------------------------------------------------------------------------------------------------
+    // Instance --------------------------------------------------------------------------------------------------------
 
     /// All workspaces with their API keys. Read at the start and whenever the configuration cache reloads.
     async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>>;
@@ -110,8 +111,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError::NotFound`] if the workspace has no such key.
     async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()>;
 
-    /// The fingerprint of the key that seals secrets; `None` before the first start. Read at every start, so that a wrong
-    /// key is refused before it is used.
+    /// The fingerprint of the key that seals secrets; `None` before the first start. Read at every start, so that a
+    /// wrong key is refused before it is used.
     async fn instance_key(&self) -> Result<Option<InstanceKey>>;
 
     /// Stores the fingerprint of the sealing key, once.
@@ -120,7 +121,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Exists`] if one is stored already.
     async fn set_instance_key(&self, key: InstanceKey) -> Result<()>;
 
-    // Configuration ----------------------------------------------------------------------------------------------------
+    // Configuration ---------------------------------------------------------------------------------------------------
 
     /// A consistent snapshot of a workspace's configuration. Of its endpoints only those written after the version
     /// `endpoints_since` (0 for all), because a workspace may have thousands of them;
@@ -133,28 +134,28 @@ pub trait Store: Send + Sync {
     /// The current configuration version of every workspace. Polled by each node to detect changes.
     async fn versions(&self) -> Result<Vec<(WorkspaceId, Version)>>;
 
-    /// Applies all changes in order, or none, and returns the new version, which is one higher however many changes there
-    /// are.
+    /// Applies all changes in order, or none, and returns the new version, which is one higher however many changes
+    /// there are.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if there is no such workspace, or an edited or deleted row, or one that a change refers to
-    /// (a rule's channel, a mute's target), is missing at that point of the order; [`StoreError::Exists`] if a created row
-    /// exists; [`StoreError::Conflict`] if a row is at another revision than its [`settings::Precondition`];
-    /// [`StoreError::InUse`] if a deleted channel or endpoint is still used by a rule.
+    /// [`StoreError::NotFound`] if there is no such workspace, or an edited or deleted row, or one that a change refers
+    /// to (a rule's channel, a mute's target), is missing at that point of the order; [`StoreError::Exists`] if a
+    /// created row exists; [`StoreError::Conflict`] if a row is at another revision than its
+    /// [`settings::Precondition`]; [`StoreError::InUse`] if a deleted channel or endpoint is still used by a rule.
     async fn apply_changes(&self, workspace_id: WorkspaceId, changes: Vec<ConfigChange>) -> Result<Version>;
 
-    // Queue ------------------------------------------------------------------------------------------------------------
+    // Queue -----------------------------------------------------------------------------------------------------------
 
-    /// Accepts events with all of their deliveries, or none of them. Called for each reported batch, before the caller is
-    /// answered. Returns one answer for each event, in order; a duplicate changes nothing and gets the answer of the first
-    /// event, marked as such.
+    /// Accepts events with all of their deliveries, or none of them. Called for each reported batch, before the caller
+    /// is answered. Returns one answer for each event, in order; a duplicate changes nothing and gets the answer of the
+    /// first event, marked as such.
     ///
-    /// The initial states of deliveries are final only in the answer: rate limits and order within an incident are decided
-    /// inside the transaction ([`Acceptance::not_leased`]).
+    /// The initial states of deliveries are final only in the answer: rate limits and order within an incident are
+    /// decided inside the transaction ([`Acceptance::not_leased`]).
     ///
     /// # Errors
-    /// [`StoreError::Exists`] if an event or delivery has the [sort key](tidings_domain::id::Id::sort_key) of another of
-    /// its kind. Only a clock that was set back makes such ids, and a retry gets new ones.
+    /// [`StoreError::Exists`] if an event or delivery has the [sort key](tidings_domain::id::Id::sort_key) of another
+    /// of its kind. Only a clock that was set back makes such ids, and a retry gets new ones.
     async fn accept(&self, batch: Vec<NewEvent>) -> Result<Vec<Acceptance>>;
 
     /// Leases due deliveries: of each channel in `wanted` at most the given number, those that are due longest first.
@@ -171,18 +172,19 @@ pub trait Store: Send + Sync {
     async fn settle(&self, settlement: Settlement) -> Result<Settled>;
 
     /// Returns leases whose deliveries were not attempted: they become due at `now`. Called at shutdown, and when a
-    /// channel's circuit breaker opens. Leases that the owner no longer has are ignored. Returns how many were returned.
+    /// channel's circuit breaker opens. Leases that the owner no longer has are ignored. Returns how many were
+    /// returned.
     async fn return_leases(&self, now: Timestamp, leases: Vec<LeaseRef>) -> Result<u64>;
 
-    /// Reclaims, at the start of the node `owner`, the leases of nodes that cannot be alive: their deliveries become due at
-    /// `now`. The leases of `owner` stay. Returns how many were reclaimed.
+    /// Reclaims, at the start of the node `owner`, the leases of nodes that cannot be alive: their deliveries become
+    /// due at `now`. The leases of `owner` stay. Returns how many were reclaimed.
     ///
-    /// Only the store can know which nodes are dead. The embedded store has the lock of its data directory, which proves
-    /// that every other owner is; a store that several nodes share must reclaim only after their heartbeats.
+    /// Only the store can know which nodes are dead. The embedded store has the lock of its data directory, which
+    /// proves that every other owner is; a store that several nodes share must reclaim only after their heartbeats.
     async fn reclaim_leases(&self, now: Timestamp, owner: i64) -> Result<u64>;
 
-    /// For every channel with queued or leased deliveries: when the next one is due or the next lease ends. Polled by the
-    /// claimer, so its cost must depend on the number of such channels, not of deliveries.
+    /// For every channel with queued or leased deliveries: when the next one is due or the next lease ends. Polled by
+    /// the claimer, so its cost must depend on the number of such channels, not of deliveries.
     async fn due(&self) -> Result<Vec<Due>>;
 
     /// Makes a sent or failed delivery due again, by hand. Its retry policy starts over; attempts keep counting.
@@ -192,9 +194,9 @@ pub trait Store: Send + Sync {
     /// for a channel test, which is never retried.
     async fn resend(&self, resend: Resend) -> Result<()>;
 
-    /// Makes failed deliveries of a channel due again: at most `limit` of those that completed at or after `since`, whose
-    /// rule exists and is enabled, and that are no tests; the longest failed first. Returns how many. Without a limit
-    /// nothing changes, and the answer is how many there are.
+    /// Makes failed deliveries of a channel due again: at most `limit` of those that completed at or after `since`,
+    /// whose rule exists and is enabled, and that are no tests; the longest failed first. Returns how many. Without a
+    /// limit nothing changes, and the answer is how many there are.
     ///
     /// # Errors
     /// Without a limit those of history reads.
@@ -207,21 +209,22 @@ pub trait Store: Send + Sync {
         limit: Option<u32>,
     ) -> Result<u64>;
 
-    /// Records a test of a channel: event, delivery and attempt in the history, the result in the channel's connectivity.
-    /// Increments the configuration version.
+    /// Records a test of a channel: event, delivery and attempt in the history, the result in the channel's
+    /// connectivity. Increments the configuration version.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if the workspace has no such channel.
     async fn record_test(&self, test: TestRecord) -> Result<()>;
 
-    // Held deliveries --------------------------------------------------------------------------------------------------
+    // Held deliveries -------------------------------------------------------------------------------------------------
 
-    /// For every channel with held deliveries that are in no digest: when the first of them may be released. Polled by the
-    /// release loop, with the cost of [`Store::due`].
+    /// For every channel with held deliveries that are in no digest: when the first of them may be released. Polled by
+    /// the release loop, with the cost of [`Store::due`].
     async fn next_releases(&self) -> Result<Vec<Due>>;
 
     /// At most `limit` of a channel's deliveries that are held until `until` at the latest and are in no digest, in the
-    /// order of their events, oldest first. One whose row cannot be decoded is settled as failed, as by [`Store::claim`].
+    /// order of their events, oldest first. One whose row cannot be decoded is settled as failed, as by
+    /// [`Store::claim`].
     async fn list_held(
         &self,
         workspace_id: WorkspaceId,
@@ -230,8 +233,8 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<HeldDelivery>>;
 
-    /// What the channel's rate limit would decide about a first attempt at this instant: `evaluation` unchanged if it would
-    /// admit it, else stopped by the rate limit. Nothing is counted. Called by `simulate`.
+    /// What the channel's rate limit would decide about a first attempt at this instant: `evaluation` unchanged if it
+    /// would admit it, else stopped by the rate limit. Nothing is counted. Called by `simulate`.
     async fn preview_rate_limit(
         &self,
         channel_id: ChannelId,
@@ -240,15 +243,15 @@ pub trait Store: Send + Sync {
         at: Timestamp,
     ) -> Result<GateEvaluation>;
 
-    /// Releases held deliveries of a channel, as the release loop decided after it evaluated the gates again. Deliveries
-    /// that are no longer held, or are in a digest already, are ignored; a digest that would be empty is not created. What
-    /// the rate limit refuses stays held.
+    /// Releases held deliveries of a channel, as the release loop decided after it evaluated the gates again.
+    /// Deliveries that are no longer held, or are in a digest already, are ignored; a digest that would be empty is not
+    /// created. What the rate limit refuses stays held.
     ///
     /// # Errors
     /// [`StoreError::Exists`] if the digest's event was accepted before.
     async fn release_held(&self, release: ReleaseBatch) -> Result<ReleaseOutcome>;
 
-    // Monitoring -------------------------------------------------------------------------------------------------------
+    // Monitoring ------------------------------------------------------------------------------------------------------
 
     /// The states of a workspace's endpoints, without those that were never checked. Read when incident state is loaded
     /// into memory, at the start and after a conflict.
@@ -272,8 +275,8 @@ pub trait Store: Send + Sync {
     /// The active incidents of all workspaces, oldest first. Read at the start and by the release loop.
     async fn active_incidents(&self) -> Result<Vec<IncidentRecord>>;
 
-    /// All deliveries of an incident's events, oldest first, as far back as events are retained. Read when a new event of
-    /// the incident needs to know what was sent before.
+    /// All deliveries of an incident's events, oldest first, as far back as events are retained. Read when a new event
+    /// of the incident needs to know what was sent before.
     async fn incident_deliveries(
         &self,
         workspace_id: WorkspaceId,
@@ -283,8 +286,8 @@ pub trait Store: Send + Sync {
     /// Incidents, newest first. A history read.
     async fn incidents(&self, workspace_id: WorkspaceId, filter: IncidentFilter) -> Result<Vec<IncidentRecord>>;
 
-    /// An incident with the newest 1,000 entries of its timeline, oldest first. A timeline of 10,000 entries takes no more
-    /// entries of checks. A history read.
+    /// An incident with the newest 1,000 entries of its timeline, oldest first. A timeline of 10,000 entries takes no
+    /// more entries of checks. A history read.
     async fn incident(
         &self,
         workspace_id: WorkspaceId,
@@ -299,8 +302,8 @@ pub trait Store: Send + Sync {
         filter: CheckFilter,
     ) -> Result<Vec<CheckRecord>>;
 
-    /// Hourly or daily summaries of an endpoint's checks, oldest first, as far as [`Store::summarise`] has come. Hours and
-    /// days without checks are missing. A history read.
+    /// Hourly or daily summaries of an endpoint's checks, oldest first, as far as [`Store::summarise`] has come. Hours
+    /// and days without checks are missing. A history read.
     async fn summaries(
         &self,
         workspace_id: WorkspaceId,
@@ -308,23 +311,23 @@ pub trait Store: Send + Sync {
         filter: SummaryFilter,
     ) -> Result<Vec<SummaryRecord>>;
 
-    // Retention --------------------------------------------------------------------------------------------------------
+    // Retention -------------------------------------------------------------------------------------------------------
 
-    /// Summarises the checks of hours that ended [some minutes](retention::HOUR_OPEN_MS) ago, each hour once, and adds them
-    /// to their days. A check that is recorded after its hour was summarised is not counted.
+    /// Summarises the checks of hours that ended [some minutes](retention::HOUR_OPEN_MS) ago, each hour once, and adds
+    /// them to their days. A check that is recorded after its hour was summarised is not counted.
     ///
     /// Called by the retention job until [`SummaryProgress::has_more`] is false. One call stops after the endpoint with
     /// which it has read `limit` checks.
     async fn summarise(&self, now: Timestamp, limit: u32) -> Result<SummaryProgress>;
 
-    /// Deletes at most `limit` rows (at least one) that are past their retention, and returns where to continue. Called by
-    /// the retention job until [`Pruned::next`] is `None`.
+    /// Deletes at most `limit` rows (at least one) that are past their retention, and returns where to continue. Called
+    /// by the retention job until [`Pruned::next`] is `None`.
     ///
-    /// An event is deleted with its deliveries and its idempotency key, and only when all of its deliveries are settled.
-    /// Checks are summarised before they are deleted.
+    /// An event is deleted with its deliveries and its idempotency key, and only when all of its deliveries are
+    /// settled. Checks are summarised before they are deleted.
     async fn prune(&self, now: Timestamp, retention: Retention, from: PruneCursor, limit: u32) -> Result<Pruned>;
 
-    // History ----------------------------------------------------------------------------------------------------------
+    // History ---------------------------------------------------------------------------------------------------------
 
     // History reads serve people and may be expensive. They are bounded: `StoreError::TooSlow` if one takes too long,
     // `StoreError::Busy` if it waits too long for the others.
@@ -335,8 +338,8 @@ pub trait Store: Send + Sync {
     /// One event.
     async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>>;
 
-    /// Deliveries in the order of their events, newest first; those of one event newest first. With attempts only if the
-    /// filter asks for them.
+    /// Deliveries in the order of their events, newest first; those of one event newest first. With attempts only if
+    /// the filter asks for them.
     async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>>;
 
     /// One delivery with its attempts.

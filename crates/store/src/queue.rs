@@ -50,8 +50,8 @@ pub struct NewDelivery {
     pub replaces_id: Option<DeliveryId>,
 }
 
-/// A channel's rate limit, as the transaction that counts it needs it. It counts first attempts. As long as a delivery is
-/// held by the limit, later ones are held, too, so that none overtakes it.
+/// A channel's rate limit, as the transaction that counts it needs it. It counts first attempts. As long as a delivery
+/// is held by the limit, later ones are held, too, so that none overtakes it.
 #[derive(Debug, Clone)]
 pub struct RateLimitRequest {
     pub limit: RateLimit,
@@ -108,8 +108,8 @@ pub struct Acceptance {
     pub duplicate: bool,
     /// Its deliveries when it was first accepted.
     pub counts: Counts,
-    /// The deliveries that did not get the initial state that was requested, and that the caller must not send: refused by
-    /// the rate limit, blocked by another delivery, or (deferred openings) inserted before.
+    /// The deliveries that did not get the initial state that was requested, and that the caller must not send: refused
+    /// by the rate limit, blocked by another delivery, or (deferred openings) inserted before.
     pub not_leased: Vec<DeliveryId>,
 }
 
@@ -251,7 +251,8 @@ pub struct ReleaseBatch {
     /// Deliveries that are not sent now: suppressed, skipped or held again ([`NextState::Suppressed`],
     /// [`NextState::Skipped`], [`NextState::Held`]).
     pub stopped: Vec<(DeliveryId, NextState)>,
-    /// Deliveries released one by one, in this order, until the rate limit refuses one; that one and the rest stay held.
+    /// Deliveries released one by one, in this order, until the rate limit refuses one; that one and the rest stay
+    /// held.
     pub individual: Vec<DeliveryId>,
     /// Deliveries released together.
     pub digest: Option<NewDigest>,

@@ -6,8 +6,8 @@ use tidings_domain::time::Timestamp;
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// How long after its end an hour is summarised, in milliseconds. A check counts in the hour in which its probe began but
-/// is recorded when the probe ends, so the last checks of an hour arrive after it.
+/// How long after its end an hour is summarised, in milliseconds. A check counts in the hour in which its probe began
+/// but is recorded when the probe ends, so the last checks of an hour arrive after it.
 pub const HOUR_OPEN_MS: u64 = 300_000;
 
 /// How long rows are kept.
@@ -38,8 +38,8 @@ impl Default for Retention {
     }
 }
 
-/// Where pruning continues: at the start, or where the previous call stopped. It is only an optimisation: a run from the
-/// start finds the same rows.
+/// Where pruning continues: at the start, or where the previous call stopped. It is only an optimisation: a run from
+/// the start finds the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PruneCursor(pub(crate) Position);
 

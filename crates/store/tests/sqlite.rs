@@ -1,5 +1,5 @@
-//! What the embedded store promises beyond the conformance suite: one process per directory, no newer schema, and no loss
-//! of answered writes, however the process ended.
+//! What the embedded store promises beyond the conformance suite: one process per directory, no newer schema, and no
+//! loss of answered writes, however the process ended.
 
 use std::path::Path;
 use std::sync::Arc;

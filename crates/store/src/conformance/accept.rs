@@ -1,4 +1,4 @@
-//! Accept: an event with all of its deliveries, once, or nothing of it.
+//! Accept: events with all of their deliveries, each once, all or nothing.
 
 use std::sync::Arc;
 
@@ -88,19 +88,19 @@ pub(super) async fn accept_deliveries_have_requested_initial_state(fixture: Fixt
 
 pub(super) async fn accept_duplicate_gets_first_answer(fixture: Fixture) {
     let first = fixture.event(fixture.ours);
-    let starts = [InitialState::Due, InitialState::Suppressed];
-    let deliveries = starts.map(|start| fixture.delivery(fixture.ours, start)).into();
+    let states = [InitialState::Due, InitialState::Suppressed];
+    let deliveries = states.map(|state| fixture.delivery(fixture.ours, state)).into();
     let answer = fixture.accept(fixture.new_event(first.clone(), deliveries)).await;
 
     let mut again = first.clone();
     again.id = fixture.id();
-    again.run_mut().error_message = Some("told otherwise".into());
+    again.run_mut().error_message = Some("another error".into());
     let repeated = fixture.new_event(again.clone(), vec![fixture.delivery(fixture.ours, InitialState::Due)]);
     assert_eq!(fixture.accept(repeated).await, Acceptance { duplicate: true, ..answer });
-    assert_same_event(&fixture.our_event(first.id).await.expect("the first is kept").event, &first);
+    assert_same_event(&fixture.our_event(first.id).await.expect("the first is stored").event, &first);
     assert!(fixture.our_event(again.id).await.is_none());
     let filter = DeliveryFilter { limit: 10, ..DeliveryFilter::default() };
-    assert_eq!(fixture.delivery_ids(fixture.ours, filter).await.len(), 2, "those of the first time");
+    assert_eq!(fixture.delivery_ids(fixture.ours, filter).await.len(), 2, "those of the first event");
 }
 
 pub(super) async fn accept_duplicate_in_same_batch_is_inserted_once(fixture: Fixture) {
@@ -123,7 +123,7 @@ pub(super) async fn accept_one_event_refused_inserts_none(fixture: Fixture) {
     let batch = vec![good.clone(), bad];
     assert_refused!(fixture.store.accept(batch).await, Exists);
     assert_eq!(fixture.count_events().await, 0);
-    assert!(!fixture.accept(good).await.duplicate, "its key was not kept either");
+    assert!(!fixture.accept(good).await.duplicate, "its idempotency key was not stored either");
 }
 
 pub(super) async fn accept_refused_batch_does_not_affect_others(fixture: Fixture) {
@@ -145,8 +145,8 @@ pub(super) async fn accept_refused_batch_does_not_affect_others(fixture: Fixture
 }
 
 pub(super) async fn accept_any_key_part_different_is_new_event(fixture: Fixture) {
-    let told = fixture.event(fixture.ours);
-    fixture.accept(fixture.new_event(told.clone(), vec![])).await;
+    let first = fixture.event(fixture.ours);
+    fixture.accept(fixture.new_event(first.clone(), vec![])).await;
     for change in [
         |event: &mut Event| event.resource_type = ResourceType::Job,
         |event: &mut Event| event.resource_id.push('1'),
@@ -155,7 +155,7 @@ pub(super) async fn accept_any_key_part_different_is_new_event(fixture: Fixture)
         |event: &mut Event| event.run_id.make_ascii_uppercase(),
         |event: &mut Event| event.trigger = Trigger::Success,
     ] {
-        let mut other = told.clone();
+        let mut other = first.clone();
         other.id = fixture.id();
         change(&mut other);
         let new_event = fixture.new_event(other, vec![]);
@@ -173,10 +173,10 @@ pub(super) async fn accept_same_key_in_two_workspaces_is_two_events(fixture: Fix
 }
 
 pub(super) async fn accept_concurrent_duplicates_insert_one_event(fixture: Fixture) {
-    let told = fixture.event(fixture.ours);
+    let first = fixture.event(fixture.ours);
     let tasks: Vec<_> = (0..50)
         .map(|_| {
-            let mut event = told.clone();
+            let mut event = first.clone();
             event.id = fixture.id();
             let new_event = fixture.new_event(event, vec![fixture.delivery(fixture.ours, InitialState::Due)]);
             let store = Arc::clone(&fixture.store);

@@ -1,4 +1,4 @@
-//! Tests of channels: one attempt, in the log and in the channel's connectivity, and nowhere else.
+//! Channel tests: one attempt, recorded in the history and in the channel's connectivity only.
 
 use tidings_domain::channel::Connectivity;
 use tidings_domain::delivery::{AttemptTrigger, Status};
@@ -23,7 +23,7 @@ pub(super) async fn record_test_is_in_history_with_attempt(fixture: Fixture) {
         assert_eq!(found.sent_at, (status == Status::Sent).then_some(after_ms(4)));
         assert_eq!(found.attempts[0].trigger, AttemptTrigger::Test);
         assert_eq!(found.attempts, [test.attempt]);
-        let event = fixture.store.event(fixture.ours.id, test.event.id).await.unwrap().expect("it is in the log");
+        let event = fixture.store.event(fixture.ours.id, test.event.id).await.unwrap().expect("it is in the history");
         assert_eq!(event.counts, Counts::default(), "nothing was ever pending");
     }
 }

@@ -1,4 +1,4 @@
-//! Claim: due deliveries are leased, each to one at a time.
+//! Claim: due deliveries are leased, each to one owner at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -75,16 +75,16 @@ pub(super) async fn claim_leased_waits_for_lease_end(fixture: Fixture) {
     let claimed = fixture.accept_and_claim(fixture.ours).await;
     assert_eq!(fixture.status(fixture.ours, claimed.id).await, Status::Sending);
     assert!(fixture.claim(fixture.ours, after_ms(59_999), lease(2, 90_000), 9).await.is_empty());
-    let taken_over = fixture.claim(fixture.ours, after_ms(60_000), lease(2, 90_000), 9).await;
-    assert_eq!(taken_over.len(), 1);
-    assert_eq!((taken_over[0].id, taken_over[0].attempt_count), (claimed.id, 0));
+    let reclaimed = fixture.claim(fixture.ours, after_ms(60_000), lease(2, 90_000), 9).await;
+    assert_eq!(reclaimed.len(), 1);
+    assert_eq!((reclaimed[0].id, reclaimed[0].attempt_count), (claimed.id, 0));
 }
 
 pub(super) async fn claim_accepted_leased_waits_for_lease_end(fixture: Fixture) {
     let id = fixture.accept_one(fixture.ours, InitialState::Leased(lease(1, 500))).await;
     assert!(fixture.claim(fixture.ours, after_ms(499), lease(2, 900), 9).await.is_empty());
-    let taken_over = fixture.claim(fixture.ours, after_ms(500), lease(2, 900), 9).await;
-    assert!(taken_over.iter().map(|one| one.id).eq([id]));
+    let reclaimed = fixture.claim(fixture.ours, after_ms(500), lease(2, 900), 9).await;
+    assert!(reclaimed.iter().map(|one| one.id).eq([id]));
 }
 
 pub(super) async fn claim_concurrent_callers_get_distinct_deliveries(fixture: Fixture) {

@@ -1,4 +1,4 @@
-//! Rules and channels: made, edited and deleted against what the writer expects to find.
+//! Rules and channels: created, updated and deleted with optimistic concurrency.
 
 use tidings_domain::channel::{ChannelType, Connectivity, DeliveryPriority, DisabledReason, EventFilters, Policies};
 use tidings_domain::delivery::Status;
@@ -30,7 +30,7 @@ impl Fixture {
     async fn version(&self, tenant: Tenant) -> i64 {
         let version = self.configuration(tenant).await.version;
         let versions = self.store.versions().await.unwrap();
-        assert!(versions.contains(&(tenant.id, version)), "both ways to ask agree");
+        assert!(versions.contains(&(tenant.id, version)), "both reads agree");
         version
     }
 }
@@ -190,7 +190,7 @@ pub(super) async fn apply_changes_are_applied_in_order(fixture: Fixture) {
     fixture.store.apply_changes(fixture.ours.id, make).await.unwrap();
     let delete = vec![ConfigChange::DeleteRule(rule_id), ConfigChange::DeleteChannel(channel_id)];
     fixture.store.apply_changes(fixture.ours.id, delete).await.unwrap();
-    assert_eq!(fixture.configuration(fixture.ours).await.rules.len(), 1, "the one from the beginning");
+    assert_eq!(fixture.configuration(fixture.ours).await.rules.len(), 1, "the one of the fixture");
 }
 
 pub(super) async fn apply_changes_increments_version_once(fixture: Fixture) {
@@ -199,7 +199,7 @@ pub(super) async fn apply_changes_increments_version_once(fixture: Fixture) {
         (0..3).map(|_| ConfigChange::PutChannel(fixture.channel(fixture.ours.id), Precondition::Absent)).collect();
     assert_eq!(fixture.store.apply_changes(fixture.ours.id, many).await.unwrap(), ours + 1);
     assert_eq!(fixture.version(fixture.ours).await, ours + 1);
-    assert_eq!(fixture.version(fixture.theirs).await, theirs, "nobody else's");
+    assert_eq!(fixture.version(fixture.theirs).await, theirs, "only its own");
 }
 
 pub(super) async fn configuration_rules_and_channels_are_oldest_first(fixture: Fixture) {

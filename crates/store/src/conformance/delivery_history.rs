@@ -1,4 +1,4 @@
-//! The log of deliveries: newest first, page by page, filtered, and searched for text.
+//! Delivery history: order, pagination, filters and text search.
 
 use tidings_domain::delivery::Status;
 use tidings_domain::event::{Content, EventKind};
@@ -19,14 +19,14 @@ fn ids(records: &[&DeliveryRecord]) -> Vec<DeliveryId> {
     records.iter().map(|record| record.id).collect()
 }
 
-/// Where it stands in the log, newest last: in the order of the events, and of one event in that of the deliveries.
+/// Its position in the history, oldest first: by event, then by delivery.
 fn position(record: &DeliveryRecord) -> (EventId, DeliveryId) {
     (record.event.id, record.id)
 }
 
 impl Fixture {
-    /// Deliveries of all sorts, two to an event, through two channels; their ids are not in the order of their
-    /// events; and a test. Answers them newest first, as they read alone.
+    /// Inserts deliveries of all kinds, two for each event, through two channels, and a test. Their ids are not in the
+    /// order of their events. Returns them newest first, as [`Store::delivery`](crate::Store::delivery) reads them.
     async fn insert_deliveries_of_all_kinds(&self) -> Vec<DeliveryRecord> {
         let tenants = [self.ours, self.another_channel().await];
         let mut found = Vec::new();
@@ -74,7 +74,7 @@ impl Fixture {
         }
     }
 
-    /// Whether this text is found in the one delivery of the tenant.
+    /// Whether the text search finds the one delivery of the tenant.
     async fn finds(&self, tenant: Tenant, text: &str) -> bool {
         !self.delivery_ids(tenant, DeliveryFilter { text: Some(text.into()), ..all() }).await.is_empty()
     }
@@ -83,7 +83,7 @@ impl Fixture {
 pub(super) async fn deliveries_are_newest_first(fixture: Fixture) {
     let records = fixture.insert_deliveries_of_all_kinds().await;
     assert_eq!(fixture.delivery_ids(fixture.ours, all()).await, ids(&records.iter().collect::<Vec<_>>()));
-    assert_eq!(fixture.delivery_ids(fixture.ours, DeliveryFilter::default()).await, [], "a limit of nothing");
+    assert_eq!(fixture.delivery_ids(fixture.ours, DeliveryFilter::default()).await, [], "a limit of zero");
 }
 
 pub(super) async fn deliveries_pages_have_no_gaps(fixture: Fixture) {
@@ -113,7 +113,7 @@ pub(super) async fn deliveries_pages_of_one_resource_have_no_gaps(fixture: Fixtu
     }
 }
 
-/// What the filter means, said once more; `text` has cases of its own.
+/// A reference implementation of the filter, without `text`, which has cases of its own.
 fn matches(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
     let event = &record.event;
     (!filter.runs_only || event.kind.is_of_run())
@@ -131,12 +131,12 @@ fn matches(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
         && filter.until.is_none_or(|until| event.received_at < until)
 }
 
-/// An absent wish is met by everything.
-trait Wish<T> {
+/// An absent condition matches everything.
+trait Condition<T> {
     fn is_none_or_same(&self, found: Option<&T>) -> bool;
 }
 
-impl<T: PartialEq> Wish<T> for Option<T> {
+impl<T: PartialEq> Condition<T> for Option<T> {
     fn is_none_or_same(&self, found: Option<&T>) -> bool {
         self.is_none() || self.as_ref() == found
     }
@@ -156,7 +156,7 @@ pub(super) async fn deliveries_every_filter_applies(fixture: Fixture) {
         DeliveryFilter { reason: Some("rule_paused".into()), ..all() },
         DeliveryFilter { reason: Some("quiet_hours".into()), ..all() },
         DeliveryFilter { run_id: Some(records[9].event.run_id.clone()), ..all() },
-        DeliveryFilter { run_id: Some("nobody's".into()), ..all() },
+        DeliveryFilter { run_id: Some("unknown".into()), ..all() },
         DeliveryFilter { digest_id: Some(records[9].id), ..all() },
         DeliveryFilter { since: Some(after_ms(5)), ..all() },
         DeliveryFilter { until: Some(after_ms(5)), ..all() },
@@ -219,13 +219,13 @@ pub(super) async fn text_search_covers_four_fields(fixture: Fixture) {
     for text in ["orders", "refusedrollup", "scheduled", "http_status"] {
         assert!(!fixture.finds(fixture.ours, text).await, "{text}");
     }
-    assert!(!fixture.finds(fixture.theirs, "refused").await, "there is no error there");
+    assert!(!fixture.finds(fixture.theirs, "refused").await, "their delivery has no error");
 }
 
 pub(super) async fn text_search_covers_incident_names(fixture: Fixture) {
     let mut event = fixture.opened_incident_event(NOW);
-    let Content::Incident(outage) = &mut event.content else { panic!("it tells of an incident") };
-    (outage.name, outage.detail) = ("Production API".into(), Some("HTTP 502".into()));
+    let Content::Incident(snapshot) = &mut event.content else { panic!("it is an event of an incident") };
+    (snapshot.name, snapshot.detail) = ("Production API".into(), Some("HTTP 502".into()));
     fixture.accept(fixture.new_event(event, vec![fixture.delivery(fixture.ours, InitialState::Due)])).await;
     for (text, is_there) in [("production api", true), ("disk:/var", true), ("inc_", true), ("502", false)] {
         assert_eq!(fixture.finds(fixture.ours, text).await, is_there, "{text}");

@@ -1,4 +1,4 @@
-//! Digests: one delivery that carries what was held back, which ends as it does.
+//! Digests: one delivery in place of held ones, which are settled with it.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn of_digest(settlement: Settlement) -> Settlement {
 }
 
 impl Fixture {
-    /// A digest of these, for our channel.
+    /// A digest of these members, for our channel.
     pub(super) fn digest(&self, carried: Vec<DeliveryId>) -> NewDigest {
         let channel = self.ours.channel_id.to_string();
         let mut event = Event::sample(self.id(), self.ours.id, ResourceType::Channel, &channel, NOW);
@@ -34,12 +34,12 @@ impl Fixture {
         NewDigest { new_event: self.new_event(event, vec![delivery]), carried }
     }
 
-    /// Holds so many, has a digest carry them, and claims it.
+    /// Accepts `count` held deliveries, releases them as a digest, and claims it. Returns it with its members.
     async fn accept_and_claim_digest(&self, count: usize) -> (Claimed, Vec<DeliveryId>) {
         let carried = self.accept_held(count).await;
         let digest = self.digest(carried.clone());
-        let gone = self.release_held(ReleaseBatch { digest: Some(digest), ..self.empty_release(NOW) }).await;
-        assert_eq!(gone, ReleaseOutcome { due: 1, carried: count as u32, held: 0 });
+        let outcome = self.release_held(ReleaseBatch { digest: Some(digest), ..self.empty_release(NOW) }).await;
+        assert_eq!(outcome, ReleaseOutcome { due: 1, carried: count as u32, held: 0 });
         let mut claimed = self.claim(self.ours, NOW, lease(1, 60_000), 9).await;
         assert_eq!(claimed.len(), 1);
         (claimed.remove(0), carried)
@@ -50,14 +50,15 @@ pub(super) async fn digest_takes_held_members(fixture: Fixture) {
     let ids = fixture.accept_held(3).await;
     let digest = fixture.digest(vec![ids[0], ids[2], fixture.accept_one(fixture.ours, InitialState::Suppressed).await]);
     let (event, id) = (Arc::clone(&digest.new_event.event), digest.new_event.deliveries[0].id);
-    let gone = fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(after_ms(9)) }).await;
-    assert_eq!(gone, ReleaseOutcome { due: 1, carried: 2, held: 0 });
+    let outcome =
+        fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(after_ms(9)) }).await;
+    assert_eq!(outcome, ReleaseOutcome { due: 1, carried: 2, held: 0 });
     for carried in [ids[0], ids[2]] {
         let found = fixture.read(fixture.ours, carried).await;
         assert_eq!((found.status, found.digest_id, found.held_until), (Status::Held, Some(id), None));
         assert_eq!((found.reason.as_deref(), found.completed_at), (Some("quiet_hours"), None));
     }
-    assert_eq!(fixture.list_all_held().await, [ids[1]], "what is carried waits for nothing else");
+    assert_eq!(fixture.list_all_held().await, [ids[1]], "members are not listed as held");
     let carried = |digest_id| DeliveryFilter { digest_id: Some(digest_id), limit: 9, ..DeliveryFilter::default() };
     assert_eq!(fixture.delivery_ids(fixture.ours, carried(id)).await, [ids[2], ids[0]]);
     assert_eq!(fixture.delivery_ids(fixture.theirs, carried(id)).await, []);
@@ -88,10 +89,10 @@ pub(super) async fn digest_settled_settles_members(fixture: Fixture) {
             assert_eq!((found.completed_at, found.held_until), (Some(after_ms(50)), None));
             assert_eq!(found.sent_at, (status == Status::Sent).then_some(after_ms(50)));
             assert_eq!((found.digest_id, found.attempt_count), (Some(digest.id), 0));
-            let is_walked = matches!(next, NextState::Suppressed(_));
-            assert_eq!(found.gate_evaluations.get(1), is_walked.then_some(&evaluation));
+            let is_evaluated = matches!(next, NextState::Suppressed(_));
+            assert_eq!(found.gate_evaluations.get(1), is_evaluated.then_some(&evaluation));
         }
-        assert_eq!(fixture.status(fixture.ours, other).await, Status::Held, "nothing else does");
+        assert_eq!(fixture.status(fixture.ours, other).await, Status::Held, "only members are settled");
     }
 }
 
@@ -101,7 +102,11 @@ pub(super) async fn digest_unsettled_members_stay_held(fixture: Fixture) {
         fixture.store.settle(of_digest(unattempted(&digest, next.clone()))).await.unwrap();
         assert_eq!(fixture.statuses(&carried).await, [Status::Held; 2]);
         if matches!(next, NextState::Held(_)) {
-            assert_eq!(fixture.list_all_held().await, [digest.id], "it is held itself, and lets go by itself");
+            assert_eq!(
+                fixture.list_all_held().await,
+                [digest.id],
+                "the digest is held itself, and released individually"
+            );
             fixture.release_held(ReleaseBatch { individual: vec![digest.id], ..fixture.empty_release(NOW) }).await;
         }
         digest = fixture.claim(fixture.ours, NOW, lease(1, 60_000), 9).await.remove(0);
@@ -120,7 +125,7 @@ pub(super) async fn digest_resent_settles_failed_members(fixture: Fixture) {
     fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Failed)))).await.unwrap();
     let resend =
         |delivery_id| Resend { workspace_id: fixture.ours.id, delivery_id, rule_generation: 1, now: after_ms(60) };
-    // One of them goes its own way.
+    // A member that is resent by itself leaves the digest.
     fixture.store.resend(resend(carried[0])).await.unwrap();
     fixture.store.resend(resend(digest.id)).await.unwrap();
     let claimed = fixture.claim(fixture.ours, after_ms(60), lease(1, 60_000), 9).await;
@@ -131,21 +136,21 @@ pub(super) async fn digest_resent_settles_failed_members(fixture: Fixture) {
     fixture.store.settle(of_digest(attempted(again, NextState::Done(Status::Sent)))).await.unwrap();
     use Status::{Failed, Sent};
     assert_eq!(fixture.statuses(&carried).await, [Failed, Sent, Sent]);
-    assert_eq!(fixture.read(fixture.ours, carried[0]).await.digest_id, Some(digest.id), "the log remembers");
+    assert_eq!(fixture.read(fixture.ours, carried[0]).await.digest_id, Some(digest.id), "the history keeps it");
 
     fixture.store.resend(resend(digest.id)).await.unwrap();
     let again = fixture.claim(fixture.ours, after_ms(60), lease(1, 60_000), 9).await.remove(0);
     fixture.store.settle(of_digest(attempted(&again, NextState::Done(Failed)))).await.unwrap();
-    assert_eq!(fixture.statuses(&carried).await, [Failed, Sent, Sent], "what was sent stays sent");
+    assert_eq!(fixture.statuses(&carried).await, [Failed, Sent, Sent], "sent members stay sent");
 }
 
 pub(super) async fn digest_takes_one_rate_limit_slot(fixture: Fixture) {
     let ids = fixture.accept_held(5).await;
     let digest = fixture.digest(ids);
-    let gone = fixture
+    let outcome = fixture
         .release_held(ReleaseBatch { digest: Some(digest), rate_limit: Some(at_most(2)), ..fixture.empty_release(NOW) })
         .await;
-    assert_eq!(gone, ReleaseOutcome { due: 1, carried: 5, held: 0 });
+    assert_eq!(outcome, ReleaseOutcome { due: 1, carried: 5, held: 0 });
     assert_eq!(fixture.accept_rate_limited(at_most(2), NOW).await.0, Status::Pending);
     assert_eq!(fixture.accept_rate_limited(at_most(2), NOW).await.0, Status::Held);
 }
@@ -163,7 +168,11 @@ pub(super) async fn digest_refused_by_rate_limit_is_not_created(fixture: Fixture
         assert_eq!((found.held_until, found.digest_id), (Some(after_ms(70_000)), None));
         assert_eq!((found.reason.as_deref(), found.gate_evaluations.len()), (Some("rate_limit"), 2));
     }
-    assert_eq!(fixture.accept_rate_limited(at_most(2), after_ms(30_000)).await.0, Status::Held, "nothing overtakes it");
+    assert_eq!(
+        fixture.accept_rate_limited(at_most(2), after_ms(30_000)).await.0,
+        Status::Held,
+        "a new delivery does not overtake"
+    );
     let release = ReleaseBatch { now: after_ms(70_000), ..release };
     assert_eq!(fixture.release_held(release).await, ReleaseOutcome { due: 1, carried: 2, held: 0 });
 }
@@ -187,8 +196,8 @@ pub(super) async fn digest_of_many_members_is_one_release(fixture: Fixture) {
     fixture.store.accept(batch.collect()).await.unwrap();
     let ids = fixture.list_all_held().await;
     let digest = fixture.digest(ids.clone());
-    let gone = fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(NOW) }).await;
-    assert_eq!(gone, ReleaseOutcome { due: 1, carried: 2_000, held: 0 });
+    let outcome = fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(NOW) }).await;
+    assert_eq!(outcome, ReleaseOutcome { due: 1, carried: 2_000, held: 0 });
     assert_eq!(fixture.list_all_held().await, []);
     let claimed = fixture.claim(fixture.ours, NOW, lease(1, 60_000), 9).await.remove(0);
     fixture.store.settle(of_digest(attempted(&claimed, NextState::Done(Status::Sent)))).await.unwrap();

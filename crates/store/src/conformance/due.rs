@@ -1,4 +1,4 @@
-//! Due: for every channel with something unsettled, when its next delivery is due.
+//! Due: for every channel with queued deliveries, when the next one is due.
 
 use tidings_domain::delivery::Status;
 use tidings_domain::time::Timestamp;

@@ -1,4 +1,4 @@
-//! The log of events: newest first, page by page, filtered.
+//! Event history: order, pagination and filters.
 
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::id::EventId;
@@ -26,19 +26,19 @@ impl Fixture {
         self.store.events(self.ours.id, filter).await.unwrap().iter().map(|record| record.event.id).collect()
     }
 
-    /// Of ours, that an incident was opened.
+    /// An event of our workspace: an incident was opened.
     pub(super) fn opened_incident_event(&self, at: Timestamp) -> Event {
         let record = self.incident_record_at(self.ours, Subject::Alert("disk:/var".into()), at);
         Event::clone(&self.incident_event(&record, IncidentTrigger::Opened, at, vec![]).event)
     }
 
-    /// A digest of ours.
+    /// An event of our workspace: a digest.
     pub(super) fn digest_event(&self, at: Timestamp) -> Event {
         Event { id: self.id_at(at), received_at: at, ..Event::clone(&self.digest(vec![]).new_event.event) }
     }
 
-    /// Accepts events of every kind, type and end about three resources, not in the order of their ids, and answers
-    /// them newest first.
+    /// Accepts events of all kinds, resource types and triggers about three resources, not in the order of their ids.
+    /// Returns them newest first.
     async fn insert_events_of_all_kinds(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for number in 0..24u64 {
@@ -87,7 +87,7 @@ pub(super) async fn events_pages_have_no_gaps(fixture: Fixture) {
     }
 }
 
-/// What the filter means, said once more.
+/// A reference implementation of the filter.
 fn matches(filter: &EventFilter, event: &Event) -> bool {
     filter.before.is_none_or(|before| event.id < before)
         && (!filter.runs_only || event.kind.is_of_run())

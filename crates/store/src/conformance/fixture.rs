@@ -1,4 +1,4 @@
-//! The world that cases happen in: a new store with two tenants, and short words for what they do.
+//! The fixture of all cases: a new store with two workspaces, and helpers for common steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ use crate::queue::{Acceptance, Attempt, Claimed, InitialState, Lease, NewDeliver
 use crate::settings::{ApiKey, ChannelRecord, ConfigChange, Precondition, WorkspaceRecord};
 use crate::{Result, Store};
 
-/// How long a delivery is held that begins so, in milliseconds.
+/// How long a delivery that begins held is held, in milliseconds.
 pub(super) const HELD_MS: u64 = 5_000;
 
 /// A workspace with one channel and one rule.
@@ -46,12 +46,13 @@ pub(super) struct Fixture {
 impl Fixture {
     pub(super) async fn open(factory: Arc<dyn StoreFactory>) -> Self {
         let store = factory.open().await;
-        let nobody = Tenant {
+        let placeholder = Tenant {
             id: WorkspaceId::from_bytes([0; 16]),
             channel_id: ChannelId::from_bytes([0; 16]),
             rule_id: RuleId::from_bytes([0; 16]),
         };
-        let mut fixture = Self { factory, store, ours: nobody, theirs: nobody, next_number: AtomicU64::new(0) };
+        let mut fixture =
+            Self { factory, store, ours: placeholder, theirs: placeholder, next_number: AtomicU64::new(0) };
         fixture.ours = fixture.tenant("ours").await;
         fixture.theirs = fixture.tenant("theirs").await;
         fixture
@@ -66,24 +67,24 @@ impl Fixture {
         Self { factory, store, ours, theirs, next_number }
     }
 
-    // Ids --------------------------------------------------------------------------------------------------------------
+    // Ids -------------------------------------------------------------------------------------------------------------
 
-    /// A number that was not drawn before.
+    /// A number that was not returned before.
     pub(super) fn next_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A new id, later than every one before.
+    /// A new id, greater than every earlier one of the same instant.
     pub(super) fn id<T: Id>(&self) -> T {
         self.id_at(NOW)
     }
 
-    /// A new id made at this instant.
+    /// A new id with this time.
     pub(super) fn id_at<T: Id>(&self, at: Timestamp) -> T {
         T::from_uuid(uuid_v7(at.unix_ms().unsigned_abs(), &id_suffix(self.next_number() as u32, [0; 10])))
     }
 
-    // Configuration ----------------------------------------------------------------------------------------------------
+    // Configuration ---------------------------------------------------------------------------------------------------
 
     pub(super) async fn tenant(&self, slug: &str) -> Tenant {
         let id = self.id();
@@ -106,7 +107,7 @@ impl Fixture {
         ApiKey { id, workspace_id, name: "CI".into(), hash, read_only: true, created_at: NOW }
     }
 
-    /// A webhook.
+    /// A webhook channel.
     pub(super) fn channel(&self, workspace_id: WorkspaceId) -> ChannelRecord {
         let channel = Channel {
             id: self.id(),
@@ -160,7 +161,7 @@ impl Fixture {
         self.store.apply_changes(rule.workspace_id, vec![ConfigChange::PutRule(rule, Precondition::Absent)]).await
     }
 
-    /// A second channel of ours with a rule of its own, as a tenant.
+    /// A second channel of our workspace with a rule of its own.
     pub(super) async fn another_channel(&self) -> Tenant {
         let channel = self.channel(self.ours.id);
         let rule = self.rule(self.ours.id, channel.channel.id);
@@ -170,9 +171,9 @@ impl Fixture {
         tenant
     }
 
-    // Events -----------------------------------------------------------------------------------------------------------
+    // Events ----------------------------------------------------------------------------------------------------------
 
-    /// A failed flow run with every fact filled in.
+    /// An event of a failed flow run, with all fields set.
     pub(super) fn event(&self, tenant: Tenant) -> Event {
         self.event_at(tenant, NOW)
     }
@@ -230,7 +231,7 @@ impl Fixture {
         self.store.accept(vec![new_event]).await.unwrap().remove(0)
     }
 
-    /// Accepts a new event with one delivery that begins so.
+    /// Accepts a new event with one delivery in this initial state.
     pub(super) async fn accept_one(&self, tenant: Tenant, start: InitialState) -> DeliveryId {
         self.accept_one_at(tenant, start, NOW).await
     }
@@ -242,22 +243,22 @@ impl Fixture {
         id
     }
 
-    // The queue --------------------------------------------------------------------------------------------------------
+    // Queue -----------------------------------------------------------------------------------------------------------
 
     pub(super) async fn claim(&self, tenant: Tenant, now: Timestamp, lease: Lease, slots: u32) -> Vec<Claimed> {
         self.store.claim(now, lease, vec![(tenant.channel_id, slots)]).await.unwrap()
     }
 
-    /// Accepts a new event with one delivery that is claimed by owner 1 at once.
+    /// Accepts a new event with one due delivery, which owner 1 claims.
     pub(super) async fn accept_and_claim(&self, tenant: Tenant) -> Claimed {
         let id = self.accept_one(tenant, InitialState::Due).await;
         let mut claimed = self.claim(tenant, NOW, lease(1, 60_000), 1).await;
-        let claimed = claimed.pop().expect("what is due is claimed");
+        let claimed = claimed.pop().expect("the delivery is due");
         assert_eq!(claimed.id, id, "nothing else was due");
         claimed
     }
 
-    /// Accepts a new event, and settles its one delivery so at this instant.
+    /// Accepts a new event and settles its one delivery with this status at this instant.
     pub(super) async fn accept_settled(&self, tenant: Tenant, status: Status, at: Timestamp) -> DeliveryId {
         let claimed = self.accept_and_claim(tenant).await;
         let mut settlement = attempted(&claimed, NextState::Done(status));
@@ -266,17 +267,17 @@ impl Fixture {
         claimed.id
     }
 
-    // The log ----------------------------------------------------------------------------------------------------------
+    // History ---------------------------------------------------------------------------------------------------------
 
     pub(super) async fn read(&self, tenant: Tenant, id: DeliveryId) -> DeliveryRecord {
-        self.store.delivery(tenant.id, id).await.unwrap().expect("it is in the log")
+        self.store.delivery(tenant.id, id).await.unwrap().expect("it is in the history")
     }
 
     pub(super) async fn status(&self, tenant: Tenant, id: DeliveryId) -> Status {
         self.read(tenant, id).await.status
     }
 
-    /// The ids of the deliveries that a filter lets through.
+    /// The ids of the deliveries that match the filter, in order.
     pub(super) async fn delivery_ids(&self, tenant: Tenant, filter: DeliveryFilter) -> Vec<DeliveryId> {
         self.store.deliveries(tenant.id, filter).await.unwrap().iter().map(|delivery| delivery.id).collect()
     }

@@ -1,5 +1,4 @@
-//! What the end of a delivery concerns beside itself: incidents count what is sent of them; and what is said late is said
-//! once an sequence.
+//! Follow-ups: incidents count the notifications that were sent. And deferred openings: each sequence is inserted once.
 
 use tidings_domain::delivery::{SkipReason, Status};
 use tidings_domain::id::{DeliveryId, IncidentId};
@@ -14,7 +13,7 @@ use crate::queue::{
     Acceptance, Claimed, FollowUps, InitialState, NewDelivery, NextState, ReleaseBatch, Resend, Settlement,
 };
 
-fn of(record: &IncidentRecord, settlement: Settlement) -> Settlement {
+fn with_follow_up(record: &IncidentRecord, settlement: Settlement) -> Settlement {
     Settlement { follow_ups: FollowUps::Incident(record.incident.id), ..settlement }
 }
 
@@ -23,7 +22,7 @@ impl Fixture {
         self.stored_incident(self.ours, id).await.incident.notifications_sent
     }
 
-    /// Follows with an event of this incident that has these deliveries.
+    /// Records a transition with one event of the incident, with these deliveries.
     async fn record_incident_event(
         &self,
         record: &IncidentRecord,
@@ -54,22 +53,33 @@ pub(super) async fn incident_counts_first_sent(fixture: Fixture) {
         (NextState::Done(Status::Sent), 2),
     ] {
         let claimed = fixture.accept_and_claim(fixture.ours).await;
-        fixture.store.settle(of(&record, unattempted(&claimed, next.clone()))).await.unwrap();
-        fixture.store.settle(of(&record, unattempted(&claimed, next.clone()))).await.unwrap();
+        fixture.store.settle(with_follow_up(&record, unattempted(&claimed, next.clone()))).await.unwrap();
+        fixture.store.settle(with_follow_up(&record, unattempted(&claimed, next.clone()))).await.unwrap();
         assert_eq!(fixture.notifications_sent(id).await, count, "{next:?}, and the second was stale");
     }
     let retried = fixture.accept_and_claim(fixture.ours).await;
-    fixture.store.settle(of(&record, attempted(&retried, NextState::RetryAt(after_ms(900))))).await.unwrap();
+    fixture
+        .store
+        .settle(with_follow_up(&record, attempted(&retried, NextState::RetryAt(after_ms(900)))))
+        .await
+        .unwrap();
     let retried = fixture.claim_only_retry(retried.id).await;
-    fixture.store.settle(of(&record, attempted(&retried, NextState::Done(Status::Sent)))).await.unwrap();
+    fixture.store.settle(with_follow_up(&record, attempted(&retried, NextState::Done(Status::Sent)))).await.unwrap();
     assert_eq!(fixture.notifications_sent(id).await, 3);
     assert_eq!(fixture.notifications_sent(other.incident.id).await, 0);
     fixture
         .store
-        .settle(of(&other, unattempted(&fixture.accept_and_claim(fixture.theirs).await, NextState::Done(Status::Sent))))
+        .settle(with_follow_up(
+            &other,
+            unattempted(&fixture.accept_and_claim(fixture.theirs).await, NextState::Done(Status::Sent)),
+        ))
         .await
         .unwrap();
-    assert_eq!(fixture.notifications_sent(other.incident.id).await, 0, "a stranger's delivery does not count");
+    assert_eq!(
+        fixture.notifications_sent(other.incident.id).await,
+        0,
+        "a delivery of another workspace does not count"
+    );
 }
 
 pub(super) async fn incident_resent_delivery_counts_once(fixture: Fixture) {
@@ -79,11 +89,15 @@ pub(super) async fn incident_resent_delivery_counts_once(fixture: Fixture) {
     for (number, first) in [Status::Sent, Status::Failed].into_iter().enumerate() {
         let mut claimed = fixture.accept_and_claim(fixture.ours).await;
         for status in [first, Status::Failed, Status::Sent, Status::Sent] {
-            fixture.store.settle(of(&record, attempted(&claimed, NextState::Done(status)))).await.unwrap();
+            fixture.store.settle(with_follow_up(&record, attempted(&claimed, NextState::Done(status)))).await.unwrap();
             fixture.store.resend(resend(claimed.id)).await.unwrap();
             claimed = fixture.claim_only_retry(claimed.id).await;
         }
-        fixture.store.settle(of(&record, attempted(&claimed, NextState::Done(Status::Failed)))).await.unwrap();
+        fixture
+            .store
+            .settle(with_follow_up(&record, attempted(&claimed, NextState::Done(Status::Failed))))
+            .await
+            .unwrap();
         assert_eq!(fixture.notifications_sent(record.incident.id).await, number as u64 + 1);
     }
 }
@@ -118,29 +132,32 @@ pub(super) async fn deferred_opening_same_sequence_is_inserted_once(fixture: Fix
     let record = fixture.open_incident(ours).await;
     let other = fixture.another_channel().await;
     let first = fixture.delivery(ours, InitialState::Suppressed);
-    let told = fixture.record_incident_event(&record, IncidentTrigger::Opened, vec![first.clone()]).await;
-    let late = |delivery: NewDelivery, sequence| NewDelivery { sequence, replaces_id: Some(first.id), ..delivery };
+    let first_answer = fixture.record_incident_event(&record, IncidentTrigger::Opened, vec![first.clone()]).await;
+    let deferred = |delivery: NewDelivery, sequence| NewDelivery { sequence, replaces_id: Some(first.id), ..delivery };
     let due = |tenant| fixture.delivery(tenant, InitialState::Due);
     let ruleless = |tenant| NewDelivery { rule_id: None, ..due(tenant) };
 
-    let deliveries = [due(ours), due(other), ruleless(ours), ruleless(other)].map(|one| late(one, 2));
+    let deliveries = [due(ours), due(other), ruleless(ours), ruleless(other)].map(|one| deferred(one, 2));
     let ids = deliveries.each_ref().map(|one| one.id);
-    let expected = Acceptance { duplicate: true, not_leased: vec![], ..told.clone() };
+    let expected = Acceptance { duplicate: true, not_leased: vec![], ..first_answer.clone() };
     assert_eq!(fixture.record_incident_event(&record, IncidentTrigger::Opened, deliveries.into()).await, expected);
-    assert_eq!(fixture.statuses(&ids).await, [Status::Pending; 4], "rules and channels are told apart");
+    assert_eq!(fixture.statuses(&ids).await, [Status::Pending; 4], "they differ by rule or channel");
 
-    let again = [due(ours), due(other), ruleless(ours), ruleless(other)].map(|one| late(one, 2));
-    let known = again.each_ref().map(|one| one.id);
-    let deliveries = [&again[..], &[late(due(ours), 3), due(ours)]].concat();
+    let again = [due(ours), due(other), ruleless(ours), ruleless(other)].map(|one| deferred(one, 2));
+    let repeated = again.each_ref().map(|one| one.id);
+    let deliveries = [&again[..], &[deferred(due(ours), 3), due(ours)]].concat();
     let third = deliveries[4].id;
     let answer = fixture.record_incident_event(&record, IncidentTrigger::Opened, deliveries).await;
-    assert_eq!(answer, Acceptance { not_leased: known.into(), ..expected.clone() });
-    for id in known {
+    assert_eq!(answer, Acceptance { not_leased: repeated.into(), ..expected.clone() });
+    for id in repeated {
         assert!(fixture.store.delivery(ours.id, id).await.unwrap().is_none());
     }
     let found = fixture.read(ours, third).await;
-    assert_eq!((found.event.id, found.sequence, found.replaces_id), (told.event_id, 3, Some(first.id)));
-    assert_eq!(fixture.store.event(ours.id, told.event_id).await.unwrap().expect("it is there").counts, told.counts);
+    assert_eq!((found.event.id, found.sequence, found.replaces_id), (first_answer.event_id, 3, Some(first.id)));
+    assert_eq!(
+        fixture.store.event(ours.id, first_answer.event_id).await.unwrap().expect("it is there").counts,
+        first_answer.counts
+    );
 }
 
 pub(super) async fn deferred_opening_initial_state_is_resolved(fixture: Fixture) {
@@ -149,13 +166,14 @@ pub(super) async fn deferred_opening_initial_state_is_resolved(fixture: Fixture)
     fixture
         .record_incident_event(&record, IncidentTrigger::Opened, vec![fixture.delivery(ours, InitialState::Suppressed)])
         .await;
-    let under_way = fixture.accept_and_claim(ours).await;
-    let late = |sequence| NewDelivery { sequence, ..fixture.delivery(ours, InitialState::Leased(lease(1, 500))) };
-    let admitted = NewDelivery { rate_limit: Some(at_most(1)), ..late(2) };
-    let refused = NewDelivery { rate_limit: Some(at_most(1)), ..late(3) };
-    let waits = NewDelivery { blocked_by: Some(under_way.id), ..late(4) };
-    let ids = [admitted.id, refused.id, waits.id];
-    let answer = fixture.record_incident_event(&record, IncidentTrigger::Opened, vec![admitted, refused, waits]).await;
+    let in_progress = fixture.accept_and_claim(ours).await;
+    let deferred = |sequence| NewDelivery { sequence, ..fixture.delivery(ours, InitialState::Leased(lease(1, 500))) };
+    let admitted = NewDelivery { rate_limit: Some(at_most(1)), ..deferred(2) };
+    let refused = NewDelivery { rate_limit: Some(at_most(1)), ..deferred(3) };
+    let blocked = NewDelivery { blocked_by: Some(in_progress.id), ..deferred(4) };
+    let ids = [admitted.id, refused.id, blocked.id];
+    let answer =
+        fixture.record_incident_event(&record, IncidentTrigger::Opened, vec![admitted, refused, blocked]).await;
     assert_eq!(answer.not_leased, ids[1..]);
     assert_eq!(fixture.statuses(&ids).await, [Status::Sending, Status::Held, Status::Pending]);
     assert_eq!(fixture.read(ours, ids[2]).await.next_attempt_at, None);
@@ -164,7 +182,7 @@ pub(super) async fn deferred_opening_initial_state_is_resolved(fixture: Fixture)
 pub(super) async fn incident_updated_keeps_count(fixture: Fixture) {
     let record = fixture.open_incident(fixture.ours).await;
     let claimed = fixture.accept_and_claim(fixture.ours).await;
-    fixture.store.settle(of(&record, attempted(&claimed, NextState::Done(Status::Sent)))).await.unwrap();
+    fixture.store.settle(with_follow_up(&record, attempted(&claimed, NextState::Done(Status::Sent)))).await.unwrap();
     let mut later = record.clone();
     later.revision += 1;
     fixture.record_transition(fixture.ours, incident_only(later)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Holding: what a gate holds back waits for its instant, and is nobody's to send until then.
+//! Held deliveries: not due until they are released, and listed for that.
 
 use tidings_domain::delivery::Status;
 use tidings_domain::gate::Gate;
@@ -17,7 +17,7 @@ impl Fixture {
         self.store.list_held(tenant.id, tenant.channel_id, until, limit).await.unwrap()
     }
 
-    /// What of ours is held back, at whatever instant it may go.
+    /// All held deliveries of our channel, whenever they may be released.
     pub(super) async fn list_all_held(&self) -> Vec<DeliveryId> {
         self.list_held(self.ours, after_ms(900_000), 10_000).await.iter().map(|held| held.id).collect()
     }
@@ -28,7 +28,7 @@ impl Fixture {
         held
     }
 
-    /// A release of nothing from our channel.
+    /// A release from our channel that releases nothing.
     pub(super) fn empty_release(&self, now: Timestamp) -> ReleaseBatch {
         ReleaseBatch {
             workspace_id: self.ours.id,
@@ -99,7 +99,7 @@ pub(super) async fn list_held_is_in_event_order(fixture: Fixture) {
     let mut expected = Vec::new();
     for at in [30, 10, 20, 10, 0] {
         let event = fixture.event_at(fixture.ours, after_ms(at));
-        // Of what was held last, the instant is the earliest.
+        // The later the event, the earlier the instant: the order must not be that of the instants.
         let mut delivery = fixture.delivery(fixture.ours, InitialState::Held);
         delivery.evaluation = held(NOW, after_ms(1_000 - at));
         expected.push((event.id, delivery.id));
@@ -111,7 +111,11 @@ pub(super) async fn list_held_is_in_event_order(fixture: Fixture) {
     let first: Vec<_> = fixture.list_held(fixture.ours, after_ms(1_000), 2).await.iter().map(|held| held.id).collect();
     assert_eq!(first, expected[..2]);
     assert!(fixture.list_held(fixture.ours, after_ms(1_000), 0).await.is_empty());
-    assert_eq!(fixture.list_held(fixture.ours, after_ms(980), 9).await.len(), 2, "those that may go by then");
+    assert_eq!(
+        fixture.list_held(fixture.ours, after_ms(980), 9).await.len(),
+        2,
+        "only those that may be released by then"
+    );
 }
 
 pub(super) async fn list_held_returns_only_own_held(fixture: Fixture) {
@@ -124,8 +128,8 @@ pub(super) async fn list_held_returns_only_own_held(fixture: Fixture) {
         fixture.accept_one(fixture.ours, start).await;
     }
     assert_eq!(fixture.list_all_held().await, [id]);
-    let strange = Tenant { id: fixture.theirs.id, ..fixture.ours };
-    assert!(fixture.list_held(strange, after_ms(900_000), 9).await.is_empty());
+    let foreign = Tenant { id: fixture.theirs.id, ..fixture.ours };
+    assert!(fixture.list_held(foreign, after_ms(900_000), 9).await.is_empty());
 }
 
 pub(super) async fn settle_held_holds_until_instant(fixture: Fixture) {
@@ -138,20 +142,20 @@ pub(super) async fn settle_held_holds_until_instant(fixture: Fixture) {
     assert_eq!((found.status, found.reason.as_deref()), (Status::Held, Some("quiet_hours")));
     assert_eq!((found.held_until, found.next_attempt_at), (Some(after_ms(7_000)), None));
     assert_eq!((found.gate_evaluations, found.completed_at), (vec![passed(NOW), evaluation.clone()], None));
-    assert_eq!((found.attempt_count, found.attempts.len()), (1, 1), "what was tried stays tried");
+    assert_eq!((found.attempt_count, found.attempts.len()), (1, 1), "its attempts are kept");
     assert_eq!(fixture.list_held(fixture.ours, after_ms(7_000), 9).await[0].evaluation, evaluation);
     assert_eq!(fixture.store.due().await.unwrap(), []);
 }
 
 pub(super) async fn held_without_instant_is_refused(fixture: Fixture) {
-    let open = [passed(NOW), stopped(Gate::QuietHours, NOW)];
-    for evaluation in open.clone() {
+    let without_instant = [passed(NOW), stopped(Gate::QuietHours, NOW)];
+    for evaluation in without_instant.clone() {
         let delivery = NewDelivery { evaluation, ..fixture.delivery(fixture.ours, InitialState::Held) };
         let outcome = fixture.store.accept(vec![fixture.new_event(fixture.event(fixture.ours), vec![delivery])]).await;
         assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{outcome:?}");
     }
     let claimed = fixture.accept_and_claim(fixture.ours).await;
-    for evaluation in open {
+    for evaluation in without_instant {
         let outcome = fixture.store.settle(unattempted(&claimed, NextState::Held(evaluation))).await;
         assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{outcome:?}");
     }

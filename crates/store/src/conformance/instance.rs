@@ -1,4 +1,4 @@
-//! Workspaces, their API keys, and what recognises the sealing key.
+//! Workspaces, their API keys, and the fingerprint of the sealing key.
 
 use tidings_domain::id::WorkspaceId;
 use tidings_domain::workspace::Workspace;
@@ -10,7 +10,7 @@ use crate::settings::{InstanceKey, WorkspaceRecord};
 impl Fixture {
     async fn workspace(&self, id: WorkspaceId) -> WorkspaceRecord {
         let all = self.store.workspaces().await.unwrap();
-        all.into_iter().find(|record| record.workspace.id == id).expect("it was made")
+        all.into_iter().find(|record| record.workspace.id == id).expect("it was created")
     }
 }
 
@@ -25,7 +25,7 @@ pub(super) async fn workspace_created_reads_back_with_api_keys(fixture: Fixture)
     fixture.store.add_api_key(second.clone()).await.unwrap();
     record.api_keys.push(second);
     assert_eq!(fixture.workspace(id).await, record);
-    assert_eq!(fixture.store.workspaces().await.unwrap().len(), 3, "beside the two that were there");
+    assert_eq!(fixture.store.workspaces().await.unwrap().len(), 3, "and the two of the fixture");
 }
 
 pub(super) async fn create_workspace_taken_slug_is_refused(fixture: Fixture) {
@@ -33,7 +33,7 @@ pub(super) async fn create_workspace_taken_slug_is_refused(fixture: Fixture) {
     let workspace = Workspace { id, slug: "ours".into(), created_at: NOW };
     let record = WorkspaceRecord { workspace, api_keys: vec![fixture.api_key(id)] };
     assert_refused!(fixture.store.create_workspace(record).await, Exists);
-    assert_eq!(fixture.store.workspaces().await.unwrap().len(), 2, "neither workspace nor key was kept");
+    assert_eq!(fixture.store.workspaces().await.unwrap().len(), 2, "neither workspace nor key was stored");
 }
 
 pub(super) async fn add_api_key_twice_stores_it_once(fixture: Fixture) {
@@ -53,22 +53,22 @@ pub(super) async fn add_api_key_unknown_workspace_is_not_found(fixture: Fixture)
 }
 
 pub(super) async fn delete_api_key_deletes_only_that_key(fixture: Fixture) {
-    let (gone, stays) = (fixture.api_key(fixture.ours.id), fixture.api_key(fixture.ours.id));
-    for key in [&gone, &stays] {
+    let (deleted, kept) = (fixture.api_key(fixture.ours.id), fixture.api_key(fixture.ours.id));
+    for key in [&deleted, &kept] {
         fixture.store.add_api_key(key.clone()).await.unwrap();
     }
     let before = fixture.workspace(fixture.ours.id).await.api_keys;
-    assert_refused!(fixture.store.delete_api_key(fixture.theirs.id, gone.id).await, NotFound);
+    assert_refused!(fixture.store.delete_api_key(fixture.theirs.id, deleted.id).await, NotFound);
     assert_refused!(fixture.store.delete_api_key(fixture.ours.id, fixture.id()).await, NotFound);
     assert_eq!(fixture.workspace(fixture.ours.id).await.api_keys, before);
 
-    fixture.store.delete_api_key(fixture.ours.id, gone.id).await.unwrap();
-    let left: Vec<_> = before.into_iter().filter(|key| key.id != gone.id).collect();
+    fixture.store.delete_api_key(fixture.ours.id, deleted.id).await.unwrap();
+    let left: Vec<_> = before.into_iter().filter(|key| key.id != deleted.id).collect();
     assert_eq!(fixture.workspace(fixture.ours.id).await.api_keys, left);
-    assert!(left.contains(&stays));
-    assert_refused!(fixture.store.delete_api_key(fixture.ours.id, gone.id).await, NotFound);
-    fixture.store.add_api_key(gone.clone()).await.unwrap();
-    assert!(fixture.workspace(fixture.ours.id).await.api_keys.contains(&gone), "its hash is free again");
+    assert!(left.contains(&kept));
+    assert_refused!(fixture.store.delete_api_key(fixture.ours.id, deleted.id).await, NotFound);
+    fixture.store.add_api_key(deleted.clone()).await.unwrap();
+    assert!(fixture.workspace(fixture.ours.id).await.api_keys.contains(&deleted), "its hash is free again");
 }
 
 pub(super) async fn set_instance_key_twice_is_refused(fixture: Fixture) {

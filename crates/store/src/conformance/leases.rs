@@ -1,4 +1,4 @@
-//! Leases that are returned or reclaimed: the deliveries are due again, untried.
+//! Leases that are returned or reclaimed: their deliveries are due again, without an attempt.
 
 use tidings_domain::delivery::{SkipReason, Status};
 

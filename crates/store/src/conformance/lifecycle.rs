@@ -1,4 +1,4 @@
-//! A store's end: closed in order, or left by its callers.
+//! Lifecycle: closing and reopening, and callers that drop their futures.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -82,20 +82,20 @@ pub(super) async fn reopen_reads_back_everything(fixture: Fixture) {
     assert!(claimed.iter().map(|one| one.id).eq([waiting]));
 }
 
-/// A caller goes away after its operation is on its way: whether or not it is carried out, others are answered.
+/// A caller drops its future after the request was pushed. Whether or not it is carried out, others are answered.
 pub(super) async fn dropped_future_does_not_affect_others(fixture: Fixture) {
     for _ in 0..20 {
         let new_event =
             fixture.new_event(fixture.event(fixture.ours), vec![fixture.delivery(fixture.ours, InitialState::Due)]);
-        let stays = fixture.accept_one(fixture.ours, InitialState::Due);
+        let other = fixture.accept_one(fixture.ours, InitialState::Due);
         {
-            let mut leaves = pin!(fixture.store.accept(vec![new_event]));
-            poll_fn(|context| Poll::Ready(leaves.as_mut().poll(context).is_ready())).await;
+            let mut dropped = pin!(fixture.store.accept(vec![new_event]));
+            poll_fn(|context| Poll::Ready(dropped.as_mut().poll(context).is_ready())).await;
         }
-        stays.await;
+        other.await;
     }
-    let stayed = fixture.delivery_ids(fixture.ours, DeliveryFilter { limit: 99, ..DeliveryFilter::default() }).await;
-    assert!((20..=40).contains(&stayed.len()), "{}", stayed.len());
+    let stored = fixture.delivery_ids(fixture.ours, DeliveryFilter { limit: 99, ..DeliveryFilter::default() }).await;
+    assert!((20..=40).contains(&stored.len()), "{}", stored.len());
     let claimed = fixture.claim(fixture.ours, NOW, lease(1, 900), 99).await;
-    assert_eq!(claimed.len(), stayed.len(), "each is whole or not there at all");
+    assert_eq!(claimed.len(), stored.len(), "each is whole or not there at all");
 }

@@ -1,7 +1,9 @@
-//! The one suite that every store passes: what the verbs of [`Store`] promise, a case for each promise.
+//! The test suite that every backend passes: a case for each promise of [`Store`].
 //!
-//! A backend shows where its stores live ([`House`]) and writes one line, [`store_conformance!`](crate::store_conformance);
-//! each case becomes a test with a name of its own, on a store of its own. There is no way to skip one.
+//! A backend implements [`StoreFactory`] and writes one line, [`store_conformance!`](crate::store_conformance). Each
+//! case becomes a test of its own, on a store of its own. No case can be skipped.
+//!
+//! `fixture` and `monitoring_fixture` set up the data of the cases, `samples` has values that need no store.
 
 mod accept;
 mod channel_tests;
@@ -41,30 +43,31 @@ use async_trait::async_trait;
 use crate::Store;
 use fixture::Fixture;
 
-/// Where a store lives.
+/// Opens the stores of a backend.
 #[async_trait]
 pub trait StoreFactory: Send + Sync + 'static {
-    /// Opens its store: empty the first time, later with all that it answered for. The one opened before was closed
-    /// or dropped.
+    /// Opens the store: empty the first time, later with everything that was committed. The previous instance was
+    /// closed or dropped.
     async fn open(&self) -> Arc<dyn Store>;
 }
 
-/// Makes the cases public and [`store_conformance!`](crate::store_conformance) out of one list, which none can escape:
-/// a case that is not listed is dead code. The first token is a dollar sign, for the macro within.
+/// Generates, from one list, the public cases and the macro [`store_conformance!`](crate::store_conformance). A case
+/// that is not listed is dead code and so fails the build. The first token is a dollar sign, which the generated macro
+/// needs.
 macro_rules! suite {
-    ($d:tt $($room:ident { $($case:ident)+ })+) => {
+    ($d:tt $($module:ident { $($case:ident)+ })+) => {
         $($(
-            #[doc = concat!("A case of `", stringify!($room), "`.")]
+            #[doc = concat!("A case of `", stringify!($module), "`.")]
             pub async fn $case(factory: impl StoreFactory) {
-                $room::$case(Fixture::open(Arc::new(factory)).await).await;
+                $module::$case(Fixture::open(Arc::new(factory)).await).await;
             }
         )+)+
 
-        /// One test for each case of the suite. Takes an expression that makes a new house.
+        /// Generates one test for each case of the suite. Takes an expression that creates a [`StoreFactory`].
         #[macro_export]
         macro_rules! store_conformance {
             ($d factory:expr) => {
-                $(mod $room {
+                $(mod $module {
                     use super::*;
                     $(
                         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

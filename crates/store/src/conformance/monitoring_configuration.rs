@@ -1,4 +1,4 @@
-//! Endpoints, mutes, inbound doors and preferences: made, edited and deleted like the rest of the configuration.
+//! Endpoints, mutes, inbound webhooks and preferences: created, updated and deleted like the rest of the configuration.
 
 use tidings_domain::channel::EventFilters;
 use tidings_domain::endpoint::{Definition, EscalationStep, Probe};
@@ -73,7 +73,7 @@ pub(super) async fn configuration_returns_endpoints_written_since(fixture: Fixtu
         assert_eq!(found.version, second);
     }
     early.endpoint.revision = 2;
-    // Together with others, too, it is of the version that the change leads to.
+    // Among other changes, too, it belongs to the version that the call leads to.
     let edits = vec![
         ConfigChange::PutMute(fixture.mute(fixture.ours, MuteScope::Global)),
         ConfigChange::PutEndpoint(early.clone(), Precondition::Revision(1)),
@@ -119,9 +119,9 @@ pub(super) async fn delete_endpoint_deletes_dependents(fixture: Fixture) {
     fixture.store.summarise(after_ms(9_000_000), 99).await.unwrap();
 
     fixture.apply_change(ours, ConfigChange::DeleteEndpoint(id, after_ms(70))).await.unwrap();
-    let (record, timeline) = fixture.store.incident(ours.id, incident_id).await.unwrap().expect("it stays");
+    let (record, timeline) = fixture.store.incident(ours.id, incident_id).await.unwrap().expect("the incident is kept");
     assert_eq!((record.incident.resolved_at, record.wake_at, record.revision), (Some(after_ms(70)), None, 2));
-    let last = timeline.last().expect("its end");
+    let last = timeline.last().expect("its resolution");
     assert_eq!(last.at, after_ms(70));
     assert_eq!(last.kind, TimelineKind::Resolved { detail: Some("the endpoint was deleted".into()) });
     assert_eq!(fixture.store.incident_deliveries(ours.id, incident_id).await.unwrap()[0].delivery_id, delivery_id);
@@ -137,10 +137,10 @@ pub(super) async fn delete_endpoint_deletes_dependents(fixture: Fixture) {
     let found = fixture.configuration_since(ours, 0).await;
     assert!(found.mutes.iter().map(|mute| mute.scope).eq([MuteScope::Endpoint(other)]));
 
-    // One made again under the same id knows nothing of it.
-    let mut again = fixture.endpoint(ours);
-    again.endpoint.id = id;
-    fixture.put_endpoint(again).await.unwrap();
+    // A new endpoint with the same id starts without state.
+    let mut recreated = fixture.endpoint(ours);
+    recreated.endpoint.id = id;
+    fixture.put_endpoint(recreated).await.unwrap();
     assert!(fixture.checks(ours, id).await.is_empty());
     fixture.assert_revision(ours, id, 0).await;
 }
@@ -183,15 +183,15 @@ pub(super) async fn put_mute_unknown_target_is_not_found(fixture: Fixture) {
 
 pub(super) async fn delete_channel_deletes_its_mutes(fixture: Fixture) {
     let Tenant { channel_id, rule_id, .. } = fixture.ours;
-    let stays = fixture.mute(fixture.ours, MuteScope::Global);
-    for mute in [stays.clone(), fixture.mute(fixture.ours, MuteScope::Channel(channel_id))] {
+    let kept = fixture.mute(fixture.ours, MuteScope::Global);
+    for mute in [kept.clone(), fixture.mute(fixture.ours, MuteScope::Channel(channel_id))] {
         fixture.apply_change(fixture.ours, ConfigChange::PutMute(mute)).await.unwrap();
     }
     assert_refused!(fixture.apply_change(fixture.ours, ConfigChange::DeleteChannel(channel_id)).await, InUse);
     assert_eq!(fixture.configuration_since(fixture.ours, 0).await.mutes.len(), 2);
     let delete = vec![ConfigChange::DeleteRule(rule_id), ConfigChange::DeleteChannel(channel_id)];
     fixture.store.apply_changes(fixture.ours.id, delete).await.unwrap();
-    assert_eq!(fixture.configuration_since(fixture.ours, 0).await.mutes, [stays]);
+    assert_eq!(fixture.configuration_since(fixture.ours, 0).await.mutes, [kept]);
 }
 
 fn webhook(fixture: &Fixture, tenant: Tenant, hash: u8) -> InboundWebhook {
@@ -253,7 +253,7 @@ pub(super) async fn monitoring_edit_from_other_workspace_is_not_found(fixture: F
     fixture.apply_change(fixture.ours, ConfigChange::PutInboundWebhook(webhook.clone())).await.unwrap();
     let before = format!("{:?}", fixture.configuration_since(fixture.ours, 0).await);
 
-    (record.endpoint.revision, record.endpoint.name) = (2, "taken over".into());
+    (record.endpoint.revision, record.endpoint.name) = (2, "changed by another workspace".into());
     for change in [
         ConfigChange::PutEndpoint(record.clone(), Precondition::Revision(1)),
         ConfigChange::DeleteEndpoint(record.endpoint.id, NOW),

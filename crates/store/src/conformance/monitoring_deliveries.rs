@@ -1,4 +1,4 @@
-//! What is told of incidents: their events come in with what follows, may be told late, and are found again.
+//! Deliveries of incidents: accepted with transitions, extended by deferred openings, and listed by incident.
 
 use tidings_domain::delivery::Status;
 use tidings_domain::incident::{IncidentTrigger, Subject};
@@ -10,8 +10,8 @@ use super::samples::{NOW, after_ms, passed};
 use crate::monitoring::{TransitionOutcome, TransitionRecord};
 use crate::queue::{InitialState, NewDelivery, ReleaseBatch};
 
-/// A second telling, in the place of that one.
-fn late(fixture: &Fixture, tenant: Tenant, of: &NewDelivery) -> NewDelivery {
+/// A deferred opening that replaces the delivery.
+fn deferred_opening(fixture: &Fixture, tenant: Tenant, of: &NewDelivery) -> NewDelivery {
     NewDelivery { sequence: 2, replaces_id: Some(of.id), ..fixture.delivery_at(tenant, InitialState::Due, after_ms(5)) }
 }
 
@@ -26,21 +26,21 @@ pub(super) async fn transition_events_are_accepted_and_deferred_openings_added(f
     let events = vec![opened, worsened.clone()];
     let outcome = fixture.record_transition(ours, TransitionRecord { events, ..incident_only(record.clone()) }).await;
     let Ok(TransitionOutcome::Applied(answers)) = outcome else { panic!("{outcome:?}") };
-    assert!(answers.iter().map(|one| one.event_id).eq([event_id, worsened.event.id]), "in their order");
+    assert!(answers.iter().map(|one| one.event_id).eq([event_id, worsened.event.id]), "in order");
     assert!(answers.iter().all(|one| !one.duplicate));
     assert_eq!(answers[0].counts.suppressed, 1);
 
-    // IncidentDelivery again, under another id: only what is said late is new.
-    let (again, late) = (fixture.delivery(ours, InitialState::Due), late(&fixture, ours, &first));
+    // A duplicate under another id: only the deferred opening is inserted.
+    let (repeated, deferred) = (fixture.delivery(ours, InitialState::Due), deferred_opening(&fixture, ours, &first));
     let opened =
-        fixture.incident_event(&record, IncidentTrigger::Opened, after_ms(5), vec![again.clone(), late.clone()]);
-    let telling = TransitionRecord { events: vec![opened], ..TransitionRecord::default() };
+        fixture.incident_event(&record, IncidentTrigger::Opened, after_ms(5), vec![repeated.clone(), deferred.clone()]);
+    let transition = TransitionRecord { events: vec![opened], ..TransitionRecord::default() };
     for _ in 0..2 {
-        let outcome = fixture.record_transition(ours, telling.clone()).await;
+        let outcome = fixture.record_transition(ours, transition.clone()).await;
         let Ok(TransitionOutcome::Applied(answers)) = outcome else { panic!("{outcome:?}") };
         assert!(answers[0].duplicate && answers[0].event_id == event_id);
-        assert!(fixture.store.delivery(ours.id, again.id).await.unwrap().is_none());
-        let found = fixture.read(ours, late.id).await;
+        assert!(fixture.store.delivery(ours.id, repeated.id).await.unwrap().is_none());
+        let found = fixture.read(ours, deferred.id).await;
         assert_eq!((found.event.id, found.sequence, found.replaces_id), (event_id, 2, Some(first.id)));
     }
     assert_eq!(fixture.status(ours, first.id).await, Status::Suppressed);
@@ -52,36 +52,42 @@ pub(super) async fn incident_deliveries_returns_all_of_incident(fixture: Fixture
     assert!(fixture.store.incident_deliveries(ours.id, record.incident.id).await.unwrap().is_empty());
     let first = fixture.delivery(ours, InitialState::Suppressed);
     let step = NewDelivery { rule_id: None, ..fixture.delivery_at(ours, InitialState::Due, after_ms(2)) };
-    let late = late(&fixture, ours, &first);
+    let deferred = deferred_opening(&fixture, ours, &first);
     let escalated = IncidentTrigger::Escalated { after_seconds: 900 };
     let events = vec![
         fixture.incident_event(&record, IncidentTrigger::Opened, NOW, vec![first.clone()]),
         fixture.incident_event(&record, escalated, after_ms(2), vec![step.clone()]),
         fixture.incident_event(&other, IncidentTrigger::Opened, NOW, vec![fixture.delivery(ours, InitialState::Due)]),
     ];
-    let again = fixture.incident_event(&record, IncidentTrigger::Opened, after_ms(5), vec![late.clone()]);
+    let repeated = fixture.incident_event(&record, IncidentTrigger::Opened, after_ms(5), vec![deferred.clone()]);
     fixture.record_transition(ours, TransitionRecord { events, ..TransitionRecord::default() }).await.unwrap();
     fixture
-        .record_transition(ours, TransitionRecord { events: vec![again], ..TransitionRecord::default() })
+        .record_transition(ours, TransitionRecord { events: vec![repeated], ..TransitionRecord::default() })
         .await
         .unwrap();
-    // A run that is called like the incident is no event of it.
+    // An event of a run whose id equals the incident's is none of the incident.
     let mut run = fixture.event(ours);
     run.run_id = record.incident.id.to_string();
     fixture.accept(fixture.new_event(run, vec![fixture.delivery(ours, InitialState::Due)])).await;
 
-    let told = fixture.store.incident_deliveries(ours.id, record.incident.id).await.unwrap();
-    assert!(told.iter().map(|one| one.delivery_id).eq([first.id, step.id, late.id]), "oldest first");
+    let deliveries = fixture.store.incident_deliveries(ours.id, record.incident.id).await.unwrap();
+    assert!(deliveries.iter().map(|one| one.delivery_id).eq([first.id, step.id, deferred.id]), "oldest first");
     let triggers = [IncidentTrigger::Opened, escalated, IncidentTrigger::Opened].map(Trigger::Incident);
-    assert!(told.iter().map(|one| one.trigger).eq(triggers));
-    assert_eq!(told[0].event_id, told[2].event_id);
-    assert_eq!((told[0].status, told[0].rule_id, told[0].sequence), (Status::Suppressed, Some(ours.rule_id), 1));
+    assert!(deliveries.iter().map(|one| one.trigger).eq(triggers));
+    assert_eq!(deliveries[0].event_id, deliveries[2].event_id);
     assert_eq!(
-        (told[0].evaluation.as_ref(), told[2].evaluation.as_ref()),
+        (deliveries[0].status, deliveries[0].rule_id, deliveries[0].sequence),
+        (Status::Suppressed, Some(ours.rule_id), 1)
+    );
+    assert_eq!(
+        (deliveries[0].evaluation.as_ref(), deliveries[2].evaluation.as_ref()),
         (Some(&first.evaluation), Some(&passed(after_ms(5))))
     );
-    assert_eq!((told[1].status, told[1].rule_id, told[1].channel_id), (Status::Pending, None, ours.channel_id));
-    assert_eq!((told[2].sequence, told[2].replaces_id), (2, Some(first.id)));
+    assert_eq!(
+        (deliveries[1].status, deliveries[1].rule_id, deliveries[1].channel_id),
+        (Status::Pending, None, ours.channel_id)
+    );
+    assert_eq!((deliveries[2].sequence, deliveries[2].replaces_id), (2, Some(first.id)));
 }
 
 pub(super) async fn incident_deliveries_returns_held_until_and_digest(fixture: Fixture) {
@@ -93,13 +99,13 @@ pub(super) async fn incident_deliveries_returns_held_until_and_digest(fixture: F
         .record_transition(ours, TransitionRecord { events: vec![opened], ..TransitionRecord::default() })
         .await
         .unwrap();
-    let told =
+    let deliveries =
         || async { fixture.store.incident_deliveries(ours.id, record.incident.id).await.unwrap().pop().unwrap() };
-    let waiting = told().await;
+    let waiting = deliveries().await;
     assert_eq!((waiting.held_until, waiting.digest_id), (held.evaluation.held().map(|(_, until)| until), None));
     let digest = fixture.digest(vec![held.id]);
     let digest_id = digest.new_event.deliveries[0].id;
     fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(after_ms(6_000)) }).await;
-    let carried = told().await;
+    let carried = deliveries().await;
     assert_eq!((carried.status, carried.held_until, carried.digest_id), (Status::Held, None, Some(digest_id)));
 }

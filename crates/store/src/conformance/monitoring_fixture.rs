@@ -1,4 +1,4 @@
-//! Short words for what cases about watching do: endpoints, checks, incidents and what follows.
+//! Fixture helpers for monitoring: endpoints, checks, incidents and transitions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::queue::{NewDelivery, NewEvent};
 use crate::settings::{ConfigChange, Configuration, EndpointRecord, Precondition};
 use crate::{Result, StoreError};
 
-/// A healthy check that began then.
+/// A healthy check.
 pub(super) fn healthy(checked_at: Timestamp) -> Check {
     Check {
         checked_at,
@@ -41,7 +41,7 @@ pub(super) fn healthy(checked_at: Timestamp) -> Check {
     }
 }
 
-/// One that timed out.
+/// A check that timed out.
 pub(super) fn timed_out(checked_at: Timestamp) -> Check {
     Check {
         status: CheckStatus::Down,
@@ -54,7 +54,7 @@ pub(super) fn timed_out(checked_at: Timestamp) -> Check {
     }
 }
 
-/// One with every fact filled in.
+/// A check with all fields set.
 pub(super) fn degraded(checked_at: Timestamp) -> Check {
     let assertion = |index, passed| AssertionResult {
         index,
@@ -77,12 +77,12 @@ pub(super) fn degraded(checked_at: Timestamp) -> Check {
     }
 }
 
-/// What follows from a check: that, and the state after it.
+/// A transition of a check and the state after it.
 pub(super) fn check_and_state(check: CheckRecord, state: EndpointState) -> TransitionRecord {
     TransitionRecord { check: Some(check), state: Some(state), ..TransitionRecord::default() }
 }
 
-/// What follows for an incident alone.
+/// A transition of an incident alone.
 pub(super) fn incident_only(incident: IncidentRecord) -> TransitionRecord {
     TransitionRecord { incident: Some(incident), ..TransitionRecord::default() }
 }
@@ -112,7 +112,7 @@ impl Fixture {
             .await
     }
 
-    /// A new endpoint.
+    /// Creates an endpoint.
     pub(super) async fn new_endpoint(&self, tenant: Tenant) -> EndpointId {
         let record = self.endpoint(tenant);
         let id = record.endpoint.id;
@@ -120,7 +120,7 @@ impl Fixture {
         id
     }
 
-    /// The configuration, with the endpoints written since.
+    /// The configuration, with the endpoints written after this version.
     pub(super) async fn configuration_since(&self, tenant: Tenant, endpoints_since: i64) -> Configuration {
         self.store.configuration(tenant.id, endpoints_since).await.unwrap()
     }
@@ -149,16 +149,16 @@ impl Fixture {
     pub(super) async fn record_transition(
         &self,
         tenant: Tenant,
-        following: TransitionRecord,
+        transition: TransitionRecord,
     ) -> Result<TransitionOutcome> {
-        self.store.record_transition(tenant.id, following).await
+        self.store.record_transition(tenant.id, transition).await
     }
 
-    /// Writes a check without anything else.
+    /// Records a check and nothing else.
     pub(super) async fn record_check(&self, tenant: Tenant, endpoint_id: EndpointId, check: Check) -> CheckRecord {
         let record = self.check(endpoint_id, check);
-        let following = TransitionRecord { check: Some(record.clone()), ..TransitionRecord::default() };
-        assert_eq!(self.record_transition(tenant, following).await, Ok(TransitionOutcome::Applied(vec![])));
+        let transition = TransitionRecord { check: Some(record.clone()), ..TransitionRecord::default() };
+        assert_eq!(self.record_transition(tenant, transition).await, Ok(TransitionOutcome::Applied(vec![])));
         record
     }
 
@@ -167,7 +167,7 @@ impl Fixture {
         self.store.checks(tenant.id, endpoint_id, filter).await.unwrap()
     }
 
-    /// An incident that was just opened, with every fact filled in.
+    /// An incident that was just opened, with all fields set.
     pub(super) fn incident_record(&self, tenant: Tenant, subject: Subject) -> IncidentRecord {
         self.incident_record_at(tenant, subject, NOW)
     }
@@ -197,7 +197,7 @@ impl Fixture {
         }
     }
 
-    /// A new endpoint with an incident that is open.
+    /// Creates an endpoint with an active incident.
     pub(super) async fn open_incident(&self, tenant: Tenant) -> IncidentRecord {
         let endpoint_id = self.new_endpoint(tenant).await;
         let record = self.incident_record(tenant, Subject::Endpoint(endpoint_id));
@@ -228,12 +228,12 @@ impl Fixture {
         NewEvent { event: Arc::new(event), not_routed: vec![], deliveries }
     }
 
-    /// The incident as it is kept.
+    /// The incident as stored.
     pub(super) async fn stored_incident(&self, tenant: Tenant, id: IncidentId) -> IncidentRecord {
         self.store.incident(tenant.id, id).await.unwrap().expect("it is there").0
     }
 
-    /// That the endpoint's state is at this revision; 0 for none.
+    /// Asserts the revision of the endpoint's state; 0 if it has none.
     pub(super) async fn assert_revision(&self, tenant: Tenant, endpoint_id: EndpointId, revision: u64) {
         let states = self.store.endpoint_states(tenant.id).await.unwrap();
         let found = states.iter().find(|state| state.endpoint_id == endpoint_id).map_or(0, |state| state.revision);
@@ -241,7 +241,7 @@ impl Fixture {
     }
 }
 
-/// An endpoint or channel that is nobody's.
+/// An id that belongs to no row.
 pub(super) fn unknown_id<T: Id>() -> T {
     T::from_bytes([9; 16])
 }
@@ -251,7 +251,7 @@ pub(super) fn openings(channel_id: ChannelId, at: Timestamp) -> BTreeMap<Channel
     [(channel_id, at)].into()
 }
 
-/// That nothing was written, and why.
+/// Asserts that a transition was refused with this error.
 pub(super) fn assert_error(outcome: Result<TransitionOutcome>, error: &StoreError) {
     assert_eq!(outcome.as_ref(), Err(error));
 }

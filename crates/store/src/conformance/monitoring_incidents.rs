@@ -1,4 +1,4 @@
-//! Incidents: written with what follows from a check, fenced, with their timelines, and listed.
+//! Incidents: recorded with transitions, fenced by revision, with timelines; lists and filters.
 
 use std::sync::Arc;
 
@@ -41,12 +41,12 @@ pub(super) async fn incident_reads_back_with_timeline(fixture: Fixture) {
     let opened = TimelineKind::Opened { cause: Cause::EndpointDegraded, detail: Some("slow — 6 s".into()) };
     let entries = vec![check_entry(NOW), entry(NOW, opened)];
     let state = EndpointState { incident_id: Some(record.incident.id), ..fixture.state(endpoint_id, 1) };
-    let following = TransitionRecord {
+    let transition = TransitionRecord {
         incident: Some(record.clone()),
         timeline: entries.clone(),
         ..check_and_state(fixture.check(endpoint_id, timed_out(NOW)), state)
     };
-    assert_eq!(fixture.record_transition(ours, following).await, Ok(TransitionOutcome::Applied(vec![])));
+    assert_eq!(fixture.record_transition(ours, transition).await, Ok(TransitionOutcome::Applied(vec![])));
     let id = record.incident.id;
     assert_eq!(fixture.store.incident(ours.id, id).await.unwrap(), Some((record.clone(), entries.clone())));
 
@@ -76,7 +76,7 @@ pub(super) async fn incident_second_active_of_subject_is_refused(fixture: Fixtur
     fixture.record_transition(ours, incident_only(second.clone())).await.unwrap();
     let reopened = IncidentRecord { revision: 3, ..first.clone() };
     assert_refused!(fixture.record_transition(ours, incident_only(reopened)).await, Exists);
-    // Another's alert of the same id is another subject.
+    // An alert with the endpoint's id is another subject, and so is one of another workspace.
     for tenant in [ours, fixture.theirs] {
         let alert = fixture.incident_record(tenant, Subject::Alert(first.incident.subject.resource_id()));
         fixture.record_transition(tenant, incident_only(alert)).await.unwrap();
@@ -115,36 +115,36 @@ pub(super) async fn incident_update_leaves_notifications_sent(fixture: Fixture) 
 pub(super) async fn transition_refused_writes_nothing(fixture: Fixture) {
     let ours = fixture.ours;
     let record = fixture.open_incident(ours).await;
-    let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("an endpoint") };
+    let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("it is an endpoint's") };
     let mute = fixture.mute(ours, MuteScope::Endpoint(endpoint_id));
     fixture.apply_change(ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
     let version = fixture.configuration_since(ours, 0).await.version;
     let delivery = fixture.delivery(ours, InitialState::Due);
     let delivery_id = delivery.id;
     let stale = IncidentRecord { revision: 9, ..record.clone() };
-    let following = TransitionRecord {
+    let transition = TransitionRecord {
         incident: Some(stale),
         timeline: vec![check_entry(NOW)],
         ended_mutes: vec![mute.id],
         events: vec![fixture.incident_event(&record, IncidentTrigger::Worsened, NOW, vec![delivery])],
         ..check_and_state(fixture.check(endpoint_id, timed_out(NOW)), fixture.state(endpoint_id, 1))
     };
-    let beside = fixture.new_event(fixture.event(ours), vec![]);
+    let other = fixture.new_event(fixture.event(ours), vec![]);
     let (refused, accepted) =
-        tokio::join!(fixture.record_transition(ours, following.clone()), fixture.store.accept(vec![beside]));
+        tokio::join!(fixture.record_transition(ours, transition.clone()), fixture.store.accept(vec![other]));
     assert_error(refused, &StoreError::Conflict);
-    assert!(accepted.is_ok(), "nobody else is taken with it");
+    assert!(accepted.is_ok(), "others in the batch are not affected");
     assert!(fixture.checks(ours, endpoint_id).await.is_empty());
     fixture.assert_revision(ours, endpoint_id, 0).await;
     assert!(timeline(&fixture, record.incident.id).await.is_empty());
     assert!(fixture.store.delivery(ours.id, delivery_id).await.unwrap().is_none());
     let found = fixture.configuration_since(ours, 0).await;
     assert_eq!((found.version, found.mutes), (version, vec![mute]));
-    // The last thing that it brings is refused: what came before is undone as well.
+    // The events, which are written last, are refused: what was written before is rolled back as well.
     let twice = fixture.delivery(ours, InitialState::Due);
     let event = fixture.incident_event(&record, IncidentTrigger::Worsened, NOW, vec![twice.clone(), twice]);
-    let following = TransitionRecord { incident: Some(resolved(&record, NOW)), events: vec![event], ..following };
-    assert_error(fixture.record_transition(ours, following).await, &StoreError::Exists);
+    let transition = TransitionRecord { incident: Some(resolved(&record, NOW)), events: vec![event], ..transition };
+    assert_error(fixture.record_transition(ours, transition).await, &StoreError::Exists);
     assert_eq!(fixture.stored_incident(ours, record.incident.id).await, record);
     assert!(fixture.checks(ours, endpoint_id).await.is_empty());
 }
@@ -152,10 +152,10 @@ pub(super) async fn transition_refused_writes_nothing(fixture: Fixture) {
 pub(super) async fn timeline_keeps_order_of_recording(fixture: Fixture) {
     let ours = fixture.ours;
     let record = fixture.open_incident(ours).await;
-    let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("an endpoint") };
+    let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("it is an endpoint's") };
     let mut expected = Vec::new();
     for revision in 1..=4 {
-        // IncidentDelivery out of order, it stays in the order in which it was told.
+        // The instants run backwards: the timeline is in the order of recording.
         let at = after_ms(10 - revision);
         let entries = vec![check_entry(at), entry(at, TimelineKind::Worsened { detail: None })];
         let state = EndpointState { incident_id: Some(record.incident.id), ..fixture.state(endpoint_id, revision) };
@@ -167,7 +167,11 @@ pub(super) async fn timeline_keeps_order_of_recording(fixture: Fixture) {
         expected.extend(entries);
     }
     assert_eq!(timeline(&fixture, record.incident.id).await, expected);
-    assert_eq!(fixture.stored_incident(ours, record.incident.id).await.revision, 1, "it did not change by itself");
+    assert_eq!(
+        fixture.stored_incident(ours, record.incident.id).await.revision,
+        1,
+        "the incident itself was not written"
+    );
     let of_none = TransitionRecord { timeline: expected, ..TransitionRecord::default() };
     assert!(matches!(fixture.record_transition(ours, of_none).await, Err(StoreError::Defect(_))));
 }
@@ -178,11 +182,11 @@ pub(super) async fn timeline_full_takes_no_more_checks(fixture: Fixture) {
     let id = record.incident.id;
     let checks = (0..10_050).map(|number| check_entry(after_ms(number))).collect();
     let next = |revision| IncidentRecord { revision, ..record.clone() };
-    let following = TransitionRecord { timeline: checks, ..incident_only(next(2)) };
-    fixture.record_transition(ours, following).await.unwrap();
+    let transition = TransitionRecord { timeline: checks, ..incident_only(next(2)) };
+    fixture.record_transition(ours, transition).await.unwrap();
     let shown = timeline(&fixture, id).await;
     let expected: Vec<_> = (9_000..10_000).map(|number| check_entry(after_ms(number))).collect();
-    assert_eq!(shown, expected, "the newest thousand of those that were kept");
+    assert_eq!(shown, expected, "the newest 1,000 of those that were stored");
     let worsened = entry(NOW, TimelineKind::Worsened { detail: None });
     let more = vec![check_entry(NOW), worsened.clone(), check_entry(NOW)];
     fixture.record_transition(ours, TransitionRecord { timeline: more, ..incident_only(next(3)) }).await.unwrap();
@@ -190,7 +194,8 @@ pub(super) async fn timeline_full_takes_no_more_checks(fixture: Fixture) {
     assert_eq!((shown.len(), &shown[998], &shown[999]), (1_000, &expected[999], &worsened));
 }
 
-/// Incidents of ours, newest first, in turns resolved and about the same endpoint.
+/// Inserts incidents of our workspace: alternately resolved ones of one endpoint, and active ones of alerts. Returns
+/// them newest first.
 async fn insert_incidents(fixture: &Fixture) -> Vec<IncidentRecord> {
     let ours = fixture.ours;
     let endpoint_id = fixture.new_endpoint(ours).await;
@@ -239,14 +244,14 @@ pub(super) async fn incidents_every_filter_applies(fixture: Fixture) {
     for status in [None, Some(IncidentStatus::Active), Some(IncidentStatus::Resolved)] {
         for subject in &subjects {
             for (since, until) in [(None, None), (Some(after_ms(3)), None), (Some(after_ms(2)), Some(after_ms(7)))] {
-                let fits = |record: &&IncidentRecord| {
+                let matches = |record: &&IncidentRecord| {
                     let incident = &record.incident;
                     status.is_none_or(|status| incident.status() == status)
                         && subject.as_ref().is_none_or(|subject| incident.subject == *subject)
                         && since.is_none_or(|since| incident.started_at >= since)
                         && until.is_none_or(|until| incident.started_at < until)
                 };
-                let expected: Vec<_> = all.iter().filter(fits).cloned().collect();
+                let expected: Vec<_> = all.iter().filter(matches).cloned().collect();
                 let filter = IncidentFilter { status, subject: subject.clone(), since, until, ..Default::default() };
                 assert_eq!(pages(&fixture, &filter).await, expected, "{filter:?}");
             }
@@ -265,30 +270,30 @@ pub(super) async fn active_incidents_covers_all_workspaces(fixture: Fixture) {
 pub(super) async fn transition_ended_mutes_increments_version(fixture: Fixture) {
     let ours = fixture.ours;
     let record = fixture.open_incident(ours).await;
-    let (gone, stays) = (fixture.mute(ours, MuteScope::Global), fixture.mute(ours, MuteScope::Global));
+    let (ended, kept) = (fixture.mute(ours, MuteScope::Global), fixture.mute(ours, MuteScope::Global));
     let theirs = fixture.mute(fixture.theirs, MuteScope::Global);
-    for mute in [&gone, &stays] {
+    for mute in [&ended, &kept] {
         fixture.apply_change(ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
     }
     fixture.apply_change(fixture.theirs, ConfigChange::PutMute(theirs.clone())).await.unwrap();
     let version = fixture.configuration_since(ours, 0).await.version;
-    let ended_mutes = vec![gone.id, theirs.id, fixture.id()];
-    let following = |revision| TransitionRecord {
+    let ended_mutes = vec![ended.id, theirs.id, fixture.id()];
+    let transition = |revision| TransitionRecord {
         ended_mutes: ended_mutes.clone(),
         ..incident_only(IncidentRecord { revision, ..record.clone() })
     };
-    fixture.record_transition(ours, following(2)).await.unwrap();
+    fixture.record_transition(ours, transition(2)).await.unwrap();
     let found = fixture.configuration_since(ours, 0).await;
-    assert_eq!((found.mutes, found.version), (vec![stays], version + 1));
+    assert_eq!((found.mutes, found.version), (vec![kept], version + 1));
     assert_eq!(fixture.configuration_since(fixture.theirs, 0).await.mutes, [theirs]);
-    fixture.record_transition(ours, following(3)).await.unwrap();
-    assert_eq!(fixture.configuration_since(ours, 0).await.version, version + 1, "nothing ended");
+    fixture.record_transition(ours, transition(3)).await.unwrap();
+    assert_eq!(fixture.configuration_since(ours, 0).await.version, version + 1, "no mute ended");
 }
 
 pub(super) async fn incident_of_other_workspace_is_not_found(fixture: Fixture) {
     let (ours, theirs) = (fixture.ours, fixture.theirs);
     let record = fixture.open_incident(ours).await;
-    let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("an endpoint") };
+    let Subject::Endpoint(endpoint_id) = record.incident.subject else { panic!("it is an endpoint's") };
     let id = record.incident.id;
     let opened =
         fixture.incident_event(&record, IncidentTrigger::Opened, NOW, vec![fixture.delivery(ours, InitialState::Due)]);
@@ -302,18 +307,18 @@ pub(super) async fn incident_of_other_workspace_is_not_found(fixture: Fixture) {
     assert!(fixture.store.incidents(theirs.id, filter).await.unwrap().is_empty());
 
     let alert = IncidentRecord { revision: 2, ..fixture.incident_record(theirs, Subject::Alert("a".into())) };
-    let mut taken = IncidentRecord { revision: 2, ..record.clone() };
-    taken.incident.subject = alert.incident.subject.clone();
+    let mut moved = IncidentRecord { revision: 2, ..record.clone() };
+    moved.incident.subject = alert.incident.subject.clone();
     assert_refused!(fixture.record_transition(theirs, incident_only(resolved(&record, NOW))).await, NotFound);
-    assert_refused!(fixture.record_transition(theirs, incident_only(taken)).await, NotFound);
-    // Nor does a state of theirs lead to a timeline of ours.
+    assert_refused!(fixture.record_transition(theirs, incident_only(moved)).await, NotFound);
+    // A state of theirs that names our incident does not write to its timeline.
     let their_endpoint = fixture.new_endpoint(theirs).await;
     let state = EndpointState { incident_id: Some(id), ..fixture.state(their_endpoint, 1) };
-    let following = TransitionRecord {
+    let transition = TransitionRecord {
         timeline: vec![check_entry(NOW)],
         ..check_and_state(fixture.check(their_endpoint, healthy(NOW)), state)
     };
-    assert_refused!(fixture.record_transition(theirs, following).await, NotFound);
+    assert_refused!(fixture.record_transition(theirs, transition).await, NotFound);
     let incident = fixture.incident_record(theirs, Subject::Endpoint(endpoint_id));
     assert_refused!(fixture.record_transition(theirs, incident_only(incident)).await, NotFound);
     assert_eq!(fixture.store.incident(ours.id, id).await.unwrap(), Some((record, vec![])));
@@ -324,9 +329,9 @@ pub(super) async fn incident_concurrent_openings_create_one(fixture: Fixture) {
     let mut tasks = Vec::new();
     for _ in 0..20 {
         let record = fixture.incident_record(ours, Subject::Endpoint(endpoint_id));
-        let following = TransitionRecord { state: Some(fixture.state(endpoint_id, 1)), ..incident_only(record) };
+        let transition = TransitionRecord { state: Some(fixture.state(endpoint_id, 1)), ..incident_only(record) };
         let store = Arc::clone(&fixture.store);
-        tasks.push(tokio::spawn(async move { store.record_transition(ours.id, following).await }));
+        tasks.push(tokio::spawn(async move { store.record_transition(ours.id, transition).await }));
     }
     let mut written = 0;
     for task in tasks {

@@ -1,4 +1,4 @@
-//! Summaries: what is left of checks when they are gone.
+//! Summaries: hourly and daily aggregates that outlive their checks.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::retention::{
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// The instant at which the hour of the beginning begins.
+/// The start of the hour that contains `NOW`.
 fn hour() -> Timestamp {
     SummaryGranularity::Hour.start(SummaryGranularity::Hour.number(NOW))
 }
@@ -26,7 +26,7 @@ fn at(hours: u64, ms: u64) -> Timestamp {
     hour().plus_ms(hours * HOUR_MS + ms)
 }
 
-/// Checks of all kinds over so many hours, some hours left out.
+/// Checks of all kinds over `hours` hours, some of which are left out.
 fn checks_over_hours(hours: u64) -> Vec<Check> {
     let mut all = Vec::new();
     for hour in (0..hours).filter(|hour| hour % 5 != 3) {
@@ -48,7 +48,7 @@ fn checks_over_hours(hours: u64) -> Vec<Check> {
     all
 }
 
-/// What the checks come to, plainly.
+/// A reference implementation of summaries.
 fn reference(checks: &[Check], span: SummaryGranularity) -> Vec<SummaryRecord> {
     let mut spans: BTreeMap<i64, Vec<&Check>> = BTreeMap::new();
     checks.iter().for_each(|check| spans.entry(span.number(check.checked_at)).or_default().push(check));
@@ -66,7 +66,7 @@ impl Fixture {
         self.store.summaries(tenant.id, endpoint_id, filter).await.unwrap()
     }
 
-    /// Summarises all that can be by then, in steps of so many checks.
+    /// Summarises everything that is due, in steps of `limit` checks. Returns the number of hours written.
     async fn summarise_all(&self, now: Timestamp, limit: u32) -> u32 {
         let mut hours = 0;
         loop {
@@ -78,7 +78,7 @@ impl Fixture {
         }
     }
 
-    /// Prunes all that can be, in steps of so many rows.
+    /// Prunes everything that is due, in steps of `limit` rows, and returns the totals.
     pub(super) async fn prune_all(&self, now: Timestamp, limit: u32) -> Pruned {
         let (mut all, mut cursor) = (Pruned::default(), Some(PruneCursor::default()));
         while let Some(from) = cursor {
@@ -111,10 +111,13 @@ pub(super) async fn summarise_hours_and_days_match_checks(fixture: Fixture) {
     assert_eq!(fixture.summaries(ours, id, SummaryGranularity::Hour).await, hours);
     assert_eq!(fixture.summaries(ours, id, SummaryGranularity::Day).await, days);
     assert!(fixture.summaries(ours, quiet, SummaryGranularity::Day).await.is_empty());
-    assert!(fixture.summaries(fixture.theirs, id, SummaryGranularity::Day).await.is_empty(), "a stranger sees nothing");
+    assert!(
+        fixture.summaries(fixture.theirs, id, SummaryGranularity::Day).await.is_empty(),
+        "another workspace sees nothing"
+    );
 }
 
-/// Hour by hour, with a restart between, as it goes in life.
+/// Hour by hour, with a restart in between.
 pub(super) async fn summarise_counts_each_hour_once(fixture: Fixture) {
     let (ours, id) = (fixture.ours, fixture.new_endpoint(fixture.ours).await);
     let checks = checks_over_hours(8);
@@ -132,7 +135,7 @@ pub(super) async fn summarise_counts_each_hour_once(fixture: Fixture) {
             fixture = fixture.reopen().await;
         }
     }
-    assert_eq!(fixture.summarise_all(at(9, 0), 500).await, 0, "nothing is left to do");
+    assert_eq!(fixture.summarise_all(at(9, 0), 500).await, 0, "nothing is left to summarise");
     assert_eq!(
         fixture.summaries(ours, id, SummaryGranularity::Hour).await,
         reference(&checks, SummaryGranularity::Hour)
@@ -145,11 +148,11 @@ pub(super) async fn summarise_counts_checks_within_grace_period_only(fixture: Fi
     let in_time = healthy(at(0, 10));
     fixture.record_check(ours, id, in_time.clone()).await;
     assert_eq!(fixture.summarise_all(at(1, HOUR_OPEN_MS - 1), 9).await, 0);
-    // Its probe began before the hour was over; it is told after that.
+    // Its probe began within the hour; it is recorded after it.
     let mut slow = fixture.check(id, timed_out(at(0, HOUR_MS - 1)));
     slow.id = fixture.id_at(at(1, 9_000));
     fixture.record_transition(ours, check_only(&slow)).await.unwrap();
-    // Its clock is ahead of the store's.
+    // The check's clock is ahead of the clock of its id.
     let mut ahead = fixture.check(id, healthy(at(1, 5)));
     ahead.id = fixture.id_at(at(0, HOUR_MS - 20_000));
     fixture.record_transition(ours, check_only(&ahead)).await.unwrap();
@@ -161,7 +164,7 @@ pub(super) async fn summarise_counts_checks_within_grace_period_only(fixture: Fi
         fixture.summaries(ours, id, SummaryGranularity::Hour).await,
         reference(&counted, SummaryGranularity::Hour)
     );
-    assert!(fixture.checks(ours, id).await.contains(&late), "it is kept, and not counted");
+    assert!(fixture.checks(ours, id).await.contains(&late), "it is stored but not counted");
 }
 
 pub(super) async fn summaries_filter_by_time(fixture: Fixture) {
@@ -197,7 +200,7 @@ pub(super) async fn prune_summarises_checks_first(fixture: Fixture) {
         fixture.summaries(ours, id, SummaryGranularity::Hour).await,
         reference(&checks, SummaryGranularity::Hour)
     );
-    assert_eq!(fixture.summarise_all(at(100, 0), 9).await, 0, "nor again");
+    assert_eq!(fixture.summarise_all(at(100, 0), 9).await, 0, "and not again");
     assert_eq!(fixture.summaries(ours, id, SummaryGranularity::Day).await, reference(&checks, SummaryGranularity::Day));
 }
 

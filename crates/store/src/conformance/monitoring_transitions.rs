@@ -1,4 +1,4 @@
-//! What follows from a check: it and the state after it are written together, or neither.
+//! Transitions: a check and the state after it are written together or not at all.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::retention::{PruneCursor, Retention, SummaryFilter};
 pub(super) async fn transition_check_and_state_read_back(fixture: Fixture) {
     let ours = fixture.ours;
     let (id, other) = (fixture.new_endpoint(ours).await, fixture.new_endpoint(ours).await);
-    assert!(fixture.store.endpoint_states(ours.id).await.unwrap().is_empty(), "nothing was checked");
+    assert!(fixture.store.endpoint_states(ours.id).await.unwrap().is_empty(), "no endpoint was checked");
     let full = EndpointState {
         streak: Streak { failing: 4, down: 1, worst: Some(CheckStatus::Down), healthy: 0, since: Some(after_ms(1)) },
         flap_history: FlapHistory { recent: vec![NOW, after_ms(7)], is_flapping: true },
@@ -39,7 +39,7 @@ pub(super) async fn transition_check_and_state_read_back(fixture: Fixture) {
         .record_transition(ours, check_and_state(fixture.check(id, healthy(after_ms(9))), next.clone()))
         .await
         .unwrap();
-    assert!(fixture.store.endpoint_states(ours.id).await.unwrap().contains(&next), "all of it is replaced");
+    assert!(fixture.store.endpoint_states(ours.id).await.unwrap().contains(&next), "the state is replaced as a whole");
 }
 
 pub(super) async fn transition_every_kind_of_check_reads_back(fixture: Fixture) {
@@ -77,7 +77,7 @@ pub(super) async fn transition_duplicate_check_changes_nothing(fixture: Fixture)
     fixture.assert_revision(ours, id, 1).await;
     assert_eq!(fixture.checks(ours, id).await, vec![check.clone()]);
     assert!(fixture.store.active_incidents().await.unwrap().is_empty());
-    // Of another endpoint it is another check.
+    // With the same id, but of another endpoint, it is another check.
     let other = fixture.new_endpoint(ours).await;
     let elsewhere = CheckRecord { endpoint_id: other, ..check };
     fixture.record_transition(ours, check_and_state(elsewhere.clone(), fixture.state(other, 1))).await.unwrap();
@@ -102,7 +102,7 @@ pub(super) async fn transition_other_state_revision_is_conflict(fixture: Fixture
         }
         fixture.assert_revision(ours, id, reached).await;
     }
-    assert_eq!(fixture.checks(ours, id).await.len(), 2, "a refused check is not there");
+    assert_eq!(fixture.checks(ours, id).await.len(), 2, "refused checks are not stored");
     let alone = TransitionRecord { state: Some(fixture.state(id, 3)), ..TransitionRecord::default() };
     assert_eq!(fixture.record_transition(ours, alone).await, Ok(TransitionOutcome::Applied(vec![])));
 }
@@ -125,8 +125,8 @@ pub(super) async fn transition_refused_does_not_affect_others(fixture: Fixture) 
             assert_eq!(good, Ok(TransitionOutcome::Applied(vec![])));
             assert_error(bad, &StoreError::Conflict);
         }));
-        let (beside, store) = (fixture.new_event(fixture.event(ours), vec![]), Arc::clone(&fixture.store));
-        tasks.push(tokio::spawn(async move { assert!(!store.accept(vec![beside]).await.unwrap()[0].duplicate) }));
+        let (other, store) = (fixture.new_event(fixture.event(ours), vec![]), Arc::clone(&fixture.store));
+        tasks.push(tokio::spawn(async move { assert!(!store.accept(vec![other]).await.unwrap()[0].duplicate) }));
     }
     for task in tasks {
         task.await.unwrap();
@@ -174,10 +174,10 @@ pub(super) async fn transition_deleted_endpoint_is_not_found(fixture: Fixture) {
     let delivery_id = delivery.id;
     let event = fixture.new_event(fixture.event(ours), vec![delivery]);
     let with_event = TransitionRecord { events: vec![event], ..state_only.clone() };
-    for following in
+    for transition in
         [check_and_state(check, fixture.state(unknown_id(), 1)), check_only, state_only, incident_only, with_event]
     {
-        assert_refused!(fixture.record_transition(ours, following).await, NotFound);
+        assert_refused!(fixture.record_transition(ours, transition).await, NotFound);
     }
     assert!(fixture.store.delivery(ours.id, delivery_id).await.unwrap().is_none());
     assert!(fixture.store.active_incidents().await.unwrap().is_empty());
@@ -219,10 +219,10 @@ pub(super) async fn transition_from_other_workspace_is_not_found(fixture: Fixtur
     let state = fixture.state(id, 2);
     let check_only = TransitionRecord { check: Some(check.clone()), ..TransitionRecord::default() };
     let state_only = TransitionRecord { state: Some(state.clone()), ..TransitionRecord::default() };
-    for following in [check_and_state(check, state), check_only, state_only] {
-        assert_refused!(fixture.record_transition(theirs, following).await, NotFound);
+    for transition in [check_and_state(check, state), check_only, state_only] {
+        assert_refused!(fixture.record_transition(theirs, transition).await, NotFound);
     }
-    // Nor does an event of ours come in through them.
+    // Nor can they record an event of our workspace.
     let events = vec![fixture.new_event(fixture.event(ours), vec![])];
     assert_refused!(
         fixture.record_transition(theirs, TransitionRecord { events, ..TransitionRecord::default() }).await,

@@ -1,4 +1,4 @@
-//! Pruning: what is old goes, in small steps, and nothing else does.
+//! Pruning: rows past their retention are deleted in bounded steps, and no others.
 
 use tidings_domain::calendar::Zone;
 use tidings_domain::delivery::Status;
@@ -19,12 +19,12 @@ use crate::settings::ConfigChange;
 
 const DAY_MS: u64 = 86_400_000;
 
-/// So many days after the beginning.
+/// This many days after `NOW`.
 const fn days(days: u64) -> Timestamp {
     after_ms(days * DAY_MS)
 }
 
-/// Everything in the log, as text.
+/// The whole history, as text.
 async fn history_text(fixture: &Fixture) -> String {
     let mut all = String::new();
     for tenant in [fixture.ours, fixture.theirs] {
@@ -38,10 +38,10 @@ async fn history_text(fixture: &Fixture) -> String {
 
 pub(super) async fn prune_deletes_only_old_events(fixture: Fixture) {
     let (ours, theirs) = (fixture.ours, fixture.theirs);
-    let stays_at = after_ms(1);
-    fixture.accept_one_at(ours, InitialState::Suppressed, stays_at).await;
-    fixture.accept_one_at(theirs, InitialState::Suppressed, stays_at).await;
-    fixture.store.record_test(fixture.test(ours, Status::Sent, stays_at)).await.unwrap();
+    let kept_at = after_ms(1);
+    fixture.accept_one_at(ours, InitialState::Suppressed, kept_at).await;
+    fixture.accept_one_at(theirs, InitialState::Suppressed, kept_at).await;
+    fixture.store.record_test(fixture.test(ours, Status::Sent, kept_at)).await.unwrap();
     let kept = history_text(&fixture).await;
 
     let repeated = fixture.event_at(ours, NOW);
@@ -63,13 +63,13 @@ pub(super) async fn prune_deletes_only_old_events(fixture: Fixture) {
     assert_eq!(history_text(&fixture).await, full);
     let now = days(90).plus_ms(1);
     let step = fixture.store.prune(now, Retention::default(), PruneCursor::default(), 1).await.unwrap();
-    assert_eq!((step.deliveries, step.next.is_some()), (1, true), "a little, and there is more");
+    assert_eq!((step.deliveries, step.next.is_some()), (1, true), "one row, and there is more");
     for limit in [3, 1, 100] {
-        // Nothing depends on the cursor: each of these begins anew.
+        // Each run starts from the beginning: the cursor is only an optimisation.
         fixture.prune_all(now, limit).await;
         assert_eq!(history_text(&fixture).await, kept);
     }
-    // Its key is gone as well: told again, it is new.
+    // Its idempotency key was deleted as well, so the event is new.
     let again = Event { id: fixture.id_at(days(91)), ..repeated };
     assert!(!fixture.accept(fixture.new_event(again, vec![])).await.duplicate);
 }
@@ -93,7 +93,7 @@ pub(super) async fn prune_keeps_events_with_unsettled_deliveries(fixture: Fixtur
         fixture.accept_one(ours, InitialState::Suppressed).await;
     }
     let pruned = fixture.prune_all(days(91), 2).await;
-    assert_eq!((pruned.events, pruned.deliveries), (3, 3), "those between");
+    assert_eq!((pruned.events, pruned.deliveries), (3, 3), "only settled ones");
     let statuses = [Status::Pending, Status::Held, Status::Sending];
     for (id, expected) in waiting.iter().zip(statuses) {
         assert_eq!(fixture.status(ours, *id).await, expected);
@@ -102,7 +102,7 @@ pub(super) async fn prune_keeps_events_with_unsettled_deliveries(fixture: Fixtur
     let claimed = fixture.claim(ours, NOW, lease(2, 60_000), 9).await.remove(0);
     assert_eq!(claimed.id, waiting[0]);
     fixture.store.settle(attempted(&claimed, NextState::Done(Status::Failed))).await.unwrap();
-    assert_eq!(fixture.prune_all(days(91), 9).await.deliveries, 2, "now that it is settled");
+    assert_eq!(fixture.prune_all(days(91), 9).await.deliveries, 2, "settled, it is deleted");
 }
 
 pub(super) async fn prune_keeps_incident_without_events(fixture: Fixture) {
@@ -198,8 +198,8 @@ pub(super) async fn prune_deletes_old_hours_and_keeps_days(fixture: Fixture) {
 pub(super) async fn prune_deletes_mutes_a_day_after_expiry(fixture: Fixture) {
     let (ours, theirs) = (fixture.ours, fixture.theirs);
     let until = |ms| Mute { expires_at: Some(after_ms(ms)), ..fixture.mute(ours, MuteScope::Global) };
-    let (over, just, endless) = (until(1), until(2), fixture.mute(ours, MuteScope::Global));
-    for mute in [&over, &until(0), &just, &endless] {
+    let (expired, not_yet, endless) = (until(1), until(2), fixture.mute(ours, MuteScope::Global));
+    for mute in [&expired, &until(0), &not_yet, &endless] {
         fixture.apply_change(ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
     }
     let their_mute = Mute { expires_at: Some(days(9)), ..fixture.mute(theirs, MuteScope::Global) };
@@ -208,28 +208,28 @@ pub(super) async fn prune_deletes_mutes_a_day_after_expiry(fixture: Fixture) {
         (fixture.configuration_since(ours, 0).await.version, fixture.configuration_since(theirs, 0).await.version);
     assert_eq!(fixture.prune_all(days(1).plus_ms(2), 99).await, Pruned { mutes: 2, ..Pruned::default() });
     let found = fixture.configuration_since(ours, 0).await;
-    assert_eq!((found.mutes, found.version), (vec![just, endless], version + 1));
+    assert_eq!((found.mutes, found.version), (vec![not_yet, endless], version + 1));
     assert_eq!(fixture.prune_all(days(1).plus_ms(2), 1).await, Pruned::default());
     let found = fixture.configuration_since(theirs, 0).await;
     assert_eq!((found.mutes, found.version), (vec![their_mute], their_version));
-    assert_eq!(fixture.configuration_since(ours, 0).await.version, version + 1, "nothing ended");
+    assert_eq!(fixture.configuration_since(ours, 0).await.version, version + 1, "no mute was deleted");
 }
 
 pub(super) async fn prune_deletes_expired_rate_windows(fixture: Fixture) {
     let limit = RateLimit { max_per_minute: 1, action: RateAction::Digest };
     let tenants = [fixture.ours, fixture.theirs, fixture.another_channel().await];
-    let admission = || Some(RateLimitRequest { limit, channel_name: "ops".into(), zone: Zone::UTC });
+    let rate_limit = || Some(RateLimitRequest { limit, channel_name: "ops".into(), zone: Zone::UTC });
     for (number, tenant) in tenants.into_iter().enumerate() {
         let at = after_ms(number as u64 * 30_000);
-        let delivery = NewDelivery { rate_limit: admission(), ..fixture.delivery_at(tenant, InitialState::Due, at) };
+        let delivery = NewDelivery { rate_limit: rate_limit(), ..fixture.delivery_at(tenant, InitialState::Due, at) };
         fixture.accept(fixture.new_event(fixture.event_at(tenant, at), vec![delivery])).await;
     }
     assert_eq!(fixture.prune_all(after_ms(59_999), 1).await.admissions, 0);
     assert_eq!(fixture.prune_all(after_ms(100_000), 1).await, Pruned { admissions: 2, ..Pruned::default() });
-    // The third still counts.
+    // The third admission still counts.
     let at = after_ms(100_001);
     for (tenant, not_leased) in tenants.into_iter().zip([0, 0, 1]) {
-        let delivery = NewDelivery { rate_limit: admission(), ..fixture.delivery_at(tenant, InitialState::Due, at) };
+        let delivery = NewDelivery { rate_limit: rate_limit(), ..fixture.delivery_at(tenant, InitialState::Due, at) };
         let accepted = fixture.accept(fixture.new_event(fixture.event_at(tenant, at), vec![delivery])).await;
         assert_eq!(accepted.not_leased.len(), not_leased);
     }

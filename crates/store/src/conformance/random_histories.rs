@@ -1,5 +1,5 @@
-//! Random histories of the queue against a simple model of it: no delivery is ever claimable by two at once, none is
-//! lost, and the numbers agree.
+//! Random histories of the queue, compared with a simple model: no delivery is leased to two owners, none is lost, and
+//! all states agree.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,29 +20,29 @@ use crate::queue::{
     self, FollowUps, InitialState, Lease, NewDelivery, NextState, ReleaseBatch, Resend, Settled, Settlement,
 };
 
-/// One thing that happens. Numbers that pick something are taken modulo what there is.
+/// One step of a history. A `pick` selects modulo the number of candidates.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Accept { channel: usize, start: Begin },
+    Accept { channel: usize, start: Start },
     Claim { channel: usize, owner: i64, slots: u32, lease_ms: u64 },
-    Settle { pick: usize, end: End },
-    Release { pick: usize },
+    Settle { pick: usize, end: Outcome },
+    ReturnLease { pick: usize },
     Resend { pick: usize },
-    ReleaseBatch { channel: usize },
+    ReleaseHeld { channel: usize },
     Wait { ms: u64 },
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Begin {
+enum Start {
     Due,
     Leased { owner: i64, lease_ms: u64 },
-    After { pick: usize },
+    BlockedBy { pick: usize },
     Held { ms: u64 },
     Suppressed,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum End {
+enum Outcome {
     Sent,
     Failed,
     Retry { after_ms: u64 },
@@ -52,60 +52,60 @@ enum End {
 
 fn step() -> impl Strategy<Value = Step> {
     let (channel, owner, lease_ms, pick) = (0..2usize, 1..4i64, 1..400u64, any::<usize>().boxed());
-    let begin = prop_oneof![
-        3 => Just(Begin::Due),
-        1 => (owner.clone(), lease_ms.clone()).prop_map(|(owner, lease_ms)| Begin::Leased { owner, lease_ms }),
-        2 => pick.clone().prop_map(|pick| Begin::After { pick }),
-        1 => (0..300u64).prop_map(|ms| Begin::Held { ms }),
-        1 => Just(Begin::Suppressed),
+    let start = prop_oneof![
+        3 => Just(Start::Due),
+        1 => (owner.clone(), lease_ms.clone()).prop_map(|(owner, lease_ms)| Start::Leased { owner, lease_ms }),
+        2 => pick.clone().prop_map(|pick| Start::BlockedBy { pick }),
+        1 => (0..300u64).prop_map(|ms| Start::Held { ms }),
+        1 => Just(Start::Suppressed),
     ];
     let end = prop_oneof![
-        Just(End::Sent),
-        Just(End::Failed),
-        (0..300u64).prop_map(|after_ms| End::Retry { after_ms }),
-        (0..300u64).prop_map(|ms| End::Held { ms }),
-        Just(End::Skipped),
+        Just(Outcome::Sent),
+        Just(Outcome::Failed),
+        (0..300u64).prop_map(|after_ms| Outcome::Retry { after_ms }),
+        (0..300u64).prop_map(|ms| Outcome::Held { ms }),
+        Just(Outcome::Skipped),
     ];
     prop_oneof![
-        4 => (channel.clone(), begin).prop_map(|(channel, start)| Step::Accept { channel, start }),
-        1 => channel.clone().prop_map(|channel| Step::ReleaseBatch { channel }),
+        4 => (channel.clone(), start).prop_map(|(channel, start)| Step::Accept { channel, start }),
+        1 => channel.clone().prop_map(|channel| Step::ReleaseHeld { channel }),
         4 => (channel, owner, 0..4u32, lease_ms)
             .prop_map(|(channel, owner, slots, lease_ms)| Step::Claim { channel, owner, slots, lease_ms }),
         4 => (pick.clone(), end).prop_map(|(pick, end)| Step::Settle { pick, end }),
-        1 => pick.clone().prop_map(|pick| Step::Release { pick }),
+        1 => pick.clone().prop_map(|pick| Step::ReturnLease { pick }),
         2 => pick.prop_map(|pick| Step::Resend { pick }),
         2 => (0..200u64).prop_map(|ms| Step::Wait { ms }),
     ]
 }
 
-/// What the model knows of a delivery.
+/// A delivery in the model.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct ModelDelivery {
     channel: usize,
     status: Status,
     due_at: Option<Timestamp>,
     owner: Option<i64>,
     attempt_count: u32,
     held_until: Option<Timestamp>,
-    after: Option<DeliveryId>,
-    waits: bool,
+    blocked_by: Option<DeliveryId>,
+    is_blocked: bool,
 }
 
-/// A lease that somebody believes to hold; it may have passed on since.
+/// A lease as its owner knows it. It may have passed to another owner since.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct ModelLease {
     id: DeliveryId,
     owner: i64,
     attempt_count: u32,
 }
 
-/// The model beside the store that it is compared with.
+/// The model, and the store that it is compared with.
 struct Model<'a> {
     fixture: &'a Fixture,
     channels: [Tenant; 2],
     now: Timestamp,
-    deliveries: BTreeMap<DeliveryId, Known>,
-    leases: Vec<Held>,
+    deliveries: BTreeMap<DeliveryId, ModelDelivery>,
+    leases: Vec<ModelLease>,
 }
 
 pub(super) async fn random_history_matches_model(fixture: Fixture) {
@@ -123,7 +123,7 @@ pub(super) async fn random_history_matches_model(fixture: Fixture) {
     tokio::task::spawn_blocking(histories).await.unwrap();
 }
 
-/// One history, in channels of its own.
+/// Runs one history, in channels of its own.
 async fn run_history(fixture: &Fixture, steps: &[Step]) {
     let channels = [fixture.another_channel().await, fixture.another_channel().await];
     let mut model = Model { fixture, channels, now: NOW, deliveries: BTreeMap::new(), leases: Vec::new() };
@@ -134,9 +134,9 @@ async fn run_history(fixture: &Fixture, steps: &[Step]) {
                 model.claim(channel, slots, Lease { owner, until: model.now.plus_ms(lease_ms) }).await;
             }
             Step::Settle { pick, end } => model.settle(pick, end).await,
-            Step::Release { pick } => model.release(pick).await,
+            Step::ReturnLease { pick } => model.return_lease(pick).await,
             Step::Resend { pick } => model.resend(pick).await,
-            Step::ReleaseBatch { channel } => model.let_go(channel).await,
+            Step::ReleaseHeld { channel } => model.release_held(channel).await,
             Step::Wait { ms } => model.now = model.now.plus_ms(ms),
         }
         model.compare_due().await;
@@ -151,57 +151,57 @@ impl Model<'_> {
         self.deliveries.keys().nth(pick.checked_rem(self.deliveries.len())?).copied()
     }
 
-    /// Whether what comes after this one has to wait.
+    /// Whether the delivery blocks others.
     fn is_in_progress(&self, id: DeliveryId) -> bool {
         matches!(self.deliveries[&id].status, Status::Pending | Status::Sending)
     }
 
-    async fn accept(&mut self, channel: usize, begin: Begin) {
+    async fn accept(&mut self, channel: usize, start: Start) {
         let mut delivery = self.fixture.delivery_at(self.channels[channel], InitialState::Due, self.now);
-        let mut known = Known {
+        let mut state = ModelDelivery {
             channel,
             status: Status::Pending,
             due_at: Some(self.now),
             owner: None,
             attempt_count: 0,
             held_until: None,
-            after: None,
-            waits: false,
+            blocked_by: None,
+            is_blocked: false,
         };
-        match begin {
-            Begin::Due => {}
-            Begin::After { pick } => {
-                known.after = self.pick(pick);
-                known.waits = known.after.is_some_and(|id| self.is_in_progress(id));
-                known.due_at = known.due_at.filter(|_| !known.waits);
+        match start {
+            Start::Due => {}
+            Start::BlockedBy { pick } => {
+                state.blocked_by = self.pick(pick);
+                state.is_blocked = state.blocked_by.is_some_and(|id| self.is_in_progress(id));
+                state.due_at = state.due_at.filter(|_| !state.is_blocked);
             }
-            Begin::Held { ms } => {
+            Start::Held { ms } => {
                 let until = self.now.plus_ms(ms);
                 (delivery.start, delivery.evaluation) = (InitialState::Held, held(self.now, until));
-                (known.status, known.due_at, known.held_until) = (Status::Held, None, Some(until));
+                (state.status, state.due_at, state.held_until) = (Status::Held, None, Some(until));
             }
-            Begin::Suppressed => {
+            Start::Suppressed => {
                 delivery = self.fixture.delivery_at(self.channels[channel], InitialState::Suppressed, self.now);
-                (known.status, known.due_at) = (Status::Suppressed, None);
+                (state.status, state.due_at) = (Status::Suppressed, None);
             }
-            Begin::Leased { owner, lease_ms } => {
+            Start::Leased { owner, lease_ms } => {
                 let lease = Lease { owner, until: self.now.plus_ms(lease_ms) };
                 delivery.start = InitialState::Leased(lease);
-                (known.status, known.due_at, known.owner) = (Status::Sending, Some(lease.until), Some(owner));
-                self.leases.push(Held { id: delivery.id, owner, attempt_count: 0 });
+                (state.status, state.due_at, state.owner) = (Status::Sending, Some(lease.until), Some(owner));
+                self.leases.push(ModelLease { id: delivery.id, owner, attempt_count: 0 });
             }
         }
         let (id, event) = (delivery.id, self.fixture.event_at(self.channels[channel], self.now));
-        let delivery = NewDelivery { blocked_by: known.after, ..delivery };
+        let delivery = NewDelivery { blocked_by: state.blocked_by, ..delivery };
         let answer = self.fixture.accept(self.fixture.new_event(event, vec![delivery])).await;
-        assert_eq!(answer.not_leased, if known.waits { vec![id] } else { vec![] });
-        self.deliveries.insert(id, known);
+        assert_eq!(answer.not_leased, if state.is_blocked { vec![id] } else { vec![] });
+        self.deliveries.insert(id, state);
     }
 
     async fn claim(&mut self, channel: usize, slots: u32, lease: Lease) {
-        let is_due = |known: &Known| known.channel == channel && known.due_at.is_some_and(|at| at <= self.now);
-        let due = self.deliveries.iter().filter(|(_, known)| is_due(known));
-        let mut expected: Vec<_> = due.map(|(id, known)| (known.due_at, *id)).collect();
+        let is_due = |state: &ModelDelivery| state.channel == channel && state.due_at.is_some_and(|at| at <= self.now);
+        let due = self.deliveries.iter().filter(|(_, state)| is_due(state));
+        let mut expected: Vec<_> = due.map(|(id, state)| (state.due_at, *id)).collect();
         expected.sort();
         expected.truncate(slots as usize);
 
@@ -209,46 +209,46 @@ impl Model<'_> {
         let ids: Vec<_> = claimed.iter().map(|one| one.id).collect();
         assert_eq!(ids, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
         for id in ids {
-            let known = self.deliveries.get_mut(&id).unwrap();
-            (known.status, known.due_at, known.owner) = (Status::Sending, Some(lease.until), Some(lease.owner));
-            self.leases.push(Held { id, owner: lease.owner, attempt_count: known.attempt_count });
+            let state = self.deliveries.get_mut(&id).unwrap();
+            (state.status, state.due_at, state.owner) = (Status::Sending, Some(lease.until), Some(lease.owner));
+            self.leases.push(ModelLease { id, owner: lease.owner, attempt_count: state.attempt_count });
         }
     }
 
-    async fn settle(&mut self, pick: usize, end: End) {
+    async fn settle(&mut self, pick: usize, end: Outcome) {
         let Some(index) = pick.checked_rem(self.leases.len()) else { return };
         let lease = self.leases[index];
         let (next, status, due_at) = match end {
-            End::Sent => (NextState::Done(Status::Sent), Status::Sent, None),
-            End::Failed => (NextState::Done(Status::Failed), Status::Failed, None),
-            End::Skipped => (NextState::Skipped(SkipReason::RuleDisabled), Status::Skipped, None),
-            End::Held { ms } => (NextState::Held(held(self.now, self.now.plus_ms(ms))), Status::Held, None),
-            End::Retry { after_ms } => {
+            Outcome::Sent => (NextState::Done(Status::Sent), Status::Sent, None),
+            Outcome::Failed => (NextState::Done(Status::Failed), Status::Failed, None),
+            Outcome::Skipped => (NextState::Skipped(SkipReason::RuleDisabled), Status::Skipped, None),
+            Outcome::Held { ms } => (NextState::Held(held(self.now, self.now.plus_ms(ms))), Status::Held, None),
+            Outcome::Retry { after_ms } => {
                 let at = self.now.plus_ms(after_ms);
                 (NextState::RetryAt(at), Status::Pending, Some(at))
             }
         };
-        let was_tried = !matches!(end, End::Skipped | End::Held { .. });
+        let was_attempted = !matches!(end, Outcome::Skipped | Outcome::Held { .. });
         let settlement = Settlement {
             workspace_id: self.fixture.ours.id,
             delivery_id: lease.id,
             owner: lease.owner,
             attempt_count: lease.attempt_count,
             now: self.now,
-            attempt: was_tried.then(|| attempt(lease.attempt_count + 1, status == Status::Sent)),
+            attempt: was_attempted.then(|| attempt(lease.attempt_count + 1, status == Status::Sent)),
             next,
             attempt_state: None,
             follow_ups: FollowUps::None,
         };
-        let known = self.deliveries.get_mut(&lease.id).unwrap();
-        let counts = known.owner == Some(lease.owner) && known.attempt_count == lease.attempt_count;
+        let state = self.deliveries.get_mut(&lease.id).unwrap();
+        let counts = state.owner == Some(lease.owner) && state.attempt_count == lease.attempt_count;
         let outcome = self.fixture.store.settle(of_incident(settlement)).await.unwrap();
         assert_eq!(outcome, if counts { Settled::Written } else { Settled::Stale });
         if counts {
-            (known.status, known.due_at, known.owner) = (status, due_at, None);
-            known.attempt_count += u32::from(was_tried);
-            if let End::Held { ms } = end {
-                known.held_until = Some(self.now.plus_ms(ms));
+            (state.status, state.due_at, state.owner) = (status, due_at, None);
+            state.attempt_count += u32::from(was_attempted);
+            if let Outcome::Held { ms } = end {
+                state.held_until = Some(self.now.plus_ms(ms));
             }
             if status != Status::Pending {
                 self.unblock(lease.id);
@@ -256,26 +256,26 @@ impl Model<'_> {
         }
     }
 
-    /// What waits for this one is due.
+    /// Makes due what the delivery blocks.
     fn unblock(&mut self, id: DeliveryId) {
-        for known in self.deliveries.values_mut().filter(|known| known.waits && known.after == Some(id)) {
-            (known.waits, known.due_at) = (false, Some(self.now));
+        for state in self.deliveries.values_mut().filter(|state| state.is_blocked && state.blocked_by == Some(id)) {
+            (state.is_blocked, state.due_at) = (false, Some(self.now));
         }
     }
 
-    async fn let_go(&mut self, channel: usize) {
+    async fn release_held(&mut self, channel: usize) {
         let Tenant { id: workspace_id, channel_id, .. } = self.channels[channel];
-        let of_channel = self.deliveries.iter().filter(|(_, known)| known.channel == channel);
-        let may_go = of_channel.filter(|(_, known)| known.held_until.is_some_and(|until| until <= self.now));
+        let of_channel = self.deliveries.iter().filter(|(_, state)| state.channel == channel);
+        let may_go = of_channel.filter(|(_, state)| state.held_until.is_some_and(|until| until <= self.now));
         let expected: Vec<_> = may_go.map(|(id, _)| *id).collect();
         let found = self.fixture.list_held(self.channels[channel], self.now, 1_000).await;
         assert_eq!(found.iter().map(|held| held.id).collect::<Vec<_>>(), expected);
         for id in &expected {
             let after = self.deliveries[id].after;
             let waits = after.is_some_and(|after| self.is_in_progress(after));
-            let known = self.deliveries.get_mut(id).unwrap();
-            (known.status, known.held_until, known.waits) = (Status::Pending, None, waits);
-            known.due_at = (!waits).then_some(self.now);
+            let state = self.deliveries.get_mut(id).unwrap();
+            (state.status, state.held_until, state.is_blocked) = (Status::Pending, None, waits);
+            state.due_at = (!waits).then_some(self.now);
         }
         let singles = expected.clone();
         let release =
@@ -283,27 +283,27 @@ impl Model<'_> {
         assert_eq!(self.fixture.release_held(release).await.due as usize, expected.len());
     }
 
-    async fn release(&mut self, pick: usize) {
+    async fn return_lease(&mut self, pick: usize) {
         let Some(id) = self.pick(pick) else { return };
-        let known = self.deliveries.get_mut(&id).unwrap();
-        let is_leased = known.owner.is_some();
+        let state = self.deliveries.get_mut(&id).unwrap();
+        let is_leased = state.owner.is_some();
         let held =
-            queue::LeaseRef { workspace_id: self.fixture.ours.id, delivery_id: id, owner: known.owner.unwrap_or(1) };
+            queue::LeaseRef { workspace_id: self.fixture.ours.id, delivery_id: id, owner: state.owner.unwrap_or(1) };
         let released = self.fixture.store.return_leases(self.now, vec![held]).await.unwrap();
         assert_eq!(released, u64::from(is_leased));
         if is_leased {
-            (known.status, known.due_at, known.owner) = (Status::Pending, Some(self.now), None);
+            (state.status, state.due_at, state.owner) = (Status::Pending, Some(self.now), None);
         }
     }
 
     async fn resend(&mut self, pick: usize) {
         let Some(id) = self.pick(pick) else { return };
-        let known = self.deliveries.get_mut(&id).unwrap();
+        let state = self.deliveries.get_mut(&id).unwrap();
         let resend = Resend { workspace_id: self.fixture.ours.id, delivery_id: id, rule_generation: 1, now: self.now };
         let outcome = self.fixture.store.resend(resend).await;
-        if known.status.is_resendable() {
+        if state.status.is_resendable() {
             outcome.unwrap();
-            (known.status, known.due_at) = (Status::Pending, Some(self.now));
+            (state.status, state.due_at) = (Status::Pending, Some(self.now));
         } else {
             assert_eq!(outcome, Err(StoreError::Conflict));
         }
@@ -312,8 +312,8 @@ impl Model<'_> {
     async fn compare_due(&self) {
         let due = self.fixture.store.due().await.unwrap();
         for (channel, tenant) in self.channels.iter().enumerate() {
-            let of_channel = self.deliveries.values().filter(|known| known.channel == channel);
-            let expected = of_channel.filter_map(|known| known.due_at).min();
+            let of_channel = self.deliveries.values().filter(|state| state.channel == channel);
+            let expected = of_channel.filter_map(|state| state.due_at).min();
             let found: Vec<_> = due.iter().filter(|due| due.channel_id == tenant.channel_id).collect();
             assert_eq!(found.iter().map(|due| due.at).collect::<Vec<_>>(), Vec::from_iter(expected));
         }
@@ -322,8 +322,8 @@ impl Model<'_> {
     async fn compare_held(&self) {
         let held = self.fixture.store.next_releases().await.unwrap();
         for (channel, tenant) in self.channels.iter().enumerate() {
-            let of_channel = self.deliveries.values().filter(|known| known.channel == channel);
-            let expected = of_channel.filter_map(|known| known.held_until).min();
+            let of_channel = self.deliveries.values().filter(|state| state.channel == channel);
+            let expected = of_channel.filter_map(|state| state.held_until).min();
             let found: Vec<_> = held.iter().filter(|due| due.channel_id == tenant.channel_id).collect();
             assert_eq!(found.iter().map(|due| due.at).collect::<Vec<_>>(), Vec::from_iter(expected));
         }
@@ -339,29 +339,29 @@ impl Model<'_> {
                 ..DeliveryFilter::default()
             };
             for found in self.fixture.store.deliveries(tenant.id, filter).await.unwrap() {
-                let known = self.deliveries[&found.id];
-                assert_eq!((found.status, found.attempt_count), (known.status, known.attempt_count));
+                let state = self.deliveries[&found.id];
+                assert_eq!((found.status, found.attempt_count), (state.status, state.attempt_count));
                 let numbers = found.attempts.iter().map(|attempt| attempt.number);
-                assert!(numbers.eq(1..=known.attempt_count), "each attempt is there once");
+                assert!(numbers.eq(1..=state.attempt_count), "each attempt is recorded once");
                 count += 1;
             }
         }
         assert_eq!(count, self.deliveries.len());
     }
 
-    /// Whatever happened, everything unsettled can still be claimed and settled once every lease has ended and nothing is
-    /// held back any more: at once, or when what it waits for is.
+    /// Asserts that every unsettled delivery can be claimed and settled after all leases have expired and all holds
+    /// have ended: at once, or when its blocker is settled.
     async fn finish(&mut self) {
-        while self.deliveries.values().any(|known| !known.status.is_settled()) {
+        while self.deliveries.values().any(|state| !state.status.is_settled()) {
             self.now = self.now.plus_ms(1_000_000);
             self.leases.clear();
             for channel in 0..self.channels.len() {
-                self.let_go(channel).await;
+                self.release_held(channel).await;
                 self.claim(channel, 1_000, Lease { owner: 9, until: self.now.plus_ms(1) }).await;
             }
-            assert!(!self.leases.is_empty(), "something can always be sent");
+            assert!(!self.leases.is_empty(), "at least one delivery can be sent");
             for index in 0..self.leases.len() {
-                self.settle(index, End::Sent).await;
+                self.settle(index, Outcome::Sent).await;
             }
         }
         self.compare_due().await;

@@ -1,4 +1,4 @@
-//! RateLimitRequest: a channel's rate limit counts first attempts in the transaction that accepts them.
+//! Rate limits: first attempts are counted in the transaction that accepts them.
 
 use std::sync::Arc;
 
@@ -18,33 +18,33 @@ use crate::queue::{
 /// How long an admission counts, in milliseconds.
 const MINUTE: u64 = 60_000;
 
-/// A limit of so many a minute, with what becomes of those beyond.
+/// A limit with this action for what exceeds it.
 pub(super) fn limit(max_per_minute: u32, action: RateAction) -> RateLimitRequest {
     let limit = RateLimit { max_per_minute, action };
     RateLimitRequest { limit, channel_name: "#data-alerts".into(), zone: Zone::UTC }
 }
 
-/// A limit that holds back what is beyond it.
+/// A limit that holds what exceeds it.
 pub(super) fn at_most(max_per_minute: u32) -> RateLimitRequest {
     limit(max_per_minute, RateAction::Digest)
 }
 
 impl Fixture {
-    /// An event with one delivery that asks this limit.
+    /// An event with one delivery under this limit.
     pub(super) fn rate_limited_event(
         &self,
         tenant: Tenant,
-        admission: RateLimitRequest,
+        limit: RateLimitRequest,
         start: InitialState,
         at: Timestamp,
     ) -> NewEvent {
-        let delivery = NewDelivery { rate_limit: Some(admission), ..self.delivery_at(tenant, start, at) };
+        let delivery = NewDelivery { rate_limit: Some(limit), ..self.delivery_at(tenant, start, at) };
         self.new_event(self.event_at(tenant, at), vec![delivery])
     }
 
-    /// Accepts it; whether it was admitted, and its delivery.
-    pub(super) async fn accept_rate_limited(&self, admission: RateLimitRequest, at: Timestamp) -> (Status, DeliveryId) {
-        let new_event = self.rate_limited_event(self.ours, admission, InitialState::Due, at);
+    /// Accepts an event with one due delivery under this limit. Returns the status and id of the delivery.
+    pub(super) async fn accept_rate_limited(&self, limit: RateLimitRequest, at: Timestamp) -> (Status, DeliveryId) {
+        let new_event = self.rate_limited_event(self.ours, limit, InitialState::Due, at);
         let id = new_event.deliveries[0].id;
         self.accept(new_event).await;
         (self.status(self.ours, id).await, id)
@@ -59,11 +59,7 @@ pub(super) async fn rate_limit_exceeded_holds_until_next_slot(fixture: Fixture) 
     let held = fixture.read(fixture.ours, id).await;
     assert_eq!((status, held.reason.as_deref()), (Status::Held, Some("rate_limit")));
     assert_eq!((held.held_until, held.next_attempt_at), (Some(after_ms(MINUTE)), None));
-    assert_eq!(
-        (held.completed_at, held.gate_evaluations.len()),
-        (None, 1),
-        "there is one evaluation, and this is its end"
-    );
+    assert_eq!((held.completed_at, held.gate_evaluations.len()), (None, 1), "the refusal completes the one evaluation");
     let (gate, stop) = held.gate_evaluations[0].stopped.clone().expect("it was stopped");
     assert_eq!((gate, stop.effect, stop.until), (Gate::RateLimit, Effect::Hold, Some(after_ms(MINUTE))));
     assert!(stop.detail.contains("#data-alerts takes at most 2 messages a minute"), "{}", stop.detail);
@@ -78,44 +74,44 @@ pub(super) async fn rate_limit_exceeded_with_drop_suppresses(fixture: Fixture) {
     let dropped = fixture.read(fixture.ours, id).await;
     assert_eq!((status, dropped.reason.as_deref()), (Status::Suppressed, Some("rate_limit")));
     assert_eq!((dropped.held_until, dropped.completed_at), (None, Some(after_ms(1))));
-    assert_eq!(fixture.accept_rate_limited(drops, after_ms(MINUTE)).await.0, Status::Pending, "there is room again");
+    assert_eq!(fixture.accept_rate_limited(drops, after_ms(MINUTE)).await.0, Status::Pending, "a slot is free again");
 }
 
-/// Even when there is room again, and even if what comes now would not be held but dropped.
+/// Even if a slot is free, and even if the limit's action is to drop.
 pub(super) async fn rate_limit_new_delivery_does_not_overtake_held(fixture: Fixture) {
     fixture.accept_rate_limited(at_most(1), NOW).await;
     let (_, first) = fixture.accept_rate_limited(at_most(1), after_ms(10)).await;
     let (status, later) = fixture.accept_rate_limited(at_most(1), after_ms(MINUTE + 500)).await;
     assert_eq!(status, Status::Held);
-    assert_eq!(fixture.read(fixture.ours, later).await.held_until, Some(after_ms(MINUTE + 500)), "there is room");
+    assert_eq!(fixture.read(fixture.ours, later).await.held_until, Some(after_ms(MINUTE + 500)), "a slot is free");
     let (status, _) = fixture.accept_rate_limited(limit(1, RateAction::Drop), after_ms(MINUTE + 600)).await;
     assert_eq!(status, Status::Held);
 
     let until = after_ms(MINUTE + 700);
-    let back = fixture.store.list_held(fixture.ours.id, fixture.ours.channel_id, until, 9).await.unwrap();
-    assert_eq!((back.len(), back[0].id, back[1].id), (3, first, later), "all of them wait together");
+    let held_list = fixture.store.list_held(fixture.ours.id, fixture.ours.channel_id, until, 9).await.unwrap();
+    assert_eq!((held_list.len(), held_list[0].id, held_list[1].id), (3, first, later), "all three are held");
     let release =
-        ReleaseBatch { individual: back.iter().map(|held| held.id).collect(), ..fixture.empty_release(until) };
+        ReleaseBatch { individual: held_list.iter().map(|held| held.id).collect(), ..fixture.empty_release(until) };
     fixture.store.release_held(release).await.unwrap();
-    assert_eq!(fixture.accept_rate_limited(at_most(9), until).await.0, Status::Pending, "nothing waits any more");
+    assert_eq!(fixture.accept_rate_limited(at_most(9), until).await.0, Status::Pending, "no delivery is held any more");
 }
 
 pub(super) async fn rate_limit_raised_still_holds_behind_held(fixture: Fixture) {
     fixture.accept_rate_limited(at_most(1), NOW).await;
     fixture.accept_rate_limited(at_most(1), after_ms(10)).await;
-    // The limit was raised, so that there is room: but the other one still waits.
+    // The raised limit has free slots, but the other delivery is still held.
     let (status, id) = fixture.accept_rate_limited(at_most(50), after_ms(20)).await;
     assert_eq!(status, Status::Held);
     assert_eq!(fixture.read(fixture.ours, id).await.held_until, Some(after_ms(MINUTE)));
 }
 
-/// What other gates hold back takes no place, and does not stand in the way.
+/// Deliveries held by other gates take no slot and hold no later ones.
 pub(super) async fn rate_limit_held_and_suppressed_take_no_slot(fixture: Fixture) {
     for start in [InitialState::Held, InitialState::Suppressed] {
-        let asking = fixture.rate_limited_event(fixture.ours, at_most(1), start, NOW);
-        let expected = format!("{:?}", asking.deliveries[0].evaluation);
-        let id = asking.deliveries[0].id;
-        assert_eq!(fixture.accept(asking).await.not_leased, []);
+        let limited = fixture.rate_limited_event(fixture.ours, at_most(1), start, NOW);
+        let expected = format!("{:?}", limited.deliveries[0].evaluation);
+        let id = limited.deliveries[0].id;
+        assert_eq!(fixture.accept(limited).await.not_leased, []);
         let found = fixture.read(fixture.ours, id).await;
         assert_eq!(format!("{:?}", found.gate_evaluations[0]), expected);
     }
@@ -127,12 +123,12 @@ pub(super) async fn rate_limit_held_and_suppressed_take_no_slot(fixture: Fixture
 pub(super) async fn rate_limit_refusal_is_in_counts_and_not_leased(fixture: Fixture) {
     let (ours, event) = (fixture.ours, fixture.event(fixture.ours));
     let leased = InitialState::Leased(lease(1, MINUTE));
-    let asking = |start, action| NewDelivery { rate_limit: Some(limit(1, action)), ..fixture.delivery(ours, start) };
+    let limited = |start, action| NewDelivery { rate_limit: Some(limit(1, action)), ..fixture.delivery(ours, start) };
     let other = fixture.another_channel().await;
     let deliveries = vec![
-        asking(leased, RateAction::Drop),
-        asking(leased, RateAction::Drop),
-        asking(InitialState::Due, RateAction::Digest),
+        limited(leased, RateAction::Drop),
+        limited(leased, RateAction::Drop),
+        limited(InitialState::Due, RateAction::Digest),
         fixture.delivery(other, leased),
         fixture.delivery(other, InitialState::Suppressed),
     ];
@@ -153,29 +149,25 @@ pub(super) async fn rate_limit_refusal_is_in_counts_and_not_leased(fixture: Fixt
 }
 
 pub(super) async fn rate_limit_admitted_lease_is_leased(fixture: Fixture) {
-    let asking = fixture.rate_limited_event(fixture.ours, at_most(1), InitialState::Leased(lease(7, 500)), NOW);
-    let id = asking.deliveries[0].id;
-    assert_eq!(fixture.accept(asking).await.not_leased, []);
+    let limited = fixture.rate_limited_event(fixture.ours, at_most(1), InitialState::Leased(lease(7, 500)), NOW);
+    let id = limited.deliveries[0].id;
+    assert_eq!(fixture.accept(limited).await.not_leased, []);
     assert_eq!(fixture.status(fixture.ours, id).await, Status::Sending);
     let claimed = fixture.claim(fixture.ours, after_ms(500), lease(2, 900), 1).await.remove(0);
     assert_eq!(claimed.id, id);
     fixture.store.settle(attempted(&claimed, NextState::RetryAt(after_ms(600)))).await.unwrap();
-    assert_eq!(
-        fixture.accept_rate_limited(at_most(1), after_ms(700)).await.0,
-        Status::Held,
-        "a retry gives nothing back"
-    );
+    assert_eq!(fixture.accept_rate_limited(at_most(1), after_ms(700)).await.0, Status::Held, "a retry frees no slot");
 }
 
 pub(super) async fn rate_limit_duplicate_and_refused_take_no_slot(fixture: Fixture) {
-    let told = fixture.rate_limited_event(fixture.ours, at_most(2), InitialState::Due, NOW);
+    let event = fixture.rate_limited_event(fixture.ours, at_most(2), InitialState::Due, NOW);
     for _ in 0..5 {
-        fixture.accept(told.clone()).await;
+        fixture.accept(event.clone()).await;
     }
     let mut twice = fixture.rate_limited_event(fixture.ours, at_most(2), InitialState::Due, NOW);
     twice.deliveries.extend(twice.deliveries.clone());
     assert_refused!(fixture.store.accept(vec![twice]).await, Exists);
-    assert_eq!(fixture.accept_rate_limited(at_most(2), NOW).await.0, Status::Pending, "one was told, and told again");
+    assert_eq!(fixture.accept_rate_limited(at_most(2), NOW).await.0, Status::Pending, "one event, and its duplicates");
     assert_eq!(fixture.accept_rate_limited(at_most(2), NOW).await.0, Status::Held);
 }
 
@@ -184,9 +176,9 @@ pub(super) async fn rate_limit_concurrent_callers_share_slots(fixture: Fixture) 
     let tasks: Vec<_> = (0..40)
         .map(|number| {
             let tenant = if number % 2 == 0 { fixture.ours } else { other };
-            let asking = fixture.rate_limited_event(tenant, at_most(3), InitialState::Due, NOW);
+            let limited = fixture.rate_limited_event(tenant, at_most(3), InitialState::Due, NOW);
             let store = Arc::clone(&fixture.store);
-            tokio::spawn(async move { (tenant.channel_id, store.accept(vec![asking]).await.unwrap().remove(0)) })
+            tokio::spawn(async move { (tenant.channel_id, store.accept(vec![limited]).await.unwrap().remove(0)) })
         })
         .collect();
     let mut admitted = Vec::new();
@@ -220,19 +212,19 @@ pub(super) async fn rate_limit_window_survives_restart(fixture: Fixture) {
     assert_eq!(
         fixture.accept_rate_limited(at_most(2), after_ms(MINUTE)).await.0,
         Status::Held,
-        "the other waits still"
+        "the other is still held"
     );
 }
 
 pub(super) async fn preview_rate_limit_takes_no_slot(fixture: Fixture) {
-    let foresee = async |at| {
+    let preview = async |at| {
         let evaluation = super::samples::passed(at);
         fixture.store.preview_rate_limit(fixture.ours.channel_id, at_most(1), evaluation, at).await.unwrap()
     };
     for _ in 0..3 {
-        assert_eq!(foresee(NOW).await.stopped, None);
+        assert_eq!(preview(NOW).await.stopped, None);
     }
     assert_eq!(fixture.accept_rate_limited(at_most(1), NOW).await.0, Status::Pending);
-    assert_eq!(foresee(after_ms(5)).await.held(), Some((Gate::RateLimit, after_ms(MINUTE))));
-    assert_eq!(foresee(after_ms(MINUTE)).await.held(), None);
+    assert_eq!(preview(after_ms(5)).await.held(), Some((Gate::RateLimit, after_ms(MINUTE))));
+    assert_eq!(preview(after_ms(MINUTE)).await.held(), None);
 }

@@ -1,4 +1,4 @@
-//! Recover: a channel's failed deliveries are made due again in bulk.
+//! Recover: the failed deliveries of a channel are made due again.
 
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::time::Timestamp;

@@ -1,4 +1,4 @@
-//! Letting go of what was held back: one by one, in a digest, or not after all.
+//! Release: held deliveries are made due one by one, released as a digest, or stopped after all.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::monitoring::TransitionRecord;
 use crate::queue::{InitialState, NewDelivery, NextState, ReleaseBatch, ReleaseOutcome};
 
 impl Fixture {
-    /// Accepts so many that are held.
+    /// Accepts `count` held deliveries.
     pub(super) async fn accept_held(&self, count: usize) -> Vec<DeliveryId> {
         let mut ids = Vec::new();
         for _ in 0..count {
@@ -62,7 +62,7 @@ pub(super) async fn release_individual_stops_at_rate_limit(fixture: Fixture) {
     };
     assert_eq!(fixture.release_held(release(20_000)).await, ReleaseOutcome { due: 2, held: 2, carried: 0 });
     use Status::{Held, Pending};
-    assert_eq!(fixture.statuses(&ids).await, [Pending, Pending, Held, Held], "in this order");
+    assert_eq!(fixture.statuses(&ids).await, [Pending, Pending, Held, Held], "in order");
     for ms in [30_000, 40_000] {
         assert_eq!(fixture.release_held(release(ms)).await, ReleaseOutcome { held: 2, ..ReleaseOutcome::default() });
     }
@@ -71,9 +71,13 @@ pub(super) async fn release_individual_stops_at_rate_limit(fixture: Fixture) {
         assert_eq!((found.held_until, found.reason.as_deref()), (Some(after_ms(70_000)), Some("rate_limit")));
         let gates: Vec<_> =
             found.gate_evaluations.iter().flat_map(|evaluation| evaluation.held()).map(|(gate, _)| gate).collect();
-        assert_eq!(gates, [Gate::QuietHours, Gate::RateLimit], "it is said once");
+        assert_eq!(gates, [Gate::QuietHours, Gate::RateLimit], "the refusal is recorded once");
     }
-    assert_eq!(fixture.accept_rate_limited(at_most(9), after_ms(50_000)).await.0, Held, "nothing overtakes them");
+    assert_eq!(
+        fixture.accept_rate_limited(at_most(9), after_ms(50_000)).await.0,
+        Held,
+        "a new delivery does not overtake them"
+    );
     assert_eq!(fixture.release_held(release(70_000)).await, ReleaseOutcome { due: 1, held: 1, carried: 0 });
 }
 
@@ -105,16 +109,16 @@ pub(super) async fn release_not_held_changes_nothing(fixture: Fixture) {
     let ours = fixture.ours;
     let sent = fixture.accept_settled(ours, Status::Sent, NOW).await;
     let suppressed = fixture.accept_one(ours, InitialState::Suppressed).await;
-    let strange = fixture.accept_one(fixture.theirs, InitialState::Held).await;
+    let foreign = fixture.accept_one(fixture.theirs, InitialState::Held).await;
     let elsewhere = fixture.accept_one(fixture.another_channel().await, InitialState::Held).await;
     let leased = fixture.accept_one(ours, InitialState::Leased(lease(1, 9))).await;
     let due = fixture.accept_one(ours, InitialState::Due).await;
     let carried = fixture.accept_held(1).await[0];
     let digest = fixture.digest(vec![carried]);
     fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(NOW) }).await;
-    let mine = [sent, suppressed, elsewhere, leased, due, carried];
-    let before = fixture.statuses(&mine).await;
-    let all = [&mine[..], &[strange, fixture.id()]].concat();
+    let ours_ids = [sent, suppressed, elsewhere, leased, due, carried];
+    let before = fixture.statuses(&ours_ids).await;
+    let all = [&ours_ids[..], &[foreign, fixture.id()]].concat();
     for _ in 0..2 {
         let skip = |id: &DeliveryId| (*id, NextState::Skipped(SkipReason::RuleDeleted));
         for release in [
@@ -129,9 +133,9 @@ pub(super) async fn release_not_held_changes_nothing(fixture: Fixture) {
             assert_eq!(fixture.release_held(release).await, ReleaseOutcome::default());
         }
     }
-    assert_eq!(fixture.statuses(&mine).await, before);
-    assert_eq!(fixture.status(fixture.theirs, strange).await, Status::Held);
-    assert_eq!(fixture.accept_rate_limited(at_most(1), NOW).await.0, Status::Pending, "nothing was asked for");
+    assert_eq!(fixture.statuses(&ours_ids).await, before);
+    assert_eq!(fixture.status(fixture.theirs, foreign).await, Status::Held);
+    assert_eq!(fixture.accept_rate_limited(at_most(1), NOW).await.0, Status::Pending, "no slot was taken");
 }
 
 pub(super) async fn release_individual_waits_for_blocker(fixture: Fixture) {
@@ -139,8 +143,8 @@ pub(super) async fn release_individual_waits_for_blocker(fixture: Fixture) {
     let after = NewDelivery { blocked_by: Some(opening), ..fixture.delivery(fixture.ours, InitialState::Held) };
     let resolution = after.id;
     fixture.accept(fixture.new_event(fixture.event(fixture.ours), vec![after])).await;
-    let singles = vec![opening, resolution];
-    assert_eq!(fixture.release_held(ReleaseBatch { individual: singles, ..fixture.empty_release(NOW) }).await.due, 2);
+    let individual = vec![opening, resolution];
+    assert_eq!(fixture.release_held(ReleaseBatch { individual, ..fixture.empty_release(NOW) }).await.due, 2);
     let mut claimed = fixture.claim(fixture.ours, NOW, lease(1, 9_000), 9).await;
     assert!(claimed.iter().map(|one| one.id).eq([opening]));
     let settlement = of_incident(attempted(&claimed.remove(0), NextState::Done(Status::Sent)));
@@ -157,12 +161,12 @@ pub(super) async fn release_individual_of_incident_is_sent_in_order(fixture: Fix
     let ids = [opening.id, worsened.id, resolution.id];
     let triggers = [IncidentTrigger::Opened, IncidentTrigger::Worsened, IncidentTrigger::Resolved];
     let deliveries = [opening, worsened, resolution];
-    let tells = |(trigger, delivery)| fixture.incident_event(&record, trigger, NOW, vec![delivery]);
-    let events = triggers.into_iter().zip(deliveries).map(tells).collect();
+    let to_event = |(trigger, delivery)| fixture.incident_event(&record, trigger, NOW, vec![delivery]);
+    let events = triggers.into_iter().zip(deliveries).map(to_event).collect();
     fixture.record_transition(ours, TransitionRecord { events, ..TransitionRecord::default() }).await.unwrap();
-    // Two of them now, the last only later: it waits for those that are under way by then.
-    for singles in [vec![ids[0], ids[1]], vec![ids[2]]] {
-        fixture.release_held(ReleaseBatch { individual: singles, ..fixture.empty_release(NOW) }).await;
+    // Two of them now and the last one later: it waits for those in progress by then.
+    for individual in [vec![ids[0], ids[1]], vec![ids[2]]] {
+        fixture.release_held(ReleaseBatch { individual, ..fixture.empty_release(NOW) }).await;
     }
     for id in ids {
         let mut claimed = fixture.claim(ours, after_ms(50), lease(1, 9_000), 9).await;
@@ -176,22 +180,22 @@ pub(super) async fn release_individual_of_incident_is_sent_in_order(fixture: Fix
 pub(super) async fn release_then_new_delivery_waits_for_released(fixture: Fixture) {
     let ours = fixture.ours;
     let record = fixture.open_incident(ours).await;
-    let follow = async |trigger, delivery| {
+    let record = async |trigger, delivery| {
         let events = vec![fixture.incident_event(&record, trigger, NOW, vec![delivery])];
         fixture.record_transition(ours, TransitionRecord { events, ..TransitionRecord::default() }).await.unwrap();
     };
-    let (held, under_way) = (fixture.delivery(ours, InitialState::Held), fixture.delivery(ours, InitialState::Due));
-    let [first, second] = [held.id, under_way.id];
-    follow(IncidentTrigger::Opened, held).await;
-    follow(IncidentTrigger::Worsened, under_way).await;
-    // It is let go while what was made after it is under way, and goes behind that.
+    let (held, in_progress) = (fixture.delivery(ours, InitialState::Held), fixture.delivery(ours, InitialState::Due));
+    let [first, second] = [held.id, in_progress.id];
+    record(IncidentTrigger::Opened, held).await;
+    record(IncidentTrigger::Worsened, in_progress).await;
+    // It is released while a later delivery is in progress, and is queued behind that.
     fixture.release_held(ReleaseBatch { individual: vec![first], ..fixture.empty_release(NOW) }).await;
     let last = NewDelivery { blocked_by: Some(second), ..fixture.delivery(ours, InitialState::Due) };
     let third = last.id;
-    follow(IncidentTrigger::Resolved, last).await;
+    record(IncidentTrigger::Resolved, last).await;
     for id in [second, first, third] {
         let mut claimed = fixture.claim(ours, after_ms(50), lease(1, 9_000), 9).await;
-        assert!(claimed.iter().map(|one| one.id).eq([id]), "one at a time, in the order in which they came under way");
+        assert!(claimed.iter().map(|one| one.id).eq([id]), "one at a time, in the order in which they were queued");
         let settlement = of_incident(attempted(&claimed.remove(0), NextState::Done(Status::Sent)));
         fixture.store.settle(settlement).await.unwrap();
     }
@@ -212,11 +216,11 @@ pub(super) async fn release_from_other_workspace_changes_nothing(fixture: Fixtur
 
 pub(super) async fn release_refused_changes_nothing(fixture: Fixture) {
     let ids = fixture.accept_held(4).await;
-    // The digest was made before: it is not made again, and nothing else of this release is done.
-    let made = fixture.digest(vec![ids[3]]);
-    fixture.release_held(ReleaseBatch { digest: Some(made.clone()), ..fixture.empty_release(NOW) }).await;
+    // The digest's event was accepted before, so the whole release is refused.
+    let created = fixture.digest(vec![ids[3]]);
+    fixture.release_held(ReleaseBatch { digest: Some(created.clone()), ..fixture.empty_release(NOW) }).await;
     let mut again = fixture.digest(vec![ids[2]]);
-    again.new_event.event = Arc::clone(&made.new_event.event);
+    again.new_event.event = Arc::clone(&created.new_event.event);
     let skip = (ids[0], NextState::Skipped(SkipReason::RuleDeleted));
     let release = ReleaseBatch {
         stopped: vec![skip],
@@ -227,7 +231,7 @@ pub(super) async fn release_refused_changes_nothing(fixture: Fixture) {
     };
     assert_refused!(fixture.store.release_held(release).await, Exists);
     assert_eq!(fixture.list_all_held().await, ids[..3]);
-    assert_eq!(fixture.accept_rate_limited(at_most(1), NOW).await.0, Status::Pending, "and no room was taken");
+    assert_eq!(fixture.accept_rate_limited(at_most(1), NOW).await.0, Status::Pending, "and no slot was taken");
 
     let odd = ReleaseBatch { stopped: vec![(ids[0], NextState::RetryAt(NOW))], ..fixture.empty_release(NOW) };
     assert!(matches!(fixture.store.release_held(odd).await, Err(StoreError::Corrupt(_))));

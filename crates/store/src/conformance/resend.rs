@@ -1,4 +1,4 @@
-//! Resend: what was settled by an attempt is made due again by hand.
+//! Resend: sent or failed deliveries are made due again by hand.
 
 use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
 use tidings_domain::gate::Gate;
@@ -64,8 +64,8 @@ pub(super) async fn resend_restarts_policy_and_keeps_attempt_numbers(fixture: Fi
 
     let attempts = fixture.read(ours, first.id).await.attempts;
     use AttemptTrigger::{Resend, Scheduled};
-    let told: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.trigger)).collect();
-    assert_eq!(told, [(1, Scheduled), (2, Scheduled), (3, Resend), (4, Scheduled)]);
+    let recorded: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.trigger)).collect();
+    assert_eq!(recorded, [(1, Scheduled), (2, Scheduled), (3, Resend), (4, Scheduled)]);
 }
 
 pub(super) async fn resend_test_is_conflict(fixture: Fixture) {

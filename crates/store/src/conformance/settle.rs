@@ -1,4 +1,4 @@
-//! Settle: an attempt and the state that it leads to, fenced by lease owner and attempt number.
+//! Settle: an attempt and the state it leads to, fenced by lease owner and attempt count.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ impl Fixture {
     }
 }
 
-/// Everything of a delivery that a settlement may change.
+/// All fields of a delivery, to compare them.
 fn debug_text(delivery: &DeliveryRecord) -> String {
     format!("{delivery:?}")
 }
@@ -55,21 +55,21 @@ pub(super) async fn settle_retry_is_due_at_instant(fixture: Fixture) {
     fixture.settle(attempted(&again, NextState::Done(Status::Sent))).await;
     let sent = fixture.read(fixture.ours, claimed.id).await;
     assert_eq!(sent.attempts, [attempt(1, false), attempt(2, true)]);
-    assert_eq!((sent.attempt_count, sent.last_error), (2, None), "the last attempt is what counts");
+    assert_eq!((sent.attempt_count, sent.last_error), (2, None), "those of the last attempt");
 }
 
 pub(super) async fn settle_other_owner_is_stale(fixture: Fixture) {
     let claimed = fixture.accept_and_claim(fixture.ours).await;
-    let taken_over = fixture.claim(fixture.ours, after_ms(60_000), lease(2, 90_000), 1).await.remove(0);
+    let reclaimed = fixture.claim(fixture.ours, after_ms(60_000), lease(2, 90_000), 1).await.remove(0);
     assert_eq!(fixture.settle(attempted(&claimed, NextState::Done(Status::Sent))).await, Settled::Stale);
-    assert_eq!(fixture.settle(attempted(&taken_over, NextState::Done(Status::Failed))).await, Settled::Written);
+    assert_eq!(fixture.settle(attempted(&reclaimed, NextState::Done(Status::Failed))).await, Settled::Written);
     assert_eq!(fixture.status(fixture.ours, claimed.id).await, Status::Failed);
 }
 
 pub(super) async fn settle_other_attempt_count_is_stale(fixture: Fixture) {
     let first = fixture.accept_and_claim(fixture.ours).await;
     fixture.settle(attempted(&first, NextState::RetryAt(NOW))).await;
-    // The same owner has it again: only the number tells the two apart.
+    // The same owner has claimed it again: only the attempt count differs.
     let second = fixture.claim(fixture.ours, NOW, lease(1, 60_000), 1).await.remove(0);
     assert_eq!(fixture.settle(attempted(&first, NextState::Done(Status::Failed))).await, Settled::Stale);
     assert_eq!(fixture.settle(attempted(&second, NextState::Done(Status::Sent))).await, Settled::Written);
@@ -105,7 +105,7 @@ pub(super) async fn settle_stale_changes_nothing(fixture: Fixture) {
     }
     let mut gone = attempted(&claimed, NextState::Done(Status::Sent));
     gone.delivery_id = fixture.id();
-    assert_eq!(fixture.settle(gone).await, Settled::Stale, "there is no such delivery");
+    assert_eq!(fixture.settle(gone).await, Settled::Stale, "no such delivery");
 }
 
 pub(super) async fn settle_suppressed_appends_gate_evaluation(fixture: Fixture) {
@@ -143,11 +143,11 @@ pub(super) async fn settle_done_with_open_status_is_refused(fixture: Fixture) {
     let mut test = fixture.test(fixture.ours, Status::Sent, NOW);
     test.status = Status::Pending;
     assert!(fixture.store.record_test(test).await.is_err());
-    let mut twice = attempted(&claimed, NextState::RetryAt(NOW));
-    fixture.settle(twice.clone()).await;
+    let mut repeated = attempted(&claimed, NextState::RetryAt(NOW));
+    fixture.settle(repeated.clone()).await;
     let again = fixture.claim(fixture.ours, NOW, lease(1, 60_000), 1).await.remove(0);
-    twice.attempt_count = again.attempt_count;
-    assert!(matches!(fixture.store.settle(twice).await, Err(crate::StoreError::Corrupt(_))));
+    repeated.attempt_count = again.attempt_count;
+    assert!(matches!(fixture.store.settle(repeated).await, Err(crate::StoreError::Corrupt(_))));
     assert_eq!(fixture.status(fixture.ours, again.id).await, Status::Sending, "an attempt is written once");
 }
 

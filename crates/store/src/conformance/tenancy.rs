@@ -1,4 +1,4 @@
-//! Tenants: no verb sees or changes what belongs to another workspace.
+//! Tenancy: no operation reads or changes rows of another workspace.
 
 use tidings_domain::delivery::Status;
 
@@ -22,7 +22,7 @@ pub(super) async fn configuration_contains_only_own_rows(fixture: Fixture) {
 pub(super) async fn edit_from_other_workspace_is_not_found(fixture: Fixture) {
     let (mut rule, mut record) = (fixture.our_rule().await, fixture.our_channel().await);
     (rule.paused, rule.channel_id) = (true, fixture.theirs.channel_id);
-    record.channel.name = "taken over".into();
+    record.channel.name = "changed by another workspace".into();
     let edits = [
         ConfigChange::PutRule(rule, Precondition::Revision(1)),
         ConfigChange::PutChannel(record, Precondition::Revision(1)),

@@ -98,8 +98,8 @@ pub(super) fn accept(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Accepta
     batch.iter().zip(&is_new).map(answer).collect()
 }
 
-/// Accepts all events or none. A duplicate gets those of its deliveries that are deferred openings (a sequence after the
-/// first) and were not inserted before; those that were are reported as not leased.
+/// Accepts all events or none. A duplicate gets those of its deliveries that are deferred openings (a sequence after
+/// the first) and were not inserted before; those that were are reported as not leased.
 pub(super) fn accept_with_deferred(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Acceptance>> {
     let mut acceptances = accept(db, batch)?;
     for (encoded, acceptance) in batch.iter().zip(&mut acceptances).filter(|(_, acceptance)| acceptance.duplicate) {

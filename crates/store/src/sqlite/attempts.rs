@@ -1,7 +1,7 @@
 //! Attempts as stored in their delivery's row: a sequence of JSON objects, oldest first.
 //!
-//! An attempt is written together with the state it leads to, so a table of its own would only cost another page write for
-//! every delivery.
+//! An attempt is written together with the state it leads to, so a table of its own would only cost another page write
+//! for every delivery.
 
 use serde::{Deserialize, Serialize};
 use tidings_domain::delivery::AttemptTrigger;
@@ -11,14 +11,15 @@ use super::row::{corrupt, to_json};
 use crate::Result;
 use crate::queue::Attempt;
 
-/// Blanks in the column of a new delivery, which its first attempt replaces. So the row does not grow when it is settled,
-/// and its page need not be split.
+/// Blanks in the column of a new delivery, which its first attempt replaces. So the row does not grow when it is
+/// settled, and its page need not be split.
 pub(super) const PADDING: &str = match std::str::from_utf8(&[b' '; 96]) {
     Ok(blanks) => blanks,
     Err(_) => "",
 };
-/// By how many bytes the rest of the row shrinks when it is sent with its first attempt: lease and due instant go, other
-/// instants and the status code come, and the status is shorter. The attempt may be that much longer than the blanks.
+/// By how many bytes the rest of the row shrinks when it is sent with its first attempt: lease and due instant go,
+/// other instants and the status code come, and the status is shorter. The attempt may be that much longer than the
+/// blanks.
 const FREED_BYTES: usize = 3;
 
 /// Encodes the first attempt, padded to the size that was reserved for it.

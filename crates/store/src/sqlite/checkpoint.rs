@@ -1,8 +1,9 @@
 //! Checkpoints: the write-ahead log (WAL) is copied into the database file when it has grown, and restarts.
 //!
-//! A helper thread copies the bulk (`PASSIVE`) while the writer goes on committing; the writer copies the short remainder
-//! between two commits. SQLite restarts the WAL with the next commit that finds all of it copied and no reader in it.
-//! Overlapping readers could put that off for ever, so above a size the writer briefly waits for them (`RESTART`).
+//! A helper thread copies the bulk (`PASSIVE`) while the writer goes on committing; the writer copies the short
+//! remainder between two commits. SQLite restarts the WAL with the next commit that finds all of it copied and no
+//! reader in it. Overlapping readers could put that off for ever, so above a size the writer briefly waits for them
+//! (`RESTART`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,15 +86,15 @@ impl Checkpointer {
             // The WAL restarted: SQLite truncated the file to its limit.
             self.due_bytes = CHECKPOINT_BYTES;
         } else if bytes > self.due_bytes {
-            // The file does not shrink before it restarts, so the next threshold is relative to this size. Otherwise each
-            // commit from here on would ask for a checkpoint.
+            // The file does not shrink before it restarts, so the next threshold is relative to this size. Otherwise
+            // each commit from here on would ask for a checkpoint.
             self.due_bytes = bytes + CHECKPOINT_BYTES;
             self.copying = self.requests.try_send(()).is_ok();
         }
     }
 
-    /// Copies what was committed while the helper copied. Without this step the WAL would never be copied completely under
-    /// constant writes, and so never restart.
+    /// Copies what was committed while the helper copied. Without this step the WAL would never be copied completely
+    /// under constant writes, and so never restart.
     fn copy_remainder(&self, writer: &Connection) {
         if self.wal_bytes() <= RESTART_BYTES {
             checkpoint(writer, "PASSIVE");

@@ -25,7 +25,8 @@ pub(super) fn claim(
     for &(channel_id, slots) in wanted {
         let first = claimed.len();
         let unreadable = due_of_channel(db, channel_id, now, slots, lease, &mut claimed)?;
-        // No condition on the old state is needed: this is the writer's transaction, so nothing changed since the select.
+        // No condition on the old state is needed: this is the writer's transaction, so nothing changed since the
+        // select.
         let mut update = db
             .prepare_cached("UPDATE delivery SET status = 'sending', due_at = ?, lease_owner = ? WHERE sort_key = ?")?;
         for delivery in &claimed[first..] {
@@ -75,14 +76,15 @@ fn due_of_channel(
     Ok(unreadable)
 }
 
-/// Settles unreadable deliveries as failed. Otherwise they would stay due for ever, and occupy the claims of their channel.
+/// Settles unreadable deliveries as failed. Otherwise they would stay due for ever, and occupy the claims of their
+/// channel.
 pub(super) fn fail_unreadable(db: &Connection, unreadable: &[Unreadable], now: Timestamp) -> Result<()> {
     unreadable.iter().try_for_each(|delivery| fail_one(db, delivery, now))
 }
 
 fn fail_one(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()> {
     let Unreadable { workspace_id, id, cause } = delivery;
-    tracing::error!(delivery = %id, workspace = %workspace_id, cause, "delivery row cannot be decoded, marking it failed");
+    tracing::error!(delivery = %id, workspace = %workspace_id, cause, "failed to decode a delivery, marking it failed");
     db.execute(
         "UPDATE delivery SET status = 'failed', due_at = NULL, lease_owner = NULL, reason = NULL, held_until = NULL, \
          last_error = ?, completed_at = ? WHERE sort_key = ?",
@@ -140,8 +142,9 @@ pub(super) fn due(db: &Connection) -> Result<Vec<Due>> {
     earliest_per_channel(db, "due_at")
 }
 
-/// For every channel the earliest instant in `column`, which must have a partial index that begins with the channel. Skips
-/// from channel to channel through that index, so the cost grows with the number of channels in it, not with its size.
+/// For every channel the earliest instant in `column`, which must have a partial index that begins with the channel.
+/// Skips from channel to channel through that index, so the cost grows with the number of channels in it, not with its
+/// size.
 pub(super) fn earliest_per_channel(db: &Connection, column: &'static str) -> Result<Vec<Due>> {
     let mut next = db.prepare_cached(&format!(
         "SELECT channel_id, {column}, workspace_id FROM delivery \

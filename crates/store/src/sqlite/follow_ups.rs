@@ -1,5 +1,5 @@
-//! What else changes when a delivery is settled: the count of its incident, the deliveries that it blocks, the members of a
-//! digest.
+//! What else changes when a delivery is settled: the count of its incident, the deliveries that it blocks, the members
+//! of a digest.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use super::settle::StopColumns;
 use crate::Result;
 use crate::queue::{FollowUps, Settlement};
 
-/// Whether the incident counts this delivery: it is sent now, for the first time. Must be asked before the settlement is
-/// written, which sets `sent_at`.
+/// Whether the incident counts this delivery: it is sent now, for the first time. Must be asked before the settlement
+/// is written, which sets `sent_at`.
 pub(super) fn is_first_sent(db: &Connection, settlement: &Settlement, status: Status) -> Result<bool> {
     if status != Status::Sent || !matches!(settlement.follow_ups, FollowUps::Incident(_)) {
         return Ok(false);
@@ -104,7 +104,8 @@ fn count_digest_members(db: &Connection, sort_key: i64) -> Result<()> {
 
 fn count_sent(db: &Connection, workspace_id: WorkspaceId, id: IncidentId, sent: u32) -> Result<()> {
     db.prepare_cached(
-        "UPDATE incident SET notifications_sent = notifications_sent + ? WHERE sort_key = ? AND id = ? AND workspace_id = ?",
+        "UPDATE incident SET notifications_sent = notifications_sent + ? WHERE sort_key = ? \
+         AND id = ? AND workspace_id = ?",
     )?
     .execute(params![sent, id.sort_key(), id.as_bytes(), workspace_id.as_bytes()])?;
     Ok(())

@@ -28,7 +28,8 @@ pub(super) fn list(
     limit: u32,
 ) -> Result<(Vec<HeldDelivery>, Vec<Unreadable>)> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.gate_evaluations, {EVENT_COLUMNS} \
+        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.gate_evaluations, \
+         {EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key WHERE d.sort_key = ?"
     ))?;
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
@@ -46,8 +47,8 @@ pub(super) fn list(
     Ok((found, unreadable))
 }
 
-/// The sort keys of the deliveries with the oldest events. The index is ordered by `held_until`, so all of them are sorted
-/// here by their keys alone, and only then `limit` rows are read.
+/// The sort keys of the deliveries with the oldest events. The index is ordered by `held_until`, so all of them are
+/// sorted here by their keys alone, and only then `limit` rows are read.
 fn oldest(
     db: &Connection,
     workspace_id: WorkspaceId,
@@ -57,7 +58,8 @@ fn oldest(
 ) -> Result<impl Iterator<Item = i64>> {
     let mut keys: Vec<(i64, i64)> = db
         .prepare_cached(
-            "SELECT event_sort_key, sort_key FROM delivery WHERE channel_id = ? AND held_until <= ? AND workspace_id = ?",
+            "SELECT event_sort_key, sort_key FROM delivery WHERE channel_id = ? AND held_until <= ? \
+             AND workspace_id = ?",
         )?
         .query_map(params![channel_id.as_bytes(), until.unix_ms(), workspace_id.as_bytes()], |row| {
             Ok((row.get(0)?, row.get(1)?))

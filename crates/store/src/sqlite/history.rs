@@ -100,13 +100,16 @@ pub(super) fn deliveries(
     conditions.and("e.sort_key < ?", filter.until.map(|until| sort_key_at(until.unix_ms())));
     conditions.and("e.sort_key = ?", filter.event_id.map(|id| id.sort_key()));
     conditions.and("e.id = ?", filter.event_id.map(|id| *id.as_bytes()));
-    // The page begins after this delivery in (event, delivery) order. The second condition is exact; the first follows from
-    // it, but SQLite can use it to start at that event in the index.
+    // The page begins after this delivery in (event, delivery) order. The second condition is exact; the first follows
+    // from it, but SQLite can use it to start at that event in the index.
     let before = filter.before.map(|id| id.sort_key());
     conditions
         .and("e.sort_key <= (SELECT event_sort_key FROM delivery WHERE sort_key = ? AND workspace_id = ?1)", before);
     conditions.and(
-            "(e.sort_key, d.sort_key) < (SELECT event_sort_key, sort_key FROM delivery WHERE sort_key = ? AND workspace_id = ?1)", before);
+        "(e.sort_key, d.sort_key) < (SELECT event_sort_key, sort_key FROM delivery \
+         WHERE sort_key = ? AND workspace_id = ?1)",
+        before,
+    );
     conditions.and_where(filter.runs_only, IS_RUN);
     conditions.and("d.rule_id = ?", filter.rule_id.map(|id| *id.as_bytes()));
     conditions.and("d.channel_id = ?", filter.channel_id.map(|id| *id.as_bytes()));
@@ -126,8 +129,8 @@ pub(super) fn deliveries(
         "holds_text(?, e.resource_id, e.run_id, e.content ->> '$.resourceName', e.content ->> '$.name', d.last_error)",
         filter.text.as_deref().map(fold),
     );
-    // CROSS JOIN fixes the order of the joins: through the events, newest first, so that a page needs no sort; only the few
-    // members of a digest are found through their own index.
+    // CROSS JOIN fixes the order of the joins: through the events, newest first, so that a page needs no sort; only the
+    // few members of a digest are found through their own index.
     let from = match filter.digest_id {
         None => "event e CROSS JOIN delivery d ON d.event_sort_key = e.sort_key",
         Some(_) => "delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key",
@@ -135,8 +138,8 @@ pub(super) fn deliveries(
     select_deliveries(db, from, &conditions, "e.sort_key DESC, d.sort_key DESC", filter.limit, filter.with_attempts)
 }
 
-/// The sort keys of the events of a run or incident, as a JSON list. Found through the idempotency keys, which begin with
-/// `run_id`, so that `event` needs no index for it.
+/// The sort keys of the events of a run or incident, as a JSON list. Found through the idempotency keys, which begin
+/// with `run_id`, so that `event` needs no index for it.
 fn event_keys_of_run(db: &Connection, workspace_id: WorkspaceId, run_id: Option<&str>) -> Result<Option<String>> {
     let Some(run_id) = run_id else { return Ok(None) };
     let mut statement =

@@ -1,5 +1,5 @@
-//! The initial state of new deliveries: the requested one, unless the channel's rate limit refuses the delivery or another
-//! one blocks it. Both can only be decided within the transaction that inserts it.
+//! The initial state of new deliveries: the requested one, unless the channel's rate limit refuses the delivery or
+//! another one blocks it. Both can only be decided within the transaction that inserts it.
 
 use std::collections::HashMap;
 
@@ -118,8 +118,8 @@ fn resolve_one(
     let Some(blocked_by) = delivery.blocked_by else { return Ok(None) };
     let blocking = match batch_statuses.get(&blocked_by) {
         Some(status) if is_in_progress(*status) => Some(blocked_by.sort_key()),
-        // Not simply `blocked_by`: a held delivery of the incident may have been released since the caller looked, and then
-        // comes after it in the chain.
+        // Not simply `blocked_by`: a held delivery of the incident may have been released since the caller looked, and
+        // then comes after it in the chain.
         _ => match last_in_progress(db, event.workspace_id, delivery.channel_id, &event.run_id)? {
             Some((sort_key, _)) => Some(sort_key),
             None => blocking_sort_key(db, event.workspace_id, blocked_by)?,
@@ -154,8 +154,8 @@ pub(super) fn blocking_sort_key(
     })
 }
 
-/// The end of the chain of this incident's deliveries through this channel: the last one in progress that blocks no other.
-/// Returns the sort key that unblocks what comes after it (its own, or that of its digest) and its id.
+/// The end of the chain of this incident's deliveries through this channel: the last one in progress that blocks no
+/// other. Returns the sort key that unblocks what comes after it (its own, or that of its digest) and its id.
 ///
 /// The order of ids alone does not show it: a delivery that was held is queued behind those that were created after it.
 pub(super) fn last_in_progress(
@@ -166,13 +166,15 @@ pub(super) fn last_in_progress(
 ) -> Result<Option<(i64, DeliveryId)>> {
     // The primary key of `idempotency_key` begins with `run_id`, which for an incident's events is the incident's id.
     let mut events = db.prepare_cached(
-        "SELECT event_id FROM idempotency_key WHERE run_id = ? AND workspace_id = ? AND resource_type IN ('endpoint', 'alert')",
+        "SELECT event_id FROM idempotency_key WHERE run_id = ? AND workspace_id = ? \
+         AND resource_type IN ('endpoint', 'alert')",
     )?;
     let mut deliveries = db.prepare_cached(
         "SELECT iif(d.status = 'held', d.digest_sort_key, d.sort_key), d.id FROM delivery d \
          WHERE d.event_sort_key = ? AND d.channel_id = ? AND d.workspace_id = ? \
          AND (d.status IN ('pending', 'sending') OR d.status = 'held' AND d.digest_sort_key IS NOT NULL) \
-         AND NOT EXISTS (SELECT 1 FROM delivery w WHERE w.blocked_by_sort_key = d.sort_key) ORDER BY d.sort_key DESC LIMIT 1",
+         AND NOT EXISTS (SELECT 1 FROM delivery w WHERE w.blocked_by_sort_key = d.sort_key) \
+         ORDER BY d.sort_key DESC LIMIT 1",
     )?;
     let mut last: Option<(i64, DeliveryId)> = None;
     let mut rows = events.query(params![incident_id, workspace_id.as_bytes()])?;

@@ -14,8 +14,8 @@ use crate::Result;
 use crate::queue::{Counts, InitialState, NewDelivery};
 
 pub(super) fn event_insert() -> InsertSql {
-    let into = "INSERT INTO event (sort_key, id, workspace_id, kind, resource_type, resource_id, run_id, trigger, received_at, \
-         content, not_routed, pending_count, held_count, suppressed_count)";
+    let into = "INSERT INTO event (sort_key, id, workspace_id, kind, resource_type, resource_id, run_id, trigger, \
+         received_at, content, not_routed, pending_count, held_count, suppressed_count)";
     InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
 }
 
@@ -60,20 +60,20 @@ impl DeliveryRow<'_> {
     }
 }
 
-/// The insert for nearly all deliveries: leased, with defaults in all other columns. Constants are part of the statement,
-/// which saves binding them for each row.
+/// The insert for nearly all deliveries: leased, with defaults in all other columns. Constants are part of the
+/// statement, which saves binding them for each row.
 pub(super) fn leased_delivery_insert() -> InsertSql {
-    let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, \
-         channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts)";
+    let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, \
+         channel_id, channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts)";
     let row = format!("(?,?,?,?,?,?,?,?,?,'{}',?,?,?,'{}')", Status::Sending.as_str(), attempts::PADDING);
     InsertSql { into, row }
 }
 
 /// The insert for any delivery.
 pub(super) fn delivery_insert() -> InsertSql {
-    let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, \
-         channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts, reason, completed_at, held_until, \
-         blocked_by_sort_key, blocked_by_id, sequence, replaces_id)";
+    let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, \
+         channel_id, channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts, reason, \
+         completed_at, held_until, blocked_by_sort_key, blocked_by_id, sequence, replaces_id)";
     InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
 }
 

@@ -44,8 +44,8 @@ fn fingerprint(migrations: &[&str]) -> u32 {
     bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) & 0x7fff_ffff
 }
 
-/// Rewrites the unchanged schema version, which writes a page and so fails on a full disk. An `UPDATE` would not do: SQLite
-/// does not write a page whose rows stay the same.
+/// Rewrites the unchanged schema version, which writes a page and so fails on a full disk. An `UPDATE` would not do:
+/// SQLite does not write a page whose rows stay the same.
 pub(super) fn rewrite_version(connection: &Connection) -> Result<()> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(connection.pragma_update(None, "user_version", version)?)

@@ -1,8 +1,8 @@
 //! The embedded store: SQLite in WAL mode with `synchronous=FULL`, one writer thread, a few readers.
 //!
-//! Writes: the caller encodes JSON columns and pushes a request into `write_queue`; `writer` commits everything queued as
-//! one transaction, with the statements that `db` keeps prepared, and `checkpoint` keeps the write-ahead log short. Reads
-//! run on connections of their own (`reader`) and never wait for the writer.
+//! Writes: the caller encodes JSON columns and pushes a request into `write_queue`; `writer` commits everything queued
+//! as one transaction, with the statements that `db` keeps prepared, and `checkpoint` keeps the write-ahead log short.
+//! Reads run on connections of their own (`reader`) and never wait for the writer.
 //!
 //! One process at a time uses a data directory, which a lock file ensures.
 
@@ -123,8 +123,8 @@ fn lock(directory: &Path) -> Result<File> {
     }
 }
 
-/// Creates an empty database file, if there is none, that only its owner can read. SQLite takes it for a new database, and
-/// gives the WAL and its index the same mode.
+/// Creates an empty database file, if there is none, that only its owner can read. SQLite takes it for a new database,
+/// and gives the WAL and its index the same mode.
 fn create_private(path: &Path) -> std::io::Result<()> {
     match File::options().create_new(true).write(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
@@ -136,8 +136,8 @@ fn cannot_use(directory: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Database(format!("cannot use {}: {error}", directory.display()))
 }
 
-/// Opens a connection with the settings common to all. Automatic checkpoints are off, because a large one would run inside
-/// some caller's commit; see [`checkpoint`].
+/// Opens a connection with the settings common to all. Automatic checkpoints are off, because a large one would run
+/// inside some caller's commit; see [`checkpoint`].
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

@@ -13,8 +13,8 @@ use crate::error::StoreError;
 pub(super) trait Operation: Send {
     /// The label of its metric, which is the name of the store's method.
     fn name(&self) -> &'static str;
-    /// Runs it and keeps the outcome. Behind a savepoint (`isolated`) a failure is rolled back and kept as the outcome, and
-    /// only an error of the savepoint itself is returned; otherwise a failure is returned and fails the batch.
+    /// Runs it and keeps the outcome. Behind a savepoint (`isolated`) a failure is rolled back and kept as the outcome,
+    /// and only an error of the savepoint itself is returned; otherwise a failure is returned and fails the batch.
     fn run(&mut self, db: &Db<'_>, isolated: bool) -> Result<()>;
     /// Replies with the outcome, or with the error that failed the batch.
     fn reply(self: Box<Self>, batch: &Result<()>);

@@ -79,8 +79,8 @@ impl PruneCall<'_> {
         Ok(if old.is_empty() { Position::RateWindows([0; 16]) } else { Position::Events(done) })
     }
 
-    /// Deletes an event, its deliveries first. Returns false if the budget ended in the middle, so that the event is visited
-    /// again.
+    /// Deletes an event, its deliveries first. Returns false if the budget ended in the middle, so that the event is
+    /// visited again.
     fn prune_event(&mut self, sort_key: i64) -> Result<bool> {
         let unsettled: Option<i64> = self
             .db
@@ -98,7 +98,8 @@ impl PruneCall<'_> {
         let deliveries = self
             .db
             .prepare_cached(
-                "DELETE FROM delivery WHERE sort_key IN (SELECT sort_key FROM delivery WHERE event_sort_key = ? LIMIT ?)",
+                "DELETE FROM delivery WHERE sort_key IN (SELECT sort_key FROM delivery WHERE event_sort_key = ? \
+                 LIMIT ?)",
             )?
             .execute(params![sort_key, self.budget])?;
         self.pruned.deliveries += self.use_budget(deliveries as u32);
@@ -108,7 +109,8 @@ impl PruneCall<'_> {
         // With the event's id: the key may be missing (of a test) or belong to a later event.
         self.db
             .prepare_cached(
-                "DELETE FROM idempotency_key WHERE (run_id, resource_id, workspace_id, resource_type, trigger, event_id) = \
+                "DELETE FROM idempotency_key \
+                 WHERE (run_id, resource_id, workspace_id, resource_type, trigger, event_id) = \
                  (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
             )?
             .execute([sort_key])?;
@@ -163,7 +165,8 @@ impl PruneCall<'_> {
         Ok(Position::Endpoints(done))
     }
 
-    /// Deletes checks and hourly summaries of an endpoint that are too old or too many. Returns false if the budget ended.
+    /// Deletes checks and hourly summaries of an endpoint that are too old or too many. Returns false if the budget
+    /// ended.
     fn prune_endpoint(&mut self, number: i64, next_hour: i64) -> Result<bool> {
         // Summaries first: they are all that remains of the checks deleted below.
         summary::refresh(self.db, number, next_hour, self.now)?;
@@ -179,7 +182,8 @@ impl PruneCall<'_> {
             .db
             .prepare_cached(
                 "DELETE FROM endpoint_check WHERE endpoint = ?1 AND sort_key IN \
-                 (SELECT sort_key FROM endpoint_check WHERE endpoint = ?1 AND sort_key < ?2 ORDER BY sort_key LIMIT ?3)",
+                 (SELECT sort_key FROM endpoint_check WHERE endpoint = ?1 AND sort_key < ?2 \
+                 ORDER BY sort_key LIMIT ?3)",
             )?
             .execute(params![number, too_many.map_or(too_old, |sort_key| too_old.max(sort_key + 1)), self.budget])?;
         self.pruned.checks += self.use_budget(checks as u32);

@@ -1,5 +1,5 @@
-//! Rate limits of channels, applied within the transaction that accepts or releases deliveries: two concurrent callers must
-//! not both get the last slot.
+//! Rate limits of channels, applied within the transaction that accepts or releases deliveries: two concurrent callers
+//! must not both get the last slot.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -34,8 +34,8 @@ impl<'db> RateLimiter<'db> {
 
     /// Admits the first attempt of a new delivery, or returns the evaluation with the refusal.
     ///
-    /// As long as the limit holds a delivery of the channel, a new one is refused even if there is a free slot, so that it
-    /// does not overtake. It is then held whatever the limit's action is; only for want of a slot may it be dropped.
+    /// As long as the limit holds a delivery of the channel, a new one is refused even if there is a free slot, so that
+    /// it does not overtake. It is then held whatever the limit's action is; only for want of a slot may it be dropped.
     pub(super) fn admit(
         &mut self,
         channel_id: ChannelId,
@@ -66,8 +66,8 @@ impl<'db> RateLimiter<'db> {
         Ok(Some(rate_limit::refusal(evaluation.clone(), &limit, channel_name, until, now, zone)))
     }
 
-    /// Admits the first attempt of a held delivery, or returns when the next slot is free. Held deliveries are released in
-    /// order, so this one waits for no other.
+    /// Admits the first attempt of a held delivery, or returns when the next slot is free. Held deliveries are released
+    /// in order, so this one waits for no other.
     pub(super) fn admit_held(
         &mut self,
         channel_id: ChannelId,
@@ -139,8 +139,8 @@ fn load_held_until(db: &Connection, channel_id: ChannelId) -> Result<Option<Time
 }
 
 /// The evaluation recorded for a held delivery that the limit refuses when it is released. It lists no passed gates,
-/// because none was evaluated in this transaction. It stays held even if the limit's action is to drop, which applies to
-/// new deliveries.
+/// because none was evaluated in this transaction. It stays held even if the limit's action is to drop, which applies
+/// to new deliveries.
 pub(super) fn refusal_of_held(request: &RateLimitRequest, next_slot_at: Timestamp, now: Timestamp) -> GateEvaluation {
     let limit = RateLimit { action: RateAction::Digest, ..request.limit };
     let evaluation = GateEvaluation { evaluated_at: now, passed: 0, stopped: None };

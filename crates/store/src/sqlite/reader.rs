@@ -46,8 +46,8 @@ impl Readers {
         })
     }
 
-    /// Runs a read in one transaction, so that it sees one consistent snapshot. If the caller drops the future, the read still
-    /// runs to its end (or its time limit) and keeps its connection until then.
+    /// Runs a read in one transaction, so that it sees one consistent snapshot. If the caller drops the future, the
+    /// read still runs to its end (or its time limit) and keeps its connection until then.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T> + Send + 'static,

@@ -79,7 +79,8 @@ struct Refused {
 
 /// A delivery that is still held and in no digest. Each statement has this condition, because the caller read the held
 /// deliveries in an earlier transaction.
-const WHERE_HELD: &str = "WHERE sort_key = ? AND id = ? AND workspace_id = ? AND channel_id = ? AND status = 'held' AND held_until IS NOT NULL";
+const WHERE_HELD: &str = "WHERE sort_key = ? AND id = ? AND workspace_id = ? AND channel_id = ? AND status = 'held' \
+     AND held_until IS NOT NULL";
 
 impl Release<'_, '_> {
     /// Updates a delivery that is still held and in no digest, and returns whether it was.
@@ -118,7 +119,8 @@ impl Release<'_, '_> {
         Ok(outcome)
     }
 
-    /// If the delivery is still held and in no digest: the delivery that it was to come after when it was created, if any.
+    /// If the delivery is still held and in no digest: the delivery that it was to come after when it was created, if
+    /// any.
     fn if_held(&self, id: DeliveryId) -> Result<Option<Option<DeliveryId>>> {
         let ReleaseBatch { workspace_id, channel_id, .. } = self.batch;
         let mut statement = self.db.prepare_cached(&format!("SELECT blocked_by_id FROM delivery {WHERE_HELD}"))?;
@@ -149,10 +151,11 @@ impl Release<'_, '_> {
         }
     }
 
-    /// Makes the delivery due, or blocked by what is in progress of its incident. That may be a delivery released a moment
-    /// ago, or one created while this one was held, so it need not be the `blocked_by` of its creation.
+    /// Makes the delivery due, or blocked by what is in progress of its incident. That may be a delivery released a
+    /// moment ago, or one created while this one was held, so it need not be the `blocked_by` of its creation.
     fn make_due(&self, id: DeliveryId, blocked_by: Option<DeliveryId>) -> Result<bool> {
-        const SET: &str = "status = 'pending', due_at = ?1, blocked_by_sort_key = ?2, blocked_by_id = ?3, held_until = NULL, reason = NULL";
+        const SET: &str = "status = 'pending', due_at = ?1, blocked_by_sort_key = ?2, blocked_by_id = ?3, \
+             held_until = NULL, reason = NULL";
         let workspace_id = self.batch.workspace_id;
         let (blocked_by_sort_key, blocked_by_id) = match (self.last_in_progress(id)?, blocked_by) {
             (Some((sort_key, last)), _) => (Some(sort_key), Some(last)),

@@ -36,7 +36,8 @@ const MAKE_DUE: &str = "UPDATE delivery SET status = 'pending', due_at = ?1, rul
      attempt_base = attempt_count, attempt_trigger = 'resend', completed_at = NULL, \
      digest_sort_key = NULL WHERE sort_key = ?3";
 
-/// Failed deliveries of enabled rules, without tests. CROSS JOIN fixes the order: through the partial index of failed ones.
+/// Failed deliveries of enabled rules, without tests. CROSS JOIN fixes the order: through the partial index of failed
+/// ones.
 const FAILED: &str = "FROM delivery d \
      CROSS JOIN rule r ON r.workspace_id = d.workspace_id AND r.id = d.rule_id AND r.enabled AND NOT r.paused \
      CROSS JOIN event e ON e.sort_key = d.event_sort_key AND e.kind <> 'channel_test' \

@@ -1,7 +1,7 @@
 //! Text search: `holds_text(needle, text, …)`, an SQL function of our own.
 //!
-//! SQLite's `LIKE` folds only ASCII case and interprets `%` and `_` in the search text. This function takes every character
-//! literally and folds case in every script, which the conformance suite demands of each backend.
+//! SQLite's `LIKE` folds only ASCII case and interprets `%` and `_` in the search text. This function takes every
+//! character literally and folds case in every script, which the conformance suite demands of each backend.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
@@ -9,7 +9,8 @@ use rusqlite::types::ValueRef;
 
 use crate::Result;
 
-/// Registers the function with this connection. The needle must be folded already; the texts are folded by the function.
+/// Registers the function with this connection. The needle must be folded already; the texts are folded by the
+/// function.
 pub(super) fn register(db: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     db.create_scalar_function("holds_text", -1, flags, |values| {

@@ -71,11 +71,11 @@ impl StopColumns {
     }
 }
 
-/// The settlement of nearly all deliveries: sent with the first attempt. Constants are part of the statement, which saves
-/// binding them, and the general statement's lookup in the cache.
+/// The settlement of nearly all deliveries: sent with the first attempt. Constants are part of the statement, which
+/// saves binding them, and the general statement's lookup in the cache.
 pub(super) const FIRST_SENT: &str = "UPDATE delivery SET status = 'sent', due_at = NULL, lease_owner = NULL, \
-     attempt_state = NULL, attempt_count = 1, attempt_trigger = 'scheduled', attempts = ?1, http_status = ?2, last_error = NULL, \
-     sent_at = ?3, completed_at = ?3 \
+     attempt_state = NULL, attempt_count = 1, attempt_trigger = 'scheduled', attempts = ?1, http_status = ?2, \
+     last_error = NULL, sent_at = ?3, completed_at = ?3 \
      WHERE sort_key = ?4 AND id = ?5 AND workspace_id = ?6 AND lease_owner = ?7 AND attempt_count = 0";
 
 /// The attempt, if [`FIRST_SENT`] covers the settlement.
@@ -84,8 +84,8 @@ fn first_sent(settlement: &Settlement) -> Option<&Attempt> {
     settlement.attempt.as_ref().filter(|attempt| is_sent && attempt.number == 1 && attempt.error.is_none())
 }
 
-/// Writes the state and the attempt, if lease owner and attempt count are still the same, and returns whether they were. The
-/// count fences a second settlement by the same owner, who may have claimed the delivery again meanwhile.
+/// Writes the state and the attempt, if lease owner and attempt count are still the same, and returns whether they
+/// were. The count fences a second settlement by the same owner, who may have claimed the delivery again meanwhile.
 ///
 /// `reason` is not reset: a leased delivery has none.
 fn update(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i64>) -> Result<bool> {
@@ -178,8 +178,9 @@ pub(super) fn record_test(db: &Db<'_>, test: &TestRecord) -> Result<()> {
     let ok = test.status == Status::Sent;
     // No idempotency key: every test is a new event.
     db.prepare_cached(
-        "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, channel_type, \
-         severity, status, gate_evaluations, attempt_count, attempts, http_status, last_error, sent_at, completed_at) \
+        "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, \
+         channel_type, severity, status, gate_evaluations, attempt_count, attempts, http_status, last_error, sent_at, \
+         completed_at) \
          VALUES (?, ?, ?, ?, ?, 0, ?, ?, 'info', ?, '[]', 1, ?, ?, ?, ?, ?)",
     )?
     .execute(params![

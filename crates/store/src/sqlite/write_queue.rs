@@ -20,8 +20,8 @@ use crate::queue::{Acceptance, Settled, Settlement};
 
 /// Requests that may be queued; further callers wait in [`WriteQueue::push`].
 const REQUESTS_MAX: usize = 8_192;
-/// The most that one commit takes of events (a request is not divided), settlements and other operations. That is about ten
-/// milliseconds of work, which the next caller has to wait for.
+/// The most that one commit takes of events (a request is not divided), settlements and other operations. That is about
+/// ten milliseconds of work, which the next caller has to wait for.
 const BATCH_EVENTS_MAX: usize = 256;
 const BATCH_SETTLEMENTS_MAX: usize = 512;
 const BATCH_OTHERS_MAX: usize = 64;
@@ -36,8 +36,8 @@ pub(super) struct Request<T, A> {
     pub(super) reply: oneshot::Sender<Reply<T, A>>,
 }
 
-/// The result, and the payload for the caller to free. The writer is the one thread that all others wait for, and freeing
-/// memory that another thread allocated is expensive.
+/// The result, and the payload for the caller to free. The writer is the one thread that all others wait for, and
+/// freeing memory that another thread allocated is expensive.
 pub(super) type Reply<T, A> = (Result<A>, T);
 
 pub(super) type AcceptRequest = Request<Vec<EncodedEvent>, Vec<Acceptance>>;
@@ -94,12 +94,13 @@ impl WriteQueue {
         // The permit is given back by `next_batch`, not here: it counts requests that are queued.
         self.capacity.acquire().await.map_err(|_| StoreError::Closed)?.forget();
         let mut state = self.lock();
-        // `close` sets the flag under this lock. A request that passed the semaphore before that must not be pushed after
-        // the writer took its last batch, because nothing would reply to it.
+        // `close` sets the flag under this lock. A request that passed the semaphore before that must not be pushed
+        // after the writer took its last batch, because nothing would reply to it.
         if state.is_closed {
             return Err(StoreError::Closed);
         }
-        // Only the first of several callers wakes an idle writer; a busy one looks into the queue anyway when it is done.
+        // Only the first of several callers wakes an idle writer; a busy one looks into the queue anyway when it is
+        // done.
         let wakes = push(&mut state) && std::mem::take(&mut state.is_idle);
         drop(state);
         if wakes {
@@ -135,7 +136,8 @@ impl WriteQueue {
         .await
     }
 
-    /// Accepts no more requests; the writer ends when the queued ones are written. `reply` is dropped when it has ended.
+    /// Accepts no more requests; the writer ends when the queued ones are written. `reply` is dropped when it has
+    /// ended.
     pub(super) fn close(&self, reply: Option<oneshot::Sender<Infallible>>) {
         let mut state = self.lock();
         state.is_closed = true;

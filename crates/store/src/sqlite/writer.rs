@@ -1,15 +1,15 @@
 //! The writer: one thread that commits everything in the write queue as one transaction (group commit).
 //!
-//! Each caller waits for the commit of its own request. While one commit is being synced to disk, the next batch gathers,
-//! so the batch size follows the load and nothing waits for a timer.
+//! Each caller waits for the commit of its own request. While one commit is being synced to disk, the next batch
+//! gathers, so the batch size follows the load and nothing waits for a timer.
 //!
 //! # Isolation within a batch
 //!
-//! Accepts and settlements are nearly never refused and run without savepoints, all accepts together in statements of many
-//! rows. Operations that may well be refused (a revision conflict, say) run behind a savepoint each, so that a refusal
-//! rolls back nothing else. If anything else fails for a reason of its own, the whole batch is rolled back and run again
-//! with a savepoint for each request; then only the failing one fails. If the database itself fails (full disk), so does
-//! the whole batch.
+//! Accepts and settlements are nearly never refused and run without savepoints, all accepts together in statements of
+//! many rows. Operations that may well be refused (a revision conflict, say) run behind a savepoint each, so that a
+//! refusal rolls back nothing else. If anything else fails for a reason of its own, the whole batch is rolled back and
+//! run again with a savepoint for each request; then only the failing one fails. If the database itself fails (full
+//! disk), so does the whole batch.
 //!
 //! A queued request is carried out even if its caller has stopped waiting.
 
@@ -30,7 +30,8 @@ use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Acceptance, Settled, Settlement};
 
-/// The handle to the writer thread. Dropping it closes the queue and joins the thread, which writes what is queued first.
+/// The handle to the writer thread. Dropping it closes the queue and joins the thread, which writes what is queued
+/// first.
 pub(super) struct Writer {
     queue: Arc<WriteQueue>,
     _thread: JoinOnDrop,
@@ -71,8 +72,8 @@ impl Writer {
         receive(receiver).await
     }
 
-    /// Runs an operation that is hardly ever refused, without a savepoint. If it fails, its batch is run again. `name` is
-    /// the label of its metric.
+    /// Runs an operation that is hardly ever refused, without a savepoint. If it fails, its batch is run again. `name`
+    /// is the label of its metric.
     pub(super) async fn run_batched<T: Send + 'static>(
         &self,
         name: &'static str,

@@ -13,8 +13,8 @@ use crate::monitoring::{CheckFilter, CheckRecord};
 use crate::sqlite::row::{id, instant, json, parsed, to_json};
 use crate::sqlite::settings::endpoint;
 
-/// The column `detail`: everything without a column of its own. Short names, absent values omitted, because this table has
-/// the most rows.
+/// The column `detail`: everything without a column of its own. Short names, absent values omitted, because this table
+/// has the most rows.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 pub(super) struct Detail {

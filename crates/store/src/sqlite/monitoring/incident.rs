@@ -138,8 +138,8 @@ impl EncodedIncident {
     }
 }
 
-/// Inserts the incident at revision 1, or updates it to its next revision. `notifications_sent` is written by settlements
-/// only, which do not change the revision.
+/// Inserts the incident at revision 1, or updates it to its next revision. `notifications_sent` is written by
+/// settlements only, which do not change the revision.
 pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &EncodedIncident) -> Result<()> {
     let incident = &record.incident;
     let resource_id = incident.subject.resource_id();

@@ -11,8 +11,8 @@ use crate::Result;
 use crate::monitoring::IncidentDelivery;
 use crate::sqlite::row::{id, json, optional_id, parsed};
 
-/// Finds the events through the idempotency keys, which begin with the incident's id (`run_id`), so that `event` needs no
-/// index for it.
+/// Finds the events through the idempotency keys, which begin with the incident's id (`run_id`), so that `event` needs
+/// no index for it.
 pub(in crate::sqlite) fn list(
     db: &Connection,
     workspace_id: WorkspaceId,
@@ -23,8 +23,8 @@ pub(in crate::sqlite) fn list(
          AND resource_type IN ('endpoint', 'alert')",
     )?;
     let mut deliveries = db.prepare_cached(
-        "SELECT id, rule_id, channel_id, status, gate_evaluations, held_until, digest_id, sequence, replaces_id, attempt_state FROM delivery \
-         WHERE event_sort_key = ? AND workspace_id = ?",
+        "SELECT id, rule_id, channel_id, status, gate_evaluations, held_until, digest_id, sequence, replaces_id, \
+         attempt_state FROM delivery WHERE event_sort_key = ? AND workspace_id = ?",
     )?;
     let mut rows = events.query(params![incident_id.to_string(), workspace_id.as_bytes()])?;
     let mut found = Vec::new();

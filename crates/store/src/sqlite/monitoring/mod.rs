@@ -8,6 +8,6 @@ pub(super) mod summary;
 mod timeline;
 pub(super) mod transition;
 
-/// The outcome of a statement that leaves the database unchanged if it refuses: an error here needs no rollback, unlike one
-/// in the outer result.
+/// The outcome of a statement that leaves the database unchanged if it refuses: an error here needs no rollback, unlike
+/// one in the outer result.
 type Refusable<T> = crate::Result<T>;

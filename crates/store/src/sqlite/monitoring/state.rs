@@ -69,8 +69,8 @@ pub(super) fn put(db: &Connection, endpoint: i64, state: &EncodedState) -> Resul
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"
         }
         _ => {
-            "UPDATE endpoint_state SET streak = ?2, flap_history = ?3, last_check = ?4, incident_id = ?5, openings = ?6, \
-             revision = ?7 WHERE endpoint = ?1 AND revision = ?7 - 1"
+            "UPDATE endpoint_state SET streak = ?2, flap_history = ?3, last_check = ?4, incident_id = ?5, \
+             openings = ?6, revision = ?7 WHERE endpoint = ?1 AND revision = ?7 - 1"
         }
     };
     let written = db.prepare_cached(sql)?.execute(params![

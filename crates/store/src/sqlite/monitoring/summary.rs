@@ -21,7 +21,8 @@ fn first_open_hour(now: Timestamp) -> i64 {
 }
 
 /// Summarises completed hours, endpoint by endpoint, until `limit` checks were read. The progress is a column of the
-/// endpoint, written in the same transaction, so nothing is counted twice or left out if the process ends between two calls.
+/// endpoint, written in the same transaction, so nothing is counted twice or left out if the process ends between two
+/// calls.
 pub(in crate::sqlite) fn summarise(db: &Connection, now: Timestamp, limit: u32) -> Result<SummaryProgress> {
     let open_hour = first_open_hour(now);
     rewind_future_progress(db, open_hour)?;
@@ -47,8 +48,8 @@ pub(in crate::sqlite) fn summarise(db: &Connection, now: Timestamp, limit: u32) 
 /// Endpoints that one call of [`rewind_future_progress`] updates at most.
 const REWIND_MAX: u32 = 256;
 
-/// Rewinds endpoints whose progress is in the future, because the clock was ahead when they were summarised. Otherwise they
-/// would not be summarised before that time is reached. One hour ahead (`+ 1`) is tolerated.
+/// Rewinds endpoints whose progress is in the future, because the clock was ahead when they were summarised. Otherwise
+/// they would not be summarised before that time is reached. One hour ahead (`+ 1`) is tolerated.
 fn rewind_future_progress(db: &Connection, open_hour: i64) -> Result<()> {
     db.prepare_cached(
         "UPDATE endpoint SET next_hour = ?1 WHERE number IN \
@@ -85,7 +86,8 @@ pub(in crate::sqlite) fn refresh(db: &Connection, endpoint: i64, next_hour: i64,
 
 /// The summaries of the hours in `from..until`, and the number of checks read for them.
 fn read_hours(db: &Connection, endpoint: i64, from: i64, until: i64) -> Result<(u32, BTreeMap<i64, Summary>)> {
-    // Checks are keyed by the time in their id, which may be a little before `checked_at` (two clocks) or any time after it.
+    // Checks are keyed by the time in their id, which may be a little before `checked_at` (two clocks) or any time
+    // after it.
     let first = SummaryGranularity::Hour.start(from).minus_ms(HOUR_OPEN_MS).unix_ms().max(0);
     let mut statement = db.prepare_cached(
         "SELECT checked_at, status, total_ms, detail FROM endpoint_check WHERE endpoint = ? AND sort_key >= ?",
@@ -114,7 +116,7 @@ fn add(row: &Row<'_>, summary: &mut Summary) -> Result<()> {
 fn skip_corrupt<T>(error: StoreError, what: &str) -> Result<Option<T>> {
     match error {
         StoreError::Corrupt(cause) => {
-            tracing::error!(cause, "{what} row cannot be decoded, not counted");
+            tracing::error!(cause, "failed to decode a {what}, not counting it");
             Ok(None)
         }
         error => Err(error),

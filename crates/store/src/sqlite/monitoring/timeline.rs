@@ -6,8 +6,8 @@ use tidings_domain::incident::{TimelineEntry, TimelineKind};
 use crate::Result;
 use crate::sqlite::row::{json, to_json};
 
-/// From this many entries on, an incident's timeline takes no more entries of checks. An incident of months would otherwise
-/// have one for every check.
+/// From this many entries on, an incident's timeline takes no more entries of checks. An incident of months would
+/// otherwise have one for every check.
 const ENTRIES_MAX: i64 = 10_000;
 /// The most entries that a read returns, the newest ones.
 const READ_MAX: i64 = 1_000;

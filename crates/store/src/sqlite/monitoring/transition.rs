@@ -1,7 +1,7 @@
 //! Transitions: check, state, incident, timeline, ended mutes and events in one transaction.
 //!
-//! Nearly all transitions are a check with a state, and there are many per second. [`record_check`] writes those with two
-//! statements. It undoes what it wrote when it refuses, so it needs no savepoint in the batch.
+//! Nearly all transitions are a check with a state, and there are many per second. [`record_check`] writes those with
+//! two statements. It undoes what it wrote when it refuses, so it needs no savepoint in the batch.
 
 use rusqlite::{Connection, params};
 use tidings_domain::id::{EndpointId, Id, IncidentId, MuteId, WorkspaceId};

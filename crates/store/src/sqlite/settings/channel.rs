@@ -47,8 +47,8 @@ pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
     Ok(ChannelRecord { channel, key_id: row.get("key_id")?, sealed: row.get("sealed")? })
 }
 
-/// Deletes a channel with its mutes and rate window. Looks for rules that use it first, because a failing foreign key would
-/// be taken for a missing row.
+/// Deletes a channel with its mutes and rate window. Looks for rules that use it first, because a failing foreign key
+/// would be taken for a missing row.
 pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) -> Result<()> {
     let used: u32 = db
         .prepare_cached("SELECT count(*) FROM rule WHERE workspace_id = ? AND channel_id = ?")?

@@ -99,8 +99,8 @@ pub(super) fn put(
     }
 }
 
-/// Deletes an endpoint with its state, checks and summaries (by cascade) and its mutes. Resolves its active incident, which
-/// could never recover any more.
+/// Deletes an endpoint with its state, checks and summaries (by cascade) and its mutes. Resolves its active incident,
+/// which could never recover any more.
 pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: EndpointId, now: Timestamp) -> Result<()> {
     let number = number(db, workspace_id, id)?.ok_or(StoreError::NotFound)?;
     let used: u32 = db

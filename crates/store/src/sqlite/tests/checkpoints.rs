@@ -13,7 +13,8 @@ fn wal_bytes(directory: &TempDir) -> u64 {
     std::fs::metadata(directory.path().join("tidings.db-wal")).unwrap().len()
 }
 
-/// Writes about this many bytes in many commits, with event numbers from `first` on. Returns the largest size of the WAL.
+/// Writes about this many bytes in many commits, with event numbers from `first` on. Returns the largest size of the
+/// WAL.
 async fn write(store: &crate::sqlite::SqliteStore, directory: &TempDir, first: u64, bytes: u64) -> u64 {
     const EACH: u64 = 20_000;
     let mut largest = 0;

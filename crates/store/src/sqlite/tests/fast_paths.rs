@@ -1,4 +1,5 @@
-//! The specialised statements of the hot path write the same rows as the general ones, however many rows share a statement.
+//! The specialised statements of the hot path write the same rows as the general ones, however many rows share a
+//! statement.
 
 use rusqlite::Connection;
 use rusqlite::types::Value;

@@ -67,7 +67,8 @@ impl TracedDb {
     }
 }
 
-/// Asserts that each statement finds its rows through an index. A scan of `delivery_due` is allowed: it holds only the queue.
+/// Asserts that each statement finds its rows through an index. A scan of `delivery_due` is allowed: it holds only the
+/// queue.
 pub(super) fn assert_no_scan(plans: &[(String, Vec<String>)]) {
     for (sql, plan) in plans {
         for step in plan {
