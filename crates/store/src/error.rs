@@ -10,7 +10,7 @@ pub enum StoreError {
     #[error("already exists")]
     Exists,
     /// The row is at another revision than the caller expected, or in a state that does not allow the operation.
-    #[error("revision conflict: the row was changed concurrently")]
+    #[error("conflict: the row has changed, or its state does not allow this")]
     Conflict,
     /// Another row still refers to the one to delete.
     #[error("still in use")]

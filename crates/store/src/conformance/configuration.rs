@@ -121,13 +121,13 @@ pub(super) async fn edit_deleted_row_is_not_found(fixture: Fixture) {
     let (rule, record) = (fixture.our_rule().await, fixture.our_channel().await);
     fixture.apply_change(fixture.ours, ConfigChange::DeleteRule(rule.id)).await.unwrap();
     fixture.apply_change(fixture.ours, ConfigChange::DeleteChannel(record.channel.id)).await.unwrap();
-    for gone in [
+    for change in [
         ConfigChange::DeleteRule(rule.id),
         ConfigChange::DeleteChannel(record.channel.id),
         ConfigChange::PutRule(rule, Precondition::Revision(1)),
         ConfigChange::PutChannel(record, Precondition::Revision(1)),
     ] {
-        assert_refused!(fixture.apply_change(fixture.ours, gone).await, NotFound);
+        assert_refused!(fixture.apply_change(fixture.ours, change).await, NotFound);
     }
     let configuration = fixture.configuration(fixture.ours).await;
     assert!(configuration.rules.is_empty() && configuration.channels.is_empty());

@@ -24,25 +24,25 @@ fn of_digest(settlement: Settlement) -> Settlement {
 
 impl Fixture {
     /// A digest of these members, for our channel.
-    pub(super) fn digest(&self, carried: Vec<DeliveryId>) -> NewDigest {
+    pub(super) fn digest(&self, members: Vec<DeliveryId>) -> NewDigest {
         let channel = self.ours.channel_id.to_string();
         let mut event = Event::sample(self.id(), self.ours.id, ResourceType::Channel, &channel, NOW);
         event.kind = EventKind::Digest;
         event.run_id = format!("digest-{}", self.next_number());
         event.content = Content::Digest(Box::new(Digest::new("quiet hours".into(), vec![], NOW)));
         let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..self.delivery(self.ours, InitialState::Due) };
-        NewDigest { new_event: self.new_event(event, vec![delivery]), carried }
+        NewDigest { new_event: self.new_event(event, vec![delivery]), carried: members }
     }
 
     /// Accepts `count` held deliveries, releases them as a digest, and claims it. Returns it with its members.
     async fn accept_and_claim_digest(&self, count: usize) -> (Claimed, Vec<DeliveryId>) {
-        let carried = self.accept_held(count).await;
-        let digest = self.digest(carried.clone());
+        let members = self.accept_held(count).await;
+        let digest = self.digest(members.clone());
         let outcome = self.release_held(ReleaseBatch { digest: Some(digest), ..self.empty_release(NOW) }).await;
         assert_eq!(outcome, ReleaseOutcome { due: 1, carried: count as u32, held: 0 });
         let mut claimed = self.claim(self.ours, NOW, lease(1, 60_000), 9).await;
         assert_eq!(claimed.len(), 1);
-        (claimed.remove(0), carried)
+        (claimed.remove(0), members)
     }
 }
 
@@ -53,15 +53,15 @@ pub(super) async fn digest_takes_held_members(fixture: Fixture) {
     let outcome =
         fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(after_ms(9)) }).await;
     assert_eq!(outcome, ReleaseOutcome { due: 1, carried: 2, held: 0 });
-    for carried in [ids[0], ids[2]] {
-        let found = fixture.read(fixture.ours, carried).await;
+    for member in [ids[0], ids[2]] {
+        let found = fixture.read(fixture.ours, member).await;
         assert_eq!((found.status, found.digest_id, found.held_until), (Status::Held, Some(id), None));
         assert_eq!((found.reason.as_deref(), found.completed_at), (Some("quiet_hours"), None));
     }
     assert_eq!(fixture.list_all_held().await, [ids[1]], "members are not listed as held");
-    let carried = |digest_id| DeliveryFilter { digest_id: Some(digest_id), limit: 9, ..DeliveryFilter::default() };
-    assert_eq!(fixture.delivery_ids(fixture.ours, carried(id)).await, [ids[2], ids[0]]);
-    assert_eq!(fixture.delivery_ids(fixture.theirs, carried(id)).await, []);
+    let members_of = |digest_id| DeliveryFilter { digest_id: Some(digest_id), limit: 9, ..DeliveryFilter::default() };
+    assert_eq!(fixture.delivery_ids(fixture.ours, members_of(id)).await, [ids[2], ids[0]]);
+    assert_eq!(fixture.delivery_ids(fixture.theirs, members_of(id)).await, []);
     let found = fixture.read(fixture.ours, id).await;
     assert_same_event(&found.event, &event);
     assert_eq!((found.status, found.rule_id, found.digest_id), (Status::Pending, None, None));
@@ -80,10 +80,10 @@ pub(super) async fn digest_settled_settles_members(fixture: Fixture) {
         (NextState::Suppressed(evaluation.clone()), Status::Suppressed, Some("channel_disabled")),
         (NextState::Skipped(SkipReason::ChannelDeleted), Status::Skipped, Some("channel_deleted")),
     ] {
-        let (digest, carried) = fixture.accept_and_claim_digest(2).await;
+        let (digest, members) = fixture.accept_and_claim_digest(2).await;
         let other = fixture.accept_held(1).await[0];
         fixture.store.settle(of_digest(unattempted(&digest, next.clone()))).await.unwrap();
-        for id in carried {
+        for id in members {
             let found = fixture.read(fixture.ours, id).await;
             assert_eq!((found.status, found.reason.as_deref()), (status, reason));
             assert_eq!((found.completed_at, found.held_until), (Some(after_ms(50)), None));
@@ -97,10 +97,10 @@ pub(super) async fn digest_settled_settles_members(fixture: Fixture) {
 }
 
 pub(super) async fn digest_unsettled_members_stay_held(fixture: Fixture) {
-    let (mut digest, carried) = fixture.accept_and_claim_digest(2).await;
+    let (mut digest, members) = fixture.accept_and_claim_digest(2).await;
     for next in [NextState::RetryAt(NOW), NextState::Held(held(NOW, after_ms(10)))] {
         fixture.store.settle(of_digest(unattempted(&digest, next.clone()))).await.unwrap();
-        assert_eq!(fixture.statuses(&carried).await, [Status::Held; 2]);
+        assert_eq!(fixture.statuses(&members).await, [Status::Held; 2]);
         if matches!(next, NextState::Held(_)) {
             assert_eq!(
                 fixture.list_all_held().await,
@@ -114,34 +114,34 @@ pub(super) async fn digest_unsettled_members_stay_held(fixture: Fixture) {
     let mut stale = of_digest(attempted(&digest, NextState::Done(Status::Sent)));
     stale.owner = 9;
     fixture.store.settle(stale).await.unwrap();
-    assert_eq!(fixture.statuses(&carried).await, [Status::Held; 2]);
+    assert_eq!(fixture.statuses(&members).await, [Status::Held; 2]);
     let fixture = fixture.reopen().await;
     fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Sent)))).await.unwrap();
-    assert_eq!(fixture.statuses(&carried).await, [Status::Sent; 2]);
+    assert_eq!(fixture.statuses(&members).await, [Status::Sent; 2]);
 }
 
 pub(super) async fn digest_resent_settles_failed_members(fixture: Fixture) {
-    let (digest, carried) = fixture.accept_and_claim_digest(3).await;
+    let (digest, members) = fixture.accept_and_claim_digest(3).await;
     fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Failed)))).await.unwrap();
     let resend =
         |delivery_id| Resend { workspace_id: fixture.ours.id, delivery_id, rule_generation: 1, now: after_ms(60) };
     // A member that is resent by itself leaves the digest.
-    fixture.store.resend(resend(carried[0])).await.unwrap();
+    fixture.store.resend(resend(members[0])).await.unwrap();
     fixture.store.resend(resend(digest.id)).await.unwrap();
     let claimed = fixture.claim(fixture.ours, after_ms(60), lease(1, 60_000), 9).await;
     assert_eq!(claimed.len(), 2);
-    let own = claimed.iter().find(|one| one.id == carried[0]).expect("it is due");
+    let own = claimed.iter().find(|one| one.id == members[0]).expect("it is due");
     fixture.store.settle(attempted(own, NextState::Done(Status::Failed))).await.unwrap();
     let again = claimed.iter().find(|one| one.id == digest.id).expect("it is due");
     fixture.store.settle(of_digest(attempted(again, NextState::Done(Status::Sent)))).await.unwrap();
     use Status::{Failed, Sent};
-    assert_eq!(fixture.statuses(&carried).await, [Failed, Sent, Sent]);
-    assert_eq!(fixture.read(fixture.ours, carried[0]).await.digest_id, Some(digest.id), "the history keeps it");
+    assert_eq!(fixture.statuses(&members).await, [Failed, Sent, Sent]);
+    assert_eq!(fixture.read(fixture.ours, members[0]).await.digest_id, Some(digest.id), "the history keeps it");
 
     fixture.store.resend(resend(digest.id)).await.unwrap();
     let again = fixture.claim(fixture.ours, after_ms(60), lease(1, 60_000), 9).await.remove(0);
     fixture.store.settle(of_digest(attempted(&again, NextState::Done(Failed)))).await.unwrap();
-    assert_eq!(fixture.statuses(&carried).await, [Failed, Sent, Sent], "sent members stay sent");
+    assert_eq!(fixture.statuses(&members).await, [Failed, Sent, Sent], "sent members stay sent");
 }
 
 pub(super) async fn digest_takes_one_rate_limit_slot(fixture: Fixture) {
@@ -178,15 +178,15 @@ pub(super) async fn digest_refused_by_rate_limit_is_not_created(fixture: Fixture
 }
 
 pub(super) async fn blocked_by_digest_member_waits_for_digest(fixture: Fixture) {
-    let (digest, carried) = fixture.accept_and_claim_digest(2).await;
-    let after = NewDelivery { blocked_by: Some(carried[0]), ..fixture.delivery(fixture.ours, InitialState::Due) };
+    let (digest, members) = fixture.accept_and_claim_digest(2).await;
+    let after = NewDelivery { blocked_by: Some(members[0]), ..fixture.delivery(fixture.ours, InitialState::Due) };
     let id = after.id;
     let answer = fixture.accept(fixture.new_event(fixture.event(fixture.ours), vec![after])).await;
     assert_eq!(answer.not_leased, [id]);
     assert!(fixture.claim(fixture.ours, after_ms(9_000), lease(1, 60_000), 9).await.is_empty());
     fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Sent)))).await.unwrap();
     let claimed = fixture.claim(fixture.ours, after_ms(50), lease(1, 60_000), 9).await;
-    assert!(claimed.iter().map(|one| (one.id, one.blocked_by)).eq([(id, Some(carried[0]))]));
+    assert!(claimed.iter().map(|one| (one.id, one.blocked_by)).eq([(id, Some(members[0]))]));
 }
 
 pub(super) async fn digest_of_many_members_is_one_release(fixture: Fixture) {

@@ -106,6 +106,6 @@ pub(super) async fn incident_deliveries_returns_held_until_and_digest(fixture: F
     let digest = fixture.digest(vec![held.id]);
     let digest_id = digest.new_event.deliveries[0].id;
     fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(after_ms(6_000)) }).await;
-    let carried = deliveries().await;
-    assert_eq!((carried.status, carried.held_until, carried.digest_id), (Status::Held, None, Some(digest_id)));
+    let member = deliveries().await;
+    assert_eq!((member.status, member.held_until, member.digest_id), (Status::Held, None, Some(digest_id)));
 }

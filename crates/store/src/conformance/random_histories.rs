@@ -266,20 +266,23 @@ impl Model<'_> {
     async fn release_held(&mut self, channel: usize) {
         let Tenant { id: workspace_id, channel_id, .. } = self.channels[channel];
         let of_channel = self.deliveries.iter().filter(|(_, state)| state.channel == channel);
-        let may_go = of_channel.filter(|(_, state)| state.held_until.is_some_and(|until| until <= self.now));
-        let expected: Vec<_> = may_go.map(|(id, _)| *id).collect();
+        let releasable = of_channel.filter(|(_, state)| state.held_until.is_some_and(|until| until <= self.now));
+        let expected: Vec<_> = releasable.map(|(id, _)| *id).collect();
         let found = self.fixture.list_held(self.channels[channel], self.now, 1_000).await;
         assert_eq!(found.iter().map(|held| held.id).collect::<Vec<_>>(), expected);
         for id in &expected {
-            let after = self.deliveries[id].after;
-            let waits = after.is_some_and(|after| self.is_in_progress(after));
+            let blocked_by = self.deliveries[id].blocked_by;
+            let is_blocked = blocked_by.is_some_and(|id| self.is_in_progress(id));
             let state = self.deliveries.get_mut(id).unwrap();
-            (state.status, state.held_until, state.is_blocked) = (Status::Pending, None, waits);
-            state.due_at = (!waits).then_some(self.now);
+            (state.status, state.held_until, state.is_blocked) = (Status::Pending, None, is_blocked);
+            state.due_at = (!is_blocked).then_some(self.now);
         }
-        let singles = expected.clone();
-        let release =
-            ReleaseBatch { workspace_id, channel_id, individual: singles, ..self.fixture.empty_release(self.now) };
+        let release = ReleaseBatch {
+            workspace_id,
+            channel_id,
+            individual: expected.clone(),
+            ..self.fixture.empty_release(self.now)
+        };
         assert_eq!(self.fixture.release_held(release).await.due as usize, expected.len());
     }
 

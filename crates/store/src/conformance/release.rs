@@ -113,10 +113,10 @@ pub(super) async fn release_not_held_changes_nothing(fixture: Fixture) {
     let elsewhere = fixture.accept_one(fixture.another_channel().await, InitialState::Held).await;
     let leased = fixture.accept_one(ours, InitialState::Leased(lease(1, 9))).await;
     let due = fixture.accept_one(ours, InitialState::Due).await;
-    let carried = fixture.accept_held(1).await[0];
-    let digest = fixture.digest(vec![carried]);
+    let member = fixture.accept_held(1).await[0];
+    let digest = fixture.digest(vec![member]);
     fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(NOW) }).await;
-    let ours_ids = [sent, suppressed, elsewhere, leased, due, carried];
+    let ours_ids = [sent, suppressed, elsewhere, leased, due, member];
     let before = fixture.statuses(&ours_ids).await;
     let all = [&ours_ids[..], &[foreign, fixture.id()]].concat();
     for _ in 0..2 {

@@ -151,6 +151,7 @@ pub(super) fn earliest_per_channel(db: &Connection, column: &'static str) -> Res
          WHERE {column} IS NOT NULL AND channel_id > ? ORDER BY channel_id, {column} LIMIT 1"
     ))?;
     let mut found = Vec::new();
+    // The empty blob sorts before every channel id.
     let mut after = Vec::new();
     loop {
         let mut rows = next.query([&after])?;

@@ -89,6 +89,8 @@ impl SqliteStore {
     /// [`StoreError::Locked`] if another process uses it, [`StoreError::TooNew`] if a newer Tidings wrote it,
     /// [`StoreError::OtherSchema`] if an unreleased build with another schema did.
     pub fn open(directory: &Path) -> Result<Self> {
+        // Before anything is opened: only the process with the lock may migrate, and take the leases of all others for
+        // dead.
         let lock = lock(directory)?;
         let path = directory.join(FILE);
         create_private(&path).map_err(|error| cannot_use(directory, &error))?;
@@ -166,6 +168,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        // The readers first: the final checkpoint cannot empty the WAL while a read transaction uses it.
         self.history_readers.close().await;
         self.readers.close().await;
         self.writer.close().await;
@@ -270,6 +273,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<HeldDelivery>> {
         let read = move |db: &Connection| held::list(db, workspace_id, channel_id, until, limit);
         let (found, unreadable) = self.readers.run(read).await?;
+        // Otherwise the release loop would find them again in each run.
         if !unreadable.is_empty() {
             self.writer
                 .run_batched("fail_unreadable", move |db| claim::fail_unreadable(db, &unreadable, until))

@@ -170,6 +170,7 @@ impl PruneCall<'_> {
     fn prune_endpoint(&mut self, number: i64, next_hour: i64) -> Result<bool> {
         // Summaries first: they are all that remains of the checks deleted below.
         summary::refresh(self.db, number, next_hour, self.now)?;
+        // The newest check beyond the maximum, if there is one: it and all older ones go.
         let too_many: Option<i64> = self
             .db
             .prepare_cached(
@@ -221,6 +222,7 @@ impl PruneCall<'_> {
         for id in workspaces {
             bump_version(self.db, WorkspaceId::from_bytes(*id))?;
         }
+        // A budget that was used up leaves open whether there are more.
         Ok((self.budget == 0).then_some(Position::Mutes))
     }
 }

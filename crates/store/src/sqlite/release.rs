@@ -106,7 +106,7 @@ impl Release<'_, '_> {
         let mut outcome = ReleaseOutcome::default();
         let mut refused = None;
         for &id in &self.batch.individual {
-            // Before the limit is asked, so that a delivery that is no longer held takes no slot.
+            // Checked before the limit, so that a delivery that is no longer held takes no slot.
             let Some(blocked_by) = self.if_held(id)? else { continue };
             if refused.is_none() {
                 refused = self.admit()?;

@@ -23,6 +23,7 @@ pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
         })
         .optional()?
         .ok_or(StoreError::NotFound)?;
+    // A delivery in progress is not made due a second time, and a suppressed or skipped one was not sent on purpose.
     if is_test || !status?.is_resendable() {
         return Err(StoreError::Conflict);
     }

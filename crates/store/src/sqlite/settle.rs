@@ -18,6 +18,7 @@ use crate::error::StoreError;
 use crate::queue::{Attempt, Counts, NewEvent, NextState, Settled, Settlement, TestRecord};
 
 pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
+    // The attempt becomes the row's attempt count, which fences the next settlement: it must be the next number.
     if let Some(attempt) = settlement.attempt.as_ref().filter(|it| it.number != settlement.attempt_count + 1) {
         return Err(corrupt("attempt number", attempt.number));
     }
@@ -31,6 +32,7 @@ pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
     };
     let stop = StopColumns::from_next(&settlement.next)?;
     let is_first_sent = follow_ups::is_first_sent(db, settlement, status)?;
+    // Fenced and written first: a stale settlement must have no follow-ups.
     if !update(db, settlement, status, due_at)? {
         return Ok(Settled::Stale);
     }

@@ -172,6 +172,7 @@ pub(in crate::sqlite) fn list(
     filter: &CheckFilter,
 ) -> Result<Vec<CheckRecord>> {
     let Some(endpoint) = endpoint::number(db, workspace_id, endpoint_id)? else { return Ok(Vec::new()) };
+    // A condition in both cases, so that the parameters are the same.
     let status = if filter.status.is_some() { "AND status = ?3" } else { "AND ?3 IS NULL" };
     let mut statement = db.prepare_cached(&format!(
         "SELECT id, checked_at, status, total_ms, detail FROM endpoint_check \

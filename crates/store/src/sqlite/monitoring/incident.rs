@@ -20,6 +20,7 @@ pub(in crate::sqlite) fn active(db: &Connection) -> Result<Vec<IncidentRecord>> 
         db.prepare_cached("SELECT * FROM incident INDEXED BY incident_open WHERE resolved_at IS NULL")?;
     let mut rows = statement.query([])?;
     let mut found = collect(&mut rows)?;
+    // Sorted here: the index is ordered by workspace first.
     found.sort_unstable_by_key(|record| record.incident.id);
     Ok(found)
 }

@@ -19,6 +19,7 @@ pub(in crate::sqlite) fn all(db: &Connection, workspace_id: WorkspaceId) -> Resu
     while let Some(row) = rows.next()? {
         found.push(read(row)?);
     }
+    // Sorted here: the index of `endpoint` that finds them is ordered by version.
     found.sort_unstable_by_key(|state| state.endpoint_id);
     Ok(found)
 }
@@ -80,6 +81,7 @@ pub(super) fn put(db: &Connection, endpoint: i64, state: &EncodedState) -> Resul
         state.last_check,
         state.incident_id.as_ref().map(Id::as_bytes),
         state.openings,
+        // One that does not fit follows no stored revision, so it is refused like any other wrong one.
         i64::try_from(state.revision).unwrap_or(i64::MAX),
     ])?;
     Ok(written == 1)

@@ -72,6 +72,7 @@ pub(in crate::sqlite) fn refresh(db: &Connection, endpoint: i64, next_hour: i64,
         put(db, SummaryGranularity::Hour, endpoint, *hour, summary)?;
         days.entry(SummaryGranularity::Day.number(SummaryGranularity::Hour.start(*hour))).or_default().merge(summary);
     }
+    // A day is merged from its hours as they complete; its checks may be pruned before the day ends.
     for (day, more) in &days {
         // A summary that cannot be decoded is replaced; failing would stop this endpoint's summaries for ever.
         let so_far =
@@ -97,6 +98,7 @@ fn read_hours(db: &Connection, endpoint: i64, from: i64, until: i64) -> Result<(
     while let Some(row) = rows.next()? {
         read += 1;
         let hour = SummaryGranularity::Hour.number(Timestamp::from_unix_ms(row.get("checked_at")?));
+        // Keys give only a lower bound; the hour that counts is that of `checked_at`.
         if (from..until).contains(&hour) {
             let added = add(row, hours.entry(hour).or_default()).map(Some);
             added.or_else(|error| skip_corrupt(error, "check"))?;

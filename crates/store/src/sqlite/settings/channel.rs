@@ -100,6 +100,7 @@ pub(super) fn put(
     ];
     match expected {
         Precondition::Absent => {
+            // Both statements get the same parameters, so this one must use the last one, too, which is NULL here.
             db.prepare_cached(
                 "INSERT INTO channel (workspace_id, id, owner_rule_id, name, channel_type, settings, key_id, sealed, \
                  enabled, disabled_reason, severity_filter, event_filters, delivery_priority, quiet_hours, rate_limit, \

@@ -23,6 +23,7 @@ pub(super) fn since(db: &Connection, workspace_id: WorkspaceId, version: Version
     while let Some(row) = rows.next()? {
         found.push(read(row)?);
     }
+    // Sorted here: the index that finds them is ordered by version.
     found.sort_unstable_by_key(|record| record.endpoint.id);
     Ok(found)
 }
@@ -79,6 +80,7 @@ pub(super) fn put(
     ];
     match expected {
         Precondition::Absent => {
+            // Both statements get the same parameters, so this one must use the last one, too, which is NULL here.
             db.prepare_cached(
                 "INSERT INTO endpoint (workspace_id, id, version, name, enabled, definition, key_id, sealed, revision, \
                  created_at, updated_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE ?12 IS NULL",

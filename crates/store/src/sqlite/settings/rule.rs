@@ -51,6 +51,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expec
     ];
     match expected {
         Precondition::Absent => {
+            // Both statements get the same parameters, so this one must use the last one, too, which is NULL here.
             db.prepare_cached(
                 "INSERT INTO rule (workspace_id, id, resource_type, resource_id, channel_id, triggers, trigger_types, \
                  enabled, paused, failure_severity, generation, revision, created_at, updated_at) \

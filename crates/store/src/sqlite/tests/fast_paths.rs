@@ -63,7 +63,7 @@ fn settle_first_sent_writes_same_row_as_general_settle() {
     let connection = database();
     let db = Db::new(&connection);
     accept_events(&db, vec![leased(1), leased(2)]).unwrap();
-    // An error text forces the general statement, which the specialised one has no column for.
+    // An error text forces the general statement: the specialised one always clears `last_error`.
     for (number, error) in [(1, None), (2, Some("odd".to_owned()))] {
         let attempt = Attempt {
             number: 1,

@@ -26,15 +26,15 @@ fn block_writer(store: &SqliteStore) -> (mpsc::Sender<()>, impl Future<Output = 
 /// Runs the operation in one batch with two accepts, and returns all three outcomes.
 async fn in_one_batch<T: Send + 'static>(
     store: &SqliteStore,
-    odd: impl Future<Output = Result<T>>,
+    operation: impl Future<Output = Result<T>>,
 ) -> (Result<T>, Result<()>, Result<()>) {
     let (unblock, blocking) = block_writer(store);
     let accept = |number| async move { store.accept(vec![new_event(number)]).await.map(drop) };
     let unblock = async { drop(unblock) };
     // Polled in this order: each is pushed by its first poll, behind the one that blocks the writer.
-    let (blocked, odd, one, two, ()) = tokio::join!(biased; blocking, odd, accept(1), accept(2), unblock);
+    let (blocked, operation, one, two, ()) = tokio::join!(biased; blocking, operation, accept(1), accept(2), unblock);
     blocked.unwrap();
-    (odd, one, two)
+    (operation, one, two)
 }
 
 #[tokio::test]
@@ -82,9 +82,9 @@ async fn batch_refused_operation_does_not_affect_others() {
 async fn batch_refused_accept_does_not_affect_others() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let odd = async { store.accept(vec![new_event(7), twice(8)]).await };
-    let (odd, one, two) = in_one_batch(&store, odd).await;
-    assert_eq!((odd, one, two), (Err(StoreError::Exists), Ok(()), Ok(())));
+    let operation = async { store.accept(vec![new_event(7), twice(8)]).await };
+    let (operation, one, two) = in_one_batch(&store, operation).await;
+    assert_eq!((operation, one, two), (Err(StoreError::Exists), Ok(()), Ok(())));
     assert!(event_exists(&store, 1).await && event_exists(&store, 2).await);
     assert!(!event_exists(&store, 7).await && !event_exists(&store, 8).await);
 }
@@ -104,8 +104,8 @@ async fn batch_panicking_operation_does_not_affect_others() {
         accept_events(db, vec![new_event(7)])?;
         panic!("on purpose")
     };
-    let (odd, one, two) = in_one_batch(&store, store.writer.run_batched("panics", panics)).await;
-    assert_eq!((odd, one, two), (Err(StoreError::Defect("panics panicked".into())), Ok(()), Ok(())));
+    let (operation, one, two) = in_one_batch(&store, store.writer.run_batched("panics", panics)).await;
+    assert_eq!((operation, one, two), (Err(StoreError::Defect("panics panicked".into())), Ok(()), Ok(())));
     assert!(event_exists(&store, 1).await && !event_exists(&store, 7).await);
     let separate = store.writer.run_separately("panics", panics).await;
     assert!(matches!(separate, Err(StoreError::Defect(_))));
