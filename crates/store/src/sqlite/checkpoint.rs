@@ -23,7 +23,7 @@ pub(super) const CHECKPOINT_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 16 << 
 const RESTART_BYTES: u64 = 4 * CHECKPOINT_BYTES;
 /// How long it waits for them, once for each [`CHECKPOINT_BYTES`] of growth.
 const READERS_MAX_WAIT: Duration = Duration::from_millis(100);
-/// Commits between two looks at the file's size: a system call that most commits need not make.
+/// Commits between two checks of the file's size: a system call that most commits need not make.
 const SIZE_CHECK_COMMITS: u32 = 16;
 
 /// Decides when to checkpoint, and owns the helper thread.

@@ -22,7 +22,7 @@ pub(super) fn up(connection: &mut Connection, directory: &Path) -> Result<()> {
     if found > known {
         return Err(StoreError::TooNew { found, known });
     }
-    // The number alone cannot tell apart two builds that edited the unreleased migration.
+    // The number alone does not distinguish two builds that edited the unreleased migration.
     let identity: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if found > 0 && identity != fingerprint(&MIGRATIONS[..found as usize]) {
         return Err(StoreError::OtherSchema(directory.display().to_string()));

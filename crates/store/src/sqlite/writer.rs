@@ -6,7 +6,7 @@
 //! # Isolation within a batch
 //!
 //! Accepts and settlements are nearly never refused and run without savepoints, all accepts together in statements of
-//! many rows. Operations that may well be refused (a revision conflict, say) run behind a savepoint each, so that a
+//! many rows. Operations that may well be refused (for a revision conflict) run behind a savepoint each, so that a
 //! refusal rolls back nothing else. If anything else fails for a reason of its own, the whole batch is rolled back and
 //! run again with a savepoint for each request; then only the failing one fails. If the database itself fails (full
 //! disk), so does the whole batch.
