@@ -313,7 +313,7 @@ pub trait Store: Send + Sync {
 
     // Retention -------------------------------------------------------------------------------------------------------
 
-    /// Summarises the checks of hours that ended [some minutes](retention::HOUR_OPEN_MS) ago, each hour once, and adds
+    /// Summarises the checks of hours that ended [some minutes](retention::HOUR_GRACE_MS) ago, each hour once, and adds
     /// them to their days. A check that is recorded after its hour was summarised is not counted.
     ///
     /// Called by the retention job until [`SummaryProgress::has_more`] is false. One call stops after the endpoint with

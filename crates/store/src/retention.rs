@@ -8,7 +8,7 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// How long after its end an hour is summarised, in milliseconds. A check counts in the hour in which its probe began
 /// but is recorded when the probe ends, so the last checks of an hour arrive after it.
-pub const HOUR_OPEN_MS: u64 = 300_000;
+pub const HOUR_GRACE_MS: u64 = 300_000;
 
 /// How long rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tidings_domain::id::{EventId, Id, WorkspaceId};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_store::queue::NewEvent;
-use tidings_store::sqlite::{FILE, SqliteStore};
+use tidings_store::sqlite::{DATABASE_FILE, SqliteStore};
 use tidings_store::{Store, StoreError};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
@@ -50,25 +50,25 @@ async fn open_locked_directory_is_refused() {
 fn open_newer_schema_is_refused_and_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(directory.path()).unwrap());
-    let database = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
+    let database = rusqlite::Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
     database.pragma_update(None, "user_version", 9_999).unwrap();
     drop(database);
-    let before = std::fs::read(directory.path().join(FILE)).unwrap();
+    let before = std::fs::read(directory.path().join(DATABASE_FILE)).unwrap();
     assert!(matches!(open_error(directory.path()), StoreError::TooNew { found: 9_999, known: 1.. }));
-    assert_eq!(std::fs::read(directory.path().join(FILE)).unwrap(), before);
+    assert_eq!(std::fs::read(directory.path().join(DATABASE_FILE)).unwrap(), before);
 }
 
 #[test]
 fn open_schema_of_other_build_is_refused_with_advice() {
     let directory = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(directory.path()).unwrap());
-    let database = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
+    let database = rusqlite::Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
     database.pragma_update(None, "application_id", 0).unwrap();
     drop(database);
-    let before = std::fs::read(directory.path().join(FILE)).unwrap();
+    let before = std::fs::read(directory.path().join(DATABASE_FILE)).unwrap();
     let message = open_error(directory.path()).to_string();
     assert!(message.contains(&directory.path().display().to_string()) && message.contains("--data-dir"), "{message}");
-    assert_eq!(std::fs::read(directory.path().join(FILE)).unwrap(), before);
+    assert_eq!(std::fs::read(directory.path().join(DATABASE_FILE)).unwrap(), before);
 }
 
 #[test]
@@ -100,7 +100,7 @@ async fn answered_writes_are_in_files() {
     for number in 0..5 {
         store.accept(vec![new_event(number)]).await.unwrap();
         let crashed = tempfile::tempdir().unwrap();
-        for file in [FILE.to_owned(), format!("{FILE}-wal")] {
+        for file in [DATABASE_FILE.to_owned(), format!("{DATABASE_FILE}-wal")] {
             std::fs::copy(directory.path().join(&file), crashed.path().join(&file)).unwrap();
         }
         let reopened = SqliteStore::open(crashed.path()).unwrap();
@@ -117,6 +117,6 @@ async fn close_leaves_everything_in_database_file() {
     store.accept(vec![new_event(1)]).await.unwrap();
     store.close().await;
     let copied = tempfile::tempdir().unwrap();
-    std::fs::copy(directory.path().join(FILE), copied.path().join(FILE)).unwrap();
+    std::fs::copy(directory.path().join(DATABASE_FILE), copied.path().join(DATABASE_FILE)).unwrap();
     assert!(event_exists(&SqliteStore::open(copied.path()).unwrap(), 1).await);
 }

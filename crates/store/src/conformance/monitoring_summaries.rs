@@ -12,7 +12,7 @@ use super::monitoring_fixture::{degraded, healthy, timed_out};
 use super::samples::NOW;
 use crate::monitoring::{CheckRecord, TransitionRecord};
 use crate::retention::{
-    HOUR_OPEN_MS, PruneCursor, Pruned, Retention, SummaryFilter, SummaryGranularity, SummaryRecord,
+    HOUR_GRACE_MS, PruneCursor, Pruned, Retention, SummaryFilter, SummaryGranularity, SummaryRecord,
 };
 
 const HOUR_MS: u64 = 3_600_000;
@@ -104,7 +104,7 @@ pub(super) async fn summarise_hours_and_days_match_checks(fixture: Fixture) {
     for check in &checks {
         fixture.record_check(ours, id, check.clone()).await;
     }
-    let written = fixture.summarise_all(at(30, HOUR_OPEN_MS), 1).await;
+    let written = fixture.summarise_all(at(30, HOUR_GRACE_MS), 1).await;
     let (hours, days) = (reference(&checks, SummaryGranularity::Hour), reference(&checks, SummaryGranularity::Day));
     assert!(days.len() > 1 && hours.iter().all(|record| record.summary.uptime().is_some()));
     assert_eq!(written as usize, hours.len());
@@ -128,7 +128,7 @@ pub(super) async fn summarise_counts_each_hour_once(fixture: Fixture) {
         }) {
             fixture.record_check(ours, id, check.clone()).await;
         }
-        for ms in [HOUR_OPEN_MS - 1, HOUR_OPEN_MS, HOUR_OPEN_MS + 1] {
+        for ms in [HOUR_GRACE_MS - 1, HOUR_GRACE_MS, HOUR_GRACE_MS + 1] {
             fixture.summarise_all(at(step, ms), 500).await;
         }
         if step == 4 {
@@ -147,7 +147,7 @@ pub(super) async fn summarise_counts_checks_within_grace_period_only(fixture: Fi
     let (ours, id) = (fixture.ours, fixture.new_endpoint(fixture.ours).await);
     let in_time = healthy(at(0, 10));
     fixture.record_check(ours, id, in_time.clone()).await;
-    assert_eq!(fixture.summarise_all(at(1, HOUR_OPEN_MS - 1), 9).await, 0);
+    assert_eq!(fixture.summarise_all(at(1, HOUR_GRACE_MS - 1), 9).await, 0);
     // Its probe began within the hour; it is recorded after it.
     let mut slow = fixture.check(id, timed_out(at(0, HOUR_MS - 1)));
     slow.id = fixture.id_at(at(1, 9_000));
@@ -156,9 +156,9 @@ pub(super) async fn summarise_counts_checks_within_grace_period_only(fixture: Fi
     let mut ahead = fixture.check(id, healthy(at(1, 5)));
     ahead.id = fixture.id_at(at(0, HOUR_MS - 20_000));
     fixture.record_transition(ours, check_only(&ahead)).await.unwrap();
-    assert_eq!(fixture.summarise_all(at(1, HOUR_OPEN_MS), 9).await, 1);
+    assert_eq!(fixture.summarise_all(at(1, HOUR_GRACE_MS), 9).await, 1);
     let late = fixture.record_check(ours, id, timed_out(at(0, 20))).await;
-    assert_eq!(fixture.summarise_all(at(2, HOUR_OPEN_MS), 9).await, 1);
+    assert_eq!(fixture.summarise_all(at(2, HOUR_GRACE_MS), 9).await, 1);
     let counted = [in_time, slow.check, ahead.check];
     assert_eq!(
         fixture.summaries(ours, id, SummaryGranularity::Hour).await,
@@ -172,7 +172,7 @@ pub(super) async fn summaries_filter_by_time(fixture: Fixture) {
     for hour in 0..6 {
         fixture.record_check(ours, id, healthy(at(hour, 7))).await;
     }
-    fixture.summarise_all(at(6, HOUR_OPEN_MS), 99).await;
+    fixture.summarise_all(at(6, HOUR_GRACE_MS), 99).await;
     for (since, until, limit, expected) in [
         (None, None, 9, vec![0, 1, 2, 3, 4, 5]),
         (None, None, 2, vec![0, 1]),
@@ -209,9 +209,9 @@ pub(super) async fn summarise_recovers_from_clock_ahead(fixture: Fixture) {
     fixture.record_check(ours, id, healthy(at(0, 1))).await;
     fixture.summarise_all(at(10_000, 0), 9).await;
     fixture.record_check(ours, id, healthy(at(1, 1))).await;
-    fixture.summarise_all(at(2, HOUR_OPEN_MS), 9).await;
+    fixture.summarise_all(at(2, HOUR_GRACE_MS), 9).await;
     let later = fixture.record_check(ours, id, healthy(at(2, 1))).await;
-    fixture.summarise_all(at(3, HOUR_OPEN_MS), 9).await;
+    fixture.summarise_all(at(3, HOUR_GRACE_MS), 9).await;
     let last = fixture.summaries(ours, id, SummaryGranularity::Hour).await.pop();
     assert_eq!(last, reference(&[later.check], SummaryGranularity::Hour).pop());
 }

@@ -62,7 +62,7 @@ use crate::settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version,
 use crate::{Result, Store};
 
 /// The name of the database file in the data directory.
-pub const FILE: &str = "tidings.db";
+pub const DATABASE_FILE: &str = "tidings.db";
 const LOCK_FILE: &str = "tidings.lock";
 /// Connections for the engine's reads, which are always short.
 const READERS: u32 = 1;
@@ -92,7 +92,7 @@ impl SqliteStore {
         // Before anything is opened: only the process with the lock may migrate, and take the leases of all others for
         // dead.
         let lock = lock(directory)?;
-        let path = directory.join(FILE);
+        let path = directory.join(DATABASE_FILE);
         create_private(&path).map_err(|error| cannot_use(directory, &error))?;
         let mut connection = connect(&path, OpenFlags::default())?;
         migrate::up(&mut connection, directory)?;

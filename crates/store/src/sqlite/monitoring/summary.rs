@@ -11,13 +11,13 @@ use tidings_domain::time::Timestamp;
 use super::check::Detail;
 use crate::Result;
 use crate::error::StoreError;
-use crate::retention::{HOUR_OPEN_MS, SummaryFilter, SummaryGranularity, SummaryProgress, SummaryRecord};
+use crate::retention::{HOUR_GRACE_MS, SummaryFilter, SummaryGranularity, SummaryProgress, SummaryRecord};
 use crate::sqlite::row::{json, parsed, to_json};
 use crate::sqlite::settings::endpoint;
 
 /// The first hour that may not be summarised yet.
 fn first_open_hour(now: Timestamp) -> i64 {
-    SummaryGranularity::Hour.number(now.minus_ms(HOUR_OPEN_MS))
+    SummaryGranularity::Hour.number(now.minus_ms(HOUR_GRACE_MS))
 }
 
 /// Summarises completed hours, endpoint by endpoint, until `limit` checks were read. The progress is a column of the
@@ -89,7 +89,7 @@ pub(in crate::sqlite) fn refresh(db: &Connection, endpoint: i64, next_hour: i64,
 fn read_hours(db: &Connection, endpoint: i64, from: i64, until: i64) -> Result<(u32, BTreeMap<i64, Summary>)> {
     // Checks are keyed by the time in their id, which may be a little before `checked_at` (two clocks) or any time
     // after it.
-    let first = SummaryGranularity::Hour.start(from).minus_ms(HOUR_OPEN_MS).unix_ms().max(0);
+    let first = SummaryGranularity::Hour.start(from).minus_ms(HOUR_GRACE_MS).unix_ms().max(0);
     let mut statement = db.prepare_cached(
         "SELECT checked_at, status, total_ms, detail FROM endpoint_check WHERE endpoint = ? AND sort_key >= ?",
     )?;

@@ -53,7 +53,7 @@ async fn wal_restarts_under_sustained_writes_and_reads() {
 async fn wal_restarts_after_long_read_ends() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let reader = rusqlite::Connection::open(directory.path().join(crate::sqlite::FILE)).unwrap();
+    let reader = rusqlite::Connection::open(directory.path().join(crate::sqlite::DATABASE_FILE)).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM workspace").unwrap();
     let largest = write(&store, &directory, 0, 6 * CHECKPOINT_BYTES).await;
     assert!(largest >= 6 * CHECKPOINT_BYTES, "the reader pins the WAL: {largest} bytes");

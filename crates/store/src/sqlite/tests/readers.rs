@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{event_exists, new_event, open};
 use crate::sqlite::reader::Readers;
-use crate::sqlite::{FILE, HISTORY_READERS, SqliteStore};
+use crate::sqlite::{DATABASE_FILE, HISTORY_READERS, SqliteStore};
 use crate::{Result, Store as _, StoreError};
 
 /// Longer than anything here should take.
@@ -29,7 +29,7 @@ fn mode(path: &Path) -> u32 {
 async fn read_over_time_limit_is_interrupted() {
     let directory = tempfile::tempdir().unwrap();
     let _store = open(&directory).await;
-    let readers = Readers::open(&directory.path().join(FILE), 1, Some(Duration::from_millis(50))).unwrap();
+    let readers = Readers::open(&directory.path().join(DATABASE_FILE), 1, Some(Duration::from_millis(50))).unwrap();
     for _ in 0..2 {
         let outcome = timeout(TEST_TIMEOUT, readers.run(endless)).await.expect("it ends");
         assert!(matches!(&outcome, Err(StoreError::TooSlow { .. })), "{outcome:?}");
@@ -42,7 +42,7 @@ async fn read_over_time_limit_is_interrupted() {
 async fn read_waiting_over_time_limit_is_busy() {
     let directory = tempfile::tempdir().unwrap();
     let _store = open(&directory).await;
-    let readers = Readers::open(&directory.path().join(FILE), 1, Some(Duration::from_millis(50))).unwrap();
+    let readers = Readers::open(&directory.path().join(DATABASE_FILE), 1, Some(Duration::from_millis(50))).unwrap();
     let (unblock, blocked) = std::sync::mpsc::channel::<()>();
     let blocking = readers.run(move |_| Ok(blocked.recv().is_err()));
     let waiting = async {
@@ -111,7 +111,7 @@ async fn open_creates_private_files() {
     let store = SqliteStore::open(&data).unwrap();
     store.ready().await.unwrap();
     assert_eq!(mode(&data), 0o700);
-    for file in [FILE, "tidings.db-wal", "tidings.db-shm", "tidings.lock"] {
+    for file in [DATABASE_FILE, "tidings.db-wal", "tidings.db-shm", "tidings.lock"] {
         assert_eq!(mode(&data.join(file)), 0o600, "{file}");
     }
 }
@@ -123,7 +123,7 @@ async fn open_keeps_existing_permissions() {
     store.accept(vec![new_event(1)]).await.unwrap();
     store.close().await;
     drop(store);
-    let file = directory.path().join(FILE);
+    let file = directory.path().join(DATABASE_FILE);
     for (path, mode) in [(directory.path(), 0o750), (&file, 0o640)] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
