@@ -1,41 +1,41 @@
-//! What can go wrong with a verb.
+//! Errors of store operations.
 
-/// Why a verb was not carried out. Nothing of it was.
+/// Why an operation failed. None of it was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// What should be changed is not there.
+    /// The row to change, or one that it refers to, does not exist.
     #[error("not found")]
     NotFound,
-    /// What should be made is there already.
-    #[error("exists already")]
+    /// The row to create exists.
+    #[error("already exists")]
     Exists,
-    /// It was changed by somebody else meanwhile.
-    #[error("changed meanwhile")]
+    /// The row is at another revision than the caller expected, or in a state that does not allow the operation.
+    #[error("conflict: the row has changed, or its state does not allow this")]
     Conflict,
-    /// Something else still needs it.
+    /// Another row still refers to the one to delete.
     #[error("still in use")]
     InUse,
-    /// A look into the log was broken off, because it took longer than this.
+    /// A history read was interrupted because it exceeded its time limit.
     #[error("the search took longer than {seconds} s")]
     TooSlow {
-        /// How long it may take.
+        /// The time limit.
         seconds: u64,
     },
-    /// Others look into the log, and did not get done in time.
-    #[error("too many searches at once")]
+    /// A history read found all connections busy for the whole time limit.
+    #[error("too many concurrent searches")]
     Busy,
-    /// The store is shutting down.
+    /// The store is closing or closed.
     #[error("the store is closed")]
     Closed,
-    /// A value cannot be kept, or a stored one cannot be read.
-    #[error("value cannot be kept or read: {0}")]
+    /// A value cannot be stored, or a stored one cannot be decoded.
+    #[error("value cannot be encoded or decoded: {0}")]
     Corrupt(String),
     /// The data was written by a newer version of Tidings.
-    #[error("the data has schema version {found}, this program knows up to {known}: use a newer Tidings")]
+    #[error("the data has schema version {found}, this program supports up to {known}: use a newer Tidings")]
     TooNew {
         /// The schema version of the data.
         found: u32,
-        /// The newest that this program knows.
+        /// The newest schema version that this program supports.
         known: u32,
     },
     /// The data was written by an unreleased build with another schema.
@@ -44,10 +44,10 @@ pub enum StoreError {
          read: run that build on it, or name an empty directory (--data-dir)"
     )]
     OtherSchema(String),
-    /// Another process has the data directory.
+    /// Another process has the data directory locked.
     #[error("another process is using the data directory {0}: stop it, or name another directory")]
     Locked(String),
-    /// The verb broke off because of a mistake in this program.
+    /// The operation hit a bug in this program.
     #[error("defect: {0}")]
     Defect(String),
     /// The database failed.
@@ -56,18 +56,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database as a whole failed, so that it is nobody's own doing.
-    pub(crate) fn is_of_the_database(&self) -> bool {
+    /// Whether the database as a whole failed, rather than one operation: every operation of the batch would fail
+    /// alike.
+    pub(crate) fn is_database_failure(&self) -> bool {
         matches!(self, Self::Database(_))
     }
 }
 
 impl From<rusqlite::Error> for StoreError {
-    /// Foreign keys are checked at once, and who deletes looks first for what still uses the row: one that fails means
-    /// that what a new row leans on is not there.
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ffi;
         match error.sqlite_error().map(|raw| raw.extended_code) {
+            // Deletions look for references themselves (`InUse`), so a failing foreign key is always a new row whose
+            // target is missing.
             Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Self::NotFound,
             Some(ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_UNIQUE) => Self::Exists,
             Some(code) if code & 0xff == ffi::SQLITE_CONSTRAINT => Self::Corrupt(error.to_string()),

@@ -1,4 +1,4 @@
-//! Rows of the log: events and deliveries as they are shown, and the filters over them.
+//! Rows of the history: events and deliveries as the API shows them, and the filters over them.
 
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Status;
@@ -13,119 +13,99 @@ use tidings_domain::trigger::Trigger;
 
 use crate::queue::{Attempt, Counts};
 
-/// An event as it is shown.
+/// An event in the history.
 #[derive(Debug, Clone)]
 pub struct EventRecord {
-    /// The event.
     pub event: Event,
-    /// The rules passed over.
+    /// The rules of its resource that did not match it.
     pub not_routed: Vec<NotRouted>,
-    /// How many deliveries it began with.
+    /// Its deliveries by initial status.
     pub counts: Counts,
 }
 
-/// Which events to list.
+/// Which events to list. All conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Only those older than this one.
+    /// Only those older than this one (pagination).
     pub before: Option<EventId>,
-    /// At most so many.
     pub limit: u32,
-    /// Only those of runs, not tests.
+    /// Only events of runs: no tests, incidents or digests.
     pub runs_only: bool,
-    /// Only this kind.
     pub kind: Option<EventKind>,
-    /// Only about this type of resource.
     pub resource_type: Option<ResourceType>,
-    /// Only about this resource.
     pub resource_id: Option<String>,
-    /// Only runs that ended so.
     pub trigger: Option<Trigger>,
 }
 
-/// A delivery as it is shown.
+/// A delivery in the history.
 #[derive(Debug, Clone)]
 pub struct DeliveryRecord {
-    /// Its id.
     pub id: DeliveryId,
-    /// Its event.
     pub event: Event,
-    /// The rule that speaks; none for a channel's own test.
+    /// `None` as for [`crate::queue::NewDelivery::rule_id`], and for a channel's own test.
     pub rule_id: Option<RuleId>,
-    /// The channel.
     pub channel_id: ChannelId,
-    /// What kind it is.
     pub channel_type: ChannelType,
-    /// How bad the event is to the rule.
+    /// The event's severity according to the rule.
     pub severity: Severity,
-    /// Where it stands.
     pub status: Status,
-    /// The gate that stopped it or holds it back, or why it was skipped.
+    /// The gate that suppressed or holds it, or why it was skipped.
     pub reason: Option<String>,
-    /// Until when it is held back, while it is.
+    /// Set while it is held and in no digest.
     pub held_until: Option<Timestamp>,
-    /// Which telling of the event to its rule it is, from 1.
+    /// See [`crate::queue::NewDelivery::sequence`].
     pub sequence: u32,
-    /// The suppressed delivery in whose place it was said late.
+    /// See [`crate::queue::NewDelivery::replaces_id`].
     pub replaces_id: Option<DeliveryId>,
-    /// The digest that carries it.
+    /// The digest that it is a member of.
     pub digest_id: Option<DeliveryId>,
-    /// The delivery that has to be settled first, or had to.
+    /// The delivery that it waits for, or waited for.
     pub blocked_by: Option<DeliveryId>,
-    /// The walks through the gates, oldest first.
+    /// Oldest first.
     pub gate_evaluations: Vec<GateEvaluation>,
-    /// How many attempts were made.
     pub attempt_count: u32,
-    /// The attempts, oldest first, if they were asked for.
+    /// Oldest first; empty unless the filter asks for them.
     pub attempts: Vec<Attempt>,
-    /// The last status code.
+    /// Of the last attempt.
     pub http_status: Option<u16>,
-    /// The last failure in words.
+    /// Of the last attempt.
     pub last_error: Option<String>,
-    /// When it is tried next, while it waits.
+    /// Set while it is pending and waits for no other delivery.
     pub next_attempt_at: Option<Timestamp>,
-    /// When the receiver took it.
+    /// When the receiver last accepted it.
     pub sent_at: Option<Timestamp>,
     /// When it was settled.
     pub completed_at: Option<Timestamp>,
 }
 
-/// Which deliveries to list.
+/// Which deliveries to list. All conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
-    /// Only those that come after this one in the list.
+    /// Only those after this one in the list (pagination).
     pub before: Option<DeliveryId>,
-    /// At most so many.
     pub limit: u32,
-    /// With their attempts.
+    /// Whether to load their attempts.
     pub with_attempts: bool,
-    /// Only those of runs, not tests.
+    /// Only those of runs: no tests, incidents or digests.
     pub runs_only: bool,
-    /// Only of this event.
     pub event_id: Option<EventId>,
-    /// Only of this rule.
     pub rule_id: Option<RuleId>,
-    /// Only through this channel.
     pub channel_id: Option<ChannelId>,
-    /// Only about this type of resource.
     pub resource_type: Option<ResourceType>,
-    /// Only about this resource.
     pub resource_id: Option<String>,
-    /// Only those that stand so.
     pub status: Option<Status>,
-    /// Only those stopped for this reason.
     pub reason: Option<String>,
-    /// Only of this kind of event.
+    /// The event's kind.
     pub kind: Option<EventKind>,
-    /// Only of events of this run or incident, as long as they would be recognised if they were told again.
+    /// The event's run id or incident id. Found through the idempotency keys, so only as long as those are kept.
     pub run_id: Option<String>,
-    /// Only those that this digest carries.
+    /// Only the members of this digest.
     pub digest_id: Option<DeliveryId>,
-    /// Only those of events told at or after this instant, as their ids say.
+    /// Only those of events accepted at or after this instant, by the time in the event's id.
     pub since: Option<Timestamp>,
-    /// Only those of events told before this instant, as their ids say.
+    /// Only those of events accepted before this instant, by the time in the event's id.
     pub until: Option<Timestamp>,
-    /// Only those whose resource id or name, run id or last error holds this text, each character taken literally and
-    /// whatever its case, in every script.
+    /// Only those whose resource id, resource name, run id or last error contains this text: literally, without regard
+    /// to case in any script.
     pub text: Option<String>,
 }

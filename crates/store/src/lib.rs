@@ -1,7 +1,41 @@
-//! What must survive: one trait of atomic verbs, and the databases behind it.
+//! Persistence: one trait of atomic operations, [`Store`], and the databases that implement it.
 //!
-//! Every verb is one transaction; nothing outside this crate sees SQL or a row. In the way of an event the store stands
-//! where it is accepted ([`Store::accept`]), taken up again ([`Store::claim`]) and settled ([`Store::settle`]).
+//! Nothing outside this crate sees SQL, a row or a transaction. The engine decides *what* happens (rule matching, gate
+//! evaluation, incident state); the store makes it durable, and decides only what cannot be decided outside the
+//! transaction: deduplication, rate limits, order within an incident, fencing.
+//!
+//! # Cast
+//!
+//! - An **event** is accepted once. Its idempotency key is workspace, resource type, resource id, run id and trigger; a
+//!   second event with the same key is a *duplicate*.
+//! - A **delivery** is one notification of one event through one channel. Its row is both queue entry and history.
+//! - A **lease** is a node's exclusive right to send a delivery, until an instant. It is *returned* by its owner,
+//!   *reclaimed* from a dead owner, or expires.
+//! - A **held delivery** is kept back by a gate (quiet hours, rate limit, …) until an instant, and then *released*: by
+//!   itself, or as a member of a **digest**, which is an event of its own with one delivery.
+//! - A **transition** is everything that follows from one check, alert or timer of an endpoint or incident, written
+//!   together.
+//! - A workspace's **configuration** (rules, channels, endpoints, mutes, …) has a version; nodes cache it and reload
+//!   when the version changes.
+//!
+//! # Flow
+//!
+//! ```text
+//! accept ──▶ leased ─────────────────▶ settle ──▶ sent, failed, suppressed, skipped
+//!    │                                   │ ▲
+//!    ├─────▶ due ◀── retry, resend ──────┤ │
+//!    │        └──────── claim ───────────┼─┘
+//!    └─────▶ held ◀──────────────────────┘
+//!             └── list_held, release_held ──▶ due, or member of a digest that settles for it
+//! ```
+//!
+//! [`Store::record_transition`] accepts the events of incidents in the transaction that changes the incident.
+//! [`Store::summarise`] and [`Store::prune`] bound what is stored.
+//!
+//! # Modules
+//!
+//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`sqlite`]
+//! the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -33,87 +67,139 @@ use queue::{
 use retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryProgress, SummaryRecord};
 use settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, WorkspaceRecord};
 
-/// The outcome of every verb.
+/// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// The store's verbs. Each is atomic and durable when it returns. A caller that goes away before does not take back what
-/// it asked for: it is carried out or not, never by half, and disturbs nobody else's.
+/// The operations of a store, each one transaction: when it returns `Ok`, all of it is durable; when it returns an
+/// error, none of it was done.
+///
+/// An operation whose future is dropped is carried out completely or not at all, and does not affect other callers.
+///
+/// Every operation may also fail with [`StoreError::Closed`], [`StoreError::Database`], [`StoreError::Corrupt`] (a
+/// value that cannot be stored or read) and [`StoreError::Defect`]; the others are listed with each operation.
+/// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
+/// as missing.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Whether it can be written to now.
+    /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 
-    /// Puts all that is written where a copy of the files would find it, and stops. Later verbs fail with
-    /// [`StoreError::Closed`], and so may reads of the log that are on their way.
+    /// Finishes the writes that are queued, checkpoints, and closes the store. Later operations fail with
+    /// [`StoreError::Closed`]; history reads in progress may, too. May be called more than once.
     async fn close(&self);
 
-    // Instance ---------------------------------------------------------------------------------------------------------
+    // Instance --------------------------------------------------------------------------------------------------------
 
-    /// Every workspace with its API keys.
+    /// All workspaces with their API keys. Read at the start and whenever the configuration cache reloads.
     async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>>;
 
-    /// Makes a workspace with its first API key. [`StoreError::Exists`] if the slug is taken.
+    /// Creates a workspace with its first API keys.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if the slug is taken.
     async fn create_workspace(&self, record: WorkspaceRecord) -> Result<()>;
 
-    /// Adds an API key, or does nothing if one with this hash is there already.
+    /// Adds an API key. Does nothing if a key with this hash exists, so that a start can repeat it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such workspace.
     async fn add_api_key(&self, key: ApiKey) -> Result<()>;
 
-    /// Deletes one of a workspace's API keys. [`StoreError::NotFound`] if it has none of this id.
+    /// Deletes an API key of a workspace.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if the workspace has no such key.
     async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()>;
 
-    /// What recognises the key that seals secrets; `None` before the first start.
+    /// The fingerprint of the key that seals secrets; `None` before the first start. Read at every start, so that a
+    /// wrong key is refused before it is used.
     async fn instance_key(&self) -> Result<Option<InstanceKey>>;
 
-    /// Keeps what recognises the sealing key, once. [`StoreError::Exists`] if there is one already.
+    /// Stores the fingerprint of the sealing key, once.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if one is stored already.
     async fn set_instance_key(&self, key: InstanceKey) -> Result<()>;
 
-    // Configuration ----------------------------------------------------------------------------------------------------
+    // Configuration ---------------------------------------------------------------------------------------------------
 
-    /// A workspace's configuration as of one instant; of its endpoints only those that were written after the version
-    /// `endpoints_since`, 0 for all.
+    /// A consistent snapshot of a workspace's configuration. Of its endpoints only those written after the version
+    /// `endpoints_since` (0 for all), because a workspace may have thousands of them;
+    /// [`Configuration::endpoint_count`] reveals deletions. Read when the cached version is out of date.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such workspace.
     async fn configuration(&self, workspace_id: WorkspaceId, endpoints_since: Version) -> Result<Configuration>;
 
-    /// The version of every workspace's configuration; it rises with each change.
+    /// The current configuration version of every workspace. Polled by each node to detect changes.
     async fn versions(&self) -> Result<Vec<(WorkspaceId, Version)>>;
 
-    /// Applies all changes in their order, or none, and answers the workspace's new version. [`StoreError::NotFound`]
-    /// also if a rule names a channel that this workspace does not have (by then).
+    /// Applies all changes in order, or none, and returns the new version, which is one higher however many changes
+    /// there are.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such workspace, or an edited or deleted row, or one that a change refers
+    /// to (a rule's channel, a mute's target), is missing at that point of the order; [`StoreError::Exists`] if a
+    /// created row exists; [`StoreError::Conflict`] if a row is at another revision than its
+    /// [`settings::Precondition`]; [`StoreError::InUse`] if a deleted channel or endpoint is still used by a rule.
     async fn apply_changes(&self, workspace_id: WorkspaceId, changes: Vec<ConfigChange>) -> Result<Version>;
 
-    // The way of an event ----------------------------------------------------------------------------------------------
+    // Queue -----------------------------------------------------------------------------------------------------------
 
-    /// Takes in events with all of their deliveries, or none. Each has an id whose [sort key](tidings_domain::id::Id::sort key)
-    /// no other of its kind has. An event told before changes nothing; its answer is that
-    /// of the first time, marked as a duplicate.
+    /// Accepts events with all of their deliveries, or none of them. Called for each reported batch, before the caller
+    /// is answered. Returns one answer for each event, in order; a duplicate changes nothing and gets the answer of the
+    /// first event, marked as such.
+    ///
+    /// The initial states of deliveries are final only in the answer: rate limits and order within an incident are
+    /// decided inside the transaction ([`Acceptance::not_leased`]).
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if an event or delivery has the [sort key](tidings_domain::id::Id::sort_key) of another
+    /// of its kind. Only a clock that was set back makes such ids, and a retry gets new ones.
     async fn accept(&self, batch: Vec<NewEvent>) -> Result<Vec<Acceptance>>;
 
-    /// Leases deliveries that are due, at most so many of each channel, oldest first. One that cannot be read any more
-    /// is settled as failed, so that it does not come up for ever.
+    /// Leases due deliveries: of each channel in `wanted` at most the given number, those that are due longest first.
+    /// Called by the claimer for retries, backlog and expired leases; new deliveries normally begin leased.
+    ///
+    /// A delivery whose row cannot be decoded is settled as failed, because it would otherwise be due for ever.
     async fn claim(&self, now: Timestamp, lease: Lease, wanted: Vec<(ChannelId, u32)>) -> Result<Vec<Claimed>>;
 
-    /// Writes an attempt (if one was made) and the state it leads to, fenced by lease owner and attempt number.
+    /// Records an attempt (if one was made) and the state it leads to. Called once for each leased delivery that was
+    /// processed.
+    ///
+    /// Fenced: unless lease owner and attempt number are those in the row, nothing is written and the answer is
+    /// [`Settled::Stale`]. That makes a repeated or late settlement harmless.
     async fn settle(&self, settlement: Settlement) -> Result<Settled>;
 
-    /// Returns leases: these deliveries become due at `now`, untried. A lease that is no longer the owner's is left as it
-    /// is. Answers how many were returned.
+    /// Returns leases whose deliveries were not attempted: they become due at `now`. Called at shutdown, and when a
+    /// channel's circuit breaker opens. Leases that the owner no longer has are ignored. Returns how many were
+    /// returned.
     async fn return_leases(&self, now: Timestamp, leases: Vec<LeaseRef>) -> Result<u64>;
 
-    /// Reclaims, at the start of the node `owner`, the leases of nodes that cannot be alive: their deliveries become due at
-    /// `now`. The leases of `owner` stay. Answers how many were reclaimed.
+    /// Reclaims, at the start of the node `owner`, the leases of nodes that cannot be alive: their deliveries become
+    /// due at `now`. The leases of `owner` stay. Returns how many were reclaimed.
     ///
-    /// Only the store can know which nodes are dead. The embedded store has the lock of its data directory, which proves
-    /// that every other owner is; a store that several nodes share must reclaim only after their heartbeats.
+    /// Only the store can know which nodes are dead. The embedded store has the lock of its data directory, which
+    /// proves that every other owner is; a store that several nodes share must reclaim only after their heartbeats.
     async fn reclaim_leases(&self, now: Timestamp, owner: i64) -> Result<u64>;
 
-    /// For every channel that has anything unsettled: when its next delivery is due.
+    /// For every channel with queued or leased deliveries: when the next one is due or the next lease ends. Polled by
+    /// the claimer, so its cost must depend on the number of such channels, not of deliveries.
     async fn due(&self) -> Result<Vec<Due>>;
 
-    /// Makes a settled delivery due again by hand. [`StoreError::Conflict`] unless it was sent or failed, and for a
-    /// test, which is one attempt.
+    /// Makes a sent or failed delivery due again, by hand. Its retry policy starts over; attempts keep counting.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such delivery, [`StoreError::Conflict`] unless it is sent or failed, and
+    /// for a channel test, which is never retried.
     async fn resend(&self, resend: Resend) -> Result<()>;
 
-    /// A channel's failed deliveries, not tests, that completed at or after `since` and whose rules are on: makes at
-    /// most `limit` of them due again, the longest failed first, and answers how many; without a limit only counts them.
+    /// Makes failed deliveries of a channel due again: at most `limit` of those that completed at or after `since`,
+    /// whose rule exists and is enabled, and that are no tests; the longest failed first. Returns how many. Without a
+    /// limit nothing changes, and the answer is how many there are.
+    ///
+    /// # Errors
+    /// Without a limit those of history reads.
     async fn recover(
         &self,
         workspace_id: WorkspaceId,
@@ -123,16 +209,22 @@ pub trait Store: Send + Sync {
         limit: Option<u32>,
     ) -> Result<u64>;
 
-    /// Writes a test of a channel into the log, and into its connectivity.
+    /// Records a test of a channel: event, delivery and attempt in the history, the result in the channel's
+    /// connectivity. Increments the configuration version.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if the workspace has no such channel.
     async fn record_test(&self, test: TestRecord) -> Result<()>;
 
-    // Held back --------------------------------------------------------------------------------------------------------
+    // Held deliveries -------------------------------------------------------------------------------------------------
 
-    /// For every channel for which something is held back, and is not carried by a digest: when the first of it may be
-    /// let go.
+    /// For every channel with held deliveries that are in no digest: when the first of them may be released. Polled by
+    /// the release loop, with the cost of [`Store::due`].
     async fn next_releases(&self) -> Result<Vec<Due>>;
 
-    /// What is held back for a channel until this instant or before, in the order of its events, oldest first.
+    /// At most `limit` of a channel's deliveries that are held until `until` at the latest and are in no digest, in the
+    /// order of their events, oldest first. One whose row cannot be decoded is settled as failed, as by
+    /// [`Store::claim`].
     async fn list_held(
         &self,
         workspace_id: WorkspaceId,
@@ -141,56 +233,68 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<HeldDelivery>>;
 
-    /// What a channel's rate limit would say of a first attempt at this instant: the evaluation with its refusal, or as it is.
-    /// Nothing is admitted.
+    /// What the channel's rate limit would decide about a first attempt at this instant: `evaluation` unchanged if it
+    /// would admit it, else stopped by the rate limit. Nothing is counted. Called by `simulate`.
     async fn preview_rate_limit(
         &self,
         channel_id: ChannelId,
-        admission: RateLimitRequest,
+        request: RateLimitRequest,
         evaluation: GateEvaluation,
         at: Timestamp,
     ) -> Result<GateEvaluation>;
 
-    /// Lets go of what was held back. What is no longer held, or is carried already, is left as it is; a digest that would
-    /// carry nothing is not made.
+    /// Releases held deliveries of a channel, as the release loop decided after it evaluated the gates again.
+    /// Deliveries that are no longer held, or are in a digest already, are ignored; a digest that would be empty is not
+    /// created. What the rate limit refuses stays held.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if the digest's event was accepted before.
     async fn release_held(&self, release: ReleaseBatch) -> Result<ReleaseOutcome>;
 
-    // Watching ---------------------------------------------------------------------------------------------------------
+    // Monitoring ------------------------------------------------------------------------------------------------------
 
-    /// What is remembered of a workspace's endpoints; nothing of those that were never checked.
+    /// The states of a workspace's endpoints, without those that were never checked. Read when incident state is loaded
+    /// into memory, at the start and after a conflict.
     async fn endpoint_states(&self, workspace_id: WorkspaceId) -> Result<Vec<EndpointState>>;
 
-    /// Writes what follows from something that was seen. [`StoreError::Conflict`] if state or incident are not at the
-    /// revision before theirs, [`StoreError::Exists`] if another incident of the same subject is active,
-    /// [`StoreError::NotFound`] if the endpoint is gone.
+    /// Records a check, alert or timer of an incident with everything that follows from it. Called with every check, so
+    /// the common case, check and state alone, must be cheap.
+    ///
+    /// Fenced by revisions (optimistic concurrency): after a conflict the caller reloads its state and decides again.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if state or incident are not at the revision before the written one;
+    /// [`StoreError::Exists`] if another incident of the subject is active; [`StoreError::NotFound`] if the endpoint or
+    /// incident does not exist, or an event belongs to another workspace.
     async fn record_transition(
         &self,
         workspace_id: WorkspaceId,
-        following: TransitionRecord,
+        transition: TransitionRecord,
     ) -> Result<TransitionOutcome>;
 
-    /// Every incident that is active, in all workspaces.
+    /// The active incidents of all workspaces, oldest first. Read at the start and by the release loop.
     async fn active_incidents(&self) -> Result<Vec<IncidentRecord>>;
 
-    /// Every delivery of an incident's events, oldest first, of as far back as the log goes.
+    /// All deliveries of an incident's events, oldest first, as far back as events are retained. Read when a new event
+    /// of the incident needs to know what was sent before.
     async fn incident_deliveries(
         &self,
         workspace_id: WorkspaceId,
         incident_id: IncidentId,
     ) -> Result<Vec<IncidentDelivery>>;
 
-    /// Incidents, newest first.
+    /// Incidents, newest first. A history read.
     async fn incidents(&self, workspace_id: WorkspaceId, filter: IncidentFilter) -> Result<Vec<IncidentRecord>>;
 
-    /// One incident with its timeline, oldest first: at most the 1,000 newest entries. After 10,000 entries no more of
-    /// checks are added.
+    /// An incident with the newest 1,000 entries of its timeline, oldest first. A timeline of 10,000 entries takes no
+    /// more entries of checks. A history read.
     async fn incident(
         &self,
         workspace_id: WorkspaceId,
         id: IncidentId,
     ) -> Result<Option<(IncidentRecord, Vec<TimelineEntry>)>>;
 
-    /// Checks of an endpoint, newest first.
+    /// Checks of an endpoint, newest first. A history read.
     async fn checks(
         &self,
         workspace_id: WorkspaceId,
@@ -198,8 +302,8 @@ pub trait Store: Send + Sync {
         filter: CheckFilter,
     ) -> Result<Vec<CheckRecord>>;
 
-    /// Summaries of an endpoint's hours or days, oldest first, as far as [`Store::summarise`] has come; an hour or a day
-    /// without checks has none.
+    /// Hourly or daily summaries of an endpoint's checks, oldest first, as far as [`Store::summarise`] has come. Hours
+    /// and days without checks are missing. A history read.
     async fn summaries(
         &self,
         workspace_id: WorkspaceId,
@@ -207,21 +311,26 @@ pub trait Store: Send + Sync {
         filter: SummaryFilter,
     ) -> Result<Vec<SummaryRecord>>;
 
-    // Keeping ----------------------------------------------------------------------------------------------------------
+    // Retention -------------------------------------------------------------------------------------------------------
 
-    /// Summarises the checks of hours that ended [a little while](retention::HOUR_OPEN_MS) ago, each once, and adds them to
-    /// their days. It stops when it has read about so many checks; an endpoint is not divided. A check that is told after
-    /// its hour was summarised is not counted.
+    /// Summarises the checks of hours that ended [some minutes](retention::HOUR_GRACE_MS) ago, each hour once, and adds
+    /// them to their days. A check that is recorded after its hour was summarised is not counted.
+    ///
+    /// Called by the retention job until [`SummaryProgress::has_more`] is false. One call stops after the endpoint with
+    /// which it has read `limit` checks.
     async fn summarise(&self, now: Timestamp, limit: u32) -> Result<SummaryProgress>;
 
-    /// Deletes what need not be kept any longer, at most so many rows, and answers where to go on. An event goes with its
-    /// deliveries and with what it is recognised by, once all of them are settled. Checks are summarised before.
+    /// Deletes at most `limit` rows (at least one) that are past their retention, and returns where to continue. Called
+    /// by the retention job until [`Pruned::next`] is `None`.
+    ///
+    /// An event is deleted with its deliveries and its idempotency key, and only when all of its deliveries are
+    /// settled. Checks are summarised before they are deleted.
     async fn prune(&self, now: Timestamp, retention: Retention, from: PruneCursor, limit: u32) -> Result<Pruned>;
 
-    // The log ----------------------------------------------------------------------------------------------------------
+    // History ---------------------------------------------------------------------------------------------------------
 
-    // A look into the log that takes too long is broken off with [`StoreError::TooSlow`]; one that has to wait too long for
-    // others is [`StoreError::Busy`].
+    // History reads serve people and may be expensive. They are bounded: `StoreError::TooSlow` if one takes too long,
+    // `StoreError::Busy` if it waits too long for the others.
 
     /// Events, newest first.
     async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>>;
@@ -229,8 +338,8 @@ pub trait Store: Send + Sync {
     /// One event.
     async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>>;
 
-    /// Deliveries, with their attempts if the filter asks for them: in the order of their events, newest first, and of
-    /// one event the newest first.
+    /// Deliveries in the order of their events, newest first; those of one event newest first. With attempts only if
+    /// the filter asks for them.
     async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>>;
 
     /// One delivery with its attempts.

@@ -1,5 +1,4 @@
-//! Rows of watching: the state of endpoints, their checks, incidents with their timelines, and what is written together
-//! when something follows from a check.
+//! Rows of monitoring: checks, endpoint states, incidents with their timelines, and the transitions that write them.
 
 use std::collections::BTreeMap;
 
@@ -16,38 +15,34 @@ use tidings_domain::trigger::Trigger;
 
 use crate::queue::{Acceptance, NewEvent};
 
-/// A check that was made.
+/// A check of an endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckRecord {
-    /// Its id; told again under it, nothing changes.
+    /// Makes recording idempotent: a second check of the endpoint with this id is a duplicate.
     pub id: CheckId,
-    /// The endpoint.
     pub endpoint_id: EndpointId,
-    /// What it came to.
     pub check: Check,
 }
 
-/// What is remembered of an endpoint beside its checks. Kept as one piece, except for the columns that are asked by.
+/// The state of an endpoint, replaced as a whole with every check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointState {
-    /// The endpoint.
     pub endpoint_id: EndpointId,
-    /// Its checks in a row.
     pub streak: Streak,
-    /// Its openings and resolutions of late.
+    /// Its recent openings and resolutions.
     pub flap_history: FlapHistory,
-    /// The last check that was judged.
+    /// The last check that was evaluated.
     pub last_check: Option<Check>,
     /// Its active incident.
     pub incident_id: Option<IncidentId>,
-    /// When an opening last passed, for each channel.
+    /// For each channel, when an opening last passed its gates (cooldown).
     pub openings: BTreeMap<ChannelId, Timestamp>,
-    /// Rises by one with every write: a write of another revision than the next is a conflict.
+    /// Starts at 1 and increases by one with every write. Any other revision than the next is a conflict.
     pub revision: u64,
 }
 
 impl EndpointState {
-    /// Of an endpoint that was never checked. Its revision is that before the first write.
+    /// The state of an endpoint that was never checked; its revision is the one before the first write.
     pub fn new(endpoint_id: EndpointId) -> Self {
         Self {
             endpoint_id,
@@ -61,90 +56,80 @@ impl EndpointState {
     }
 }
 
-/// An incident with what is remembered for its sake.
+/// An incident with the state of its notifications.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IncidentRecord {
-    /// The incident. What it counts as sent is kept by settlements, and left as it is by [`TransitionRecord`].
+    /// Its `notifications_sent` is read only: settlements write it, transitions leave it unchanged.
     pub incident: Incident,
-    /// What it is about, as its events show it.
+    /// The subject as events present it.
     pub subject_info: SubjectInfo,
-    /// The steps of its escalation that are done, by their `afterSeconds`.
+    /// The escalation steps that are done, by their `afterSeconds`.
     pub escalations_done: Vec<u32>,
-    /// How often it was said again.
     pub reminders: Reminders,
-    /// When something is next to be looked at for its sake, if nothing happens before: a step of its escalation, a
-    /// reminder, an opening to be said late.
+    /// When its next timer is due: an escalation step, a reminder or a deferred opening.
     pub wake_at: Option<Timestamp>,
-    /// Rises by one with every write: the first is 1, and a write of another revision than the next is a conflict.
+    /// Starts at 1 and increases by one with every write. Any other revision than the next is a conflict.
     pub revision: u32,
 }
 
-/// What follows from something that was seen, written together: all of it or nothing.
+/// Everything that follows from one check, alert or timer: written together or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct TransitionRecord {
-    /// The check, if it was one.
+    /// The check that caused it, if it was one.
     pub check: Option<CheckRecord>,
     /// The endpoint's state after it.
     pub state: Option<EndpointState>,
-    /// The incident that is opened or that changes.
+    /// The incident that is opened or changed.
     pub incident: Option<IncidentRecord>,
-    /// What is added to the timeline of that incident or, if none is written, of the one that the state names.
+    /// Entries for the timeline of `incident` or, without one, of the incident that `state` names.
     pub timeline: Vec<TimelineEntry>,
-    /// Mutes that end with it; those that are gone already do not matter.
+    /// Mutes that end with the incident. Those that no longer exist are ignored.
     pub ended_mutes: Vec<MuteId>,
-    /// The events that tell of it, with their deliveries. An event that was told already gets those of the deliveries
-    /// that have a later sequence than 1, and is otherwise left as it is.
+    /// The incident's events with their deliveries. A duplicate event is extended by those of its deliveries whose
+    /// sequence is later than 1 (deferred openings) and is otherwise left unchanged.
     pub events: Vec<NewEvent>,
 }
 
-/// What came of it.
+/// The result of a transition that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransitionOutcome {
-    /// It is written; the answers to its events, in their order.
+    /// It was written; the answers to its events, in order.
     Applied(Vec<Acceptance>),
-    /// The check was told before: nothing was written.
+    /// The check was recorded before: nothing was written.
     Duplicate,
 }
 
-/// A delivery of an incident's events, as what comes later needs to know it.
+/// A delivery of an incident's event, as decisions about later events need it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IncidentDelivery {
-    /// Its id.
     pub delivery_id: DeliveryId,
-    /// Its event.
     pub event_id: EventId,
-    /// What brought that about.
+    /// The event's trigger.
     pub trigger: Trigger,
-    /// The rule that speaks.
     pub rule_id: Option<RuleId>,
-    /// The channel.
     pub channel_id: ChannelId,
-    /// Where it stands.
     pub status: Status,
-    /// The last evaluation through the gates.
+    /// The last gate evaluation.
     pub evaluation: Option<GateEvaluation>,
-    /// Until when it is held back, while it is.
+    /// Set while it is held and in no digest.
     pub held_until: Option<Timestamp>,
-    /// The digest that carries it.
+    /// The digest that it is a member of.
     pub digest_id: Option<DeliveryId>,
-    /// Which telling it is, from 1.
+    /// See [`crate::queue::NewDelivery::sequence`].
     pub sequence: u32,
-    /// The suppressed one in whose place it is said.
+    /// See [`crate::queue::NewDelivery::replaces_id`].
     pub replaces_id: Option<DeliveryId>,
-    /// What its last attempt left for what comes next, such as where the message stands.
+    /// What the channel keeps between attempts, such as the id of the sent message.
     pub attempt_state: Option<String>,
 }
 
-/// Which incidents to list: newest first.
+/// Which incidents to list.
 #[derive(Debug, Clone, Default)]
 pub struct IncidentFilter {
-    /// Only those that come after this one in the list.
+    /// Only those after this one in the list (pagination).
     pub before: Option<IncidentId>,
-    /// At most so many.
     pub limit: u32,
-    /// Only those that stand so.
     pub status: Option<IncidentStatus>,
-    /// Only those about this.
     pub subject: Option<Subject>,
     /// Only those opened at or after this instant.
     pub since: Option<Timestamp>,
@@ -152,13 +137,11 @@ pub struct IncidentFilter {
     pub until: Option<Timestamp>,
 }
 
-/// Which checks of an endpoint to list: newest first.
+/// Which checks of an endpoint to list.
 #[derive(Debug, Clone, Default)]
 pub struct CheckFilter {
-    /// Only those that come after this one in the list.
+    /// Only those after this one in the list (pagination).
     pub before: Option<CheckId>,
-    /// At most so many.
     pub limit: u32,
-    /// Only those that came to this.
     pub status: Option<CheckStatus>,
 }

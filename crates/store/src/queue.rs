@@ -1,4 +1,4 @@
-//! Rows of the way of an event: what is accepted, claimed and settled.
+//! Rows of the queue: events and deliveries as they are accepted, claimed, settled, held and released.
 
 use std::sync::Arc;
 
@@ -13,92 +13,130 @@ use tidings_domain::routing::NotRouted;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-/// An event on its way in, with all that follows from it. It is told again if workspace, resource type, resource id,
-/// run id and trigger are those of one before.
+/// An event to accept. Its idempotency key is workspace, resource type, resource id, run id and trigger.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
-    /// The event.
     pub event: Arc<Event>,
-    /// The rules passed over.
+    /// The rules of its resource that did not match it.
     pub not_routed: Vec<NotRouted>,
-    /// Its deliveries.
     pub deliveries: Vec<NewDelivery>,
 }
 
-/// A delivery on its way in.
+/// A delivery to accept.
 #[derive(Debug, Clone)]
 pub struct NewDelivery {
-    /// Its id.
     pub id: DeliveryId,
-    /// The rule that speaks; none for a digest, and for a step of an escalation through a channel that has no rule.
+    /// The rule that it notifies for. `None` for a digest, and for an escalation step through a channel without a rule.
     pub rule_id: Option<RuleId>,
-    /// The rule's generation; 0 without a rule.
+    /// The rule's generation when it matched, by which a later change of the rule is noticed; 0 without a rule.
     pub rule_generation: u32,
-    /// The channel it speaks through.
     pub channel_id: ChannelId,
-    /// What kind that is.
     pub channel_type: ChannelType,
-    /// How bad the event is to the rule.
+    /// The event's severity according to the rule.
     pub severity: Severity,
-    /// How it begins, as far as it could be told before the commit.
+    /// The requested initial state. The transaction may change it, because of `rate_limit` or `blocked_by`.
     pub start: InitialState,
-    /// The evaluation through the gates that decided so.
+    /// The gate evaluation that led to `start`.
     pub evaluation: GateEvaluation,
-    /// What the channel's rate limit is asked with, within the commit: [`InitialState::Leased`] and [`InitialState::Due`] become held
-    /// or suppressed if it refuses.
+    /// The channel's rate limit, to be applied within the transaction: a refusal turns [`InitialState::Leased`] and
+    /// [`InitialState::Due`] into held or suppressed.
     pub rate_limit: Option<RateLimitRequest>,
-    /// A delivery of the same channel and incident that must be settled before this one is tried, if it is under way by
-    /// itself or in a digest. What is held back otherwise is not waited for.
+    /// The previous delivery of the same incident and channel. This one is not attempted before that one, or the digest
+    /// that it is a member of, is settled. A delivery that is held without a digest blocks nothing.
     pub blocked_by: Option<DeliveryId>,
-    /// Which telling of this event to this rule it is, from 1: later ones are openings said late.
+    /// Its position among the notifications of this event for this rule, from 1. Later ones are deferred openings.
     pub sequence: u32,
-    /// The suppressed delivery in whose place it is said late.
+    /// The suppressed delivery that this deferred opening replaces.
     pub replaces_id: Option<DeliveryId>,
 }
 
-/// What a channel's rate limit is asked with: the limit counts first attempts in the transaction that accepts them.
-/// While something that the limit held back still waits, nothing overtakes it.
+/// A channel's rate limit, as the transaction that counts it needs it. It counts first attempts. As long as a delivery
+/// is held by the limit, later ones are held, too, so that none overtakes it.
 #[derive(Debug, Clone)]
 pub struct RateLimitRequest {
-    /// The limit.
     pub limit: RateLimit,
-    /// The channel's name, for the words of a refusal.
+    /// For the text of a refusal.
     pub channel_name: String,
-    /// The zone in which the workspace says times.
+    /// The workspace's time zone, for the text of a refusal.
     pub zone: Zone,
 }
 
-/// How a delivery begins.
+/// The state in which a delivery is inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InitialState {
-    /// Leased to the node that accepted it, which sends it as soon as it is committed.
+    /// Leased to the accepting node, which sends it directly after the commit.
     Leased(Lease),
-    /// Due now, for whoever claims it.
+    /// Due now, for any node to claim.
     Due,
-    /// Held back by a gate, until the instant that its evaluation names.
+    /// Held by a gate, until the instant in its evaluation.
     Held,
-    /// Stopped by a gate.
+    /// Suppressed by a gate.
     Suppressed,
 }
 
-/// Who may send, and until when.
+/// The exclusive right to send a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// The node, by the number it drew when it started.
+    /// The owning node, by the number it drew when it started.
     pub owner: i64,
-    /// When the lease ends.
+    /// When it expires.
     pub until: Timestamp,
 }
 
-/// A lease that a node has on a delivery.
+/// Identifies a lease on a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseRef {
-    /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The delivery.
     pub delivery_id: DeliveryId,
-    /// The node.
     pub owner: i64,
+}
+
+/// The deliveries of an event by initial status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Leased, due or blocked by another delivery.
+    pub pending: u32,
+    pub held: u32,
+    pub suppressed: u32,
+}
+
+/// The answer to an accepted event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The event's id; of a duplicate that of the first event.
+    pub event_id: EventId,
+    pub duplicate: bool,
+    /// Its deliveries when it was first accepted.
+    pub counts: Counts,
+    /// The deliveries that did not get the initial state that was requested, and that the caller must not send: refused
+    /// by the rate limit, blocked by another delivery, or (deferred openings) inserted before.
+    pub not_leased: Vec<DeliveryId>,
+}
+
+/// A delivery leased to be sent.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub id: DeliveryId,
+    pub event: Arc<Event>,
+    /// See [`NewDelivery::rule_id`].
+    pub rule_id: Option<RuleId>,
+    /// The rule's generation when the delivery was created or resent.
+    pub rule_generation: u32,
+    pub channel_id: ChannelId,
+    pub channel_type: ChannelType,
+    /// The event's severity according to the rule.
+    pub severity: Severity,
+    /// Attempts made so far.
+    pub attempt_count: u32,
+    /// How many of them preceded the last resend by hand; the retry policy ignores those.
+    pub attempt_base: u32,
+    /// Why the next attempt is made.
+    pub attempt_trigger: AttemptTrigger,
+    /// What the channel stored with the last attempt for the next.
+    pub attempt_state: Option<String>,
+    /// The delivery that had to be settled before this one.
+    pub blocked_by: Option<DeliveryId>,
+    pub lease: Lease,
 }
 
 impl Claimed {
@@ -108,237 +146,161 @@ impl Claimed {
     }
 }
 
-/// How many deliveries an event began with, by where they stood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// To be sent.
-    pub pending: u32,
-    /// Held back until later.
-    pub held: u32,
-    /// Stopped by a gate.
-    pub suppressed: u32,
-}
-
-/// The answer to an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acceptance {
-    /// The event, or the one that was told first.
-    pub event_id: EventId,
-    /// Whether it was told before.
-    pub duplicate: bool,
-    /// How many deliveries it began with, the first time.
-    pub counts: Counts,
-    /// Those of its deliveries that began otherwise than was asked for: the rate limit refused them, they wait for
-    /// another, or (of what is said late) they were there already. They are not the caller's to send.
-    pub not_leased: Vec<DeliveryId>,
-}
-
-/// A delivery taken up to be sent.
-#[derive(Debug, Clone)]
-pub struct Claimed {
-    /// Its id.
-    pub id: DeliveryId,
-    /// Its event.
-    pub event: Arc<Event>,
-    /// The rule that speaks; see [`NewDelivery::rule_id`].
-    pub rule_id: Option<RuleId>,
-    /// The rule's generation when the delivery was made (or resent).
-    pub rule_generation: u32,
-    /// The channel it speaks through.
-    pub channel_id: ChannelId,
-    /// What kind that is.
-    pub channel_type: ChannelType,
-    /// How bad the event is to the rule.
-    pub severity: Severity,
-    /// How many attempts were made before.
-    pub attempt_count: u32,
-    /// How many of them the retry policy no longer counts, because it was resent by hand since.
-    pub attempt_base: u32,
-    /// Why the next attempt is made.
-    pub attempt_trigger: AttemptTrigger,
-    /// What the last attempt left for the next.
-    pub attempt_state: Option<String>,
-    /// The delivery that had to be settled first, if there was one.
-    pub blocked_by: Option<DeliveryId>,
-    /// The lease under which it is sent.
-    pub lease: Lease,
-}
-
-/// An attempt that was made.
+/// An attempt to send a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Its number, from 1.
+    /// Counts from 1.
     pub number: u32,
     /// Why it was made.
     pub trigger: AttemptTrigger,
-    /// When it began.
     pub started_at: Timestamp,
-    /// How long it took, in milliseconds.
     pub duration_ms: u32,
-    /// The status code that came, if one came.
     pub http_status: Option<u16>,
-    /// The class of the failure.
+    /// The class of the failure, such as `timeout`.
     pub error_class: Option<String>,
-    /// The failure in words.
+    /// The failure, for people.
     pub error: Option<String>,
-    /// An excerpt of what the receiver answered.
+    /// An excerpt of the receiver's response.
     pub response_body: Option<String>,
 }
 
-/// What becomes of a delivery under a lease.
+/// The result of processing a leased delivery.
 #[derive(Debug, Clone)]
 pub struct Settlement {
-    /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The delivery.
     pub delivery_id: DeliveryId,
-    /// Whose lease it is; another's is [`Settled::Stale`].
+    /// The lease's owner. If the row has another, the settlement is [`Settled::Stale`].
     pub owner: i64,
-    /// How many attempts had been made when it was claimed; another number is [`Settled::Stale`].
+    /// The attempt count when the delivery was claimed. If the row has another, the settlement is [`Settled::Stale`].
     pub attempt_count: u32,
-    /// When.
     pub now: Timestamp,
-    /// The attempt that was made, if one was.
+    /// The attempt, if one was made.
     pub attempt: Option<Attempt>,
-    /// What becomes of it.
     pub next: NextState,
-    /// What the next attempt needs to know.
+    /// What the channel stores for the next attempt.
     pub attempt_state: Option<String>,
-    /// What else its end concerns.
     pub follow_ups: FollowUps,
 }
 
-/// What else the end of a delivery concerns: looked up only where there is something.
+/// What else must be updated when a delivery is settled. The caller knows it, so that the common case needs no query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FollowUps {
     /// Nothing.
     None,
-    /// It tells of this incident: the incident counts what was sent, and what waits for this delivery is due.
+    /// It notifies of this incident: the incident counts sent notifications, and the delivery may block others.
     Incident(IncidentId),
-    /// It is a digest: what it carries settles with it.
+    /// It is a digest: its members are settled with it, and it may block others.
     Digest,
 }
 
 /// The state that a settlement leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextState {
-    /// Tried again at this instant.
+    /// Pending, due at this instant.
     RetryAt(Timestamp),
     /// Sent or failed.
     Done(Status),
-    /// A gate closed while it waited.
+    /// Suppressed: a gate closed while it waited.
     Suppressed(GateEvaluation),
-    /// A gate closed while it waited, until the instant that the evaluation names.
+    /// Held, until the instant in the evaluation: a gate closed while it waited.
     Held(GateEvaluation),
-    /// What it was made for changed while it waited.
+    /// Skipped: its rule or channel changed while it waited.
     Skipped(SkipReason),
 }
 
-/// Whether a settlement counted.
+/// Whether a settlement was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// It was written.
     Written,
-    /// The lease had passed to somebody else, or the delivery is gone: nothing was written.
+    /// Nothing was written: the lease passed to another owner, or the delivery no longer exists.
     Stale,
 }
 
-/// When a channel's next delivery is due.
+/// When a channel next needs attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The channel.
     pub channel_id: ChannelId,
-    /// When its next one is due, or its next lease ends.
+    /// When its next delivery is due or its next lease expires; of [`crate::Store::next_releases`], when its next held
+    /// delivery may be released.
     pub at: Timestamp,
 }
 
-/// A delivery that a gate holds back.
+/// A delivery that a gate holds.
 #[derive(Debug, Clone)]
 pub struct HeldDelivery {
-    /// Its id.
     pub id: DeliveryId,
-    /// Its event.
     pub event: Arc<Event>,
-    /// The rule that speaks.
+    /// See [`NewDelivery::rule_id`].
     pub rule_id: Option<RuleId>,
-    /// The rule's generation when the delivery was made.
+    /// The rule's generation when the delivery was created.
     pub rule_generation: u32,
-    /// How bad the event is to the rule.
+    /// The event's severity according to the rule.
     pub severity: Severity,
-    /// The evaluation that held it back.
+    /// The evaluation that holds it.
     pub evaluation: GateEvaluation,
 }
 
-/// What becomes of what was held back for a channel, decided anew.
+/// What becomes of held deliveries of a channel, after their gates were evaluated again.
 #[derive(Debug, Clone)]
 pub struct ReleaseBatch {
-    /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The channel.
     pub channel_id: ChannelId,
-    /// When.
     pub now: Timestamp,
-    /// Those that are not said now: suppressed, skipped or held once more ([`NextState::Suppressed`],
+    /// Deliveries that are not sent now: suppressed, skipped or held again ([`NextState::Suppressed`],
     /// [`NextState::Skipped`], [`NextState::Held`]).
     pub stopped: Vec<(DeliveryId, NextState)>,
-    /// Those that are sent each by itself, in this order, as far as the channel's rate limit admits them; the others stay
-    /// held until there is room.
+    /// Deliveries released one by one, in this order, until the rate limit refuses one; that one and the rest stay
+    /// held.
     pub individual: Vec<DeliveryId>,
-    /// Those that leave together.
+    /// Deliveries released together.
     pub digest: Option<NewDigest>,
-    /// What the channel's rate limit is asked with, for each of the singles and once for the digest.
+    /// The channel's rate limit, applied once for each of `individual` and once for the digest.
     pub rate_limit: Option<RateLimitRequest>,
 }
 
-/// A digest to be made: an event of its own with one delivery, and what that carries.
+/// A digest to create: an event with one delivery that is sent in place of its members.
 #[derive(Debug, Clone)]
 pub struct NewDigest {
-    /// The event and its delivery ([`InitialState::Due`]).
+    /// The event with its one delivery, which begins [`InitialState::Due`].
     pub new_event: NewEvent,
-    /// The deliveries that settle with it, still held until then. No digests.
+    /// The members: they stay held and are settled with the digest. A digest cannot be a member.
     pub carried: Vec<DeliveryId>,
 }
 
-/// What came of letting go.
+/// The result of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReleaseOutcome {
-    /// Deliveries that are due now, or when what goes before them is settled; the digest's own included.
+    /// Deliveries that are now pending (due, or blocked by an earlier one), including the digest itself.
     pub due: u32,
-    /// Deliveries that the digest carries.
+    /// Members of the digest.
     pub carried: u32,
-    /// Deliveries that are still held, those that the rate limit did not admit.
+    /// Deliveries that the rate limit refused and that stay held.
     pub held: u32,
 }
 
-/// A delivery to be sent again by hand.
+/// A resend by hand.
 #[derive(Debug, Clone, Copy)]
 pub struct Resend {
-    /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The delivery; [`crate::StoreError::Conflict`] unless it was sent or failed and is no test.
     pub delivery_id: DeliveryId,
-    /// The generation of its rule now.
+    /// The current generation of its rule.
     pub rule_generation: u32,
-    /// When.
     pub now: Timestamp,
 }
 
-/// A test of a channel that was made.
+/// A completed test of a channel.
 #[derive(Debug, Clone)]
 pub struct TestRecord {
     /// The sample event that was sent.
     pub event: Arc<Event>,
-    /// The delivery's id.
     pub delivery_id: DeliveryId,
-    /// The rule that was tested; none for a channel's own test.
+    /// The tested rule; `None` if the channel itself was tested.
     pub rule_id: Option<RuleId>,
-    /// The channel.
     pub channel_id: ChannelId,
-    /// What kind it is.
     pub channel_type: ChannelType,
-    /// The one attempt.
+    /// The only attempt.
     pub attempt: Attempt,
     /// Sent or failed.
     pub status: Status,

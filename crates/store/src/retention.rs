@@ -1,4 +1,4 @@
-//! What is kept for how long: summaries of checks, and what is deleted when it is old.
+//! Retention: how long rows are kept, summaries of checks, and the progress of pruning.
 
 use tidings_domain::check::summary::Summary;
 use tidings_domain::time::Timestamp;
@@ -6,23 +6,23 @@ use tidings_domain::time::Timestamp;
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// How long an hour is left open after its end, for checks that are told a little late: a probe is told when it ends,
-/// and counts from when it began.
-pub const HOUR_OPEN_MS: u64 = 300_000;
+/// How long after its end an hour is summarised, in milliseconds. A check counts in the hour in which its probe began
+/// but is recorded when the probe ends, so the last checks of an hour arrive after it.
+pub const HOUR_GRACE_MS: u64 = 300_000;
 
-/// How long things are kept.
+/// How long rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Events with their deliveries, and what they are recognised by, in milliseconds. What is not settled by then is
-    /// kept until it is.
+    /// Events with their deliveries and idempotency keys, in milliseconds. An event with unsettled deliveries is kept
+    /// until they are settled.
     pub log_ms: u64,
     /// Checks, in milliseconds.
     pub checks_ms: u64,
-    /// Checks of one endpoint; the newest are kept.
+    /// The maximum number of checks of one endpoint; the newest are kept.
     pub checks_max: u32,
-    /// Summaries of hours, in milliseconds. Those of days are kept for good.
+    /// Hourly summaries, in milliseconds. Daily summaries are kept for ever.
     pub hours_ms: u64,
-    /// Mutes that are over, in milliseconds after they expired.
+    /// Expired mutes, in milliseconds after they expired.
     pub mutes_ms: u64,
 }
 
@@ -38,20 +38,20 @@ impl Default for Retention {
     }
 }
 
-/// Where pruning goes on: the beginning, or as a call before answered. Forgotten, it begins anew and finds the same.
+/// Where pruning continues: at the start, or where the previous call stopped. It is only an optimisation: a run from
+/// the start finds the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PruneCursor(pub(crate) Position);
 
-/// How far pruning has come, for the backends.
+/// The phase that pruning is in, with the last key of it that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// Events up to this one are done.
+    /// The event with this sort key.
     Events(i64),
-    /// Those of channels up to this id are done.
-    RateWindow([u8; 16]),
-    /// Endpoints up to this one are done.
+    /// The rate window of the channel with this id.
+    RateWindows([u8; 16]),
+    /// The endpoint with this number.
     Endpoints(i64),
-    /// All but the mutes.
     Mutes,
 }
 
@@ -61,37 +61,32 @@ impl Default for Position {
     }
 }
 
-/// What a call deleted, and where to go on.
+/// The rows that one call of [`crate::Store::prune`] deleted, and where to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {
-    /// Events.
     pub events: u32,
-    /// Deliveries, with their attempts.
     pub deliveries: u32,
-    /// What channels' rate limits remembered and no longer need to.
+    /// Rate windows of channels in which no admission counts any more.
     pub admissions: u32,
-    /// Checks.
     pub checks: u32,
-    /// Summaries of hours.
+    /// Hourly summaries.
     pub hours: u32,
-    /// Mutes.
     pub mutes: u32,
-    /// Where to go on; none when all has been looked at.
+    /// `None` when everything was visited.
     pub next: Option<PruneCursor>,
 }
 
-/// What a call summarised.
+/// What one call of [`crate::Store::summarise`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SummaryProgress {
-    /// Endpoints that were looked at.
+    /// Endpoints that were visited.
     pub endpoints: u32,
-    /// Hours that were written.
+    /// Hourly summaries that were written.
     pub hours: u32,
-    /// Whether there is more to do.
     pub has_more: bool,
 }
 
-/// What one summary is about.
+/// The period that a summary covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SummaryGranularity {
     /// An hour.
@@ -102,7 +97,7 @@ pub enum SummaryGranularity {
 }
 
 impl SummaryGranularity {
-    /// How long it is, in milliseconds.
+    /// Its length in milliseconds.
     pub const fn ms(self) -> u64 {
         match self {
             Self::Hour => HOUR_MS,
@@ -110,35 +105,31 @@ impl SummaryGranularity {
         }
     }
 
-    /// Its number since the Unix epoch, at this instant.
+    /// The number of the period that contains this instant, counted from the Unix epoch.
     pub const fn number(self, at: Timestamp) -> i64 {
         at.unix_ms().div_euclid(self.ms() as i64)
     }
 
-    /// When the one with this number begins.
+    /// When the period with this number begins.
     pub const fn start(self, number: i64) -> Timestamp {
         Timestamp::from_unix_ms(number.saturating_mul(self.ms() as i64))
     }
 }
 
-/// Which summaries of an endpoint to list, oldest first.
+/// Which summaries of an endpoint to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SummaryFilter {
-    /// Of hours or of days.
     pub span: SummaryGranularity,
     /// Only those that begin at or after this instant.
     pub since: Option<Timestamp>,
     /// Only those that begin before this instant.
     pub until: Option<Timestamp>,
-    /// At most so many.
     pub limit: u32,
 }
 
-/// What the checks of an hour or a day came to.
+/// The summary of an hour's or a day's checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryRecord {
-    /// When it began.
     pub starts_at: Timestamp,
-    /// What they came to.
     pub summary: Summary,
 }

@@ -1,17 +1,17 @@
-//! The embedded store passes the suite.
+//! The embedded store passes the conformance suite.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tidings_store::Store;
-use tidings_store::conformance::House;
+use tidings_store::conformance::StoreFactory;
 use tidings_store::sqlite::SqliteStore;
 
 struct Directory(TempDir);
 
 #[async_trait]
-impl House for Directory {
+impl StoreFactory for Directory {
     async fn open(&self) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(self.0.path()).unwrap())
     }

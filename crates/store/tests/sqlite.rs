@@ -1,5 +1,5 @@
-//! What the embedded store promises beyond the suite: one process a directory, no newer data, and nothing lost that was
-//! answered, however the process ended.
+//! What the embedded store promises beyond the conformance suite: one process per directory, no newer schema, and no
+//! loss of answered writes, however the process ended.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tidings_domain::id::{EventId, Id, WorkspaceId};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_store::queue::NewEvent;
-use tidings_store::sqlite::{FILE, SqliteStore};
+use tidings_store::sqlite::{DATABASE_FILE, SqliteStore};
 use tidings_store::{Store, StoreError};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
@@ -28,95 +28,95 @@ fn new_event(number: u8) -> NewEvent {
     NewEvent { event: Arc::new(event), not_routed: vec![], deliveries: vec![] }
 }
 
-async fn is_there(store: &SqliteStore, number: u8) -> bool {
+async fn event_exists(store: &SqliteStore, number: u8) -> bool {
     store.event(workspace_id(), event_id(number)).await.unwrap().is_some()
 }
 
-fn refusal(directory: &Path) -> StoreError {
-    SqliteStore::open(directory).err().expect("it is refused")
+fn open_error(directory: &Path) -> StoreError {
+    SqliteStore::open(directory).err().expect("open fails")
 }
 
 #[tokio::test]
-async fn one_store_at_a_time_has_the_directory() {
+async fn open_locked_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
-    assert_eq!(refusal(directory.path()), StoreError::Locked(directory.path().display().to_string()));
+    assert_eq!(open_error(directory.path()), StoreError::Locked(directory.path().display().to_string()));
     store.accept(vec![new_event(1)]).await.unwrap();
     drop(store);
     SqliteStore::open(directory.path()).unwrap();
 }
 
 #[test]
-fn data_of_a_newer_version_is_left_alone() {
+fn open_newer_schema_is_refused_and_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(directory.path()).unwrap());
-    let database = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
+    let database = rusqlite::Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
     database.pragma_update(None, "user_version", 9_999).unwrap();
     drop(database);
-    let before = std::fs::read(directory.path().join(FILE)).unwrap();
-    assert!(matches!(refusal(directory.path()), StoreError::TooNew { found: 9_999, known: 1.. }));
-    assert_eq!(std::fs::read(directory.path().join(FILE)).unwrap(), before);
+    let before = std::fs::read(directory.path().join(DATABASE_FILE)).unwrap();
+    assert!(matches!(open_error(directory.path()), StoreError::TooNew { found: 9_999, known: 1.. }));
+    assert_eq!(std::fs::read(directory.path().join(DATABASE_FILE)).unwrap(), before);
 }
 
 #[test]
-fn open_data_of_another_unreleased_build_is_refused_in_words() {
+fn open_schema_of_other_build_is_refused_with_advice() {
     let directory = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(directory.path()).unwrap());
-    let database = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
+    let database = rusqlite::Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
     database.pragma_update(None, "application_id", 0).unwrap();
     drop(database);
-    let before = std::fs::read(directory.path().join(FILE)).unwrap();
-    let message = refusal(directory.path()).to_string();
+    let before = std::fs::read(directory.path().join(DATABASE_FILE)).unwrap();
+    let message = open_error(directory.path()).to_string();
     assert!(message.contains(&directory.path().display().to_string()) && message.contains("--data-dir"), "{message}");
-    assert_eq!(std::fs::read(directory.path().join(FILE)).unwrap(), before);
+    assert_eq!(std::fs::read(directory.path().join(DATABASE_FILE)).unwrap(), before);
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_named() {
+fn open_unusable_directory_is_named_in_error() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("taken");
     std::fs::write(&file, "").unwrap();
-    let message = refusal(&file.join("data")).to_string();
+    let message = open_error(&file.join("data")).to_string();
     assert!(message.contains(&file.join("data").display().to_string()), "{message}");
 }
 
 #[tokio::test]
-async fn what_was_answered_is_there_after_a_drop_without_close() {
+async fn drop_without_close_keeps_answered_writes() {
     let directory = tempfile::tempdir().unwrap();
     for number in 0..5 {
         let store = SqliteStore::open(directory.path()).unwrap();
         for earlier in 0..number {
-            assert!(is_there(&store, earlier).await);
+            assert!(event_exists(&store, earlier).await);
         }
         store.accept(vec![new_event(number)]).await.unwrap();
     }
 }
 
-/// The files as they lie on the disk at the moment of the answer are what a crash of the process leaves behind.
+/// The files at the moment of the answer are what a crash of the process leaves behind.
 #[tokio::test]
-async fn what_was_answered_is_in_the_files() {
+async fn answered_writes_are_in_files() {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
     for number in 0..5 {
         store.accept(vec![new_event(number)]).await.unwrap();
         let crashed = tempfile::tempdir().unwrap();
-        for file in [FILE.to_owned(), format!("{FILE}-wal")] {
+        for file in [DATABASE_FILE.to_owned(), format!("{DATABASE_FILE}-wal")] {
             std::fs::copy(directory.path().join(&file), crashed.path().join(&file)).unwrap();
         }
-        let left = SqliteStore::open(crashed.path()).unwrap();
+        let reopened = SqliteStore::open(crashed.path()).unwrap();
         for earlier in 0..=number {
-            assert!(is_there(&left, earlier).await);
+            assert!(event_exists(&reopened, earlier).await);
         }
     }
 }
 
 #[tokio::test]
-async fn after_a_close_one_file_holds_everything() {
+async fn close_leaves_everything_in_database_file() {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
     store.accept(vec![new_event(1)]).await.unwrap();
     store.close().await;
     let copied = tempfile::tempdir().unwrap();
-    std::fs::copy(directory.path().join(FILE), copied.path().join(FILE)).unwrap();
-    assert!(is_there(&SqliteStore::open(copied.path()).unwrap(), 1).await);
+    std::fs::copy(directory.path().join(DATABASE_FILE), copied.path().join(DATABASE_FILE)).unwrap();
+    assert!(event_exists(&SqliteStore::open(copied.path()).unwrap(), 1).await);
 }

@@ -1,4 +1,4 @@
-//! Claim: due deliveries are leased, each to one at a time.
+//! Claim: due deliveries are leased, each to one owner at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::severity::Severity;
 
-use super::samples::{NOW, after_ms, assert_same_event, lease, tried};
-use super::world::{Tenant, World};
+use super::fixture::{Fixture, Tenant};
+use super::samples::{NOW, after_ms, assert_same_event, attempted, lease};
 use crate::queue::{InitialState, NextState};
 
-pub(super) async fn a_claimed_delivery_carries_all_that_sending_needs(world: World) {
-    let ours = world.ours;
-    let event = world.event(ours);
-    let mut delivery = world.delivery(ours, InitialState::Due);
+pub(super) async fn claim_returns_all_fields_for_sending(fixture: Fixture) {
+    let ours = fixture.ours;
+    let event = fixture.event(ours);
+    let mut delivery = fixture.delivery(ours, InitialState::Due);
     (delivery.rule_generation, delivery.severity) = (4, Severity::Critical);
     let id = delivery.id;
-    world.accept(world.new_event(event.clone(), vec![delivery])).await;
+    fixture.accept(fixture.new_event(event.clone(), vec![delivery])).await;
 
-    let claimed = world.claim(ours, NOW, lease(1, 1_000), 5).await.pop().expect("it is due");
+    let claimed = fixture.claim(ours, NOW, lease(1, 1_000), 5).await.pop().expect("it is due");
     assert_same_event(&claimed.event, &event);
     assert_eq!((claimed.id, claimed.channel_id, claimed.lease), (id, ours.channel_id, lease(1, 1_000)));
     assert_eq!((claimed.rule_generation, claimed.severity), (4, Severity::Critical));
@@ -27,73 +27,73 @@ pub(super) async fn a_claimed_delivery_carries_all_that_sending_needs(world: Wor
     assert_eq!((claimed.attempt_count, claimed.attempt_base, claimed.channel_type), (0, 0, ChannelType::Webhook));
     assert_eq!((claimed.attempt_trigger, claimed.attempt_state.as_deref()), (AttemptTrigger::Scheduled, None));
 
-    let mut settlement = tried(&claimed, NextState::RetryAt(after_ms(100)));
+    let mut settlement = attempted(&claimed, NextState::RetryAt(after_ms(100)));
     settlement.attempt_state = Some(r#"{"deferred":["a@example.com"]}"#.into());
-    world.store.settle(settlement).await.unwrap();
-    let again = world.claim(ours, after_ms(100), lease(2, 1_000), 5).await.pop().expect("it is due again");
+    fixture.store.settle(settlement).await.unwrap();
+    let again = fixture.claim(ours, after_ms(100), lease(2, 1_000), 5).await.pop().expect("it is due again");
     assert_eq!((again.attempt_count, again.attempt_base), (1, 0));
     assert_eq!(again.attempt_state.as_deref(), Some(r#"{"deferred":["a@example.com"]}"#));
 }
 
-pub(super) async fn the_oldest_come_first(world: World) {
+pub(super) async fn claim_returns_oldest_first(fixture: Fixture) {
     let mut expected = Vec::new();
     for at in [30, 10, 20, 10] {
-        expected.push((at, world.accept_one_at(world.ours, InitialState::Due, after_ms(at)).await));
+        expected.push((at, fixture.accept_one_at(fixture.ours, InitialState::Due, after_ms(at)).await));
     }
     expected.sort();
     let mut found = Vec::new();
     for slots in [3, 3] {
-        found.extend(world.claim(world.ours, after_ms(50), lease(1, 1_000), slots).await.iter().map(|one| one.id));
+        found.extend(fixture.claim(fixture.ours, after_ms(50), lease(1, 1_000), slots).await.iter().map(|one| one.id));
     }
     assert_eq!(found, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
 }
 
-pub(super) async fn each_channel_has_its_own_limit(world: World) {
-    let second = world.another_channel().await;
-    for tenant in [world.ours, second, world.theirs] {
+pub(super) async fn claim_applies_limit_per_channel(fixture: Fixture) {
+    let second = fixture.another_channel().await;
+    for tenant in [fixture.ours, second, fixture.theirs] {
         for _ in 0..4 {
-            world.accept_one(tenant, InitialState::Due).await;
+            fixture.accept_one(tenant, InitialState::Due).await;
         }
     }
-    let wanted = vec![(world.ours.channel_id, 2), (second.channel_id, 0), (world.theirs.channel_id, 9)];
-    let claimed = world.store.claim(NOW, lease(1, 1_000), wanted).await.unwrap();
+    let wanted = vec![(fixture.ours.channel_id, 2), (second.channel_id, 0), (fixture.theirs.channel_id, 9)];
+    let claimed = fixture.store.claim(NOW, lease(1, 1_000), wanted).await.unwrap();
     let count = |tenant: Tenant| {
         claimed.iter().filter(|one| one.channel_id == tenant.channel_id && one.event.workspace_id == tenant.id).count()
     };
-    assert_eq!((count(world.ours), count(second), count(world.theirs)), (2, 0, 4));
+    assert_eq!((count(fixture.ours), count(second), count(fixture.theirs)), (2, 0, 4));
     assert_eq!(claimed.len(), 6);
 }
 
-pub(super) async fn nothing_is_claimed_before_it_is_due(world: World) {
-    world.accept_one_at(world.ours, InitialState::Due, after_ms(1_000)).await;
-    world.accept_one(world.ours, InitialState::Suppressed).await;
-    assert!(world.claim(world.ours, after_ms(999), lease(1, 9_000), 9).await.is_empty());
-    assert_eq!(world.claim(world.ours, after_ms(1_000), lease(1, 9_000), 9).await.len(), 1);
+pub(super) async fn claim_before_due_returns_nothing(fixture: Fixture) {
+    fixture.accept_one_at(fixture.ours, InitialState::Due, after_ms(1_000)).await;
+    fixture.accept_one(fixture.ours, InitialState::Suppressed).await;
+    assert!(fixture.claim(fixture.ours, after_ms(999), lease(1, 9_000), 9).await.is_empty());
+    assert_eq!(fixture.claim(fixture.ours, after_ms(1_000), lease(1, 9_000), 9).await.len(), 1);
 }
 
-pub(super) async fn what_is_leased_is_left_alone_until_the_lease_ends(world: World) {
-    let claimed = world.claimed(world.ours).await;
-    assert_eq!(world.status(world.ours, claimed.id).await, Status::Sending);
-    assert!(world.claim(world.ours, after_ms(59_999), lease(2, 90_000), 9).await.is_empty());
-    let taken_over = world.claim(world.ours, after_ms(60_000), lease(2, 90_000), 9).await;
-    assert_eq!(taken_over.len(), 1);
-    assert_eq!((taken_over[0].id, taken_over[0].attempt_count), (claimed.id, 0));
+pub(super) async fn claim_leased_waits_for_lease_end(fixture: Fixture) {
+    let claimed = fixture.accept_and_claim(fixture.ours).await;
+    assert_eq!(fixture.status(fixture.ours, claimed.id).await, Status::Sending);
+    assert!(fixture.claim(fixture.ours, after_ms(59_999), lease(2, 90_000), 9).await.is_empty());
+    let reclaimed = fixture.claim(fixture.ours, after_ms(60_000), lease(2, 90_000), 9).await;
+    assert_eq!(reclaimed.len(), 1);
+    assert_eq!((reclaimed[0].id, reclaimed[0].attempt_count), (claimed.id, 0));
 }
 
-pub(super) async fn what_is_accepted_leased_is_left_alone_until_the_lease_ends(world: World) {
-    let id = world.accept_one(world.ours, InitialState::Leased(lease(1, 500))).await;
-    assert!(world.claim(world.ours, after_ms(499), lease(2, 900), 9).await.is_empty());
-    let taken_over = world.claim(world.ours, after_ms(500), lease(2, 900), 9).await;
-    assert!(taken_over.iter().map(|one| one.id).eq([id]));
+pub(super) async fn claim_accepted_leased_waits_for_lease_end(fixture: Fixture) {
+    let id = fixture.accept_one(fixture.ours, InitialState::Leased(lease(1, 500))).await;
+    assert!(fixture.claim(fixture.ours, after_ms(499), lease(2, 900), 9).await.is_empty());
+    let reclaimed = fixture.claim(fixture.ours, after_ms(500), lease(2, 900), 9).await;
+    assert!(reclaimed.iter().map(|one| one.id).eq([id]));
 }
 
-pub(super) async fn two_at_once_never_claim_the_same(world: World) {
+pub(super) async fn claim_concurrent_callers_get_distinct_deliveries(fixture: Fixture) {
     for _ in 0..60 {
-        world.accept_one(world.ours, InitialState::Due).await;
+        fixture.accept_one(fixture.ours, InitialState::Due).await;
     }
     let tasks: Vec<_> = (0..12)
         .map(|owner| {
-            let (store, wanted) = (Arc::clone(&world.store), vec![(world.ours.channel_id, 7)]);
+            let (store, wanted) = (Arc::clone(&fixture.store), vec![(fixture.ours.channel_id, 7)]);
             tokio::spawn(async move { store.claim(NOW, lease(owner, 1_000), wanted).await.unwrap() })
         })
         .collect();
@@ -104,12 +104,12 @@ pub(super) async fn two_at_once_never_claim_the_same(world: World) {
     assert_eq!((found.len(), found.iter().collect::<HashSet<_>>().len()), (60, 60));
 }
 
-pub(super) async fn a_channel_named_twice_gives_each_delivery_once(world: World) {
+pub(super) async fn claim_channel_listed_twice_returns_each_delivery_once(fixture: Fixture) {
     for _ in 0..3 {
-        world.accept_one(world.ours, InitialState::Due).await;
+        fixture.accept_one(fixture.ours, InitialState::Due).await;
     }
-    let wanted = vec![(world.ours.channel_id, 2); 2];
-    let claimed = world.store.claim(NOW, lease(1, 1_000), wanted).await.unwrap();
+    let wanted = vec![(fixture.ours.channel_id, 2); 2];
+    let claimed = fixture.store.claim(NOW, lease(1, 1_000), wanted).await.unwrap();
     assert_eq!(claimed.iter().map(|one| one.id).collect::<HashSet<_>>().len(), 3);
     assert_eq!(claimed.len(), 3);
 }

@@ -1,4 +1,4 @@
-//! Rules and channels: made, edited and deleted against what the writer expects to find.
+//! Rules and channels: created, updated and deleted with optimistic concurrency.
 
 use tidings_domain::channel::{ChannelType, Connectivity, DeliveryPriority, DisabledReason, EventFilters, Policies};
 use tidings_domain::delivery::Status;
@@ -10,11 +10,11 @@ use tidings_domain::rule::Rule;
 use tidings_domain::severity::{Severity, SeverityFilter};
 use tidings_domain::trigger::{RuleTrigger, TriggerType};
 
+use super::fixture::{Fixture, Tenant};
 use super::samples::{NOW, after_ms, assert_refused};
-use super::world::{Tenant, World};
 use crate::settings::{ChannelRecord, ConfigChange, Configuration, Precondition};
 
-impl World {
+impl Fixture {
     pub(super) async fn configuration(&self, tenant: Tenant) -> Configuration {
         self.store.configuration(tenant.id, 0).await.unwrap()
     }
@@ -30,14 +30,14 @@ impl World {
     async fn version(&self, tenant: Tenant) -> i64 {
         let version = self.configuration(tenant).await.version;
         let versions = self.store.versions().await.unwrap();
-        assert!(versions.contains(&(tenant.id, version)), "both ways to ask agree");
+        assert!(versions.contains(&(tenant.id, version)), "both reads agree");
         version
     }
 }
 
-pub(super) async fn rules_and_channels_read_back(world: World) {
-    let ours = world.ours;
-    let mut rule = world.rule(ours.id, ours.channel_id);
+pub(super) async fn rule_and_channel_all_fields_read_back(fixture: Fixture) {
+    let ours = fixture.ours;
+    let mut rule = fixture.rule(ours.id, ours.channel_id);
     rule.resource_type = ResourceType::UseCase;
     rule.resource = ResourceSelector::One("a/b \"c\" ü".into());
     rule.triggers = vec![RuleTrigger::Failure];
@@ -46,13 +46,13 @@ pub(super) async fn rules_and_channels_read_back(world: World) {
     rule.failure_severity = Severity::Critical;
     (rule.generation, rule.revision) = (3, 9);
     rule.updated_at = after_ms(8);
-    world.put_rule(rule.clone()).await.unwrap();
-    let mut of_endpoints = world.rule(ours.id, ours.channel_id);
+    fixture.put_rule(rule.clone()).await.unwrap();
+    let mut of_endpoints = fixture.rule(ours.id, ours.channel_id);
     of_endpoints.resource_type = ResourceType::Endpoint;
     of_endpoints.triggers = RuleTrigger::OF_INCIDENTS.into();
-    world.put_rule(of_endpoints.clone()).await.unwrap();
+    fixture.put_rule(of_endpoints.clone()).await.unwrap();
 
-    let mut record = world.channel(ours.id);
+    let mut record = fixture.channel(ours.id);
     record.channel.owner_rule_id = Some(rule.id);
     record.channel.channel_type = ChannelType::Slack;
     record.channel.settings.insert("nested".into(), serde_json::json!({"list": [1, null, "ü"]}));
@@ -77,139 +77,143 @@ pub(super) async fn rules_and_channels_read_back(world: World) {
     };
     record.channel.revision = 4;
     record.channel.updated_at = after_ms(9);
-    world.put_channel(record.clone()).await.unwrap();
+    fixture.put_channel(record.clone()).await.unwrap();
 
-    let found = world.configuration(ours).await;
+    let found = fixture.configuration(ours).await;
     assert!(found.rules.contains(&rule) && found.rules.contains(&of_endpoints), "{found:?}");
     assert!(found.channels.contains(&record), "{found:?}");
 }
 
-pub(super) async fn a_rule_is_made_once(world: World) {
-    let mut rule = world.our_rule().await;
+pub(super) async fn put_rule_existing_id_is_refused(fixture: Fixture) {
+    let mut rule = fixture.our_rule().await;
     rule.paused = true;
-    assert_refused!(world.put_rule(rule).await, Exists);
-    assert!(!world.our_rule().await.paused);
+    assert_refused!(fixture.put_rule(rule).await, Exists);
+    assert!(!fixture.our_rule().await.paused);
 }
 
-pub(super) async fn a_channel_is_made_once(world: World) {
-    let mut record = world.our_channel().await;
+pub(super) async fn put_channel_existing_id_is_refused(fixture: Fixture) {
+    let mut record = fixture.our_channel().await;
     record.channel.name = "another".into();
-    assert_refused!(world.put_channel(record).await, Exists);
-    assert_eq!(world.our_channel().await.channel.name, "Data alerts");
+    assert_refused!(fixture.put_channel(record).await, Exists);
+    assert_eq!(fixture.our_channel().await.channel.name, "Data alerts");
 }
 
-pub(super) async fn an_edit_needs_the_revision_it_was_made_from(world: World) {
-    let (mut rule, mut record) = (world.our_rule().await, world.our_channel().await);
+pub(super) async fn put_other_revision_is_conflict(fixture: Fixture) {
+    let (mut rule, mut record) = (fixture.our_rule().await, fixture.our_channel().await);
     (rule.revision, rule.paused) = (2, true);
     (record.channel.revision, record.channel.name, record.sealed) = (2, "renamed".into(), vec![9]);
     for _ in 0..2 {
         let edit = ConfigChange::PutRule(rule.clone(), Precondition::Revision(1));
         let other = ConfigChange::PutChannel(record.clone(), Precondition::Revision(1));
-        if world.our_rule().await.revision == 1 {
-            world.change(world.ours, edit).await.unwrap();
-            world.change(world.ours, other).await.unwrap();
+        if fixture.our_rule().await.revision == 1 {
+            fixture.apply_change(fixture.ours, edit).await.unwrap();
+            fixture.apply_change(fixture.ours, other).await.unwrap();
         } else {
-            assert_refused!(world.change(world.ours, edit).await, Conflict);
-            assert_refused!(world.change(world.ours, other).await, Conflict);
+            assert_refused!(fixture.apply_change(fixture.ours, edit).await, Conflict);
+            assert_refused!(fixture.apply_change(fixture.ours, other).await, Conflict);
         }
     }
-    assert_eq!(world.our_rule().await, rule);
-    assert_eq!(world.our_channel().await, record);
+    assert_eq!(fixture.our_rule().await, rule);
+    assert_eq!(fixture.our_channel().await, record);
 }
 
-pub(super) async fn an_edit_of_what_is_gone_is_not_found(world: World) {
-    let (rule, record) = (world.our_rule().await, world.our_channel().await);
-    world.change(world.ours, ConfigChange::DeleteRule(rule.id)).await.unwrap();
-    world.change(world.ours, ConfigChange::DeleteChannel(record.channel.id)).await.unwrap();
-    for gone in [
+pub(super) async fn edit_deleted_row_is_not_found(fixture: Fixture) {
+    let (rule, record) = (fixture.our_rule().await, fixture.our_channel().await);
+    fixture.apply_change(fixture.ours, ConfigChange::DeleteRule(rule.id)).await.unwrap();
+    fixture.apply_change(fixture.ours, ConfigChange::DeleteChannel(record.channel.id)).await.unwrap();
+    for change in [
         ConfigChange::DeleteRule(rule.id),
         ConfigChange::DeleteChannel(record.channel.id),
         ConfigChange::PutRule(rule, Precondition::Revision(1)),
         ConfigChange::PutChannel(record, Precondition::Revision(1)),
     ] {
-        assert_refused!(world.change(world.ours, gone).await, NotFound);
+        assert_refused!(fixture.apply_change(fixture.ours, change).await, NotFound);
     }
-    let configuration = world.configuration(world.ours).await;
+    let configuration = fixture.configuration(fixture.ours).await;
     assert!(configuration.rules.is_empty() && configuration.channels.is_empty());
 }
 
-pub(super) async fn an_edited_channel_keeps_its_connectivity(world: World) {
-    let mut stale = world.our_channel().await;
-    world.store.record_test(world.test(world.ours, Status::Sent, after_ms(5))).await.unwrap();
-    let connectivity = world.our_channel().await.channel.connectivity;
+pub(super) async fn put_channel_update_keeps_connectivity(fixture: Fixture) {
+    let mut stale = fixture.our_channel().await;
+    fixture.store.record_test(fixture.test(fixture.ours, Status::Sent, after_ms(5))).await.unwrap();
+    let connectivity = fixture.our_channel().await.channel.connectivity;
     assert_ne!(connectivity, Connectivity::default());
     stale.channel.revision = 2;
-    world.change(world.ours, ConfigChange::PutChannel(stale, Precondition::Revision(1))).await.unwrap();
-    assert_eq!(world.our_channel().await.channel.connectivity, connectivity);
+    fixture.apply_change(fixture.ours, ConfigChange::PutChannel(stale, Precondition::Revision(1))).await.unwrap();
+    assert_eq!(fixture.our_channel().await.channel.connectivity, connectivity);
 }
 
-pub(super) async fn a_channel_in_use_is_not_deleted(world: World) {
-    let Tenant { channel_id, rule_id, .. } = world.ours;
-    assert_refused!(world.change(world.ours, ConfigChange::DeleteChannel(channel_id)).await, InUse);
-    assert_eq!(world.configuration(world.ours).await.channels.len(), 1);
-    world.change(world.ours, ConfigChange::DeleteRule(rule_id)).await.unwrap();
-    world.change(world.ours, ConfigChange::DeleteChannel(channel_id)).await.unwrap();
+pub(super) async fn delete_channel_used_by_rule_is_refused(fixture: Fixture) {
+    let Tenant { channel_id, rule_id, .. } = fixture.ours;
+    assert_refused!(fixture.apply_change(fixture.ours, ConfigChange::DeleteChannel(channel_id)).await, InUse);
+    assert_eq!(fixture.configuration(fixture.ours).await.channels.len(), 1);
+    fixture.apply_change(fixture.ours, ConfigChange::DeleteRule(rule_id)).await.unwrap();
+    fixture.apply_change(fixture.ours, ConfigChange::DeleteChannel(channel_id)).await.unwrap();
 }
 
-pub(super) async fn a_rule_needs_its_channel(world: World) {
-    let nowhere: ChannelId = world.id();
-    assert_refused!(world.put_rule(world.rule(world.ours.id, nowhere)).await, NotFound);
-    let mut rule = world.our_rule().await;
+pub(super) async fn put_rule_unknown_channel_is_not_found(fixture: Fixture) {
+    let nowhere: ChannelId = fixture.id();
+    assert_refused!(fixture.put_rule(fixture.rule(fixture.ours.id, nowhere)).await, NotFound);
+    let mut rule = fixture.our_rule().await;
     rule.channel_id = nowhere;
-    assert_refused!(world.change(world.ours, ConfigChange::PutRule(rule, Precondition::Revision(1))).await, NotFound);
-    assert_eq!(world.our_rule().await.channel_id, world.ours.channel_id);
+    assert_refused!(
+        fixture.apply_change(fixture.ours, ConfigChange::PutRule(rule, Precondition::Revision(1))).await,
+        NotFound
+    );
+    assert_eq!(fixture.our_rule().await.channel_id, fixture.ours.channel_id);
 }
 
-pub(super) async fn a_change_is_all_or_nothing(world: World) {
-    let before = world.configuration(world.ours).await;
-    let fresh = world.channel(world.ours.id);
-    let mut paused = world.our_rule().await;
+pub(super) async fn apply_changes_one_refused_applies_none(fixture: Fixture) {
+    let before = fixture.configuration(fixture.ours).await;
+    let fresh = fixture.channel(fixture.ours.id);
+    let mut paused = fixture.our_rule().await;
     paused.paused = true;
     let refused = vec![
         ConfigChange::PutChannel(fresh, Precondition::Absent),
         ConfigChange::PutRule(paused.clone(), Precondition::Revision(1)),
         ConfigChange::PutRule(paused, Precondition::Revision(77)),
     ];
-    assert_refused!(world.store.apply_changes(world.ours.id, refused).await, Conflict);
-    let after = world.configuration(world.ours).await;
+    assert_refused!(fixture.store.apply_changes(fixture.ours.id, refused).await, Conflict);
+    let after = fixture.configuration(fixture.ours).await;
     assert_eq!((after.version, after.rules, after.channels), (before.version, before.rules, before.channels));
 }
 
-pub(super) async fn a_change_is_applied_in_order(world: World) {
-    let mut private = world.channel(world.ours.id);
-    let rule = world.rule(world.ours.id, private.channel.id);
+pub(super) async fn apply_changes_are_applied_in_order(fixture: Fixture) {
+    let mut private = fixture.channel(fixture.ours.id);
+    let rule = fixture.rule(fixture.ours.id, private.channel.id);
     private.channel.owner_rule_id = Some(rule.id);
     let (rule_id, channel_id) = (rule.id, private.channel.id);
     let make = vec![
         ConfigChange::PutChannel(private, Precondition::Absent),
         ConfigChange::PutRule(rule, Precondition::Absent),
     ];
-    world.store.apply_changes(world.ours.id, make).await.unwrap();
+    fixture.store.apply_changes(fixture.ours.id, make).await.unwrap();
     let delete = vec![ConfigChange::DeleteRule(rule_id), ConfigChange::DeleteChannel(channel_id)];
-    world.store.apply_changes(world.ours.id, delete).await.unwrap();
-    assert_eq!(world.configuration(world.ours).await.rules.len(), 1, "the one from the beginning");
+    fixture.store.apply_changes(fixture.ours.id, delete).await.unwrap();
+    assert_eq!(fixture.configuration(fixture.ours).await.rules.len(), 1, "the one of the fixture");
 }
 
-pub(super) async fn the_version_rises_once_a_change(world: World) {
-    let (ours, theirs) = (world.version(world.ours).await, world.version(world.theirs).await);
-    let many = (0..3).map(|_| ConfigChange::PutChannel(world.channel(world.ours.id), Precondition::Absent)).collect();
-    assert_eq!(world.store.apply_changes(world.ours.id, many).await.unwrap(), ours + 1);
-    assert_eq!(world.version(world.ours).await, ours + 1);
-    assert_eq!(world.version(world.theirs).await, theirs, "nobody else's");
+pub(super) async fn apply_changes_increments_version_once(fixture: Fixture) {
+    let (ours, theirs) = (fixture.version(fixture.ours).await, fixture.version(fixture.theirs).await);
+    let many =
+        (0..3).map(|_| ConfigChange::PutChannel(fixture.channel(fixture.ours.id), Precondition::Absent)).collect();
+    assert_eq!(fixture.store.apply_changes(fixture.ours.id, many).await.unwrap(), ours + 1);
+    assert_eq!(fixture.version(fixture.ours).await, ours + 1);
+    assert_eq!(fixture.version(fixture.theirs).await, theirs, "only its own");
 }
 
-pub(super) async fn rules_and_channels_come_oldest_first(world: World) {
-    let ours = world.ours;
+pub(super) async fn configuration_rules_and_channels_are_oldest_first(fixture: Fixture) {
+    let ours = fixture.ours;
     let (late, early) = (after_ms(60_000), NOW.minus_ms(60_000));
     for at in [late, early] {
-        let mut record = world.channel(ours.id);
-        record.channel.id = world.id_at(at);
-        let mut rule = world.rule(ours.id, record.channel.id);
-        rule.id = world.id_at(at);
-        world.put_channel(record).await.unwrap();
-        world.put_rule(rule).await.unwrap();
+        let mut record = fixture.channel(ours.id);
+        record.channel.id = fixture.id_at(at);
+        let mut rule = fixture.rule(ours.id, record.channel.id);
+        rule.id = fixture.id_at(at);
+        fixture.put_channel(record).await.unwrap();
+        fixture.put_rule(rule).await.unwrap();
     }
-    let found = world.configuration(ours).await;
+    let found = fixture.configuration(ours).await;
     assert!(found.rules.len() == 3 && found.rules.is_sorted_by_key(|rule| rule.id));
     assert!(found.channels.len() == 3 && found.channels.is_sorted_by_key(|record| record.channel.id));
 }

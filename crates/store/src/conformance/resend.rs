@@ -1,95 +1,96 @@
-//! Resend: what was settled by an attempt is made due again by hand.
+//! Resend: sent or failed deliveries are made due again by hand.
 
 use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
 use tidings_domain::gate::Gate;
 use tidings_domain::id::DeliveryId;
 
-use super::samples::{NOW, after_ms, assert_refused, lease, stopped, tried, untried};
-use super::world::{Tenant, World};
+use super::fixture::{Fixture, Tenant};
+use super::samples::{NOW, after_ms, assert_refused, attempted, lease, stopped, unattempted};
 use crate::queue::{InitialState, NewDelivery, NextState, Resend};
 
-impl World {
-    fn resend(&self, id: DeliveryId) -> Resend {
+impl Fixture {
+    fn resend_of(&self, id: DeliveryId) -> Resend {
         Resend { workspace_id: self.ours.id, delivery_id: id, rule_generation: 5, now: after_ms(900) }
     }
 }
 
-pub(super) async fn a_sent_or_failed_delivery_is_sent_again(world: World) {
+pub(super) async fn resend_sent_or_failed_is_due(fixture: Fixture) {
     for status in [Status::Sent, Status::Failed] {
-        let id = world.done(world.ours, status, after_ms(50)).await;
-        world.store.resend(world.resend(id)).await.unwrap();
-        let found = world.read(world.ours, id).await;
+        let id = fixture.accept_settled(fixture.ours, status, after_ms(50)).await;
+        fixture.store.resend(fixture.resend_of(id)).await.unwrap();
+        let found = fixture.read(fixture.ours, id).await;
         assert_eq!((found.status, found.next_attempt_at), (Status::Pending, Some(after_ms(900))));
         assert_eq!((found.completed_at, found.attempt_count), (None, 1));
-        let claimed = world.claim(world.ours, after_ms(900), lease(1, 9_000), 9).await;
+        let claimed = fixture.claim(fixture.ours, after_ms(900), lease(1, 9_000), 9).await;
         assert!(claimed.iter().map(|one| (one.id, one.rule_generation)).eq([(id, 5)]));
     }
 }
 
-pub(super) async fn what_was_not_tried_or_is_under_way_is_not_resent(world: World) {
-    let ours = world.ours;
-    let sending = world.claimed(ours).await.id;
-    let suppressed = world.accept_one(ours, InitialState::Suppressed).await;
-    let skipped = world.claimed(ours).await;
-    world.store.settle(untried(&skipped, NextState::Skipped(SkipReason::RuleDisabled))).await.unwrap();
-    let stopped_late = world.claimed(ours).await;
+pub(super) async fn resend_unattempted_or_in_progress_is_conflict(fixture: Fixture) {
+    let ours = fixture.ours;
+    let sending = fixture.accept_and_claim(ours).await.id;
+    let suppressed = fixture.accept_one(ours, InitialState::Suppressed).await;
+    let skipped = fixture.accept_and_claim(ours).await;
+    fixture.store.settle(unattempted(&skipped, NextState::Skipped(SkipReason::RuleDisabled))).await.unwrap();
+    let stopped_late = fixture.accept_and_claim(ours).await;
     let evaluation = stopped(Gate::ChannelDisabled, NOW);
-    world.store.settle(untried(&stopped_late, NextState::Suppressed(evaluation))).await.unwrap();
-    let pending = world.accept_one_at(ours, InitialState::Due, after_ms(5_000)).await;
+    fixture.store.settle(unattempted(&stopped_late, NextState::Suppressed(evaluation))).await.unwrap();
+    let pending = fixture.accept_one_at(ours, InitialState::Due, after_ms(5_000)).await;
     for id in [pending, sending, suppressed, skipped.id, stopped_late.id] {
-        let before = format!("{:?}", world.read(ours, id).await);
-        assert_refused!(world.store.resend(world.resend(id)).await, Conflict);
-        assert_eq!(format!("{:?}", world.read(ours, id).await), before);
+        let before = format!("{:?}", fixture.read(ours, id).await);
+        assert_refused!(fixture.store.resend(fixture.resend_of(id)).await, Conflict);
+        assert_eq!(format!("{:?}", fixture.read(ours, id).await), before);
     }
-    assert_refused!(world.store.resend(world.resend(world.id())).await, NotFound);
+    assert_refused!(fixture.store.resend(fixture.resend_of(fixture.id())).await, NotFound);
 }
 
-pub(super) async fn a_resend_restarts_the_policy_and_not_the_numbers(world: World) {
-    let ours = world.ours;
-    let first = world.claimed(ours).await;
-    world.store.settle(tried(&first, NextState::RetryAt(NOW))).await.unwrap();
-    let second = world.claim(ours, NOW, lease(1, 9_000), 1).await.remove(0);
-    world.store.settle(tried(&second, NextState::Done(Status::Failed))).await.unwrap();
-    world.store.resend(world.resend(first.id)).await.unwrap();
+pub(super) async fn resend_restarts_policy_and_keeps_attempt_numbers(fixture: Fixture) {
+    let ours = fixture.ours;
+    let first = fixture.accept_and_claim(ours).await;
+    fixture.store.settle(attempted(&first, NextState::RetryAt(NOW))).await.unwrap();
+    let second = fixture.claim(ours, NOW, lease(1, 9_000), 1).await.remove(0);
+    fixture.store.settle(attempted(&second, NextState::Done(Status::Failed))).await.unwrap();
+    fixture.store.resend(fixture.resend_of(first.id)).await.unwrap();
 
-    let third = world.claim(ours, after_ms(900), lease(1, 9_000), 1).await.remove(0);
+    let third = fixture.claim(ours, after_ms(900), lease(1, 9_000), 1).await.remove(0);
     assert_eq!((third.attempt_count, third.attempt_base), (2, 2));
     assert_eq!(third.attempt_trigger, AttemptTrigger::Resend);
-    world.store.settle(tried(&third, NextState::RetryAt(after_ms(950)))).await.unwrap();
+    fixture.store.settle(attempted(&third, NextState::RetryAt(after_ms(950)))).await.unwrap();
 
-    let fourth = world.claim(ours, after_ms(950), lease(1, 9_000), 1).await.remove(0);
+    let fourth = fixture.claim(ours, after_ms(950), lease(1, 9_000), 1).await.remove(0);
     assert_eq!((fourth.attempt_count, fourth.attempt_base), (3, 2));
     assert_eq!(fourth.attempt_trigger, AttemptTrigger::Scheduled, "a retry is the engine's own again");
-    world.store.settle(tried(&fourth, NextState::Done(Status::Sent))).await.unwrap();
+    fixture.store.settle(attempted(&fourth, NextState::Done(Status::Sent))).await.unwrap();
 
-    let attempts = world.read(ours, first.id).await.attempts;
+    let attempts = fixture.read(ours, first.id).await.attempts;
     use AttemptTrigger::{Resend, Scheduled};
-    let told: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.trigger)).collect();
-    assert_eq!(told, [(1, Scheduled), (2, Scheduled), (3, Resend), (4, Scheduled)]);
+    let recorded: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.trigger)).collect();
+    assert_eq!(recorded, [(1, Scheduled), (2, Scheduled), (3, Resend), (4, Scheduled)]);
 }
 
-pub(super) async fn a_test_is_not_resent(world: World) {
-    for (status, rule_id) in [(Status::Failed, None), (Status::Sent, Some(world.ours.rule_id))] {
-        let mut test = world.test(world.ours, status, NOW);
+pub(super) async fn resend_test_is_conflict(fixture: Fixture) {
+    for (status, rule_id) in [(Status::Failed, None), (Status::Sent, Some(fixture.ours.rule_id))] {
+        let mut test = fixture.test(fixture.ours, status, NOW);
         test.rule_id = rule_id;
         let id = test.delivery_id;
-        world.store.record_test(test).await.unwrap();
-        assert_refused!(world.store.resend(world.resend(id)).await, Conflict);
+        fixture.store.record_test(test).await.unwrap();
+        assert_refused!(fixture.store.resend(fixture.resend_of(id)).await, Conflict);
     }
-    assert_eq!(world.store.due().await.unwrap(), []);
+    assert_eq!(fixture.store.due().await.unwrap(), []);
 }
 
-pub(super) async fn what_has_no_rule_is_resent_one_by_one(world: World) {
-    let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..world.delivery(world.ours, InitialState::Due) };
+pub(super) async fn resend_without_rule_works_only_individually(fixture: Fixture) {
+    let delivery =
+        NewDelivery { rule_id: None, rule_generation: 0, ..fixture.delivery(fixture.ours, InitialState::Due) };
     let id = delivery.id;
-    world.accept(world.new_event(world.event(world.ours), vec![delivery])).await;
-    let claimed = world.claim(world.ours, NOW, lease(1, 9_000), 9).await.remove(0);
-    world.store.settle(tried(&claimed, NextState::Done(Status::Failed))).await.unwrap();
+    fixture.accept(fixture.new_event(fixture.event(fixture.ours), vec![delivery])).await;
+    let claimed = fixture.claim(fixture.ours, NOW, lease(1, 9_000), 9).await.remove(0);
+    fixture.store.settle(attempted(&claimed, NextState::Done(Status::Failed))).await.unwrap();
     for limit in [None, Some(9)] {
-        let Tenant { id, channel_id, .. } = world.ours;
-        assert_eq!(world.store.recover(id, channel_id, NOW, NOW, limit).await.unwrap(), 0);
+        let Tenant { id, channel_id, .. } = fixture.ours;
+        assert_eq!(fixture.store.recover(id, channel_id, NOW, NOW, limit).await.unwrap(), 0);
     }
-    world.store.resend(Resend { rule_generation: 0, ..world.resend(id) }).await.unwrap();
-    let again = world.claim(world.ours, after_ms(900), lease(1, 9_000), 9).await.remove(0);
+    fixture.store.resend(Resend { rule_generation: 0, ..fixture.resend_of(id) }).await.unwrap();
+    let again = fixture.claim(fixture.ours, after_ms(900), lease(1, 9_000), 9).await.remove(0);
     assert_eq!((again.id, again.rule_id, again.attempt_trigger), (id, None, AttemptTrigger::Resend));
 }

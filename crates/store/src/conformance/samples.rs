@@ -1,4 +1,4 @@
-//! Samples that need no world: instants, leases, walks, attempts and settlements; and how to say that a verb refused.
+//! Sample values that need no store (instants, leases, evaluations, attempts, settlements) and assertions.
 
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::Event;
@@ -7,20 +7,20 @@ use tidings_domain::time::Timestamp;
 
 use crate::queue::{Attempt, Claimed, FollowUps, Lease, NextState, Settlement};
 
-/// The instant at which cases begin.
+/// The instant at which all cases start.
 pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
 
-/// So long after the beginning.
+/// This long after [`NOW`].
 pub(super) const fn after_ms(ms: u64) -> Timestamp {
     NOW.plus_ms(ms)
 }
 
-/// A lease of this owner until so long after the beginning.
+/// A lease of this owner until `until_ms` after [`NOW`].
 pub(super) const fn lease(owner: i64, until_ms: u64) -> Lease {
     Lease { owner, until: after_ms(until_ms) }
 }
 
-/// That a verb was refused, and how.
+/// Asserts that an operation was refused with this error.
 macro_rules! assert_refused {
     ($outcome:expr, $error:ident) => {
         match $outcome {
@@ -31,7 +31,7 @@ macro_rules! assert_refused {
 }
 pub(super) use assert_refused;
 
-/// A evaluation that passed every gate.
+/// An evaluation that passed every gate.
 pub(super) fn passed(at: Timestamp) -> GateEvaluation {
     GateEvaluation {
         evaluated_at: at,
@@ -40,19 +40,19 @@ pub(super) fn passed(at: Timestamp) -> GateEvaluation {
     }
 }
 
-/// A evaluation that this gate stopped.
+/// An evaluation that this gate stopped.
 pub(super) fn stopped(gate: Gate, at: Timestamp) -> GateEvaluation {
     let stop = Refusal { effect: Effect::Suppress, detail: "because of \"this\"".into(), until: None, mute_id: None };
     GateEvaluation { evaluated_at: at, passed: 1 << Gate::RulePaused as u8, stopped: Some((gate, stop)) }
 }
 
-/// A evaluation that quiet hours hold back until then.
+/// An evaluation that quiet hours hold until this instant.
 pub(super) fn held(at: Timestamp, until: Timestamp) -> GateEvaluation {
     let stop = Refusal { effect: Effect::Hold, detail: "Held".into(), until: Some(until), mute_id: None };
     GateEvaluation { stopped: Some((Gate::QuietHours, stop)), ..stopped(Gate::QuietHours, at) }
 }
 
-/// An attempt that went well or did not.
+/// A successful or failed attempt.
 pub(super) fn attempt(number: u32, ok: bool) -> Attempt {
     Attempt {
         number,
@@ -66,15 +66,15 @@ pub(super) fn attempt(number: u32, ok: bool) -> Attempt {
     }
 }
 
-/// An attempt was made under this lease, and this follows.
-pub(super) fn tried(claimed: &Claimed, next: NextState) -> Settlement {
+/// A settlement with an attempt.
+pub(super) fn attempted(claimed: &Claimed, next: NextState) -> Settlement {
     let ok = next == NextState::Done(Status::Sent);
     let attempt = Attempt { trigger: claimed.attempt_trigger, ..attempt(claimed.attempt_count + 1, ok) };
-    Settlement { attempt: Some(attempt), ..untried(claimed, next) }
+    Settlement { attempt: Some(attempt), ..unattempted(claimed, next) }
 }
 
-/// No attempt was made under this lease, and this follows.
-pub(super) fn untried(claimed: &Claimed, next: NextState) -> Settlement {
+/// A settlement without an attempt.
+pub(super) fn unattempted(claimed: &Claimed, next: NextState) -> Settlement {
     Settlement {
         workspace_id: claimed.event.workspace_id,
         delivery_id: claimed.id,
@@ -88,8 +88,8 @@ pub(super) fn untried(claimed: &Claimed, next: NextState) -> Settlement {
     }
 }
 
-/// That two events are equal in every fact.
+/// Asserts that two events are equal in all fields.
 pub(super) fn assert_same_event(one: &Event, other: &Event) {
-    // The output is compared as text, which is how it came.
+    // As text, because the output is raw JSON, which has no equality.
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
 }

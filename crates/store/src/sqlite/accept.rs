@@ -1,6 +1,6 @@
-//! Accept: an event and all of its deliveries, once.
+//! Accept: insert events with all of their deliveries, each event once.
 //!
-//! What many callers bring is written together, in statements of many rows.
+//! The events of all callers in a batch are written together, in statements of many rows.
 
 use std::collections::HashSet;
 
@@ -8,41 +8,40 @@ use rusqlite::{Connection, params};
 use tidings_domain::event::Event;
 use tidings_domain::id::{DeliveryId, EventId, Id};
 
-use super::begin::{Changed, counts, decide};
-use super::db::{Db, Insert};
-use super::insert::{Arriving, insert_deliveries, insert_events};
-use super::row::{Json, Pieces, corrupt};
+use super::db::{Db, InsertSql};
+use super::initial_state::{Overrides, count_initial_states, resolve};
+use super::insert::{DeliveryRow, insert_deliveries, insert_events};
+use super::row::{Json, JsonBuffer, corrupt};
 use crate::Result;
 use crate::queue::{Acceptance, Counts, InitialState, NewDelivery, NewEvent};
 
-/// So many bytes does nearly all that is written of an event take up.
+/// Enough for the JSON columns of nearly every event with its deliveries.
 const JSON_BYTES: usize = 1024;
 
-/// An event on its way in, with its columns that cost most to make: made by the caller, not by the writer that
-/// everybody waits for.
-pub(super) struct Prepared {
+/// An event with its JSON columns encoded. The caller does that, so that the single writer thread need not.
+pub(super) struct EncodedEvent {
     pub(super) new_event: NewEvent,
-    /// Its content, the walks of its deliveries, the rules passed over if there are any.
-    json: Pieces,
-    /// As was asked for.
+    /// The content, the gate evaluations of each delivery and, unless it is empty, `not_routed`.
+    json: JsonBuffer,
+    /// Of the requested initial states.
     counts: Counts,
 }
 
-impl Prepared {
+impl EncodedEvent {
     pub(super) fn new(new_event: NewEvent) -> Result<Self> {
-        let not_held =
+        let lacks_instant =
             |delivery: &&NewDelivery| delivery.start == InitialState::Held && delivery.evaluation.held().is_none();
-        if let Some(delivery) = new_event.deliveries.iter().find(not_held) {
+        if let Some(delivery) = new_event.deliveries.iter().find(lacks_instant) {
             return Err(corrupt("evaluation of a held delivery", delivery.id));
         }
         let NewEvent { event, not_routed, deliveries } = &new_event;
-        let mut json = Pieces::with_capacity(2 + deliveries.len(), JSON_BYTES);
+        let mut json = JsonBuffer::with_capacity(2 + deliveries.len(), JSON_BYTES);
         json.push(&event.content)?;
         deliveries.iter().try_for_each(|delivery| json.push(&[&delivery.evaluation]))?;
         if !not_routed.is_empty() {
             json.push(not_routed)?;
         }
-        let counts = counts(deliveries, &Changed::new());
+        let counts = count_initial_states(deliveries, &Overrides::new());
         Ok(Self { new_event, json, counts })
     }
 
@@ -54,108 +53,116 @@ impl Prepared {
         self.json.iter().nth(1 + self.new_event.deliveries.len())
     }
 
-    /// Its deliveries, on their way to the event that is kept under this id.
-    fn arriving(&self, event_id: EventId) -> impl Iterator<Item = Arriving<'_>> {
+    /// The rows of its deliveries, for the event that is stored under `event_id`.
+    fn delivery_rows(&self, event_id: EventId) -> impl Iterator<Item = DeliveryRow<'_>> {
         let event = &*self.new_event.event;
-        let with_walks = self.new_event.deliveries.iter().zip(self.json.iter().skip(1));
-        with_walks.map(move |(delivery, gate_evaluations)| Arriving { event, event_id, delivery, gate_evaluations })
+        let with_evaluations = self.new_event.deliveries.iter().zip(self.json.iter().skip(1));
+        with_evaluations.map(move |(delivery, gate_evaluations)| DeliveryRow {
+            event,
+            event_id,
+            delivery,
+            gate_evaluations,
+        })
     }
 
-    fn not_leased(&self, changed: &Changed) -> Vec<DeliveryId> {
+    fn not_leased(&self, overrides: &Overrides) -> Vec<DeliveryId> {
         let ids = self.new_event.deliveries.iter().map(|delivery| delivery.id);
-        if changed.is_empty() { Vec::new() } else { ids.filter(|id| changed.contains_key(id)).collect() }
+        if overrides.is_empty() { Vec::new() } else { ids.filter(|id| overrides.contains_key(id)).collect() }
     }
 }
 
-/// Takes all of them in, or none. An event that was told before changes nothing.
-pub(super) fn accept(db: &Db<'_>, batch: &[&Prepared]) -> Result<Vec<Acceptance>> {
-    let is_new = if remember(db, batch)? { vec![true; batch.len()] } else { tell_apart(db, batch)? };
-    let new = || batch.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(prepared, _)| *prepared);
-    let arriving: Vec<_> = new().flat_map(|prepared| prepared.arriving(prepared.new_event.event.id)).collect();
-    let changed = decide(db, &arriving)?;
-    let counts = |prepared: &Prepared| match changed.is_empty() {
-        true => prepared.counts,
-        false => counts(&prepared.new_event.deliveries, &changed),
+/// Accepts all events or none. A duplicate changes nothing.
+pub(super) fn accept(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Acceptance>> {
+    // Inserting the keys first and looking at the number of inserted rows makes the common batch, without duplicates,
+    // one statement. Only if some key existed are they read one by one.
+    let is_new = if dedup_insert(db, batch)? { vec![true; batch.len()] } else { dedup_split(db, batch)? };
+    let new = || batch.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(encoded, _)| *encoded);
+    let rows: Vec<_> = new().flat_map(|encoded| encoded.delivery_rows(encoded.new_event.event.id)).collect();
+    let overrides = resolve(db, &rows)?;
+    let counts = |encoded: &EncodedEvent| match overrides.is_empty() {
+        true => encoded.counts,
+        false => count_initial_states(&encoded.new_event.deliveries, &overrides),
     };
-    insert_events(db, &new().map(|prepared| (prepared, counts(prepared))).collect::<Vec<_>>())?;
-    insert_deliveries(db, &arriving, &changed)?;
-    // Only now: the first of two that are the same may stand in this very batch.
-    let answer = |(prepared, is_new): (&&Prepared, &bool)| match is_new {
+    insert_events(db, &new().map(|encoded| (encoded, counts(encoded))).collect::<Vec<_>>())?;
+    insert_deliveries(db, &rows, &overrides)?;
+    // After the inserts, because the event that a duplicate repeats may be in this very batch.
+    let answer = |(encoded, is_new): (&&EncodedEvent, &bool)| match is_new {
         true => Ok(Acceptance {
-            event_id: prepared.new_event.event.id,
+            event_id: encoded.new_event.event.id,
             duplicate: false,
-            counts: counts(prepared),
-            not_leased: prepared.not_leased(&changed),
+            counts: counts(encoded),
+            not_leased: encoded.not_leased(&overrides),
         }),
-        false => first_time(db, &prepared.new_event.event),
+        false => original_acceptance(db, &encoded.new_event.event),
     };
     batch.iter().zip(&is_new).map(answer).collect()
 }
 
-/// Takes all of them in, or none. An event that was told before gets those of its deliveries that say it late (an
-/// sequence after the first) and are not there yet; those that are there count as not_leased.
-pub(super) fn accept_with_late(db: &Db<'_>, batch: &[&Prepared]) -> Result<Vec<Acceptance>> {
+/// Accepts all events or none. A duplicate gets those of its deliveries that are deferred openings (a sequence after
+/// the first) and were not inserted before; those that were are reported as not leased.
+pub(super) fn accept_with_deferred(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Acceptance>> {
     let mut acceptances = accept(db, batch)?;
-    for (prepared, acceptance) in batch.iter().zip(&mut acceptances).filter(|(_, acceptance)| acceptance.duplicate) {
-        let mut arriving = Vec::new();
-        for late in prepared.arriving(acceptance.event_id).filter(|it| it.delivery.sequence > 1) {
-            if is_there(db, &late)? {
-                acceptance.not_leased.push(late.delivery.id);
+    for (encoded, acceptance) in batch.iter().zip(&mut acceptances).filter(|(_, acceptance)| acceptance.duplicate) {
+        let mut rows = Vec::new();
+        for row in encoded.delivery_rows(acceptance.event_id).filter(|row| row.delivery.sequence > 1) {
+            if exists(db, &row)? {
+                acceptance.not_leased.push(row.delivery.id);
             } else {
-                arriving.push(late);
+                rows.push(row);
             }
         }
-        let changed = decide(db, &arriving)?;
-        insert_deliveries(db, &arriving, &changed)?;
-        acceptance.not_leased.extend(prepared.not_leased(&changed));
+        let overrides = resolve(db, &rows)?;
+        insert_deliveries(db, &rows, &overrides)?;
+        acceptance.not_leased.extend(encoded.not_leased(&overrides));
     }
     Ok(acceptances)
 }
 
-/// Whether the event was told to this rule (or, without one, through this channel) on this sequence.
-fn is_there(db: &Connection, arriving: &Arriving<'_>) -> Result<bool> {
-    let delivery = arriving.delivery;
-    let there: u32 = db
+/// Whether the event has a delivery of this sequence for this rule (or, without a rule, through this channel).
+fn exists(db: &Connection, row: &DeliveryRow<'_>) -> Result<bool> {
+    let delivery = row.delivery;
+    let count: u32 = db
         .prepare_cached(
             "SELECT count(*) FROM delivery WHERE event_sort_key = ?1 AND workspace_id = ?2 AND sequence = ?3 \
              AND rule_id IS ?4 AND (?4 IS NOT NULL OR channel_id = ?5)",
         )?
         .query_row(
             params![
-                arriving.event_id.sort_key(),
-                arriving.event.workspace_id.as_bytes(),
+                row.event_id.sort_key(),
+                row.event.workspace_id.as_bytes(),
                 delivery.sequence,
                 delivery.rule_id.as_ref().map(Id::as_bytes),
                 delivery.channel_id.as_bytes(),
             ],
             |row| row.get(0),
         )?;
-    Ok(there > 0)
+    Ok(count > 0)
 }
 
-/// Which of these are told for the first time, now that all of them are remembered.
-fn tell_apart(db: &Connection, batch: &[&Prepared]) -> Result<Vec<bool>> {
+/// Which events are new, after [`dedup_insert`] inserted the missing keys: those whose key names their own id. Two more
+/// checks are needed because a caller may repeat an event with the same id, in this batch (`seen`) or in a later one.
+fn dedup_split(db: &Connection, batch: &[&EncodedEvent]) -> Result<Vec<bool>> {
     let mut seen = HashSet::new();
     let mut is_new = Vec::with_capacity(batch.len());
-    for prepared in batch {
-        let event = &*prepared.new_event.event;
-        let is_first = remembered_as(db, event)? == event.id && seen.insert(event.id);
-        is_new.push(is_first && counts_of(db, event.id)?.is_none());
+    for encoded in batch {
+        let event = &*encoded.new_event.event;
+        let is_first = dedup_event_id(db, event)? == event.id && seen.insert(event.id);
+        is_new.push(is_first && stored_counts(db, event.id)?.is_none());
     }
     Ok(is_new)
 }
 
-/// What events are recognised by.
-pub(super) fn into_keys() -> Insert {
+/// Inserts idempotency keys. `OR IGNORE` leaves an existing key with the id of the first event.
+pub(super) fn idempotency_key_insert() -> InsertSql {
     let into =
         "INSERT OR IGNORE INTO idempotency_key (run_id, resource_id, workspace_id, resource_type, trigger, event_id)";
-    Insert { into, row: "(?,?,?,?,?,?)".into() }
+    InsertSql { into, row: "(?,?,?,?,?,?)".into() }
 }
 
-/// Keeps what the events are recognised by; whether none of them was there.
-fn remember(db: &Db<'_>, batch: &[&Prepared]) -> Result<bool> {
-    let inserted = db.keys.insert(batch, |prepared, row| {
-        let event = &*prepared.new_event.event;
+/// Inserts the events' idempotency keys, and returns whether all of them were new.
+fn dedup_insert(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<bool> {
+    let inserted = db.idempotency_keys.insert(batch, |encoded, row| {
+        let event = &*encoded.new_event.event;
         row.bind(&[
             &event.run_id,
             &event.resource_id,
@@ -168,12 +175,12 @@ fn remember(db: &Db<'_>, batch: &[&Prepared]) -> Result<bool> {
     Ok(inserted == batch.len())
 }
 
-const RECOGNISED: &str =
+const KEY_MATCH: &str =
     "k.run_id = ? AND k.resource_id = ? AND k.workspace_id = ? AND k.resource_type = ? AND k.trigger = ?";
 
-/// The id under which this event was told first.
-fn remembered_as(db: &Connection, event: &Event) -> Result<EventId> {
-    Ok(db.prepare_cached(&format!("SELECT k.event_id FROM idempotency_key k WHERE {RECOGNISED}"))?.query_row(
+/// The id of the first event with this event's idempotency key.
+fn dedup_event_id(db: &Connection, event: &Event) -> Result<EventId> {
+    Ok(db.prepare_cached(&format!("SELECT k.event_id FROM idempotency_key k WHERE {KEY_MATCH}"))?.query_row(
         params![
             event.run_id,
             event.resource_id,
@@ -185,15 +192,15 @@ fn remembered_as(db: &Connection, event: &Event) -> Result<EventId> {
     )?)
 }
 
-/// The answer that the event got the first time.
-fn first_time(db: &Connection, event: &Event) -> Result<Acceptance> {
-    let event_id = remembered_as(db, event)?;
-    let counts = counts_of(db, event_id)?.unwrap_or_default();
+/// The answer to a duplicate: that of the first event.
+fn original_acceptance(db: &Connection, event: &Event) -> Result<Acceptance> {
+    let event_id = dedup_event_id(db, event)?;
+    let counts = stored_counts(db, event_id)?.unwrap_or_default();
     Ok(Acceptance { event_id, duplicate: true, counts, not_leased: Vec::new() })
 }
 
-/// What an event began with, if it is kept.
-fn counts_of(db: &Connection, id: EventId) -> Result<Option<Counts>> {
+/// The counts stored with an event; `None` if there is no such event.
+fn stored_counts(db: &Connection, id: EventId) -> Result<Option<Counts>> {
     let mut statement = db.prepare_cached(
         "SELECT pending_count, held_count, suppressed_count FROM event WHERE sort_key = ? AND id = ?",
     )?;

@@ -1,7 +1,7 @@
-//! Attempts as they lie in their delivery's row: JSON objects one after the other, the oldest first.
+//! Attempts as stored in their delivery's row: a sequence of JSON objects, oldest first.
 //!
-//! They are written with the state that they lead to and read with it, so a table of their own would only cost another
-//! place to write to for every delivery.
+//! An attempt is written together with the state it leads to, so a table of its own would only cost another page write
+//! for every delivery.
 
 use serde::{Deserialize, Serialize};
 use tidings_domain::delivery::AttemptTrigger;
@@ -11,20 +11,21 @@ use super::row::{corrupt, to_json};
 use crate::Result;
 use crate::queue::Attempt;
 
-/// Blanks that a new delivery keeps where its first attempt will stand: settled in place, its row does not grow, and the
-/// page that it lies on need not be split.
-pub(super) const ROOM: &str = match std::str::from_utf8(&[b' '; 96]) {
+/// Blanks in the column of a new delivery, which its first attempt replaces. So the row does not grow when it is
+/// settled, and its page need not be split.
+pub(super) const PADDING: &str = match std::str::from_utf8(&[b' '; 96]) {
     Ok(blanks) => blanks,
     Err(_) => "",
 };
-/// What a row loses by being sent at its first attempt (the lease and the due instant go, other instants and the status
-/// code come, the status's word is shorter), in bytes: so much longer may the attempt be.
+/// By how many bytes the rest of the row shrinks when it is sent with its first attempt: lease and due instant go,
+/// other instants and the status code come, and the status is shorter. The attempt may be that much longer than the
+/// blanks.
 const FREED_BYTES: usize = 3;
 
-/// The first attempt, to be put where the blanks are.
-pub(super) fn first_to_text(attempt: &Attempt) -> Result<String> {
-    let mut text = to_text(attempt)?;
-    while text.len() < ROOM.len() + FREED_BYTES {
+/// Encodes the first attempt, padded to the size that was reserved for it.
+pub(super) fn encode_first(attempt: &Attempt) -> Result<String> {
+    let mut text = encode(attempt)?;
+    while text.len() < PADDING.len() + FREED_BYTES {
         text.push(' ');
     }
     Ok(text)
@@ -32,7 +33,7 @@ pub(super) fn first_to_text(attempt: &Attempt) -> Result<String> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Kept<T> {
+struct StoredAttempt<T> {
     number: u32,
     trigger: T,
     started_ms: i64,
@@ -47,9 +48,9 @@ struct Kept<T> {
     response_body: Option<T>,
 }
 
-/// One attempt, to be put behind those before it.
-pub(super) fn to_text(attempt: &Attempt) -> Result<String> {
-    to_json(&Kept {
+/// Encodes an attempt, to be appended to those before it.
+pub(super) fn encode(attempt: &Attempt) -> Result<String> {
+    to_json(&StoredAttempt {
         number: attempt.number,
         trigger: attempt.trigger.as_str(),
         started_ms: attempt.started_at.unix_ms(),
@@ -61,21 +62,23 @@ pub(super) fn to_text(attempt: &Attempt) -> Result<String> {
     })
 }
 
-/// All of them.
-pub(super) fn from_text(text: &str) -> Result<Vec<Attempt>> {
-    let kept = serde_json::Deserializer::from_str(text).into_iter::<Kept<String>>();
-    kept.map(|kept| {
-        let kept = kept.map_err(|error| corrupt("attempts", error.to_string()))?;
-        Ok(Attempt {
-            number: kept.number,
-            trigger: AttemptTrigger::parse(&kept.trigger).ok_or_else(|| corrupt("attempt trigger", &kept.trigger))?,
-            started_at: Timestamp::from_unix_ms(kept.started_ms),
-            duration_ms: kept.duration_ms,
-            http_status: kept.http_status,
-            error_class: kept.error_class,
-            error: kept.error,
-            response_body: kept.response_body,
+/// Decodes the whole column.
+pub(super) fn decode_all(text: &str) -> Result<Vec<Attempt>> {
+    let stored = serde_json::Deserializer::from_str(text).into_iter::<StoredAttempt<String>>();
+    stored
+        .map(|stored| {
+            let stored = stored.map_err(|error| corrupt("attempts", error.to_string()))?;
+            let trigger = AttemptTrigger::parse(&stored.trigger);
+            Ok(Attempt {
+                number: stored.number,
+                trigger: trigger.ok_or_else(|| corrupt("attempt trigger", &stored.trigger))?,
+                started_at: Timestamp::from_unix_ms(stored.started_ms),
+                duration_ms: stored.duration_ms,
+                http_status: stored.http_status,
+                error_class: stored.error_class,
+                error: stored.error,
+                response_body: stored.response_body,
+            })
         })
-    })
-    .collect()
+        .collect()
 }

@@ -1,8 +1,9 @@
-//! Checkpoints: the log (WAL) is copied into the database when it has grown, and starts again at its beginning.
+//! Checkpoints: the write-ahead log (WAL) is copied into the database file when it has grown, and restarts.
 //!
-//! The bulk is copied beside the writer on a thread of its own, the short rest by the writer between two commits. The
-//! log starts again with the next commit that finds all of it copied and no reader in it. Readers that relieve each
-//! other without a gap would put that off for ever; past a size the writer therefore waits for them, for a moment.
+//! A helper thread copies the bulk (`PASSIVE`) while the writer goes on committing; the writer copies the short
+//! remainder between two commits. SQLite restarts the WAL with the next commit that finds all of it copied and no
+//! reader in it. Overlapping readers could put that off for ever, so above a size the writer briefly waits for them
+//! (`RESTART`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,41 +13,43 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::thread::Joined;
+use super::write_queue::JoinOnDrop;
 use crate::Result;
 
-/// The size that the log has after it started again, and by which it grows between two checkpoints. Less in tests, which
-/// need not write so much then.
+/// The size to which a restarted WAL file is truncated (`journal_size_limit`), and its growth between two checkpoints.
+/// Smaller in tests, so that they need not write as much.
 pub(super) const CHECKPOINT_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
-/// The size from which the writer waits for readers.
-const PATIENCE_BYTES: u64 = 4 * CHECKPOINT_BYTES;
+/// The WAL size above which the writer waits for readers.
+const RESTART_BYTES: u64 = 4 * CHECKPOINT_BYTES;
 /// How long it waits for them, once for each [`CHECKPOINT_BYTES`] of growth.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How often the log's size is looked at, in commits.
-const LOOK_COMMITS: u32 = 16;
+const READERS_MAX_WAIT: Duration = Duration::from_millis(100);
+/// Commits between two checks of the file's size: a system call that most commits need not make.
+const SIZE_CHECK_COMMITS: u32 = 16;
 
-/// When to copy, and the thread that does.
-pub(super) struct Checkpoints {
+/// Decides when to checkpoint, and owns the helper thread.
+pub(super) struct Checkpointer {
     requests: SyncSender<()>,
+    /// Set by the helper when it has finished a copy.
     copied: Arc<AtomicBool>,
+    /// A copy was requested and not yet seen to be finished.
     copying: bool,
     wal: PathBuf,
-    /// The size from which the next one is due.
+    /// The size from which the next checkpoint is due.
     due_bytes: u64,
     commits: u32,
-    /// How long the writer's connection waits for others, except here.
+    /// The usual busy timeout of the writer's connection.
     busy_timeout: Duration,
-    _helper: Joined,
+    _helper: JoinOnDrop,
 }
 
-impl Checkpoints {
-    /// `helper` is a connection beside the writer's; `database` the path of the file.
+impl Checkpointer {
+    /// `helper` is a connection of its own; `database` the path of the database file.
     pub(super) fn start(helper: Connection, database: &Path, busy_timeout: Duration) -> Result<Self> {
-        let (requests, wanted) = sync_channel::<()>(1);
+        let (requests, receiver) = sync_channel::<()>(1);
         let copied = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&copied);
-        let helper = Joined::spawn("store-checkpoint", move || {
-            while wanted.recv().is_ok() {
+        let helper = JoinOnDrop::spawn("store-checkpoint", move || {
+            while receiver.recv().is_ok() {
                 checkpoint(&helper, "PASSIVE");
                 done.store(true, Ordering::Release);
             }
@@ -65,59 +68,64 @@ impl Checkpoints {
         })
     }
 
-    /// Looks after the log, after a commit on the writer's connection.
+    /// Requests or completes a checkpoint if one is due. Called by the writer after each commit.
     pub(super) fn after_commit(&mut self, writer: &Connection) {
         if self.copying {
             if self.copied.swap(false, Ordering::Acquire) {
                 self.copying = false;
-                self.copy_rest(writer);
+                self.copy_remainder(writer);
             }
             return;
         }
         self.commits = self.commits.wrapping_add(1);
-        if !self.commits.is_multiple_of(LOOK_COMMITS) {
+        if !self.commits.is_multiple_of(SIZE_CHECK_COMMITS) {
             return;
         }
-        let bytes = self.log_bytes();
+        let bytes = self.wal_bytes();
         if bytes <= CHECKPOINT_BYTES {
+            // The WAL restarted: SQLite truncated the file to its limit.
             self.due_bytes = CHECKPOINT_BYTES;
         } else if bytes > self.due_bytes {
+            // The file does not shrink before it restarts, so the next threshold is relative to this size. Otherwise
+            // each commit from here on would ask for a checkpoint.
             self.due_bytes = bytes + CHECKPOINT_BYTES;
             self.copying = self.requests.try_send(()).is_ok();
         }
     }
 
-    fn copy_rest(&self, writer: &Connection) {
-        if self.log_bytes() <= PATIENCE_BYTES {
+    /// Copies what was committed while the helper copied. Without this step the WAL would never be copied completely
+    /// under constant writes, and so never restart.
+    fn copy_remainder(&self, writer: &Connection) {
+        if self.wal_bytes() <= RESTART_BYTES {
             checkpoint(writer, "PASSIVE");
         } else {
-            let _ = writer.busy_timeout(PATIENCE);
+            let _ = writer.busy_timeout(READERS_MAX_WAIT);
             checkpoint(writer, "RESTART");
             let _ = writer.busy_timeout(self.busy_timeout);
         }
     }
 
-    fn log_bytes(&self) -> u64 {
+    fn wal_bytes(&self) -> u64 {
         std::fs::metadata(&self.wal).map_or(0, |file| file.len())
     }
 
-    /// Empties the log, after the last commit.
-    pub(super) fn last(self, writer: &Connection) {
-        // Two checkpoints at once are one too many: the helper ends first.
+    /// Empties the WAL after the last commit, so that the database file alone holds everything.
+    pub(super) fn finish(self, writer: &Connection) {
+        // Joins the helper first: SQLite runs one checkpoint at a time, and this one must not find it busy.
         drop(self);
         if !checkpoint(writer, "TRUNCATE") {
-            tracing::warn!("the log could not be emptied; it is kept and read at the next start");
+            tracing::warn!("failed to empty the write-ahead log, the next start will read it");
         }
     }
 }
 
-/// Whether all was copied that was to be.
+/// Returns whether the checkpoint was completed.
 fn checkpoint(connection: &Connection, mode: &str) -> bool {
     let is_busy = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, bool>(0));
     match is_busy {
         Ok(is_busy) => !is_busy,
         Err(error) => {
-            tracing::warn!(%error, "a checkpoint failed; it is tried again");
+            tracing::warn!(%error, mode, "checkpoint failed, will retry");
             false
         }
     }

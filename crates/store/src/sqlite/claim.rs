@@ -1,4 +1,4 @@
-//! Claim: lease deliveries that are due; give leases back.
+//! Claim: lease due deliveries, return leases, reclaim those of dead nodes.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use tidings_domain::id::{ChannelId, DeliveryId, Id, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-use super::concerns;
-use super::row::{EVENT_COLUMNS, event, id, instant, optional_id, word};
+use super::follow_ups;
+use super::row::{EVENT_COLUMNS, event, id, instant, optional_id, parsed};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Claimed, Due, Lease, LeaseRef};
@@ -25,23 +25,26 @@ pub(super) fn claim(
     for &(channel_id, slots) in wanted {
         let first = claimed.len();
         let unreadable = due_of_channel(db, channel_id, now, slots, lease, &mut claimed)?;
+        // No condition on the old state is needed: this is the writer's transaction, so nothing changed since the
+        // select.
         let mut update = db
             .prepare_cached("UPDATE delivery SET status = 'sending', due_at = ?, lease_owner = ? WHERE sort_key = ?")?;
         for delivery in &claimed[first..] {
             update.execute(params![lease.until.unix_ms(), lease.owner, delivery.id.sort_key()])?;
         }
-        give_up_all(db, &unreadable, now)?;
+        fail_unreadable(db, &unreadable, now)?;
     }
     Ok(claimed)
 }
 
-/// A delivery that makes no sense, such as one without its event.
+/// A delivery whose row cannot be decoded, or whose event is missing.
 pub(super) struct Unreadable {
     pub(super) workspace_id: WorkspaceId,
     pub(super) id: DeliveryId,
-    pub(super) why: String,
+    pub(super) cause: String,
 }
 
+/// Appends due deliveries of a channel to `claimed`, and returns those that cannot be decoded.
 fn due_of_channel(
     db: &Connection,
     channel_id: ChannelId,
@@ -50,6 +53,8 @@ fn due_of_channel(
     lease: Lease,
     claimed: &mut Vec<Claimed>,
 ) -> Result<Vec<Unreadable>> {
+    // An expired lease is due like a retry: `due_at` of a leased row is the end of its lease. A LEFT JOIN, so that a
+    // delivery without its event is found and settled instead of being skipped for ever.
     let sql = format!(
         "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.attempt_count, \
          d.attempt_base, d.attempt_trigger, d.attempt_state, d.channel_type, d.blocked_by_id, {EVENT_COLUMNS} \
@@ -62,8 +67,8 @@ fn due_of_channel(
     while let Some(row) = rows.next()? {
         match read(row, channel_id, lease) {
             Ok(delivery) => claimed.push(delivery),
-            Err(StoreError::Corrupt(why)) => {
-                unreadable.push(Unreadable { workspace_id: id(row, "tenant")?, id: id(row, "id")?, why });
+            Err(StoreError::Corrupt(cause)) => {
+                unreadable.push(Unreadable { workspace_id: id(row, "tenant")?, id: id(row, "id")?, cause });
             }
             Err(error) => return Err(error),
         }
@@ -71,21 +76,23 @@ fn due_of_channel(
     Ok(unreadable)
 }
 
-/// Settles as failed what cannot be read: left as it is, it would be due for ever and be claimed by nobody.
-pub(super) fn give_up_all(db: &Connection, unreadable: &[Unreadable], now: Timestamp) -> Result<()> {
-    unreadable.iter().try_for_each(|delivery| give_up(db, delivery, now))
+/// Settles unreadable deliveries as failed. Otherwise they would stay due for ever, and occupy the claims of their
+/// channel.
+pub(super) fn fail_unreadable(db: &Connection, unreadable: &[Unreadable], now: Timestamp) -> Result<()> {
+    unreadable.iter().try_for_each(|delivery| fail_one(db, delivery, now))
 }
 
-fn give_up(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()> {
-    let Unreadable { workspace_id, id, why } = delivery;
-    tracing::error!(delivery = %id, workspace = %workspace_id, why, "a delivery cannot be read and is given up");
+fn fail_one(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()> {
+    let Unreadable { workspace_id, id, cause } = delivery;
+    tracing::error!(delivery = %id, workspace = %workspace_id, cause, "failed to decode a delivery, marking it failed");
     db.execute(
         "UPDATE delivery SET status = 'failed', due_at = NULL, lease_owner = NULL, reason = NULL, held_until = NULL, \
          last_error = ?, completed_at = ? WHERE sort_key = ?",
-        params![format!("cannot be read: {why}"), now.unix_ms(), id.sort_key()],
+        params![format!("cannot be read: {cause}"), now.unix_ms(), id.sort_key()],
     )?;
-    concerns::settle_carried(db, id.sort_key(), now, Status::Failed, None)?;
-    concerns::free(db, id.sort_key(), now)
+    // It may be a digest, or block others; its event, which would show that, may be what is missing.
+    follow_ups::settle_digest_members(db, id.sort_key(), now, Status::Failed, None)?;
+    follow_ups::unblock(db, id.sort_key(), now)
 }
 
 fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
@@ -95,20 +102,20 @@ fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
         rule_id: optional_id(row, "rule_id")?,
         rule_generation: row.get("rule_generation")?,
         channel_id,
-        channel_type: word(row, "channel_type", ChannelType::parse)?,
-        severity: word(row, "severity", Severity::parse)?,
+        channel_type: parsed(row, "channel_type", ChannelType::parse)?,
+        severity: parsed(row, "severity", Severity::parse)?,
         attempt_count: row.get("attempt_count")?,
         attempt_base: row.get("attempt_base")?,
-        attempt_trigger: word(row, "attempt_trigger", AttemptTrigger::parse)?,
+        attempt_trigger: parsed(row, "attempt_trigger", AttemptTrigger::parse)?,
         attempt_state: row.get("attempt_state")?,
         blocked_by: optional_id(row, "blocked_by_id")?,
         lease,
     })
 }
 
-/// Every lease but those of `owner` is of a dead process, because this one has the directory's lock.
+/// Every lease but those of `owner` belongs to a dead process, because this one has the directory's lock.
 pub(super) fn reclaim_leases(db: &Connection, now: Timestamp, owner: i64) -> Result<u64> {
-    // Names the index, which holds the queue only; without it the planner may scan the whole log.
+    // Names the index, which holds only the queue; without it the planner may scan the whole history.
     let reclaimed = db.execute(
         "UPDATE delivery INDEXED BY delivery_due SET status = 'pending', due_at = ?, lease_owner = NULL \
          WHERE due_at IS NOT NULL AND status = 'sending' AND lease_owner <> ?",
@@ -118,6 +125,7 @@ pub(super) fn reclaim_leases(db: &Connection, now: Timestamp, owner: i64) -> Res
 }
 
 pub(super) fn return_leases(db: &Connection, now: Timestamp, leases: &[LeaseRef]) -> Result<u64> {
+    // Fenced by the owner: the lease may have expired and passed to another node meanwhile.
     let mut update = db.prepare_cached(
         "UPDATE delivery SET status = 'pending', due_at = ?, lease_owner = NULL \
          WHERE sort_key = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND status = 'sending'",
@@ -131,17 +139,19 @@ pub(super) fn return_leases(db: &Connection, now: Timestamp, leases: &[LeaseRef]
 }
 
 pub(super) fn due(db: &Connection) -> Result<Vec<Due>> {
-    first_of_each_channel(db, "due_at")
+    earliest_per_channel(db, "due_at")
 }
 
-/// For every channel the earliest instant in this column, of which there is a partial index led by the channel. Steps from
-/// channel to channel through it, so that its cost is the number of channels that have something there, not the amount.
-pub(super) fn first_of_each_channel(db: &Connection, column: &'static str) -> Result<Vec<Due>> {
+/// For every channel the earliest instant in `column`, which must have a partial index that begins with the channel.
+/// Skips from channel to channel through that index, so the cost grows with the number of channels in it, not with its
+/// size.
+pub(super) fn earliest_per_channel(db: &Connection, column: &'static str) -> Result<Vec<Due>> {
     let mut next = db.prepare_cached(&format!(
         "SELECT channel_id, {column}, workspace_id FROM delivery \
          WHERE {column} IS NOT NULL AND channel_id > ? ORDER BY channel_id, {column} LIMIT 1"
     ))?;
     let mut found = Vec::new();
+    // The empty blob sorts before every channel id.
     let mut after = Vec::new();
     loop {
         let mut rows = next.query([&after])?;

@@ -1,7 +1,7 @@
-//! The writer's connection, with the statements that nearly every event needs: each is prepared once and kept.
+//! The writer's connection, with the statements of the hot path prepared once and kept.
 //!
-//! Everything else asks the connection's cache, which finds a statement by hashing and comparing its text. That of many
-//! rows is so long that finding it and putting it back would cost as much as a row does.
+//! All other statements go through the connection's statement cache, which hashes and compares their text. For a
+//! multi-row insert that text is so long that a lookup would cost as much as inserting a row.
 
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -11,40 +11,41 @@ use rusqlite::{Connection, Params, PrepFlags, Statement, ToSql};
 use super::{accept, insert, settle};
 use crate::Result;
 
-/// Rows of the largest statement. There is one for every number up to here: a statement costs about as much as a row, and
-/// copies every page that it changes, to be undone alone if need be. Where more values are bound at once than SQLite has
-/// slots for (its lookaside), each of the others costs an allocation.
+/// Rows of the largest insert; there is a prepared statement for each number of rows up to it. A statement has a cost
+/// of its own about that of a row (it journals each page that it changes, for a rollback of the statement alone), so
+/// many rows save little more. And with more bound values than SQLite's lookaside has slots, each further one is
+/// allocated.
 const ROWS_MAX: usize = 16;
 
-/// The connection, which it stands for wherever something else is asked of it.
+/// The connection with its cached statements.
 pub(super) struct Db<'c> {
     connection: &'c Connection,
-    pub(super) begin: Kept<'c>,
-    pub(super) commit: Kept<'c>,
-    /// What events are recognised by.
-    pub(super) keys: Inserts<'c>,
-    pub(super) events: Inserts<'c>,
-    /// Deliveries that begin leased, and of which there is nothing more to say.
-    pub(super) leased: Inserts<'c>,
-    /// Deliveries of all kinds.
-    pub(super) deliveries: Inserts<'c>,
-    /// The settlement of a delivery that was sent at its first attempt.
-    pub(super) sent_at_once: Kept<'c>,
+    pub(super) begin: CachedStatement<'c>,
+    pub(super) commit: CachedStatement<'c>,
+    pub(super) idempotency_keys: MultiRowInsert<'c>,
+    pub(super) events: MultiRowInsert<'c>,
+    /// Deliveries that are leased and otherwise have defaults.
+    pub(super) leased_deliveries: MultiRowInsert<'c>,
+    /// Any deliveries.
+    pub(super) deliveries: MultiRowInsert<'c>,
+    /// The settlement of a delivery that was sent with its first attempt.
+    pub(super) settle_first_sent: CachedStatement<'c>,
 }
 
 impl<'c> Db<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        let kept = |sql| Kept { connection, sql, slot: Slot::default() };
-        let inserts = |insert| Inserts { connection, insert, slots: Default::default() };
+        let cached = |sql| CachedStatement { connection, sql, slot: StatementSlot::default() };
+        let multi_row = |insert| MultiRowInsert { connection, insert, slots: Default::default() };
         Self {
             connection,
-            begin: kept("BEGIN IMMEDIATE"),
-            commit: kept("COMMIT"),
-            keys: inserts(accept::into_keys()),
-            events: inserts(insert::into_events()),
-            leased: inserts(insert::into_leased()),
-            deliveries: inserts(insert::into_deliveries()),
-            sent_at_once: kept(settle::SENT_AT_ONCE),
+            // IMMEDIATE takes the write lock at once; upgrading a read transaction later could fail.
+            begin: cached("BEGIN IMMEDIATE"),
+            commit: cached("COMMIT"),
+            idempotency_keys: multi_row(accept::idempotency_key_insert()),
+            events: multi_row(insert::event_insert()),
+            leased_deliveries: multi_row(insert::leased_delivery_insert()),
+            deliveries: multi_row(insert::delivery_insert()),
+            settle_first_sent: cached(settle::FIRST_SENT),
         }
     }
 }
@@ -57,11 +58,11 @@ impl Deref for Db<'_> {
     }
 }
 
-/// Where a statement is kept from when it is first run.
+/// A place for a statement, which is prepared when it is first run.
 #[derive(Default)]
-struct Slot<'c>(RefCell<Option<Statement<'c>>>);
+struct StatementSlot<'c>(RefCell<Option<Statement<'c>>>);
 
-impl<'c> Slot<'c> {
+impl<'c> StatementSlot<'c> {
     fn run(
         &self,
         connection: &'c Connection,
@@ -73,46 +74,45 @@ impl<'c> Slot<'c> {
         let statement = slot.take().map_or_else(prepare, Ok)?;
         let statement = slot.insert(statement);
         let outcome = work(statement);
-        // What is bound lies where other statements find room for theirs.
+        // Bound values occupy lookaside slots, which the next statement needs.
         statement.clear_bindings();
         outcome
     }
 }
 
-/// A statement.
-pub(super) struct Kept<'c> {
+pub(super) struct CachedStatement<'c> {
     connection: &'c Connection,
     sql: &'static str,
-    slot: Slot<'c>,
+    slot: StatementSlot<'c>,
 }
 
-impl Kept<'_> {
-    /// Runs it; answers how many rows it changed.
+impl CachedStatement<'_> {
+    /// Returns the number of changed rows.
     pub(super) fn execute(&self, params: impl Params) -> Result<usize> {
         self.slot.run(self.connection, || self.sql.into(), |statement| Ok(statement.execute(params)?))
     }
 }
 
-/// How rows get into a table.
-pub(super) struct Insert {
-    /// The statement up to its `VALUES`.
+/// The parts of an insert statement.
+pub(super) struct InsertSql {
+    /// Everything before `VALUES`.
     pub(super) into: &'static str,
-    /// One row of them, in parentheses.
+    /// The placeholders of one row, in parentheses.
     pub(super) row: String,
 }
 
-/// A statement for each number of rows.
-pub(super) struct Inserts<'c> {
+/// An insert with a prepared statement for each number of rows.
+pub(super) struct MultiRowInsert<'c> {
     connection: &'c Connection,
-    insert: Insert,
-    /// The one for one row first.
-    slots: [Slot<'c>; ROWS_MAX],
+    insert: InsertSql,
+    /// Index 0 is the statement for one row.
+    slots: [StatementSlot<'c>; ROWS_MAX],
 }
 
-impl Inserts<'_> {
-    /// Inserts all rows with as few statements as there are; answers how many were inserted.
+impl MultiRowInsert<'_> {
+    /// Inserts all rows with as few statements as possible, and returns the number of inserted rows.
     pub(super) fn insert<R>(&self, rows: &[R], bind: impl Fn(&R, &mut Binder<'_, '_>) -> Result<()>) -> Result<usize> {
-        let Insert { into, row } = &self.insert;
+        let InsertSql { into, row } = &self.insert;
         let mut inserted = 0;
         for rows in rows.chunks(ROWS_MAX) {
             let sql = || format!("{into} VALUES {}", vec![row.as_str(); rows.len()].join(","));
@@ -126,7 +126,7 @@ impl Inserts<'_> {
     }
 }
 
-/// Binds one value after the other.
+/// Binds the values of consecutive rows.
 pub(super) struct Binder<'a, 'c> {
     statement: &'a mut Statement<'c>,
     bound: usize,

@@ -1,4 +1,4 @@
-//! Held: what a gate holds back, and until when; read here, let go in [`super::let_go`].
+//! Reads of held deliveries. [`super::release`] writes them.
 
 use std::sync::Arc;
 
@@ -8,18 +8,19 @@ use tidings_domain::id::{ChannelId, Id as _, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-use super::claim::{Unreadable, first_of_each_channel};
-use super::row::{EVENT_COLUMNS, corrupt, event, id, json, optional_id, word};
+use super::claim::{Unreadable, earliest_per_channel};
+use super::row::{EVENT_COLUMNS, corrupt, event, id, json, optional_id, parsed};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Due, HeldDelivery};
 
-pub(super) fn held(db: &Connection) -> Result<Vec<Due>> {
-    first_of_each_channel(db, "held_until")
+pub(super) fn next_releases(db: &Connection) -> Result<Vec<Due>> {
+    earliest_per_channel(db, "held_until")
 }
 
-/// What is held back, and what of it makes no sense.
-pub(super) fn held_back(
+/// Held deliveries, and the rows among them that cannot be decoded. This is a read; the caller has those settled by the
+/// writer.
+pub(super) fn list(
     db: &Connection,
     workspace_id: WorkspaceId,
     channel_id: ChannelId,
@@ -27,7 +28,8 @@ pub(super) fn held_back(
     limit: u32,
 ) -> Result<(Vec<HeldDelivery>, Vec<Unreadable>)> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.gate_evaluations, {EVENT_COLUMNS} \
+        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.gate_evaluations, \
+         {EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key WHERE d.sort_key = ?"
     ))?;
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
@@ -36,8 +38,8 @@ pub(super) fn held_back(
         let Some(row) = rows.next()? else { continue };
         match read(row) {
             Ok(delivery) => found.push(delivery),
-            Err(StoreError::Corrupt(why)) => {
-                unreadable.push(Unreadable { workspace_id: id(row, "tenant")?, id: id(row, "id")?, why });
+            Err(StoreError::Corrupt(cause)) => {
+                unreadable.push(Unreadable { workspace_id: id(row, "tenant")?, id: id(row, "id")?, cause });
             }
             Err(error) => return Err(error),
         }
@@ -45,8 +47,8 @@ pub(super) fn held_back(
     Ok((found, unreadable))
 }
 
-/// The sort keys of those with the oldest events. The index has them by instant, so they are put in order here, before any of
-/// them is read.
+/// The sort keys of the deliveries with the oldest events. The index is ordered by `held_until`, so all of them are
+/// sorted here by their keys alone, and only then `limit` rows are read.
 fn oldest(
     db: &Connection,
     workspace_id: WorkspaceId,
@@ -54,16 +56,17 @@ fn oldest(
     until: Timestamp,
     limit: u32,
 ) -> Result<impl Iterator<Item = i64>> {
-    let mut places: Vec<(i64, i64)> = db
+    let mut keys: Vec<(i64, i64)> = db
         .prepare_cached(
-            "SELECT event_sort_key, sort_key FROM delivery WHERE channel_id = ? AND held_until <= ? AND workspace_id = ?",
+            "SELECT event_sort_key, sort_key FROM delivery WHERE channel_id = ? AND held_until <= ? \
+             AND workspace_id = ?",
         )?
         .query_map(params![channel_id.as_bytes(), until.unix_ms(), workspace_id.as_bytes()], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    places.sort_unstable();
-    Ok(places.into_iter().take(limit as usize).map(|(_, sort_key)| sort_key))
+    keys.sort_unstable();
+    Ok(keys.into_iter().take(limit as usize).map(|(_, sort_key)| sort_key))
 }
 
 fn read(row: &Row<'_>) -> Result<HeldDelivery> {
@@ -73,7 +76,7 @@ fn read(row: &Row<'_>) -> Result<HeldDelivery> {
         event: Arc::new(event(row)?),
         rule_id: optional_id(row, "rule_id")?,
         rule_generation: row.get("rule_generation")?,
-        severity: word(row, "severity", Severity::parse)?,
+        severity: parsed(row, "severity", Severity::parse)?,
         evaluation: gate_evaluations.into_iter().next_back().ok_or_else(|| corrupt("gate_evaluations", "none"))?,
     })
 }

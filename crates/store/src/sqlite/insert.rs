@@ -1,29 +1,28 @@
-//! Rows of events and deliveries, as they are first written.
+//! Inserts of event and delivery rows.
 
 use tidings_domain::delivery::Status;
 use tidings_domain::event::Event;
 use tidings_domain::id::{EventId, Id};
 use tidings_domain::time::Timestamp;
 
-use super::accept::Prepared;
+use super::accept::EncodedEvent;
 use super::attempts;
-use super::begin::{Beginning, Changed};
-use super::db::{Binder, Db, Insert};
+use super::db::{Binder, Db, InsertSql};
+use super::initial_state::{InitialColumns, Overrides};
 use super::row::Json;
 use crate::Result;
 use crate::queue::{Counts, InitialState, NewDelivery};
 
-/// Events with what they began with.
-pub(super) fn into_events() -> Insert {
-    let into = "INSERT INTO event (sort_key, id, workspace_id, kind, resource_type, resource_id, run_id, trigger, received_at, \
-         content, not_routed, pending_count, held_count, suppressed_count)";
-    Insert { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
+pub(super) fn event_insert() -> InsertSql {
+    let into = "INSERT INTO event (sort_key, id, workspace_id, kind, resource_type, resource_id, run_id, trigger, \
+         received_at, content, not_routed, pending_count, held_count, suppressed_count)";
+    InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
 }
 
-/// Writes the events themselves.
-pub(super) fn insert_events(db: &Db<'_>, events: &[(&Prepared, Counts)]) -> Result<()> {
-    db.events.insert(events, |(prepared, counts), row| {
-        let event = &*prepared.new_event.event;
+/// Inserts events with the final counts of their deliveries.
+pub(super) fn insert_events(db: &Db<'_>, events: &[(&EncodedEvent, Counts)]) -> Result<()> {
+    db.events.insert(events, |(encoded, counts), row| {
+        let event = &*encoded.new_event.event;
         row.bind(&[
             &event.id.sort_key(),
             event.id.as_bytes(),
@@ -34,8 +33,8 @@ pub(super) fn insert_events(db: &Db<'_>, events: &[(&Prepared, Counts)]) -> Resu
             &event.run_id,
             &event.trigger.word(),
             &event.received_at.unix_ms(),
-            &prepared.content(),
-            &prepared.not_routed(),
+            &encoded.content(),
+            &encoded.not_routed(),
             &counts.pending,
             &counts.held,
             &counts.suppressed,
@@ -44,84 +43,84 @@ pub(super) fn insert_events(db: &Db<'_>, events: &[(&Prepared, Counts)]) -> Resu
     Ok(())
 }
 
-/// A delivery on its way in.
-pub(super) struct Arriving<'a> {
+/// A delivery to insert.
+pub(super) struct DeliveryRow<'a> {
     pub(super) event: &'a Event,
-    /// The id under which the event is kept.
+    /// The id under which the event is stored, which for a deferred opening is that of an earlier event.
     pub(super) event_id: EventId,
     pub(super) delivery: &'a NewDelivery,
-    /// Its one evaluation, as JSON.
+    /// Its one evaluation, as a JSON list.
     pub(super) gate_evaluations: Json<'a>,
 }
 
-impl Arriving<'_> {
-    /// When it begins: with its event, or long after that if it is said late.
+impl DeliveryRow<'_> {
+    /// When it is created: with its event, or long after that if it is a deferred opening.
     pub(super) fn now(&self) -> Timestamp {
         self.event.received_at.max(self.delivery.evaluation.evaluated_at)
     }
 }
 
-/// Leased deliveries of which there is nothing more to say are nearly all: what is the same for each of them stands in the
-/// statement.
-pub(super) fn into_leased() -> Insert {
-    let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, \
-         channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts)";
-    let row = format!("(?,?,?,?,?,?,?,?,?,'{}',?,?,?,'{}')", Status::Sending.as_str(), attempts::ROOM);
-    Insert { into, row }
+/// The insert for nearly all deliveries: leased, with defaults in all other columns. Constants are part of the
+/// statement, which saves binding them for each row.
+pub(super) fn leased_delivery_insert() -> InsertSql {
+    let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, \
+         channel_id, channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts)";
+    let row = format!("(?,?,?,?,?,?,?,?,?,'{}',?,?,?,'{}')", Status::Sending.as_str(), attempts::PADDING);
+    InsertSql { into, row }
 }
 
-/// Deliveries with all that there may be to say of them.
-pub(super) fn into_deliveries() -> Insert {
-    let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, \
-         channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts, reason, completed_at, held_until, \
-         blocked_by_sort_key, blocked_by_id, sequence, replaces_id)";
-    Insert { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
+/// The insert for any delivery.
+pub(super) fn delivery_insert() -> InsertSql {
+    let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, \
+         channel_id, channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts, reason, \
+         completed_at, held_until, blocked_by_sort_key, blocked_by_id, sequence, replaces_id)";
+    InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
 }
 
-/// Writes deliveries, each as it begins.
-pub(super) fn insert_deliveries(db: &Db<'_>, arriving: &[Arriving<'_>], changed: &Changed) -> Result<()> {
-    let leased = |it: &Arriving<'_>| is_just_leased(it.delivery);
-    if changed.is_empty() && arriving.iter().all(leased) {
-        db.leased.insert(arriving, |it, row| {
-            let begun = Beginning::asked(it.delivery, it.now());
-            bind_what_it_is(it, row)?;
-            row.bind(&[&it.gate_evaluations, &begun.due_at, &begun.lease_owner])
+/// Inserts deliveries in their initial states.
+pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides: &Overrides) -> Result<()> {
+    if overrides.is_empty() && rows.iter().all(|row| fits_leased_insert(row.delivery)) {
+        db.leased_deliveries.insert(rows, |row, binder| {
+            let columns = InitialColumns::requested(row.delivery, row.now());
+            bind_identity(row, binder)?;
+            binder.bind(&[&row.gate_evaluations, &columns.due_at, &columns.lease_owner])
         })?;
         return Ok(());
     }
-    db.deliveries.insert(arriving, |it, row| {
-        let asked = Beginning::asked(it.delivery, it.now());
-        let begun = changed.get(&it.delivery.id).unwrap_or(&asked);
-        let is_settled = begun.status.is_settled();
-        bind_what_it_is(it, row)?;
-        row.bind(&[
-            &begun.status.as_str(),
-            &begun.gate_evaluations.as_deref().map_or(it.gate_evaluations, Json::of),
-            &begun.due_at,
-            &begun.lease_owner,
-            &if is_settled { "" } else { attempts::ROOM },
-            &begun.reason,
-            &is_settled.then_some(it.now().unix_ms()),
-            &begun.held_until,
-            &begun.blocked_by_sort_key,
-            &it.delivery.blocked_by.as_ref().map(Id::as_bytes),
-            &it.delivery.sequence,
-            &it.delivery.replaces_id.as_ref().map(Id::as_bytes),
+    db.deliveries.insert(rows, |row, binder| {
+        let requested = InitialColumns::requested(row.delivery, row.now());
+        let columns = overrides.get(&row.delivery.id).unwrap_or(&requested);
+        let is_settled = columns.status.is_settled();
+        bind_identity(row, binder)?;
+        binder.bind(&[
+            &columns.status.as_str(),
+            &columns.gate_evaluations.as_deref().map_or(row.gate_evaluations, Json::new),
+            &columns.due_at,
+            &columns.lease_owner,
+            // A settled delivery will have no attempt to reserve space for.
+            &if is_settled { "" } else { attempts::PADDING },
+            &columns.reason,
+            &is_settled.then_some(row.now().unix_ms()),
+            &columns.held_until,
+            &columns.blocked_by_sort_key,
+            &row.delivery.blocked_by.as_ref().map(Id::as_bytes),
+            &row.delivery.sequence,
+            &row.delivery.replaces_id.as_ref().map(Id::as_bytes),
         ])
     })?;
     Ok(())
 }
 
-/// Whether [`into_leased`] says all that is to be said of it.
-fn is_just_leased(delivery: &NewDelivery) -> bool {
+/// Whether [`leased_delivery_insert`] covers the delivery.
+fn fits_leased_insert(delivery: &NewDelivery) -> bool {
     let is_leased = matches!(delivery.start, InitialState::Leased(_));
     is_leased && delivery.blocked_by.is_none() && delivery.sequence == 1 && delivery.replaces_id.is_none()
 }
 
-/// Binds the columns before its status.
-fn bind_what_it_is(arriving: &Arriving<'_>, row: &mut Binder<'_, '_>) -> Result<()> {
-    let Arriving { event, event_id, delivery, .. } = arriving;
-    row.bind(&[
+/// Binds the columns that both inserts begin with, up to `severity`.
+fn bind_identity(row: &DeliveryRow<'_>, binder: &mut Binder<'_, '_>) -> Result<()> {
+    let DeliveryRow { event, event_id, delivery, .. } = row;
+    binder.bind(&[
         &delivery.id.sort_key(),
         delivery.id.as_bytes(),
         event.workspace_id.as_bytes(),

@@ -1,4 +1,4 @@
-//! Schema migrations: numbered files, each applied once and in a transaction of its own.
+//! Schema migrations: numbered files, each applied once, in a transaction of its own.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(super) fn up(connection: &mut Connection, directory: &Path) -> Result<()> {
     if found > known {
         return Err(StoreError::TooNew { found, known });
     }
-    // The number alone cannot tell apart two builds that edited the unreleased migration.
+    // The number alone does not distinguish two builds that edited the unreleased migration.
     let identity: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if found > 0 && identity != fingerprint(&MIGRATIONS[..found as usize]) {
         return Err(StoreError::OtherSchema(directory.display().to_string()));
@@ -44,8 +44,8 @@ fn fingerprint(migrations: &[&str]) -> u32 {
     bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) & 0x7fff_ffff
 }
 
-/// Writes the schema version as it is, and with it a page, so that a full disk shows. An `UPDATE` would not do: SQLite
-/// leaves a page alone whose rows stay the same.
+/// Rewrites the unchanged schema version, which writes a page and so fails on a full disk. An `UPDATE` would not do:
+/// SQLite does not write a page whose rows stay the same.
 pub(super) fn rewrite_version(connection: &Connection) -> Result<()> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(connection.pragma_update(None, "user_version", version)?)

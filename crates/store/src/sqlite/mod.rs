@@ -1,25 +1,29 @@
 //! The embedded store: SQLite in WAL mode with `synchronous=FULL`, one writer thread, a few readers.
 //!
-//! Writes go through `writer`, which commits all that waits as one transaction. Reads run on connections of their own
-//! beside it. One process has the directory at a time: a lock file says so.
+//! Writes: the caller encodes JSON columns and pushes a request into `write_queue`; `writer` commits everything queued
+//! as one transaction, with the statements that `db` keeps prepared, and `checkpoint` keeps the write-ahead log short.
+//! Reads run on connections of their own (`reader`) and never wait for the writer.
+//!
+//! One process at a time uses a data directory, which a lock file ensures.
 
 mod accept;
-mod admission;
 mod attempts;
-mod begin;
 mod checkpoint;
 mod claim;
-mod concerns;
 mod db;
+mod follow_ups;
 mod held;
+mod history;
+mod initial_state;
 mod insert;
-mod let_go;
-mod log;
-mod meters;
+mod metrics;
 mod migrate;
+mod monitoring;
 mod operation;
 mod prune;
+mod rate_limit;
 mod reader;
+mod release;
 mod resend;
 mod row;
 mod search;
@@ -27,9 +31,7 @@ mod settings;
 mod settle;
 #[cfg(test)]
 mod tests;
-mod thread;
-mod waiting;
-mod watching;
+mod write_queue;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -59,56 +61,59 @@ use crate::retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryPro
 use crate::settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, WorkspaceRecord};
 use crate::{Result, Store};
 
-/// The database's file in the data directory.
-pub const FILE: &str = "tidings.db";
+/// The name of the database file in the data directory.
+pub const DATABASE_FILE: &str = "tidings.db";
 const LOCK_FILE: &str = "tidings.lock";
-/// Connections for what the engine reads, which is always short.
+/// Connections for the engine's reads, which are always short.
 const READERS: u32 = 1;
-/// Connections for the log, where people may look for a needle in a very large haystack.
-const LOG_READERS: u32 = 2;
-/// How long one look into the log may take, so that the others get theirs.
-const LOG_READ_MAX: Duration = Duration::from_secs(10);
-/// How long one connection waits for another, where it has to.
+/// Connections for history reads. A text search may scan the whole history, so they are apart from the engine's.
+const HISTORY_READERS: u32 = 2;
+/// The time limit of a history read, so that a slow one does not block the others for long.
+const HISTORY_READ_MAX: Duration = Duration::from_secs(10);
+/// How long a connection waits for a lock of another.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A store in a directory.
+/// A store in a data directory.
 pub struct SqliteStore {
     writer: writer::Writer,
     readers: reader::Readers,
-    log_readers: reader::Readers,
-    /// Held for as long as the store lives.
+    history_readers: reader::Readers,
+    /// The lock is released when the file is closed. Last, so that the threads have ended by then.
     _lock: File,
 }
 
 impl SqliteStore {
-    /// Opens the store in this directory, making both as needed, and brings its schema up to date.
+    /// Opens the store in this directory, creates what is missing, and applies missing migrations.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if another process has it, [`StoreError::TooNew`] if a newer Tidings wrote it,
+    /// [`StoreError::Locked`] if another process uses it, [`StoreError::TooNew`] if a newer Tidings wrote it,
     /// [`StoreError::OtherSchema`] if an unreleased build with another schema did.
     pub fn open(directory: &Path) -> Result<Self> {
+        // Before anything is opened: only the process with the lock may migrate, and take the leases of all others for
+        // dead.
         let lock = lock(directory)?;
-        let path = directory.join(FILE);
-        make_private(&path).map_err(|error| unusable(directory, &error))?;
+        let path = directory.join(DATABASE_FILE);
+        create_private(&path).map_err(|error| cannot_use(directory, &error))?;
         let mut connection = connect(&path, OpenFlags::default())?;
         migrate::up(&mut connection, directory)?;
         let helper = connect(&path, OpenFlags::default())?;
-        let checkpoints = checkpoint::Checkpoints::start(helper, &path, BUSY_TIMEOUT)?;
+        let checkpointer = checkpoint::Checkpointer::start(helper, &path, BUSY_TIMEOUT)?;
         Ok(Self {
-            writer: writer::Writer::start(connection, checkpoints)?,
+            writer: writer::Writer::start(connection, checkpointer)?,
             readers: reader::Readers::open(&path, READERS, None)?,
-            log_readers: reader::Readers::open(&path, LOG_READERS, Some(LOG_READ_MAX))?,
+            history_readers: reader::Readers::open(&path, HISTORY_READERS, Some(HISTORY_READ_MAX))?,
             _lock: lock,
         })
     }
 }
 
+/// Creates the data directory and locks it.
 fn lock(directory: &Path) -> Result<File> {
-    let failed = |error| unusable(directory, &error);
+    let failed = |error| cannot_use(directory, &error);
     if let Some(parent) = directory.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
-    // What is in it is the service's own. A directory that is there already stays as open as it is.
+    // Only the service's user may read the data. The mode of an existing directory is the operator's choice and stays.
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     let mut options = File::options();
     options.create(true).truncate(false).write(true).mode(0o600);
@@ -120,26 +125,31 @@ fn lock(directory: &Path) -> Result<File> {
     }
 }
 
-/// Makes an empty file for the database, if there is none, that nobody else can read. SQLite takes it for a new database,
-/// and gives what it puts beside it the same mode.
-fn make_private(path: &Path) -> std::io::Result<()> {
+/// Creates an empty database file, if there is none, that only its owner can read. SQLite takes it for a new database,
+/// and gives the WAL and its index the same mode.
+fn create_private(path: &Path) -> std::io::Result<()> {
     match File::options().create_new(true).write(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }
 
-fn unusable(directory: &Path, error: &std::io::Error) -> StoreError {
+fn cannot_use(directory: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Database(format!("cannot use {}: {error}", directory.display()))
 }
 
-/// A connection with the settings that every one needs. Checkpoints are the writer's business, never a side effect.
+/// Opens a connection with the settings common to all. Automatic checkpoints are off, because a large one would run
+/// inside some caller's commit; see [`checkpoint`].
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    // SQLite answers with the old mode instead of an error where WAL is impossible.
     if mode != "wal" {
-        let why = format!("{} is on a file system without shared memory (journal mode {mode})", path.display());
+        let why = format!(
+            "{} is on a file system without shared memory (journal mode {mode}): use a local one",
+            path.display()
+        );
         return Err(StoreError::Database(why));
     }
     connection.pragma_update(None, "journal_size_limit", checkpoint::CHECKPOINT_BYTES as i64)?;
@@ -154,11 +164,12 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 #[async_trait]
 impl Store for SqliteStore {
     async fn ready(&self) -> Result<()> {
-        self.writer.run("ready", |db| migrate::rewrite_version(db)).await
+        self.writer.run_batched("ready", |db| migrate::rewrite_version(db)).await
     }
 
     async fn close(&self) {
-        self.log_readers.close().await;
+        // The readers first: the final checkpoint cannot empty the WAL while a read transaction uses it.
+        self.history_readers.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -168,15 +179,15 @@ impl Store for SqliteStore {
     }
 
     async fn create_workspace(&self, record: WorkspaceRecord) -> Result<()> {
-        self.writer.run_alone("create_workspace", move |db| settings::create_workspace(db, &record)).await
+        self.writer.run_separately("create_workspace", move |db| settings::create_workspace(db, &record)).await
     }
 
     async fn add_api_key(&self, key: ApiKey) -> Result<()> {
-        self.writer.run_alone("add_api_key", move |db| settings::add_api_key(db, &key)).await
+        self.writer.run_separately("add_api_key", move |db| settings::add_api_key(db, &key)).await
     }
 
     async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()> {
-        self.writer.run_alone("delete_api_key", move |db| settings::delete_api_key(db, workspace_id, id)).await
+        self.writer.run_separately("delete_api_key", move |db| settings::delete_api_key(db, workspace_id, id)).await
     }
 
     async fn instance_key(&self) -> Result<Option<InstanceKey>> {
@@ -184,7 +195,7 @@ impl Store for SqliteStore {
     }
 
     async fn set_instance_key(&self, key: InstanceKey) -> Result<()> {
-        self.writer.run_alone("set_instance_key", move |db| settings::set_instance_key(db, &key)).await
+        self.writer.run_separately("set_instance_key", move |db| settings::set_instance_key(db, &key)).await
     }
 
     async fn configuration(&self, workspace_id: WorkspaceId, endpoints_since: Version) -> Result<Configuration> {
@@ -196,15 +207,15 @@ impl Store for SqliteStore {
     }
 
     async fn apply_changes(&self, workspace_id: WorkspaceId, changes: Vec<ConfigChange>) -> Result<Version> {
-        self.writer.run_alone("change", move |db| settings::change(db, workspace_id, &changes)).await
+        self.writer.run_separately("apply_changes", move |db| settings::apply_changes(db, workspace_id, &changes)).await
     }
 
     async fn accept(&self, batch: Vec<NewEvent>) -> Result<Vec<Acceptance>> {
-        self.writer.accept(batch.into_iter().map(accept::Prepared::new).collect::<Result<_>>()?).await
+        self.writer.accept(batch.into_iter().map(accept::EncodedEvent::new).collect::<Result<_>>()?).await
     }
 
     async fn claim(&self, now: Timestamp, lease: Lease, wanted: Vec<(ChannelId, u32)>) -> Result<Vec<Claimed>> {
-        self.writer.run("claim", move |db| claim::claim(db, now, lease, &wanted)).await
+        self.writer.run_batched("claim", move |db| claim::claim(db, now, lease, &wanted)).await
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled> {
@@ -212,11 +223,11 @@ impl Store for SqliteStore {
     }
 
     async fn return_leases(&self, now: Timestamp, leases: Vec<LeaseRef>) -> Result<u64> {
-        self.writer.run("return_leases", move |db| claim::return_leases(db, now, &leases)).await
+        self.writer.run_batched("return_leases", move |db| claim::return_leases(db, now, &leases)).await
     }
 
     async fn reclaim_leases(&self, now: Timestamp, owner: i64) -> Result<u64> {
-        self.writer.run("reclaim_leases", move |db| claim::reclaim_leases(db, now, owner)).await
+        self.writer.run_batched("reclaim_leases", move |db| claim::reclaim_leases(db, now, owner)).await
     }
 
     async fn due(&self) -> Result<Vec<Due>> {
@@ -224,7 +235,7 @@ impl Store for SqliteStore {
     }
 
     async fn resend(&self, resend: Resend) -> Result<()> {
-        self.writer.run_alone("resend", move |db| resend::resend(db, &resend)).await
+        self.writer.run_separately("resend", move |db| resend::resend(db, &resend)).await
     }
 
     async fn recover(
@@ -236,21 +247,21 @@ impl Store for SqliteStore {
         limit: Option<u32>,
     ) -> Result<u64> {
         match limit {
-            None => self.log_readers.run(move |db| resend::count_failed(db, workspace_id, channel_id, since)).await,
+            None => self.history_readers.run(move |db| resend::count_failed(db, workspace_id, channel_id, since)).await,
             Some(limit) => {
                 self.writer
-                    .run("recover", move |db| resend::recover(db, workspace_id, channel_id, since, now, limit))
+                    .run_batched("recover", move |db| resend::recover(db, workspace_id, channel_id, since, now, limit))
                     .await
             }
         }
     }
 
     async fn record_test(&self, test: TestRecord) -> Result<()> {
-        self.writer.run_alone("record_test", move |db| settle::record_test(db, &test)).await
+        self.writer.run_separately("record_test", move |db| settle::record_test(db, &test)).await
     }
 
     async fn next_releases(&self) -> Result<Vec<Due>> {
-        self.readers.run(held::held).await
+        self.readers.run(held::next_releases).await
     }
 
     async fn list_held(
@@ -260,10 +271,13 @@ impl Store for SqliteStore {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<HeldDelivery>> {
-        let read = move |db: &Connection| held::held_back(db, workspace_id, channel_id, until, limit);
+        let read = move |db: &Connection| held::list(db, workspace_id, channel_id, until, limit);
         let (found, unreadable) = self.readers.run(read).await?;
+        // Otherwise the release loop would find them again in each run.
         if !unreadable.is_empty() {
-            self.writer.run("give_up", move |db| claim::give_up_all(db, &unreadable, until)).await?;
+            self.writer
+                .run_batched("fail_unreadable", move |db| claim::fail_unreadable(db, &unreadable, until))
+                .await?;
         }
         Ok(found)
     }
@@ -271,37 +285,39 @@ impl Store for SqliteStore {
     async fn preview_rate_limit(
         &self,
         channel_id: ChannelId,
-        admission: RateLimitRequest,
+        request: RateLimitRequest,
         evaluation: GateEvaluation,
         at: Timestamp,
     ) -> Result<GateEvaluation> {
-        self.readers.run(move |db| admission::foresee(db, channel_id, &admission, evaluation, at)).await
+        self.readers.run(move |db| rate_limit::preview(db, channel_id, &request, evaluation, at)).await
     }
 
     async fn release_held(&self, release: ReleaseBatch) -> Result<ReleaseOutcome> {
-        let prepared = let_go::Prepared::new(release)?;
-        self.writer.run_alone("let_go", move |db| let_go::let_go(db, &prepared)).await
+        let encoded = release::EncodedRelease::new(release)?;
+        self.writer.run_separately("release_held", move |db| release::release(db, &encoded)).await
     }
 
     async fn endpoint_states(&self, workspace_id: WorkspaceId) -> Result<Vec<EndpointState>> {
-        self.readers.run(move |db| watching::state::all(db, workspace_id)).await
+        self.readers.run(move |db| monitoring::state::all(db, workspace_id)).await
     }
 
     async fn record_transition(
         &self,
         workspace_id: WorkspaceId,
-        following: TransitionRecord,
+        transition: TransitionRecord,
     ) -> Result<TransitionOutcome> {
-        let prepared = watching::follow::Prepared::new(following)?;
-        if prepared.is_plain() {
-            let plain = move |db: &db::Db<'_>| watching::follow::plain(db, workspace_id, &prepared);
-            return self.writer.run("follow", plain).await?;
+        let encoded = monitoring::transition::EncodedTransition::new(transition)?;
+        if encoded.is_check_only() {
+            // Its refusal is an `Ok` for the writer, hence the two results: it wrote nothing that must be rolled back.
+            let record = move |db: &db::Db<'_>| monitoring::transition::record_check(db, workspace_id, &encoded);
+            return self.writer.run_batched("record_transition", record).await?;
         }
-        self.writer.run_alone("follow", move |db| watching::follow::follow(db, workspace_id, &prepared)).await
+        let record = move |db: &db::Db<'_>| monitoring::transition::record(db, workspace_id, &encoded);
+        self.writer.run_separately("record_transition", record).await
     }
 
     async fn active_incidents(&self) -> Result<Vec<IncidentRecord>> {
-        self.readers.run(watching::incident::active).await
+        self.readers.run(monitoring::incident::active).await
     }
 
     async fn incident_deliveries(
@@ -309,11 +325,11 @@ impl Store for SqliteStore {
         workspace_id: WorkspaceId,
         incident_id: IncidentId,
     ) -> Result<Vec<IncidentDelivery>> {
-        self.readers.run(move |db| watching::told::told(db, workspace_id, incident_id)).await
+        self.readers.run(move |db| monitoring::incident_deliveries::list(db, workspace_id, incident_id)).await
     }
 
     async fn incidents(&self, workspace_id: WorkspaceId, filter: IncidentFilter) -> Result<Vec<IncidentRecord>> {
-        self.log_readers.run(move |db| watching::incident::list(db, workspace_id, &filter)).await
+        self.history_readers.run(move |db| monitoring::incident::list(db, workspace_id, &filter)).await
     }
 
     async fn incident(
@@ -321,7 +337,7 @@ impl Store for SqliteStore {
         workspace_id: WorkspaceId,
         id: IncidentId,
     ) -> Result<Option<(IncidentRecord, Vec<TimelineEntry>)>> {
-        self.log_readers.run(move |db| watching::incident::one(db, workspace_id, id)).await
+        self.history_readers.run(move |db| monitoring::incident::get(db, workspace_id, id)).await
     }
 
     async fn checks(
@@ -330,7 +346,7 @@ impl Store for SqliteStore {
         endpoint_id: EndpointId,
         filter: CheckFilter,
     ) -> Result<Vec<CheckRecord>> {
-        self.log_readers.run(move |db| watching::check::list(db, workspace_id, endpoint_id, &filter)).await
+        self.history_readers.run(move |db| monitoring::check::list(db, workspace_id, endpoint_id, &filter)).await
     }
 
     async fn summaries(
@@ -339,30 +355,30 @@ impl Store for SqliteStore {
         endpoint_id: EndpointId,
         filter: SummaryFilter,
     ) -> Result<Vec<SummaryRecord>> {
-        self.log_readers.run(move |db| watching::summary::list(db, workspace_id, endpoint_id, &filter)).await
+        self.history_readers.run(move |db| monitoring::summary::list(db, workspace_id, endpoint_id, &filter)).await
     }
 
     async fn summarise(&self, now: Timestamp, limit: u32) -> Result<SummaryProgress> {
-        self.writer.run("summarise", move |db| watching::summary::summarise(db, now, limit)).await
+        self.writer.run_batched("summarise", move |db| monitoring::summary::summarise(db, now, limit)).await
     }
 
     async fn prune(&self, now: Timestamp, retention: Retention, from: PruneCursor, limit: u32) -> Result<Pruned> {
-        self.writer.run("prune", move |db| prune::prune(db, now, &retention, from, limit)).await
+        self.writer.run_batched("prune", move |db| prune::prune(db, now, &retention, from, limit)).await
     }
 
     async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>> {
-        self.log_readers.run(move |db| log::events(db, workspace_id, &filter)).await
+        self.history_readers.run(move |db| history::events(db, workspace_id, &filter)).await
     }
 
     async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>> {
-        self.log_readers.run(move |db| log::event(db, workspace_id, id)).await
+        self.history_readers.run(move |db| history::event(db, workspace_id, id)).await
     }
 
     async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>> {
-        self.log_readers.run(move |db| log::deliveries(db, workspace_id, &filter)).await
+        self.history_readers.run(move |db| history::deliveries(db, workspace_id, &filter)).await
     }
 
     async fn delivery(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
-        self.log_readers.run(move |db| log::delivery(db, workspace_id, id)).await
+        self.history_readers.run(move |db| history::delivery(db, workspace_id, id)).await
     }
 }

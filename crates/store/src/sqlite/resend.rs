@@ -1,12 +1,11 @@
-//! Resend: settled deliveries made due again by hand, one or in bulk. The retry policy starts anew; attempts go on
-//! counting.
+//! Resend: make settled deliveries due again by hand, one of them or the failed ones of a channel.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidings_domain::delivery::Status;
 use tidings_domain::id::{ChannelId, Id, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
-use super::row::word;
+use super::row::parsed;
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::Resend;
@@ -20,10 +19,11 @@ pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
              WHERE d.sort_key = ? AND d.id = ? AND d.workspace_id = ?",
         )?
         .query_row(params![sort_key, id, resend.workspace_id.as_bytes()], |row| {
-            Ok((word(row, "status", Status::parse), row.get("is_test")?))
+            Ok((parsed(row, "status", Status::parse), row.get("is_test")?))
         })
         .optional()?
         .ok_or(StoreError::NotFound)?;
+    // A delivery in progress is not made due a second time, and a suppressed or skipped one was not sent on purpose.
     if is_test || !status?.is_resendable() {
         return Err(StoreError::Conflict);
     }
@@ -31,12 +31,14 @@ pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
     Ok(())
 }
 
-/// The retry policy starts anew, attempts go on counting. What a digest carried goes its own way from here.
+/// The retry policy starts over (`attempt_base`), attempts keep counting. A member of a digest leaves it, so that the
+/// digest no longer settles it; `digest_id` stays for the history.
 const MAKE_DUE: &str = "UPDATE delivery SET status = 'pending', due_at = ?1, rule_generation = ?2, \
      attempt_base = attempt_count, attempt_trigger = 'resend', completed_at = NULL, \
      digest_sort_key = NULL WHERE sort_key = ?3";
 
-/// Failed deliveries of live rules, through the partial index of failed ones; no tests.
+/// Failed deliveries of enabled rules, without tests. CROSS JOIN fixes the order: through the partial index of failed
+/// ones.
 const FAILED: &str = "FROM delivery d \
      CROSS JOIN rule r ON r.workspace_id = d.workspace_id AND r.id = d.rule_id AND r.enabled AND NOT r.paused \
      CROSS JOIN event e ON e.sort_key = d.event_sort_key AND e.kind <> 'channel_test' \

@@ -1,4 +1,4 @@
-//! Between values and columns: ids as 16 bytes, instants as milliseconds, words as text.
+//! Conversion between values and columns: ids are 16 bytes, instants milliseconds, enumerations their API names.
 
 use rusqlite::Row;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
@@ -13,58 +13,53 @@ use tidings_domain::trigger::Trigger;
 use crate::Result;
 use crate::error::StoreError;
 
-/// The error for a word that means nothing.
+/// The error for a stored or given value that is invalid.
 pub(super) fn corrupt(what: &str, value: impl std::fmt::Debug) -> StoreError {
     StoreError::Corrupt(format!("{what}: {value:?}"))
 }
 
-/// An id column.
 pub(super) fn id<T: Id>(row: &Row<'_>, column: &str) -> Result<T> {
     optional_id(row, column)?.ok_or_else(|| corrupt(column, "null"))
 }
 
-/// An id column that may be null.
 pub(super) fn optional_id<T: Id>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
     Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(T::from_bytes))
 }
 
-/// An instant column.
 pub(super) fn instant(row: &Row<'_>, column: &str) -> Result<Timestamp> {
     Ok(Timestamp::from_unix_ms(row.get(column)?))
 }
 
-/// An instant column that may be null.
 pub(super) fn optional_instant(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_unix_ms))
 }
 
-/// A column that holds one of a set of words.
-pub(super) fn word<T>(row: &Row<'_>, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
+/// A text column with a set of valid values.
+pub(super) fn parsed<T>(row: &Row<'_>, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
     let text = row.get_ref(column)?.as_str().map_err(|_| corrupt(column, "no text"))?;
     parse(text).ok_or_else(|| corrupt(column, text))
 }
 
-/// A column that holds JSON.
+/// A JSON column.
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T> {
     let text = row.get_ref(column)?.as_str().map_err(|_| corrupt(column, "no text"))?;
     serde_json::from_str(text).map_err(|error| corrupt(column, error.to_string()))
 }
 
-/// A value as JSON text.
 pub(super) fn to_json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(unwritable)
+    serde_json::to_string(value).map_err(encode_error)
 }
 
-fn unwritable(error: serde_json::Error) -> StoreError {
+fn encode_error(error: serde_json::Error) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
 
-/// JSON text on its way into a column.
+/// JSON text as a parameter, borrowed.
 #[derive(Clone, Copy)]
 pub(super) struct Json<'a>(&'a [u8]);
 
 impl<'a> Json<'a> {
-    pub(super) fn of(text: &'a str) -> Self {
+    pub(super) const fn new(text: &'a str) -> Self {
         Self(text.as_bytes())
     }
 }
@@ -75,46 +70,46 @@ impl ToSql for Json<'_> {
     }
 }
 
-/// Pieces of JSON, one behind the other in one buffer.
-pub(super) struct Pieces {
+/// Several JSON texts in one allocation.
+pub(super) struct JsonBuffer {
     text: Vec<u8>,
+    /// Where each text ends.
     ends: Vec<usize>,
 }
 
-impl Pieces {
-    /// Has room for so many pieces that take up so many bytes, and grows beyond that.
-    pub(super) fn with_capacity(pieces: usize, bytes: usize) -> Self {
-        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(pieces) }
+impl JsonBuffer {
+    /// Reserves space for `texts` texts of `bytes` bytes together; it grows as needed.
+    pub(super) fn with_capacity(texts: usize, bytes: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(texts) }
     }
 
     pub(super) fn push(&mut self, value: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut self.text, value).map_err(unwritable)?;
+        serde_json::to_writer(&mut self.text, value).map_err(encode_error)?;
         self.ends.push(self.text.len());
         Ok(())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Json<'_>> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).map(|(begin, end)| Json(&self.text[begin..*end]))
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| Json(&self.text[start..*end]))
     }
 }
 
-/// The columns that [`event`] reads, for a table named `e`.
+/// The columns that [`event`] reads, of `event` under the alias `e`.
 pub(super) const EVENT_COLUMNS: &str = "e.workspace_id, e.id AS event_id, e.kind, e.resource_type, e.resource_id, \
      e.run_id, e.trigger, e.received_at, e.content";
 
-/// An event from its columns.
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
-    let kind = word(row, "kind", EventKind::parse)?;
+    let kind = parsed(row, "kind", EventKind::parse)?;
     let content = row.get_ref("content")?.as_str().map_err(|_| corrupt("content", "no text"))?;
     Ok(Event {
         id: id(row, "event_id")?,
         workspace_id: id(row, "workspace_id")?,
         kind,
-        resource_type: word(row, "resource_type", ResourceType::parse)?,
+        resource_type: parsed(row, "resource_type", ResourceType::parse)?,
         resource_id: row.get("resource_id")?,
         run_id: row.get("run_id")?,
-        trigger: word(row, "trigger", Trigger::parse)?,
+        trigger: parsed(row, "trigger", Trigger::parse)?,
         received_at: instant(row, "received_at")?,
         content: Content::from_json(kind, content).map_err(|error| corrupt("content", error.to_string()))?,
     })

@@ -1,7 +1,7 @@
-//! Text search: `holds_text(needle, text, …)`, an SQL function of ours.
+//! Text search: `holds_text(needle, text, …)`, an SQL function of our own.
 //!
-//! SQLite's `LIKE` folds the case of ASCII only, and reads `%` and `_` in what people type. This one takes every
-//! character literally and folds the case of every script, as each store must.
+//! SQLite's `LIKE` folds only ASCII case and interprets `%` and `_` in the search text. This function takes every
+//! character literally and folds case in every script, which the conformance suite demands of each backend.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
@@ -9,7 +9,8 @@ use rusqlite::types::ValueRef;
 
 use crate::Result;
 
-/// Makes the function known to this connection. The needle is given folded.
+/// Registers the function with this connection. The needle must be folded already; the texts are folded by the
+/// function.
 pub(super) fn register(db: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     db.create_scalar_function("holds_text", -1, flags, |values| {
@@ -22,7 +23,7 @@ pub(super) fn register(db: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// The text without differences of case: up and down again, so that `ß` meets `SS` and `ς` meets `σ`.
+/// The text without differences of case: to upper case and back, so that `ß` equals `SS` and `ς` equals `σ`.
 pub(super) fn fold(text: &str) -> String {
     if text.is_ascii() {
         text.to_ascii_lowercase()
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_is_folded_in_every_script() {
+    fn fold_any_script_ignores_case() {
         for (one, other) in [("ÜBERTRAG", "übertrag"), ("STRASSE", "straße"), ("ΟΔΟΣ", "οδος"), ("Flow", "fLOW")]
         {
             assert_eq!(fold(one), fold(other));

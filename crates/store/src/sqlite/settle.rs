@@ -1,4 +1,4 @@
-//! Settle: an attempt and the state it leads to, in one write; and tests, which are settled as they are made.
+//! Settle: record an attempt and the state it leads to. Also channel tests, which are inserted already settled.
 
 use std::sync::Arc;
 
@@ -7,17 +7,18 @@ use tidings_domain::delivery::Status;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::Id;
 
-use super::accept::Prepared;
-use super::begin::stopped_by;
+use super::accept::EncodedEvent;
 use super::db::Db;
+use super::initial_state::stop_reason;
 use super::insert::insert_events;
 use super::row::{corrupt, to_json};
-use super::{attempts, concerns};
+use super::{attempts, follow_ups};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Attempt, Counts, NewEvent, NextState, Settled, Settlement, TestRecord};
 
 pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
+    // The attempt becomes the row's attempt count, which fences the next settlement: it must be the next number.
     if let Some(attempt) = settlement.attempt.as_ref().filter(|it| it.number != settlement.attempt_count + 1) {
         return Err(corrupt("attempt number", attempt.number));
     }
@@ -29,31 +30,33 @@ pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
         NextState::Held(_) => (Status::Held, None),
         NextState::Skipped(_) => (Status::Skipped, None),
     };
-    let stopped = Stopped::by(&settlement.next)?;
-    let is_first_sent = concerns::is_first_sent(db, settlement, status)?;
-    if !write(db, settlement, status, due_at)? {
+    let stop = StopColumns::from_next(&settlement.next)?;
+    let is_first_sent = follow_ups::is_first_sent(db, settlement, status)?;
+    // Fenced and written first: a stale settlement must have no follow-ups.
+    if !update(db, settlement, status, due_at)? {
         return Ok(Settled::Stale);
     }
-    if let Some(stopped) = &stopped {
-        write_reason(db, settlement, stopped)?;
+    if let Some(stop) = &stop {
+        update_stop(db, settlement, stop)?;
     }
-    concerns::follow(db, settlement, status, stopped.as_ref(), is_first_sent)?;
+    follow_ups::apply(db, settlement, status, stop.as_ref(), is_first_sent)?;
     Ok(Settled::Written)
 }
 
-/// Why a delivery is not sent now, as its columns say it.
-pub(super) struct Stopped {
+/// The columns of a delivery that is suppressed, held or skipped.
+pub(super) struct StopColumns {
     pub(super) status: Status,
     pub(super) reason: &'static str,
     pub(super) held_until: Option<i64>,
+    /// The evaluation that stopped it, as JSON; `None` if it was skipped.
     pub(super) evaluation: Option<String>,
 }
 
-impl Stopped {
-    /// If this next state is to be stopped.
-    pub(super) fn by(next: &NextState) -> Result<Option<Self>> {
+impl StopColumns {
+    /// `None` if the next state is another.
+    pub(super) fn from_next(next: &NextState) -> Result<Option<Self>> {
         let by_gate = |evaluation: &GateEvaluation, status, held_until| {
-            let reason = stopped_by(evaluation).ok_or_else(|| corrupt("evaluation that stops", evaluation))?;
+            let reason = stop_reason(evaluation).ok_or_else(|| corrupt("evaluation that stops", evaluation))?;
             Ok(Some(Self { status, reason, held_until, evaluation: Some(to_json(evaluation)?) }))
         };
         match next {
@@ -70,36 +73,40 @@ impl Stopped {
     }
 }
 
-/// Nearly every delivery is sent at its first attempt: what is the same for each of them stands in the statement.
-pub(super) const SENT_AT_ONCE: &str = "UPDATE delivery SET status = 'sent', due_at = NULL, lease_owner = NULL, \
-     attempt_state = NULL, attempt_count = 1, attempt_trigger = 'scheduled', attempts = ?1, http_status = ?2, last_error = NULL, \
-     sent_at = ?3, completed_at = ?3 \
+/// The settlement of nearly all deliveries: sent with the first attempt. Constants are part of the statement, which
+/// saves binding them, and the general statement's lookup in the cache.
+pub(super) const FIRST_SENT: &str = "UPDATE delivery SET status = 'sent', due_at = NULL, lease_owner = NULL, \
+     attempt_state = NULL, attempt_count = 1, attempt_trigger = 'scheduled', attempts = ?1, http_status = ?2, \
+     last_error = NULL, sent_at = ?3, completed_at = ?3 \
      WHERE sort_key = ?4 AND id = ?5 AND workspace_id = ?6 AND lease_owner = ?7 AND attempt_count = 0";
 
-/// The attempt, if [`SENT_AT_ONCE`] says all that is to be said of it.
-fn sent_at_once(settlement: &Settlement) -> Option<&Attempt> {
+/// The attempt, if [`FIRST_SENT`] covers the settlement.
+fn first_sent(settlement: &Settlement) -> Option<&Attempt> {
     let is_sent = settlement.next == NextState::Done(Status::Sent) && settlement.attempt_state.is_none();
     settlement.attempt.as_ref().filter(|attempt| is_sent && attempt.number == 1 && attempt.error.is_none())
 }
 
-/// Writes the state and the attempt that led to it, if the lease still holds; whether it did. What is leased has no
-/// reason, so none is taken away.
-fn write(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i64>) -> Result<bool> {
+/// Writes the state and the attempt, if lease owner and attempt count are still the same, and returns whether they
+/// were. The count fences a second settlement by the same owner, who may have claimed the delivery again meanwhile.
+///
+/// `reason` is not reset: a leased delivery has none.
+fn update(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i64>) -> Result<bool> {
     let now = settlement.now.unix_ms();
     let completed_at = status.is_settled().then_some(now);
     let (sort_key, id) = (settlement.delivery_id.sort_key(), settlement.delivery_id.as_bytes());
     let workspace_id = settlement.workspace_id.as_bytes();
     let (owner, count) = (settlement.owner, settlement.attempt_count);
-    if let Some(attempt) = sent_at_once(settlement) {
-        let text = attempts::first_to_text(attempt)?;
+    if let Some(attempt) = first_sent(settlement) {
+        let text = attempts::encode_first(attempt)?;
         let changed =
-            db.sent_at_once.execute(params![text, attempt.http_status, now, sort_key, id, workspace_id, owner])?;
+            db.settle_first_sent.execute(params![text, attempt.http_status, now, sort_key, id, workspace_id, owner])?;
         return Ok(changed == 1);
     }
     let changed = match &settlement.attempt {
         Some(attempt) => {
+            // The first attempt replaces the padding, later ones are appended.
             let is_first = attempt.number == 1;
-            let text = if is_first { attempts::first_to_text(attempt)? } else { attempts::to_text(attempt)? };
+            let text = if is_first { attempts::encode_first(attempt)? } else { attempts::encode(attempt)? };
             db.prepare_cached(
                 "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, attempt_state = ?, \
                  attempt_count = ?, attempt_trigger = 'scheduled', \
@@ -145,16 +152,16 @@ fn write(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i6
     Ok(changed == 1)
 }
 
-fn write_reason(db: &Connection, settlement: &Settlement, stopped: &Stopped) -> Result<()> {
+fn update_stop(db: &Connection, settlement: &Settlement, stop: &StopColumns) -> Result<()> {
     db.prepare_cached(
         "UPDATE delivery SET reason = ?1, held_until = ?2, \
          gate_evaluations = iif(?3 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?3))) \
          WHERE sort_key = ?4 AND id = ?5 AND workspace_id = ?6",
     )?
     .execute(params![
-        stopped.reason,
-        stopped.held_until,
-        stopped.evaluation,
+        stop.reason,
+        stop.held_until,
+        stop.evaluation,
         settlement.delivery_id.sort_key(),
         settlement.delivery_id.as_bytes(),
         settlement.workspace_id.as_bytes()
@@ -168,12 +175,14 @@ pub(super) fn record_test(db: &Db<'_>, test: &TestRecord) -> Result<()> {
         return Err(corrupt("test status", test.status));
     }
     let new_event = NewEvent { event: Arc::clone(&test.event), not_routed: Vec::new(), deliveries: Vec::new() };
-    insert_events(db, &[(&Prepared::new(new_event)?, Counts::default())])?;
+    insert_events(db, &[(&EncodedEvent::new(new_event)?, Counts::default())])?;
     let now = event.received_at.unix_ms();
     let ok = test.status == Status::Sent;
+    // No idempotency key: every test is a new event.
     db.prepare_cached(
-        "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, channel_type, \
-         severity, status, gate_evaluations, attempt_count, attempts, http_status, last_error, sent_at, completed_at) \
+        "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, channel_id, \
+         channel_type, severity, status, gate_evaluations, attempt_count, attempts, http_status, last_error, sent_at, \
+         completed_at) \
          VALUES (?, ?, ?, ?, ?, 0, ?, ?, 'info', ?, '[]', 1, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
@@ -185,7 +194,7 @@ pub(super) fn record_test(db: &Db<'_>, test: &TestRecord) -> Result<()> {
         test.channel_id.as_bytes(),
         test.channel_type.as_str(),
         test.status.as_str(),
-        attempts::to_text(&test.attempt)?,
+        attempts::encode(&test.attempt)?,
         test.attempt.http_status,
         test.attempt.error,
         ok.then_some(now),

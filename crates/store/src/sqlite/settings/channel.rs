@@ -1,15 +1,15 @@
-//! Channels, with their sealed secrets.
+//! Channels with their sealed secrets.
 
 use rusqlite::{Connection, Row, params};
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, DeliveryPriority, DisabledReason, Policies};
 use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId};
 use tidings_domain::severity::SeverityFilter;
 
-use super::{delete, edited, mute, optional_json, revision};
+use super::{check_updated, expected_revision, mute, optional_json};
 use crate::Result;
 use crate::error::StoreError;
 use crate::settings::{ChannelRecord, Precondition};
-use crate::sqlite::row::{corrupt, id, instant, json, optional_id, optional_instant, to_json, word};
+use crate::sqlite::row::{corrupt, id, instant, json, optional_id, optional_instant, parsed, to_json};
 
 pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
     let disabled_reason: Option<String> = row.get("disabled_reason")?;
@@ -18,16 +18,16 @@ pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
         workspace_id: id(row, "workspace_id")?,
         owner_rule_id: optional_id::<RuleId>(row, "owner_rule_id")?,
         name: row.get("name")?,
-        channel_type: word(row, "channel_type", ChannelType::parse)?,
+        channel_type: parsed(row, "channel_type", ChannelType::parse)?,
         settings: json(row, "settings")?,
         enabled: row.get("enabled")?,
         disabled_reason: disabled_reason
-            .map(|word| DisabledReason::parse(&word).ok_or_else(|| corrupt("disabled_reason", word)))
+            .map(|text| DisabledReason::parse(&text).ok_or_else(|| corrupt("disabled_reason", text)))
             .transpose()?,
         policies: Policies {
-            severity_filter: word(row, "severity_filter", SeverityFilter::parse)?,
+            severity_filter: parsed(row, "severity_filter", SeverityFilter::parse)?,
             event_filters: json(row, "event_filters")?,
-            delivery_priority: word(row, "delivery_priority", DeliveryPriority::parse)?,
+            delivery_priority: parsed(row, "delivery_priority", DeliveryPriority::parse)?,
             quiet_hours: optional_json(row, "quiet_hours")?,
             rate_limit: optional_json(row, "rate_limit")?,
             retry_on_failure: row.get("retry_on_failure")?,
@@ -47,17 +47,17 @@ pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
     Ok(ChannelRecord { channel, key_id: row.get("key_id")?, sealed: row.get("sealed")? })
 }
 
-/// Deletes a channel, the mutes of it and what its rate limit counted. A failing foreign key would say only that something is missing, so the rules
-/// that still use it are looked for here.
-pub(super) fn remove(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) -> Result<()> {
+/// Deletes a channel with its mutes and rate window. Looks for rules that use it first, because a failing foreign key
+/// would be taken for a missing row.
+pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) -> Result<()> {
     let used: u32 = db
         .prepare_cached("SELECT count(*) FROM rule WHERE workspace_id = ? AND channel_id = ?")?
         .query_row(params![workspace_id.as_bytes(), id.as_bytes()], |row| row.get(0))?;
     if used > 0 {
         return Err(StoreError::InUse);
     }
-    mute::delete_those_of(db, workspace_id, "channel", &id)?;
-    delete(db, "channel", workspace_id, &id)?;
+    mute::delete_for_target(db, workspace_id, "channel", &id)?;
+    super::delete(db, "channel", workspace_id, &id)?;
     db.prepare_cached("DELETE FROM rate_window WHERE channel_id = ?")?.execute([id.as_bytes()])?;
     Ok(())
 }
@@ -66,7 +66,7 @@ pub(super) fn put(
     db: &Connection,
     workspace_id: WorkspaceId,
     record: &ChannelRecord,
-    expect: Precondition,
+    expected: Precondition,
 ) -> Result<()> {
     let channel = &record.channel;
     let policies = &channel.policies;
@@ -96,10 +96,11 @@ pub(super) fn put(
         channel.revision,
         channel.created_at.unix_ms(),
         channel.updated_at.unix_ms(),
-        revision(expect),
+        expected_revision(expected),
     ];
-    match expect {
+    match expected {
         Precondition::Absent => {
+            // Both statements get the same parameters, so this one must use the last one, too, which is NULL here.
             db.prepare_cached(
                 "INSERT INTO channel (workspace_id, id, owner_rule_id, name, channel_type, settings, key_id, sealed, \
                  enabled, disabled_reason, severity_filter, event_filters, delivery_priority, quiet_hours, rate_limit, \
@@ -120,7 +121,7 @@ pub(super) fn put(
                      WHERE workspace_id = ?1 AND id = ?2 AND revision = ?22",
                 )?
                 .execute(values)?;
-            edited(db, "channel", workspace_id, &channel.id, changed)
+            check_updated(db, "channel", workspace_id, &channel.id, changed)
         }
     }
 }

@@ -1,18 +1,18 @@
-//! Endpoints, with their sealed secrets.
+//! Endpoints with their sealed secrets.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tidings_domain::endpoint::Endpoint;
 use tidings_domain::id::{EndpointId, Id, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
-use super::{edited, mute, revision};
+use super::{check_updated, expected_revision, mute};
 use crate::Result;
 use crate::error::StoreError;
 use crate::settings::{EndpointRecord, Precondition, Version};
+use crate::sqlite::monitoring::incident;
 use crate::sqlite::row::{id, instant, json, to_json};
-use crate::sqlite::watching::incident;
 
-/// Those written after this version, oldest first.
+/// The endpoints written after this version, oldest first.
 pub(super) fn since(db: &Connection, workspace_id: WorkspaceId, version: Version) -> Result<Vec<EndpointRecord>> {
     let mut statement = db.prepare_cached(
         "SELECT id, workspace_id, name, enabled, definition, key_id, sealed, revision, created_at, updated_at \
@@ -23,6 +23,7 @@ pub(super) fn since(db: &Connection, workspace_id: WorkspaceId, version: Version
     while let Some(row) = rows.next()? {
         found.push(read(row)?);
     }
+    // Sorted here: the index that finds them is ordered by version.
     found.sort_unstable_by_key(|record| record.endpoint.id);
     Ok(found)
 }
@@ -46,20 +47,20 @@ fn read(row: &Row<'_>) -> Result<EndpointRecord> {
     Ok(EndpointRecord { endpoint, key_id: row.get("key_id")?, sealed: row.get("sealed")? })
 }
 
-/// The number that stands for it in the tables of its checks; none if this workspace has no such endpoint.
+/// The endpoint's key in the tables of its checks; `None` if the workspace has no such endpoint.
 pub(in crate::sqlite) fn number(db: &Connection, workspace_id: WorkspaceId, id: EndpointId) -> Result<Option<i64>> {
     let mut statement = db.prepare_cached("SELECT number FROM endpoint WHERE id = ? AND workspace_id = ?")?;
     let number = statement.query_row(params![id.as_bytes(), workspace_id.as_bytes()], |row| row.get(0));
     Ok(number.optional()?)
 }
 
-/// Makes or edits it, as part of the change that leads to this version.
+/// Inserts or updates an endpoint, which then belongs to this version.
 pub(super) fn put(
     db: &Connection,
     workspace_id: WorkspaceId,
     version: Version,
     record: &EndpointRecord,
-    expect: Precondition,
+    expected: Precondition,
 ) -> Result<()> {
     let endpoint = &record.endpoint;
     let definition = to_json(&endpoint.definition)?;
@@ -75,10 +76,11 @@ pub(super) fn put(
         endpoint.revision,
         endpoint.created_at.unix_ms(),
         endpoint.updated_at.unix_ms(),
-        revision(expect),
+        expected_revision(expected),
     ];
-    match expect {
+    match expected {
         Precondition::Absent => {
+            // Both statements get the same parameters, so this one must use the last one, too, which is NULL here.
             db.prepare_cached(
                 "INSERT INTO endpoint (workspace_id, id, version, name, enabled, definition, key_id, sealed, revision, \
                  created_at, updated_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE ?12 IS NULL",
@@ -94,14 +96,14 @@ pub(super) fn put(
                      WHERE workspace_id = ?1 AND id = ?2 AND revision = ?12",
                 )?
                 .execute(values)?;
-            edited(db, "endpoint", workspace_id, &endpoint.id, changed)
+            check_updated(db, "endpoint", workspace_id, &endpoint.id, changed)
         }
     }
 }
 
-/// Deletes an endpoint with all that hangs on it (state, checks and summaries go with the row) and the mutes of it. Its
-/// active incident is over: there is nothing left that could recover.
-pub(super) fn remove(db: &Connection, workspace_id: WorkspaceId, id: EndpointId, now: Timestamp) -> Result<()> {
+/// Deletes an endpoint with its state, checks and summaries (by cascade) and its mutes. Resolves its active incident,
+/// which could never recover any more.
+pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: EndpointId, now: Timestamp) -> Result<()> {
     let number = number(db, workspace_id, id)?.ok_or(StoreError::NotFound)?;
     let used: u32 = db
         .prepare_cached(
@@ -111,8 +113,8 @@ pub(super) fn remove(db: &Connection, workspace_id: WorkspaceId, id: EndpointId,
     if used > 0 {
         return Err(StoreError::InUse);
     }
-    mute::delete_those_of(db, workspace_id, "endpoint", &id)?;
-    incident::resolve_of_deleted(db, workspace_id, id, now)?;
+    mute::delete_for_target(db, workspace_id, "endpoint", &id)?;
+    incident::resolve_for_deleted_endpoint(db, workspace_id, id, now)?;
     db.prepare_cached("DELETE FROM endpoint WHERE number = ?")?.execute([number])?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Inbound doors.
+//! Inbound webhooks.
 
 use rusqlite::{Connection, params};
 use tidings_domain::id::{Id, WorkspaceId};

@@ -1,4 +1,4 @@
-//! Workspaces with their API keys, and what recognises the sealing key.
+//! Workspaces with their API keys, and the fingerprint of the sealing key.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidings_domain::id::{ApiKeyId, Id, WorkspaceId};
@@ -63,8 +63,8 @@ pub(in crate::sqlite) fn create_workspace(db: &Connection, record: &WorkspaceRec
 }
 
 pub(in crate::sqlite) fn add_api_key(db: &Connection, key: &ApiKey) -> Result<()> {
-    let there = db.query_row("SELECT count(*) FROM api_key WHERE hash = ?", [key.hash], |row| row.get::<_, u32>(0))?;
-    if there == 0 { insert_api_key(db, key) } else { Ok(()) }
+    let count = db.query_row("SELECT count(*) FROM api_key WHERE hash = ?", [key.hash], |row| row.get::<_, u32>(0))?;
+    if count == 0 { insert_api_key(db, key) } else { Ok(()) }
 }
 
 pub(in crate::sqlite) fn delete_api_key(db: &Connection, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Configuration: what a workspace has, and changes of it. One file for each kind of row.
+//! Configuration: reads and changes, with a module for each kind of row.
 
 mod channel;
 pub(super) mod endpoint;
@@ -59,17 +59,17 @@ pub(super) fn configuration(
     Ok(configuration)
 }
 
-pub(super) fn change(db: &Connection, workspace_id: WorkspaceId, changes: &[ConfigChange]) -> Result<Version> {
-    // First: the rows of endpoints keep the version that they were written with.
-    let version = raise_version(db, workspace_id)?;
+pub(super) fn apply_changes(db: &Connection, workspace_id: WorkspaceId, changes: &[ConfigChange]) -> Result<Version> {
+    // First, because endpoint rows store the version that they are written with.
+    let version = bump_version(db, workspace_id)?;
     for change in changes {
         match change {
-            ConfigChange::PutRule(rule, expect) => rule::put(db, workspace_id, rule, *expect)?,
+            ConfigChange::PutRule(rule, expected) => rule::put(db, workspace_id, rule, *expected)?,
             ConfigChange::DeleteRule(id) => delete(db, "rule", workspace_id, id)?,
-            ConfigChange::PutChannel(record, expect) => channel::put(db, workspace_id, record, *expect)?,
-            ConfigChange::DeleteChannel(id) => channel::remove(db, workspace_id, *id)?,
-            ConfigChange::PutEndpoint(record, expect) => endpoint::put(db, workspace_id, version, record, *expect)?,
-            ConfigChange::DeleteEndpoint(id, now) => endpoint::remove(db, workspace_id, *id, *now)?,
+            ConfigChange::PutChannel(record, expected) => channel::put(db, workspace_id, record, *expected)?,
+            ConfigChange::DeleteChannel(id) => channel::delete(db, workspace_id, *id)?,
+            ConfigChange::PutEndpoint(record, expected) => endpoint::put(db, workspace_id, version, record, *expected)?,
+            ConfigChange::DeleteEndpoint(id, now) => endpoint::delete(db, workspace_id, *id, *now)?,
             ConfigChange::PutMute(mute) => mute::put(db, workspace_id, mute)?,
             ConfigChange::DeleteMute(id) => delete(db, "mute", workspace_id, id)?,
             ConfigChange::PutInboundWebhook(webhook) => inbound_webhook::put(db, workspace_id, webhook)?,
@@ -80,8 +80,8 @@ pub(super) fn change(db: &Connection, workspace_id: WorkspaceId, changes: &[Conf
     Ok(version)
 }
 
-/// Says to whoever keeps a copy of the configuration that there is a newer one.
-pub(super) fn raise_version(db: &Connection, workspace_id: WorkspaceId) -> Result<Version> {
+/// Increments the configuration version, by which caches notice a change.
+pub(super) fn bump_version(db: &Connection, workspace_id: WorkspaceId) -> Result<Version> {
     db.prepare_cached("UPDATE workspace SET version = version + 1 WHERE id = ? RETURNING version")?
         .query_row([workspace_id.as_bytes()], |row| row.get(0))
         .optional()?
@@ -102,31 +102,30 @@ fn delete(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl Id)
     if deleted == 1 { Ok(()) } else { Err(StoreError::NotFound) }
 }
 
-/// Whether this workspace has such a row.
-fn is_there(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl Id) -> Result<bool> {
-    let there: u32 = db
+/// Whether the workspace has a row with this id.
+fn exists(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl Id) -> Result<bool> {
+    let count: u32 = db
         .prepare_cached(&format!("SELECT count(*) FROM {table} WHERE workspace_id = ? AND id = ?"))?
         .query_row(params![workspace_id.as_bytes(), id.as_bytes()], |row| row.get(0))?;
-    Ok(there > 0)
+    Ok(count > 0)
 }
 
-/// The revision that is expected, if one is.
-fn revision(expect: Precondition) -> Option<u32> {
-    match expect {
+fn expected_revision(expected: Precondition) -> Option<u32> {
+    match expected {
         Precondition::Absent => None,
         Precondition::Revision(revision) => Some(revision),
     }
 }
 
-/// Whether an edited row was as expected: nothing changed means that it is gone or has another revision.
-fn edited(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl Id, changed: usize) -> Result<()> {
+/// Turns an update that changed no row into the reason: another revision, or no such row.
+fn check_updated(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &impl Id, changed: usize) -> Result<()> {
     if changed == 1 {
         return Ok(());
     }
-    Err(if is_there(db, table, workspace_id, id)? { StoreError::Conflict } else { StoreError::NotFound })
+    Err(if exists(db, table, workspace_id, id)? { StoreError::Conflict } else { StoreError::NotFound })
 }
 
-/// A column that holds JSON or null.
+/// A JSON column that may be null.
 pub(super) fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
     let Some(text) = row.get_ref(column)?.as_str_or_null().map_err(|_| corrupt(column, "no text"))? else {
         return Ok(None);

@@ -38,12 +38,12 @@ fn read(row: &Row<'_>) -> Result<Mute> {
     })
 }
 
-/// Makes a mute; what it is about has to be this workspace's own.
+/// Inserts a mute, if the workspace has its target.
 pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, mute: &Mute) -> Result<()> {
     let target = match &mute.scope {
         MuteScope::Global => None,
-        MuteScope::Endpoint(id) => Some(there(db, "endpoint", workspace_id, id)?),
-        MuteScope::Channel(id) => Some(there(db, "channel", workspace_id, id)?),
+        MuteScope::Endpoint(id) => Some(existing(db, "endpoint", workspace_id, id)?),
+        MuteScope::Channel(id) => Some(existing(db, "channel", workspace_id, id)?),
     };
     db.prepare_cached(
         "INSERT INTO mute (workspace_id, id, scope, target_id, expires_at, reason, created_by, created_at, \
@@ -63,13 +63,18 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, mute: &Mute) -> Re
     Ok(())
 }
 
-/// The id, if this workspace has it.
-fn there<'a>(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &'a impl Id) -> Result<&'a [u8; 16]> {
-    if super::is_there(db, table, workspace_id, id)? { Ok(id.as_bytes()) } else { Err(StoreError::NotFound) }
+/// The id, if the workspace has a row with it.
+fn existing<'a>(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &'a impl Id) -> Result<&'a [u8; 16]> {
+    if super::exists(db, table, workspace_id, id)? { Ok(id.as_bytes()) } else { Err(StoreError::NotFound) }
 }
 
-/// Deletes the mutes of what is deleted itself.
-pub(super) fn delete_those_of(db: &Connection, workspace_id: WorkspaceId, scope: &str, target: &impl Id) -> Result<()> {
+/// Deletes the mutes of a channel or endpoint that is being deleted.
+pub(super) fn delete_for_target(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    scope: &str,
+    target: &impl Id,
+) -> Result<()> {
     db.prepare_cached("DELETE FROM mute WHERE workspace_id = ? AND scope = ? AND target_id = ?")?.execute(params![
         workspace_id.as_bytes(),
         scope,

@@ -6,23 +6,23 @@ use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 
-use super::{edited, revision};
+use super::{check_updated, expected_revision};
 use crate::Result;
 use crate::settings::Precondition;
-use crate::sqlite::row::{id, instant, json, to_json, word};
+use crate::sqlite::row::{id, instant, json, parsed, to_json};
 
 pub(super) fn read(row: &Row<'_>) -> Result<Rule> {
     Ok(Rule {
         id: id(row, "id")?,
         workspace_id: id(row, "workspace_id")?,
-        resource_type: word(row, "resource_type", ResourceType::parse)?,
+        resource_type: parsed(row, "resource_type", ResourceType::parse)?,
         resource: ResourceSelector::parse(&row.get::<_, String>("resource_id")?),
         channel_id: id(row, "channel_id")?,
         triggers: json(row, "triggers")?,
         trigger_types: json(row, "trigger_types")?,
         enabled: row.get("enabled")?,
         paused: row.get("paused")?,
-        failure_severity: word(row, "failure_severity", Severity::parse)?,
+        failure_severity: parsed(row, "failure_severity", Severity::parse)?,
         generation: row.get("generation")?,
         revision: row.get("revision")?,
         created_at: instant(row, "created_at")?,
@@ -30,7 +30,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Rule> {
     })
 }
 
-pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expect: Precondition) -> Result<()> {
+pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expected: Precondition) -> Result<()> {
     let (triggers, trigger_types) = (to_json(&rule.triggers)?, to_json(&rule.trigger_types)?);
     let values = params![
         workspace_id.as_bytes(),
@@ -47,10 +47,11 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expec
         rule.revision,
         rule.created_at.unix_ms(),
         rule.updated_at.unix_ms(),
-        revision(expect),
+        expected_revision(expected),
     ];
-    match expect {
+    match expected {
         Precondition::Absent => {
+            // Both statements get the same parameters, so this one must use the last one, too, which is NULL here.
             db.prepare_cached(
                 "INSERT INTO rule (workspace_id, id, resource_type, resource_id, channel_id, triggers, trigger_types, \
                  enabled, paused, failure_severity, generation, revision, created_at, updated_at) \
@@ -68,7 +69,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expec
                      WHERE workspace_id = ?1 AND id = ?2 AND revision = ?15",
                 )?
                 .execute(values)?;
-            edited(db, "rule", workspace_id, &rule.id, changed)
+            check_updated(db, "rule", workspace_id, &rule.id, changed)
         }
     }
 }

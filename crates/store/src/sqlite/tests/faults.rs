@@ -1,4 +1,4 @@
-//! What happens when the disk is full, an operation is refused or panics, or a row makes no sense.
+//! Failures: a full disk, operations that are refused or panic, rows that cannot be decoded.
 
 use std::sync::mpsc;
 
@@ -6,87 +6,87 @@ use rusqlite::Connection;
 use tidings_domain::delivery::Status;
 use tidings_domain::gate::{Effect, Gate, Refusal};
 
-use super::{NOW, channel_id, id, incoming_of_bytes, is_there, new_event, open, take_in, workspace_id};
+use super::{NOW, accept_events, channel_id, event_exists, id, new_event, new_event_of_bytes, open, workspace_id};
 use crate::queue::{InitialState, Lease};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::db::Db;
 use crate::{Result, Store as _, StoreError};
 
-/// Holds the writer, so that what is sent meanwhile becomes one batch. Lets it go when the sender is dropped.
-fn hold(store: &SqliteStore) -> (mpsc::Sender<()>, impl Future<Output = Result<()>>) {
-    let (release, held) = mpsc::channel::<()>();
-    let held = std::sync::Mutex::new(held);
-    let holding = store.writer.run("hold", move |_| {
-        let _ = held.lock().map(|held| held.recv());
+/// Blocks the writer until the sender is dropped, so that requests pushed meanwhile form one batch.
+fn block_writer(store: &SqliteStore) -> (mpsc::Sender<()>, impl Future<Output = Result<()>>) {
+    let (unblock, blocked) = mpsc::channel::<()>();
+    let blocked = std::sync::Mutex::new(blocked);
+    let blocking = store.writer.run_batched("block", move |_| {
+        let _ = blocked.lock().map(|blocked| blocked.recv());
         Ok(())
     });
-    (release, holding)
+    (unblock, blocking)
 }
 
-/// Runs these three as one batch, the last two beside the first.
+/// Runs the operation in one batch with two accepts, and returns all three outcomes.
 async fn in_one_batch<T: Send + 'static>(
     store: &SqliteStore,
-    odd: impl Future<Output = Result<T>>,
+    operation: impl Future<Output = Result<T>>,
 ) -> (Result<T>, Result<()>, Result<()>) {
-    let (release, holding) = hold(store);
+    let (unblock, blocking) = block_writer(store);
     let accept = |number| async move { store.accept(vec![new_event(number)]).await.map(drop) };
-    let let_go = async { drop(release) };
-    // Polled in this order: each is queued by its first poll, behind the one that holds the writer.
-    let (held, odd, one, two, ()) = tokio::join!(biased; holding, odd, accept(1), accept(2), let_go);
-    held.unwrap();
-    (odd, one, two)
+    let unblock = async { drop(unblock) };
+    // Polled in this order: each is pushed by its first poll, behind the one that blocks the writer.
+    let (blocked, operation, one, two, ()) = tokio::join!(biased; blocking, operation, accept(1), accept(2), unblock);
+    blocked.unwrap();
+    (operation, one, two)
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_the_batch_and_not_what_comes_after() {
+async fn commit_full_disk_fails_batch_and_not_later_ones() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     store.accept(vec![new_event(1)]).await.unwrap();
     let set_pages_max = |pages: u32| {
-        store.writer.run("pages", move |db| {
+        store.writer.run_batched("pages", move |db| {
             let pages = if pages == 0 { db.pragma_query_value(None, "page_count", |row| row.get(0))? } else { pages };
             db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
             Ok(())
         })
     };
     set_pages_max(0).await.unwrap();
-    let batch = async { store.accept(vec![new_event(2), incoming_of_bytes(3, 1 << 20), new_event(4)]).await };
-    let (full, beside) = tokio::join!(biased; batch, store.accept(vec![incoming_of_bytes(5, 1 << 20)]));
+    let batch = async { store.accept(vec![new_event(2), new_event_of_bytes(3, 1 << 20), new_event(4)]).await };
+    let (full, beside) = tokio::join!(biased; batch, store.accept(vec![new_event_of_bytes(5, 1 << 20)]));
     for outcome in [full, beside] {
         assert!(matches!(outcome, Err(StoreError::Database(_))), "{outcome:?}");
     }
     set_pages_max(1 << 30).await.unwrap();
     for number in 2..=5 {
-        assert!(!is_there(&store, number).await);
+        assert!(!event_exists(&store, number).await);
         assert!(!store.accept(vec![new_event(number)]).await.unwrap()[0].duplicate);
     }
-    assert!(is_there(&store, 1).await);
+    assert!(event_exists(&store, 1).await);
     store.ready().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_refused_operation_takes_nobody_with_it() {
+async fn batch_refused_operation_does_not_affect_others() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let refused = store.writer.run_alone("refused", |db| {
-        take_in(db, vec![new_event(7)])?;
+    let refused = store.writer.run_separately("refused", |db| {
+        accept_events(db, vec![new_event(7)])?;
         Err::<(), _>(StoreError::Conflict)
     });
     let (refused, one, two) = in_one_batch(&store, refused).await;
     assert_eq!((refused, one, two), (Err(StoreError::Conflict), Ok(()), Ok(())));
-    assert!(is_there(&store, 1).await && is_there(&store, 2).await);
-    assert!(!is_there(&store, 7).await, "what it had written is undone");
+    assert!(event_exists(&store, 1).await && event_exists(&store, 2).await);
+    assert!(!event_exists(&store, 7).await, "what it had written is undone");
 }
 
 #[tokio::test]
-async fn a_hot_operation_that_fails_for_its_own_reason_takes_nobody_with_it() {
+async fn batch_refused_accept_does_not_affect_others() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let odd = async { store.accept(vec![new_event(7), twice(8)]).await };
-    let (odd, one, two) = in_one_batch(&store, odd).await;
-    assert_eq!((odd, one, two), (Err(StoreError::Exists), Ok(()), Ok(())));
-    assert!(is_there(&store, 1).await && is_there(&store, 2).await);
-    assert!(!is_there(&store, 7).await && !is_there(&store, 8).await);
+    let operation = async { store.accept(vec![new_event(7), twice(8)]).await };
+    let (operation, one, two) = in_one_batch(&store, operation).await;
+    assert_eq!((operation, one, two), (Err(StoreError::Exists), Ok(()), Ok(())));
+    assert!(event_exists(&store, 1).await && event_exists(&store, 2).await);
+    assert!(!event_exists(&store, 7).await && !event_exists(&store, 8).await);
 }
 
 /// An event with the same delivery twice.
@@ -97,34 +97,34 @@ fn twice(number: u64) -> crate::queue::NewEvent {
 }
 
 #[tokio::test]
-async fn an_operation_that_panics_takes_nobody_with_it() {
+async fn batch_panicking_operation_does_not_affect_others() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let panics = |db: &Db<'_>| -> Result<()> {
-        take_in(db, vec![new_event(7)])?;
+        accept_events(db, vec![new_event(7)])?;
         panic!("on purpose")
     };
-    let (odd, one, two) = in_one_batch(&store, store.writer.run("panics", panics)).await;
-    assert_eq!((odd, one, two), (Err(StoreError::Defect("panics panicked".into())), Ok(()), Ok(())));
-    assert!(is_there(&store, 1).await && !is_there(&store, 7).await);
-    let alone = store.writer.run_alone("panics", panics).await;
-    assert!(matches!(alone, Err(StoreError::Defect(_))));
+    let (operation, one, two) = in_one_batch(&store, store.writer.run_batched("panics", panics)).await;
+    assert_eq!((operation, one, two), (Err(StoreError::Defect("panics panicked".into())), Ok(()), Ok(())));
+    assert!(event_exists(&store, 1).await && !event_exists(&store, 7).await);
+    let separate = store.writer.run_separately("panics", panics).await;
+    assert!(matches!(separate, Err(StoreError::Defect(_))));
     store.accept(vec![new_event(7)]).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_read_that_panics_gives_its_connection_back() {
+async fn read_panicking_returns_its_connection() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     for _ in 0..5 {
-        let outcome = store.log_readers.run(|_| -> Result<()> { panic!("on purpose") }).await;
+        let outcome = store.history_readers.run(|_| -> Result<()> { panic!("on purpose") }).await;
         assert!(matches!(outcome, Err(StoreError::Defect(_))));
     }
-    assert!(!is_there(&store, 1).await, "there are readers left");
+    assert!(!event_exists(&store, 1).await, "every connection is still in the pool");
 }
 
 #[tokio::test]
-async fn no_read_leaves_its_transaction_open() {
+async fn read_ends_its_transaction() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     for outcome in [Ok(()), Err(StoreError::NotFound)] {
@@ -136,16 +136,16 @@ async fn no_read_leaves_its_transaction_open() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_cannot_be_read_is_given_up() {
+async fn claim_unreadable_delivery_is_failed() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     store.accept(vec![new_event(1), new_event(2), new_event(3)]).await.unwrap();
-    let spoil = |db: &Db<'_>| {
+    let corrupt = |db: &Db<'_>| {
         db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?;
         db.execute("UPDATE event SET content = '{' WHERE run_id = 'run-2'", [])?;
         Ok(())
     };
-    store.writer.run("spoil", spoil).await.unwrap();
+    store.writer.run_batched("corrupt", corrupt).await.unwrap();
 
     let lease = Lease { owner: 1, until: NOW.plus_ms(1) };
     let claimed = store.claim(NOW, lease, vec![(channel_id(), 9)]).await.unwrap();
@@ -164,13 +164,17 @@ async fn a_delivery_that_cannot_be_read_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_keeps_nobody_waiting() {
+async fn claim_unreadable_delivery_unblocks_others() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let mut waits = new_event(2);
-    waits.deliveries[0].blocked_by = Some(id(1));
-    store.accept(vec![new_event(1), waits]).await.unwrap();
-    store.writer.run("spoil", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?)).await.unwrap();
+    let mut blocked = new_event(2);
+    blocked.deliveries[0].blocked_by = Some(id(1));
+    store.accept(vec![new_event(1), blocked]).await.unwrap();
+    store
+        .writer
+        .run_batched("corrupt", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?))
+        .await
+        .unwrap();
     let lease = Lease { owner: 1, until: NOW.plus_ms(1) };
     assert!(store.claim(NOW, lease, vec![(channel_id(), 9)]).await.unwrap().is_empty());
     let claimed = store.claim(NOW, lease, vec![(channel_id(), 9)]).await.unwrap();
@@ -178,18 +182,22 @@ async fn what_is_given_up_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn what_is_held_and_cannot_be_read_is_given_up() {
+async fn list_held_unreadable_delivery_is_failed() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let holds = |number| {
+    let held_event = |number| {
         let mut new_event = new_event(number);
         let stop = Refusal { effect: Effect::Hold, detail: String::new(), until: Some(NOW), mute_id: None };
         let delivery = &mut new_event.deliveries[0];
         (delivery.start, delivery.evaluation.stopped) = (InitialState::Held, Some((Gate::QuietHours, stop)));
         new_event
     };
-    store.accept(vec![holds(1), holds(2)]).await.unwrap();
-    store.writer.run("spoil", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?)).await.unwrap();
+    store.accept(vec![held_event(1), held_event(2)]).await.unwrap();
+    store
+        .writer
+        .run_batched("corrupt", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?))
+        .await
+        .unwrap();
     for _ in 0..2 {
         let found = store.list_held(workspace_id(), channel_id(), NOW, 9).await.unwrap();
         assert!(found.iter().map(|held| held.id).eq([id(2)]));
@@ -197,5 +205,5 @@ async fn what_is_held_and_cannot_be_read_is_given_up() {
     let held = |db: &Connection| {
         Ok(db.query_row("SELECT count(*) FROM delivery WHERE held_until IS NOT NULL", [], |row| row.get::<_, u32>(0))?)
     };
-    assert_eq!(store.readers.run(held).await, Ok(1), "the other one does not come up again");
+    assert_eq!(store.readers.run(held).await, Ok(1), "the failed one is not due again");
 }

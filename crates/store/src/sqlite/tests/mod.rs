@@ -1,12 +1,12 @@
-//! What only this backend promises, and only its inside can show: plans of queries, failures of the disk and of
-//! operations, the size of the log.
+//! Tests of what the conformance suite cannot see: query plans, failures of the disk and of operations, the size of the
+//! write-ahead log.
 
+mod checkpoints;
+mod fast_paths;
 mod faults;
-mod plans;
+mod monitoring_plans;
+mod query_plans;
 mod readers;
-mod short_ways;
-mod wal;
-mod watching_plans;
 
 use std::sync::Arc;
 
@@ -62,14 +62,14 @@ fn new_event(number: u64) -> NewEvent {
     NewEvent { event: Arc::new(event), not_routed: vec![], deliveries: vec![delivery] }
 }
 
-/// Takes these in, on the writer's connection.
-fn take_in(db: &Db<'_>, batch: Vec<NewEvent>) -> Result<Vec<Acceptance>> {
-    let prepared = batch.into_iter().map(accept::Prepared::new).collect::<Result<Vec<_>>>()?;
-    accept::accept(db, &prepared.iter().collect::<Vec<_>>())
+/// Accepts events, as the writer does.
+fn accept_events(db: &Db<'_>, batch: Vec<NewEvent>) -> Result<Vec<Acceptance>> {
+    let encoded = batch.into_iter().map(accept::EncodedEvent::new).collect::<Result<Vec<_>>>()?;
+    accept::accept(db, &encoded.iter().collect::<Vec<_>>())
 }
 
-/// The event, with an output of so many bytes.
-fn incoming_of_bytes(number: u64, bytes: usize) -> NewEvent {
+/// The event with this number, about this large.
+fn new_event_of_bytes(number: u64, bytes: usize) -> NewEvent {
     let mut new_event = new_event(number);
     let mut event = Event::clone(&new_event.event);
     event.run_mut().error_message = Some("x".repeat(bytes));
@@ -85,6 +85,6 @@ async fn open(directory: &tempfile::TempDir) -> SqliteStore {
     store
 }
 
-async fn is_there(store: &SqliteStore, number: u64) -> bool {
+async fn event_exists(store: &SqliteStore, number: u64) -> bool {
     store.event(workspace_id(), id(number)).await.unwrap().is_some()
 }

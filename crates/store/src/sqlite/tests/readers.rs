@@ -1,4 +1,4 @@
-//! Reads that would take for ever, and who may read the files.
+//! Time limits of reads, and the permissions of the files.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::time::{Instant, timeout};
 
-use super::{is_there, new_event, open};
+use super::{event_exists, new_event, open};
 use crate::sqlite::reader::Readers;
-use crate::sqlite::{FILE, LOG_READERS, SqliteStore};
+use crate::sqlite::{DATABASE_FILE, HISTORY_READERS, SqliteStore};
 use crate::{Result, Store as _, StoreError};
 
-/// Longer than anything here takes.
-const SURELY: Duration = Duration::from_secs(8);
+/// Longer than anything here should take.
+const TEST_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Counts until it is stopped.
+/// A query that runs until it is interrupted.
 fn endless(db: &Connection) -> Result<i64> {
     let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     Ok(db.query_row(sql, [], |row| row.get(0))?)
@@ -26,68 +26,68 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test]
-async fn a_read_that_takes_too_long_is_broken_off() {
+async fn read_over_time_limit_is_interrupted() {
     let directory = tempfile::tempdir().unwrap();
     let _store = open(&directory).await;
-    let readers = Readers::open(&directory.path().join(FILE), 1, Some(Duration::from_millis(50))).unwrap();
+    let readers = Readers::open(&directory.path().join(DATABASE_FILE), 1, Some(Duration::from_millis(50))).unwrap();
     for _ in 0..2 {
-        let outcome = timeout(SURELY, readers.run(endless)).await.expect("it ends");
+        let outcome = timeout(TEST_TIMEOUT, readers.run(endless)).await.expect("it ends");
         assert!(matches!(&outcome, Err(StoreError::TooSlow { .. })), "{outcome:?}");
         let one = readers.run(|db| Ok(db.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)).await;
-        assert_eq!(one, Ok(1), "its connection goes on");
+        assert_eq!(one, Ok(1), "its connection can still be used");
     }
 }
 
 #[tokio::test]
-async fn a_read_waits_for_others_no_longer_than_it_may_take() {
+async fn read_waiting_over_time_limit_is_busy() {
     let directory = tempfile::tempdir().unwrap();
     let _store = open(&directory).await;
-    let readers = Readers::open(&directory.path().join(FILE), 1, Some(Duration::from_millis(50))).unwrap();
-    let (let_go, held) = std::sync::mpsc::channel::<()>();
-    let holding = readers.run(move |_| Ok(held.recv().is_err()));
+    let readers = Readers::open(&directory.path().join(DATABASE_FILE), 1, Some(Duration::from_millis(50))).unwrap();
+    let (unblock, blocked) = std::sync::mpsc::channel::<()>();
+    let blocking = readers.run(move |_| Ok(blocked.recv().is_err()));
     let waiting = async {
         let outcome = readers.run(|_| Ok(())).await;
-        drop(let_go);
+        drop(unblock);
         outcome
     };
-    let (held, outcome) = tokio::join!(biased; holding, waiting);
-    assert_eq!((held, outcome), (Ok(true), Err(StoreError::Busy)));
+    let (blocked, outcome) = tokio::join!(biased; blocking, waiting);
+    assert_eq!((blocked, outcome), (Ok(true), Err(StoreError::Busy)));
 }
 
 #[tokio::test]
-async fn a_failure_of_its_own_keeps_its_words() {
+async fn read_own_error_is_returned() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    assert_eq!(store.log_readers.run(|_| Err::<(), _>(StoreError::Conflict)).await, Err(StoreError::Conflict));
+    assert_eq!(store.history_readers.run(|_| Err::<(), _>(StoreError::Conflict)).await, Err(StoreError::Conflict));
 }
 
 #[tokio::test]
-async fn closing_does_not_wait_for_long_reads() {
+async fn close_interrupts_long_reads() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let began = Instant::now();
-    // One more than there are readers: it waits for its turn.
-    let (begun, mut under_way) = tokio::sync::mpsc::unbounded_channel();
-    let reads = (0..=LOG_READERS).map(|_| {
-        let begun = begun.clone();
-        store.log_readers.run(move |db| {
-            let _ = begun.send(());
+    // One more than there are connections.
+    let (started, mut running) = tokio::sync::mpsc::unbounded_channel();
+    let reads = (0..=HISTORY_READERS).map(|_| {
+        let started = started.clone();
+        store.history_readers.run(move |db| {
+            let _ = started.send(());
             endless(db)
         })
     });
     let close = async {
-        for _ in 0..LOG_READERS {
-            under_way.recv().await;
+        for _ in 0..HISTORY_READERS {
+            running.recv().await;
         }
         store.close().await;
     };
-    let (outcomes, ()) = tokio::join!(futures_of(reads), close);
+    let (outcomes, ()) = tokio::join!(join_all(reads), close);
     assert!(outcomes.iter().all(|outcome| *outcome == Err(StoreError::Closed)), "{outcomes:?}");
-    assert!(began.elapsed() < SURELY, "{:?}", began.elapsed());
+    assert!(began.elapsed() < TEST_TIMEOUT, "{:?}", began.elapsed());
 }
 
-/// All at once, to the end of each.
-async fn futures_of<T: Send + 'static>(all: impl Iterator<Item: Future<Output = T>>) -> Vec<T> {
+/// Polls all futures until each has ended.
+async fn join_all<T: Send + 'static>(all: impl Iterator<Item: Future<Output = T>>) -> Vec<T> {
     let mut all: Vec<_> = all.map(Box::pin).collect();
     let mut done: Vec<Option<T>> = all.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
@@ -105,29 +105,29 @@ async fn futures_of<T: Send + 'static>(all: impl Iterator<Item: Future<Output = 
 }
 
 #[tokio::test]
-async fn what_is_made_is_the_services_own() {
+async fn open_creates_private_files() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("var/data");
     let store = SqliteStore::open(&data).unwrap();
     store.ready().await.unwrap();
     assert_eq!(mode(&data), 0o700);
-    for file in [FILE, "tidings.db-wal", "tidings.db-shm", "tidings.lock"] {
+    for file in [DATABASE_FILE, "tidings.db-wal", "tidings.db-shm", "tidings.lock"] {
         assert_eq!(mode(&data.join(file)), 0o600, "{file}");
     }
 }
 
 #[tokio::test]
-async fn what_is_there_stays_as_open_as_it_is() {
+async fn open_keeps_existing_permissions() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     store.accept(vec![new_event(1)]).await.unwrap();
     store.close().await;
     drop(store);
-    let file = directory.path().join(FILE);
+    let file = directory.path().join(DATABASE_FILE);
     for (path, mode) in [(directory.path(), 0o750), (&file, 0o640)] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
     let store = SqliteStore::open(directory.path()).unwrap();
-    assert!(is_there(&store, 1).await);
+    assert!(event_exists(&store, 1).await);
     assert_eq!((mode(directory.path()), mode(&file)), (0o750, 0o640));
 }

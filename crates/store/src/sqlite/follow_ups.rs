@@ -1,0 +1,112 @@
+//! What else changes when a delivery is settled: the count of its incident, the deliveries that it blocks, the members
+//! of a digest.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+use tidings_domain::delivery::Status;
+use tidings_domain::event::EventKind;
+use tidings_domain::id::{Id, IncidentId, WorkspaceId};
+use tidings_domain::time::Timestamp;
+
+use super::settle::StopColumns;
+use crate::Result;
+use crate::queue::{FollowUps, Settlement};
+
+/// Whether the incident counts this delivery: it is sent now, for the first time. Must be asked before the settlement
+/// is written, which sets `sent_at`.
+pub(super) fn is_first_sent(db: &Connection, settlement: &Settlement, status: Status) -> Result<bool> {
+    if status != Status::Sent || !matches!(settlement.follow_ups, FollowUps::Incident(_)) {
+        return Ok(false);
+    }
+    let (sort_key, id) = (settlement.delivery_id.sort_key(), settlement.delivery_id.as_bytes());
+    let unsent: u32 = db
+        .prepare_cached("SELECT count(*) FROM delivery WHERE sort_key = ? AND id = ? AND sent_at IS NULL")?
+        .query_row(params![sort_key, id], |row| row.get(0))?;
+    Ok(unsent == 1)
+}
+
+/// Applies the follow-ups of a settlement that was written.
+pub(super) fn apply(
+    db: &Connection,
+    settlement: &Settlement,
+    status: Status,
+    stop: Option<&StopColumns>,
+    is_first_sent: bool,
+) -> Result<()> {
+    let (sort_key, now) = (settlement.delivery_id.sort_key(), settlement.now);
+    match settlement.follow_ups {
+        FollowUps::None => return Ok(()),
+        FollowUps::Incident(id) if is_first_sent => count_sent(db, settlement.workspace_id, id, 1)?,
+        FollowUps::Incident(_) => {}
+        FollowUps::Digest if status.is_settled() => settle_digest_members(db, sort_key, now, status, stop)?,
+        FollowUps::Digest => {}
+    }
+    // A held delivery blocks nothing, because it may be held all night.
+    if status.is_settled() || status == Status::Held { unblock(db, sort_key, now) } else { Ok(()) }
+}
+
+/// Makes due what the delivery with this sort key blocked.
+pub(super) fn unblock(db: &Connection, sort_key: i64, now: Timestamp) -> Result<()> {
+    db.prepare_cached("UPDATE delivery SET due_at = ?, blocked_by_sort_key = NULL WHERE blocked_by_sort_key = ?")?
+        .execute(params![now.unix_ms(), sort_key])?;
+    Ok(())
+}
+
+/// Settles the members of a digest as the digest itself. `failed` members are included: those failed with the digest
+/// before and share the result of its resend. One that was resent by itself has left the digest.
+pub(super) fn settle_digest_members(
+    db: &Connection,
+    sort_key: i64,
+    now: Timestamp,
+    status: Status,
+    stop: Option<&StopColumns>,
+) -> Result<()> {
+    // Before the update: it selects by the statuses and the `sent_at` that the update overwrites.
+    if status == Status::Sent {
+        count_digest_members(db, sort_key)?;
+    }
+    db.prepare_cached(
+        "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
+         sent_at = iif(?1 = 'sent', ?3, sent_at), \
+         gate_evaluations = iif(?4 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?4))) \
+         WHERE digest_sort_key = ?5 AND status IN ('held', 'failed')",
+    )?
+    .execute(params![
+        status.as_str(),
+        stop.map(|stop| stop.reason),
+        now.unix_ms(),
+        stop.and_then(|stop| stop.evaluation.as_ref()),
+        sort_key,
+    ])?;
+    Ok(())
+}
+
+/// Counts the members that are sent for the first time with this digest, each for its incident.
+fn count_digest_members(db: &Connection, sort_key: i64) -> Result<()> {
+    let kinds = EventKind::ALL.into_iter().filter(|kind| kind.is_of_incident());
+    let kinds: Vec<_> = kinds.map(|kind| format!("'{}'", kind.as_str())).collect();
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT e.workspace_id, e.run_id FROM delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key \
+         WHERE d.digest_sort_key = ? AND d.status IN ('held', 'failed') AND d.sent_at IS NULL AND e.kind IN ({})",
+        kinds.join(", ")
+    ))?;
+    let mut rows = statement.query([sort_key])?;
+    let mut sent = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        if let Ok(incident_id) = row.get_ref("run_id")?.as_str().unwrap_or_default().parse::<IncidentId>() {
+            let workspace_id = WorkspaceId::from_bytes(row.get("workspace_id")?);
+            *sent.entry((workspace_id, incident_id)).or_default() += 1;
+        }
+    }
+    sent.into_iter().try_for_each(|((workspace_id, id), sent)| count_sent(db, workspace_id, id, sent))
+}
+
+fn count_sent(db: &Connection, workspace_id: WorkspaceId, id: IncidentId, sent: u32) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE incident SET notifications_sent = notifications_sent + ? WHERE sort_key = ? \
+         AND id = ? AND workspace_id = ?",
+    )?
+    .execute(params![sent, id.sort_key(), id.as_bytes(), workspace_id.as_bytes()])?;
+    Ok(())
+}
