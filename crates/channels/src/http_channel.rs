@@ -34,7 +34,7 @@ pub trait HttpChannel: Send + Sync {
 
     /// A second request after a delivery, to update an earlier message. It is sent once, and its failure does not
     /// affect the result.
-    fn follow_up_request(&self, _letter: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
+    fn follow_up_request(&self, _message: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
         None
     }
 

@@ -6,10 +6,10 @@
 //! No proxies, no redirects, no decompression; every step is bounded in time and in bytes.
 //!
 //! - [`resolve`]: names to addresses, one lookup per name at a time
-//! - [`dial`]: resolve, check, connect
+//! - `dial`: resolve, check, connect
 //! - [`target`]: a URL, validated and parsed once
-//! - [`client`]: one HTTP/1.1 exchange over a pooled or a fresh connection
-//! - [`pool`]: idle connections by origin
+//! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
+//! - `pool`: idle connections by origin
 
 mod client;
 mod dial;

@@ -1,8 +1,8 @@
 //! Email: a message as a MIME mail, submitted to an SMTP server in one transaction per recipient.
 //!
-//! A message becomes [`content`] (cleaned text, independent of the format), content becomes a MIME message ([`compose`],
-//! from [`text`] and [`html`]), a [`session`] submits it over the [`wire`], and a [`ledger`] records
-//! the reply for each recipient, so that a retry only addresses those without a final reply.
+//! A message becomes `content` (sanitised text, independent of the format), content becomes a MIME message (`compose`,
+//! from `text` and `html`), a `session` submits it over the `wire`, and a `ledger` records the reply for each
+//! recipient, so that a retry only addresses those without a final reply.
 //!
 //! One transaction per recipient: with several in one, a refusal after `DATA` could not be attributed to any of them.
 //!

@@ -42,7 +42,7 @@ pub fn mail_samples() -> Vec<(&'static str, Event, Severity)> {
     samples
 }
 
-/// A notification snapshot an endpoint's incident.
+/// A notification about an endpoint's incident.
 pub fn incident(trigger: IncidentTrigger) -> Event {
     let mut event = event();
     let now = event.received_at;

@@ -166,16 +166,16 @@ async fn private_address_is_refused_to_channels() {
 async fn tls_is_not_downgraded() {
     let mut plain = SmtpServer::start("none", &[]).await;
     let roots = plain.roots.clone();
-    let place = format!("localhost:{}", plain.port);
+    let host_port = format!("localhost:{}", plain.port);
     for (url, message) in [
-        (format!("smtp://{place}"), "does not offer STARTTLS"),
-        (format!("smtp://{LOGIN}@{place}?tls=opportunistic"), "not sent unencrypted"),
+        (format!("smtp://{host_port}"), "does not offer STARTTLS"),
+        (format!("smtp://{LOGIN}@{host_port}?tls=opportunistic"), "not sent unencrypted"),
     ] {
         let result = deliver(&*channel(for_recipients(&["a@example.com"]), &relay_context(&url, roots.clone()))).await;
         assert_eq!((result.outcome, result.error_class), (RETRY, Some(ErrorClass::Tls)));
         assert!(result.error.as_ref().unwrap().contains(message), "{result:?}");
     }
-    let opportunistic = format!("smtp://{place}?tls=opportunistic");
+    let opportunistic = format!("smtp://{host_port}?tls=opportunistic");
     let result = deliver(&*channel(for_recipients(&["a@example.com"]), &relay_context(&opportunistic, roots))).await;
     assert_eq!(result.outcome, Outcome::Delivered);
     assert!(!plain.next_mail().await.tls);

@@ -57,15 +57,15 @@ fn hostile_incidents(text: &str) -> Vec<Event> {
         let resource_type = if at % 2 == 0 { ResourceType::Endpoint } else { ResourceType::Alert };
         let mut event = incident(resource_type, trigger);
         (event.resource_id, event.run_id) = (text.chars().take(50).collect(), text.chars().take(50).collect());
-        let Content::Incident(outage) = &mut event.content else { unreachable!("an incident's event") };
-        outage.name = text.to_owned();
-        outage.detail = Some(text.to_owned());
-        outage.url = Some(text.to_owned());
-        outage.link = Some(format!("https://example.com/{text}"));
-        outage.actor = Some(text.to_owned());
-        outage.fields =
+        let Content::Incident(snapshot) = &mut event.content else { unreachable!("an incident's event") };
+        snapshot.name = text.to_owned();
+        snapshot.detail = Some(text.to_owned());
+        snapshot.url = Some(text.to_owned());
+        snapshot.link = Some(format!("https://example.com/{text}"));
+        snapshot.actor = Some(text.to_owned());
+        snapshot.fields =
             vec![SubjectField { label: text.to_owned(), value: text.to_owned() }; if is_huge { 1 } else { 30 }];
-        outage.tags = vec![text.to_owned(); 3];
+        snapshot.tags = vec![text.to_owned(); 3];
         events.push(event);
     }
     events.extend([digest(&[text]), digest(&vec![text; if is_huge { 1 } else { 200 }])]);
