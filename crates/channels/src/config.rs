@@ -1,4 +1,4 @@
-//! A channel's configuration: what may be in it, what of it is secret, and how it becomes a [`Notifier`].
+//! A channel's configuration: its fields, what is secret among them, and how it becomes a [`Notifier`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,50 +12,50 @@ use crate::Notifier;
 use crate::egress::Egress;
 use crate::email::RelayConfig;
 
-/// A field of a channel type's configuration, for validation, redaction, forms and documents.
+/// A field of a channel type's configuration, for validation, redaction, forms and documentation.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
-    /// Its key in `config`.
+    /// Its key in `config`; a field of a nested object has a dot (`smtp.host`).
     pub key: &'static str,
-    /// What it is, in a sentence.
+    /// A sentence for users.
     pub about: &'static str,
-    /// Whether it must be there.
+    /// Whether a configuration without it is invalid.
     pub required: bool,
-    /// Whether it is sealed at rest and shown only as a masked preview.
+    /// Secrets are encrypted at rest and shown only as a masked preview.
     pub secret: bool,
-    /// An example that passes validation.
+    /// Passes validation, together with the examples of the required fields.
     pub example: &'static str,
 }
 
-/// A channel's configuration as it is kept.
+/// A validated configuration, as it is stored.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChannelConfig {
-    /// What the API shows as `config`: fields that are no secret, and masked previews of those that are.
+    /// The `config` object that the API shows: plain fields, and masked previews of the secret ones.
     pub settings: Map<String, Value>,
-    /// The secrets, by the field's key; to be sealed before they are stored.
+    /// The secrets by field key. The engine encrypts them before they are stored.
     pub secrets: BTreeMap<String, Secret>,
 }
 
-/// What all channels share: the way out, and what the operator set for the instance.
+/// What all channels of an instance share: egress and the operator's settings.
 #[derive(Clone)]
 pub struct ChannelContext {
     /// The only way out to the network.
     pub egress: Arc<Egress>,
-    /// The instance's own SMTP server, if the operator named one.
+    /// The instance's SMTP server, if the operator set one.
     pub mail: Option<Arc<RelayConfig>>,
-    /// What the vendor header of runs begins with (`X-Mako`).
+    /// Prefix of the vendor headers for runs (`X-Mako`).
     pub run_header_prefix: String,
-    /// What the vendor headers of use cases begin with (`X-MagOne`).
+    /// Prefix of the vendor headers for use cases (`X-MagOne`).
     pub workflow_header_prefix: String,
-    /// Where Slack's Web API is, without a final slash; elsewhere for servers that are compatible with it.
+    /// Base URL of Slack's Web API without a final slash. Differs for servers that are compatible with Slack.
     pub slack_api_base: String,
 }
 
-/// Where Slack's Web API is.
+/// Base URL of Slack's own Web API.
 pub const SLACK_API_BASE: &str = "https://slack.com/api";
 
 impl ChannelContext {
-    /// What an instance has where its operator set nothing: no mail server, the default header prefixes.
+    /// The defaults: no mail server, default header prefixes, Slack's own API.
     pub fn new(egress: Arc<Egress>) -> Self {
         Self {
             egress,
@@ -67,24 +67,24 @@ impl ChannelContext {
     }
 }
 
-/// A channel type: what its configuration looks like and how it becomes a destination.
+/// A channel type: describes and validates its configuration, and opens channels.
 pub trait ChannelPlugin: Send + Sync {
-    /// Which type it is.
+    /// The type that this plugin implements.
     fn channel_type(&self) -> ChannelType;
 
     /// The fields of `config`.
     fn fields(&self) -> &'static [Field];
 
-    /// Checks a `config` object and gives what is to be kept. On an edit, `current` is what is kept now and `input`
-    /// is merged over it: a missing, empty or unchanged (masked) secret keeps its value, `null` clears an optional
-    /// field. Pointers in the violations are relative to `config`, such as `/url`. Unknown keys are violations.
+    /// Validates a `config` object and returns what to store. On an edit, `input` is merged over the stored `current`:
+    /// a missing, empty or unchanged (masked) secret keeps its value, `null` clears an optional field. Pointers in the
+    /// violations are relative to `config`, such as `/url`. Unknown keys are violations.
     fn check(
         &self,
         input: &Map<String, Value>,
         current: Option<&ChannelConfig>,
-        environment: &ChannelContext,
+        context: &ChannelContext,
     ) -> Result<ChannelConfig, Violations>;
 
-    /// Makes the destination. The error says in words, without secrets, why a stored configuration cannot be used.
-    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String>;
+    /// Opens a channel. The error says, without secrets, why the stored configuration cannot be used.
+    fn open(&self, stored: &ChannelConfig, context: &ChannelContext) -> Result<Arc<dyn Notifier>, String>;
 }

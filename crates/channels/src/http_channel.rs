@@ -1,4 +1,4 @@
-//! A channel that speaks HTTP: two pure functions, and the transport that is the same for all.
+//! The common part of channels that speak HTTP: two pure functions per channel, and the transport.
 
 use std::sync::Arc;
 
@@ -13,68 +13,71 @@ use tidings_domain::time::Timestamp;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::config_reader::{MASK, is_token};
-use crate::egress::{Egress, EgressError, EgressTarget, HttpAnswer, Reuse};
-use crate::report::EXCERPT_BYTES_MAX;
+use crate::attempt::EXCERPT_BYTES_MAX;
+use crate::config_reader::{MASK, looks_like_token};
+use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse, Reuse};
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 
 /// A channel as two pure functions around one HTTP exchange.
 pub trait HttpChannel: Send + Sync {
-    /// Where its requests go.
+    /// Where the channel's requests go.
     fn target(&self) -> &EgressTarget;
 
-    /// The request that says this; path and `Host` are the target's. The error is the attempt's report.
-    fn request(&self, letter: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult>;
+    /// The request for this message; path and `Host` are taken from the target. The error is the attempt's result.
+    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult>;
 
-    /// What the answer means. Starts from [`judge`] where the vendor has no words of its own.
-    fn classify_response(&self, answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
-        classify_response(answer, now)
+    /// What the response means. By default [`classify_response`], which fits receivers without error codes of their
+    /// own.
+    fn classify_response(&self, response: &HttpResponse, now: Timestamp) -> AttemptResult {
+        classify_response(response, now)
     }
 
-    /// What is sent once the request was taken, for the looks of what was said before. It is asked for once, and the
-    /// delivery does not depend on it.
-    fn follow_up_request(&self, _letter: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
+    /// A second request after a delivery, to update an earlier message. It is sent once, and its failure does not
+    /// affect the result.
+    fn follow_up_request(&self, _message: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
         None
     }
 
-    /// What must not stand in a report, should the receiver say it back.
+    /// Texts to mask in results, in case the receiver echoes them.
     fn secrets(&self) -> &Secrets;
 }
 
-/// An [`HttpChannel`] and the way out.
+/// An [`HttpChannel`] with its transport.
 pub struct HttpNotifier<C> {
-    /// The channel.
+    /// Builds requests and classifies responses.
     pub channel: C,
-    /// The way out.
+    /// Sends the requests.
     pub egress: Arc<Egress>,
 }
 
 #[async_trait]
 impl<C: HttpChannel> Notifier for HttpNotifier<C> {
-    async fn deliver(&self, letter: &OutboundMessage<'_>) -> AttemptResult {
-        let deadline = Instant::now() + letter.timeout;
-        let mut reuse = Reuse::Kept;
-        let report = loop {
-            let request = match self.channel.request(letter) {
+    async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult {
+        let deadline = Instant::now() + message.timeout;
+        let mut reuse = Reuse::Pooled;
+        let result = loop {
+            let request = match self.channel.request(message) {
                 Ok(request) => request,
-                Err(report) => break report,
+                Err(result) => break result,
             };
             match self.egress.send(self.channel.target(), request, reuse, deadline).await {
-                // The peer closed a kept connection: that says nothing about this delivery.
-                Err(error) if error.stale && reuse == Reuse::Kept => reuse = Reuse::Fresh,
+                // The peer had closed a pooled connection, which is no evidence about this delivery. The request is built
+                // anew: sending consumed it, and a fresh connection cannot be stale, so this happens once.
+                Err(error) if error.stale && reuse == Reuse::Pooled => reuse = Reuse::Fresh,
                 Err(error) => break AttemptResult::from(error),
-                Ok(mut answer) => {
-                    self.channel.secrets().scrub(&mut answer.body);
-                    break self.channel.classify_response(&answer, letter.now);
+                Ok(mut response) => {
+                    self.channel.secrets().scrub(&mut response.body);
+                    break self.channel.classify_response(&response, message.now);
                 }
             }
         };
-        if let Some((target, request)) = self.channel.follow_up_request(letter).filter(|_| report.is_delivered())
-            && let Err(error) = self.egress.send(target, request, Reuse::Kept, deadline).await
+        // Within the same deadline: the attempt's limit includes the follow-up.
+        if let Some((target, request)) = self.channel.follow_up_request(message).filter(|_| result.is_delivered())
+            && let Err(error) = self.egress.send(target, request, Reuse::Pooled, deadline).await
         {
-            tracing::debug!(delivery = %letter.delivery_id, error = error.message, "what was said before stays as it was");
+            tracing::debug!(delivery = %message.delivery_id, error = error.message, "failed to update the earlier message");
         }
-        report
+        result
     }
 }
 
@@ -84,21 +87,21 @@ impl From<EgressError> for AttemptResult {
     }
 }
 
-/// What an answer means where the vendor has no words of its own: 2xx is delivered, everything else is tried again.
-pub fn classify_response(answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
-    let status = answer.status;
+/// The default meaning of a response: 2xx is delivered, everything else is retried.
+pub fn classify_response(response: &HttpResponse, now: Timestamp) -> AttemptResult {
+    let status = response.status;
     if status.is_success() {
-        return AttemptResult::delivered(Some(status.as_u16()), excerpt(&answer.body));
+        return AttemptResult::delivered(Some(status.as_u16()), excerpt(&response.body));
     }
-    let mut report = if status.is_redirection() {
-        AttemptResult::retry(ErrorClass::Redirect, redirect_words(answer))
+    let mut result = if status.is_redirection() {
+        AttemptResult::retry(ErrorClass::Redirect, describe_redirect(response))
     } else {
         AttemptResult::retry(ErrorClass::Status, describe_status(status))
     };
-    report.http_status = Some(status.as_u16());
-    report.response_body = excerpt(&answer.body);
-    report.outcome = Outcome::Retry { after_ms: retry_after_ms(answer, now) };
-    report
+    result.http_status = Some(status.as_u16());
+    result.response_body = excerpt(&response.body);
+    result.outcome = Outcome::Retry { after_ms: retry_after_ms(response, now) };
+    result
 }
 
 /// `HTTP 502 Bad Gateway`.
@@ -109,44 +112,46 @@ pub fn describe_status(status: StatusCode) -> String {
     }
 }
 
-fn redirect_words(answer: &HttpAnswer) -> String {
-    let words = describe_status(answer.status);
-    let location = answer.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+fn describe_redirect(response: &HttpResponse) -> String {
+    let status = describe_status(response.status);
+    let location = response.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
     match location.map(Url::parse) {
         Some(Ok(url)) => match url.host_str() {
-            Some(host) => format!("{words}: it redirects to {host}; redirects are not followed"),
-            None => format!("{words}: redirects are not followed"),
+            Some(host) => format!("{status}: it redirects to {host}; redirects are not followed"),
+            None => format!("{status}: redirects are not followed"),
         },
-        Some(Err(_)) => format!("{words}: it redirects to another path; redirects are not followed"),
-        None => format!("{words}: redirects are not followed"),
+        // A relative reference does not parse as a URL.
+        Some(Err(_)) => format!("{status}: it redirects to another path; redirects are not followed"),
+        None => format!("{status}: redirects are not followed"),
     }
 }
 
-/// How long the receiver asks to be left alone: `Retry-After` of 429 and 503, in seconds or as a date (RFC 9110).
-pub fn retry_after_ms(answer: &HttpAnswer, now: Timestamp) -> Option<u64> {
-    if !matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+/// How long the receiver asks to wait: `Retry-After` of 429 and 503 (RFC 9110).
+pub fn retry_after_ms(response: &HttpResponse, now: Timestamp) -> Option<u64> {
+    if !matches!(response.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    retry_after(&answer.headers, now)
+    retry_after(&response.headers, now)
 }
 
-/// What the header `Retry-After` says, in milliseconds from now.
+/// The `Retry-After` header, in seconds or as a date, as milliseconds from `now`.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
     let value = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(seconds.saturating_mul(1_000));
     }
+    // Real servers send wrong weekdays; the rest of the date decides.
     let at = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value).ok()?;
     Some(Timestamp::from_unix_ms(at.as_millisecond()).since_ms(now))
 }
 
-/// The beginning of a body as text that can be stored: none if it is empty.
+/// The beginning of a body as text that can be stored; `None` if it is empty.
 pub fn excerpt(body: &[u8]) -> Option<String> {
     let beginning = &body[..body.len().min(EXCERPT_BYTES_MAX)];
     if beginning.is_empty() {
         return None;
     }
-    // No store keeps NUL in a text, and what replaces bytes may be longer than they were.
+    // NUL is replaced, because not every database stores it in text. Replacement characters may lengthen the text.
     let text = String::from_utf8_lossy(beginning).replace('\0', "\u{fffd}");
     Some(if body.len() > text.len() || text.len() > EXCERPT_BYTES_MAX {
         truncate_bytes(&format!("{text}…"), EXCERPT_BYTES_MAX)
@@ -155,27 +160,29 @@ pub fn excerpt(body: &[u8]) -> Option<String> {
     })
 }
 
-/// Texts that must not be said back.
+/// Texts to mask in responses.
 #[derive(Default)]
 pub struct Secrets(Vec<Secret>);
 
-/// Shorter texts that do not look like tokens are no secrets worth the name, and would tear holes into harmless words.
+/// Shorter texts are masked only if they look like a token: otherwise ordinary words of the response would be.
 const SECRET_BYTES_MIN: usize = 8;
 
 impl Secrets {
-    /// These texts, as far as they are long enough to be told apart from harmless words.
+    /// Keeps the texts that are long enough, or look like tokens.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let is_worth_it = |text: &&str| text.len() >= SECRET_BYTES_MIN || is_token(text);
-        let mut secrets: Vec<_> = texts.into_iter().filter(is_worth_it).map(Secret::new).collect();
-        // The longest first, so that what holds another is masked whole.
+        let is_maskable = |text: &&str| text.len() >= SECRET_BYTES_MIN || looks_like_token(text);
+        let mut secrets: Vec<_> = texts.into_iter().filter(is_maskable).map(Secret::new).collect();
+        // Longest first: a secret that contains another must be masked as a whole, not around the shorter one.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
         Self(secrets)
     }
 
-    /// What is secret of a URL: itself, its query's values and the segments of its path that look like tokens.
+    /// The secret parts of a URL: the URL itself, its query values, raw and decoded, and path segments that look like
+    /// tokens.
     pub fn of_url(url: &Url) -> Vec<String> {
         let mut texts = vec![url.as_str().to_owned()];
-        texts.extend(url.path_segments().into_iter().flatten().filter(|part| is_token(part)).map(str::to_owned));
+        texts
+            .extend(url.path_segments().into_iter().flatten().filter(|part| looks_like_token(part)).map(str::to_owned));
         if let Some(query) = url.query() {
             texts.push(format!("{}?{query}", url.path()));
             texts.extend(query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value).to_owned()));
@@ -184,7 +191,7 @@ impl Secrets {
         texts
     }
 
-    /// Masks them in a body, before anything of it is kept.
+    /// Masks the secrets in a body before any of it is kept.
     pub fn scrub(&self, body: &mut Vec<u8>) {
         if body.is_empty() {
             return;
@@ -209,7 +216,7 @@ mod tests {
     use crate::config_reader::preview_url;
 
     #[test]
-    fn what_a_preview_masks_is_masked_in_answers_too() {
+    fn scrub_masks_what_preview_url_masks() {
         let url = Url::parse("https://example.com/hooks/v1/aB3xyz/a1b2c3d4/in?key=fghijklm").unwrap();
         assert_eq!(preview_url(&url, usize::MAX), "https://example.com/hooks/v1/•••/•••/in?key=•••");
         let texts = Secrets::of_url(&url);

@@ -1,9 +1,35 @@
-//! How to say it: one module a channel type, one registry, one way out to the network.
+//! Channels: how a notification reaches its receiver.
 //!
-//! In the way of an event this crate stands last: the engine hands a [`OutboundMessage`] to a [`Notifier`] and gets a
-//! [`AttemptResult`] back. Nothing here knows rules, stores or the API; a channel is mostly two pure functions,
-//! request from letter and outcome from response.
+//! # Cast
+//!
+//! - [`OutboundMessage`]: one attempt to deliver one notification: event, severity, instant, time limit, and the state that
+//!   earlier attempts left.
+//! - [`Notifier`]: an open channel. [`Notifier::deliver`] makes one attempt and returns an [`AttemptResult`]: delivered, to
+//!   be retried, or failed for good, with an [`ErrorClass`] and a text that can be stored and shown.
+//! - [`ChannelPlugin`]: a channel type. It lists its configuration fields, validates a configuration (`check`) and makes a
+//!   notifier of a stored one (`open`). [`registry`] lists all plugins.
+//! - [`ChannelConfig`] and [`ChannelContext`]: a stored configuration with its secrets kept apart, and what all channels of
+//!   an instance share.
+//! - [`config_reader`]: reads a `config` object field by field and merges an edit over the stored configuration.
+//! - [`http_channel`]: the common part of [`webhook`], [`slack`] and [`discord`]. Such a channel is two pure functions
+//!   (message to request, response to result) around one HTTP exchange.
+//! - [`email`]: builds a MIME message and submits it by SMTP, one transaction per recipient.
+//! - [`egress`]: the only way out to the network. It resolves a name, checks each address, and connects to one that passed.
+//!   The monitor's probes use it as well.
+//!
+//! # Flow
+//!
+//! ```text
+//! API:     config object ─ ChannelPlugin::check ─> ChannelConfig ─> vault and store
+//! engine:  ChannelConfig ─ ChannelPlugin::open  ─> Notifier
+//!          OutboundMessage ─ Notifier::deliver ─> render ─> egress ─> classify ─> AttemptResult
+//! ```
+//!
+//! The engine decides when to send, when to retry and what to keep; this crate knows no rules, no store and no API. It
+//! makes no attempt of its own accord, with one exception: a request over a pooled connection that the peer had closed is
+//! repeated once on a fresh one.
 
+pub mod attempt;
 pub mod config;
 pub mod config_reader;
 pub mod discord;
@@ -11,7 +37,6 @@ pub mod egress;
 pub mod email;
 pub mod http_channel;
 pub mod registry;
-pub mod report;
 #[cfg(test)]
 mod samples;
 pub mod slack;
@@ -26,35 +51,35 @@ use tidings_domain::id::{DeliveryId, RuleId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
+pub use attempt::{AttemptResult, ErrorClass};
 pub use config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
-pub use report::{AttemptResult, ErrorClass};
 
-/// One thing to say, this time.
+/// One attempt to deliver one notification.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboundMessage<'a> {
-    /// The delivery; its id is the `webhook-id`, the same on every try.
+    /// Also the `webhook-id`: the same for every attempt, so that receivers can deduplicate.
     pub delivery_id: DeliveryId,
-    /// The rule that speaks; none for a channel's own test.
+    /// `None` for a channel's own test.
     pub rule_id: Option<RuleId>,
-    /// What happened.
+    /// The event to render.
     pub event: &'a Event,
-    /// How bad it is to this rule.
+    /// The severity that the rule assigns to the event.
     pub severity: Severity,
-    /// This attempt's instant: the signatures' timestamp.
+    /// The instant of this attempt; signatures contain it.
     pub now: Timestamp,
-    /// How long this attempt may take, all included.
+    /// Limit for the whole attempt.
     pub timeout: Duration,
-    /// What the last attempt's [`AttemptResult::carry`] left for this one, such as the recipients already served.
+    /// The last attempt's [`AttemptResult::attempt_state`], such as the recipients that have accepted already.
     pub attempt_state: Option<&'a str>,
-    /// What the first message about the same incident left ([`AttemptResult::carry`]), where this channel has said one: what
-    /// this one belongs under.
+    /// The `attempt_state` of the first message about the same incident, if this channel has delivered one: the thread
+    /// that this message belongs to.
     pub thread: Option<&'a str>,
 }
 
-/// A channel that is ready to speak: its settings read, its secrets opened, its keys made.
+/// An open channel: its configuration parsed, its secrets decrypted, its signing keys prepared.
 #[async_trait]
 pub trait Notifier: Send + Sync {
-    /// Makes one attempt. Never panics, never outlives the letter's timeout by more than a moment, and never puts a
-    /// secret into the report.
-    async fn deliver(&self, letter: &OutboundMessage<'_>) -> AttemptResult;
+    /// Makes one attempt. Never panics, ends at most moments after the message's timeout, and never puts a secret into the
+    /// result.
+    async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult;
 }

@@ -1,4 +1,4 @@
-//! Every channel type there is, in one explicit list.
+//! All channel types.
 
 use tidings_domain::channel::ChannelType;
 
@@ -8,10 +8,10 @@ use crate::email::Email;
 use crate::slack::Slack;
 use crate::webhook::Webhook;
 
-/// Every kind, in the order of [`ChannelType::ALL`].
+/// All plugins, in the order of [`ChannelType::ALL`].
 pub static PLUGINS: [&dyn ChannelPlugin; ChannelType::ALL.len()] = [&Email, &Webhook, &Slack, &Discord];
 
-/// The kind of this type. A new type does not compile without one.
+/// The plugin of this type. The match makes a new type without a plugin a compile error.
 pub fn plugin(channel_type: ChannelType) -> &'static dyn ChannelPlugin {
     match channel_type {
         ChannelType::Email => &Email,
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_and_the_match_agree() {
+    fn plugins_list_agrees_with_match() {
         let listed: Vec<_> = PLUGINS.iter().map(|plugin| plugin.channel_type()).collect();
         assert_eq!(listed, ChannelType::ALL);
         for channel_type in ChannelType::ALL {

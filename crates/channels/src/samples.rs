@@ -1,4 +1,4 @@
-//! Events and letters for the tests of this crate: one of each look that a message can have.
+//! Events and messages for the tests of this crate: one for each form that a message can take.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub fn now() -> Timestamp {
     Timestamp::from_unix_ms(1_777_694_412_345)
 }
 
-/// A failed flow run with every fact filled in.
+/// A failed flow run with every field set.
 pub fn failed_flow() -> Event {
     let mut event = test_event();
     event.kind = EventKind::RunTerminal;
@@ -34,7 +34,7 @@ pub fn failed_flow() -> Event {
     event
 }
 
-/// A query that went well.
+/// A query that succeeded.
 pub fn succeeded_query() -> Event {
     let mut event = failed_flow();
     event.resource_type = ResourceType::ScheduledQuery;
@@ -45,8 +45,8 @@ pub fn succeeded_query() -> Event {
     event
 }
 
-/// What happened to an incident of an endpoint.
-pub fn outage(trigger: IncidentTrigger) -> Event {
+/// A notification about an endpoint's incident.
+pub fn incident(trigger: IncidentTrigger) -> Event {
     let mut event = test_event();
     (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
     event.resource_type = ResourceType::Endpoint;
@@ -72,7 +72,7 @@ pub fn outage(trigger: IncidentTrigger) -> Event {
     event
 }
 
-/// So many notifications that were held back.
+/// A digest of `total` held notifications.
 pub fn digest(total: u64) -> Event {
     let mut event = test_event();
     (event.kind, event.resource_type) = (EventKind::Digest, ResourceType::Channel);
@@ -98,14 +98,14 @@ pub fn digest(total: u64) -> Event {
     event
 }
 
-/// What a channel's Test sends.
+/// The event of a channel test.
 pub fn test_event() -> Event {
     let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
     Event::sample(id, workspace_id, ResourceType::Flow, "sample", now())
 }
 
-/// The event as a letter.
-pub fn letter(event: &Event, severity: Severity) -> OutboundMessage<'_> {
+/// A first attempt to deliver the event.
+pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([7; 16]),
         rule_id: Some(RuleId::from_bytes([3; 16])),

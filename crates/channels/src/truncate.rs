@@ -1,41 +1,47 @@
-//! Text that is escaped for a vendor and cut to the vendor's limit, in one pass, so that no escape is cut in half.
+//! Escapes text for a vendor and cuts it to the vendor's limit in one pass, so that no escape sequence is cut in half.
 
 use tidings_domain::severity::Severity;
 
-/// Stands where a value is empty and the vendor wants one.
-pub(crate) const NOTHING: &str = "—";
+/// Replaces an empty value where the vendor requires one.
+pub(crate) const PLACEHOLDER: &str = "—";
 
-/// Hinders what stands before it from joining with what follows.
+/// Separates two characters that would otherwise be read as markup together.
 pub(crate) const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
-/// At most `units_max` UTF-16 units (no vendor counts an emoji as more) of `text`, each character as `write` puts it
-/// down, given the one before it. What is cut is replaced by an ellipsis within that length. Control characters other
-/// than line breaks and tabs are left out, and so are marks that turn the direction of writing around: with these a
-/// name could pretend to be another.
-pub(crate) fn fit(text: &str, units_max: usize, mut write: impl FnMut(Option<char>, char, &mut String)) -> String {
-    let mut fitted = String::with_capacity(text.len().min(units_max));
+/// At most `units_max` UTF-16 units of `text` (no vendor counts an emoji as more). `write` escapes one character, given
+/// the one before it. A cut is marked by an ellipsis within the limit.
+///
+/// Removed are control characters except line breaks and tabs, and the marks that change the direction of text: with
+/// those a name could pass for another.
+pub(crate) fn truncate_escaped(
+    text: &str,
+    units_max: usize,
+    mut write: impl FnMut(Option<char>, char, &mut String),
+) -> String {
+    let mut escaped = String::with_capacity(text.len().min(units_max));
+    // `safe`: the longest prefix that still leaves a unit for the ellipsis.
     let (mut units, mut safe, mut before) = (0, 0, None);
-    for character in text.chars().filter(|&c| may_stay(c)) {
-        let start = fitted.len();
-        write(before, character, &mut fitted);
-        units += fitted[start..].encode_utf16().count();
+    for character in text.chars().filter(|&c| is_allowed(c)) {
+        let start = escaped.len();
+        write(before, character, &mut escaped);
+        units += escaped[start..].encode_utf16().count();
         if units > units_max {
-            fitted.truncate(safe);
-            fitted.truncate(fitted.trim_end().len());
+            escaped.truncate(safe);
+            escaped.truncate(escaped.trim_end().len());
             if units_max > 0 {
-                fitted.push('…');
+                escaped.push('…');
             }
-            return fitted;
+            return escaped;
         }
         if units < units_max {
-            safe = fitted.len();
+            safe = escaped.len();
         }
         before = Some(character);
     }
-    fitted
+    escaped
 }
 
-const fn may_stay(character: char) -> bool {
+const fn is_allowed(character: char) -> bool {
     match character {
         '\n' | '\t' => true,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
@@ -43,18 +49,18 @@ const fn may_stay(character: char) -> bool {
     }
 }
 
-/// Text for one line: line breaks, tabs and runs of spaces become one space.
+/// Text on one line: line breaks, tabs and runs of spaces become one space.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// How long a vendor counts the text.
-pub(crate) fn units(text: &str) -> usize {
+/// The length as vendors count it, in UTF-16 units.
+pub(crate) fn utf16_len(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// What stands for a severity where text has no colour.
-pub(crate) const fn sign(severity: Severity) -> char {
+/// The severity as a symbol, for text without colour.
+pub(crate) const fn severity_emoji(severity: Severity) -> char {
     match severity {
         Severity::Critical => '🔴',
         Severity::Warning => '🟠',
@@ -63,21 +69,26 @@ pub(crate) const fn sign(severity: Severity) -> char {
     }
 }
 
-/// Puts the character down as it is.
-pub(crate) fn plain(_: Option<char>, character: char, out: &mut String) {
+/// Writes the character as it is.
+pub(crate) fn unescaped(_: Option<char>, character: char, out: &mut String) {
     out.push(character);
 }
 
-/// The same between code fences: no run of backticks can end them.
-pub(crate) fn fenced(before: Option<char>, character: char, out: &mut String) {
+/// Writes the character so that no run of backticks can end a code fence around the text.
+pub(crate) fn escape_fence(before: Option<char>, character: char, out: &mut String) {
     if before == Some('`') && character == '`' {
         out.push(ZERO_WIDTH_SPACE);
     }
     out.push(character);
 }
 
-/// A link that a vendor will take: `http` or `https`, of at most so many bytes, without spaces.
-pub(crate) fn link(url: Option<&str>, bytes_max: usize) -> Option<&str> {
+/// The text, or [`PLACEHOLDER`] if it is blank: Slack and Discord refuse blank texts.
+pub(crate) fn or_placeholder(text: String) -> String {
+    if text.trim().is_empty() { PLACEHOLDER.to_owned() } else { text }
+}
+
+/// A link that vendors accept: `http` or `https`, at most `bytes_max` bytes, without spaces.
+pub(crate) fn web_link(url: Option<&str>, bytes_max: usize) -> Option<&str> {
     url.filter(|url| url.starts_with("https://") || url.starts_with("http://"))
         .filter(|url| url.len() <= bytes_max && !url.contains(|c: char| c.is_whitespace() || c.is_control()))
 }
@@ -92,32 +103,32 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_never_cut_in_half() {
-        assert_eq!(fit("abc", 6, doubled), "aabbcc");
-        assert_eq!(fit("abc", 5, doubled), "aabb…");
-        assert_eq!(fit("abc", 4, doubled), "aa…");
-        assert_eq!(fit("😀😀", 3, plain), "😀…");
-        assert_eq!(fit("a\u{0}b\nc", 9, plain), "ab\nc");
-        assert_eq!(fit("abc", 0, plain), "");
-        assert_eq!(fit("a\u{202e}b\u{2067}c\u{85}", 9, plain), "abc");
+    fn truncate_escaped_never_cuts_an_escape_in_half() {
+        assert_eq!(truncate_escaped("abc", 6, doubled), "aabbcc");
+        assert_eq!(truncate_escaped("abc", 5, doubled), "aabb…");
+        assert_eq!(truncate_escaped("abc", 4, doubled), "aa…");
+        assert_eq!(truncate_escaped("😀😀", 3, unescaped), "😀…");
+        assert_eq!(truncate_escaped("a\u{0}b\nc", 9, unescaped), "ab\nc");
+        assert_eq!(truncate_escaped("abc", 0, unescaped), "");
+        assert_eq!(truncate_escaped("a\u{202e}b\u{2067}c\u{85}", 9, unescaped), "abc");
         assert_eq!(one_line(" a\r\n b\tc "), "a b c");
     }
 
     #[test]
-    fn links_are_links() {
+    fn web_link_other_schemes_spaces_and_long_urls_are_refused() {
         for wrong in ["javascript:alert(1)", "https://a b", "https://a\n", "", "https://toolong.example.com"] {
-            assert_eq!(link(Some(wrong), 20), None, "{wrong}");
+            assert_eq!(web_link(Some(wrong), 20), None, "{wrong}");
         }
-        assert_eq!(link(Some("https://example.com"), 20), Some("https://example.com"));
+        assert_eq!(web_link(Some("https://example.com"), 20), Some("https://example.com"));
     }
 
     proptest! {
         #[test]
-        fn what_is_fitted_fits(text in "\\PC{0,60}|[`\\n]{0,60}", max in 0usize..70) {
-            for write in [plain as fn(_, _, &mut String), fenced, doubled] {
-                prop_assert!(fit(&text, max, write).encode_utf16().count() <= max);
+        fn truncate_escaped_stays_within_limit(text in "\\PC{0,60}|[`\\n]{0,60}", max in 0usize..70) {
+            for write in [unescaped as fn(_, _, &mut String), escape_fence, doubled] {
+                prop_assert!(truncate_escaped(&text, max, write).encode_utf16().count() <= max);
             }
-            prop_assert!(!fit(&text, max, fenced).contains("``"));
+            prop_assert!(!truncate_escaped(&text, max, escape_fence).contains("``"));
         }
     }
 }

@@ -1,8 +1,8 @@
-"""An SMTP server that is not ours, for tests: takes mail, is strict about it, and says what came.
+"""An independent SMTP server for tests: accepts mails, checks them strictly, and prints what it received.
 
-It prints one JSON object a line: first {"port": …}, then one for each mail that it took. How it treats a recipient
-follows from the address: refuse@ is refused for good, defer@ each time, once@ the first time; spam@ is refused once
-the mail was seen. The sender nobody@ is refused. It ends when its standard input does.
+It prints one JSON object per line: first {"port": …}, then one for each accepted mail. Some addresses are special:
+refuse@ is refused for good, defer@ is deferred each time, once@ only the first time; spam@ is refused after DATA. The
+sender nobody@ is refused. The server ends when its standard input is closed.
 """
 
 import argparse
@@ -20,26 +20,26 @@ from aiosmtpd.smtp import SMTP, AuthResult
 KNOWN_ONCE = ["date", "from", "to", "subject", "message-id", "mime-version", "content-type"]
 
 
-def say(**what):
+def emit(**what):
     print(json.dumps(what), flush=True)
 
 
 def complaints(raw):
-    """What a strict server has against this mail."""
+    """What a strict server objects to in this mail."""
     lines = raw.split(b"\r\n")
     if lines[-1] != b"":
-        yield "the last line has no end"
+        yield "the last line is not terminated"
     for number, line in enumerate(lines, 1):
         if len(line) > 998:
             yield f"line {number} has {len(line)} bytes"
         if b"\r" in line or b"\n" in line:
-            yield f"line {number} holds a lone CR or LF"
+            yield f"line {number} contains a lone CR or LF"
         if b"\0" in line or not line.isascii():
-            yield f"line {number} holds what is no ASCII text"
+            yield f"line {number} contains NUL or non-ASCII bytes"
     message = email.message_from_bytes(raw, policy=email.policy.default)
     for name in KNOWN_ONCE:
         if len(message.get_all(name, [])) != 1:
-            yield f"{name} is there {len(message.get_all(name, []))} times"
+            yield f"{name} occurs {len(message.get_all(name, []))} times"
     for header in message.values():
         for defect in getattr(header, "defects", []):
             yield f"{header!r}: {defect!r}"
@@ -47,7 +47,7 @@ def complaints(raw):
         for defect in part.defects:
             yield f"{part.get_content_type()}: {defect!r}"
     if [part.get_content_type() for part in message.walk()] != ["multipart/alternative", "text/plain", "text/html"]:
-        yield "it is not text and HTML as alternatives"
+        yield "the parts are not text and HTML as alternatives"
 
 
 class Handler:
@@ -76,7 +76,7 @@ class Handler:
         raw = envelope.original_content
         secured = session.ssl is not None or server.transport.get_extra_info("ssl_object") is not None
         user = session.auth_data.login.decode() if session.authenticated else None
-        say(
+        emit(
             hello=session.host_name,
             sender=envelope.mail_from,
             recipients=envelope.rcpt_tos,
@@ -98,7 +98,7 @@ def authenticator(wanted):
 
 
 async def main():
-    # It would warn of what is wanted here: authentication without STARTTLS.
+    # aiosmtpd warns about authentication without STARTTLS, which is intended here.
     warnings.simplefilter("ignore")
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     parser = argparse.ArgumentParser()
@@ -127,7 +127,7 @@ async def main():
     server = await loop.create_server(
         lambda: SMTP(handler, **options), "127.0.0.1", 0, ssl=context if arguments.tls == "tls" else None
     )
-    say(port=server.sockets[0].getsockname()[1])
+    emit(port=server.sockets[0].getsockname()[1])
     await loop.run_in_executor(None, sys.stdin.read)
 
 

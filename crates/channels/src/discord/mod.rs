@@ -1,8 +1,8 @@
 //! Discord: a webhook that takes one embed.
 
+mod classify;
 mod config;
 mod entries;
-mod judge;
 mod render;
 
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use tidings_domain::violation::Violations;
 use url::Url;
 
 use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
-use crate::egress::{EgressTarget, HttpAnswer};
+use crate::egress::{EgressTarget, HttpResponse};
 use crate::http_channel::{HttpChannel, HttpNotifier, Secrets};
 use crate::webhook::USER_AGENT_VALUE;
 use crate::{AttemptResult, Notifier, OutboundMessage};
 
-/// The kind.
+/// The Discord channel type.
 pub struct Discord;
 
 impl ChannelPlugin for Discord {
@@ -40,19 +40,19 @@ impl ChannelPlugin for Discord {
         &self,
         input: &Map<String, Value>,
         current: Option<&ChannelConfig>,
-        environment: &ChannelContext,
+        context: &ChannelContext,
     ) -> Result<ChannelConfig, Violations> {
-        config::check(input, current, environment)
+        config::check(input, current, context)
     }
 
-    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
-        let channel = Channel::open(stored, environment)?;
-        Ok(Arc::new(HttpNotifier { channel, egress: environment.egress.clone() }))
+    fn open(&self, stored: &ChannelConfig, context: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
+        let channel = DiscordChannel::open(stored, context)?;
+        Ok(Arc::new(HttpNotifier { channel, egress: context.egress.clone() }))
     }
 }
 
-/// A Discord webhook, ready to be written to.
-struct Channel {
+/// An open Discord channel.
+struct DiscordChannel {
     target: EgressTarget,
     headers: HeaderMap,
     username: Option<String>,
@@ -60,16 +60,16 @@ struct Channel {
     secrets: Secrets,
 }
 
-impl Channel {
-    fn open(stored: &ChannelConfig, environment: &ChannelContext) -> Result<Self, String> {
+impl DiscordChannel {
+    fn open(stored: &ChannelConfig, context: &ChannelContext) -> Result<Self, String> {
         let url = stored.secrets.get("webhookUrl").ok_or("no webhook URL is set")?;
-        let url = Url::parse(url.expose()).map_err(|error| format!("the Discord URL cannot be used: {error}"))?;
+        let url = Url::parse(url.expose()).map_err(|error| format!("the Discord webhook URL is invalid: {error}"))?;
         let text = |key| stored.settings.get(key).and_then(Value::as_str).map(str::to_owned);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
         Ok(Self {
-            target: environment.egress.target(&url).map_err(|why| format!("the Discord URL {why}"))?,
+            target: context.egress.target(&url).map_err(|why| format!("the Discord webhook URL {why}"))?,
             headers,
             username: text("username"),
             avatar_url: text("avatarUrl"),
@@ -78,13 +78,13 @@ impl Channel {
     }
 }
 
-impl HttpChannel for Channel {
+impl HttpChannel for DiscordChannel {
     fn target(&self) -> &EgressTarget {
         &self.target
     }
 
-    fn request(&self, letter: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
-        let mut body = render::message(&message::of(letter.event, letter.severity));
+    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
+        let mut body = render::render(&message::of(message.event, message.severity));
         for (key, value) in [("username", &self.username), ("avatar_url", &self.avatar_url)] {
             if let Some(value) = value {
                 body[key] = Value::from(value.as_str());
@@ -96,8 +96,8 @@ impl HttpChannel for Channel {
         Ok(request)
     }
 
-    fn classify_response(&self, answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
-        judge::classify_response(answer, now)
+    fn classify_response(&self, response: &HttpResponse, now: Timestamp) -> AttemptResult {
+        classify::classify_response(response, now)
     }
 
     fn secrets(&self) -> &Secrets {

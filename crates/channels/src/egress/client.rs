@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request and its answer, over a kept or a fresh connection.
+//! One HTTP/1.1 request and its response, over a pooled or a fresh connection.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -8,90 +8,98 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::error::is_tls;
-use super::read;
 use super::stream::{Http, Stream, drive};
 use super::{CONNECT_TIMEOUT, Egress, EgressError, EgressTarget};
 use crate::ErrorClass;
 
-/// How many bytes a response's head may have. Beyond 100 headers it is refused too (hyper's own limit).
+/// Limit for a response's head. hyper also refuses more than 100 headers.
 const HEAD_BYTES_MAX: usize = 32 * 1_024;
-/// How much a connection reads ahead, in bytes.
+/// Limit for a connection's read buffer.
 const BUFFER_BYTES_MAX: usize = 64 * 1_024;
+/// How much of a response body is kept.
+const KEPT_BYTES_MAX: usize = 16 * 1_024;
+/// How much of a body is read to reach its end. A connection with more to come is closed instead of reused.
+const READ_BYTES_MAX: usize = 64 * 1_024;
 
-/// What a receiver answered.
+/// A receiver's response.
 #[derive(Debug, Clone)]
-pub struct HttpAnswer {
-    /// The status.
+pub struct HttpResponse {
+    /// Any status: errors of the receiver are not an [`EgressError`].
     pub status: StatusCode,
-    /// The headers.
+    /// At most 100 headers within 32 KiB.
     pub headers: HeaderMap,
-    /// The body, as far as it is kept (16 KiB).
+    /// The beginning of the body, at most 16 KiB.
     pub body: Vec<u8>,
 }
 
-/// Whether a request may go over a connection that was kept from an earlier one.
+/// Whether a request may use a pooled connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reuse {
-    /// It may.
-    Kept,
-    /// It goes over a fresh one, since a kept one turned out to be closed.
+    /// A pooled connection if there is one.
+    Pooled,
+    /// A new connection, because a pooled one turned out to be closed.
     Fresh,
 }
 
-/// An open connection and the handle that puts requests into it.
+/// An open connection and the handle that sends requests over it.
 pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
     connection: Option<Http>,
 }
 
 impl Egress {
-    /// Sends the request (path and `Host` are the target's) and takes the answer in. With a 2xx head the receiver has
-    /// taken it: a body that breaks off or drips past the deadline is cut, not a failure.
+    /// Sends the request (path and `Host` are taken from the target) and reads the response. Once a head has arrived,
+    /// a body that breaks off or outlasts the deadline is cut and is not an error: the receiver has the request.
     ///
-    /// A kept connection that the peer had closed gives an error whose `stale` is set: then [`Reuse::Fresh`] may do.
+    /// A pooled connection that the peer had closed gives an error with `stale` set; retry with [`Reuse::Fresh`].
     pub async fn send(
         &self,
         target: &EgressTarget,
         mut request: Request<Full<Bytes>>,
         reuse: Reuse,
         deadline: Instant,
-    ) -> Result<HttpAnswer, EgressError> {
+    ) -> Result<HttpResponse, EgressError> {
         *request.uri_mut() = target.uri.clone();
         request.headers_mut().insert(HOST, target.host.clone());
-        let kept = if reuse == Reuse::Kept { target.origin.take() } else { None };
-        let (mut wire, stale) = match kept {
+        let pooled = if reuse == Reuse::Pooled { target.origin.take_idle() } else { None };
+        let (mut wire, was_pooled) = match pooled {
             Some(wire) => (wire, true),
+            // Boxed: the handshake's future is large, and most requests never need it.
             None => (Box::pin(self.open(target, deadline)).await?, false),
         };
         let sent = wire.sender.try_send_request(request);
         let response = match timeout_at(deadline, drive(&mut wire.connection, sent)).await {
             Ok(Ok(response)) => response,
             Ok(Err(mut failed)) => {
+                // hyper hands the request back only if it wrote none of it.
                 let unsent = failed.take_message().is_some();
-                return Err(unanswered(target, failed.error(), stale, unsent));
+                return Err(no_response(target, failed.error(), was_pooled, unsent));
             }
-            Err(_) => return Err(EgressError::timeout(format!("no answer from {} in time", target.place()))),
+            Err(_) => return Err(EgressError::timeout(format!("no response from {} in time", target.host_port()))),
         };
         let (head, body) = response.into_parts();
-        let (body, ended) = read::body(&mut wire.connection, body, deadline).await;
+        let (body, ended) = read_body(&mut wire.connection, body, deadline).await;
+        // With body bytes still on the wire, the next response on this connection would start in the middle of them.
         if ended && wire.is_reusable().await {
-            target.origin.keep(wire);
+            target.origin.put_idle(wire);
         }
-        Ok(HttpAnswer { status: head.status, headers: head.headers, body })
+        Ok(HttpResponse { status: head.status, headers: head.headers, body })
     }
 
     async fn open(&self, target: &EgressTarget, deadline: Instant) -> Result<Box<Wire>, EgressError> {
         let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
         let origin = &target.origin;
         let plain = origin.server_name.is_none();
-        let tcp = self.dial(&origin.host, origin.port, deadline, |address| self.admit(address.ip(), plain)).await?;
+        let check = |address: &std::net::SocketAddr| self.check_http(address.ip(), plain);
+        let tcp = self.dial(&origin.host, origin.port, deadline, check).await?;
         let stream = match &origin.server_name {
             None => Stream::Plain(tcp),
             Some(name) => {
@@ -100,61 +108,91 @@ impl Egress {
                     Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
                     Ok(Err(error)) => return Err(EgressError::tls(&origin.host, &error)),
                     Err(_) => {
-                        return Err(EgressError::timeout(format!("no TLS with {} in time", target.place())));
+                        let host_port = target.host_port();
+                        return Err(EgressError::timeout(format!("no TLS handshake with {host_port} in time")));
                     }
                 }
             }
         };
         let mut builder = http1::Builder::new();
         builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(BUFFER_BYTES_MAX);
-        // What is sent is short: one copy costs less than a list of pieces.
+        // Requests are short: one copy is cheaper than a vectored write.
         builder.writev(false);
         let made = builder.handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = made.map_err(|error| unanswered(target, &error, false, false))?;
+        let (sender, connection) = made.map_err(|error| no_response(target, &error, false, false))?;
         Ok(Box::new(Wire { sender, connection: Some(connection) }))
     }
 
-    /// The guard's answer, and for plain `http` that the operator lets it go there.
-    fn admit(&self, ip: std::net::IpAddr, plain: bool) -> Result<(), super::Refused> {
+    /// The guard's check, and for `http` without TLS that the operator allows it to this address.
+    fn check_http(&self, ip: std::net::IpAddr, plain: bool) -> Result<(), super::Refused> {
         let guard = self.guard();
         guard.check(ip)?;
+        // `check_url` cannot decide this for names; here the address is known.
         if plain && !guard.allow_http && !guard.allows(ip) {
-            return Err(super::Refused { ip, what: "no target for http without TLS" });
+            return Err(super::Refused { ip, what: "outside the networks allowed for http without TLS" });
         }
         Ok(())
     }
 }
 
-/// What it means that no head came: `stale` if the connection was kept, `unsent` if not a byte was written.
-fn unanswered(target: &EgressTarget, error: &hyper::Error, stale: bool, unsent: bool) -> EgressError {
-    let place = target.place();
+/// Why no response head arrived. `unsent`: no byte of the request was written.
+fn no_response(target: &EgressTarget, error: &hyper::Error, was_pooled: bool, unsent: bool) -> EgressError {
+    let host_port = target.host_port();
     let reset = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<io::Error>())
         .map(io::Error::kind)
         .is_some_and(|kind| matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
     let closed = unsent || reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed();
     let mut failure = if is_tls(error) {
-        EgressError::new(ErrorClass::Tls, format!("{place} broke TLS off"))
+        EgressError::new(ErrorClass::Tls, format!("{host_port} aborted the TLS connection"))
     } else if error.is_parse_too_large() {
-        EgressError::new(ErrorClass::Protocol, format!("{place} answered with too large a head"))
+        EgressError::new(ErrorClass::Protocol, format!("the response headers from {host_port} are too large"))
     } else if error.is_parse() {
-        EgressError::new(ErrorClass::Protocol, format!("what {place} answered is no HTTP"))
+        EgressError::new(ErrorClass::Protocol, format!("the response from {host_port} is not valid HTTP"))
     } else if closed {
-        EgressError::new(ErrorClass::Protocol, format!("{place} closed the connection without an answer"))
+        EgressError::new(ErrorClass::Protocol, format!("{host_port} closed the connection without a response"))
     } else {
-        EgressError::new(ErrorClass::Protocol, format!("the connection to {place} broke"))
+        EgressError::new(ErrorClass::Protocol, format!("the connection to {host_port} failed"))
     };
-    failure.stale = stale && closed;
+    // A pooled connection may be closed by the peer at any time, also while the request is on its way. That is no
+    // evidence against the receiver, so the caller repeats the request once on a fresh connection. If the receiver had
+    // processed it after all, the repetition carries the same `webhook-id`.
+    failure.stale = was_pooled && closed;
     failure
 }
 
 impl Wire {
-    /// Lets the connection see that the last answer is over; whether it then waits for another request.
+    /// Lets hyper process the end of the last response, and returns whether the connection accepts another request.
     async fn is_reusable(&mut self) -> bool {
+        // One poll only: without it a `Connection: close` or EOF that has already arrived would go unnoticed.
         let open = poll_fn(|cx| {
             let done = self.connection.as_mut().is_none_or(|connection| Pin::new(connection).poll(cx).is_ready());
             Poll::Ready(!done)
         });
         open.await && self.sender.is_ready()
     }
+}
+
+/// The beginning of the body, and whether its end was reached. A body that breaks off or outlasts the deadline gives the
+/// part that arrived.
+async fn read_body(connection: &mut Option<Http>, mut incoming: Incoming, deadline: Instant) -> (Vec<u8>, bool) {
+    let announced = incoming.size_hint().lower();
+    let mut kept = Vec::with_capacity(announced.min(KEPT_BYTES_MAX as u64) as usize);
+    // If the announced length exceeds the limit, its end is never reached: stop once enough is kept.
+    let too_long = announced > READ_BYTES_MAX as u64;
+    let mut read_bytes = 0;
+    let reading = async {
+        while let Some(frame) = incoming.frame().await {
+            let Ok(frame) = frame else { return false };
+            let Some(data) = frame.data_ref() else { continue };
+            read_bytes += data.len();
+            kept.extend_from_slice(&data[..data.len().min(KEPT_BYTES_MAX - kept.len())]);
+            if read_bytes > READ_BYTES_MAX || (too_long && kept.len() == KEPT_BYTES_MAX) {
+                return false;
+            }
+        }
+        true
+    };
+    let ended = timeout_at(deadline, drive(connection, reading)).await.unwrap_or(false);
+    (kept, ended)
 }

@@ -1,98 +1,124 @@
-//! From a host's name to an open connection: resolve it, put each address to the guard, connect to one that passed.
+//! From a host name to an open connection: resolve it, check each address with the guard, connect to one that passed.
 //!
-//! The two steps are apart so that a prober can tell how long each took; [`VettedAddrs`] keeps them together: only the
-//! guard makes one, and only what is in one is connected to.
+//! The two steps are separate so that a prober can time them. [`VettedAddrs`] ties them together: only the guard's check
+//! creates one, and [`Dialer::connect`] accepts nothing else.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::guard::{Guard, Refused};
-use super::own::{is_out_of_files, is_own};
 use super::resolve::{self, Lookups, Resolve};
 
-/// Resolves names, asks the guard, and connects to nothing that it did not let pass.
+/// Resolves host names and connects only to addresses that pass its guard.
 pub struct Dialer {
     guard: Guard,
     lookups: Lookups,
 }
 
-/// Addresses that the guard let pass, best first, at most [`resolve::ADDRESSES_MAX`] and never none.
+/// Addresses that passed the guard, in the resolver's order: 1 to [`resolve::ADDRESSES_MAX`].
 #[derive(Debug, Clone)]
 pub struct VettedAddrs(Vec<SocketAddr>);
 
 impl VettedAddrs {
-    /// The addresses.
+    /// In the order in which they are tried.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.0
     }
 }
 
-/// Why a host was not reached. It does not name the host: the caller knows what to call it.
+/// Why no connection to a host was made. The text does not name the host; the caller adds it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DialError {
-    /// Its name could not be resolved.
+    /// The lookup failed.
     #[error("the name could not be resolved: {}", resolve::reason(.0))]
     Unresolved(Arc<io::Error>),
-    /// Its name was not resolved in time.
+    /// The lookup exceeded the deadline.
     #[error("the name was not resolved in time")]
     UnresolvedInTime,
-    /// Its name has no address.
+    /// The lookup succeeded without any address.
     #[error("the name has no address")]
     NoAddress,
-    /// The guard let none of its addresses pass; this is what the first one is.
+    /// Every address was refused by the guard; this is the first refusal.
     #[error("{0}")]
     Refused(Refused),
-    /// No address took the connection; this is what the last one said.
+    /// No address accepted the connection; this is the last error.
     #[error("no connection: {0}")]
     Unconnected(Arc<io::Error>),
-    /// The last address did not say anything in time.
+    /// The last address did not respond in time.
     #[error("no connection in time")]
     UnconnectedInTime,
 }
 
 impl DialError {
-    /// Whether this machine is at fault: nothing was learnt about the host.
+    /// Whether the cause is this machine, so that the error is no evidence about the host.
     pub fn is_own(&self) -> bool {
         matches!(self, Self::Unresolved(error) | Self::Unconnected(error) if is_own(error))
     }
 
-    /// Whether no more files could be opened.
+    /// Whether the process or the system is out of file descriptors.
     pub fn is_out_of_files(&self) -> bool {
         matches!(self, Self::Unresolved(error) | Self::Unconnected(error) if is_out_of_files(error))
     }
 }
 
+/// Whether the cause is this machine's own network or resource limits: nothing was sent, so nothing is known about the
+/// other end.
+pub fn is_own(error: &io::Error) -> bool {
+    // `HostUnreachable` is not among them: a router or the neighbour table reports it about the remote host.
+    let kind = matches!(
+        error.kind(),
+        ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::PermissionDenied
+            | ErrorKind::OutOfMemory
+    );
+    // std has no `ErrorKind` for these.
+    kind || is_out_of_files(error) || is_errno(error, Errno::NOBUFS)
+}
+
+/// Whether the process (`EMFILE`) or the system (`ENFILE`) is out of file descriptors.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    is_errno(error, Errno::MFILE) || is_errno(error, Errno::NFILE)
+}
+
+fn is_errno(error: &io::Error, number: Errno) -> bool {
+    error.raw_os_error() == Some(number.raw_os_error())
+}
+
 impl Dialer {
-    /// A dialer with this guard and this resolver.
+    /// A dialer with an empty lookup table.
     pub fn new(guard: Guard, resolver: Arc<dyn Resolve>) -> Self {
         Self { guard, lookups: Lookups::new(resolver) }
     }
 
-    /// What may be reached.
+    /// The address guard in force.
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// The addresses of `host` that the guard lets pass.
+    /// The addresses of `host` that pass the guard.
     pub async fn admitted(&self, host: &str, port: u16, deadline: Instant) -> Result<VettedAddrs, DialError> {
-        self.admitted_by(host, port, deadline, |address| self.guard.check(address.ip())).await
+        self.vet(host, port, deadline, |address| self.guard.check(address.ip())).await
     }
 
-    /// The same by other rules than the guard's alone.
-    pub(super) async fn admitted_by(
+    /// The addresses of `host` that pass `check`.
+    pub(super) async fn vet(
         &self,
         host: &str,
         port: u16,
         deadline: Instant,
-        admit: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
+        check: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
     ) -> Result<VettedAddrs, DialError> {
         let mut refused = None;
         let mut addresses = self.addresses(host, port, deadline).await?;
-        addresses.retain(|address| admit(address).map_err(|why| refused.get_or_insert(why).ip).is_ok());
+        addresses.retain(|address| check(address).map_err(|why| refused.get_or_insert(why).ip).is_ok());
+        // After the check: refused addresses in front must not use up the limit.
         addresses.truncate(resolve::ADDRESSES_MAX);
         match refused {
             _ if !addresses.is_empty() => Ok(VettedAddrs(addresses)),
@@ -101,18 +127,18 @@ impl Dialer {
         }
     }
 
-    /// Connects to the first address that takes it. If none does, what the last of them said counts; but not that this
-    /// machine cannot reach it, as without IPv6, where another said something of the host.
-    pub async fn connect(&self, admitted: &VettedAddrs, deadline: Instant) -> Result<TcpStream, DialError> {
-        let addresses = admitted.addresses();
+    /// Connects to the first address that accepts. If none does, returns the last error; but a local error (such as no
+    /// IPv6 route) never replaces one that another address reported about the host.
+    pub async fn connect(&self, vetted: &VettedAddrs, deadline: Instant) -> Result<TcpStream, DialError> {
+        let addresses = vetted.addresses();
         let mut failure: Option<DialError> = None;
         for (tried, address) in addresses.iter().enumerate() {
-            // One address that swallows packets leaves the others their share of the time.
+            // An equal share of the remaining time each, so that one address that drops packets does not starve the rest.
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / (addresses.len() - tried) as u32;
             let why = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
-                    // Requests are small and written whole; waiting for more only delays them.
+                    // Requests are small and written whole: Nagle's algorithm would only delay them.
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
@@ -146,31 +172,44 @@ mod tests {
 
     use super::*;
 
-    /// A name with two addresses: one that refuses, and one that this machine cannot connect to (a broadcast address is
-    /// unreachable for TCP wherever one is).
-    struct Two(u16);
+    /// Resolves to an address that refuses the connection and to one that this machine cannot connect to (TCP to a
+    /// broadcast address is unreachable everywhere).
+    struct TwoAddresses(u16);
 
     #[async_trait]
-    impl Resolve for Two {
+    impl Resolve for TwoAddresses {
         async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
             Ok(vec![([127, 0, 0, 1], self.0).into(), ([255, 255, 255, 255], self.0).into()])
         }
     }
 
     #[tokio::test]
-    async fn that_one_address_is_out_of_reach_hides_nothing_that_another_said() {
+    async fn connect_local_error_of_one_address_does_not_replace_remote_error_of_another() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let allow = vec!["127.0.0.1/32".parse().unwrap(), "255.255.255.255/32".parse().unwrap()];
-        let dialer = Dialer::new(Guard { allow, allow_http: true }, Arc::new(Two(closed)));
+        let dialer = Dialer::new(Guard { allow, allow_http: true }, Arc::new(TwoAddresses(closed)));
         let deadline = Instant::now() + Duration::from_secs(20);
-        let admitted = dialer.admitted("two.example", closed, deadline).await.unwrap();
-        assert_eq!(admitted.addresses().len(), 2);
-        let alone = VettedAddrs(admitted.addresses()[1..].to_vec());
-        assert!(dialer.connect(&alone, deadline).await.unwrap_err().is_own());
-        let why = dialer.connect(&admitted, deadline).await.unwrap_err();
+        let vetted = dialer.admitted("two.example", closed, deadline).await.unwrap();
+        assert_eq!(vetted.addresses().len(), 2);
+        let broadcast = VettedAddrs(vetted.addresses()[1..].to_vec());
+        assert!(dialer.connect(&broadcast, deadline).await.unwrap_err().is_own());
+        let why = dialer.connect(&vetted, deadline).await.unwrap_err();
         assert!(
             matches!(&why, DialError::Unconnected(error) if error.kind() == io::ErrorKind::ConnectionRefused),
             "{why}"
         );
+    }
+
+    #[test]
+    fn errors_are_split_into_local_and_remote() {
+        let os = |number: Errno| io::Error::from_raw_os_error(number.raw_os_error());
+        for number in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NETUNREACH, Errno::ADDRNOTAVAIL]
+        {
+            assert!(is_own(&os(number)), "{number}");
+        }
+        for number in [Errno::CONNREFUSED, Errno::CONNRESET, Errno::HOSTUNREACH, Errno::TIMEDOUT] {
+            assert!(!is_own(&os(number)), "{number}");
+        }
+        assert!(is_out_of_files(&os(Errno::MFILE)) && !is_out_of_files(&os(Errno::NOBUFS)));
     }
 }

@@ -1,42 +1,41 @@
-//! Why something did not get out, in plain words without secrets: hosts and ports, never paths or queries.
+//! Connection and request errors as plain text without secrets: hosts and ports, never paths or queries.
 
 use std::error::Error as StdError;
 use std::io;
 
 use rustls::CertificateError;
 
-use super::dial::DialError;
+use super::dial::{DialError, is_out_of_files, is_own};
 use super::guard::Refused;
-use super::own::{is_out_of_files, is_own};
 use crate::ErrorClass;
 
-/// Why a connection or a request came to nothing.
+/// Why a connection or a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct EgressError {
-    /// What kind of failure it was.
+    /// Decides whether the circuit breaker counts it.
     pub class: ErrorClass,
-    /// The failure in words: host and port, never a path, a query or a secret.
+    /// Names host and port, never a path, a query or a secret.
     pub message: String,
-    /// Whether the peer had closed a kept connection, so that a fresh one may do.
+    /// Set if a pooled connection turned out to be closed: the request may be repeated on a fresh one.
     pub(crate) stale: bool,
 }
 
 impl EgressError {
-    /// A failure of this class, in these words.
-    pub fn new(class: ErrorClass, words: impl Into<String>) -> Self {
-        Self { class, message: words.into(), stale: false }
+    /// The message must not contain secrets: it is stored and shown.
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), stale: false }
     }
 
-    pub(super) fn timeout(words: impl Into<String>) -> Self {
-        Self::new(ErrorClass::Timeout, words)
+    pub(super) fn timeout(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Timeout, message)
     }
 
-    /// Why there is no connection to `host`.
-    pub(super) fn unreached(host: &str, port: u16, why: &DialError) -> Self {
+    /// The error with the host's name added.
+    pub(super) fn from_dial(host: &str, port: u16, why: &DialError) -> Self {
         match why {
             DialError::Unresolved(error) | DialError::Unconnected(error) if is_own(error) => {
-                Self::own(&format!("{host}:{port}"), error)
+                Self::local(&format!("{host}:{port}"), error)
             }
             DialError::Unresolved(error) => {
                 let reason = super::resolve::reason(error);
@@ -50,33 +49,33 @@ impl EgressError {
         }
     }
 
-    fn own(place: &str, error: &io::Error) -> Self {
+    fn local(host_port: &str, error: &io::Error) -> Self {
         let reason = if is_out_of_files(error) { "too many open files".to_owned() } else { error.kind().to_string() };
-        Self::new(ErrorClass::OwnNetwork, format!("nothing could be sent to {place} from this machine: {reason}"))
+        Self::new(ErrorClass::OwnNetwork, format!("nothing could be sent to {host_port} from this machine: {reason}"))
     }
 
     fn refused(host: &str, why: &Refused) -> Self {
-        let words = if super::resolve::literal(host).is_some() { why.to_string() } else { format!("{host}: {why}") };
-        Self::new(ErrorClass::TargetRefused, words)
+        let message = if super::resolve::literal(host).is_some() { why.to_string() } else { format!("{host}: {why}") };
+        Self::new(ErrorClass::TargetRefused, message)
     }
 
     fn connect(host: &str, port: u16, error: &io::Error) -> Self {
         use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, TimedOut};
-        let place = format!("{host}:{port}");
+        let target = format!("{host}:{port}");
         match error.kind() {
-            ConnectionRefused => Self::new(ErrorClass::Connect, format!("{place} refused the connection")),
-            ConnectionReset => Self::new(ErrorClass::Connect, format!("{place} reset the connection")),
-            HostUnreachable => Self::new(ErrorClass::Connect, format!("{place} cannot be reached from here")),
-            TimedOut => Self::timeout(format!("no connection to {place} in time")),
-            kind => Self::new(ErrorClass::Connect, format!("no connection to {place}: {kind}")),
+            ConnectionRefused => Self::new(ErrorClass::Connect, format!("{target} refused the connection")),
+            ConnectionReset => Self::new(ErrorClass::Connect, format!("{target} reset the connection")),
+            HostUnreachable => Self::new(ErrorClass::Connect, format!("{target} is unreachable")),
+            TimedOut => Self::timeout(format!("no connection to {target} in time")),
+            kind => Self::new(ErrorClass::Connect, format!("no connection to {target}: {kind}")),
         }
     }
 
-    /// Why TLS with `host` failed: rustls puts its own error inside the I/O error of the handshake.
+    /// Why the TLS handshake with `host` failed. rustls wraps its own error in the I/O error of the handshake.
     pub fn tls(host: &str, error: &io::Error) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
-            Some(error) => Self::new(ErrorClass::Tls, format!("TLS with {host} failed: {}", tls_words(error))),
+            Some(error) => Self::new(ErrorClass::Tls, format!("TLS with {host} failed: {}", describe_tls_error(error))),
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Self::new(ErrorClass::Tls, format!("{host} closed the connection during the TLS handshake"))
             }
@@ -85,7 +84,7 @@ impl EgressError {
     }
 }
 
-fn tls_words(error: &rustls::Error) -> String {
+fn describe_tls_error(error: &rustls::Error) -> String {
     use CertificateError::{
         Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Revoked,
         UnknownIssuer,
@@ -97,17 +96,18 @@ fn tls_words(error: &rustls::Error) -> String {
             UnknownIssuer => "its certificate is from an unknown issuer (or self-signed)".into(),
             NotValidForName | NotValidForNameContext { .. } => "its certificate is for another name".into(),
             Revoked => "its certificate is revoked".into(),
-            other => format!("its certificate is not good ({other})"),
+            other => format!("its certificate is invalid ({other})"),
         },
-        rustls::Error::InvalidMessage(_) => "what it answered is no TLS".into(),
+        rustls::Error::InvalidMessage(_) => "its response is not TLS".into(),
         rustls::Error::AlertReceived(alert) => format!("it ended the handshake with the alert {alert:?}"),
         rustls::Error::PeerIncompatible(_) => "no protocol version or cipher in common".into(),
         other => other.to_string(),
     }
 }
 
-/// Whether rustls stands behind this error, however deep.
+/// Whether the error or any of its sources is a rustls error.
 pub fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    // `io::Error::source` skips the error that it wraps and returns that one's source, so it is looked up here.
     let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     error.is::<rustls::Error>()
         || inside.is_some_and(|inner| inner.is::<rustls::Error>())
@@ -123,13 +123,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_files_neither_the_name_nor_the_receiver_is_to_blame() {
+    fn from_dial_out_of_files_is_classified_as_own_network() {
         let error = || Arc::new(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
         for why in [DialError::Unresolved(error()), DialError::Unconnected(error())] {
-            let failed = EgressError::unreached("hooks.example.com", 443, &why);
+            let failed = EgressError::from_dial("hooks.example.com", 443, &why);
             assert_eq!(failed.class, ErrorClass::OwnNetwork);
-            let words = "nothing could be sent to hooks.example.com:443 from this machine: too many open files";
-            assert_eq!(failed.message, words);
+            let message = "nothing could be sent to hooks.example.com:443 from this machine: too many open files";
+            assert_eq!(failed.message, message);
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Open connections between requests, by origin (scheme, host, port), shared by all channels that speak to it.
+//! Idle connections by origin (scheme, host, port), shared by all channels that use that origin.
 //!
-//! A waiting connection has no task of its own: it lies in its origin's list with the bytes in the kernel, and is
-//! looked at when it is taken out. So a request costs no hand-over between tasks. What has lain too long is swept.
+//! An idle connection has no task of its own: it sits in its origin's list, unread bytes stay in the kernel, and its state
+//! is only discovered when it is used. This saves a hand-over between tasks on every request. A sweeper closes connections
+//! that have been idle too long.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,19 +14,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::client::Wire;
 
-/// How long a connection may lie idle.
+/// How long a connection may stay idle before the sweeper closes it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-/// How often what has lain too long is swept.
+/// How often the sweeper runs: a connection lives at most this much longer than [`IDLE_TIMEOUT`].
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
-/// How many connections may lie idle for one origin, and in all.
+/// Idle connections per origin, and in total.
 const IDLE_PER_ORIGIN_MAX: usize = 256;
 const IDLE_MAX: usize = 1_024;
 
-/// A place on the network that speaks HTTP, and its idle connections.
+/// A host and port that speak HTTP, with or without TLS, and its idle connections.
 pub(super) struct Origin {
     pub(super) host: String,
     pub(super) port: u16,
-    /// Whom the certificate must name; none for plain `http`.
+    /// The name that the certificate must be for; `None` for plain `http`.
     pub(super) server_name: Option<ServerName<'static>>,
     idle: Mutex<Vec<Idle>>,
     pools: Weak<Pools>,
@@ -34,31 +35,33 @@ pub(super) struct Origin {
 struct Idle {
     wire: Box<Wire>,
     since: Instant,
-    /// Gives the place in the count back when this is dropped.
-    _counted: Counted,
+    /// Held for its `Drop`.
+    _counted: CountGuard,
 }
 
-/// One idle connection's place in the count of all.
-struct Counted(Arc<AtomicUsize>);
+/// One idle connection's share of the total; subtracted on drop, however the connection leaves its list.
+struct CountGuard(Arc<AtomicUsize>);
 
-impl Drop for Counted {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-type Key = (bool, String, u16);
+/// Whether TLS is used, host, port.
+type OriginKey = (bool, String, u16);
 
-/// The origins that some channel speaks to.
+/// The origins that open channels use.
 #[derive(Default)]
 pub(super) struct Pools {
-    origins: Mutex<HashMap<Key, Weak<Origin>>>,
+    // Weak: an origin lives as long as some channel's target holds it, and takes its idle connections with it.
+    origins: Mutex<HashMap<OriginKey, Weak<Origin>>>,
     idle: Arc<AtomicUsize>,
-    swept: AtomicBool,
+    sweeper_started: AtomicBool,
 }
 
 impl Pools {
-    /// The origin, the same one for everybody who asks while somebody has it.
+    /// The origin of this key: an existing one while any target holds it, else a new one.
     pub(super) fn origin(
         self: &Arc<Self>,
         host: &str,
@@ -70,6 +73,7 @@ impl Pools {
         if let Some(origin) = origins.get(&key).and_then(Weak::upgrade) {
             return origin;
         }
+        // A linear sweep, but only when a new origin is added, which is rare (a channel was opened).
         origins.retain(|_, origin| origin.strong_count() > 0);
         let origin = Arc::new(Origin {
             host: host.to_owned(),
@@ -88,9 +92,10 @@ impl Pools {
         origins.iter().for_each(|origin| lock(&origin.idle).clear());
     }
 
-    /// Sweeps while the pools live. Started with the first idle connection, when there is a runtime for sure.
-    fn sweep(self: &Arc<Self>) {
-        if self.swept.swap(true, Ordering::Relaxed) {
+    /// Starts the sweeper once; it ends when the pools are dropped. Called with the first idle connection, because a
+    /// runtime is certainly running then; [`Default`] may be called outside of one.
+    fn start_sweeper(self: &Arc<Self>) {
+        if self.sweeper_started.swap(true, Ordering::Relaxed) {
             return;
         }
         let pools = Arc::downgrade(self);
@@ -110,19 +115,21 @@ impl Pools {
 }
 
 impl Origin {
-    /// The connection that was used last, if one lies there.
-    pub(super) fn take(&self) -> Option<Box<Wire>> {
+    /// The idle connection that was used last. Last in, first out: it is the least likely to have been closed by the peer,
+    /// and surplus connections age until the sweeper closes them.
+    pub(super) fn take_idle(&self) -> Option<Box<Wire>> {
         lock(&self.idle).pop().map(|idle| idle.wire)
     }
 
-    /// Keeps a connection for the next request, unless there are enough.
-    pub(super) fn keep(&self, wire: Box<Wire>) {
+    /// Keeps a connection for the next request, or closes it if a limit is reached.
+    pub(super) fn put_idle(&self, wire: Box<Wire>) {
         let Some(pools) = self.pools.upgrade() else { return };
-        let counted = Counted(pools.idle.clone());
+        // The guard exists before the increment, so that every early return below undoes it.
+        let counted = CountGuard(pools.idle.clone());
         if pools.idle.fetch_add(1, Ordering::Relaxed) >= IDLE_MAX {
             return;
         }
-        pools.sweep();
+        pools.start_sweeper();
         let idle = Idle { wire, since: Instant::now(), _counted: counted };
         let mut list = lock(&self.idle);
         if list.len() < IDLE_PER_ORIGIN_MAX {
@@ -131,7 +138,7 @@ impl Origin {
     }
 }
 
-/// The lists hold nothing that a panic elsewhere could have left half done.
+/// Ignores poisoning: every critical section leaves these collections consistent even if it panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

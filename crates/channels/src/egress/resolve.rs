@@ -1,8 +1,8 @@
-//! Names to addresses, behind a small trait so that tests can give the answers.
+//! Name resolution with one lookup per name at a time, behind a trait so that tests can supply answers.
 //!
-//! While a name is being looked up, everybody who wants it waits for that one lookup: `getaddrinfo` holds a thread,
-//! longer than any attempt waits for it, and a name server that hangs must not take a thread for every attempt. Nor may
-//! many names that hang take all threads: so many are looked up at once and no more.
+//! Callers that want the same name share its lookup: `getaddrinfo` blocks a thread and cannot be cancelled, often
+//! longer than any attempt waits, so a name server that hangs must not cost a thread per attempt. The number of
+//! concurrent lookups is limited as well, so that many hanging names do not exhaust the thread pool.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,24 +14,24 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many of a name's addresses are tried.
+/// How many addresses of a name are tried.
 pub const ADDRESSES_MAX: usize = 6;
-/// How many names are looked up at once, each on one of the runtime's threads (it has 512).
+/// Concurrent lookups. Each blocks a thread of the runtime's blocking pool (512 threads by default).
 const LOOKUPS_MAX: usize = 64;
 
-/// Finds the addresses of a host.
+/// Looks up the addresses of a host.
 #[async_trait]
 pub trait Resolve: Send + Sync {
-    /// The addresses of `host`, best first.
+    /// The addresses of `host` in order of preference.
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 
-    /// How many names may be looked up at once. Whoever holds no thread for each may take more.
+    /// Limit for concurrent lookups. A resolver that does not block a thread per lookup may raise it.
     fn lookups_max(&self) -> usize {
         LOOKUPS_MAX
     }
 }
 
-/// The system's resolver (`getaddrinfo`), with its hosts file and search rules.
+/// The system's resolver (`getaddrinfo`), with its hosts file and search domains.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemResolver;
 
@@ -42,35 +42,35 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// The address that a host is, if it is a literal (with or without brackets) rather than a name.
+/// The address if `host` is a literal, with or without brackets; `None` for a name.
 pub fn literal(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host).parse().ok()
 }
 
 type Key = (String, u16);
-/// The addresses, or why there are none.
-type Answer = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
-type Lookup = Shared<BoxFuture<'static, Answer>>;
+// `Arc`s, because `Shared` clones the result for every waiting caller.
+type LookupResult = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
+type Lookup = Shared<BoxFuture<'static, LookupResult>>;
 
-/// A resolver of which every name is asked once at a time.
+/// Joins concurrent lookups of the same name.
 pub(super) struct Lookups {
     resolver: Arc<dyn Resolve>,
-    under_way: Arc<Mutex<HashMap<Key, Lookup>>>,
+    in_flight: Arc<Mutex<HashMap<Key, Lookup>>>,
     permits: Arc<Semaphore>,
 }
 
 impl Lookups {
     pub(super) fn new(resolver: Arc<dyn Resolve>) -> Self {
         let permits = Arc::new(Semaphore::new(resolver.lookups_max()));
-        Self { resolver, under_way: Arc::default(), permits }
+        Self { resolver, in_flight: Arc::default(), permits }
     }
 
-    /// The addresses of the name, from the lookup that is under way or from a new one, as soon as there is room for it.
-    /// Who gives up waiting for room leaves no lookup behind.
-    pub(super) async fn addresses(&self, host: &str, port: u16) -> Answer {
+    /// Joins the lookup of this name in flight, or starts one as soon as a permit is free. A caller that is cancelled
+    /// while it waits for a permit starts nothing.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> LookupResult {
         let key = (host.to_owned(), port);
-        let under_way = self.under_way().get(&key).cloned();
-        if let Some(lookup) = under_way {
+        let in_flight = self.in_flight().get(&key).cloned();
+        if let Some(lookup) = in_flight {
             return lookup.await;
         }
         match Arc::clone(&self.permits).acquire_owned().await {
@@ -79,48 +79,51 @@ impl Lookups {
         }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Key, Lookup>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<Key, Lookup>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new lookup, unless one began meanwhile.
+    /// Starts a lookup, unless another caller did so while this one waited for its permit.
     fn lookup(&self, key: Key, permit: OwnedSemaphorePermit) -> Lookup {
-        // Held until the lookup is noted, so that it cannot end before.
-        let mut under_way = self.under_way();
-        if let Some(lookup) = under_way.get(&key) {
+        // Locked until the lookup is inserted below: if the task ended first, its guard would find nothing to remove and
+        // the finished lookup would stay in the table for good.
+        let mut in_flight = self.in_flight();
+        if let Some(lookup) = in_flight.get(&key) {
             return lookup.clone();
         }
-        let (resolver, under_way_too) = (self.resolver.clone(), self.under_way.clone());
+        let (resolver, table) = (self.resolver.clone(), self.in_flight.clone());
         let (host, port) = key.clone();
-        // A task of its own: it goes on when nobody waits any more, and only its end makes room for another.
+        // A task of its own: it continues when every caller has timed out, because its thread stays blocked, and the permit
+        // must be held for as long as that.
         let task = tokio::spawn(async move {
-            let ending = Ending { key: (host, port), under_way: under_way_too, _permit: permit };
-            let found = resolver.resolve(&ending.key.0, port).await;
+            let guard = LookupGuard { key: (host, port), in_flight: table, _permit: permit };
+            let found = resolver.resolve(&guard.key.0, port).await;
             found.map(Arc::from).map_err(Arc::new)
         });
-        let broken = || Err(Arc::new(io::Error::other("the lookup was broken off")));
-        let answer = async move { task.await.unwrap_or_else(|_| broken()) };
-        under_way.entry(key).or_insert(answer.boxed().shared()).clone()
+        let aborted = || Err(Arc::new(io::Error::other("the lookup was aborted")));
+        let result = async move { task.await.unwrap_or_else(|_| aborted()) };
+        in_flight.entry(key).or_insert(result.boxed().shared()).clone()
     }
 }
 
-/// Strikes the lookup off when it ends, however it ends.
-struct Ending {
+/// Removes the lookup from the table when its task ends, also by a panic.
+struct LookupGuard {
     key: Key,
-    under_way: Arc<Mutex<HashMap<Key, Lookup>>>,
+    in_flight: Arc<Mutex<HashMap<Key, Lookup>>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Ending {
+impl Drop for LookupGuard {
     fn drop(&mut self) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
-/// The system's own words (`failed to lookup address information: Name or service not known`), the telling part.
+/// The last part of the system's message: `name or service not known` of `failed to lookup address information: Name or
+/// service not known`.
 pub fn reason(error: &io::Error) -> String {
-    let words = error.to_string();
-    words.rsplit(": ").next().unwrap_or("unknown reason").to_lowercase()
+    let message = error.to_string();
+    message.rsplit(": ").next().unwrap_or("unknown reason").to_lowercase()
 }
 
 #[cfg(test)]
@@ -131,71 +134,71 @@ mod tests {
 
     use super::*;
 
-    /// Answers when it is told to.
+    /// Answers when `go` is notified.
     #[derive(Default)]
-    struct Slow {
-        asked: AtomicUsize,
+    struct SlowResolver {
+        lookups: AtomicUsize,
         go: Notify,
     }
 
     #[async_trait]
-    impl Resolve for Slow {
+    impl Resolve for SlowResolver {
         async fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.lookups.fetch_add(1, Ordering::SeqCst);
             self.go.notified().await;
             Ok(vec![SocketAddr::from(([8, 8, 8, 8], port))])
         }
     }
 
     #[tokio::test]
-    async fn a_name_is_asked_once_at_a_time() {
-        let slow = Arc::new(Slow::default());
+    async fn concurrent_lookups_of_one_name_are_joined() {
+        let slow = Arc::new(SlowResolver::default());
         let lookups = Arc::new(Lookups::new(slow.clone()));
-        let look = || lookups.lookup(("a".into(), 1), lookups.permits.clone().try_acquire_owned().unwrap());
-        let (one, two) = (look(), look());
-        // Who gives up leaves the lookup to the others.
-        drop(look());
+        let join = || lookups.lookup(("a".into(), 1), lookups.permits.clone().try_acquire_owned().unwrap());
+        let (one, two) = (join(), join());
+        // A cancelled caller does not cancel the lookup of the others.
+        drop(join());
         slow.go.notify_one();
         let (one, two) = tokio::join!(one, two);
         assert_eq!((one.unwrap().len(), two.unwrap().len()), (1, 1));
-        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
-        assert!(lookups.under_way.lock().unwrap().is_empty(), "struck off");
+        assert_eq!(slow.lookups.load(Ordering::SeqCst), 1);
+        assert!(lookups.in_flight.lock().unwrap().is_empty(), "removed when it ended");
 
         slow.go.notify_one();
         assert!(lookups.addresses("a", 1).await.is_ok());
-        assert_eq!(slow.asked.load(Ordering::SeqCst), 2, "what is over is asked anew");
+        assert_eq!(slow.lookups.load(Ordering::SeqCst), 2, "a finished lookup is not cached");
         assert_eq!(lookups.permits.available_permits(), LOOKUPS_MAX);
     }
 
     #[tokio::test]
-    async fn names_that_hang_leave_threads_to_others() {
-        let slow = Arc::new(Slow::default());
+    async fn hanging_lookups_are_limited_and_waiting_callers_can_be_cancelled() {
+        let slow = Arc::new(SlowResolver::default());
         let lookups = Arc::new(Lookups::new(slow.clone()));
-        let ask = |number: usize| {
+        let look_up = |number: usize| {
             let lookups = lookups.clone();
             tokio::spawn(async move { lookups.addresses(&format!("host-{number}"), 1).await })
         };
-        let first: Vec<_> = (0..LOOKUPS_MAX).map(ask).collect();
-        while slow.asked.load(Ordering::SeqCst) < LOOKUPS_MAX {
+        let first: Vec<_> = (0..LOOKUPS_MAX).map(look_up).collect();
+        while slow.lookups.load(Ordering::SeqCst) < LOOKUPS_MAX {
             tokio::task::yield_now().await;
         }
-        let (gives_up, waits) = (ask(1_000), ask(1_001));
+        let (cancelled, waiting) = (look_up(1_000), look_up(1_001));
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(slow.asked.load(Ordering::SeqCst), LOOKUPS_MAX, "there is no room for more");
-        gives_up.abort();
-        assert!(gives_up.await.unwrap_err().is_cancelled());
-        // One that ends makes room for the one that still waits.
+        assert_eq!(slow.lookups.load(Ordering::SeqCst), LOOKUPS_MAX, "no permit for more");
+        cancelled.abort();
+        assert!(cancelled.await.unwrap_err().is_cancelled());
+        // One lookup that ends frees a permit for the caller that still waits.
         slow.go.notify_one();
-        while slow.asked.load(Ordering::SeqCst) == LOOKUPS_MAX {
+        while slow.lookups.load(Ordering::SeqCst) == LOOKUPS_MAX {
             tokio::task::yield_now().await;
         }
         slow.go.notify_waiters();
-        assert!(waits.await.unwrap().is_ok());
+        assert!(waiting.await.unwrap().is_ok());
         for one in first {
             assert!(one.await.unwrap().is_ok());
         }
-        assert_eq!(slow.asked.load(Ordering::SeqCst), LOOKUPS_MAX + 1);
+        assert_eq!(slow.lookups.load(Ordering::SeqCst), LOOKUPS_MAX + 1);
     }
 }

@@ -1,7 +1,7 @@
-//! A connection with or without TLS, and how HTTP over it is driven.
+//! A connection with or without TLS, and the loop that drives HTTP over it.
 //!
-//! The request and the connection under it are driven by the same task ([`drive`]): at tens of thousands of requests
-//! a second the wake-ups between two tasks would cost more than the request.
+//! [`drive`] polls the request and its connection in the same task: at tens of thousands of requests per second the
+//! wake-ups between two tasks would cost more than the request itself.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// A connection of hyper's that sends whole bodies over a [`Stream`].
+/// hyper's connection over a [`Stream`], for bodies that are sent whole.
 pub type Http = Connection<TokioIo<Stream>, Full<Bytes>>;
 
-/// Runs `work` to its end, and the connection under it beside it.
+/// Runs `work` to completion and polls the connection beside it.
 pub async fn drive<T>(connection: &mut Option<Http>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|cx| {
@@ -29,10 +29,11 @@ pub async fn drive<T>(connection: &mut Option<Http>, work: impl Future<Output = 
         if let Some(open) = connection
             && Pin::new(open).poll(cx).is_ready()
         {
-            // What it still owed to `work` is told by its end.
+            // hyper reports the connection's end to `work` itself (an error, or the end of the body). A finished future must
+            // not be polled again.
             *connection = None;
         }
-        // Whatever the connection brought is taken now rather than after another wake-up.
+        // What the connection just read is consumed now: `work`'s own waker would cost another pass through the scheduler.
         work.as_mut().poll(cx)
     })
     .await
@@ -40,9 +41,9 @@ pub async fn drive<T>(connection: &mut Option<Http>, work: impl Future<Output = 
 
 /// A connection with or without TLS.
 pub enum Stream {
-    /// Without.
+    /// Unencrypted.
     Plain(TcpStream),
-    /// With.
+    /// Encrypted; boxed, because its state is large.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

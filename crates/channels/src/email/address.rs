@@ -1,31 +1,30 @@
-//! Addresses and mailboxes, before anything is sent to them: what is one, in which spelling it is kept.
+//! Parses mail addresses and mailboxes and normalises their spelling.
 //!
-//! What passes here holds nothing but plain ASCII without spaces, brackets or line breaks, so that it can stand in an
-//! SMTP command and in a header as it is.
+//! A parsed address is plain ASCII without spaces, brackets or line breaks, so it can be put into an SMTP command or a
+//! header as it is.
 
 use lettre::Address;
 use lettre::message::Mailbox;
 use tidings_domain::text::has_control;
 
-/// The longest address that a mail path can hold (RFC 5321), in bytes.
+/// The longest address that fits into an SMTP path (RFC 5321).
 const ADDRESS_BYTES_MAX: usize = 254;
 
-/// The longest display name of a sender, in characters.
 const NAME_CHARS_MAX: usize = 100;
 
-/// Reads a bare address. Its domain comes out in lower case, and in ASCII if it was international.
+/// Parses a bare address. The domain is converted to lower case, and to ASCII if it is international.
 pub(super) fn parse(text: &str) -> Result<Address, String> {
     if text.contains(['<', '>']) {
         return Err("expected a bare address such as oncall@example.com, without a display name".into());
     }
     if has_control(text) || text.contains(char::is_whitespace) {
-        return Err("an address must not hold spaces or line breaks".into());
+        return Err("an address must not contain spaces or line breaks".into());
     }
     let Some((user, domain)) = text.rsplit_once('@') else {
         return Err("expected an address such as oncall@example.com".into());
     };
     if !user.is_ascii() {
-        return Err("what stands before the @ must be ASCII".into());
+        return Err("the part before the @ must be ASCII".into());
     }
     let domain = match url::Host::parse(domain) {
         Ok(url::Host::Domain(domain)) => domain,
@@ -41,7 +40,7 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     Address::new(user, domain).map_err(|_| "expected an address such as oncall@example.com".into())
 }
 
-/// Reads a sender: a bare address, or `Name <address>`.
+/// Parses a sender: a bare address, or `Name <address>`.
 pub(super) fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
     let text = text.trim();
     let Some((name, address)) = text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) else {
@@ -50,7 +49,7 @@ pub(super) fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
     let name = name.trim();
     let name = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(name).trim();
     if has_control(name) || name.contains(['"', '<', '>', '\\']) {
-        return Err("the display name must not hold quotes, brackets, backslashes or line breaks".into());
+        return Err("the display name must not contain quotes, brackets, backslashes or line breaks".into());
     }
     if name.chars().count() > NAME_CHARS_MAX {
         return Err(format!("the display name must be at most {NAME_CHARS_MAX} characters"));
@@ -59,8 +58,8 @@ pub(super) fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
     parse(address).map(|address| Mailbox::new(name, address))
 }
 
-/// How a sender is kept and shown: in a form that [`parse_mailbox`] reads back.
-pub(super) fn show_mailbox(mailbox: &Mailbox) -> String {
+/// The sender as it is stored and shown, in a form that [`parse_mailbox`] accepts.
+pub(super) fn format_mailbox(mailbox: &Mailbox) -> String {
     match &mailbox.name {
         Some(name) => format!("{name} <{}>", mailbox.email),
         None => mailbox.email.to_string(),
@@ -73,7 +72,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn addresses_are_kept_in_one_spelling() {
+    fn parse_normalises_spelling() {
         for (given, kept) in [
             ("ops@example.com", "ops@example.com"),
             ("Ops@Example.COM", "Ops@example.com"),
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn parse_invalid_addresses_are_refused() {
         for wrong in [
             "",
             "@",
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn senders_may_have_a_name() {
+    fn parse_mailbox_round_trips_with_and_without_name() {
         for (given, kept) in [
             ("ops@example.com", "ops@example.com"),
             ("Tidings <ops@Example.com>", "Tidings <ops@example.com>"),
@@ -127,7 +126,7 @@ mod tests {
             (" <ops@example.com> ", "ops@example.com"),
         ] {
             let mailbox = parse_mailbox(given).unwrap();
-            assert_eq!(show_mailbox(&mailbox), kept);
+            assert_eq!(format_mailbox(&mailbox), kept);
             assert_eq!(parse_mailbox(kept), Ok(mailbox));
         }
         for wrong in
@@ -139,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_passes_can_stand_in_a_command(text in "[\\PC\r\n\t <>@\"]{0,40}@[\\PC\r\n]{0,20}") {
+        fn parse_result_is_safe_in_an_smtp_command(text in "[\\PC\r\n\t <>@\"]{0,40}@[\\PC\r\n]{0,20}") {
             if let Ok(address) = parse(&text) {
                 let bare = address.to_string();
                 prop_assert!(bare.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"')), "{}", bare);

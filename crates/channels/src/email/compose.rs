@@ -1,6 +1,6 @@
-//! Composing a mail: headers, and the content as text and as HTML, in the form that a strict server takes.
+//! Composes a MIME message: headers, and the content as text and as HTML, in a form that strict servers accept.
 //!
-//! All of it is ASCII with lines far below 998 bytes: headers are encoded words, bodies quoted-printable.
+//! Everything is ASCII, with lines far below 998 bytes: headers as encoded words, bodies quoted-printable.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,36 +14,36 @@ use super::content::Content;
 use super::{html, text};
 use crate::OutboundMessage;
 
-/// The last second that a `Date` header can say: 31 December 9999.
+/// 31 December 9999, the last day that a `Date` header can express.
 const DATE_MS_MAX: i64 = 253_402_300_799_000;
 
-/// All that could mean something in a message id, and is not in an incident's.
+/// Everything that has a meaning in a message id and does not occur in an incident's id.
 const ID_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
 
 /// A mail without its recipient.
-pub(super) struct Mail {
+pub(super) struct MimeMessage {
     from: Mailbox,
     date: SystemTime,
     message_id: String,
-    /// What all mails of an incident refer to.
+    /// What all mails about an incident refer to.
     thread_id: Option<String>,
     subject: String,
     alternatives: MultiPart,
 }
 
-impl Mail {
-    /// What this letter says, as a mail from this sender.
-    pub(super) fn compose(letter: &OutboundMessage<'_>, from: &Mailbox) -> Self {
-        let content = Content::of(letter);
-        // `=_` cannot stand in quoted-printable text, so that no text can hold the boundary.
-        let boundary = format!("=_{}", letter.delivery_id);
+impl MimeMessage {
+    /// The message as a mail from this sender.
+    pub(super) fn compose(message: &OutboundMessage<'_>, from: &Mailbox) -> Self {
+        let content = Content::from_message(message);
+        // `=_` does not occur in quoted-printable text, so no text can contain the boundary.
+        let boundary = format!("=_{}", message.delivery_id);
         Self {
             from: from.clone(),
-            date: date(letter.now),
-            // The same on every try, so that one who gets a mail twice sees it once.
-            message_id: format!("<{}@{}>", letter.delivery_id, from.email.domain()),
-            // Of an incident no mail is known to be the first: rules, recipients and clocks differ. So all refer to
-            // one that was never sent (RFC 5322 allows that), and clients hang them below it side by side.
+            date: date(message.now),
+            // The same for every attempt, so that a client can hide duplicates.
+            message_id: format!("<{}@{}>", message.delivery_id, from.email.domain()),
+            // No mail of an incident is known to be the first: rules, recipients and clocks differ. So all of them
+            // refer to one that was never sent (RFC 5322 allows this), and clients put them below it side by side.
             thread_id: content
                 .incident_id
                 .as_deref()
@@ -56,7 +56,7 @@ impl Mail {
         }
     }
 
-    /// The mail as it goes to this recipient, lines ended by CRLF.
+    /// The mail as it is sent to this recipient, with CRLF line ends.
     pub(super) fn to(&self, recipient: &Address) -> Result<Vec<u8>, MailError> {
         let mut message = Message::builder()
             .date(self.date)
@@ -64,7 +64,7 @@ impl Mail {
             .to(Mailbox::from(recipient.clone()))
             .subject(self.subject.clone())
             .message_id(Some(self.message_id.clone()))
-            // Nobody's holiday notice shall answer: RFC 3834, and the same for Exchange.
+            // Prevents automatic replies: RFC 3834, and Exchange's equivalent.
             .raw_header(raw("Auto-Submitted", "auto-generated"))
             .raw_header(raw("X-Auto-Response-Suppress", "All"));
         if let Some(thread_id) = &self.thread_id {
@@ -79,7 +79,7 @@ fn raw(name: &'static str, value: &str) -> HeaderValue {
 }
 
 fn part(kind: ContentType, text: String) -> SinglePart {
-    // Quoted-printable holds any text; only other encodings can be refused.
+    // Quoted-printable can encode any text; only other encodings can be refused.
     let encoding = ContentTransferEncoding::QuotedPrintable;
     let body = Body::new_with_encoding(text, encoding)
         .unwrap_or_else(|refused| Body::dangerous_pre_encoded(refused, encoding));
@@ -92,5 +92,4 @@ fn date(now: Timestamp) -> SystemTime {
 }
 
 #[cfg(test)]
-#[path = "compose_tests.rs"]
 mod tests;

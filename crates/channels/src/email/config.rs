@@ -1,7 +1,7 @@
-//! An email channel's configuration: `recipients`, and `smtp` where the channel has a mail server of its own.
+//! An email channel's `config`: `recipients`, and `smtp` if the channel has a mail server of its own.
 //!
-//! Checked here before it is stored, and read back here, by the same code, when the channel is opened. What is kept
-//! is what was given, in one spelling; defaults are not written down, so that an edit of one field moves them along.
+//! The same code reads a configuration when it is validated and when the channel is opened. Stored is what was entered,
+//! in normalised spelling; defaults are not stored, so that they follow later edits of other fields.
 
 use lettre::Address;
 use serde_json::{Map, Value, json};
@@ -11,40 +11,36 @@ use tidings_domain::violation::{Violation, Violations, pointer};
 
 use super::address;
 use super::server::{Credentials, Security, Server, parse_host};
-use crate::config_reader::{GIVE_AGAIN, MASK};
+use crate::config_reader::{MASK, REENTER_SECRET};
 use crate::{ChannelConfig, ChannelContext, Field};
 
-/// How many recipients a channel may have.
+/// Recipients per channel.
 pub const RECIPIENTS_MAX: usize = 50;
 
-/// The longest user name and the longest password, in bytes.
+/// For the user name and for the password.
 const CREDENTIAL_BYTES_MAX: usize = 500;
 
 /// The password's key in [`ChannelConfig::secrets`].
 const PASSWORD: &str = "smtp.password";
 
-/// What is said where neither the instance nor the channel has a mail server.
-pub(super) const NO_SERVER: &str = "this instance has no mail server: its operator has to set TIDINGS_SMTP_URL and \
-     TIDINGS_MAIL_FROM; or give smtp, a server of your own";
+/// The violation if neither the instance nor the channel has a mail server.
+pub(super) const NO_SERVER: &str = "this instance has no mail server: the operator must set TIDINGS_SMTP_URL and \
+     TIDINGS_MAIL_FROM, or set smtp to use a mail server of your own";
 
-/// The keys of `smtp`.
 const SMTP_KEYS: [&str; 6] = ["host", "port", "tls", "username", "password", "from"];
 
-/// The fields of `config`; those within `smtp` with a dot.
+/// The fields of `config`; fields of `smtp` with a dot.
 pub(super) const FIELDS: &[Field] = &[
-    Field {
-        required: true,
-        ..field("recipients", "Who gets the mail: 1 to 50 addresses.", r#"["oncall@example.com"]"#)
-    },
-    field("smtp.host", "A mail server of your own; without it the instance's is used.", "smtp.example.com"),
-    field("smtp.port", "Its port; without it 587, 465 or 25, as `tls` says.", "587"),
+    Field { required: true, ..field("recipients", "The recipients: 1 to 50 addresses.", r#"["oncall@example.com"]"#) },
+    field("smtp.host", "A mail server of your own; the default is the instance's.", "smtp.example.com"),
+    field("smtp.port", "Its port; the default is 587, 465 or 25, depending on `tls`.", "587"),
     field(
         "smtp.tls",
-        "`starttls` (the default: begins in the clear, and says nothing before TLS), `tls` (from the first byte; the \
-         default on port 465) or `none` (all in the clear, so not with a password).",
+        "`starttls` (the default: upgrades to TLS before any mail or password is sent), `tls` (TLS from the first byte; \
+         the default on port 465) or `none` (no encryption, so not with a password).",
         "starttls",
     ),
-    field("smtp.username", "Who we are to the mail server, if it asks.", "alerts@example.com"),
+    field("smtp.username", "The user name, if the mail server requires one.", "alerts@example.com"),
     Field { secret: true, ..field(PASSWORD, "That user's password.", "correct horse battery staple") },
     field("smtp.from", "The sender: an address, or `Name <address>`.", "Alerts <alerts@example.com>"),
 ];
@@ -53,72 +49,73 @@ const fn field(key: &'static str, about: &'static str, example: &'static str) ->
     Field { key, about, required: false, secret: false, example }
 }
 
-/// A configuration, read.
+/// A parsed configuration.
 pub(super) struct Settings {
-    /// Who gets the mail.
     pub recipients: Vec<Address>,
-    /// The channel's own server; none: the instance's.
+    /// The channel's own server; `None` for the instance's.
     pub server: Option<Server>,
 }
 
-/// Checks `input`, merged over `current`, and gives what is to be kept.
+/// Validates `input` merged over `current`, and returns what to store.
 pub(super) fn check(
     input: &Map<String, Value>,
     current: Option<&ChannelConfig>,
-    environment: &ChannelContext,
+    context: &ChannelContext,
 ) -> Result<ChannelConfig, Violations> {
-    let mut wrong = unknown_keys(input, &["recipients", "smtp"], "");
-    let merged = merge(input, current, &mut wrong);
-    let settings = read(&merged, &mut wrong);
+    let mut violations = unknown_keys(input, &["recipients", "smtp"], "");
+    let merged = merge(input, current, &mut violations);
+    let settings = read(&merged, &mut violations);
     match settings.as_ref().map(|settings| &settings.server) {
         Some(Some(server)) => {
-            wrong.extend(guarded(server, environment));
-            if takes_password_elsewhere(server, input, current) {
-                wrong.push(Violation::new("/smtp/password", GIVE_AGAIN));
+            violations.extend(guard_violation(server, context));
+            if redirects_credentials(server, input, current) {
+                violations.push(Violation::new("/smtp/password", REENTER_SECRET));
             }
         }
-        Some(None) if environment.mail.is_none() => wrong.push(Violation::new("/smtp", NO_SERVER)),
+        Some(None) if context.mail.is_none() => violations.push(Violation::new("/smtp", NO_SERVER)),
         _ => {}
     }
     match settings {
-        Some(settings) if wrong.is_empty() => Ok(kept(merged, &settings)),
-        _ => Err(wrong),
+        Some(settings) if violations.is_empty() => Ok(to_stored(merged, &settings)),
+        _ => Err(violations),
     }
 }
 
-/// Whether the password that is kept would be told to another server than the one that it was given for.
-fn takes_password_elsewhere(server: &Server, input: &Map<String, Value>, current: Option<&ChannelConfig>) -> bool {
+/// Whether the stored password would be sent to another server than the one it was entered for.
+fn redirects_credentials(server: &Server, input: &Map<String, Value>, current: Option<&ChannelConfig>) -> bool {
     let Some(current) = current.filter(|current| current.secrets.contains_key(PASSWORD)) else { return false };
     let given = input.get("smtp").and_then(|smtp| smtp.get("password")).and_then(Value::as_str);
-    if server.credentials.is_none() || given.is_some_and(|text| !keeps(text)) {
+    if server.credentials.is_none() || given.is_some_and(|text| !keeps_password(text)) {
         return false;
     }
     let before = open(current).ok().and_then(|settings| settings.server);
     before.is_none_or(|before| (before.host, before.port) != (server.host.clone(), server.port))
 }
 
-/// Whether a password that comes in says that the kept one stays: it is empty, or masked as it was shown.
-fn keeps(password: &str) -> bool {
+/// Whether a password that was sent means the stored one: it is empty or the mask.
+fn keeps_password(password: &str) -> bool {
     password.is_empty() || password == MASK
 }
 
-/// Reads a stored configuration. The error says in words what is wrong with it.
+/// Parses a stored configuration. The error describes all violations.
 pub(super) fn open(stored: &ChannelConfig) -> Result<Settings, String> {
-    let mut wrong = Violations::new();
-    match read(stored, &mut wrong) {
-        Some(settings) if wrong.is_empty() => Ok(settings),
-        _ => Err(wrong.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")),
+    let mut violations = Violations::new();
+    match read(stored, &mut violations) {
+        Some(settings) if violations.is_empty() => Ok(settings),
+        _ => Err(violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")),
     }
 }
 
 fn unknown_keys(object: &Map<String, Value>, known: &[&str], at: &str) -> Violations {
     let unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
-    let wrong = |key: &String| Violation::new(pointer(key), format!("is unknown; known are {}", known.join(", ")));
-    unknown.map(|key| wrong(key).under(at)).collect()
+    let violations = |key: &String| {
+        Violation::new(pointer(key), format!("is not a known field; the fields are {}", known.join(", ")))
+    };
+    unknown.map(|key| violations(key).under(at)).collect()
 }
 
-/// Lays the input over what is kept now.
-fn merge(input: &Map<String, Value>, current: Option<&ChannelConfig>, wrong: &mut Violations) -> ChannelConfig {
+/// Merges the input over the stored configuration.
+fn merge(input: &Map<String, Value>, current: Option<&ChannelConfig>, violations: &mut Violations) -> ChannelConfig {
     let mut merged = current.cloned().unwrap_or_default();
     if let Some(recipients) = input.get("recipients") {
         merged.settings.insert("recipients".into(), recipients.clone());
@@ -130,15 +127,15 @@ fn merge(input: &Map<String, Value>, current: Option<&ChannelConfig>, wrong: &mu
             merged.secrets.remove(PASSWORD);
         }
         Some(Value::Object(given)) => {
-            wrong.extend(unknown_keys(given, &SMTP_KEYS, "/smtp"));
-            merge_smtp(given, &mut merged, wrong);
+            violations.extend(unknown_keys(given, &SMTP_KEYS, "/smtp"));
+            merge_smtp(given, &mut merged, violations);
         }
-        Some(_) => wrong.push(Violation::new("/smtp", "must be an object, or null for the instance's server")),
+        Some(_) => violations.push(Violation::new("/smtp", "must be an object, or null for the instance's server")),
     }
     merged
 }
 
-fn merge_smtp(given: &Map<String, Value>, merged: &mut ChannelConfig, wrong: &mut Violations) {
+fn merge_smtp(given: &Map<String, Value>, merged: &mut ChannelConfig, violations: &mut Violations) {
     let mut smtp = merged.settings.get("smtp").and_then(Value::as_object).cloned().unwrap_or_default();
     for (key, value) in given {
         match (key.as_str(), value) {
@@ -147,9 +144,9 @@ fn merge_smtp(given: &Map<String, Value>, merged: &mut ChannelConfig, wrong: &mu
                 merged.secrets.remove(PASSWORD);
             }
             ("password", Value::Null) => _ = merged.secrets.remove(PASSWORD),
-            ("password", Value::String(text)) if keeps(text) => {}
+            ("password", Value::String(text)) if keeps_password(text) => {}
             ("password", Value::String(text)) => _ = merged.secrets.insert(PASSWORD.into(), Secret::new(text)),
-            ("password", _) => wrong.push(Violation::new("/smtp/password", "must be a string")),
+            ("password", _) => violations.push(Violation::new("/smtp/password", "must be a string")),
             (_, Value::Null) => _ = smtp.remove(key),
             _ => _ = smtp.insert(key.clone(), value.clone()),
         }
@@ -158,23 +155,23 @@ fn merge_smtp(given: &Map<String, Value>, merged: &mut ChannelConfig, wrong: &mu
     merged.settings.insert("smtp".into(), Value::Object(smtp));
 }
 
-/// Reads a configuration; none only if something was found wrong.
-fn read(stored: &ChannelConfig, wrong: &mut Violations) -> Option<Settings> {
-    let recipients = read_recipients(stored.settings.get("recipients"), wrong);
+/// Parses a configuration; `None` only with a violation added.
+fn read(stored: &ChannelConfig, violations: &mut Violations) -> Option<Settings> {
+    let recipients = read_recipients(stored.settings.get("recipients"), violations);
     let server = match stored.settings.get("smtp").and_then(Value::as_object) {
-        Some(smtp) => Some(read_smtp(smtp, stored.secrets.get(PASSWORD), wrong)?),
+        Some(smtp) => Some(read_smtp(smtp, stored.secrets.get(PASSWORD), violations)?),
         None => None,
     };
     Some(Settings { recipients: recipients?, server })
 }
 
-fn read_recipients(value: Option<&Value>, wrong: &mut Violations) -> Option<Vec<Address>> {
+fn read_recipients(value: Option<&Value>, violations: &mut Violations) -> Option<Vec<Address>> {
     let Some(Value::Array(list)) = value else {
-        wrong.push(Violation::new("/recipients", "must be a list of addresses, such as [\"oncall@example.com\"]"));
+        violations.push(Violation::new("/recipients", "must be a list of addresses, such as [\"oncall@example.com\"]"));
         return None;
     };
     if !(1..=RECIPIENTS_MAX).contains(&list.len()) {
-        wrong.push(Violation::new("/recipients", format!("must hold 1 to {RECIPIENTS_MAX} addresses")));
+        violations.push(Violation::new("/recipients", format!("must contain 1 to {RECIPIENTS_MAX} addresses")));
         return None;
     }
     let mut recipients = Vec::with_capacity(list.len());
@@ -182,21 +179,22 @@ fn read_recipients(value: Option<&Value>, wrong: &mut Violations) -> Option<Vec<
         match value.as_str().ok_or_else(|| "must be a string".to_owned()).and_then(address::parse) {
             Ok(address) if recipients.contains(&address) => {}
             Ok(address) => recipients.push(address),
-            Err(words) => wrong.push(Violation::new(format!("/recipients/{index}"), words)),
+            Err(message) => violations.push(Violation::new(format!("/recipients/{index}"), message)),
         }
     }
     Some(recipients)
 }
 
-fn read_smtp(smtp: &Map<String, Value>, password: Option<&Secret>, wrong: &mut Violations) -> Option<Server> {
-    let mut note = |key: &str, words: String| wrong.push(Violation::new(format!("/smtp/{key}"), words));
-    let host = required_text(smtp, "host").and_then(parse_host).map_err(|words| note("host", words)).ok();
-    let from = required_text(smtp, "from").and_then(address::parse_mailbox).map_err(|words| note("from", words)).ok();
-    let port = port(smtp.get("port")).map_err(|words| note("port", words)).ok();
-    let security = port.and_then(|port| security(smtp.get("tls"), port).map_err(|words| note("tls", words)).ok());
-    let credentials = credentials(smtp.get("username"), password).map_err(|(key, words)| note(key, words)).ok();
+fn read_smtp(smtp: &Map<String, Value>, password: Option<&Secret>, violations: &mut Violations) -> Option<Server> {
+    let mut error = |key: &str, message: String| violations.push(Violation::new(format!("/smtp/{key}"), message));
+    let host = required_text(smtp, "host").and_then(parse_host).map_err(|message| error("host", message)).ok();
+    let from =
+        required_text(smtp, "from").and_then(address::parse_mailbox).map_err(|message| error("from", message)).ok();
+    let port = port(smtp.get("port")).map_err(|message| error("port", message)).ok();
+    let security = port.and_then(|port| security(smtp.get("tls"), port).map_err(|message| error("tls", message)).ok());
+    let credentials = credentials(smtp.get("username"), password).map_err(|(key, message)| error(key, message)).ok();
     if security == Some(Security::None) && matches!(credentials, Some(Some(_))) {
-        note("tls", "with none the password would be sent in the clear; use starttls or tls".into());
+        error("tls", "none would send the password unencrypted; use starttls or tls".into());
     }
     let (security, port) = (security?, port?);
     Some(Server {
@@ -237,14 +235,14 @@ fn credentials(
     username: Option<&Value>,
     password: Option<&Secret>,
 ) -> Result<Option<Credentials>, (&'static str, String)> {
-    let unfit = |text: &str| text.len() > CREDENTIAL_BYTES_MAX || has_control(text);
+    let is_invalid = |text: &str| text.len() > CREDENTIAL_BYTES_MAX || has_control(text);
     let describe = || format!("must be at most {CREDENTIAL_BYTES_MAX} bytes, without control characters");
     match (username, password) {
         (None, None) => Ok(None),
         (Some(Value::String(username)), None) if username.is_empty() => Ok(None),
-        (Some(Value::String(username)), _) if unfit(username) => Err(("username", describe())),
+        (Some(Value::String(username)), _) if is_invalid(username) => Err(("username", describe())),
         (Some(Value::String(_)), None) => Err(("password", "is required with a user name".into())),
-        (Some(Value::String(_)), Some(password)) if unfit(password.expose()) => Err(("password", describe())),
+        (Some(Value::String(_)), Some(password)) if is_invalid(password.expose()) => Err(("password", describe())),
         (Some(Value::String(username)), Some(password)) if !username.is_empty() => {
             Ok(Some(Credentials { username: username.clone(), password: password.clone() }))
         }
@@ -253,21 +251,21 @@ fn credentials(
     }
 }
 
-/// What the address guard has against the host, if it is an address. Names are judged when they are resolved.
-fn guarded(server: &Server, environment: &ChannelContext) -> Option<Violation> {
+/// The guard's objection to the host, if it is an address. Names are checked when they are resolved.
+fn guard_violation(server: &Server, context: &ChannelContext) -> Option<Violation> {
     let address = server.host.parse().ok()?;
-    let refused = environment.egress.guard().check(address).err()?;
+    let refused = context.egress.guard().check(address).err()?;
     Some(Violation::new("/smtp/host", refused.to_string()))
 }
 
-/// What is to be kept: what was given, in one spelling, with the password apart.
-fn kept(mut merged: ChannelConfig, settings: &Settings) -> ChannelConfig {
+/// The configuration to store: as entered, in normalised spelling, the password apart.
+fn to_stored(mut merged: ChannelConfig, settings: &Settings) -> ChannelConfig {
     let recipients: Vec<String> = settings.recipients.iter().map(Address::to_string).collect();
     merged.settings.insert("recipients".into(), json!(recipients));
     let smtp = merged.settings.get_mut("smtp").and_then(Value::as_object_mut);
     if let (Some(server), Some(smtp)) = (&settings.server, smtp) {
         smtp.insert("host".into(), json!(server.host));
-        smtp.insert("from".into(), json!(address::show_mailbox(&server.from)));
+        smtp.insert("from".into(), json!(address::format_mailbox(&server.from)));
         if server.credentials.is_some() {
             smtp.insert("password".into(), json!(MASK));
         } else {
@@ -278,5 +276,4 @@ fn kept(mut merged: ChannelConfig, settings: &Settings) -> ChannelConfig {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! What a mail says, before it is text or HTML: the message with everything in it cleaned, cut and judged once.
+//! A mail's content before it is text or HTML: the message with every text sanitised and cut.
 
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::incident::IncidentTrigger;
@@ -7,72 +7,67 @@ use tidings_domain::severity::Severity;
 use tidings_domain::trigger::Trigger;
 use url::Url;
 
-use super::clean;
-use super::entries::Item;
+use super::entries::DigestItem;
+use super::sanitize;
 use crate::OutboundMessage;
 
-/// An error's text is cut at this many characters.
+/// How much of an error's text is kept.
 pub(super) const DETAIL_CHARS_MAX: usize = 4_000;
 
-/// What went wrong stands above the button if it is no longer than this, so that the button is seen as well.
+/// A detail up to this size is placed above the button, which stays visible then.
 const SHORT_CHARS_MAX: usize = 500;
 const SHORT_LINES_MAX: usize = 6;
 
-/// Of an incident it is set large if it is no longer than this.
-const GLANCE_CHARS_MAX: usize = 120;
+/// An incident's detail up to this length is set large and fits into the preview.
+const PREVIEW_CHARS_MAX: usize = 120;
 
-/// A value among the facts is cut at this many characters.
-const FACT_CHARS_MAX: usize = 300;
+/// How much of a field's value is kept.
+const FIELD_VALUE_CHARS_MAX: usize = 300;
 
-/// A label is cut at this many: those of alerts are not ours.
+/// How much of a label is kept: alerts bring their own.
 const LABEL_CHARS_MAX: usize = 60;
 
-/// A link that is longer is only shown, and cut: a mail that is too large is clipped.
+/// A longer link is shown as cut text, not as a link: clients clip large mails.
 const URL_BYTES_MAX: usize = 2_048;
 
-/// So many entries of a digest are listed: more than one reads, and not yet a mail that clients clip.
+/// How many entries of a digest are listed; more would make a mail that clients clip.
 pub(super) const ENTRIES_MAX: usize = 50;
 
-/// A mail's content. All text is plain: each form escapes it for itself.
+/// A mail's content. All texts are plain; each format escapes them itself.
 pub(super) struct Content {
-    /// How bad it is.
     pub severity: Severity,
-    /// A subject that says it all.
+    /// Understandable without opening the mail.
     pub subject: String,
-    /// All of it in one line.
     pub title: String,
-    /// A sentence more.
+    /// One more sentence.
     pub summary: String,
-    /// What `detail` is.
     pub detail_label: &'static str,
-    /// What went wrong; of many lines.
+    /// What went wrong, in several lines.
     pub detail: Option<String>,
-    /// Where a person can look at it.
     pub link: Option<Link>,
     /// Labels and values.
-    pub facts: Vec<(String, String)>,
-    /// What a digest lists.
-    pub items: Vec<Item>,
-    /// How many more there are.
+    pub fields: Vec<(String, String)>,
+    /// A digest's entries.
+    pub items: Vec<DigestItem>,
+    /// How many entries are not listed, as a sentence.
     pub more: Option<String>,
-    /// The incident that it tells of: mails of the same one belong together.
+    /// Mails with the same one are threaded.
     pub incident_id: Option<String>,
-    /// Why one gets this mail.
+    /// Why the mail was sent.
     pub reason: String,
 }
 
-/// A deep link.
 pub(super) enum Link {
-    /// One that may be clicked: `http` or `https`.
+    /// `http` or `https`: clickable.
     Web(String),
-    /// One that is only shown.
+    /// Any other text: shown only.
     Other(String),
 }
 
 impl Link {
-    /// The link, if there is text.
-    pub(super) fn of(text: &str) -> Option<Self> {
-        let text = clean::line(text);
+    /// `None` if the text is empty.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = sanitize::line(text);
         match Url::parse(&text) {
             Ok(url)
                 if matches!(url.scheme(), "http" | "https")
@@ -82,71 +77,69 @@ impl Link {
                 Some(Self::Web(url.into()))
             }
             _ if text.is_empty() => None,
-            _ => Some(Self::Other(clean::block(&text, FACT_CHARS_MAX))),
+            _ => Some(Self::Other(sanitize::block(&text, FIELD_VALUE_CHARS_MAX))),
         }
     }
 }
 
 impl Content {
-    /// What this letter says.
-    pub(super) fn of(letter: &OutboundMessage<'_>) -> Self {
-        let message = message::of(letter.event, letter.severity);
+    /// Renders the message's texts and sanitises them.
+    pub(super) fn from_message(outbound: &OutboundMessage<'_>) -> Self {
+        let message = message::of(outbound.event, outbound.severity);
         let is_digest = !message.entries.is_empty();
         let detail = message.detail.as_deref().filter(|_| !is_digest);
         Self {
             severity: message.severity,
             subject: subject(&message),
-            title: clean::line(&message.title),
-            summary: clean::line(&message.summary),
+            title: sanitize::line(&message.title),
+            summary: sanitize::line(&message.summary),
             detail_label: message.detail_label,
-            detail: detail.map(|text| clean::block(text, DETAIL_CHARS_MAX)).filter(|text| !text.is_empty()),
-            link: message.link.as_deref().and_then(Link::of),
-            // The title of a digest counts already.
-            facts: if is_digest { Vec::new() } else { facts(&message) },
-            items: message.entries.iter().take(ENTRIES_MAX).map(Item::of).collect(),
+            detail: detail.map(|text| sanitize::block(text, DETAIL_CHARS_MAX)).filter(|text| !text.is_empty()),
+            link: message.link.as_deref().and_then(Link::parse),
+            // A digest's title contains the counts already.
+            fields: if is_digest { Vec::new() } else { fields(&message) },
+            items: message.entries.iter().take(ENTRIES_MAX).map(DigestItem::from_entry).collect(),
             more: message.format_overflow(ENTRIES_MAX),
             incident_id: message.thread.map(|thread| thread.id),
-            reason: reason(letter),
+            reason: reason(outbound),
         }
     }
 
-    /// Whether `detail` leaves room for the button below it.
+    /// Whether the button stays visible below `detail`.
     pub(super) fn is_detail_short(&self) -> bool {
         self.detail
             .as_deref()
             .is_some_and(|text| text.chars().count() <= SHORT_CHARS_MAX && text.lines().count() <= SHORT_LINES_MAX)
     }
 
-    /// Whether `detail` can be read at a preview, and is still so.
+    /// Whether `detail` is short enough to be set large, and still applies.
     pub(super) fn fits_preview(&self) -> bool {
         self.severity != Severity::Success
             && self
                 .detail
                 .as_deref()
-                .is_some_and(|text| text.chars().count() <= GLANCE_CHARS_MAX && !text.contains('\n'))
+                .is_some_and(|text| text.chars().count() <= PREVIEW_CHARS_MAX && !text.contains('\n'))
     }
 
-    /// What a list of mails shows beside the subject: what that does not say yet.
+    /// What a mail list shows beside the subject: only what the subject lacks.
     pub(super) fn preview(&self) -> String {
         let why = self
             .detail
             .as_deref()
             .and_then(|text| text.lines().next())
-            .map(|line| clean::block(line, GLANCE_CHARS_MAX));
-        // A list of one is the title.
+            .map(|line| sanitize::block(line, PREVIEW_CHARS_MAX));
+        // A digest of one entry has that entry's title.
         let items = self.items.iter().take(3).map(|item| item.title.clone()).filter(|title| *title != self.title);
         why.into_iter().chain(items).chain([self.summary.clone()]).collect::<Vec<_>>().join(" · ")
     }
 }
 
-/// A run's subject stays the same from one failure of a resource to the next, so that mail clients put them into one
-/// conversation.
+/// A run's subject is the same from one failure of a resource to the next, so that mail clients group them.
 ///
-/// Those of an incident differ in what stands in brackets: `[✗ Critical: down] Production API`, later
-/// `[✓ recovered] Production API`. Each says what is so now, and to clients that go by the subject they are all the
-/// same: what stands in brackets in front is no part of the base subject (RFC 5256), and Gmail, which wants equal
-/// subjects beside `References`, is known to leave it out too. A `Re: … is down` would thread as well, but over a mail
-/// that says the opposite.
+/// The subjects of an incident differ only in brackets: `[✗ Critical: down] Production API`, later `[✓ recovered]
+/// Production API`. Each describes the current state, and for clients that group by subject they are equal: a bracketed
+/// prefix is not part of the base subject (RFC 5256), and Gmail, which wants equal subjects beside `References`, is
+/// known to ignore it as well. `Re: … is down` would group too, but above a mail that says the opposite.
 fn subject(message: &Message) -> String {
     let mark = match message.severity {
         Severity::Critical => "✗ Critical: ",
@@ -155,37 +148,38 @@ fn subject(message: &Message) -> String {
         Severity::Success => "✓ ",
     };
     let subject = match &message.thread {
-        Some(thread) => format!("[{mark}{}] {}", thread.state, clean::line(&thread.about)),
-        None => format!("{mark}{}", clean::line(&message.title)),
+        Some(thread) => format!("[{mark}{}] {}", thread.state, sanitize::line(&thread.about)),
+        None => format!("{mark}{}", sanitize::line(&message.title)),
     };
-    // What looks like an encoded word would be decoded by the reader's client.
+    // Otherwise the reader's client would decode what looks like an encoded word.
     subject.trim_end().replace("=?", "= ?")
 }
 
-fn facts(message: &Message) -> Vec<(String, String)> {
-    let cut = |text: &str, chars_max| clean::block(&clean::line(text), chars_max);
-    let facts = message.fields.iter();
-    let facts = facts.map(|field| (cut(&field.label, LABEL_CHARS_MAX), cut(&field.value, FACT_CHARS_MAX)));
-    let tags = (!message.tags.is_empty()).then(|| ("Tags".to_owned(), cut(&message.tags.join(", "), FACT_CHARS_MAX)));
-    facts.chain(tags).collect()
+fn fields(message: &Message) -> Vec<(String, String)> {
+    let cut = |text: &str, chars_max| sanitize::block(&sanitize::line(text), chars_max);
+    let fields = message.fields.iter();
+    let fields = fields.map(|field| (cut(&field.label, LABEL_CHARS_MAX), cut(&field.value, FIELD_VALUE_CHARS_MAX)));
+    let tags =
+        (!message.tags.is_empty()).then(|| ("Tags".to_owned(), cut(&message.tags.join(", "), FIELD_VALUE_CHARS_MAX)));
+    fields.chain(tags).collect()
 }
 
-fn reason(letter: &OutboundMessage<'_>) -> String {
-    let because = match (letter.event.kind, letter.event.trigger, letter.rule_id) {
-        (EventKind::ChannelTest, ..) => "somebody asked for a test".into(),
+fn reason(message: &OutboundMessage<'_>) -> String {
+    let because = match (message.event.kind, message.event.trigger, message.rule_id) {
+        (EventKind::ChannelTest, ..) => "a test of this channel was requested".into(),
         (EventKind::Digest, ..) => "notifications for this address were held back until now".into(),
         (_, Trigger::Incident(IncidentTrigger::Escalated { .. }), _) => {
-            format!("the escalation of {} names this address", resource_words(letter.event))
+            format!("the escalation of {} names this address", describe_resource(message.event))
         }
-        (_, _, Some(_)) => format!("a notification rule for {} names this address", resource_words(letter.event)),
+        (_, _, Some(_)) => format!("a notification rule for {} names this address", describe_resource(message.event)),
         (_, _, None) => "a notification names this address".into(),
     };
     format!("Sent by Tidings because {because}.")
 }
 
-fn resource_words(event: &Event) -> String {
+fn describe_resource(event: &Event) -> String {
     let kind = event.resource_type.title().to_lowercase();
-    format!("the {kind} {}", clean::block(&clean::line(event.resource_label()), FACT_CHARS_MAX))
+    format!("the {kind} {}", sanitize::block(&sanitize::line(event.resource_label()), FIELD_VALUE_CHARS_MAX))
 }
 
 #[cfg(test)]
@@ -196,26 +190,26 @@ mod tests {
     fn content(change: impl FnOnce(&mut Event)) -> Content {
         let mut event = samples::failed_flow();
         change(&mut event);
-        Content::of(&samples::letter(&event, Severity::Warning))
+        Content::from_message(&samples::message(&event, Severity::Warning))
     }
 
     #[test]
-    fn the_subject_says_how_bad_it_is() {
+    fn subject_shows_severity() {
         let event = samples::failed_flow();
         for (severity, subject) in [
             (Severity::Critical, "✗ Critical: Daily revenue rollup failed"),
             (Severity::Warning, "✗ Daily revenue rollup failed"),
             (Severity::Info, "Daily revenue rollup failed"),
         ] {
-            assert_eq!(Content::of(&samples::letter(&event, severity)).subject, subject);
+            assert_eq!(Content::from_message(&samples::message(&event, severity)).subject, subject);
         }
         let event = samples::succeeded_query();
-        let subject = Content::of(&samples::letter(&event, Severity::Success)).subject;
+        let subject = Content::from_message(&samples::message(&event, Severity::Success)).subject;
         assert_eq!(subject, "✓ Active customers by region succeeded");
     }
 
     #[test]
-    fn the_subjects_of_an_incident_differ_in_brackets_only() {
+    fn subject_of_an_incident_differs_in_brackets_only() {
         use IncidentTrigger::{Escalated, Opened, Reminder, Resolved, Worsened};
         for (trigger, severity, subject) in [
             (Opened, Severity::Critical, "[✗ Critical: down] Production API"),
@@ -224,36 +218,36 @@ mod tests {
             (Escalated { after_seconds: 900 }, Severity::Warning, "[✗ still down, not acknowledged] Production API"),
             (Resolved, Severity::Success, "[✓ recovered] Production API"),
         ] {
-            let event = samples::outage(trigger);
-            let content = Content::of(&samples::letter(&event, severity));
+            let event = samples::incident(trigger);
+            let content = Content::from_message(&samples::message(&event, severity));
             assert_eq!(content.subject, subject);
             assert_eq!(content.incident_id.as_deref(), Some(&*event.run_id));
         }
     }
 
     #[test]
-    fn what_is_seen_first_says_why() {
-        let preview = |event: &Event| Content::of(&samples::letter(event, Severity::Critical)).preview();
-        let opened = preview(&samples::outage(IncidentTrigger::Opened));
+    fn preview_starts_with_the_reason() {
+        let preview = |event: &Event| Content::from_message(&samples::message(event, Severity::Critical)).preview();
+        let opened = preview(&samples::incident(IncidentTrigger::Opened));
         assert!(opened.starts_with("HTTP 502 — expected 200 · Production API is down."), "{opened}");
         let digest = preview(&samples::digest(4));
         assert!(digest.starts_with("Production API is down · Checkout is degraded · "), "{digest}");
     }
 
     #[test]
-    fn it_says_why_one_gets_it() {
-        let reason = |event: &Event| Content::of(&samples::letter(event, Severity::Critical)).reason;
-        for (trigger, words) in [
+    fn reason_names_rule_or_escalation() {
+        let reason = |event: &Event| Content::from_message(&samples::message(event, Severity::Critical)).reason;
+        for (trigger, because) in [
             (IncidentTrigger::Opened, "a notification rule for the endpoint Production API names"),
             (IncidentTrigger::Escalated { after_seconds: 1 }, "the escalation of the endpoint Production API names"),
         ] {
-            assert_eq!(reason(&samples::outage(trigger)), format!("Sent by Tidings because {words} this address."));
+            assert_eq!(reason(&samples::incident(trigger)), format!("Sent by Tidings because {because} this address."));
         }
         assert!(reason(&samples::digest(1)).contains("held back"));
     }
 
     #[test]
-    fn only_web_links_may_be_clicked() {
+    fn parse_link_only_web_links_are_clickable() {
         let link = |text: &str| content(|event| event.run_mut().deep_link = Some(text.into())).link;
         for (text, href) in [
             ("https://app.example.com/f1?a=1&b=2#x", "https://app.example.com/f1?a=1&b=2#x"),
@@ -270,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_it_acts() {
+    fn subject_control_characters_and_encoded_words_are_removed() {
         let content = content(|event| {
             event.run_mut().resource_name = Some("x\r\nBcc: all@example.com\r\n\r\n\u{1b}[31m=?utf-8?q?y?=".into());
         });

@@ -1,4 +1,4 @@
-//! A digest's entries in a mail: what is still open first, under a head for each state, as HTML and as text.
+//! A digest's entries in a mail, as HTML and as text: a heading per state, ongoing entries first.
 
 use std::fmt::Write;
 
@@ -7,34 +7,31 @@ use tidings_domain::digest::{Entry, EntryState};
 use tidings_domain::message::{format_instant, format_state, with_thousands_separators};
 use tidings_domain::severity::Severity;
 
-use super::clean;
 use super::content::{Content, Link};
-use super::html::look;
+use super::html::severity_style;
+use super::sanitize;
 use super::text::wrap;
 
-/// A title is cut at this many characters.
 const TITLE_CHARS_MAX: usize = 160;
 
-/// Longer links are left out: fifty of them would make a mail that clients clip.
+/// Longer links are omitted: fifty of them would make a mail that clients clip.
 const URL_BYTES_MAX: usize = 400;
 
-/// One entry. All text is plain.
-pub(super) struct Item {
-    /// How it stands.
+/// One entry, as plain text.
+pub(super) struct DigestItem {
     pub state: EntryState,
-    /// How bad it is.
     pub severity: Severity,
-    /// All of it in one line.
+    /// On one line.
     pub title: String,
-    /// When it happened, and how many events it stands for.
+    /// The time, and the number of notifications if there are several.
     pub when: String,
-    /// Where a person can look at it.
+    /// A web link.
     pub url: Option<String>,
 }
 
-impl Item {
-    /// The entry, cleaned and cut.
-    pub(super) fn of(entry: &Entry) -> Self {
+impl DigestItem {
+    /// Sanitises and cuts the entry's texts.
+    pub(super) fn from_entry(entry: &Entry) -> Self {
         let mut when = format_instant(entry.at);
         if entry.events > 1 {
             let _ = write!(when, " · {} notifications", with_thousands_separators(entry.events.into()));
@@ -42,9 +39,9 @@ impl Item {
         Self {
             state: entry.state,
             severity: entry.severity,
-            title: clean::block(&clean::line(&entry.title), TITLE_CHARS_MAX),
+            title: sanitize::block(&sanitize::line(&entry.title), TITLE_CHARS_MAX),
             when,
-            url: match entry.link.as_deref().and_then(Link::of) {
+            url: match entry.link.as_deref().and_then(Link::parse) {
                 Some(Link::Web(url)) if url.len() <= URL_BYTES_MAX => Some(url),
                 _ => None,
             },
@@ -52,13 +49,13 @@ impl Item {
     }
 }
 
-/// The items that stand alike, one head each.
-fn groups(items: &[Item]) -> impl Iterator<Item = &[Item]> {
+/// Runs of entries with the same state.
+fn groups(items: &[DigestItem]) -> impl Iterator<Item = &[DigestItem]> {
     items.chunk_by(|one, next| one.state == next.state)
 }
 
 /// The list as HTML.
-pub(super) fn html(content: &Content) -> Markup {
+pub(super) fn render_html(content: &Content) -> Markup {
     html! {
         table width="100%" cellpadding="0" cellspacing="0" border="0"
             style="border-collapse:collapse;font-size:14px;line-height:20px" {
@@ -66,7 +63,7 @@ pub(super) fn html(content: &Content) -> Markup {
                 tr { td.strong colspan="2" style={
                     "padding:" (if at == 0 { "0" } else { "18px" }) " 0 6px;font-weight:600;color:#1b1f24"
                 } { (format_state(group[0].state)) } }
-                @for item in group { (html_row(item)) }
+                @for item in group { (html_entry(item)) }
             }
             @if let Some(more) = &content.more {
                 tr { td.soft.rule colspan="2" style="padding:10px 0 0;border-top:1px solid #e6e8ec;color:#57606a" {
@@ -77,8 +74,8 @@ pub(super) fn html(content: &Content) -> Markup {
     }
 }
 
-fn html_row(item: &Item) -> Markup {
-    let (colour, severity) = look(item.severity);
+fn html_entry(item: &DigestItem) -> Markup {
+    let (colour, severity) = severity_style(item.severity);
     html! {
         tr {
             td.rule valign="top" width="80" style="width:80px;padding:9px 10px 9px 0;border-top:1px solid #e6e8ec" {
@@ -100,12 +97,12 @@ fn html_row(item: &Item) -> Markup {
 }
 
 /// The list as text.
-pub(super) fn write_text(content: &Content, text: &mut String) {
+pub(super) fn render_text(content: &Content, text: &mut String) {
     for group in groups(&content.items) {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{}:\n\n", format_state(group[0].state));
         for item in group {
-            let (_, severity) = look(item.severity);
+            let (_, severity) = severity_style(item.severity);
             let _ = writeln!(text, "  * {}\n    {}", wrap(&format!("{severity}: {}", item.title), 4), item.when);
             if let Some(url) = &item.url {
                 let _ = writeln!(text, "    {url}");
@@ -119,18 +116,18 @@ pub(super) fn write_text(content: &Content, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use tidings_domain::event::{Content as Told, Event};
+    use tidings_domain::event::{Content as EventContent, Event};
 
     use super::*;
     use crate::email::{html as page, text};
     use crate::samples;
 
     fn content(event: &Event) -> Content {
-        Content::of(&samples::letter(event, Severity::Critical))
+        Content::from_message(&samples::message(event, Severity::Critical))
     }
 
     #[test]
-    fn a_digest_reads_well() {
+    fn render_text_digest() {
         insta::assert_snapshot!(text::render(&content(&samples::digest(4))), @"
         4 notifications were held back, 2 of them still open
 
@@ -163,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_lists_what_fits_and_counts_the_rest() {
+    fn render_html_lists_up_to_the_limit_and_counts_the_rest() {
         let shown = page::render(&content(&samples::digest(2_000)));
         assert_eq!(shown.matches("line-height:17px;font-weight:600").count(), 50);
         assert!(shown.contains("… and 1,950 more"));
@@ -172,9 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn hostile_entries_stay_text_and_the_page_small() {
+    fn render_hostile_entries_stay_text_and_small() {
         let mut event = samples::digest(100);
-        let Told::Digest(digest) = &mut event.content else { panic!("a digest") };
+        let EventContent::Digest(digest) = &mut event.content else { panic!("a digest") };
         for (at, entry) in digest.entries.iter_mut().enumerate() {
             entry.title = format!("</td><script>{}", "\"<&é\r\n".repeat(1_000));
             entry.link = Some(match at % 3 {

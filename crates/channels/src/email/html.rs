@@ -1,7 +1,7 @@
-//! The HTML of a mail: one table, inline styles, colours that stay legible when a client turns them dark.
+//! The HTML of a mail: one table, inline styles, and colours that stay legible when a client inverts them.
 //!
-//! Mail clients know little CSS. What must hold is inline; the `<style>` only adds what some of them know: dark colours
-//! of our own choice, and less margin on a telephone. maud escapes everything that is not written here.
+//! Mail clients support little CSS. What is essential is inline; the `<style>` only adds what some of them support: our
+//! own dark colours, and narrower margins on phones. maud escapes every interpolated text.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tidings_domain::severity::Severity;
@@ -14,12 +14,12 @@ const MONO: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono'
 
 const PAGE: &str = "background-color:#f3f4f6";
 
-/// Outlook on Windows does not know `max-width`: there a table around it holds the width.
+/// Outlook on Windows ignores `max-width`; a table around the content limits the width there.
 const OUTLOOK_BEGIN: &str =
     "<!--[if mso]><table role=\"presentation\" width=\"600\" cellpadding=\"0\" cellspacing=\"0\"><tr><td><![endif]-->";
 const OUTLOOK_END: &str = "<!--[if mso]></td></tr></table><![endif]-->";
 
-/// What only some clients know. `!important` is what overrides an inline style.
+/// Optional extras. `!important` is needed to override inline styles.
 const STYLE: &str = "
 :root { color-scheme: light dark; supported-color-schemes: light dark; }
 @media (max-width: 480px) {
@@ -37,8 +37,8 @@ const STYLE: &str = "
   .link { color: #8ab4f8 !important; }
 }";
 
-/// What a severity looks like: the bar and the button, and the word for it.
-pub(super) const fn look(severity: Severity) -> (&'static str, &'static str) {
+/// The colour of bar and button, and the label.
+pub(super) const fn severity_style(severity: Severity) -> (&'static str, &'static str) {
     match severity {
         Severity::Critical => ("#b3261e", "Critical"),
         Severity::Warning => ("#b45309", "Warning"),
@@ -49,7 +49,7 @@ pub(super) const fn look(severity: Severity) -> (&'static str, &'static str) {
 
 /// The HTML part.
 pub(super) fn render(content: &Content) -> String {
-    let (colour, severity) = look(content.severity);
+    let (colour, severity) = severity_style(content.severity);
     let is_short = content.is_detail_short();
     let page = html! {
         (DOCTYPE)
@@ -80,8 +80,8 @@ pub(super) fn render(content: &Content) -> String {
                             @if !is_short && content.detail.is_some() {
                                 (row("20px 28px 0", detail(content, colour)))
                             }
-                            @if !content.items.is_empty() { (row("20px 28px 0", entries::html(content))) }
-                            @if !content.facts.is_empty() { (row("20px 28px 0", facts(&content.facts))) }
+                            @if !content.items.is_empty() { (row("20px 28px 0", entries::render_html(content))) }
+                            @if !content.fields.is_empty() { (row("20px 28px 0", fields(&content.fields))) }
                             (row("20px 28px 24px", footer(content)))
                         }
                         (PreEscaped(OUTLOOK_END))
@@ -93,7 +93,7 @@ pub(super) fn render(content: &Content) -> String {
     page.into_string()
 }
 
-/// What a list of mails shows beside the subject; the padding keeps the client from showing more.
+/// The preview that mail lists show beside the subject. The padding keeps clients from adding the start of the body.
 fn preheader(preview: &str) -> Markup {
     html! {
         div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px" {
@@ -121,10 +121,10 @@ fn headline(content: &Content, colour: &str, severity: &str) -> Markup {
     }
 }
 
-/// Why. What is said of an incident is meant to be read, and set large if it is short: it is what one opens the mail
-/// for. What a run says is a program's output.
+/// The reason. An incident's is written for people and, if short, set large: it is what the mail is opened for. A run's
+/// is program output, in a monospaced font.
 fn detail(content: &Content, colour: &str) -> Markup {
-    let look = match content.incident_id {
+    let font = match content.incident_id {
         Some(_) if content.fits_preview() => {
             format!("font-family:{FONT};font-size:18px;line-height:25px;font-weight:600")
         }
@@ -140,7 +140,7 @@ fn detail(content: &Content, colour: &str) -> Markup {
             td width="4" bgcolor=(colour) style={ "width:4px;font-size:0;background-color:" (colour) } {}
             td style="padding:12px 14px" {
                 pre.strong style={
-                    "margin:0;" (look) ";color:#1b1f24;"
+                    "margin:0;" (font) ";color:#1b1f24;"
                     "white-space:pre-wrap;word-wrap:break-word;overflow-wrap:anywhere;word-break:break-word"
                 } { (content.detail.as_deref().unwrap_or_default()) }
             }
@@ -148,11 +148,11 @@ fn detail(content: &Content, colour: &str) -> Markup {
     }
 }
 
-fn facts(facts: &[(String, String)]) -> Markup {
+fn fields(fields: &[(String, String)]) -> Markup {
     html! {
         table.rule width="100%" cellpadding="0" cellspacing="0" border="0"
             style="border-collapse:collapse;font-size:14px;line-height:20px" {
-            @for (label, value) in facts {
+            @for (label, value) in fields {
                 tr {
                     td.soft.rule valign="top" width="104" style="width:104px;padding:8px 12px 8px 0;\
                         border-top:1px solid #e6e8ec;color:#57606a;overflow-wrap:anywhere;word-break:break-word" {
@@ -179,7 +179,7 @@ fn button(url: &str, colour: &str) -> Markup {
     }
 }
 
-/// The link once more, for who cannot click the button, and why one gets this.
+/// The link as text, for readers who cannot use the button, and why the mail was sent.
 fn footer(content: &Content) -> Markup {
     html! {
         div.soft.rule style="margin:0;padding:16px 0 0;border-top:1px solid #e6e8ec;font-size:12px;line-height:18px;\
@@ -204,11 +204,11 @@ mod tests {
     fn rendered(change: impl FnOnce(&mut tidings_domain::event::Event)) -> String {
         let mut event = samples::failed_flow();
         change(&mut event);
-        render(&Content::of(&samples::letter(&event, Severity::Critical)))
+        render(&Content::from_message(&samples::message(&event, Severity::Critical)))
     }
 
     #[test]
-    fn everything_is_escaped() {
+    fn render_escapes_every_text() {
         let page = rendered(|event| {
             event.run_mut().resource_name = Some("<script>alert(1)</script>".into());
             event.run_mut().error_message = Some("</pre><img src=x onerror=alert(1)>".into());
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn only_web_links_become_links() {
+    fn render_only_web_links_are_clickable() {
         let page = rendered(|event| event.run_mut().deep_link = Some("javascript:alert(1)".into()));
         assert!(!page.contains("href") && page.contains("Details: javascript:alert(1)"));
         let page = rendered(|_| {});
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_error_stays_below_what_clients_clip() {
+    fn render_huge_error_stays_below_clipping_size() {
         let page = rendered(|event| event.run_mut().error_message = Some("\"<&é".repeat(1 << 18)));
         assert!(page.len() < 100_000, "{} bytes", page.len());
         assert!(page.contains("…</pre>"));

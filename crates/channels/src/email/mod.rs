@@ -1,21 +1,22 @@
-//! Email: a letter as a mail, handed to an SMTP server, one transaction a recipient.
+//! Email: a message as a MIME mail, submitted to an SMTP server in one transaction per recipient.
 //!
-//! In the way of an event this is one of the last steps. A letter becomes [`content`], content becomes a mail
-//! ([`compose`] of [`text`] and [`html`]), a [`session`] hands it in over the [`wire`], and an [`outcome`] keeps what
-//! became of it for each recipient, so that only those are tried again who are not served yet.
+//! A message becomes `content` (sanitised text, independent of the format), content becomes a MIME message (`compose`,
+//! from `text` and `html`), a `session` submits it over the `wire`, and a `ledger` records the reply for each
+//! recipient, so that a retry only addresses those without a final reply.
 //!
-//! Deliberately absent: a pool of connections (mails are few, and servers close idle ones), and pipelining.
+//! One transaction per recipient: with several in one, a refusal after `DATA` could not be attributed to any of them.
+//!
+//! Deliberately absent: connection pooling (mails are few, and servers close idle connections), and pipelining.
 
 mod address;
-mod clean;
 mod compose;
 mod config;
 mod content;
 mod entries;
-mod failure;
 mod html;
-mod instance;
-mod outcome;
+mod ledger;
+mod relay;
+mod sanitize;
 mod server;
 mod session;
 mod text;
@@ -31,17 +32,17 @@ use tidings_domain::violation::Violations;
 use tokio::time::Instant;
 
 pub use config::RECIPIENTS_MAX;
-pub use instance::RelayConfig;
+pub use relay::RelayConfig;
 
 use crate::egress::Egress;
 use crate::{
     AttemptResult, ChannelConfig, ChannelContext, ChannelPlugin, ErrorClass, Field, Notifier, OutboundMessage,
 };
-use compose::Mail;
-use failure::Failure;
-use outcome::Ledger;
+use compose::MimeMessage;
+use ledger::RecipientLedger;
 use server::Server;
 use session::Session;
+use wire::SmtpError;
 
 /// The email channel type.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,55 +61,56 @@ impl ChannelPlugin for Email {
         &self,
         input: &Map<String, Value>,
         current: Option<&ChannelConfig>,
-        environment: &ChannelContext,
+        context: &ChannelContext,
     ) -> Result<ChannelConfig, Violations> {
-        config::check(input, current, environment)
+        config::check(input, current, context)
     }
 
-    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
+    fn open(&self, stored: &ChannelConfig, context: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
         let settings = config::open(stored)?;
-        let server = match (settings.server, &environment.mail) {
+        let server = match (settings.server, &context.mail) {
             (Some(own), _) => own,
             (None, Some(mail)) => mail.server.clone(),
             (None, None) => return Err(config::NO_SERVER.into()),
         };
-        Ok(Arc::new(Mailer { egress: environment.egress.clone(), server, recipients: settings.recipients }))
+        Ok(Arc::new(EmailNotifier { egress: context.egress.clone(), server, recipients: settings.recipients }))
     }
 }
 
-/// Sends mails to the recipients of one channel.
-struct Mailer {
+/// An open email channel.
+struct EmailNotifier {
     egress: Arc<Egress>,
     server: Server,
     recipients: Vec<Address>,
 }
 
 #[async_trait]
-impl Notifier for Mailer {
-    async fn deliver(&self, letter: &OutboundMessage<'_>) -> AttemptResult {
-        let mut ledger = Ledger::resume(&self.recipients, letter.attempt_state);
-        let open = ledger.open();
-        if !open.is_empty() {
-            self.serve(letter, &open, &mut ledger).await;
+impl Notifier for EmailNotifier {
+    async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult {
+        let mut ledger = RecipientLedger::resume(&self.recipients, message.attempt_state);
+        let pending = ledger.pending();
+        // Empty if the recipients without a final reply were removed from the channel since the last attempt.
+        if !pending.is_empty() {
+            self.send_all(message, &pending, &mut ledger).await;
         }
-        ledger.report()
+        ledger.into_result()
     }
 }
 
-impl Mailer {
-    /// Hands in the mail for each of these recipients, and notes what became of it.
-    async fn serve(&self, letter: &OutboundMessage<'_>, open: &[usize], ledger: &mut Ledger) {
-        let mut session = match Session::open(&self.server, &self.egress, Instant::now() + letter.timeout).await {
+impl EmailNotifier {
+    /// Submits the mail for each of these recipients (by index) over one connection, and records the replies.
+    async fn send_all(&self, message: &OutboundMessage<'_>, pending: &[usize], ledger: &mut RecipientLedger) {
+        let mut session = match Session::open(&self.server, &self.egress, Instant::now() + message.timeout).await {
             Ok(session) => session,
-            Err(failure) => return ledger.fail(None, failure),
+            Err(error) => return ledger.record_error(None, error),
         };
-        let mail = Mail::compose(letter, &self.server.from);
-        for &at in open {
-            if let Err(failure) = self.hand_in(&mut session, &mail, at, ledger).await {
-                // One who answered is still there to be said goodbye to.
-                let answered = failure.code.is_some();
-                ledger.fail(Some(at), failure);
-                if answered {
+        let mail = MimeMessage::compose(message, &self.server.from);
+        for &index in pending {
+            if let Err(error) = self.submit(&mut session, &mail, index, ledger).await {
+                // QUIT only if the server is still responding: otherwise it would wait on a dead connection.
+                let has_reply = error.code.is_some();
+                ledger.record_error(Some(index), error);
+                if has_reply {
                     break;
                 }
                 return;
@@ -117,13 +119,19 @@ impl Mailer {
         session.close().await;
     }
 
-    async fn hand_in(&self, session: &mut Session, mail: &Mail, at: usize, ledger: &mut Ledger) -> Result<(), Failure> {
-        let to = &self.recipients[at];
+    async fn submit(
+        &self,
+        session: &mut Session,
+        mail: &MimeMessage,
+        index: usize,
+        ledger: &mut RecipientLedger,
+    ) -> Result<(), SmtpError> {
+        let to = &self.recipients[index];
         let bytes = mail.to(to).map_err(|error| {
-            Failure::new(ErrorClass::Configuration, format!("the mail cannot be composed: {error}"))
+            SmtpError::new(ErrorClass::Configuration, format!("the mail cannot be composed: {error}"))
         })?;
         let reply = session.transaction(&self.server.from.email, to, &bytes).await?;
-        ledger.decide(at, &reply);
+        ledger.record_reply(index, &reply);
         Ok(())
     }
 }

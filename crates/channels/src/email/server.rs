@@ -1,23 +1,22 @@
-//! An SMTP server as the sender sees it, whether the operator named it or a channel brought its own.
+//! An SMTP server's settings, whether of the instance or of a channel.
 
 use lettre::message::Mailbox;
 use tidings_domain::secret::Secret;
 
-/// How the connection is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Security {
     /// TLS from the first byte.
     Tls,
-    /// STARTTLS, and nothing is said without it.
+    /// STARTTLS; nothing is sent if the server does not offer it.
     StartTls,
-    /// STARTTLS where the server offers it, else in the clear; a password is not sent in the clear.
+    /// STARTTLS if the server offers it, else unencrypted; a password is never sent unencrypted.
     Opportunistic,
-    /// In the clear.
+    /// Unencrypted.
     None,
 }
 
 impl Security {
-    /// The port where servers of this kind listen.
+    /// The standard port for this mode.
     pub(super) const fn default_port(self) -> u16 {
         match self {
             Self::Tls => 465,
@@ -27,43 +26,38 @@ impl Security {
     }
 }
 
-/// Who the server is told we are.
 #[derive(Debug, Clone)]
 pub(super) struct Credentials {
-    /// The user name.
     pub username: String,
-    /// The password.
     pub password: Secret,
 }
 
-/// Where mail is handed in, and as whom.
+/// The server that mail is submitted to, and the sender.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
     /// Name or address; an IPv6 address without brackets.
     pub host: String,
-    /// TCP port.
     pub port: u16,
-    /// How the connection is protected.
     pub security: Security,
-    /// None: the server takes mail from us as we are.
+    /// `None`: the server accepts mail without authentication.
     pub credentials: Option<Credentials>,
     /// The sender of every mail.
     pub from: Mailbox,
-    /// Whether the operator set it, so that the address guard is not asked.
+    /// Configured by the operator: the address guard does not apply.
     pub trusted: bool,
 }
 
-/// Reads a host: a name or an IP address, in one spelling. Odd spellings of IPv4 addresses become plain ones, so that
+/// Parses and normalises a host name or an IP address. Odd spellings of IPv4 addresses become dotted decimals, so that
 /// what is checked is what is connected to.
 pub(super) fn parse_host(text: &str) -> Result<String, String> {
-    let wrong = || "expected a host name such as smtp.example.com, without scheme, port or path".to_owned();
+    let error = || "expected a host name such as smtp.example.com, without scheme, port or path".to_owned();
     if text.is_empty() || text.len() > 255 || text.contains(['%', '/', '@']) {
-        return Err(wrong());
+        return Err(error());
     }
     if let Ok(v6) = text.parse::<std::net::Ipv6Addr>() {
         return Ok(v6.to_string());
     }
-    Ok(match url::Host::parse(text).map_err(|_| wrong())? {
+    Ok(match url::Host::parse(text).map_err(|_| error())? {
         url::Host::Domain(name) => name,
         url::Host::Ipv4(v4) => v4.to_string(),
         url::Host::Ipv6(v6) => v6.to_string(),
@@ -75,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_kept_in_one_spelling() {
+    fn parse_host_normalises_spelling() {
         for (given, kept) in [
             ("SMTP.Example.com", "smtp.example.com"),
             ("127.0.0.1", "127.0.0.1"),

@@ -1,4 +1,4 @@
-//! The talk with an SMTP server: greeting, TLS, authentication, one transaction a recipient.
+//! An SMTP session: greeting, TLS, authentication, and one transaction per recipient.
 
 use std::time::Duration;
 
@@ -8,26 +8,25 @@ use lettre::Address;
 use tidings_domain::secret::Secret;
 use tokio::time::Instant;
 
-use super::failure::Failure;
 use super::server::{Credentials, Security, Server};
-use super::wire::{Reply, Wire};
+use super::wire::{Reply, SmtpError, Wire};
 use crate::ErrorClass;
 use crate::egress::{CONNECT_TIMEOUT, Egress};
 
-/// How long the server may take to say goodbye. What was sent is settled by then.
+/// Limit for QUIT. Every mail has its reply by then, so nothing depends on it.
 const QUIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// An open session, ready for mail.
+/// An open session, ready for transactions.
 pub(super) struct Session {
     wire: Wire,
     extensions: Vec<String>,
-    /// Whether the server waits for the rest of a transaction that came to nothing.
-    open: bool,
+    /// Whether a transaction was started (MAIL accepted) and not completed: the next one needs RSET first.
+    in_transaction: bool,
 }
 
 impl Session {
-    /// Connects, agrees on TLS and says who we are, as the server's settings demand.
-    pub(super) async fn open(server: &Server, egress: &Egress, deadline: Instant) -> Result<Self, Failure> {
+    /// Connects, secures the connection and authenticates, as the server's settings demand.
+    pub(super) async fn open(server: &Server, egress: &Egress, deadline: Instant) -> Result<Self, SmtpError> {
         let timeout = CONNECT_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
         let stream = if server.trusted {
             egress.connect_trusted(&server.host, server.port, timeout).await?
@@ -40,50 +39,50 @@ impl Session {
         }
         let greeting = wire.reply("the connection").await?;
         if !greeting.is_positive() {
-            return Err(Failure::deferred("the connection", &greeting));
+            return Err(SmtpError::transient("the connection", &greeting));
         }
-        let mut session = Self { wire, extensions: Vec::new(), open: false };
-        session.hello(server).await?;
+        let mut session = Self { wire, extensions: Vec::new(), in_transaction: false };
+        session.greet(server).await?;
         let mut secured = server.security == Security::Tls;
         if matches!(server.security, Security::StartTls | Security::Opportunistic) {
             (session, secured) = session.starttls(server, egress).await?;
         }
         if let Some(credentials) = &server.credentials {
             if !secured {
-                let words = "the SMTP server does not offer STARTTLS, and the password is not sent in the clear";
-                return Err(Failure::new(ErrorClass::Tls, words));
+                let message = "the SMTP server does not offer STARTTLS, and the password is not sent unencrypted";
+                return Err(SmtpError::new(ErrorClass::Tls, message));
             }
             session.authenticate(credentials).await?;
         }
         Ok(session)
     }
 
-    /// Says who we are, and hears what the server can do.
-    async fn hello(&mut self, server: &Server) -> Result<(), Failure> {
+    /// Sends EHLO and records the server's extensions.
+    async fn greet(&mut self, server: &Server) -> Result<(), SmtpError> {
         let reply = self.wire.command(&format!("EHLO {}", server.from.email.domain()), "EHLO").await?;
         if !reply.is_positive() {
-            return Err(Failure::deferred("EHLO", &reply));
+            return Err(SmtpError::transient("EHLO", &reply));
         }
         self.extensions = reply.lines.iter().skip(1).map(|line| line.to_ascii_uppercase()).collect();
         Ok(())
     }
 
-    /// Goes on in TLS where the server offers it. Gives whether it did.
-    async fn starttls(mut self, server: &Server, egress: &Egress) -> Result<(Self, bool), Failure> {
+    /// Upgrades to TLS if the server offers it. Returns whether the connection is now encrypted.
+    async fn starttls(mut self, server: &Server, egress: &Egress) -> Result<(Self, bool), SmtpError> {
         if !self.offers("STARTTLS") {
             return match server.security {
                 Security::Opportunistic => Ok((self, false)),
-                _ => Err(Failure::new(ErrorClass::Tls, "the SMTP server does not offer STARTTLS")),
+                _ => Err(SmtpError::new(ErrorClass::Tls, "the SMTP server does not offer STARTTLS")),
             };
         }
         let reply = self.wire.command("STARTTLS", "STARTTLS").await?;
         if !reply.is_positive() {
-            return Err(Failure::deferred("STARTTLS", &reply));
+            return Err(SmtpError::transient("STARTTLS", &reply));
         }
         let wire = self.wire.secure(&server.host, egress.tls_config()).await?;
         let mut session = Self { wire, ..self };
-        // What was heard before TLS counts no more.
-        session.hello(server).await?;
+        // RFC 3207: what the server offered before TLS must be discarded; an attacker could have altered it.
+        session.greet(server).await?;
         Ok((session, true))
     }
 
@@ -92,15 +91,17 @@ impl Session {
     }
 
     fn offers_auth(&self, mechanism: &str) -> bool {
-        // `AUTH=` is how some old servers spell it.
+        // Some old servers spell it `AUTH=`.
         let lists = self.extensions.iter().filter_map(|line| line.strip_prefix("AUTH ").or(line.strip_prefix("AUTH=")));
         lists.flat_map(str::split_whitespace).any(|offered| offered == mechanism)
     }
 
-    async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), Failure> {
+    async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), SmtpError> {
         let (username, password) = (credentials.username.as_str(), credentials.password.expose());
+
         let token = Secret::new(BASE64_STANDARD.encode(format!("\0{username}\0{password}")));
         let answers = [username, password].map(|answer| Secret::new(BASE64_STANDARD.encode(answer)));
+        // In every form in which it is sent: servers may echo commands in their replies, and replies are stored.
         for secret in [&credentials.password, &token, &answers[1]] {
             self.wire.hide(secret.clone());
         }
@@ -115,67 +116,69 @@ impl Session {
             }
             reply
         } else {
-            let words = "the SMTP server offers neither AUTH PLAIN nor AUTH LOGIN";
-            return Err(Failure::new(ErrorClass::Protocol, words));
+            let message = "the SMTP server offers neither AUTH PLAIN nor AUTH LOGIN";
+            return Err(SmtpError::new(ErrorClass::Protocol, message));
         };
-        if reply.code == 235 { Ok(()) } else { Err(unauthenticated(&reply)) }
+        if reply.code == 235 { Ok(()) } else { Err(auth_error(&reply)) }
     }
 
-    /// Hands in one mail for one recipient. The reply that decided is either the one that accepts the mail, or the
-    /// one that refuses the recipient or the mail; a failure is one of the whole connection.
-    pub(super) async fn transaction(&mut self, from: &Address, to: &Address, mail: &[u8]) -> Result<Reply, Failure> {
-        if self.open {
+    /// Submits one mail for one recipient. Returns the reply that decided about it: the final one, or a refusal of the
+    /// recipient or of DATA. An error ends the whole session.
+    pub(super) async fn transaction(&mut self, from: &Address, to: &Address, mail: &[u8]) -> Result<Reply, SmtpError> {
+        if self.in_transaction {
             let reply = self.wire.command("RSET", "RSET").await?;
             if !reply.is_positive() {
-                return Err(Failure::deferred("RSET", &reply));
+                return Err(SmtpError::transient("RSET", &reply));
             }
-            self.open = false;
+            self.in_transaction = false;
         }
         let reply = self.wire.command(&format!("MAIL FROM:<{from}>"), "MAIL FROM").await?;
         if !reply.is_positive() {
-            return Err(Failure::refused(&format!("the sender {from}"), &reply));
+            return Err(SmtpError::from_reply(&format!("the sender {from}"), &reply));
         }
-        self.open = true;
+        self.in_transaction = true;
         let reply = self.wire.command(&format!("RCPT TO:<{to}>"), "RCPT TO").await?;
         if !reply.is_positive() {
-            return self.decided(reply);
+            return self.reject_421(reply);
         }
         let reply = self.wire.command("DATA", "DATA").await?;
         if reply.is_positive() {
-            let words = format!("the SMTP server answered DATA with {}", reply.describe());
-            return Err(Failure::new(ErrorClass::Protocol, words));
+            // Without 354 the server does not expect a mail; its lines would be read as commands.
+            let message = format!("the SMTP server answered DATA with {}", reply.describe());
+            return Err(SmtpError::new(ErrorClass::Protocol, message));
         }
         if reply.code != 354 {
-            return self.decided(reply);
+            return self.reject_421(reply);
         }
-        self.wire.send(&stuffed(mail), "the mail").await?;
+        self.wire.send(&dot_stuffed(mail), "the mail").await?;
         let reply = self.wire.reply("the mail").await?;
-        self.open = false;
-        self.decided(reply)
+        self.in_transaction = false;
+        self.reject_421(reply)
     }
 
-    /// 421 is the whole server's goodbye, whatever it was said to.
-    fn decided(&self, reply: Reply) -> Result<Reply, Failure> {
-        if reply.code == 421 { Err(Failure::deferred("to go on", &reply)) } else { Ok(reply) }
+    /// 421 announces that the server closes the session, whatever the command: it is no verdict on the recipient.
+    fn reject_421(&self, reply: Reply) -> Result<Reply, SmtpError> {
+        if reply.code == 421 { Err(SmtpError::transient("to continue", &reply)) } else { Ok(reply) }
     }
 
-    /// Says goodbye, and does not insist on an answer.
+    /// Sends QUIT and ignores the reply.
     pub(super) async fn close(self) {
         let mut wire = self.wire.until(Instant::now() + QUIT_TIMEOUT);
         let _ = wire.command("QUIT", "QUIT").await;
     }
 }
 
-fn unauthenticated(reply: &Reply) -> Failure {
+fn auth_error(reply: &Reply) -> SmtpError {
     let what = match reply.code {
         534 | 535 | 538 => "the user name or password",
-        _ => "to authenticate us",
+        _ => "authentication",
     };
-    Failure::refused(what, reply)
+    SmtpError::from_reply(what, reply)
 }
 
-/// The mail as `DATA` wants it: a dot that begins a line doubled, and a line with one dot at the end.
-fn stuffed(mail: &[u8]) -> Vec<u8> {
+/// The mail as `DATA` expects it (RFC 5321, 4.5.2): a leading dot of a line is doubled, and a line with a single dot
+/// ends it.
+fn dot_stuffed(mail: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(mail.len() + 64);
     for line in mail.split_inclusive(|byte| *byte == b'\n') {
         if line.first() == Some(&b'.') {
@@ -195,28 +198,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dots_are_doubled() {
+    fn dot_stuffed_doubles_leading_dots() {
         for (mail, sent) in [
             ("a\r\n", "a\r\n.\r\n"),
             ("a", "a\r\n.\r\n"),
             (".\r\n..\r\na.b\r\n", "..\r\n...\r\na.b\r\n.\r\n"),
             ("", "\r\n.\r\n"),
         ] {
-            assert_eq!(stuffed(mail.as_bytes()), sent.as_bytes());
+            assert_eq!(dot_stuffed(mail.as_bytes()), sent.as_bytes());
         }
     }
 
     #[test]
-    fn a_wrong_password_is_for_good() {
-        let failure = |code| unauthenticated(&Reply { code, lines: vec!["no".into()] });
+    fn auth_error_wrong_password_is_rejected() {
+        let error = |code| auth_error(&Reply { code, lines: vec!["no".into()] });
         for (code, class) in [
             (535, ErrorClass::Rejected),
             (530, ErrorClass::Rejected),
             (454, ErrorClass::Status),
             (334, ErrorClass::Status),
         ] {
-            assert_eq!((failure(code).class, failure(code).code), (class, Some(code)));
+            assert_eq!((error(code).class, error(code).code), (class, Some(code)));
         }
-        assert_eq!(failure(535).words, "the SMTP server refused the user name or password: 535 no");
+        assert_eq!(error(535).message, "the SMTP server refused the user name or password: 535 no");
     }
 }

@@ -1,14 +1,14 @@
-//! The plain text of a mail: wrapped, the facts aligned, the link on a line of its own.
+//! The plain text of a mail: wrapped, fields aligned, the link on a line of its own.
 
 use std::fmt::Write;
 
 use super::content::{Content, Link};
 use super::entries;
 
-/// Lines of ours are wrapped at this many characters; what others wrote keeps its lines.
+/// Our own sentences are wrapped at this many characters; reported text keeps its lines.
 const WIDTH: usize = 72;
 
-/// Longer labels do not move the values of the others.
+/// Longer labels do not widen the column of values.
 const LABEL_CHARS_MAX: usize = 20;
 
 /// The text part. Lines end with `\n`.
@@ -26,16 +26,16 @@ pub(super) fn render(content: &Content) -> String {
     if !is_short {
         write_detail(content, &mut text);
     }
-    entries::write_text(content, &mut text);
-    let widths = content.facts.iter().map(|(label, _)| label.chars().count());
+    entries::render_text(content, &mut text);
+    let widths = content.fields.iter().map(|(label, _)| label.chars().count());
     let label_width = widths.filter(|width| *width <= LABEL_CHARS_MAX).max().unwrap_or(0) + 1;
-    if !content.facts.is_empty() {
+    if !content.fields.is_empty() {
         text.push('\n');
     }
-    for (label, value) in &content.facts {
+    for (label, value) in &content.fields {
         let _ = writeln!(text, "{:label_width$}  {}", format!("{label}:"), wrap(value, label_width + 2));
     }
-    // A line of two hyphens and a space begins a signature, which clients set apart.
+    // Two hyphens and a space start a signature, which clients set apart.
     let _ = write!(text, "\n-- \n{}\n", wrap(&content.reason, 0));
     text
 }
@@ -49,7 +49,7 @@ fn write_detail(content: &Content, text: &mut String) {
     }
 }
 
-/// Breaks at spaces so that no line is longer than [`WIDTH`], unless a word is; lines after the first are indented.
+/// Breaks at spaces so that lines fit into [`WIDTH`], except for longer words. Lines after the first are indented.
 pub(super) fn wrap(text: &str, indent: usize) -> String {
     let mut wrapped = String::with_capacity(text.len() + 8);
     let mut column = indent;
@@ -80,11 +80,11 @@ mod tests {
     use crate::samples;
 
     fn rendered(event: &Event) -> String {
-        render(&Content::of(&samples::letter(event, Severity::Warning)))
+        render(&Content::from_message(&samples::message(event, Severity::Warning)))
     }
 
     #[test]
-    fn a_failed_run_reads_well() {
+    fn render_failed_run() {
         let mut event = samples::failed_flow();
         event.run_mut().error_message = Some("relation \"orders\" does not exist\r\n\r\n  at line 3".into());
         insta::assert_snapshot!(rendered(&event), @r#"
@@ -116,8 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn an_incident_reads_well() {
-        insta::assert_snapshot!(rendered(&samples::outage(IncidentTrigger::Opened)), @"
+    fn render_incident() {
+        insta::assert_snapshot!(rendered(&samples::incident(IncidentTrigger::Opened)), @"
         Production API is down
 
         Production API is down. The first failing check was at 2026-05-02
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_reads_well() {
+    fn render_channel_test() {
         insta::assert_snapshot!(rendered(&samples::test_event()), @"
         Test notification from Tidings
 
@@ -153,12 +153,12 @@ mod tests {
         Sent:      2026-05-02 04:00:12 UTC
 
         -- 
-        Sent by Tidings because somebody asked for a test.
+        Sent by Tidings because a test of this channel was requested.
         ");
     }
 
     #[test]
-    fn long_lines_are_wrapped() {
+    fn wrap_breaks_at_spaces_only() {
         let wrapped = wrap(&"word ".repeat(40), 4);
         assert!(wrapped.lines().all(|line| line.chars().count() <= WIDTH), "{wrapped}");
         assert!(wrapped.lines().skip(1).all(|line| line.starts_with("    word")), "{wrapped}");

@@ -1,7 +1,7 @@
-//! The line to an SMTP server: commands out, replies in, both bounded in size and by one deadline.
+//! The connection to an SMTP server: commands out, replies in, limited in size and by one deadline; and its errors.
 //!
-//! lettre composes our mails, but does not carry them: its connection reads lines of any length, cannot speak TLS as
-//! [`crate::egress`] does, and takes only replies in UTF-8.
+//! lettre composes the mails but does not transport them: its connection reads lines of any length, cannot use the TLS
+//! configuration of [`crate::egress`], and accepts only replies in UTF-8.
 
 use std::io;
 use std::sync::Arc;
@@ -13,47 +13,85 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::clean;
-use super::failure::Failure;
+use super::sanitize;
 use crate::ErrorClass;
 use crate::egress::EgressError;
 
-/// The longest line of a reply. RFC 5321 says 512; some servers are more talkative.
+/// The longest line of a reply. RFC 5321 allows 512 bytes; some servers send more.
 const LINE_BYTES_MAX: usize = 4_096;
 
-/// The most lines of one reply.
+/// Lines per reply.
 const LINES_MAX: usize = 100;
 
-/// Of a reply's text, as much is kept.
+/// How much of a reply's text is kept.
 const TEXT_CHARS_MAX: usize = 160;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A reply: its code, and what was said.
+/// An error that ends the whole session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SmtpError {
+    /// [`ErrorClass::Rejected`] if a retry would not help.
+    pub class: ErrorClass,
+    /// Contains no secrets.
+    pub message: String,
+    /// The reply's code, if the server replied.
+    pub code: Option<u16>,
+}
+
+impl SmtpError {
+    pub(super) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), code: None }
+    }
+
+    /// The deadline passed during `step`.
+    pub(super) fn timeout(step: &str) -> Self {
+        Self::new(ErrorClass::Timeout, format!("the SMTP server did not answer {step} in time"))
+    }
+
+    /// The server refused `step`, to be retried whatever the code: the step does not depend on this mail or channel.
+    pub(super) fn transient(step: &str, reply: &Reply) -> Self {
+        let message = format!("the SMTP server refused {step}: {}", reply.describe());
+        Self { code: Some(reply.code), ..Self::new(ErrorClass::Status, message) }
+    }
+
+    /// The server refused `step`: for good with 5xx, else to be retried.
+    pub(super) fn from_reply(step: &str, reply: &Reply) -> Self {
+        let class = if reply.code >= 500 { ErrorClass::Rejected } else { ErrorClass::Status };
+        Self { class, ..Self::transient(step, reply) }
+    }
+}
+
+impl From<EgressError> for SmtpError {
+    fn from(error: EgressError) -> Self {
+        Self::new(error.class, error.message)
+    }
+}
+
+/// A server's reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
-    /// From 200 to 599.
+    /// 200 to 599.
     pub code: u16,
-    /// The lines without the code; cleaned.
+    /// The lines without the code, sanitised.
     pub lines: Vec<String>,
 }
 
 impl Reply {
-    /// Whether it says that what was asked for is done.
+    /// Whether the command succeeded.
     pub(super) fn is_positive(&self) -> bool {
         self.code < 300
     }
 
-    /// The reply on one line, such as `550 5.1.1 no such user`; what is long is cut.
+    /// The reply on one line, such as `550 5.1.1 no such user`; long text is cut.
     pub(super) fn describe(&self) -> String {
-        let text = clean::block(&self.lines.join(" "), TEXT_CHARS_MAX);
+        let text = sanitize::block(&self.lines.join(" "), TEXT_CHARS_MAX);
         format!("{} {text}", self.code).trim_end().to_owned()
     }
 }
 
-/// A connection to an SMTP server.
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
     received: Vec<u8>,
@@ -62,103 +100,112 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Talks over this stream until the deadline.
+    /// The deadline holds for everything over this connection together.
     pub(super) fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, deadline: Instant) -> Self {
         Self { stream: Box::new(stream), received: Vec::new(), deadline, hidden: Vec::new() }
     }
 
-    /// From here on this text is hidden in replies: what a server is told, it may repeat.
+    /// Masks this text in later replies: a server may echo what it received.
     pub(super) fn hide(&mut self, secret: Secret) {
         self.hidden.push(secret);
     }
 
-    /// From here on in TLS. `host` is the name that the server's certificate must be for.
-    pub(super) async fn secure(self, host: &str, tls: Arc<ClientConfig>) -> Result<Self, Failure> {
-        // What came before TLS cannot be trusted after it: somebody on the way may have slipped it in.
+    /// Upgrades the connection to TLS. The server's certificate must be for `host`.
+    pub(super) async fn secure(self, host: &str, tls: Arc<ClientConfig>) -> Result<Self, SmtpError> {
+        // Bytes received before the handshake are unauthenticated. Processed after it, they would pass for replies
+        // under TLS (STARTTLS response injection).
         if !self.received.is_empty() {
-            return Err(Failure::new(ErrorClass::Protocol, "the SMTP server spoke on before TLS was agreed on"));
+            return Err(SmtpError::new(
+                ErrorClass::Protocol,
+                "the SMTP server sent data between STARTTLS and the TLS handshake",
+            ));
         }
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Failure::new(ErrorClass::Tls, format!("{host} is no name that a certificate can be for")))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            SmtpError::new(ErrorClass::Tls, format!("{host} is not a name that is valid in a certificate"))
+        })?;
         let handshake = TlsConnector::from(tls).connect(name, self.stream);
         match timeout_at(self.deadline, handshake).await {
             Ok(Ok(stream)) => Ok(Self::new(stream, self.deadline)),
             Ok(Err(error)) => Err(EgressError::tls(host, &error).into()),
-            Err(_) => Err(Failure::timeout("the TLS handshake")),
+            Err(_) => Err(SmtpError::timeout("the TLS handshake")),
         }
     }
 
-    /// Sends a command and reads its reply. `what` names it in failures.
-    pub(super) async fn command(&mut self, line: &str, what: &'static str) -> Result<Reply, Failure> {
-        self.send(format!("{line}\r\n").as_bytes(), what).await?;
-        self.reply(what).await
+    /// Sends a command and reads its reply. `step` names it in errors; the line may contain a secret.
+    pub(super) async fn command(&mut self, line: &str, step: &'static str) -> Result<Reply, SmtpError> {
+        self.send(format!("{line}\r\n").as_bytes(), step).await?;
+        self.reply(step).await
     }
 
     /// Sends bytes as they are.
-    pub(super) async fn send(&mut self, bytes: &[u8], what: &'static str) -> Result<(), Failure> {
+    pub(super) async fn send(&mut self, bytes: &[u8], step: &'static str) -> Result<(), SmtpError> {
         let sending = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
         match timeout_at(self.deadline, sending).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(broken(&error, what)),
-            Err(_) => Err(Failure::timeout(what)),
+            Ok(Err(error)) => Err(io_error(&error, step)),
+            Err(_) => Err(SmtpError::timeout(step)),
         }
     }
 
-    /// Reads one reply, of one line or many.
-    pub(super) async fn reply(&mut self, what: &'static str) -> Result<Reply, Failure> {
+    /// Reads one reply of one or more lines.
+    pub(super) async fn reply(&mut self, step: &'static str) -> Result<Reply, SmtpError> {
         let mut reply: Option<Reply> = None;
         for _ in 0..LINES_MAX {
-            let line = self.line(what).await?;
+            let line = self.line(step).await?;
             let Some((code, last, text)) = parse_line(&line) else {
-                return Err(Failure::new(ErrorClass::Protocol, format!("what answered {what} is no SMTP server")));
+                return Err(SmtpError::new(
+                    ErrorClass::Protocol,
+                    format!("the response to {step} is not an SMTP reply"),
+                ));
             };
             let reply = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
-            reply.lines.push(self.shown(clean::line(&text)));
+            reply.lines.push(self.mask(sanitize::line(&text)));
             if last {
                 return Ok(Reply { code, lines: std::mem::take(&mut reply.lines) });
             }
         }
-        Err(Failure::new(ErrorClass::Protocol, format!("the reply to {what} has more than {LINES_MAX} lines")))
+        Err(SmtpError::new(ErrorClass::Protocol, format!("the reply to {step} has more than {LINES_MAX} lines")))
     }
 
-    fn shown(&self, text: String) -> String {
+    fn mask(&self, text: String) -> String {
         self.hidden.iter().fold(text, |text, secret| text.replace(secret.expose(), "[hidden]"))
     }
 
-    /// Waits until the deadline for a line, which comes without its end.
-    async fn line(&mut self, what: &'static str) -> Result<Vec<u8>, Failure> {
+    /// Reads a line without its end.
+    async fn line(&mut self, step: &'static str) -> Result<Vec<u8>, SmtpError> {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
                 let mut line: Vec<u8> = self.received.drain(..=end).collect();
                 line.truncate(line.trim_ascii_end().len());
                 return Ok(line);
             }
+            // Checked before each read, so that a server cannot make the buffer grow without a line end.
             if self.received.len() > LINE_BYTES_MAX {
-                return Err(Failure::new(
+                return Err(SmtpError::new(
                     ErrorClass::Protocol,
-                    format!("a line of the reply to {what} is longer than {LINE_BYTES_MAX} bytes"),
+                    format!("a line of the reply to {step} is longer than {LINE_BYTES_MAX} bytes"),
                 ));
             }
             match timeout_at(self.deadline, self.stream.read_buf(&mut self.received)).await {
-                Ok(Ok(0)) => return Err(closed(what)),
+                Ok(Ok(0)) => return Err(closed_error(step)),
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(broken(&error, what)),
-                Err(_) => return Err(Failure::timeout(what)),
+                Ok(Err(error)) => return Err(io_error(&error, step)),
+                Err(_) => return Err(SmtpError::timeout(step)),
             }
         }
     }
 
-    /// The same line, until another instant.
+    /// Replaces the deadline.
     pub(super) fn until(mut self, deadline: Instant) -> Self {
         self.deadline = deadline;
         self
     }
 }
 
-/// Code, whether the reply ends here, and text.
+/// The code, whether this is the reply's last line, and the text.
 fn parse_line(line: &[u8]) -> Option<(u16, bool, String)> {
     let (digits, rest) = line.split_at_checked(3)?;
     let code: u16 = std::str::from_utf8(digits).ok()?.parse().ok().filter(|code| (200..600).contains(code))?;
@@ -170,15 +217,15 @@ fn parse_line(line: &[u8]) -> Option<(u16, bool, String)> {
     }
 }
 
-fn closed(what: &str) -> Failure {
-    Failure::new(ErrorClass::Protocol, format!("the SMTP server closed the connection before it answered {what}"))
+fn closed_error(step: &str) -> SmtpError {
+    SmtpError::new(ErrorClass::Protocol, format!("the SMTP server closed the connection before it answered {step}"))
 }
 
-fn broken(error: &io::Error, what: &str) -> Failure {
+fn io_error(error: &io::Error, step: &str) -> SmtpError {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error.kind() {
-        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => closed(what),
-        kind => Failure::new(ErrorClass::Protocol, format!("the connection broke during {what}: {kind}")),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => closed_error(step),
+        kind => SmtpError::new(ErrorClass::Protocol, format!("the connection failed during {step}: {kind}")),
     }
 }
 
@@ -188,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    async fn read(bytes: &[u8]) -> Result<Reply, Failure> {
+    async fn read(bytes: &[u8]) -> Result<Reply, SmtpError> {
         let (near, mut far) = tokio::io::duplex(1 << 20);
         far.write_all(bytes).await.unwrap();
         drop(far);
@@ -196,22 +243,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn replies_are_read_leniently() {
-        for (bytes, words) in [
+    async fn reply_tolerates_sloppy_servers() {
+        for (bytes, message) in [
             (&b"250 ok\r\n"[..], "250 ok"),
             (b"250\r\n", "250"),
             (b"250 \n", "250"),
             (b"250-a\r\n250-b\r\n250 c\r\n250 next", "250 a b c"),
             (b"550 gr\xfc\xdfe\x1b[31m\r\n", "550 gr\u{fffd}\u{fffd}e"),
         ] {
-            assert_eq!(read(bytes).await.unwrap().describe(), words);
+            assert_eq!(read(bytes).await.unwrap().describe(), message);
         }
         let long = [b"550 ".as_slice(), "ä".repeat(1_000).as_bytes(), b"\r\n"].concat();
         assert_eq!(read(&long).await.unwrap().describe().chars().count(), 4 + TEXT_CHARS_MAX);
     }
 
     #[tokio::test]
-    async fn what_was_told_is_hidden_when_it_comes_back() {
+    async fn reply_masks_echoed_secrets() {
         let (near, mut far) = tokio::io::duplex(1 << 10);
         far.write_all(b"535-no: hunter2\r\n535 aHVudGVyMg==\r\n").await.unwrap();
         let mut wire = Wire::new(near, Instant::now() + Duration::from_secs(5));
@@ -221,35 +268,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_reply_is_a_failure() {
+    async fn reply_malformed_or_oversized_is_a_protocol_error() {
         let endless = b"250-more\r\n".repeat(LINES_MAX + 1);
-        for (bytes, words) in [
+        for (bytes, message) in [
             (&b""[..], "closed the connection"),
             (b"250 no end", "closed the connection"),
-            (b"SSH-2.0-OpenSSH_9.6\r\n", "no SMTP server"),
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no SMTP server"),
-            (b"2500 x\r\n", "no SMTP server"),
-            (b"150 x\r\n", "no SMTP server"),
-            (b"\xff\xfe\xfd\r\n", "no SMTP server"),
-            (b"\r\n", "no SMTP server"),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", "is not an SMTP reply"),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not an SMTP reply"),
+            (b"2500 x\r\n", "is not an SMTP reply"),
+            (b"150 x\r\n", "is not an SMTP reply"),
+            (b"\xff\xfe\xfd\r\n", "is not an SMTP reply"),
+            (b"\r\n", "is not an SMTP reply"),
             (&[b'x'; 1 << 19], "longer than"),
             (&endless, "more than 100 lines"),
         ] {
-            let failure = read(bytes).await.unwrap_err();
-            assert_eq!(failure.class, ErrorClass::Protocol);
-            assert!(failure.words.contains(words), "{}", failure.words);
+            let error = read(bytes).await.unwrap_err();
+            assert_eq!(error.class, ErrorClass::Protocol);
+            assert!(error.message.contains(message), "{}", error.message);
         }
     }
 
     #[tokio::test]
-    async fn a_server_that_drips_does_not_get_past_the_deadline() {
+    async fn reply_trickled_by_the_server_ends_at_the_deadline() {
         let (near, mut far) = tokio::io::duplex(1_024);
         tokio::spawn(async move {
             while far.write_all(b"2").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
-        let failure = Wire::new(near, Instant::now() + Duration::from_millis(100)).reply("EHLO").await.unwrap_err();
-        assert_eq!(failure, Failure::timeout("EHLO"));
+        let error = Wire::new(near, Instant::now() + Duration::from_millis(100)).reply("EHLO").await.unwrap_err();
+        assert_eq!(error, SmtpError::timeout("EHLO"));
     }
 }

@@ -1,11 +1,11 @@
-//! What a Slack channel's `config` may hold: an incoming webhook, or a bot token with a channel.
+//! A Slack channel's `config`: an incoming webhook, or a bot token with a channel.
 
 use serde_json::{Map, Value};
 use tidings_domain::text::has_control;
 use tidings_domain::violation::Violations;
 
 use crate::config::{ChannelConfig, ChannelContext, Field};
-use crate::config_reader::{ConfigReader, masked, preview_url};
+use crate::config_reader::{ConfigReader, mask, preview_url};
 
 pub(super) static FIELDS: &[Field] = &[
     Field {
@@ -31,14 +31,14 @@ pub(super) static FIELDS: &[Field] = &[
     },
     Field {
         key: "displayLabel",
-        about: "How the destination is called in lists.",
+        about: "The destination's name in lists.",
         required: false,
         secret: false,
         example: "#data-alerts",
     },
 ];
 
-/// Of the path of a webhook's URL only `services` is no secret.
+/// Path segments of a webhook URL that are not secret: `services`.
 const OPEN_SEGMENTS: usize = 1;
 const TOKEN_BYTES_MAX: usize = 300;
 const NAME_CHARS_MAX: usize = 80;
@@ -46,42 +46,44 @@ const NAME_CHARS_MAX: usize = 80;
 pub(super) fn check(
     input: &Map<String, Value>,
     current: Option<&ChannelConfig>,
-    environment: &ChannelContext,
+    context: &ChannelContext,
 ) -> Result<ChannelConfig, Violations> {
-    let mut form = ConfigReader::new(FIELDS, input, current);
+    let mut reader = ConfigReader::new(FIELDS, input, current);
     let mut stored = ChannelConfig::default();
-    let url = form.secret_url("webhookUrl", environment);
-    let token = form.secret("botToken");
+    let url = reader.secret_url("webhookUrl", context);
+    let token = reader.secret("botToken");
     for key in ["channel", "displayLabel"] {
-        let Some(text) = form.text(key) else { continue };
+        let Some(text) = reader.text(key) else { continue };
         if text.chars().count() > NAME_CHARS_MAX || has_control(&text) {
-            form.refuse(key, format!("must be at most {NAME_CHARS_MAX} characters without control characters"));
+            reader.error(key, format!("must be at most {NAME_CHARS_MAX} characters without control characters"));
         }
         stored.settings.insert(key.into(), text.into());
     }
     match (url, token) {
-        (Some(_), Some(_)) => form.refuse("botToken", "must not be set beside webhookUrl; clear one of them with null"),
+        (Some(_), Some(_)) => {
+            reader.error("botToken", "must not be set together with webhookUrl; clear one of them with null")
+        }
         (Some((secret, url)), None) => {
             stored.settings.insert("webhookUrl".into(), preview_url(&url, OPEN_SEGMENTS).into());
             stored.secrets.insert("webhookUrl".into(), secret);
             if stored.settings.contains_key("channel") {
-                form.refuse("channel", "belongs to botToken; an incoming webhook has its own channel");
+                reader.error("channel", "is only for botToken; an incoming webhook has its own channel");
             }
         }
         (None, Some(token)) => {
             let text = token.expose();
             if !text.starts_with("xox") || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
-                form.refuse("botToken", "must be a Slack token such as xoxb-…");
+                reader.error("botToken", "must be a Slack token such as xoxb-…");
             }
-            stored.settings.insert("botToken".into(), masked(text).into());
+            stored.settings.insert("botToken".into(), mask(text).into());
             stored.secrets.insert("botToken".into(), token);
             if !stored.settings.contains_key("channel") {
-                form.require("channel", "must be there with botToken: the channel to post to");
+                reader.require("channel", "is required with botToken: the channel to post to");
             }
         }
-        (None, None) => form.require("webhookUrl", "must be there, or botToken and channel"),
+        (None, None) => reader.require("webhookUrl", "is required, or botToken and channel"),
     }
-    form.finish(stored)
+    reader.finish(stored)
 }
 
 #[cfg(test)]
@@ -94,27 +96,27 @@ mod tests {
     use crate::egress::{Egress, Guard};
 
     fn checked(input: Value, current: Option<&ChannelConfig>) -> Result<ChannelConfig, Vec<String>> {
-        let environment = ChannelContext::new(Arc::new(Egress::new(Guard::default())));
-        check(input.as_object().unwrap(), current, &environment)
+        let context = ChannelContext::new(Arc::new(Egress::new(Guard::default())));
+        check(input.as_object().unwrap(), current, &context)
             .map_err(|violations| violations.into_iter().map(|violation| violation.pointer).collect())
     }
 
     const URL: &str = "https://hooks.slack.com/services/T0/B0/XXXXXXXXXXXXXXXXXXXXXXXX";
 
     #[test]
-    fn a_hook_or_a_token_but_not_both() {
-        let hook = checked(json!({"webhookUrl": URL, "displayLabel": "#a"}), None).unwrap();
-        assert_eq!(hook.settings["webhookUrl"], "https://hooks.slack.com/services/•••/•••/XXXX…");
+    fn check_accepts_webhook_or_token_but_not_both() {
+        let webhook = checked(json!({"webhookUrl": URL, "displayLabel": "#a"}), None).unwrap();
+        assert_eq!(webhook.settings["webhookUrl"], "https://hooks.slack.com/services/•••/•••/XXXX…");
         assert_eq!(checked(json!({}), None), Err(vec!["/webhookUrl".into()]));
         assert_eq!(checked(json!({"botToken": "xoxb-1"}), None), Err(vec!["/channel".into()]));
         assert_eq!(checked(json!({"botToken": "hello", "channel": "C1"}), None), Err(vec!["/botToken".into()]));
         assert_eq!(checked(json!({"webhookUrl": URL, "channel": "C1"}), None), Err(vec!["/channel".into()]));
 
         let both = json!({"botToken": "xoxb-1", "channel": "C1"});
-        assert_eq!(checked(both, Some(&hook)), Err(vec!["/botToken".into()]));
-        let moved = json!({"botToken": "xoxb-1", "channel": "C1", "webhookUrl": null});
-        let moved = checked(moved, Some(&hook)).unwrap();
-        assert_eq!(moved.secrets.keys().collect::<Vec<_>>(), ["botToken"]);
-        assert_eq!(moved.settings["displayLabel"], "#a", "what is not named stays");
+        assert_eq!(checked(both, Some(&webhook)), Err(vec!["/botToken".into()]));
+        let switch = json!({"botToken": "xoxb-1", "channel": "C1", "webhookUrl": null});
+        let switched = checked(switch, Some(&webhook)).unwrap();
+        assert_eq!(switched.secrets.keys().collect::<Vec<_>>(), ["botToken"]);
+        assert_eq!(switched.settings["displayLabel"], "#a", "a missing field keeps its value");
     }
 }

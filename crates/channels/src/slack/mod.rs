@@ -1,8 +1,9 @@
-//! Slack: an incoming webhook, or a bot token and a channel (`chat.postMessage`), which also keeps incidents together.
+//! Slack: an incoming webhook, or a bot token with a channel (`chat.postMessage`), which also threads an incident's
+//! messages.
 
+mod classify;
 mod config;
 mod entries;
-mod judge;
 mod render;
 mod thread;
 
@@ -20,15 +21,14 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violations;
 use url::Url;
 
-use self::thread::Place;
-
+use self::thread::ThreadRef;
 use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
-use crate::egress::{EgressTarget, HttpAnswer};
+use crate::egress::{EgressTarget, HttpResponse};
 use crate::http_channel::{HttpChannel, HttpNotifier, Secrets};
 use crate::webhook::USER_AGENT_VALUE;
 use crate::{AttemptResult, Notifier, OutboundMessage};
 
-/// The kind.
+/// The Slack channel type.
 pub struct Slack;
 
 impl ChannelPlugin for Slack {
@@ -44,57 +44,57 @@ impl ChannelPlugin for Slack {
         &self,
         input: &Map<String, Value>,
         current: Option<&ChannelConfig>,
-        environment: &ChannelContext,
+        context: &ChannelContext,
     ) -> Result<ChannelConfig, Violations> {
-        config::check(input, current, environment)
+        config::check(input, current, context)
     }
 
-    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
-        let channel = Channel::open(stored, environment)?;
-        Ok(Arc::new(HttpNotifier { channel, egress: environment.egress.clone() }))
+    fn open(&self, stored: &ChannelConfig, context: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
+        let channel = SlackChannel::open(stored, context)?;
+        Ok(Arc::new(HttpNotifier { channel, egress: context.egress.clone() }))
     }
 }
 
-/// A place in Slack, ready to be written to.
-struct Channel {
+/// An open Slack channel.
+struct SlackChannel {
     target: EgressTarget,
     headers: HeaderMap,
-    /// With a bot token; an incoming webhook has a channel of its own, and cannot come back to what it said.
+    /// Set with a bot token. An incoming webhook has a channel of its own, and cannot thread or change messages.
     bot: Option<Bot>,
     secrets: Secrets,
 }
 
-/// What a bot token can do.
 struct Bot {
-    /// The channel to post to.
+    /// The configured channel, by id or name.
     channel: String,
-    /// Where messages are changed that were posted before.
+    /// `chat.update`, which changes a posted message.
     update: EgressTarget,
 }
 
-impl Channel {
-    fn open(stored: &ChannelConfig, environment: &ChannelContext) -> Result<Self, String> {
+impl SlackChannel {
+    fn open(stored: &ChannelConfig, context: &ChannelContext) -> Result<Self, String> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
         let mut secrets = Vec::new();
         let (target, bot) = match (stored.secrets.get("webhookUrl"), stored.secrets.get("botToken")) {
             (Some(url), _) => {
-                let url = Url::parse(url.expose()).map_err(|error| format!("the Slack URL cannot be used: {error}"))?;
+                let url =
+                    Url::parse(url.expose()).map_err(|error| format!("the Slack webhook URL is invalid: {error}"))?;
                 secrets.extend(Secrets::of_url(&url));
-                (environment.egress.target(&url).map_err(|why| format!("the Slack URL {why}"))?, None)
+                (context.egress.target(&url).map_err(|why| format!("the Slack webhook URL {why}"))?, None)
             }
             (None, Some(token)) => {
                 let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-                    .map_err(|_| "the bot token cannot be sent in a header")?;
+                    .map_err(|_| "the bot token contains characters that a header cannot carry")?;
                 bearer.set_sensitive(true);
                 headers.insert(AUTHORIZATION, bearer);
                 secrets.push(token.expose().to_owned());
                 let method = |name: &str| {
-                    let url = Url::parse(&format!("{}/{name}", environment.slack_api_base));
-                    let url = url.map_err(|error| format!("the instance's Slack API address: {error}"))?;
-                    let target = environment.egress.trusted_target(&url);
-                    target.map_err(|why| format!("the instance's Slack API address {why}"))
+                    let url = Url::parse(&format!("{}/{name}", context.slack_api_base));
+                    let url = url.map_err(|error| format!("the instance's Slack API URL is invalid: {error}"))?;
+                    let target = context.egress.trusted_target(&url);
+                    target.map_err(|why| format!("the instance's Slack API URL {why}"))
                 };
                 let channel =
                     stored.settings.get("channel").and_then(Value::as_str).ok_or("no Slack channel is set")?;
@@ -107,7 +107,7 @@ impl Channel {
     }
 }
 
-impl Channel {
+impl SlackChannel {
     fn post(&self, body: &Value) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
         *request.method_mut() = Method::POST;
@@ -116,33 +116,37 @@ impl Channel {
     }
 }
 
-impl HttpChannel for Channel {
+impl HttpChannel for SlackChannel {
     fn target(&self) -> &EgressTarget {
         &self.target
     }
 
-    fn request(&self, letter: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
-        let mut body = render::message(&message::of(letter.event, letter.severity));
+    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
+        let mut body = render::render(&message::of(message.event, message.severity));
         if let Some(bot) = &self.bot {
             body["channel"] = Value::from(bot.channel.as_str());
-            if let Some(place) = letter.thread.and_then(Place::read) {
-                (body["channel"], body["thread_ts"]) = (place.channel.into(), place.ts.into());
+            if let Some(thread) = message.thread.and_then(ThreadRef::from_state) {
+                (body["channel"], body["thread_ts"]) = (thread.channel.into(), thread.ts.into());
             }
         }
         Ok(self.post(&body))
     }
 
-    /// The first message of an incident says in the end that it is over.
-    fn follow_up_request(&self, letter: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
-        let bot = self.bot.as_ref().filter(|_| letter.event.kind == EventKind::IncidentResolved)?;
-        let place = letter.thread.and_then(Place::read)?;
-        let mut body = render::message(&message::of(letter.event, letter.severity));
-        (body["channel"], body["ts"]) = (place.channel.into(), place.ts.into());
+    /// When an incident is resolved, its first message is updated to show it.
+    fn follow_up_request(&self, message: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
+        let bot = self.bot.as_ref().filter(|_| message.event.kind == EventKind::IncidentResolved)?;
+        let thread = message.thread.and_then(ThreadRef::from_state)?;
+        let mut body = render::render(&message::of(message.event, message.severity));
+        (body["channel"], body["ts"]) = (thread.channel.into(), thread.ts.into());
         Some((&bot.update, self.post(&body)))
     }
 
-    fn classify_response(&self, answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
-        if self.bot.is_some() { judge::api(answer, now) } else { judge::incoming(answer, now) }
+    fn classify_response(&self, response: &HttpResponse, now: Timestamp) -> AttemptResult {
+        if self.bot.is_some() {
+            classify::classify_api_response(response, now)
+        } else {
+            classify::classify_webhook_response(response, now)
+        }
     }
 
     fn secrets(&self) -> &Secrets {

@@ -1,6 +1,6 @@
-//! The receiver's own headers: what may be set, what is ours, and how they are kept.
+//! A webhook's custom headers: which may be set, and how they are stored.
 //!
-//! Kept as one secret, a JSON object of name and value; shown with every value masked.
+//! They are stored as one secret, a JSON object of names and values, and shown with every value masked.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use tidings_domain::secret::Secret;
 use tidings_domain::violation::{Violation, pointer};
 
 use crate::config::{ChannelConfig, ChannelContext};
-use crate::config_reader::{GIVE_AGAIN, MASK};
+use crate::config_reader::{MASK, REENTER_SECRET};
 
 /// The field's key.
 pub(super) const KEY: &str = "headers";
@@ -18,7 +18,8 @@ const HEADERS_MAX: usize = 20;
 const VALUE_BYTES_MAX: usize = 1_024;
 const NAME_BYTES_MAX: usize = 100;
 
-/// What belongs to the connection or to the message as such; setting it would let one request pass for another.
+/// Headers of the connection or of message framing. Setting them could let one request pass for another (request
+/// smuggling).
 const RESERVED: [&str; 18] = [
     "accept-encoding",
     "connection",
@@ -40,41 +41,41 @@ const RESERVED: [&str; 18] = [
     "via",
 ];
 
-/// Reads the field over what is kept. A value that is empty or masked keeps the one kept under that name; a name that
-/// is not listed is dropped; a missing field keeps all, `null` none. Where the requests go to another origin than
-/// before (`moved`), nothing is kept: a value that its receiver was trusted with is no other receiver's business.
+/// Merges the field over the stored headers. A value that is empty or masked keeps the stored one of that name; a name
+/// that is not listed is removed; a missing field keeps all, `null` none. If the requests now go to another origin, no
+/// stored value is reused: a credential must not be sent to a receiver that it was not entered for.
 pub(super) fn check(
     input: Option<&Value>,
     current: Option<&ChannelConfig>,
-    moved: bool,
+    origin_changed: bool,
     has_template: bool,
-    environment: &ChannelContext,
+    context: &ChannelContext,
 ) -> Result<BTreeMap<String, String>, Vec<Violation>> {
-    let mut kept = current.map(kept).unwrap_or_default();
+    let mut stored = current.map(load).unwrap_or_default();
     if !has_template {
-        // It went with the template that is gone.
-        kept.retain(|name, _| !name.eq_ignore_ascii_case("content-type"));
+        // A content type belongs to the template that was removed.
+        stored.retain(|name, _| !name.eq_ignore_ascii_case("content-type"));
     }
     let given = match input {
-        None if moved && !kept.is_empty() => {
-            return Err(kept.keys().map(|name| Violation::new(pointer(name), GIVE_AGAIN)).collect());
+        None if origin_changed && !stored.is_empty() => {
+            return Err(stored.keys().map(|name| Violation::new(pointer(name), REENTER_SECRET)).collect());
         }
-        None => return Ok(kept),
+        None => return Ok(stored),
         Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(given)) => given,
         Some(_) => return Err(vec![Violation::new("", "must be an object of header names and values")]),
     };
     if given.len() > HEADERS_MAX {
-        return Err(vec![Violation::new("", format!("must hold at most {HEADERS_MAX} headers"))]);
+        return Err(vec![Violation::new("", format!("must contain at most {HEADERS_MAX} headers"))]);
     }
     let mut violations = Vec::new();
     let mut headers = BTreeMap::new();
     for (name, value) in given {
         let pointer = pointer(name);
-        match one(name, value, &kept, moved, has_template, environment) {
+        match check_header(name, value, &stored, origin_changed, has_template, context) {
             Ok(value) if headers.keys().any(|other: &String| other.eq_ignore_ascii_case(name)) => {
                 drop(value);
-                violations.push(Violation::new(pointer, "is there twice; header names ignore case"));
+                violations.push(Violation::new(pointer, "is a duplicate; header names are case-insensitive"));
             }
             Ok(value) => drop(headers.insert(name.clone(), value)),
             Err(message) => violations.push(Violation::new(pointer, message)),
@@ -83,23 +84,23 @@ pub(super) fn check(
     if violations.is_empty() { Ok(headers) } else { Err(violations) }
 }
 
-fn one(
+fn check_header(
     name: &str,
     value: &Value,
-    kept: &BTreeMap<String, String>,
-    moved: bool,
+    stored: &BTreeMap<String, String>,
+    origin_changed: bool,
     has_template: bool,
-    environment: &ChannelContext,
+    context: &ChannelContext,
 ) -> Result<String, String> {
     if name.len() > NAME_BYTES_MAX || HeaderName::try_from(name).is_err() {
-        return Err(format!("is no header name: letters, digits and - only, at most {NAME_BYTES_MAX}"));
+        return Err(format!("is not a header name: letters, digits and - only, at most {NAME_BYTES_MAX}"));
     }
-    refused_name(&name.to_ascii_lowercase(), has_template, environment)?;
+    check_name(&name.to_ascii_lowercase(), has_template, context)?;
     let text = value.as_str().ok_or("must be a string")?;
     let value = if text.is_empty() || text == MASK {
-        let before = kept.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        let before = stored.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
         match before {
-            Some(_) if moved => return Err(GIVE_AGAIN.into()),
+            Some(_) if origin_changed => return Err(REENTER_SECRET.into()),
             Some((_, value)) => value.clone(),
             None => return Err("must not be empty".into()),
         }
@@ -110,31 +111,31 @@ fn one(
         return Err(format!("must be at most {VALUE_BYTES_MAX} bytes"));
     }
     if value.chars().any(char::is_control) || HeaderValue::try_from(&value).is_err() {
-        return Err("must not hold control characters".into());
+        return Err("must not contain control characters".into());
     }
     Ok(value)
 }
 
-fn refused_name(name: &str, has_template: bool, environment: &ChannelContext) -> Result<(), String> {
-    let prefixes = [&environment.run_header_prefix, &environment.workflow_header_prefix];
+fn check_name(name: &str, has_template: bool, context: &ChannelContext) -> Result<(), String> {
+    let prefixes = [&context.run_header_prefix, &context.workflow_header_prefix];
     let vendor = |end: &str| prefixes.iter().any(|prefix| format!("{prefix}-{end}").eq_ignore_ascii_case(name));
     if name == "content-type" && !has_template {
-        Err("is application/json; it can be set together with a bodyTemplate only".into())
+        Err("is application/json; it can only be set together with a bodyTemplate".into())
     } else if RESERVED.contains(&name) {
         Err("is set by Tidings itself and cannot be overridden".into())
     } else if name.starts_with("webhook-") || vendor("Signature") || vendor("Event") || vendor("Webhook-Id") {
-        Err("carries Tidings' own signature and cannot be overridden".into())
+        Err("is used by Tidings' signatures and cannot be overridden".into())
     } else {
         Ok(())
     }
 }
 
-fn kept(stored: &ChannelConfig) -> BTreeMap<String, String> {
+fn load(stored: &ChannelConfig) -> BTreeMap<String, String> {
     let json = stored.secrets.get(KEY).map(Secret::expose).unwrap_or("{}");
     serde_json::from_str(json).unwrap_or_default()
 }
 
-/// Puts the headers into what is to be kept.
+/// Adds the headers to the configuration to store.
 pub(super) fn store(headers: &BTreeMap<String, String>, stored: &mut ChannelConfig) {
     let shown: Map<String, Value> = headers.keys().map(|name| (name.clone(), Value::from(MASK))).collect();
     stored.settings.insert(KEY.into(), Value::Object(shown));
@@ -144,13 +145,14 @@ pub(super) fn store(headers: &BTreeMap<String, String>, stored: &mut ChannelConf
     }
 }
 
-/// The headers as they go over the wire.
-pub(super) fn open(stored: &ChannelConfig) -> Result<HeaderMap, String> {
+/// The headers as they are sent.
+pub(super) fn header_map(stored: &ChannelConfig) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for (name, value) in kept(stored) {
+    for (name, value) in load(stored) {
         let (Ok(header), Ok(mut value)) = (HeaderName::try_from(&name), HeaderValue::try_from(value)) else {
-            return Err(format!("the header {name} cannot be sent"));
+            return Err(format!("the header {name} has an invalid name or value"));
         };
+        // Keeps the value out of `Debug` output.
         value.set_sensitive(true);
         headers.insert(header, value);
     }

@@ -1,7 +1,7 @@
-//! The webhook: a signed HTTP request with the contract's own body, or one that a template makes.
+//! Webhooks: a signed HTTP request whose body follows the documented contract or is made by a template.
 //!
-//! The hot channel: [`ChannelPlugin::open`] parses, compiles and keys everything once, so that an attempt only fills in the
-//! body and signs it.
+//! The busiest channel type: [`ChannelPlugin::open`] parses, compiles and derives everything once, so that an attempt
+//! only renders the body and signs it.
 
 mod config;
 mod headers;
@@ -31,7 +31,6 @@ use template::Template;
 
 pub use signing::{SIGNING_SECRET, rotate};
 
-/// Who says it.
 pub(crate) const USER_AGENT_VALUE: HeaderValue =
     HeaderValue::from_static(concat!("Tidings/", env!("CARGO_PKG_VERSION")));
 
@@ -40,7 +39,7 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// The kind.
+/// The webhook channel type.
 pub struct Webhook;
 
 impl ChannelPlugin for Webhook {
@@ -56,30 +55,30 @@ impl ChannelPlugin for Webhook {
         &self,
         input: &Map<String, Value>,
         current: Option<&ChannelConfig>,
-        environment: &ChannelContext,
+        context: &ChannelContext,
     ) -> Result<ChannelConfig, Violations> {
-        config::check(input, current, environment)
+        config::check(input, current, context)
     }
 
-    fn open(&self, stored: &ChannelConfig, environment: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
-        let channel = Channel::open(stored, environment)?;
-        Ok(Arc::new(HttpNotifier { channel, egress: environment.egress.clone() }))
+    fn open(&self, stored: &ChannelConfig, context: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
+        let channel = WebhookChannel::open(stored, context)?;
+        Ok(Arc::new(HttpNotifier { channel, egress: context.egress.clone() }))
     }
 }
 
-/// A webhook, ready to send.
-struct Channel {
+/// An open webhook.
+struct WebhookChannel {
     target: EgressTarget,
     method: Method,
-    /// The receiver's own headers and those of ours that never change.
+    /// The custom headers and the constant ones.
     headers: HeaderMap,
     template: Option<Template>,
     signer: Signer,
-    names: VendorHeaders,
+    vendor_headers: VendorHeaders,
     secrets: Secrets,
 }
 
-/// The vendor schemes' headers, by the instance's prefixes.
+/// Names of the vendor schemes' headers, with the instance's prefixes.
 struct VendorHeaders {
     run_signature: HeaderName,
     workflow_signature: HeaderName,
@@ -88,12 +87,12 @@ struct VendorHeaders {
 }
 
 impl VendorHeaders {
-    fn new(environment: &ChannelContext) -> Result<Self, String> {
+    fn new(context: &ChannelContext) -> Result<Self, String> {
         let name = |prefix: &str, end: &str| {
             HeaderName::try_from(format!("{prefix}-{end}"))
-                .map_err(|_| format!("the instance's header prefix {prefix:?} makes no header name"))
+                .map_err(|_| format!("the instance's header prefix {prefix:?} is not valid in a header name"))
         };
-        let (runs, workflows) = (&environment.run_header_prefix, &environment.workflow_header_prefix);
+        let (runs, workflows) = (&context.run_header_prefix, &context.workflow_header_prefix);
         Ok(Self {
             run_signature: name(runs, "Signature")?,
             workflow_signature: name(workflows, "Signature")?,
@@ -103,36 +102,37 @@ impl VendorHeaders {
     }
 }
 
-impl Channel {
-    fn open(stored: &ChannelConfig, environment: &ChannelContext) -> Result<Self, String> {
+impl WebhookChannel {
+    fn open(stored: &ChannelConfig, context: &ChannelContext) -> Result<Self, String> {
         let url = stored.secrets.get("url").ok_or("the webhook has no url")?;
-        let url = Url::parse(url.expose()).map_err(|error| format!("the webhook's url cannot be used: {error}"))?;
-        let target = environment.egress.target(&url).map_err(|why| format!("the webhook's url {why}"))?;
+        let url = Url::parse(url.expose()).map_err(|error| format!("the webhook's url is invalid: {error}"))?;
+        let target = context.egress.target(&url).map_err(|why| format!("the webhook's url {why}"))?;
         let text = |key| stored.settings.get(key).and_then(Value::as_str);
         let method = config::method(text("method").unwrap_or(config::METHOD_DEFAULT)).ok_or("the method is unknown")?;
-        let own = headers::open(stored)?;
+        let custom = headers::header_map(stored)?;
         let mut secrets = Secrets::of_url(&url);
-        secrets.extend(own.values().filter_map(|value| value.to_str().ok()).map(str::to_owned));
-        secrets.extend(signing::texts(stored));
-        let mut headers = HeaderMap::with_capacity(own.len() + 10);
+        secrets.extend(custom.values().filter_map(|value| value.to_str().ok()).map(str::to_owned));
+        secrets.extend(signing::secret_texts(stored));
+        let mut headers = HeaderMap::with_capacity(custom.len() + 10);
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
-        headers.extend(own);
+        // After the defaults, so that a template's content type replaces ours.
+        headers.extend(custom);
         Ok(Self {
             target,
             method,
             headers,
             template: text("bodyTemplate").map(Template::new).transpose()?,
             signer: signing::signer(stored)?,
-            names: VendorHeaders::new(environment)?,
+            vendor_headers: VendorHeaders::new(context)?,
             secrets: Secrets::new(secrets.iter().map(String::as_str)),
         })
     }
 
-    fn body(&self, letter: &OutboundMessage<'_>) -> Result<Vec<u8>, AttemptResult> {
-        let message = || message::of(letter.event, letter.severity);
-        let key = || delivery::idempotency_key(letter.event, ChannelType::Webhook, letter.rule_id);
-        let plain = payload::body(letter.event, message, key);
+    fn body(&self, outbound: &OutboundMessage<'_>) -> Result<Vec<u8>, AttemptResult> {
+        let message = || message::of(outbound.event, outbound.severity);
+        let key = || delivery::idempotency_key(outbound.event, ChannelType::Webhook, outbound.rule_id);
+        let plain = payload::body(outbound.event, message, key);
         match &self.template {
             None => Ok(plain),
             Some(template) => template.render(&plain, &message()).map_err(|why| {
@@ -141,43 +141,44 @@ impl Channel {
         }
     }
 
-    fn sign(&self, headers: &mut HeaderMap, letter: &OutboundMessage<'_>, body: &[u8]) {
-        let id = letter.delivery_id.to_string();
+    /// Signs the bytes of the body as they are sent: receivers verify before they parse.
+    fn sign(&self, headers: &mut HeaderMap, message: &OutboundMessage<'_>, body: &[u8]) {
+        let id = message.delivery_id.to_string();
         let mut put = |name: &HeaderName, value: String| {
-            // Ids, numbers, hex and base64 are header values, all of them.
+            // Never fails: ids, numbers, hex and base64 are valid header values.
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name.clone(), value);
             }
         };
-        put(&WEBHOOK_SIGNATURE, self.signer.standard(&id, letter.now, body));
-        put(&WEBHOOK_TIMESTAMP, letter.now.unix_seconds().to_string());
+        put(&WEBHOOK_SIGNATURE, self.signer.standard(&id, message.now, body));
+        put(&WEBHOOK_TIMESTAMP, message.now.unix_seconds().to_string());
         put(&WEBHOOK_ID, id);
-        match letter.event.resource_type {
+        match message.event.resource_type {
             ResourceType::UseCase => {
-                put(&self.names.workflow_signature, self.signer.timestamped_hex(letter.now, body));
-                put(&self.names.workflow_event, payload::event_name(letter.event).to_owned());
-                if let Some(rule_id) = letter.rule_id {
-                    put(&self.names.workflow_webhook_id, rule_id.to_string());
+                put(&self.vendor_headers.workflow_signature, self.signer.timestamped_hex(message.now, body));
+                put(&self.vendor_headers.workflow_event, payload::event_name(message.event).to_owned());
+                if let Some(rule_id) = message.rule_id {
+                    put(&self.vendor_headers.workflow_webhook_id, rule_id.to_string());
                 }
             }
             ResourceType::ScheduledQuery | ResourceType::Flow | ResourceType::Job => {
-                put(&self.names.run_signature, self.signer.body_hex(body));
+                put(&self.vendor_headers.run_signature, self.signer.body_hex(body));
             }
-            // No vendor before us had these: Standard Webhooks alone.
+            // These have no vendor scheme to be compatible with: Standard Webhooks alone.
             ResourceType::Endpoint | ResourceType::Alert | ResourceType::Channel => {}
         }
     }
 }
 
-impl HttpChannel for Channel {
+impl HttpChannel for WebhookChannel {
     fn target(&self) -> &EgressTarget {
         &self.target
     }
 
-    fn request(&self, letter: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
-        let body = self.body(letter)?;
+    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
+        let body = self.body(message)?;
         let mut headers = self.headers.clone();
-        self.sign(&mut headers, letter, &body);
+        self.sign(&mut headers, message, &body);
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = headers;

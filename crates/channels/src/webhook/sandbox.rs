@@ -1,8 +1,9 @@
-//! What a template may hold, and the filters it may use.
+//! Restricts templates: which syntax they may use, and what their filters may produce.
 //!
-//! Fuel counts steps, not bytes: one step of `a ~ a`, `a * 9`, a capturing block or a careless filter can build a
-//! huge string. So a template is parsed before it is compiled, and only what cannot grow a string is let in: no
-//! operators that join or repeat, no blocks that capture, no calls. Filters that make strings pay from a budget.
+//! minijinja's fuel counts steps, not bytes: a single step of `a ~ a`, `a * 9`, a capturing block or an unlimited
+//! filter can build a huge string. So a template is parsed before it is compiled, and only syntax that cannot grow a
+//! string is allowed: no operators that join or repeat, no blocks that capture, no calls. Filters that produce strings
+//! draw on a budget.
 
 use std::io::{self, Write};
 
@@ -11,18 +12,18 @@ use minijinja::machinery::{Token, parse, tokenize};
 use minijinja::value::{Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
 
-/// How many bytes all filters of one rendering may make together.
+/// What all filters of one rendering may produce together.
 const BUDGET_BYTES: usize = 256 * 1_024;
 
-/// The names that may stand behind `|`.
+/// The allowed filters, for messages.
 const FILTERS: &str = "default, first, join, last, length, lower, replace, tojson, trim, truncate, upper";
 
-/// How many tokens an expression or a block's tag may have, and how many tags a template: parser and compiler recurse
-/// into both, and the stack they do it on is a sender's.
+/// Tokens per expression or tag, and tags per template. minijinja's parser and compiler recurse into both; the limits
+/// keep them within the stack of a runtime worker thread.
 const TOKENS_MAX: usize = 250;
 const TAGS_MAX: usize = 150;
 
-/// Whether the template holds only what is let in; the error says what does not, and what to use instead.
+/// Whether the template uses only what is allowed. The error names what is not, and an alternative.
 pub(super) fn check(source: &str) -> Result<(), String> {
     check_depth(source)?;
     let template =
@@ -30,6 +31,7 @@ pub(super) fn check(source: &str) -> Result<(), String> {
     statement(&template)
 }
 
+/// Counts tokens without parsing: the parser itself would already recurse.
 fn check_depth(source: &str) -> Result<(), String> {
     let (mut tokens, mut tags) = (0, 0);
     for token in tokenize(source, false, Default::default()) {
@@ -40,7 +42,7 @@ fn check_depth(source: &str) -> Result<(), String> {
             _ => tokens += 1,
         }
         if tokens > TOKENS_MAX {
-            return Err(format!("must not have more than {TOKENS_MAX} words and signs between one pair of braces"));
+            return Err(format!("must not have more than {TOKENS_MAX} tokens between one pair of braces"));
         }
         if tags > TAGS_MAX {
             return Err(format!("must not have more than {TAGS_MAX} tags of the form {{% … %}}"));
@@ -76,7 +78,8 @@ fn statement(statement: &Stmt<'_>) -> Result<(), String> {
             statements(&with.body)
         }
         Stmt::Set(set) => expression(&set.expr),
-        _ => Err("may use the blocks for, if, with and set (not as a block) only".into()),
+        // An allowlist: a statement that a later minijinja adds is refused until it is reviewed.
+        _ => Err("must not use blocks other than for, if, with and set (without endset)".into()),
     }
 }
 
@@ -128,7 +131,7 @@ fn expression(expr: &Expr<'_>) -> Result<(), String> {
             expressions(&map.keys)?;
             expressions(&map.values)
         }
-        Expr::Slice(_) => Err("must not use slices; the filter truncate shortens".into()),
+        Expr::Slice(_) => Err("must not use slices; use the filter truncate".into()),
         Expr::Call(_) => Err(format!("must not call functions or methods; the filters are {FILTERS}")),
     }
 }
@@ -137,52 +140,54 @@ fn operator(kind: &BinOpKind) -> Result<(), String> {
     use BinOpKind::{Add, Concat, Div, Eq, FloorDiv, Gt, Gte, In, Lt, Lte, Mul, Ne, Pow, Rem, ScAnd, ScOr, Sub};
     match kind {
         Eq | Ne | Lt | Lte | Gt | Gte | In | ScAnd | ScOr | Sub | Div | FloorDiv | Rem => Ok(()),
-        Concat | Add => Err("must not use ~ or +; [a, b] | join joins".into()),
+        Concat | Add => Err("must not use ~ or +; use [a, b] | join".into()),
         Mul | Pow => Err("must not use * or **".into()),
     }
 }
 
-/// Adds the filters and tests that templates may use.
+/// Adds the allowed filters and tests. Filters that only select (`default`, `first`, `last`) produce nothing and need
+/// no budget.
 pub(super) fn add_filters(environment: &mut Environment<'_>) {
     environment.add_filter("default", filters::default);
     environment.add_filter("first", filters::first);
     environment.add_filter("join", join);
     environment.add_filter("last", filters::last);
     environment.add_filter("length", filters::length);
-    environment.add_filter("lower", |state: &mut State, text: &str| spend(state, text.to_lowercase()));
+    environment.add_filter("lower", |state: &mut State, text: &str| charge(state, text.to_lowercase()));
     environment.add_filter("replace", replace);
     environment.add_filter("tojson", to_json);
-    environment.add_filter("trim", |state: &mut State, text: &str| spend(state, text.trim().to_owned()));
+    environment.add_filter("trim", |state: &mut State, text: &str| charge(state, text.trim().to_owned()));
     environment.add_filter("truncate", |state: &mut State, text: &str, chars_max: usize| {
-        spend(state, tidings_domain::text::truncate_chars(text, chars_max))
+        charge(state, tidings_domain::text::truncate_chars(text, chars_max))
     });
-    environment.add_filter("upper", |state: &mut State, text: &str| spend(state, text.to_uppercase()));
+    environment.add_filter("upper", |state: &mut State, text: &str| charge(state, text.to_uppercase()));
     environment.add_test("defined", tests::is_defined);
     environment.add_test("none", tests::is_none);
 }
 
-/// What the filters of one rendering have made, in bytes.
+/// Bytes that the filters of one rendering have produced so far.
 #[derive(Default)]
-struct Spent(usize);
+struct FilterBudget(usize);
 
-fn left(state: &mut State<'_, '_>) -> usize {
-    BUDGET_BYTES.saturating_sub(state.get_or_insert_extension(Spent::default()).0)
+fn remaining(state: &mut State<'_, '_>) -> usize {
+    BUDGET_BYTES.saturating_sub(state.get_or_insert_extension(FilterBudget::default()).0)
 }
 
-fn too_much() -> Error {
-    Error::new(ErrorKind::InvalidOperation, format!("its filters make more than {BUDGET_BYTES} bytes"))
+fn over_budget() -> Error {
+    Error::new(ErrorKind::InvalidOperation, format!("its filters produce more than {BUDGET_BYTES} bytes"))
 }
 
-fn spend(state: &mut State<'_, '_>, text: String) -> Result<String, Error> {
-    if text.len() > left(state) {
-        return Err(too_much());
+/// Charges a filter's result to the budget.
+fn charge(state: &mut State<'_, '_>, text: String) -> Result<String, Error> {
+    if text.len() > remaining(state) {
+        return Err(over_budget());
     }
-    state.get_or_insert_extension(Spent::default()).0 += text.len();
+    state.get_or_insert_extension(FilterBudget::default()).0 += text.len();
     Ok(text)
 }
 
 fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> Result<String, Error> {
-    let room = left(state);
+    let budget = remaining(state);
     let mut text = String::new();
     for (index, value) in values.try_iter()?.enumerate() {
         if index > 0 {
@@ -191,45 +196,47 @@ fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> R
         match value.as_str() {
             Some(part) => text.push_str(part),
             None if matches!(value.kind(), ValueKind::None | ValueKind::Undefined) => {}
-            None => text.push_str(&json(&value, room)?),
+            None => text.push_str(&json(&value, budget)?),
         }
-        if text.len() > room {
-            return Err(too_much());
+        // Checked per part, so that an oversized result is never built.
+        if text.len() > budget {
+            return Err(over_budget());
         }
     }
-    spend(state, text)
+    charge(state, text)
 }
 
 fn replace(state: &mut State<'_, '_>, text: &str, from: &str, to: &str) -> Result<String, Error> {
+    // The result's size is computed beforehand: a one-byte `from` and a long `to` multiply the text.
     let longer = text.matches(from).count().saturating_mul(to.len().saturating_sub(from.len()));
-    if text.len().saturating_add(longer) > left(state) {
-        return Err(too_much());
+    if text.len().saturating_add(longer) > remaining(state) {
+        return Err(over_budget());
     }
-    spend(state, text.replace(from, to))
+    charge(state, text.replace(from, to))
 }
 
 fn to_json(state: &mut State<'_, '_>, value: &Value, _unused: Rest<Value>) -> Result<String, Error> {
-    let room = left(state);
-    spend(state, json(value, room)?)
+    let budget = remaining(state);
+    charge(state, json(value, budget)?)
 }
 
-/// The value as JSON; undefined is `null`.
+/// The value as JSON, at most `bytes_max` bytes; undefined becomes `null`.
 fn json(value: &Value, bytes_max: usize) -> Result<String, Error> {
     if value.is_undefined() {
         return Ok("null".into());
     }
-    let mut room = Room { bytes: Vec::new(), bytes_max };
-    serde_json::to_writer(&mut room, value).map_err(|_| too_much())?;
-    String::from_utf8(room.bytes).map_err(|_| too_much())
+    let mut output = BoundedWriter { bytes: Vec::new(), bytes_max };
+    serde_json::to_writer(&mut output, value).map_err(|_| over_budget())?;
+    String::from_utf8(output.bytes).map_err(|_| over_budget())
 }
 
-/// Bytes up to a cap.
-struct Room {
-    bytes: Vec<u8>,
-    bytes_max: usize,
+/// Collects bytes and fails a write that would exceed the limit.
+pub(super) struct BoundedWriter {
+    pub(super) bytes: Vec<u8>,
+    pub(super) bytes_max: usize,
 }
 
-impl Write for Room {
+impl Write for BoundedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.bytes.len() + bytes.len() > self.bytes_max {
             return Err(io::ErrorKind::FileTooLarge.into());

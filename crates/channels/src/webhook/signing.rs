@@ -1,4 +1,4 @@
-//! A webhook's signing secrets as they are kept: the newest, and during an overlap the one before it.
+//! A webhook's signing secrets as they are stored: the current one, and during a rotation the previous one.
 
 use tidings_domain::secret::Secret;
 use tidings_domain::signature::Signer;
@@ -6,13 +6,13 @@ use tidings_domain::time::Timestamp;
 
 use crate::config::ChannelConfig;
 
-/// The newest secret's key in [`ChannelConfig::secrets`].
+/// The current secret's key in [`ChannelConfig::secrets`].
 pub const SIGNING_SECRET: &str = "signingSecret";
-/// The one before it, as `<unix ms until which it signs>:<secret>`.
+/// The previous secret, as `<unix ms until which it signs>:<secret>`.
 const SIGNING_SECRET_PREVIOUS: &str = "signingSecretPrevious";
 
-/// Makes `fresh` the signing secret. The one before it goes on signing for `overlap_ms` beside it; with 0, or if there
-/// was none, `fresh` stands alone at once.
+/// Makes `fresh` the signing secret. The previous one keeps signing beside it for `overlap_ms`, so that the receiver
+/// can switch without losing a message; with 0, or without a previous one, `fresh` signs alone at once.
 pub fn rotate(stored: &mut ChannelConfig, fresh: Secret, overlap_ms: u64, now: Timestamp) {
     let before = stored.secrets.insert(SIGNING_SECRET.into(), fresh);
     match before {
@@ -21,14 +21,15 @@ pub fn rotate(stored: &mut ChannelConfig, fresh: Secret, overlap_ms: u64, now: T
             let kept = Secret::new(format!("{until}:{}", before.expose()));
             stored.secrets.insert(SIGNING_SECRET_PREVIOUS.into(), kept);
         }
+        // Also ends the overlap of an earlier rotation.
         _ => {
             stored.secrets.remove(SIGNING_SECRET_PREVIOUS);
         }
     }
 }
 
-/// Takes the signing secrets over from what was kept: no edit of the configuration touches them.
-pub(super) fn carry_over(stored: &mut ChannelConfig, current: Option<&ChannelConfig>) {
+/// Copies the signing secrets of the stored configuration: an edit of `config` does not change them.
+pub(super) fn copy_signing_secrets(stored: &mut ChannelConfig, current: Option<&ChannelConfig>) {
     for key in [SIGNING_SECRET, SIGNING_SECRET_PREVIOUS] {
         if let Some(secret) = current.and_then(|current| current.secrets.get(key)) {
             stored.secrets.insert(key.into(), secret.clone());
@@ -42,8 +43,8 @@ pub(super) fn signer(stored: &ChannelConfig) -> Result<Signer, String> {
     Ok(Signer::new(current, previous.as_ref().map(|(secret, until)| (secret, *until))))
 }
 
-/// The secrets' texts, for scrubbing.
-pub(super) fn texts(stored: &ChannelConfig) -> Vec<String> {
+/// The secrets as texts, to mask in responses.
+pub(super) fn secret_texts(stored: &ChannelConfig) -> Vec<String> {
     let current = stored.secrets.get(SIGNING_SECRET).cloned();
     let previous = previous(stored).map(|(secret, _)| secret);
     current.into_iter().chain(previous).map(|secret| secret.expose().to_owned()).collect()
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_secret_stands_alone_and_the_second_overlaps() {
+    fn rotate_first_secret_signs_alone_second_overlaps() {
         let now = Timestamp::from_unix_ms(1_000);
         let mut stored = ChannelConfig::default();
         assert!(signer(&stored).is_err());

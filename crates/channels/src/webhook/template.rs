@@ -1,9 +1,7 @@
-//! Bodies that a user's template makes, from the plain body's fields and `title`, `summary` and `severity`.
+//! Bodies made by a user's template from the default body's fields and `title`, `summary` and `severity`.
 //!
-//! A template is a stranger's program that runs in the senders: [`sandbox`] says what it may hold, fuel bounds its
-//! steps, and its strings and its output are bounded in bytes.
-
-use std::io::{self, Write};
+//! A template is untrusted code that runs in the senders' tasks: [`sandbox`] restricts its syntax and its filters, fuel
+//! limits its steps, and its input strings and its output are limited in bytes.
 
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
@@ -19,23 +17,22 @@ use tidings_domain::text::truncate_bytes;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
-use super::sandbox;
+use super::sandbox::{self, BoundedWriter};
 
-/// The longest template, in bytes.
+/// The longest template.
 pub(super) const TEMPLATE_BYTES_MAX: usize = 16 * 1_024;
-/// The longest body that a template may make, in bytes.
+/// The longest body that a template may produce.
 const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
-/// Longer strings of the event are cut before a template sees them, in bytes: every step works on at most so much.
+/// Longer strings of the event are cut before the template sees them, which bounds the work of a single step.
 const INPUT_BYTES_MAX: usize = 16 * 1_024;
-/// How many steps a template may take.
+/// Steps (minijinja instructions) per rendering.
 const FUEL: u64 = 10_000;
 const NAME: &str = "bodyTemplate";
 
-/// A compiled template.
 pub(super) struct Template(Environment<'static>);
 
 impl Template {
-    /// Compiles the template. The error says what is wrong with it, and where.
+    /// Compiles the template. The error says what is wrong, and in which line.
     pub(super) fn new(source: &str) -> Result<Self, String> {
         if source.len() > TEMPLATE_BYTES_MAX {
             return Err(format!("must be at most {TEMPLATE_BYTES_MAX} bytes"));
@@ -43,7 +40,9 @@ impl Template {
         sandbox::check(source)?;
         let mut environment = Environment::empty();
         environment.set_fuel(Some(FUEL));
+        // A field that an event lacks is no error: one template serves all kinds of events.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        // Bodies are not HTML; `tojson` does the escaping where it is needed.
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_formatter(write_value);
         sandbox::add_filters(&mut environment);
@@ -51,7 +50,7 @@ impl Template {
         Ok(Self(environment))
     }
 
-    /// The body for this event: `plain` is the JSON that goes without a template.
+    /// Renders the body for an event: `plain` is its default JSON body.
     pub(super) fn render(&self, plain: &[u8], message: &Message) -> Result<Vec<u8>, String> {
         let mut fields = match serde_json::from_slice(plain) {
             Ok(Json::Object(fields)) => fields,
@@ -64,25 +63,26 @@ impl Template {
         }
         let mut fields = Json::Object(fields);
         shorten(&mut fields);
-        let mut output = Capped(Vec::with_capacity(1_024));
+        let mut output = BoundedWriter { bytes: Vec::with_capacity(1_024), bytes_max: OUTPUT_BYTES_MAX };
         let template = self.0.get_template(NAME).map_err(|error| describe(&error))?;
         let rendered = template.render_captured_to(Value::from(Serde(&fields)), &mut output);
         rendered.map_err(|error| describe(&error))?;
-        Ok(output.0)
+        Ok(output.bytes)
     }
 
-    /// Renders a sample of every kind of event; with `is_json` each must be JSON, also with quotes and line breaks in
-    /// the event's texts.
+    /// Renders a sample of every kind of event, with quotes and line breaks in its texts. With `is_json` each result
+    /// must be JSON. Called when a configuration is saved, so that a mistake is reported then and not by failing
+    /// deliveries.
     pub(super) fn try_samples(&self, is_json: bool) -> Result<(), String> {
-        for event in samples() {
+        for event in sample_events() {
             let message = message::of(&event, Severity::Warning);
             let plain = payload::body(&event, || message.clone(), String::new);
             let body =
                 self.render(&plain, &message).map_err(|why| format!("fails for {}: {why}", event.kind.as_str()))?;
             if is_json && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&body) {
                 return Err(format!(
-                    "makes no JSON for {} ({error}); put texts in with | tojson and without quotes of your own, or set \
-                     a content-type header",
+                    "does not produce JSON for {} ({error}); insert texts with | tojson and without quotes around \
+                     them, or set a content-type header",
                     event.kind.as_str()
                 ));
             }
@@ -91,8 +91,8 @@ impl Template {
     }
 }
 
-/// One event of every form that a body has, with texts that need escaping.
-fn samples() -> Vec<Event> {
+/// An event of each kind of body, with texts that need escaping.
+fn sample_events() -> Vec<Event> {
     let now = Timestamp::from_unix_ms(1_777_694_412_345);
     let runs = [
         (ResourceType::Flow, Some(Trigger::Failure)),
@@ -125,13 +125,13 @@ fn samples() -> Vec<Event> {
     samples.extend(incidents.map(|(resource_type, trigger)| {
         let mut event = sample((resource_type, None));
         (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
-        event.content = Content::Incident(Box::new(outage(resource_type, trigger, now)));
+        event.content = Content::Incident(Box::new(sample_incident(resource_type, trigger, now)));
         event
     }));
     samples
 }
 
-fn outage(resource_type: ResourceType, trigger: IncidentTrigger, now: Timestamp) -> IncidentSnapshot {
+fn sample_incident(resource_type: ResourceType, trigger: IncidentTrigger, now: Timestamp) -> IncidentSnapshot {
     let is_alert = resource_type == ResourceType::Alert;
     IncidentSnapshot {
         name: "Sample \"quoted\" \\ name".into(),
@@ -161,7 +161,7 @@ fn shorten(value: &mut Json) {
     }
 }
 
-/// What is not known is written as nothing, `true` and `false` as JSON has them, the rest as minijinja does.
+/// Writes `none` and undefined as nothing and booleans as in JSON; everything else as minijinja does.
 fn write_value(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
     match value.kind() {
         ValueKind::None => Ok(()),
@@ -170,12 +170,12 @@ fn write_value(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value
     }
 }
 
-/// minijinja's words, without the template's name.
+/// minijinja's message without the template's name.
 pub(super) fn describe(error: &minijinja::Error) -> String {
     let line = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
     match error.kind() {
-        ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
-        ErrorKind::WriteFailure => format!("it makes more than {OUTPUT_BYTES_MAX} bytes"),
+        ErrorKind::OutOfFuel => format!("it takes more than {FUEL} steps"),
+        ErrorKind::WriteFailure => format!("it produces more than {OUTPUT_BYTES_MAX} bytes"),
         kind => match error.detail() {
             Some(detail) => format!("{kind}: {detail}{line}"),
             None => format!("{kind}{line}"),
@@ -183,23 +183,5 @@ pub(super) fn describe(error: &minijinja::Error) -> String {
     }
 }
 
-/// A body under way, to its cap.
-struct Capped(Vec<u8>);
-
-impl Write for Capped {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > OUTPUT_BYTES_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-#[path = "template_tests.rs"]
 mod tests;

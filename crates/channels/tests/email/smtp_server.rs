@@ -1,4 +1,4 @@
-//! A real SMTP server as a child process: `smtp_server.py` on aiosmtpd. Mails are read as it prints them, so that no
+//! A real SMTP server as a child process: `smtp_server.py`, on aiosmtpd. Mails are read as it prints them, so that no
 //! test sleeps.
 
 use std::io::{BufRead, BufReader};
@@ -12,28 +12,28 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
-/// How long the server may take to start or to print; it takes far less.
+/// Limit for the server to start or to print; usually far less.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A mail as the server took it.
+/// A mail as the server received it.
 #[derive(Debug, Deserialize)]
-pub struct Taken {
+pub struct ReceivedMail {
     pub hello: String,
     pub sender: String,
     pub recipients: Vec<String>,
-    /// The port that it came from: the same for all that came over one connection.
+    /// The client's port: equal for all mails of one connection.
     pub peer: u16,
     pub tls: bool,
     pub user: Option<String>,
-    /// What a strict server has against it.
+    /// What a strict server objects to.
     pub complaints: Vec<String>,
     pub mail: String,
 }
 
-/// A running server. It ends with this value.
+/// A running server, stopped on drop.
 pub struct SmtpServer {
     pub port: u16,
-    /// What trusts its certificate.
+    /// Trusts its certificate.
     pub roots: RootCertStore,
     child: Child,
     printed: UnboundedReceiver<String>,
@@ -76,13 +76,13 @@ impl SmtpServer {
         timeout(PATIENCE, self.printed.recv()).await.expect("the server prints in time").expect("the server runs")
     }
 
-    /// The next mail that it took.
-    pub async fn taken(&mut self) -> Taken {
+    /// The next mail received.
+    pub async fn next_mail(&mut self) -> ReceivedMail {
         serde_json::from_str(&self.line().await).unwrap()
     }
 
-    /// Nothing that was not asked for has come.
-    pub fn nothing_more(&mut self) {
+    /// Fails if a mail has arrived that was not read.
+    pub fn assert_no_more_mail(&mut self) {
         assert!(self.printed.try_recv().is_err(), "no further mail was expected");
     }
 }

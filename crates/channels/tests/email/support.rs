@@ -1,4 +1,4 @@
-//! What the email tests share: environments, channels and letters.
+//! What the email tests share: contexts, channels and messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,49 +15,49 @@ use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
-/// The password of every test: found anywhere in what is shown, it is a leak.
+/// The password in all tests. Its presence in any output is a leak.
 pub const PASSWORD: &str = "marked-hunter2-password";
 
-/// Who may log in, as the server is told.
+/// User name and password, as the server expects them.
 pub const LOGIN: &str = "alerts:marked-hunter2-password";
 
-/// An environment in which nothing private may be reached.
-pub fn guarded(roots: RootCertStore) -> ChannelContext {
+/// A context that allows no private address.
+pub fn guarded_context(roots: RootCertStore) -> ChannelContext {
     ChannelContext::new(Arc::new(Egress::with(Guard::default(), Arc::new(SystemResolver), roots)))
 }
 
-/// An environment in which this machine may be reached.
-pub fn open(roots: RootCertStore) -> ChannelContext {
+/// A context that allows this machine.
+pub fn local_context(roots: RootCertStore) -> ChannelContext {
     let guard = Guard { allow: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into(), allow_http: false };
     ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), roots)))
 }
 
-/// The guarded environment of an instance that has this mail server.
-pub fn instance(url: &str, roots: RootCertStore) -> ChannelContext {
+/// A guarded context with this mail server as the instance's.
+pub fn relay_context(url: &str, roots: RootCertStore) -> ChannelContext {
     let mail = RelayConfig::parse(url, "Tidings <tidings@example.com>").unwrap();
-    ChannelContext { mail: Some(Arc::new(mail)), ..guarded(roots) }
+    ChannelContext { mail: Some(Arc::new(mail)), ..guarded_context(roots) }
 }
 
-/// A channel of this configuration, as it is after it was stored.
-pub fn channel(config: Value, environment: &ChannelContext) -> Arc<dyn Notifier> {
-    let stored = Email.check(config.as_object().unwrap(), None, environment).unwrap();
+/// An open channel with this configuration, as after storing it.
+pub fn channel(config: Value, context: &ChannelContext) -> Arc<dyn Notifier> {
+    let stored = Email.check(config.as_object().unwrap(), None, context).unwrap();
     assert!(!format!("{stored:?}{}", Value::Object(stored.settings.clone())).contains(PASSWORD));
-    Email.open(&stored, environment).unwrap()
+    Email.open(&stored, context).unwrap()
 }
 
 /// A configuration that uses the instance's server.
-pub fn to(recipients: &[&str]) -> Value {
+pub fn for_recipients(recipients: &[&str]) -> Value {
     json!({"recipients": recipients})
 }
 
-/// A configuration with a server of its own on this machine.
-pub fn own(recipients: &[&str], port: u16, more: Value) -> Value {
+/// A configuration with its own server on this machine.
+pub fn own_server(recipients: &[&str], port: u16, more: Value) -> Value {
     let mut smtp = json!({"host": "localhost", "port": port, "from": "Alerts <alerts@example.org>"});
     smtp.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({"recipients": recipients, "smtp": smtp})
 }
 
-/// A failed run that tries its best to break a mail.
+/// A failed run whose texts try to break a mail.
 pub fn event() -> Event {
     let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
     let now = Timestamp::from_unix_ms(1_777_694_412_345);
@@ -72,8 +72,8 @@ pub fn event() -> Event {
     event
 }
 
-/// The event as a letter.
-pub fn letter(event: &Event, severity: Severity) -> OutboundMessage<'_> {
+/// A first attempt to deliver the event.
+pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([7; 16]),
         rule_id: Some(RuleId::from_bytes([3; 16])),
@@ -86,16 +86,16 @@ pub fn letter(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     }
 }
 
-/// One try, with what the last one carried.
+/// An attempt with the state of the last one.
 pub async fn deliver_again(channel: &dyn Notifier, attempt_state: Option<&str>, timeout: Duration) -> AttemptResult {
     let event = event();
-    let report =
-        channel.deliver(&OutboundMessage { timeout, attempt_state, ..letter(&event, Severity::Warning) }).await;
-    assert!(!format!("{report:?}").contains(PASSWORD), "the password leaked: {report:?}");
-    report
+    let result =
+        channel.deliver(&OutboundMessage { timeout, attempt_state, ..message(&event, Severity::Warning) }).await;
+    assert!(!format!("{result:?}").contains(PASSWORD), "the password leaked: {result:?}");
+    result
 }
 
-/// The first try.
+/// The first attempt.
 pub async fn deliver(channel: &dyn Notifier) -> AttemptResult {
     deliver_again(channel, None, Duration::from_secs(15)).await
 }

@@ -1,4 +1,4 @@
-//! What every channel type must hold, in one loop over the registry: a new type cannot escape it.
+//! What every channel type must satisfy, in loops over the registry: a new type cannot be left out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use tidings_domain::secret::Secret;
 use tidings_domain::signature;
 use tidings_domain::violation::Violations;
 
-use crate::support::{NOW, Names, Receiver, SURELY, environment, failed, letter, loopback};
+use crate::support::{NOW, Names, Receiver, SURELY, context, failed, loopback, message};
 
-/// A configuration that is complete, and the secrets' marks in it. `place` is a host (and port) that it speaks to.
+/// Complete configurations that use `host_port`, with marks in their secrets.
 ///
-/// A new channel type does not compile without its own.
-pub fn marked(channel_type: ChannelType, scheme: &str, place: &str) -> Vec<(Value, Vec<&'static str>)> {
-    let url = format!("{scheme}://{place}/hooks/MARKpath0123456789abcdef?key=MARKquery0123456789abcdef");
+/// The match makes a new channel type without configurations a compile error.
+pub fn marked(channel_type: ChannelType, scheme: &str, host_port: &str) -> Vec<(Value, Vec<&'static str>)> {
+    let url = format!("{scheme}://{host_port}/hooks/MARKpath0123456789abcdef?key=MARKquery0123456789abcdef");
     match channel_type {
         ChannelType::Webhook => vec![(
             json!({"url": url, "headers": {"X-Key": "MARKheader0123456789"}}),
@@ -37,7 +37,7 @@ pub fn marked(channel_type: ChannelType, scheme: &str, place: &str) -> Vec<(Valu
             vec![(json!({"webhookUrl": url}), vec!["MARKpath0123456789abcdef", "MARKquery0123456789abcdef"])]
         }
         ChannelType::Email => {
-            let (host, port) = place.rsplit_once(':').unwrap_or((place, "25"));
+            let (host, port) = host_port.rsplit_once(':').unwrap_or((host_port, "25"));
             let smtp = json!({
                 "host": host, "port": port.parse::<u16>().unwrap(), "tls": "none", "from": "tidings@example.com"
             });
@@ -57,44 +57,44 @@ fn object(value: &Value) -> Map<String, Value> {
 }
 
 pub fn check(
-    kind: &dyn ChannelPlugin,
+    plugin: &dyn ChannelPlugin,
     config: &Value,
     current: Option<&ChannelConfig>,
-    environment: &ChannelContext,
+    context: &ChannelContext,
 ) -> ChannelConfig {
-    let checked: Result<_, Violations> = kind.check(&object(config), current, environment);
-    let mut stored = checked.unwrap_or_else(|wrong| panic!("{:?} {config}: {wrong:?}", kind.channel_type()));
-    if kind.channel_type() == ChannelType::Webhook && current.is_none() {
+    let checked: Result<_, Violations> = plugin.check(&object(config), current, context);
+    let mut stored = checked.unwrap_or_else(|wrong| panic!("{:?} {config}: {wrong:?}", plugin.channel_type()));
+    if plugin.channel_type() == ChannelType::Webhook && current.is_none() {
         webhook::rotate(&mut stored, signature::new_secret(&[7; 32]), 0, NOW);
     }
     stored
 }
 
-/// The instance's Slack address leads to `place` as well.
-pub fn environment_for(guard: Guard, place: &str) -> ChannelContext {
-    let mut environment = environment(guard);
-    environment.slack_api_base = format!("http://{place}/api");
-    environment
+/// A context whose Slack API is at `host_port` as well.
+pub fn context_for(guard: Guard, host_port: &str) -> ChannelContext {
+    let mut context = context(guard);
+    context.slack_api_base = format!("http://{host_port}/api");
+    context
 }
 
 #[test]
-fn every_field_is_documented_and_its_example_is_good() {
-    let environment = environment(Guard::default());
-    for kind in PLUGINS {
-        let name = kind.channel_type();
-        let mut keys: Vec<_> = kind.fields().iter().map(|field| field.key).collect();
+fn every_field_is_documented_and_its_example_is_valid() {
+    let context = context(Guard::default());
+    for plugin in PLUGINS {
+        let name = plugin.channel_type();
+        let mut keys: Vec<_> = plugin.fields().iter().map(|field| field.key).collect();
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(keys.len(), kind.fields().len(), "{name:?}: every key once");
+        assert_eq!(keys.len(), plugin.fields().len(), "{name:?}: every key once");
         assert!(!keys.is_empty());
-        for field in kind.fields() {
+        for field in plugin.fields() {
             assert!(field.about.len() > 10, "{name:?} {}", field.key);
-            // An example alone, or with what is required beside it, raises no word against its own field.
+            // The example, together with those of the required fields, causes no violation of its own field.
             let mut config = nested(field.key, example(field.example));
-            for required in kind.fields().iter().filter(|other| other.required) {
+            for required in plugin.fields().iter().filter(|other| other.required) {
                 config[required.key] = example(required.example);
             }
-            if let Err(violations) = kind.check(&object(&config), None, &environment) {
+            if let Err(violations) = plugin.check(&object(&config), None, &context) {
                 let own = violations.iter().find(|wrong| wrong.pointer.starts_with(&pointer(field.key)));
                 assert_eq!(own, None, "{name:?} {}", field.key);
             }
@@ -102,12 +102,12 @@ fn every_field_is_documented_and_its_example_is_good() {
     }
 }
 
-/// An example as it stands in `config`: JSON where it reads as such, else text.
+/// An example as it would appear in `config`: parsed if it is JSON, else as text.
 fn example(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or(text.into())
 }
 
-/// A field whose key has dots lies within objects.
+/// A key with dots is a field of nested objects.
 fn nested(key: &str, value: Value) -> Value {
     key.rsplit('.').fold(value, |inner, part| json!({part: inner}))
 }
@@ -117,14 +117,14 @@ fn pointer(key: &str) -> String {
 }
 
 #[test]
-fn unknown_keys_and_wrong_types_are_refused_by_name() {
-    let environment = environment(Guard::default());
-    for kind in PLUGINS {
-        let refused = |config: Value| kind.check(&object(&config), None, &environment).expect_err("refused");
-        let name = kind.channel_type();
+fn unknown_keys_and_wrong_types_are_violations_of_the_field() {
+    let context = context(Guard::default());
+    for plugin in PLUGINS {
+        let refused = |config: Value| plugin.check(&object(&config), None, &context).expect_err("refused");
+        let name = plugin.channel_type();
         assert!(refused(json!({"a/b~c": 1})).iter().any(|wrong| wrong.pointer == "/a~1b~0c"), "{name:?}");
-        assert!(!refused(json!({})).is_empty(), "{name:?}: an empty configuration leads nowhere");
-        for field in kind.fields() {
+        assert!(!refused(json!({})).is_empty(), "{name:?}: an empty configuration is refused");
+        for field in plugin.fields() {
             for odd in [json!(1.5), json!(true), json!([[]]), json!({"": {}})] {
                 let refused = refused(nested(field.key, odd));
                 let pointed = refused.iter().any(|wrong| wrong.pointer.starts_with(&pointer(field.key)));
@@ -135,24 +135,24 @@ fn unknown_keys_and_wrong_types_are_refused_by_name() {
 }
 
 #[test]
-fn secrets_are_nowhere_but_in_the_secrets() {
-    let environment = environment_for(loopback(), "127.0.0.1:9");
-    for kind in PLUGINS {
-        for (config, marks) in marked(kind.channel_type(), "http", "127.0.0.1:9") {
-            let stored = check(kind, &config, None, &environment);
+fn secrets_are_only_in_secrets() {
+    let context = context_for(loopback(), "127.0.0.1:9");
+    for plugin in PLUGINS {
+        for (config, marks) in marked(plugin.channel_type(), "http", "127.0.0.1:9") {
+            let stored = check(plugin, &config, None, &context);
             let settings = Value::Object(stored.settings.clone()).to_string();
             let debug = format!("{stored:?}");
             let secrets: String = stored.secrets.values().map(Secret::expose).collect();
             for mark in marks {
-                assert!(secrets.contains(mark), "{:?}: {mark} is kept", kind.channel_type());
-                assert!(!settings.contains(mark) && !debug.contains(mark), "{:?}: {mark}", kind.channel_type());
+                assert!(secrets.contains(mark), "{:?}: {mark} is kept", plugin.channel_type());
+                assert!(!settings.contains(mark) && !debug.contains(mark), "{:?}: {mark}", plugin.channel_type());
             }
             for key in stored.secrets.keys() {
-                let known = kind.fields().iter().any(|field| field.secret && key.starts_with(field.key));
+                let known = plugin.fields().iter().any(|field| field.secret && key.starts_with(field.key));
                 assert!(
                     known || key.starts_with("signingSecret"),
                     "{:?}: {key} is a secret field",
-                    kind.channel_type()
+                    plugin.channel_type()
                 );
             }
         }
@@ -160,19 +160,23 @@ fn secrets_are_nowhere_but_in_the_secrets() {
 }
 
 #[test]
-fn edits_merge_and_what_was_shown_can_be_sent_back() {
-    let environment = environment_for(loopback(), "127.0.0.1:9");
-    for kind in PLUGINS {
-        for (config, _) in marked(kind.channel_type(), "http", "127.0.0.1:9") {
-            let stored = check(kind, &config, None, &environment);
-            let name = kind.channel_type();
-            assert_eq!(check(kind, &json!({}), Some(&stored), &environment), stored, "{name:?}: nothing named");
+fn edits_merge_and_previews_can_be_sent_back() {
+    let context = context_for(loopback(), "127.0.0.1:9");
+    for plugin in PLUGINS {
+        for (config, _) in marked(plugin.channel_type(), "http", "127.0.0.1:9") {
+            let stored = check(plugin, &config, None, &context);
+            let name = plugin.channel_type();
+            assert_eq!(
+                check(plugin, &json!({}), Some(&stored), &context),
+                stored,
+                "{name:?}: an empty edit changes nothing"
+            );
             let shown = Value::Object(stored.settings.clone());
-            assert_eq!(check(kind, &shown, Some(&stored), &environment), stored, "{name:?}: as it was shown");
-            for field in kind.fields().iter().filter(|field| field.secret && stored.secrets.contains_key(field.key)) {
-                // A secret that is an object is emptied value by value; see the webhook's own tests.
+            assert_eq!(check(plugin, &shown, Some(&stored), &context), stored, "{name:?}: as it was shown");
+            for field in plugin.fields().iter().filter(|field| field.secret && stored.secrets.contains_key(field.key)) {
+                // Secrets that are objects are emptied value by value: see the webhook's own tests.
                 if example(field.example).is_string() {
-                    let emptied = check(kind, &nested(field.key, "".into()), Some(&stored), &environment);
+                    let emptied = check(plugin, &nested(field.key, "".into()), Some(&stored), &context);
                     assert_eq!(emptied, stored, "{name:?}: an empty {} keeps it", field.key);
                 }
             }
@@ -181,9 +185,9 @@ fn edits_merge_and_what_was_shown_can_be_sent_back() {
 }
 
 #[tokio::test]
-async fn targets_are_guarded() {
-    // Saved when the address was allowed, or by name: at the connection it is refused all the same.
-    let lenient = environment_for(loopback(), "127.0.0.1:9");
+async fn targets_are_guarded_when_saved_and_when_connecting() {
+    // Saved when the address was still allowed, or by name: refused when connecting.
+    let lenient = context_for(loopback(), "127.0.0.1:9");
     let names = Names {
         known: BTreeMap::from([("inside.example.com", vec!["10.0.0.1:9".parse().unwrap()])]),
         ..Names::default()
@@ -192,32 +196,32 @@ async fn targets_are_guarded() {
     let mut strict = ChannelContext::new(Arc::new(egress));
     strict.slack_api_base = "https://inside.example.com/api".into();
     let event = failed(ResourceType::Flow);
-    for kind in PLUGINS {
-        for (config, _) in marked(kind.channel_type(), "https", "inside.example.com:9") {
-            let stored = check(kind, &config, None, &lenient);
-            let destination = kind.open(&stored, &strict).unwrap();
-            let report = tokio::time::timeout(SURELY, destination.deliver(&letter(&event))).await.expect("in time");
-            assert_eq!(report.error_class, Some(ErrorClass::TargetRefused), "{:?}: {report:?}", kind.channel_type());
-            assert!(report.error.is_some_and(|words| words.contains("TIDINGS_ALLOW_TARGETS")));
+    for plugin in PLUGINS {
+        for (config, _) in marked(plugin.channel_type(), "https", "inside.example.com:9") {
+            let stored = check(plugin, &config, None, &lenient);
+            let notifier = plugin.open(&stored, &strict).unwrap();
+            let result = tokio::time::timeout(SURELY, notifier.deliver(&message(&event))).await.expect("in time");
+            assert_eq!(result.error_class, Some(ErrorClass::TargetRefused), "{:?}: {result:?}", plugin.channel_type());
+            assert!(result.error.is_some_and(|message| message.contains("TIDINGS_ALLOW_TARGETS")));
         }
-        let (config, _) = marked(kind.channel_type(), "https", "127.0.0.1:9").swap_remove(0);
-        let refused = kind.check(&object(&config), None, &strict).expect_err("a literal is refused when it is saved");
+        let (config, _) = marked(plugin.channel_type(), "https", "127.0.0.1:9").swap_remove(0);
+        let refused = plugin.check(&object(&config), None, &strict).expect_err("a literal is refused when it is saved");
         assert!(refused.iter().any(|wrong| wrong.message.contains("TIDINGS_ALLOW_TARGETS")), "{refused:?}");
-        // Should it have been saved before the rules were tightened, it opens to a refusal in words, or refuses later.
-        let stored = check(kind, &config, None, &lenient);
-        match kind.open(&stored, &strict) {
-            Err(words) => assert!(words.contains("TIDINGS_ALLOW_TARGETS"), "{words}"),
-            Ok(destination) => {
-                let report = destination.deliver(&letter(&event)).await;
-                assert_eq!(report.error_class, Some(ErrorClass::TargetRefused), "{report:?}");
+        // Saved before the rules were tightened: opening fails with a readable error, or the delivery does.
+        let stored = check(plugin, &config, None, &lenient);
+        match plugin.open(&stored, &strict) {
+            Err(message) => assert!(message.contains("TIDINGS_ALLOW_TARGETS"), "{message}"),
+            Ok(notifier) => {
+                let result = notifier.deliver(&message(&event)).await;
+                assert_eq!(result.error_class, Some(ErrorClass::TargetRefused), "{result:?}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn whatever_the_receiver_does_the_report_is_in_time_and_holds_no_secret() {
-    for kind in PLUGINS {
+async fn misbehaving_receivers_result_is_in_time_and_without_secrets() {
+    for plugin in PLUGINS {
         let garbage = "\u{1}\u{2} MARK?\r\n\r\n";
         for receiver in [
             Receiver::hanging().await,
@@ -230,20 +234,20 @@ async fn whatever_the_receiver_does_the_report_is_in_time_and_holds_no_secret() 
             Receiver::echoing("429 Slow").await,
             Receiver::echoing("302 Found\r\nlocation: http://169.254.169.254/latest").await,
         ] {
-            let place = receiver.address.to_string();
-            let environment = environment_for(loopback(), &place);
-            for (config, marks) in marked(kind.channel_type(), "http", &place) {
-                let stored = check(kind, &config, None, &environment);
-                let destination = kind.open(&stored, &environment).unwrap();
+            let host_port = receiver.address.to_string();
+            let context = context_for(loopback(), &host_port);
+            for (config, marks) in marked(plugin.channel_type(), "http", &host_port) {
+                let stored = check(plugin, &config, None, &context);
+                let notifier = plugin.open(&stored, &context).unwrap();
                 let event = failed(ResourceType::Flow);
-                let mut letter = letter(&event);
-                letter.timeout = Duration::from_millis(150);
-                let report = tokio::time::timeout(SURELY, destination.deliver(&letter)).await.expect("in time");
-                assert_ne!(report.outcome, Outcome::Delivered, "{:?}: {report:?}", kind.channel_type());
-                assert!(report.error_class.is_some() && report.error.is_some(), "{report:?}");
-                let said = format!("{report:?}");
+                let mut message = message(&event);
+                message.timeout = Duration::from_millis(150);
+                let result = tokio::time::timeout(SURELY, notifier.deliver(&message)).await.expect("in time");
+                assert_ne!(result.outcome, Outcome::Delivered, "{:?}: {result:?}", plugin.channel_type());
+                assert!(result.error_class.is_some() && result.error.is_some(), "{result:?}");
+                let shown = format!("{result:?}");
                 for secret in marks.into_iter().chain(stored.secrets.values().map(Secret::expose)) {
-                    assert!(!said.contains(secret), "{:?}: {said}", kind.channel_type());
+                    assert!(!shown.contains(secret), "{:?}: {shown}", plugin.channel_type());
                 }
             }
         }

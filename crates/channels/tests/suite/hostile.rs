@@ -1,4 +1,4 @@
-//! Every channel of the registry with texts that mean something to one vendor or another, or that are too long.
+//! Every channel type with texts that some vendor would act on, or that are too long.
 
 use mail_parser::MessageParser;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use tidings_domain::event::{Content, Event};
 use tidings_domain::incident::{IncidentTrigger, SubjectField};
 use tidings_domain::resource::ResourceType;
 
-use crate::conformance::{check, environment_for, marked};
-use crate::support::{NOW, Receiver, SURELY, digest, failed, letter, loopback, outage};
+use crate::conformance::{check, context_for, marked};
+use crate::support::{NOW, Receiver, SURELY, digest, failed, incident, loopback, message};
 
-/// Every event that a channel may be asked to say, with texts that mean something to one vendor or another.
+/// An event of every kind with each hostile text.
 fn hostile_events() -> Vec<Event> {
     let texts = [
         String::new(),
@@ -45,27 +45,27 @@ fn hostile_events() -> Vec<Event> {
     events
 }
 
-/// Each event of an incident with this text wherever one is; and digests of it, alone and many times.
+/// Every notification about an incident with this text in every field; and digests of it, single and repeated.
 fn hostile_incidents(text: &str) -> Vec<Event> {
     use IncidentTrigger::{Escalated, Flapping, Opened, Reminder, Resolved, Stable, Worsened};
     let triggers =
         [Opened, Worsened, Escalated { after_seconds: 900 }, Reminder { number: 2 }, Flapping, Stable, Resolved];
-    // A text without end once is enough: it stands in many places.
+    // Huge texts once per event only: they appear in many fields already.
     let is_huge = text.len() >= 100_000;
     let mut events = Vec::new();
     for (at, trigger) in triggers.into_iter().enumerate().take(if is_huge { 1 } else { 7 }) {
         let resource_type = if at % 2 == 0 { ResourceType::Endpoint } else { ResourceType::Alert };
-        let mut event = outage(resource_type, trigger);
+        let mut event = incident(resource_type, trigger);
         (event.resource_id, event.run_id) = (text.chars().take(50).collect(), text.chars().take(50).collect());
-        let Content::Incident(outage) = &mut event.content else { unreachable!("it is of an incident") };
-        outage.name = text.to_owned();
-        outage.detail = Some(text.to_owned());
-        outage.url = Some(text.to_owned());
-        outage.link = Some(format!("https://example.com/{text}"));
-        outage.actor = Some(text.to_owned());
-        outage.fields =
+        let Content::Incident(snapshot) = &mut event.content else { unreachable!("an incident's event") };
+        snapshot.name = text.to_owned();
+        snapshot.detail = Some(text.to_owned());
+        snapshot.url = Some(text.to_owned());
+        snapshot.link = Some(format!("https://example.com/{text}"));
+        snapshot.actor = Some(text.to_owned());
+        snapshot.fields =
             vec![SubjectField { label: text.to_owned(), value: text.to_owned() }; if is_huge { 1 } else { 30 }];
-        outage.tags = vec![text.to_owned(); 3];
+        snapshot.tags = vec![text.to_owned(); 3];
         events.push(event);
     }
     events.extend([digest(&[text]), digest(&vec![text; if is_huge { 1 } else { 200 }])]);
@@ -73,27 +73,27 @@ fn hostile_incidents(text: &str) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn hostile_events_never_fail_to_be_said() {
+async fn hostile_events_are_delivered_within_vendor_limits() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
-    for kind in PLUGINS {
-        let receiver = Receiver::speaking(kind.channel_type(), answer).await;
-        let place = receiver.address.to_string();
-        let environment = environment_for(loopback(), &place);
-        for (config, _) in marked(kind.channel_type(), "http", &place) {
+    for plugin in PLUGINS {
+        let receiver = Receiver::speaking(plugin.channel_type(), answer).await;
+        let host_port = receiver.address.to_string();
+        let context = context_for(loopback(), &host_port);
+        for (config, _) in marked(plugin.channel_type(), "http", &host_port) {
             if config.pointer("/smtp/tls").is_some_and(|tls| tls != "none") {
                 continue;
             }
-            let stored = check(kind, &config, None, &environment);
-            let destination = kind.open(&stored, &environment).unwrap();
+            let stored = check(plugin, &config, None, &context);
+            let notifier = plugin.open(&stored, &context).unwrap();
             for event in hostile_events() {
-                let mut letter = letter(&event);
-                letter.timeout = SURELY;
-                let report = destination.deliver(&letter).await;
-                assert!(report.is_delivered(), "{:?}: {report:?}", kind.channel_type());
+                let mut message = message(&event);
+                message.timeout = SURELY;
+                let result = notifier.deliver(&message).await;
+                assert!(result.is_delivered(), "{:?}: {result:?}", plugin.channel_type());
             }
         }
         for (_, body) in receiver.requests.lock().unwrap().iter() {
-            assert_limits(kind.channel_type(), body);
+            assert_limits(plugin.channel_type(), body);
         }
     }
 }
@@ -136,8 +136,8 @@ fn assert_limits(channel_type: ChannelType, body: &[u8]) {
             let text = String::from_utf8_lossy(body);
             assert!(text.lines().all(|line| line.len() <= 998), "no line over 998 bytes");
             let head = text.split("\r\n\r\n").next().unwrap_or_default();
-            assert!(!head.to_lowercase().contains("\r\nbcc:"), "no header was slipped in: {head}");
-            // Gmail clips what is longer.
+            assert!(!head.to_lowercase().contains("\r\nbcc:"), "no header was injected: {head}");
+            // Gmail clips longer mails.
             let mail = MessageParser::default().parse(body).expect("a mail");
             let page = mail.body_html(0).expect("HTML");
             assert!(page.len() < 102_000, "{} bytes", page.len());

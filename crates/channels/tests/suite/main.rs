@@ -1,4 +1,4 @@
-//! Channels from outside: one suite over the registry, and the way out against receivers that lie.
+//! Channels from outside: one conformance suite over the registry, and egress against misbehaving receivers.
 
 mod conformance;
 mod egress;

@@ -1,4 +1,4 @@
-//! Slack with a bot token: what comes later of an incident stands under its first message.
+//! Slack with a bot token: later messages about an incident are threaded under its first message.
 
 use serde_json::{Value, json};
 use tidings_channels::registry;
@@ -6,28 +6,28 @@ use tidings_domain::channel::ChannelType;
 use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::resource::ResourceType;
 
-use crate::conformance::environment_for;
-use crate::support::{Receiver, letter, loopback, outage, stored};
+use crate::conformance::context_for;
+use crate::support::{Receiver, incident, loopback, message, stored};
 
-const ANSWER: &str = r#"{"ok":true,"channel":"C0123","ts":"1503435956.000247","message":{"text":"…"}}"#;
+const RESPONSE: &str = r#"{"ok":true,"channel":"C0123","ts":"1503435956.000247","message":{"text":"…"}}"#;
 
 #[tokio::test]
-async fn an_incident_is_one_thread_and_its_first_message_says_in_the_end_that_it_is_over() {
+async fn incident_messages_are_threaded_and_first_is_updated_on_resolve() {
     let slack =
-        Receiver::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{ANSWER}", ANSWER.len())).await;
-    let environment = environment_for(loopback(), &slack.address.to_string());
+        Receiver::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{RESPONSE}", RESPONSE.len())).await;
+    let context = context_for(loopback(), &slack.address.to_string());
     let config = json!({"botToken": "xoxb-1234567890-abcdef", "channel": "#ops"});
-    let kind = registry::plugin(ChannelType::Slack);
-    let channel = kind.open(&stored(ChannelType::Slack, config, &environment), &environment).unwrap();
+    let plugin = registry::plugin(ChannelType::Slack);
+    let channel = plugin.open(&stored(ChannelType::Slack, config, &context), &context).unwrap();
 
-    let opened = channel.deliver(&letter(&outage(ResourceType::Endpoint, IncidentTrigger::Opened))).await;
+    let opened = channel.deliver(&message(&incident(ResourceType::Endpoint, IncidentTrigger::Opened))).await;
     assert!(opened.is_delivered(), "{opened:?}");
-    let place = opened.attempt_state.unwrap();
+    let thread = opened.attempt_state.unwrap();
     for trigger in [IncidentTrigger::Reminder { number: 1 }, IncidentTrigger::Resolved] {
-        let event = outage(ResourceType::Endpoint, trigger);
-        let later = letter(&event);
-        let report = channel.deliver(&tidings_channels::OutboundMessage { thread: Some(&place), ..later }).await;
-        assert!(report.is_delivered(), "{report:?}");
+        let event = incident(ResourceType::Endpoint, trigger);
+        let later = message(&event);
+        let result = channel.deliver(&tidings_channels::OutboundMessage { thread: Some(&thread), ..later }).await;
+        assert!(result.is_delivered(), "{result:?}");
     }
 
     let requests = slack.requests.lock().unwrap();

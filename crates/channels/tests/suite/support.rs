@@ -1,4 +1,4 @@
-//! Receivers that tell the truth and receivers that lie, on raw sockets, and letters to send to them.
+//! Well-behaved and misbehaving receivers on raw sockets, and messages to send to them.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -27,21 +27,19 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufStre
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// The time that attempts are given here: long enough to answer, short enough to wait for.
+/// The messages' timeout: long enough for a local response, short enough for a test.
 pub const TIMEOUT: Duration = Duration::from_millis(400);
-/// When every attempt must have come back.
+/// Every attempt must have ended by then.
 pub const SURELY: Duration = Duration::from_secs(3);
 pub const NOW: Timestamp = Timestamp::from_unix_ms(1_777_694_412_345);
 
-/// What was asked, head and body.
+/// Received requests: head and body.
 pub type Log = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// A server on the loopback address.
 pub struct Receiver {
     pub address: SocketAddr,
-    /// How many connections came.
     pub connections: Arc<AtomicUsize>,
-    /// What was asked, head and body.
     pub requests: Log,
     task: JoinHandle<()>,
 }
@@ -57,7 +55,7 @@ impl Receiver {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// The only request that came.
+    /// The only request received.
     pub fn request(&self) -> (String, Vec<u8>) {
         let requests = self.requests.lock().unwrap();
         assert_eq!(requests.len(), 1, "one request");
@@ -68,7 +66,7 @@ impl Receiver {
         format!("http://{}/hook", self.address)
     }
 
-    /// Serves each connection with `handle`, which is given its number from 1.
+    /// Serves each connection with `handle`, which gets its number, from 1.
     pub async fn start<F, T>(handle: F) -> Self
     where
         F: Fn(TcpStream, usize, Log) -> T + Send + 'static,
@@ -88,7 +86,7 @@ impl Receiver {
         Self { address, connections, requests, task }
     }
 
-    /// Reads a request, answers with these bytes, and so on until the peer goes.
+    /// Responds to every request with these bytes.
     pub async fn answering(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes: Arc<[u8]> = bytes.into().into();
         Self::start(move |mut stream, _, log| {
@@ -104,7 +102,7 @@ impl Receiver {
         .await
     }
 
-    /// The same once, and closes.
+    /// Responds once and closes.
     pub async fn answering_once(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes: Arc<[u8]> = bytes.into().into();
         Self::start(move |mut stream, _, log| {
@@ -119,7 +117,7 @@ impl Receiver {
         .await
     }
 
-    /// Says back what it was asked, under this status.
+    /// Responds with the request, under this status.
     pub async fn echoing(status: &'static str) -> Self {
         Self::start(move |mut stream, _, _| async move {
             let Some((head, body)) = read_request(&mut stream).await? else { return Ok(()) };
@@ -131,7 +129,7 @@ impl Receiver {
         .await
     }
 
-    /// Takes everything, in the protocol that this type of channel speaks.
+    /// Accepts everything, in the protocol of this channel type.
     pub async fn speaking(channel_type: ChannelType, answer: &'static str) -> Self {
         match channel_type {
             ChannelType::Webhook | ChannelType::Slack | ChannelType::Discord => Self::answering(answer).await,
@@ -139,12 +137,12 @@ impl Receiver {
         }
     }
 
-    /// Reads a request and says nothing.
+    /// Reads a request and never responds.
     pub async fn hanging() -> Self {
         Self::dripping("").await
     }
 
-    /// Reads a request, says `head`, and then a byte every ten milliseconds without end.
+    /// Reads a request, sends `head`, and then a byte every ten milliseconds without end.
     pub async fn dripping(head: &'static str) -> Self {
         Self::start(move |mut stream, _, log| async move {
             let request = read_request(&mut stream).await?;
@@ -162,18 +160,18 @@ impl Receiver {
     }
 }
 
-/// SMTP as short as it can be: every command is fine, and what follows DATA is kept.
+/// Minimal SMTP: every command succeeds, and what follows DATA is logged.
 async fn take_mails(stream: TcpStream, log: Log) -> io::Result<()> {
     let mut stream = BufStream::new(stream);
-    let mut say = "220 ready\r\n";
+    let mut reply = "220 ready\r\n";
     loop {
-        stream.write_all(say.as_bytes()).await?;
+        stream.write_all(reply.as_bytes()).await?;
         stream.flush().await?;
         let mut command = String::new();
         if stream.read_line(&mut command).await? == 0 {
             return Ok(());
         }
-        say = "250 fine\r\n";
+        reply = "250 fine\r\n";
         if command.starts_with("DATA") {
             stream.write_all(b"354 go on\r\n").await?;
             stream.flush().await?;
@@ -184,7 +182,7 @@ async fn take_mails(stream: TcpStream, log: Log) -> io::Result<()> {
     }
 }
 
-/// Head and body of the next request; none if the peer is gone.
+/// Head and body of the next request; `None` if the peer closed the connection.
 pub async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut bytes = Vec::new();
     loop {
@@ -211,32 +209,32 @@ pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
 }
 
-/// A resolver that knows what it was told, and counts how often it was asked.
+/// A resolver with fixed names that counts lookups.
 #[derive(Default)]
 pub struct Names {
     pub known: BTreeMap<&'static str, Vec<SocketAddr>>,
-    pub asked: AtomicUsize,
+    pub lookups: AtomicUsize,
 }
 
 #[async_trait]
 impl Resolve for Names {
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.lookups.fetch_add(1, Ordering::SeqCst);
         let known = self.known.get(host).ok_or_else(|| io::Error::other("lookup failed: Name or service not known"))?;
         Ok(known.iter().map(|address| SocketAddr::new(address.ip(), port)).collect())
     }
 }
 
-/// Lets the loopback address in.
+/// Allows the loopback address.
 pub fn loopback() -> Guard {
     Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false }
 }
 
-pub fn environment(guard: Guard) -> ChannelContext {
+pub fn context(guard: Guard) -> ChannelContext {
     ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), RootCertStore::empty())))
 }
 
-/// A failed run of this kind of resource.
+/// A failed run of this resource type.
 pub fn failed(resource_type: ResourceType) -> Event {
     let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
     let mut event = Event::sample(id, workspace_id, resource_type, "f1", NOW);
@@ -250,8 +248,8 @@ pub fn failed(resource_type: ResourceType) -> Event {
     event
 }
 
-/// What happened to an incident of this kind of resource.
-pub fn outage(resource_type: ResourceType, trigger: IncidentTrigger) -> Event {
+/// A notification about an incident of this resource type.
+pub fn incident(resource_type: ResourceType, trigger: IncidentTrigger) -> Event {
     let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
     let mut event = Event::sample(id, workspace_id, resource_type, "ep_1", NOW);
     (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
@@ -276,12 +274,12 @@ pub fn outage(resource_type: ResourceType, trigger: IncidentTrigger) -> Event {
     event
 }
 
-/// A digest of these titles, each with each state.
+/// A digest with an entry of each state for each of these titles.
 pub fn digest(titles: &[&str]) -> Event {
     let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
     let mut event = Event::sample(id, workspace_id, ResourceType::Channel, "ch_1", NOW);
     event.kind = EventKind::Digest;
-    let standings = [
+    let states = [
         (EntryState::Ongoing, Severity::Critical),
         (EntryState::OneOff, Severity::Warning),
         (EntryState::Resolved, Severity::Success),
@@ -294,12 +292,12 @@ pub fn digest(titles: &[&str]) -> Event {
         link: Some(format!("https://example.com/{title}")),
         events: 2,
     };
-    let entries = titles.iter().flat_map(|title| standings.map(|state| entry(title, state))).collect();
+    let entries = titles.iter().flat_map(|title| states.map(|state| entry(title, state))).collect();
     event.content = Content::Digest(Box::new(Digest::new("quiet hours of On-call".into(), entries, NOW)));
     event
 }
 
-pub fn letter(event: &Event) -> OutboundMessage<'_> {
+pub fn message(event: &Event) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([3; 16]),
         rule_id: Some(RuleId::from_bytes([4; 16])),
@@ -312,12 +310,11 @@ pub fn letter(event: &Event) -> OutboundMessage<'_> {
     }
 }
 
-/// A checked configuration, with a signing secret if it is a webhook's.
-pub fn stored(channel_type: ChannelType, config: Value, environment: &ChannelContext) -> ChannelConfig {
-    let kind = registry::plugin(channel_type);
+/// A validated configuration, with a signing secret if it is a webhook's.
+pub fn stored(channel_type: ChannelType, config: Value, context: &ChannelContext) -> ChannelConfig {
+    let plugin = registry::plugin(channel_type);
     let input: Map<_, _> = config.as_object().cloned().unwrap_or_default();
-    let mut stored =
-        kind.check(&input, None, environment).unwrap_or_else(|wrong| panic!("{channel_type:?}: {wrong:?}"));
+    let mut stored = plugin.check(&input, None, context).unwrap_or_else(|wrong| panic!("{channel_type:?}: {wrong:?}"));
     if channel_type == ChannelType::Webhook {
         webhook::rotate(&mut stored, Secret::new(format!("whsec_{}", "ab".repeat(32))), 0, NOW);
     }

@@ -1,4 +1,4 @@
-//! Certificates that are not good, and receivers that speak no TLS.
+//! Untrusted certificates, and receivers that do not speak TLS.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use tidings_domain::resource::ResourceType;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Receiver, SURELY, failed, letter, loopback, read_request, stored};
+use crate::support::{Receiver, SURELY, failed, loopback, message, read_request, stored};
 
-/// A certificate authority made for one test.
+/// A certificate authority for one test.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     roots: RootCertStore,
@@ -33,7 +33,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), roots }
     }
 
-    /// A server for the names, with a certificate that ends with the year.
+    /// An acceptor with a certificate for this name that expires at the end of the year.
     fn server(&self, name: &str, year: i32) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -65,44 +65,44 @@ async fn receiver(acceptor: TlsAcceptor) -> Receiver {
 
 async fn attempt(receiver: &Receiver, roots: &RootCertStore) -> AttemptResult {
     let egress = Egress::with(loopback(), Arc::new(SystemResolver), roots.clone());
-    let environment = ChannelContext::new(Arc::new(egress));
+    let context = ChannelContext::new(Arc::new(egress));
     let config = json!({"url": format!("https://{}/hook", receiver.address)});
-    let stored = stored(ChannelType::Webhook, config, &environment);
-    let destination = registry::plugin(ChannelType::Webhook).open(&stored, &environment).unwrap();
+    let stored = stored(ChannelType::Webhook, config, &context);
+    let notifier = registry::plugin(ChannelType::Webhook).open(&stored, &context).unwrap();
     let event = failed(ResourceType::Flow);
-    tokio::time::timeout(SURELY, destination.deliver(&letter(&event))).await.expect("within the timeout")
+    tokio::time::timeout(SURELY, notifier.deliver(&message(&event))).await.expect("within the timeout")
 }
 
 #[tokio::test]
-async fn certificates_are_judged_in_words() {
+async fn untrusted_certificates_are_described() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let good = receiver(ours.server("127.0.0.1", 2099)).await;
-    let report = attempt(&good, &ours.roots).await;
-    assert!(report.is_delivered(), "{report:?}");
-    for (server, words) in [
+    let result = attempt(&good, &ours.roots).await;
+    assert!(result.is_delivered(), "{result:?}");
+    for (server, message) in [
         (ours.server("127.0.0.1", 2001), "its certificate has expired"),
         (theirs.server("127.0.0.1", 2099), "its certificate is from an unknown issuer (or self-signed)"),
         (ours.server("example.com", 2099), "its certificate is for another name"),
     ] {
         let receiver = receiver(server).await;
-        let report = attempt(&receiver, &ours.roots).await;
-        assert_eq!(report.error_class, Some(ErrorClass::Tls), "{report:?}");
-        assert_eq!(report.error, Some(format!("TLS with 127.0.0.1 failed: {words}")));
+        let result = attempt(&receiver, &ours.roots).await;
+        assert_eq!(result.error_class, Some(ErrorClass::Tls), "{result:?}");
+        assert_eq!(result.error, Some(format!("TLS with 127.0.0.1 failed: {message}")));
         assert!(receiver.requests.lock().unwrap().is_empty(), "not a byte of the request was sent");
     }
 }
 
 #[tokio::test]
-async fn who_speaks_no_tls_is_told_apart() {
+async fn plain_closing_and_hanging_receivers_are_classified() {
     let roots = RootCertStore::empty();
     let plain = Receiver::start(|mut stream, _, _| async move {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await?;
         read_request(&mut stream).await.map(drop)
     })
     .await;
-    let report = attempt(&plain, &roots).await;
-    assert_eq!(report.error_class, Some(ErrorClass::Tls), "{report:?}");
-    assert!(report.error.as_deref().is_some_and(|words| words.ends_with("what it answered is no TLS")), "{report:?}");
+    let result = attempt(&plain, &roots).await;
+    assert_eq!(result.error_class, Some(ErrorClass::Tls), "{result:?}");
+    assert!(result.error.as_deref().is_some_and(|message| message.ends_with("its response is not TLS")), "{result:?}");
 
     let closing = Receiver::start(|stream, _, _| async move {
         let mut first = [0; 1_024];
@@ -111,11 +111,14 @@ async fn who_speaks_no_tls_is_told_apart() {
         Ok(())
     })
     .await;
-    let report = attempt(&closing, &roots).await;
-    assert_eq!(report.error_class, Some(ErrorClass::Tls), "{report:?}");
+    let result = attempt(&closing, &roots).await;
+    assert_eq!(result.error_class, Some(ErrorClass::Tls), "{result:?}");
 
     let hanging = Receiver::hanging().await;
-    let report = attempt(&hanging, &roots).await;
-    assert_eq!(report.error_class, Some(ErrorClass::Timeout), "{report:?}");
-    assert!(report.error.as_deref().is_some_and(|words| words.starts_with("no TLS with 127.0.0.1")), "{report:?}");
+    let result = attempt(&hanging, &roots).await;
+    assert_eq!(result.error_class, Some(ErrorClass::Timeout), "{result:?}");
+    assert!(
+        result.error.as_deref().is_some_and(|message| message.starts_with("no TLS handshake with 127.0.0.1")),
+        "{result:?}"
+    );
 }

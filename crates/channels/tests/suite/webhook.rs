@@ -1,4 +1,4 @@
-//! Webhooks on the wire, to the letter, and what their configuration may hold.
+//! Webhooks on the wire, byte by byte, and their configuration.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::secret::Secret;
 use tidings_domain::signature::{Signer, verify_standard};
 
-use crate::support::{NOW, Receiver, digest, environment, failed, header, letter, loopback, outage, stored};
+use crate::support::{NOW, Receiver, context, digest, failed, header, incident, loopback, message, stored};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -21,22 +21,22 @@ fn secret() -> Secret {
     Secret::new(format!("whsec_{}", "ab".repeat(32)))
 }
 
-async fn deliver(config: Value, letter: &OutboundMessage<'_>, environment: &ChannelContext) -> AttemptResult {
-    let stored = stored(ChannelType::Webhook, config, environment);
-    registry::plugin(ChannelType::Webhook).open(&stored, environment).unwrap().deliver(letter).await
+async fn deliver(config: Value, message: &OutboundMessage<'_>, context: &ChannelContext) -> AttemptResult {
+    let stored = stored(ChannelType::Webhook, config, context);
+    registry::plugin(ChannelType::Webhook).open(&stored, context).unwrap().deliver(message).await
 }
 
 async fn head_and_body(config: Value, event: &Event) -> (String, Vec<u8>) {
     let receiver = Receiver::answering(OK).await;
     let mut config = config;
     config["url"] = receiver.url().into();
-    let report = deliver(config, &letter(event), &environment(loopback())).await;
-    assert_eq!((report.is_delivered(), report.response_body.as_deref()), (true, Some("ok")), "{report:?}");
+    let result = deliver(config, &message(event), &context(loopback())).await;
+    assert_eq!((result.is_delivered(), result.response_body.as_deref()), (true, Some("ok")), "{result:?}");
     receiver.request()
 }
 
 #[tokio::test]
-async fn a_runs_webhook_carries_both_signatures() {
+async fn run_webhook_has_standard_and_vendor_signature() {
     for resource_type in [ResourceType::ScheduledQuery, ResourceType::Flow, ResourceType::Job] {
         let (head, body) = head_and_body(json!({}), &failed(resource_type)).await;
         assert!(head.starts_with("POST /hook HTTP/1.1\r\n"), "{head}");
@@ -57,7 +57,7 @@ async fn a_runs_webhook_carries_both_signatures() {
 }
 
 #[tokio::test]
-async fn a_workflows_webhook_carries_its_own() {
+async fn use_case_webhook_has_workflow_headers() {
     let (head, body) = head_and_body(json!({"method": "PUT"}), &failed(ResourceType::UseCase)).await;
     assert!(head.starts_with("PUT /hook"), "{head}");
     let get = |name| header(&head, name);
@@ -68,10 +68,10 @@ async fn a_workflows_webhook_carries_its_own() {
 }
 
 #[tokio::test]
-async fn incidents_and_digests_carry_the_standard_headers_alone() {
+async fn incident_and_digest_webhooks_have_standard_headers_only() {
     let events = [
-        outage(ResourceType::Endpoint, IncidentTrigger::Opened),
-        outage(ResourceType::Alert, IncidentTrigger::Resolved),
+        incident(ResourceType::Endpoint, IncidentTrigger::Opened),
+        incident(ResourceType::Alert, IncidentTrigger::Resolved),
         digest(&["Production API is down"]),
     ];
     for (event, name) in events.iter().zip(["incident_opened", "incident_resolved", "digest"]) {
@@ -89,21 +89,21 @@ async fn incidents_and_digests_carry_the_standard_headers_alone() {
 }
 
 #[tokio::test]
-async fn a_channels_test_has_no_rule_and_prefixes_are_settings() {
+async fn channel_test_has_no_rule_header_and_prefixes_are_configurable() {
     let receiver = Receiver::answering(OK).await;
-    let mut environment = environment(loopback());
-    (environment.run_header_prefix, environment.workflow_header_prefix) = ("X-Acme".into(), "X-Umbrella".into());
+    let mut context = context(loopback());
+    (context.run_header_prefix, context.workflow_header_prefix) = ("X-Acme".into(), "X-Umbrella".into());
     let event = failed(ResourceType::UseCase);
-    let mut letter = letter(&event);
-    letter.rule_id = None;
-    assert!(deliver(json!({"url": receiver.url()}), &letter, &environment).await.is_delivered());
+    let mut message = message(&event);
+    message.rule_id = None;
+    assert!(deliver(json!({"url": receiver.url()}), &message, &context).await.is_delivered());
     let (head, _) = receiver.request();
     assert_eq!(header(&head, "x-umbrella-event"), Some("workflow.failed"));
     assert_eq!((header(&head, "x-umbrella-webhook-id"), header(&head, "x-magone-event")), (None, None));
 }
 
 #[tokio::test]
-async fn own_headers_and_a_body_of_its_own() {
+async fn custom_headers_and_body_template_are_sent() {
     let config = json!({
         "headers": {"Authorization": "Bearer 0123456789", "Content-Type": "text/plain"},
         "bodyTemplate": "{{ title }}: {{ errorMessage }}"
@@ -116,9 +116,9 @@ async fn own_headers_and_a_body_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_template_that_fails_is_dead_and_sends_nothing() {
+async fn failing_template_is_permanent_and_sends_nothing() {
     let receiver = Receiver::answering(OK).await;
-    let environment = environment(loopback());
+    let context = context(loopback());
     let template = "{% for i in output.list %}{{ errorMessage }}{% endfor %}";
     let config = json!({"url": receiver.url(), "bodyTemplate": template, "headers": {"content-type": "text/plain"}});
     let mut event = failed(ResourceType::UseCase);
@@ -126,14 +126,14 @@ async fn a_template_that_fails_is_dead_and_sends_nothing() {
     event.trigger = tidings_domain::trigger::Trigger::Success;
     let list = serde_json::to_string(&json!({"list": vec![1; 20_000]})).unwrap();
     event.run_mut().output = Some(serde_json::value::RawValue::from_string(list).unwrap());
-    let report = deliver(config, &letter(&event), &environment).await;
-    assert_eq!((report.outcome, report.error_class), (Outcome::Dead, Some(ErrorClass::Configuration)), "{report:?}");
-    assert_eq!(report.error.as_deref(), Some("the body template failed: it takes too many steps"));
+    let result = deliver(config, &message(&event), &context).await;
+    assert_eq!((result.outcome, result.error_class), (Outcome::Dead, Some(ErrorClass::Configuration)), "{result:?}");
+    assert_eq!(result.error.as_deref(), Some("the body template failed: it takes more than 10000 steps"));
     assert_eq!(receiver.connections(), 0);
 }
 
 #[tokio::test]
-async fn retry_after_of_429_and_503_is_a_floor() {
+async fn retry_after_of_429_and_503_delays_retry() {
     let date = "Sat, 02 May 2026 04:01:12 GMT";
     for (status, value, after_ms) in [
         ("429 Too Many Requests", "7", Some(7_000)),
@@ -148,20 +148,20 @@ async fn retry_after_of_429_and_503_is_a_floor() {
         let answer = format!("HTTP/1.1 {status}\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n");
         let receiver = Receiver::answering(answer).await;
         let event = failed(ResourceType::Flow);
-        let report = deliver(json!({"url": receiver.url()}), &letter(&event), &environment(loopback())).await;
-        assert_eq!(report.outcome, Outcome::Retry { after_ms }, "{status} {value}");
+        let result = deliver(json!({"url": receiver.url()}), &message(&event), &context(loopback())).await;
+        assert_eq!(result.outcome, Outcome::Retry { after_ms }, "{status} {value}");
     }
 }
 
 fn check(config: Value, current: Option<&ChannelConfig>) -> Result<ChannelConfig, Vec<String>> {
-    let environment = ChannelContext::new(Arc::new(Egress::new(Guard::default())));
-    let kind = registry::plugin(ChannelType::Webhook);
-    let checked = kind.check(config.as_object().unwrap(), current, &environment);
+    let context = ChannelContext::new(Arc::new(Egress::new(Guard::default())));
+    let plugin = registry::plugin(ChannelType::Webhook);
+    let checked = plugin.check(config.as_object().unwrap(), current, &context);
     checked.map_err(|violations| violations.iter().map(ToString::to_string).collect())
 }
 
 #[test]
-fn what_is_ours_cannot_be_overridden() {
+fn check_reserved_and_invalid_headers_are_refused() {
     for name in [
         "Host",
         "content-length",
@@ -202,7 +202,7 @@ fn what_is_ours_cannot_be_overridden() {
 }
 
 #[test]
-fn edits_keep_what_they_do_not_name() {
+fn check_edit_keeps_missing_fields() {
     let url = "https://example.com/hooks/abcdefghijklmnopqrst?key=1";
     let mut first =
         check(json!({"url": url, "method": "patch", "headers": {"X-A": "secret-a", "X-B": "secret-b"}}), None).unwrap();
@@ -214,9 +214,9 @@ fn edits_keep_what_they_do_not_name() {
             "headers": {"X-A": "•••", "X-B": "•••"}
         })
     );
-    assert_eq!(check(json!({}), Some(&first)).as_ref(), Ok(&first), "nothing named, nothing changed");
+    assert_eq!(check(json!({}), Some(&first)).as_ref(), Ok(&first), "an empty edit changes nothing");
     let shown = Value::Object(first.settings.clone());
-    assert_eq!(check(shown, Some(&first)).as_ref(), Ok(&first), "what was shown can be sent back");
+    assert_eq!(check(shown, Some(&first)).as_ref(), Ok(&first), "what the API showed can be sent back");
 
     let edited = json!({"url": "", "method": null, "headers": {"x-a": "•••", "X-C": "secret-c"}});
     let edited = check(edited, Some(&first)).unwrap();
@@ -228,23 +228,23 @@ fn edits_keep_what_they_do_not_name() {
     assert_eq!(cleared.secrets.get("headers"), None);
 
     assert!(check(json!({"url": null}), Some(&first)).is_err());
-    assert!(check(json!({"headers": {"X-D": "•••"}}), Some(&first)).is_err(), "a mask is no value");
+    assert!(check(json!({"headers": {"X-D": "•••"}}), Some(&first)).is_err(), "a mask is not a value");
 }
 
 #[test]
-fn kept_headers_go_to_no_other_origin() {
+fn check_stored_headers_are_not_sent_to_another_origin() {
     let own = json!({"url": "https://example.com/hook", "headers": {"X-A": "secret-a", "X-B": "secret-b"}});
     let mut first = check(own, None).unwrap();
     webhook::rotate(&mut first, secret(), 0, NOW);
-    let again = |name: &str| format!("/headers/{name}: give it again: the destination changed");
+    let reenter = |name: &str| format!("/headers/{name}: must be entered again, because the destination changed");
     for url in ["https://example.org/hook", "https://example.com:8443/hook"] {
-        assert_eq!(check(json!({"url": url}), Some(&first)).unwrap_err(), [again("X-A"), again("X-B")], "{url}");
+        assert_eq!(check(json!({"url": url}), Some(&first)).unwrap_err(), [reenter("X-A"), reenter("X-B")], "{url}");
     }
     let elsewhere = "https://example.org/hook";
     let refused = check(json!({"url": elsewhere, "headers": {"x-a": "•••", "X-B": ""}}), Some(&first)).unwrap_err();
-    assert_eq!(refused, [again("X-B"), again("x-a")]);
+    assert_eq!(refused, [reenter("X-B"), reenter("x-a")]);
     let refused = check(json!({"url": elsewhere, "headers": {"X-A": "fresh", "X-B": "•••"}}), Some(&first));
-    assert_eq!(refused.unwrap_err(), [again("X-B")]);
+    assert_eq!(refused.unwrap_err(), [reenter("X-B")]);
 
     let moved = check(json!({"url": elsewhere, "headers": {"X-A": "fresh"}}), Some(&first)).unwrap();
     assert_eq!(moved.secrets["headers"].expose(), r#"{"X-A":"fresh"}"#, "what is not listed is dropped");
@@ -259,19 +259,19 @@ fn kept_headers_go_to_no_other_origin() {
 }
 
 #[test]
-fn templates_are_tried_when_they_are_saved() {
+fn check_tries_template_when_saved() {
     let with = |template: &str, headers: Value| {
         check(json!({"url": "https://example.com", "bodyTemplate": template, "headers": headers}), None)
     };
-    for (template, words) in [
+    for (template, message) in [
         (r#"{"text": "{{ title }}"}"#, "| tojson"),
-        ("{{ title ~ title }}", "join joins"),
+        ("{{ title ~ title }}", "use [a, b] | join"),
         ("{{ title", "line 1"),
         ("{{ title | format }}", "unknown filter"),
     ] {
         let refused = with(template, json!({})).unwrap_err();
         assert!(refused.len() == 1 && refused[0].starts_with("/bodyTemplate: "), "{refused:?}");
-        assert!(refused[0].contains(words), "{refused:?}");
+        assert!(refused[0].contains(message), "{refused:?}");
     }
     let text = with("{{ title }}", json!({"Content-Type": "text/plain"})).unwrap();
     let plain = check(json!({"bodyTemplate": null}), Some(&text)).unwrap();

@@ -1,4 +1,4 @@
-//! What an email configuration may hold, how an edit is merged, and that the password stays hidden.
+//! Which email configurations are valid, how an edit is merged, and that the password stays hidden.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use super::*;
 use crate::egress::{Egress, Guard};
 use crate::email::RelayConfig;
 
-fn environment(mail: Option<&str>) -> ChannelContext {
+fn context(mail: Option<&str>) -> ChannelContext {
     let mail = mail.map(|url| Arc::new(RelayConfig::parse(url, "tidings@example.com").unwrap()));
     ChannelContext { mail, ..ChannelContext::new(Arc::new(Egress::new(Guard::default()))) }
 }
 
-fn with_server() -> ChannelContext {
-    environment(Some("smtps://mail.example.com"))
+fn context_with_relay() -> ChannelContext {
+    context(Some("smtps://mail.example.com"))
 }
 
 fn try_check(
     input: Value,
     current: Option<&ChannelConfig>,
-    environment: &ChannelContext,
+    context: &ChannelContext,
 ) -> Result<ChannelConfig, Violations> {
-    check(input.as_object().unwrap(), current, environment)
+    check(input.as_object().unwrap(), current, context)
 }
 
 fn pointers(input: Value) -> Vec<String> {
-    let wrong = try_check(input, None, &with_server()).unwrap_err();
+    let wrong = try_check(input, None, &context_with_relay()).unwrap_err();
     wrong.into_iter().map(|violation| violation.pointer).collect()
 }
 
@@ -39,9 +39,9 @@ fn own_server() -> Value {
 }
 
 #[test]
-fn recipients_are_deduplicated_and_kept_in_one_spelling() {
+fn check_recipients_are_deduplicated_and_normalised() {
     let input = json!({"recipients": ["ops@Example.com", "ops@example.COM", "Ops@example.com", "b@bücher.example"]});
-    let stored = try_check(input, None, &with_server()).unwrap();
+    let stored = try_check(input, None, &context_with_relay()).unwrap();
     let kept = json!({"recipients": ["ops@example.com", "Ops@example.com", "b@xn--bcher-kva.example"]});
     assert_eq!(Value::Object(stored.settings.clone()), kept);
     assert!(stored.secrets.is_empty());
@@ -50,7 +50,7 @@ fn recipients_are_deduplicated_and_kept_in_one_spelling() {
 }
 
 #[test]
-fn what_is_wrong_is_pointed_at() {
+fn check_violations_point_at_the_field() {
     let own = |smtp: Value| pointers(json!({"recipients": ["ops@example.com"], "smtp": smtp}));
     assert_eq!(pointers(json!({})), ["/recipients"]);
     assert_eq!(pointers(json!({"recipients": null})), ["/recipients"]);
@@ -87,19 +87,19 @@ fn what_is_wrong_is_pointed_at() {
 }
 
 #[test]
-fn without_any_server_the_violation_says_what_to_set() {
-    let wrong = try_check(json!({"recipients": ["ops@example.com"]}), None, &environment(None)).unwrap_err();
+fn check_without_any_server_violation_names_the_settings() {
+    let wrong = try_check(json!({"recipients": ["ops@example.com"]}), None, &context(None)).unwrap_err();
     assert_eq!(wrong.len(), 1);
     assert_eq!(wrong[0].pointer, "/smtp");
     for word in ["TIDINGS_SMTP_URL", "TIDINGS_MAIL_FROM", "smtp"] {
         assert!(wrong[0].message.contains(word), "{}", wrong[0].message);
     }
-    assert!(try_check(own_server(), None, &environment(None)).is_ok());
+    assert!(try_check(own_server(), None, &context(None)).is_ok());
 }
 
 #[test]
-fn the_password_is_kept_apart_and_masked() {
-    let stored = try_check(own_server(), None, &environment(None)).unwrap();
+fn check_password_is_stored_apart_and_masked() {
+    let stored = try_check(own_server(), None, &context(None)).unwrap();
     assert_eq!(
         Value::Object(stored.settings.clone()),
         json!({
@@ -116,11 +116,11 @@ fn the_password_is_kept_apart_and_masked() {
 }
 
 #[test]
-fn ports_and_tls_follow_each_other() {
+fn check_port_and_tls_default_from_each_other() {
     let server = |extra: Value| {
         let mut smtp = json!({"host": "smtp.example.com", "from": "a@example.com"});
         smtp.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let stored = try_check(json!({"recipients": ["a@example.com"], "smtp": smtp}), None, &environment(None));
+        let stored = try_check(json!({"recipients": ["a@example.com"], "smtp": smtp}), None, &context(None));
         let server = open(&stored.unwrap()).unwrap().server.unwrap();
         (server.port, server.security)
     };
@@ -133,12 +133,16 @@ fn ports_and_tls_follow_each_other() {
 }
 
 #[test]
-fn an_edit_is_merged_over_what_is_kept() {
-    let first = try_check(own_server(), None, &environment(None)).unwrap();
-    let edit = |change: Value| try_check(change, Some(&first), &with_server());
+fn check_edit_is_merged_over_stored_config() {
+    let first = try_check(own_server(), None, &context(None)).unwrap();
+    let edit = |change: Value| try_check(change, Some(&first), &context_with_relay());
 
-    assert_eq!(edit(json!({})).as_ref(), Ok(&first), "nothing given, nothing changed");
-    assert_eq!(edit(Value::Object(first.settings.clone())).as_ref(), Ok(&first), "what the API showed, given back");
+    assert_eq!(edit(json!({})).as_ref(), Ok(&first), "an empty edit changes nothing");
+    assert_eq!(
+        edit(Value::Object(first.settings.clone())).as_ref(),
+        Ok(&first),
+        "what the API showed can be sent back"
+    );
     assert_eq!(edit(json!({"smtp": {"password": ""}})).as_ref(), Ok(&first));
 
     let other = edit(json!({"smtp": {"host": "other.example.com", "tls": "tls", "password": "hunter3"}})).unwrap();
@@ -164,17 +168,21 @@ fn an_edit_is_merged_over_what_is_kept() {
 }
 
 #[test]
-fn a_kept_password_goes_to_no_other_server() {
-    let first = try_check(own_server(), None, &environment(None)).unwrap();
-    let edit = |change: Value| try_check(json!({"smtp": change}), Some(&first), &with_server());
+fn check_stored_password_is_not_sent_to_another_server() {
+    let first = try_check(own_server(), None, &context(None)).unwrap();
+    let edit = |change: Value| try_check(json!({"smtp": change}), Some(&first), &context_with_relay());
     for elsewhere in [
         json!({"host": "mail.evil.example"}),
         json!({"host": "mail.evil.example", "password": ""}),
-        json!({"host": "mail.evil.example", "password": MASK, "username": "somebody"}),
+        json!({"host": "mail.evil.example", "password": MASK, "username": "other"}),
         json!({"port": 2525}),
     ] {
         let wrong = edit(elsewhere.clone()).unwrap_err();
-        assert_eq!(wrong, [Violation::new("/smtp/password", "give it again: the destination changed")], "{elsewhere}");
+        assert_eq!(
+            wrong,
+            [Violation::new("/smtp/password", "must be entered again, because the destination changed")],
+            "{elsewhere}"
+        );
     }
     for fine in [
         json!({"host": "smtp.EXAMPLE.com", "port": 587, "from": "b@example.com"}),
@@ -187,8 +195,8 @@ fn a_kept_password_goes_to_no_other_server() {
 }
 
 #[test]
-fn a_damaged_store_is_said_in_words() {
-    let mut stored = try_check(own_server(), None, &environment(None)).unwrap();
+fn open_missing_password_returns_readable_error() {
+    let mut stored = try_check(own_server(), None, &context(None)).unwrap();
     stored.secrets.clear();
     assert_eq!(open(&stored).err().as_deref(), Some("/smtp/password: is required with a user name"));
 }

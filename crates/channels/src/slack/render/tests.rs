@@ -1,4 +1,4 @@
-//! What a Slack message looks like, and that hostile text stays text.
+//! Rendered Slack messages, and that hostile text stays text.
 
 use tidings_domain::digest::{Digest, ENTRIES_MAX};
 use tidings_domain::event::{Content, EventKind};
@@ -28,9 +28,9 @@ fn sample() -> Message {
 }
 
 #[test]
-fn a_message_in_full() {
-    // What cannot be seen is written out.
-    let shown = format!("{:#}", message(&sample())).replace(crate::truncate::ZERO_WIDTH_SPACE, "{zwsp}");
+fn render_run_message() {
+    // Invisible characters are spelled out.
+    let shown = format!("{:#}", render(&sample())).replace(crate::truncate::ZERO_WIDTH_SPACE, "{zwsp}");
     insta::assert_snapshot!(shown, @r#"
     {
       "blocks": [
@@ -98,17 +98,17 @@ fn a_message_in_full() {
 }
 
 #[test]
-fn an_incident_says_why_first() {
-    let opened = message(&message::of(&samples::outage(IncidentTrigger::Opened), Severity::Critical));
+fn render_incident_puts_reason_first() {
+    let opened = render(&message::of(&samples::incident(IncidentTrigger::Opened), Severity::Critical));
     assert_eq!(opened["text"], "🔴 Production API is down: HTTP 502 — expected 200");
     assert_eq!(opened.pointer("/blocks/0/text/text").unwrap(), "🔴 Production API is down");
     assert_eq!(opened.pointer("/blocks/2/text/text").unwrap(), "*Reason*\n```\nHTTP 502 — expected 200\n```");
     assert_eq!(opened.pointer("/blocks/3/fields/1/text").unwrap(), "*Address*\nhttps://api.example.com/health");
     assert_eq!(opened.pointer("/blocks/4/elements/1/text").unwrap(), "Tags: prod, customer-facing");
-    let resolved = message(&message::of(&samples::outage(IncidentTrigger::Resolved), Severity::Success));
+    let resolved = render(&message::of(&samples::incident(IncidentTrigger::Resolved), Severity::Success));
     assert_eq!(resolved["text"], "🟢 Production API has recovered");
     let was = resolved.pointer("/blocks/2/text/text").and_then(Value::as_str).unwrap();
-    assert!(was.starts_with("*What was wrong*\n"), "what is over is not said as if it were so: {was}");
+    assert!(was.starts_with("*What was wrong*\n"), "a resolved incident's reason is in the past tense: {was}");
 }
 
 fn texts(body: &Value) -> Vec<String> {
@@ -117,8 +117,8 @@ fn texts(body: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_digest_is_a_list() {
-    let body = message(&message::of(&samples::digest(4), Severity::Critical));
+fn render_digest_groups_entries_by_state() {
+    let body = render(&message::of(&samples::digest(4), Severity::Critical));
     assert_eq!(
         texts(&body),
         [
@@ -133,12 +133,12 @@ fn a_digest_is_a_list() {
              🟢 Website has recovered · 2026-05-02 03:59:12 UTC · 2 notifications",
         ]
     );
-    let many = message(&message::of(&samples::digest(2_000), Severity::Critical));
+    let many = render(&message::of(&samples::digest(2_000), Severity::Critical));
     assert_eq!(texts(&many).last().unwrap(), "… and 1,970 more");
 }
 
 #[test]
-fn a_digest_keeps_the_limits() {
+fn render_digest_of_hostile_entries_keeps_limits() {
     let mut event = samples::digest(ENTRIES_MAX as u64);
     for text in ["&".repeat(10_000), "<!channel> ".repeat(500), "😀".repeat(10_000), " \n".repeat(9)] {
         let Content::Digest(digest) = &event.content else { panic!("a digest") };
@@ -148,7 +148,7 @@ fn a_digest_keeps_the_limits() {
             entry.link = Some(format!("https://example.com/{}", "&".repeat(470)));
         }
         event.content = Content::Digest(Box::new(Digest::new("x".into(), entries, digest.at)));
-        let body = message(&message::of(&event, Severity::Critical));
+        let body = render(&message::of(&event, Severity::Critical));
         assert!(body["blocks"].as_array().unwrap().len() <= 50);
         let texts = texts(&body);
         assert!(texts.iter().all(|text| (1..=3_000).contains(&text.encode_utf16().count())));
@@ -158,7 +158,7 @@ fn a_digest_keeps_the_limits() {
 }
 
 #[test]
-fn limits_hold_for_texts_without_end() {
+fn render_huge_texts_keeps_limits() {
     let mut long = sample();
     for text in ["&".repeat(100_000), "`".repeat(100_000), "😀".repeat(100_000), "\u{0}\u{202e}שלום".repeat(9_000)]
     {
@@ -167,7 +167,7 @@ fn limits_hold_for_texts_without_end() {
         long.detail = Some(text.clone());
         long.link = Some(format!("https://example.com/{}", "&".repeat(2_000)));
         long.fields = (0..20).map(|_| Field::new("Status", text.clone())).collect();
-        let body = message(&long);
+        let body = render(&long);
         let units = |value: &Value| value.as_str().unwrap().encode_utf16().count();
         for block in body["blocks"].as_array().unwrap() {
             let max = if block["type"] == "header" { 150 } else { 3_000 };

@@ -1,18 +1,18 @@
-//! What Slack's answers mean.
+//! What Slack's responses mean.
 //!
-//! Sources: Slack's documents "Sending messages using incoming webhooks" (errors), `chat.postMessage` (errors) and
+//! Sources: Slack's documentation "Sending messages using incoming webhooks" (errors), `chat.postMessage` (errors) and
 //! "Rate limits".
 
 use serde::Deserialize;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::time::Timestamp;
 
-use super::thread::Place;
-use crate::egress::HttpAnswer;
+use super::thread::ThreadRef;
+use crate::egress::HttpResponse;
 use crate::http_channel::{self, describe_status, excerpt, retry_after};
 use crate::{AttemptResult, ErrorClass};
 
-/// Errors of the Web API that no later try mends.
+/// Errors of the Web API that a retry does not fix.
 const PERMANENT: [&str; 31] = [
     "access_denied",
     "account_inactive",
@@ -47,65 +47,65 @@ const PERMANENT: [&str; 31] = [
     "two_factor_setup_required",
 ];
 
-/// The answer of an incoming webhook: `ok`, or a status and a word such as `no_service`.
-pub(super) fn incoming(answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
-    let mut report = http_channel::classify_response(answer, now);
-    if report.is_delivered() || answer.status.is_redirection() {
-        return report;
+/// The response of an incoming webhook: `ok`, or a status with an error code such as `no_service` as its body.
+pub(super) fn classify_webhook_response(response: &HttpResponse, now: Timestamp) -> AttemptResult {
+    let mut result = http_channel::classify_response(response, now);
+    if result.is_delivered() || response.status.is_redirection() {
+        return result;
     }
-    if let Some(word) = word(&answer.body) {
-        report.error = Some(format!("{}: {word}", describe_status(answer.status)));
+    if let Some(code) = error_code(&response.body) {
+        result.error = Some(format!("{}: {code}", describe_status(response.status)));
     }
-    // Revoked, removed, archived, or a message that Slack will never take.
-    if matches!(answer.status.as_u16(), 400 | 401 | 403 | 404 | 410) {
-        report.outcome = Outcome::Dead;
-        report.error_class = Some(ErrorClass::Rejected);
+    // The webhook was revoked or removed, the channel is archived, or Slack does not accept this payload.
+    if matches!(response.status.as_u16(), 400 | 401 | 403 | 404 | 410) {
+        result.outcome = Outcome::Dead;
+        result.error_class = Some(ErrorClass::Rejected);
     }
-    report
+    result
 }
 
 #[derive(Deserialize)]
-struct ApiAnswer {
+struct ApiResponse {
     ok: bool,
     error: Option<String>,
 }
 
-/// The answer of the Web API: 200 also for errors, which stand in the body.
-pub(super) fn api(answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
-    if !answer.status.is_success() {
-        return http_channel::classify_response(answer, now);
+/// The response of the Web API, which sends errors with status 200 in the body.
+pub(super) fn classify_api_response(response: &HttpResponse, now: Timestamp) -> AttemptResult {
+    if !response.status.is_success() {
+        return http_channel::classify_response(response, now);
     }
-    let status = Some(answer.status.as_u16());
-    let mut report = match serde_json::from_slice::<ApiAnswer>(&answer.body) {
-        Ok(ApiAnswer { ok: true, .. }) => return taken(answer),
-        // A success says the whole message back, which may be more than is kept.
-        Err(_) if answer.body.starts_with(br#"{"ok":true"#) => return taken(answer),
-        Ok(ApiAnswer { error, .. }) => {
+    let status = Some(response.status.as_u16());
+    let mut result = match serde_json::from_slice::<ApiResponse>(&response.body) {
+        Ok(ApiResponse { ok: true, .. }) => return delivered(response),
+        // A success echoes the whole message, so the kept body may be cut and no longer parse.
+        Err(_) if response.body.starts_with(br#"{"ok":true"#) => return delivered(response),
+        Ok(ApiResponse { error, .. }) => {
             let error = error.unwrap_or_else(|| "unknown_error".into());
-            let words = format!("Slack refused: {}", tidings_domain::text::truncate_chars(&error, 100));
+            let error_text = format!("Slack returned an error: {}", tidings_domain::text::truncate_chars(&error, 100));
             if PERMANENT.contains(&error.as_str()) {
-                AttemptResult::permanent_failure(ErrorClass::Rejected, words)
+                AttemptResult::permanent_failure(ErrorClass::Rejected, error_text)
             } else {
-                let mut report = AttemptResult::retry(ErrorClass::Status, words);
-                report.outcome = Outcome::Retry { after_ms: retry_after(&answer.headers, now) };
-                report
+                let mut result = AttemptResult::retry(ErrorClass::Status, error_text);
+                result.outcome = Outcome::Retry { after_ms: retry_after(&response.headers, now) };
+                result
             }
         }
-        Err(_) => AttemptResult::retry(ErrorClass::Protocol, "what answered is not Slack's Web API"),
+        Err(_) => AttemptResult::retry(ErrorClass::Protocol, "the response is not from Slack's Web API"),
     };
-    report.http_status = status;
-    report.response_body = excerpt(&answer.body);
-    report
+    result.http_status = status;
+    result.response_body = excerpt(&response.body);
+    result
 }
 
-/// It was taken; where it stands is left for what comes later of the same incident.
-fn taken(answer: &HttpAnswer) -> AttemptResult {
-    let attempt_state = Place::of_answer(&answer.body).and_then(|place| place.left());
-    AttemptResult { attempt_state, ..AttemptResult::delivered(Some(answer.status.as_u16()), excerpt(&answer.body)) }
+/// Delivered. The thread is left for later messages about the same incident.
+fn delivered(response: &HttpResponse) -> AttemptResult {
+    let attempt_state = ThreadRef::from_response(&response.body).and_then(|thread| thread.to_state());
+    AttemptResult { attempt_state, ..AttemptResult::delivered(Some(response.status.as_u16()), excerpt(&response.body)) }
 }
 
-/// The body, if it is one of Slack's short words.
-fn word(body: &[u8]) -> Option<&str> {
+/// The body, if it is one of Slack's short error codes (and not, for example, a proxy's HTML page).
+fn error_code(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let short = !text.is_empty() && text.len() <= 64;
     (short && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b' ')).then_some(text)
@@ -119,8 +119,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_ms(0);
 
-    fn answer(status: u16, body: &str) -> HttpAnswer {
-        HttpAnswer {
+    fn response(status: u16, body: &str) -> HttpResponse {
+        HttpResponse {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static("30"))]),
             body: body.into(),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn incoming_webhooks() {
+    fn classify_webhook_response_by_status() {
         for (status, body, outcome, error) in [
             (200, "ok", Outcome::Delivered, None),
             (400, "invalid_payload", Outcome::Dead, Some("HTTP 400 Bad Request: invalid_payload")),
@@ -144,13 +144,13 @@ mod tests {
             ),
             (502, "<html>", Outcome::Retry { after_ms: None }, Some("HTTP 502 Bad Gateway")),
         ] {
-            let report = incoming(&answer(status, body), NOW);
-            assert_eq!((report.outcome, report.error.as_deref()), (outcome, error), "{status} {body}");
+            let result = classify_webhook_response(&response(status, body), NOW);
+            assert_eq!((result.outcome, result.error.as_deref()), (outcome, error), "{status} {body}");
         }
     }
 
     #[test]
-    fn the_web_api() {
+    fn classify_api_response_by_body() {
         let cut = format!("{{\"ok\":true,\"message\":\"{}", "x".repeat(5_000));
         for (status, body, outcome) in [
             (200, r#"{"ok":true,"ts":"1.2"}"#, Outcome::Delivered),
@@ -163,12 +163,12 @@ mod tests {
             (200, "<html>", Outcome::Retry { after_ms: None }),
             (503, "", Outcome::Retry { after_ms: Some(30_000) }),
         ] {
-            assert_eq!(api(&answer(status, body), NOW).outcome, outcome, "{status} {body}");
+            assert_eq!(classify_api_response(&response(status, body), NOW).outcome, outcome, "{status} {body}");
         }
     }
 
     #[test]
-    fn the_list_of_permanent_errors_is_in_order() {
+    fn permanent_errors_are_sorted() {
         assert!(PERMANENT.is_sorted());
     }
 }

@@ -1,4 +1,4 @@
-//! What templates can do, and what they cannot do to us.
+//! What templates can do, and what the sandbox prevents.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn refusal(source: &str) -> String {
 }
 
 fn rendered(source: &str) -> String {
-    let event = samples().swap_remove(0);
+    let event = sample_events().swap_remove(0);
     let message = message::of(&event, Severity::Warning);
     let plain = payload::body(&event, || message.clone(), String::new);
     let body = Template::new(source).and_then(|template| template.render(&plain, &message)).unwrap();
@@ -18,7 +18,7 @@ fn rendered(source: &str) -> String {
 }
 
 #[test]
-fn a_template_sees_the_plain_body_and_the_message() {
+fn render_sees_default_body_and_message() {
     for (source, body) in [
         ("{{ resourceType }} {{ resourceId }} {{ trigger }}", "flow sample failure"),
         ("{{ title }}|{{ severity }}", "Sample \"quoted\" \\ name failed|warning"),
@@ -38,8 +38,8 @@ fn a_template_sees_the_plain_body_and_the_message() {
 }
 
 #[test]
-fn a_template_sees_an_incident_too() {
-    let event = samples().into_iter().find(|event| event.incident().is_some()).unwrap();
+fn render_sees_incident() {
+    let event = sample_events().into_iter().find(|event| event.incident().is_some()).unwrap();
     let message = message::of(&event, Severity::Critical);
     let plain = payload::body(&event, || message.clone(), String::new);
     for (source, body) in [
@@ -55,11 +55,11 @@ fn a_template_sees_an_incident_too() {
         assert_eq!(String::from_utf8(made).unwrap(), body, "{source}");
     }
     let careless = Template::new(r#"{"text": "{{ detail }}"}"#).unwrap();
-    assert!(careless.try_samples(true).unwrap_err().contains("incident_opened"), "tried with incidents, too");
+    assert!(careless.try_samples(true).unwrap_err().contains("incident_opened"), "incidents are tried, too");
 }
 
 #[test]
-fn a_template_that_makes_no_json_is_told_how() {
+fn try_samples_invalid_json_suggests_tojson() {
     let ours = r#"{"text": {{ title | tojson }}}"#;
     assert_eq!(Template::new(ours).unwrap().try_samples(true), Ok(()));
     let careless = Template::new(r#"{"text": "{{ title }}"}"#).unwrap();
@@ -68,8 +68,8 @@ fn a_template_that_makes_no_json_is_told_how() {
 }
 
 #[test]
-fn mistakes_are_said_with_their_line() {
-    for (source, words) in [
+fn errors_name_line_and_cause() {
+    for (source, message) in [
         ("a\n{{ title", "line 2"),
         ("{{ title | nope }}", "unknown filter"),
         ("{% include 'x' %}", "unknown statement"),
@@ -77,12 +77,12 @@ fn mistakes_are_said_with_their_line() {
         ("{{ [1] | upper }}", "fails for"),
     ] {
         let why = refusal(source);
-        assert!(why.contains(words), "{source}: {why}");
+        assert!(why.contains(message), "{source}: {why}");
     }
 }
 
 #[test]
-fn what_could_grow_is_refused() {
+fn syntax_that_could_grow_a_string_is_refused() {
     for source in [
         "{{ 'x' * 100000000 }}",
         "{{ 10 ** 100 }}",
@@ -111,23 +111,22 @@ fn what_could_grow_is_refused() {
 }
 
 #[test]
-fn what_is_let_in_is_bounded() {
+fn filters_steps_and_output_are_limited() {
     let doubling = format!("{{% set a = title %}}{}", "{% set a = [a, a] | join %}".repeat(100));
-    assert!(refusal(&doubling).contains("filters make more than"));
+    assert!(refusal(&doubling).contains("filters produce more than"));
     let growing = format!("{{% set a = 'aa' %}}{}", "{% set a = a | replace('a', 'aaaaaaaa') %}".repeat(100));
-    assert!(refusal(&growing).contains("filters make more than"));
+    assert!(refusal(&growing).contains("filters produce more than"));
     let many = format!("{{% for a in [{}] %}}", "1,".repeat(100));
     let loops = format!("{}x{}", many.repeat(4), "{% endfor %}".repeat(4));
-    assert_eq!(refusal(&loops).split(": ").last(), Some("it takes too many steps"));
+    assert_eq!(refusal(&loops).split(": ").last(), Some("it takes more than 10000 steps"));
     let long = "y".repeat(15_000);
     let flood = format!("{{% set a = '{long}' %}}{}", "{{ a }}".repeat(5));
-    assert!(refusal(&flood).contains("it makes more than 65536 bytes"));
+    assert!(refusal(&flood).contains("it produces more than 65536 bytes"));
 }
 
-/// The strings of an event can be large; a template gets the beginning.
 #[test]
-fn large_events_are_cut_before() {
-    let mut event = samples().swap_remove(0);
+fn render_large_strings_of_the_event_are_cut() {
+    let mut event = sample_events().swap_remove(0);
     event.run_mut().error_message = Some("é".repeat(1_000_000));
     let message = message::of(&event, Severity::Warning);
     let plain = payload::body(&event, || message.clone(), String::new);
@@ -136,9 +135,9 @@ fn large_events_are_cut_before() {
     assert!(body.len() <= INPUT_BYTES_MAX && body.ends_with("…".as_bytes()));
 }
 
-/// Chains and nests as long as a template may be, or as they are just let in, must not break the stack.
+/// Chains and nestings as long as a template may be, and around the limits: an overflow would abort the process.
 #[test]
-fn deep_templates_do_not_break_the_stack() {
+fn deep_templates_compile_or_fail_with_a_limit() {
     let fill = |times: usize, open: &str, middle: &str, close: &str| {
         let times = times.min((TEMPLATE_BYTES_MAX - 100) / (open.len() + close.len()));
         format!("{}{middle}{}", open.repeat(times), close.repeat(times))
@@ -146,7 +145,7 @@ fn deep_templates_do_not_break_the_stack() {
     for times in [usize::MAX, 240, 120, 80, 70] {
         let inside = |open, middle, close| format!("{{{{ {} }}}}", fill(times, open, middle, close));
         for source in [
-            format!("{{{{ a{} }}}}", fill(times, "|trim", "", "")),
+            format!("{{{{ title{} }}}}", fill(times, "|trim", "", "")),
             format!("{{{{ a{} }}}}", fill(times, ".b", "", "")),
             format!("{{{{ a{} }}}}", fill(times, "[0]", "", "")),
             format!("{{{{ a{} }}}}", fill(times, " or a", "", "")),
@@ -160,12 +159,17 @@ fn deep_templates_do_not_break_the_stack() {
             fill(times, "{% for a in [1] %}", "x", "{% endfor %}"),
             format!("{{% if a %}}{}{{% endif %}}", fill(times, "{% elif a %}", "", "")),
         ] {
-            let _ = Template::new(&source).and_then(|template| template.try_samples(false));
+            let outcome = Template::new(&source).and_then(|template| template.try_samples(false));
+            if let Err(why) = &outcome {
+                let limits = ["tokens between one pair of braces", "tags of the form", "maximum recursion limits"];
+                assert!(limits.iter().any(|limit| why.contains(limit)), "{why}: {}", truncate_bytes(&source, 100));
+            }
+            assert!(times != usize::MAX || outcome.is_err(), "{}", truncate_bytes(&source, 100));
         }
     }
 }
 
-/// Bits that templates are made of, to be strung together without sense.
+/// Random sequences of template syntax.
 fn scraps() -> impl Strategy<Value = String> {
     let scrap = prop_oneof![
         "\\PC{0,8}",
@@ -225,9 +229,24 @@ fn scraps() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_breaks_the_engine(source in scraps()) {
-        if let Ok(template) = Template::new(&source) {
-            let _ = template.try_samples(true);
+    fn random_templates_make_bounded_json_or_fail_with_a_described_error(source in scraps()) {
+        let template = match Template::new(&source) {
+            Ok(template) => template,
+            Err(why) => {
+                prop_assert!(!why.is_empty() && !why.contains(NAME), "{why}");
+                return Ok(());
+            }
+        };
+        if let Err(why) = template.try_samples(true) {
+            prop_assert!(why.starts_with("fails for ") || why.starts_with("does not produce JSON for "), "{why}");
+            return Ok(());
+        }
+        for event in sample_events() {
+            let message = message::of(&event, Severity::Warning);
+            let plain = payload::body(&event, || message.clone(), String::new);
+            let body = template.render(&plain, &message).map_err(TestCaseError::fail)?;
+            prop_assert!(body.len() <= OUTPUT_BYTES_MAX);
+            prop_assert!(serde_json::from_slice::<Json>(&body).is_ok(), "{:?}", String::from_utf8_lossy(&body));
         }
     }
 }

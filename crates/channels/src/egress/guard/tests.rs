@@ -1,4 +1,4 @@
-//! The guard's table, and that no embedding of a refused IPv4 address is a way around it.
+//! The guard's table, and that no embedding of a refused IPv4 address bypasses it.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn addresses_of_the_public_internet_pass() {
+fn check_public_addresses_pass() {
     for text in [
         "1.1.1.1",
         "8.8.8.8",
@@ -45,7 +45,7 @@ fn addresses_of_the_public_internet_pass() {
 }
 
 #[test]
-fn everything_else_is_refused_and_named() {
+fn check_special_addresses_are_refused_with_their_kind() {
     for (text, what) in [
         ("0.0.0.0", "this network"),
         ("0.255.255.255", "this network"),
@@ -115,7 +115,7 @@ fn everything_else_is_refused_and_named() {
 }
 
 #[test]
-fn the_allow_list_goes_before_and_sees_through_mapped_forms() {
+fn check_allowed_networks_pass_in_embedded_forms_too() {
     let nets = ["127.0.0.0/8", "fd00::/8", "10.1.0.0/16"];
     let guard = Guard { allow: nets.iter().map(|net| net.parse().unwrap()).collect(), allow_http: false };
     for text in ["127.0.0.1", "::ffff:127.0.0.1", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "fd12::1", "8.8.8.8"] {
@@ -126,7 +126,7 @@ fn the_allow_list_goes_before_and_sees_through_mapped_forms() {
     }
 }
 
-/// Every way in which an IPv6 address stands for an IPv4 one.
+/// Every form in which an IPv6 address embeds an IPv4 address.
 fn embeddings(v4: Ipv4Addr) -> Vec<Ipv6Addr> {
     let [a, b, c, d] = v4.octets();
     let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
@@ -144,18 +144,18 @@ fn embeddings(v4: Ipv4Addr) -> Vec<Ipv6Addr> {
 
 proptest! {
     #[test]
-    fn every_embedding_of_a_refused_address_is_refused(bits in any::<u32>()) {
+    fn check_embeddings_of_refused_addresses_are_refused(bits in any::<u32>()) {
         let v4 = Ipv4Addr::from(bits);
         let guard = Guard::default();
         if guard.check(v4.into()).is_err() {
             for v6 in embeddings(v4) {
-                prop_assert!(guard.check(v6.into()).is_err(), "{v6} carries {v4}");
+                prop_assert!(guard.check(v6.into()).is_err(), "{v6} embeds {v4}");
             }
         }
     }
 
     #[test]
-    fn the_library_agrees_that_what_passes_is_no_local_address(bits in any::<u128>()) {
+    fn check_passed_addresses_are_not_local_for_std(bits in any::<u128>()) {
         let v6 = Ipv6Addr::from(bits);
         if Guard::default().check(v6.into()).is_ok() {
             prop_assert!(!v6.is_loopback() && !v6.is_multicast() && !v6.is_unspecified());
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn an_allowed_address_is_allowed_in_every_form_that_is_judged_by_it(bits in any::<u32>()) {
+    fn check_allowed_address_passes_plain_and_mapped(bits in any::<u32>()) {
         let v4 = Ipv4Addr::from(bits);
         let guard = Guard { allow: vec![IpNet::new(v4.into(), 32).unwrap()], allow_http: false };
         prop_assert!(guard.check(v4.into()).is_ok());

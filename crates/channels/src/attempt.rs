@@ -1,41 +1,41 @@
-//! What an attempt came to, in words that can be stored and shown.
+//! The result of one delivery attempt, in a form that can be stored and shown.
 
 use std::fmt;
 
 use tidings_domain::delivery::Outcome;
 
-/// How much of a response is kept, in bytes.
+/// How much of a response is stored.
 pub const EXCERPT_BYTES_MAX: usize = 2_048;
 
-/// What kind of failure it was. The word is what the log shows and what metrics count.
+/// The kind of a failure. Its name appears in the API, in the store and in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// The address is not allowed as a target.
+    /// The address guard refused the target.
     TargetRefused,
     /// The name could not be resolved.
     Dns,
-    /// The receiver refused the connection, or it could not be made.
+    /// The connection was refused or could not be established.
     Connect,
-    /// TLS could not be agreed on, or the certificate is not good.
+    /// The TLS handshake failed, or the certificate is not trusted.
     Tls,
-    /// It took too long.
+    /// A step exceeded its time limit.
     Timeout,
-    /// The connection broke, or what came was no HTTP (no SMTP).
+    /// The connection broke, or the response was not HTTP (or SMTP).
     Protocol,
-    /// The receiver answered, and the answer was no success.
+    /// The receiver responded with an error.
     Status,
-    /// The receiver asked to go elsewhere; redirects are not followed.
+    /// The receiver responded with a redirect; these are not followed.
     Redirect,
-    /// The receiver will never take this (a recipient refused, a revoked hook, a wrong password).
+    /// The receiver will never accept this: a refused recipient, a revoked webhook, a wrong password.
     Rejected,
     /// The channel's own configuration cannot be used, such as a template that fails.
     Configuration,
-    /// Nothing left this machine, because of its own network or its own limits: that says nothing of the receiver.
+    /// Nothing was sent, because of this machine's network or resource limits: no evidence about the receiver.
     OwnNetwork,
 }
 
 impl ErrorClass {
-    /// Every class.
+    /// All classes.
     pub const ALL: [Self; 11] = [
         Self::TargetRefused,
         Self::Dns,
@@ -50,7 +50,7 @@ impl ErrorClass {
         Self::OwnNetwork,
     ];
 
-    /// The word for it in the API, in the store and in metrics.
+    /// The name in the API, the store and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TargetRefused => "target_refused",
@@ -67,7 +67,8 @@ impl ErrorClass {
         }
     }
 
-    /// Whether it says that the destination as a whole is in trouble, so that the breaker counts it.
+    /// Whether it indicates that the receiver as a whole is failing, so that the circuit breaker counts it. A refused
+    /// target, redirect, rejection or configuration error concerns this request only.
     pub const fn is_outage(self, http_status: Option<u16>) -> bool {
         match self {
             Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Protocol => true,
@@ -83,25 +84,25 @@ impl fmt::Display for ErrorClass {
     }
 }
 
-/// What an attempt came to. Holds no secret.
+/// The result of one attempt. Contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptResult {
-    /// What follows.
+    /// Delivered, to be retried, or failed for good.
     pub outcome: Outcome,
-    /// The HTTP status, or the SMTP reply code, that came, if one came.
+    /// The HTTP status, or the SMTP reply code.
     pub http_status: Option<u16>,
-    /// What kind of failure it was; none if delivered.
+    /// `None` if delivered.
     pub error_class: Option<ErrorClass>,
-    /// The failure in words, such as `HTTP 502 Bad Gateway`; none if delivered.
+    /// Such as `HTTP 502 Bad Gateway`; `None` if delivered.
     pub error: Option<String>,
-    /// An excerpt of what the receiver answered, at most [`EXCERPT_BYTES_MAX`] bytes.
+    /// The beginning of the response, at most [`EXCERPT_BYTES_MAX`] bytes.
     pub response_body: Option<String>,
-    /// What the next attempt needs to know, in the channel's own form.
+    /// State for the next attempt, or for later messages of the same incident, in the channel's own format.
     pub attempt_state: Option<String>,
 }
 
 impl AttemptResult {
-    /// The receiver took it.
+    /// The receiver accepted it.
     pub fn delivered(http_status: Option<u16>, response_body: Option<String>) -> Self {
         Self {
             outcome: Outcome::Delivered,
@@ -113,12 +114,12 @@ impl AttemptResult {
         }
     }
 
-    /// It failed and may be tried again.
+    /// It failed, and may be retried.
     pub fn retry(class: ErrorClass, error: impl Into<String>) -> Self {
         Self::failed(Outcome::Retry { after_ms: None }, class, error)
     }
 
-    /// It failed for good.
+    /// It failed, and a retry would not help.
     pub fn permanent_failure(class: ErrorClass, error: impl Into<String>) -> Self {
         Self::failed(Outcome::Dead, class, error)
     }
@@ -134,7 +135,7 @@ impl AttemptResult {
         }
     }
 
-    /// Whether the receiver took it.
+    /// Whether the receiver accepted it.
     pub fn is_delivered(&self) -> bool {
         self.outcome == Outcome::Delivered
     }

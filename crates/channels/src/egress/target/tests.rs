@@ -1,4 +1,4 @@
-//! What a URL may be, in every spelling.
+//! Which URLs may be targets, in every spelling.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn refusal(url: &str, guard: &Guard) -> Option<String> {
 }
 
 #[test]
-fn odd_spellings_of_refused_addresses_are_refused() {
+fn check_url_odd_spellings_of_refused_addresses_are_refused() {
     let open = Guard { allow: Vec::new(), allow_http: true };
     for host in [
         "127.0.0.1",
@@ -48,19 +48,19 @@ fn odd_spellings_of_refused_addresses_are_refused() {
 }
 
 #[test]
-fn what_else_is_wrong_is_said() {
+fn check_url_error_names_the_problem() {
     let guard = Guard::default();
-    for (url, words) in [
+    for (url, message) in [
         ("ftp://example.com", "https://"),
         ("file:///etc/passwd", "https://"),
         ("mailto:a@example.com", "https://"),
-        ("http://example.com", "http is only for"),
+        ("http://example.com", "http is only allowed for"),
         ("https://user@example.com", "Authorization header"),
         ("https://user:secret@example.com", "Authorization header"),
         ("https://example.com:0/", "port 0"),
     ] {
         let why = refusal(url, &guard).unwrap_or_else(|| panic!("{url} passed"));
-        assert!(why.contains(words) && !why.contains("secret"), "{url}: {why}");
+        assert!(why.contains(message) && !why.contains("secret"), "{url}: {why}");
     }
     assert!(refusal(&format!("https://example.com/{}", "x".repeat(2_048)), &guard).is_some());
     for url in
@@ -71,11 +71,11 @@ fn what_else_is_wrong_is_said() {
 }
 
 #[test]
-fn plain_http_is_for_what_is_allowed() {
+fn check_url_plain_http_needs_allowed_target() {
     let inside = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
     assert_eq!(refusal("http://127.0.0.1:8080/", &inside), None);
     assert_eq!(refusal("http://localhost:8080/", &inside), None);
-    assert_eq!(refusal("http://sink.internal/", &inside), None, "asked again when the name is resolved");
+    assert_eq!(refusal("http://sink.internal/", &inside), None, "the address is checked when the name is resolved");
     assert!(refusal("http://8.8.8.8/", &inside).is_some());
     let everywhere = Guard { allow: Vec::new(), allow_http: true };
     assert_eq!(refusal("http://example.com/", &everywhere), None);

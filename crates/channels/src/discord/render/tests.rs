@@ -1,4 +1,4 @@
-//! What a Discord message looks like, and that hostile text stays text.
+//! Rendered Discord messages, and that hostile text stays text.
 
 use tidings_domain::event::{Content, EventKind};
 use tidings_domain::incident::IncidentTrigger;
@@ -27,9 +27,9 @@ fn sample() -> Message {
 }
 
 #[test]
-fn a_message_in_full() {
-    // What cannot be seen is written out.
-    let shown = format!("{:#}", message(&sample())).replace(crate::truncate::ZERO_WIDTH_SPACE, "{zwsp}");
+fn render_run_message() {
+    // Invisible characters are spelled out.
+    let shown = format!("{:#}", render(&sample())).replace(crate::truncate::ZERO_WIDTH_SPACE, "{zwsp}");
     insta::assert_snapshot!(shown, @r#"
     {
       "allowed_mentions": {
@@ -69,8 +69,8 @@ fn a_message_in_full() {
 }
 
 #[test]
-fn an_incident_says_why() {
-    let embed = &message(&message::of(&samples::outage(IncidentTrigger::Opened), Severity::Critical))["embeds"][0];
+fn render_incident_describes_reason() {
+    let embed = &render(&message::of(&samples::incident(IncidentTrigger::Opened), Severity::Critical))["embeds"][0];
     assert_eq!((&embed["title"], &embed["color"]), (&json!("Production API is down"), &json!(0xd9_2d_20)));
     let description = embed["description"].as_str().unwrap();
     assert!(description.ends_with("**Reason**\n```\nHTTP 502 — expected 200\n```"), "{description}");
@@ -80,8 +80,8 @@ fn an_incident_says_why() {
 }
 
 #[test]
-fn a_digest_is_a_list() {
-    let embed = &message(&message::of(&samples::digest(4), Severity::Critical))["embeds"][0];
+fn render_digest_groups_entries_by_state() {
+    let embed = &render(&message::of(&samples::digest(4), Severity::Critical))["embeds"][0];
     assert_eq!(
         embed["description"],
         "They were held back: quiet hours of On-call. What is still open comes first.\n\n\
@@ -97,7 +97,7 @@ fn a_digest_is_a_list() {
 }
 
 #[test]
-fn a_digest_keeps_the_limits() {
+fn render_digest_of_hostile_entries_keeps_limits() {
     for text in ["*".repeat(10_000), "[x](y) @everyone ".repeat(500), "😀".repeat(10_000), " \n".repeat(9)] {
         let mut event = samples::digest(2_000);
         let Content::Digest(digest) = &mut event.content else { panic!("a digest") };
@@ -105,17 +105,17 @@ fn a_digest_keeps_the_limits() {
             entry.title = text.clone();
             entry.link = Some("https://example.com/a(b)c*d`e".into());
         }
-        let embed = &message(&message::of(&event, Severity::Critical))["embeds"][0];
+        let embed = &render(&message::of(&event, Severity::Critical))["embeds"][0];
         let description = embed["description"].as_str().unwrap();
-        assert!(units(description) <= 4_096 && units(description) > 3_500, "{}", units(description));
+        assert!(utf16_len(description) <= 4_096 && utf16_len(description) > 3_500, "{}", utf16_len(description));
         let (_, more) = description.rsplit_once("\n\n… and 1,9").unwrap();
         assert!(more.ends_with(" more"), "{more}");
-        assert!(description.contains("](https://example.com/a%28b%29c%2Ad%60e)"), "no link is ended by its address");
+        assert!(description.contains("](https://example.com/a%28b%29c%2Ad%60e)"), "the URL does not end its link");
     }
 }
 
 #[test]
-fn limits_hold_for_texts_without_end() {
+fn render_huge_texts_keeps_limits() {
     let mut long = sample();
     for text in ["*".repeat(100_000), "`".repeat(100_000), "😀".repeat(100_000), "@\u{202e}שלום".repeat(9_000)] {
         long.title = text.clone();
@@ -123,16 +123,16 @@ fn limits_hold_for_texts_without_end() {
         long.detail = Some(text.clone());
         long.link = Some(format!("https://example.com/{text}"));
         long.fields = (0..30).map(|_| Field::new("Status", text.clone())).collect();
-        let embed = &message(&long)["embeds"][0];
-        let size = |pointer: &str| units(embed.pointer(pointer).and_then(Value::as_str).unwrap());
+        let embed = &render(&long)["embeds"][0];
+        let size = |pointer: &str| utf16_len(embed.pointer(pointer).and_then(Value::as_str).unwrap());
         let mut total = size("/title") + size("/description") + size("/footer/text");
         assert!(size("/title") <= 256 && size("/description") <= 4_096);
         for field in embed["fields"].as_array().unwrap() {
             let (name, value) = (field["name"].as_str().unwrap(), field["value"].as_str().unwrap());
-            assert!((1..=256).contains(&units(name)) && (1..=1_024).contains(&units(value)));
-            total += units(name) + units(value);
+            assert!((1..=256).contains(&utf16_len(name)) && (1..=1_024).contains(&utf16_len(value)));
+            total += utf16_len(name) + utf16_len(value);
         }
         assert!(total <= 6_000, "{total}");
-        assert_eq!(embed.get("url"), None, "a link that is too long is left out");
+        assert_eq!(embed.get("url"), None, "a link that is too long is omitted");
     }
 }

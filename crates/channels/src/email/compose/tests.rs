@@ -1,8 +1,8 @@
-//! The composed mail, read back by a parser that is not ours, and held against what strict servers demand.
+//! The composed mail, parsed by an independent parser and checked against the demands of strict servers.
 
 use mail_parser::{MessageParser, MimeHeaders};
 use proptest::prelude::*;
-use tidings_domain::event::{Content as Told, Event};
+use tidings_domain::event::{Content as EventContent, Event};
 use tidings_domain::incident::{IncidentTrigger, SubjectField};
 use tidings_domain::severity::Severity;
 
@@ -13,11 +13,11 @@ use crate::samples;
 fn composed(event: &Event, severity: Severity) -> Vec<u8> {
     let from = address::parse_mailbox("Tidings at Bücher <alerts@example.com>").unwrap();
     let to = address::parse("oncall@example.org").unwrap();
-    Mail::compose(&samples::letter(event, severity), &from).to(&to).unwrap()
+    MimeMessage::compose(&samples::message(event, severity), &from).to(&to).unwrap()
 }
 
-/// What no mail may break, whatever is in it.
-fn strict(mail: &[u8]) {
+/// What every mail must satisfy, whatever it contains.
+fn assert_strict(mail: &[u8]) {
     assert!(mail.is_ascii());
     let text = std::str::from_utf8(mail).unwrap();
     assert!(text.ends_with("\r\n"));
@@ -38,7 +38,7 @@ fn strict(mail: &[u8]) {
         "MIME-Version",
         "Content-Type",
     ];
-    // Mails of an incident refer to the one thing, twice.
+    // An incident's mails refer to its thread id in two headers.
     let known = known
         .into_iter()
         .chain(["In-Reply-To", "References"].into_iter().filter(|_| text.contains("\r\nReferences: ")));
@@ -53,12 +53,12 @@ fn name_of(line: &str) -> &str {
 }
 
 #[test]
-fn a_parser_reads_back_what_was_said() {
+fn compose_is_parsed_back() {
     let mut event = samples::failed_flow();
     event.run_mut().resource_name =
         Some("Umsätze täglich 📈 für die Geschäftsleitung und alle anderen, die es wissen".into());
     let mail = composed(&event, Severity::Warning);
-    strict(&mail);
+    assert_strict(&mail);
     let read = MessageParser::default().parse(&mail).unwrap();
     assert_eq!(
         read.subject(),
@@ -73,33 +73,33 @@ fn a_parser_reads_back_what_was_said() {
     assert_eq!(read.header_raw("Auto-Submitted").map(str::trim), Some("auto-generated"));
     assert!(read.content_type().unwrap().subtype() == Some("alternative"));
 
-    let content = Content::of(&samples::letter(&event, Severity::Warning));
+    let content = Content::from_message(&samples::message(&event, Severity::Warning));
     assert_eq!((read.text_body_count(), read.html_body_count(), read.attachment_count()), (1, 1, 0));
     assert_eq!(read.body_text(0).unwrap().replace("\r\n", "\n").trim_end(), text::render(&content).trim_end());
     assert_eq!(read.body_html(0).unwrap().replace("\r\n", "\n").trim_end(), html::render(&content).trim_end());
 }
 
 #[test]
-fn names_cannot_add_headers_or_parts() {
+fn compose_texts_cannot_add_headers_or_parts() {
     let mut event = samples::failed_flow();
     let boundary = "--=_dlv_07070707070707070707070707070707";
     event.run_mut().resource_name = Some(format!("x\r\nBcc: all@example.com\r\n\r\n{boundary}--"));
     event.run_id = format!("\r\n.\r\nQUIT\r\n{boundary}");
     event.run_mut().error_message = Some(format!("\r\n.\r\nRSET\r\n{boundary}\r\nContent-Type: text/html\r\n\r\nhi"));
     let mail = composed(&event, Severity::Warning);
-    strict(&mail);
+    assert_strict(&mail);
     let read = MessageParser::default().parse(&mail).unwrap();
     assert!(read.bcc().is_none());
     assert_eq!((read.parts.len(), read.attachment_count()), (3, 0), "the whole, text and HTML");
-    assert!(read.body_text(0).unwrap().contains(boundary), "said, not acted on");
+    assert!(read.body_text(0).unwrap().contains(boundary), "kept as text");
 }
 
 #[test]
-fn a_huge_error_is_cut() {
+fn compose_huge_error_is_cut() {
     let mut event = samples::failed_flow();
     event.run_mut().error_message = Some("日".repeat(350_000));
     let mail = composed(&event, Severity::Warning);
-    strict(&mail);
+    assert_strict(&mail);
     assert!(mail.len() < 100_000, "{} bytes", mail.len());
     let read = MessageParser::default().parse(&mail).unwrap();
     let text = read.body_text(0).unwrap();
@@ -108,76 +108,76 @@ fn a_huge_error_is_cut() {
 }
 
 #[test]
-fn the_message_id_is_the_same_on_every_try() {
+fn compose_message_id_is_the_same_for_every_attempt() {
     let event = samples::failed_flow();
     let from = address::parse_mailbox("alerts@example.com").unwrap();
-    let mut letter = samples::letter(&event, Severity::Warning);
-    let first = Mail::compose(&letter, &from);
-    letter.now = letter.now.plus_ms(60_000);
-    let second = Mail::compose(&letter, &from);
+    let mut message = samples::message(&event, Severity::Warning);
+    let first = MimeMessage::compose(&message, &from);
+    message.now = message.now.plus_ms(60_000);
+    let second = MimeMessage::compose(&message, &from);
     assert_eq!(first.message_id, second.message_id);
     assert_ne!(first.date, second.date);
 }
 
-/// The id that all mails of an incident refer to, and the subject without what stands in brackets.
+/// The id that an incident's mail refers to, and its subject without the bracketed prefix.
 fn thread(trigger: IncidentTrigger, from: &str) -> (String, String) {
-    let event = samples::outage(trigger);
+    let event = samples::incident(trigger);
     let from = address::parse_mailbox(from).unwrap();
-    let mail = Mail::compose(&samples::letter(&event, Severity::Critical), &from).to(&from.email).unwrap();
-    strict(&mail);
+    let mail = MimeMessage::compose(&samples::message(&event, Severity::Critical), &from).to(&from.email).unwrap();
+    assert_strict(&mail);
     let read = MessageParser::default().parse(&mail).unwrap();
     let (reference, reply) = (read.references().as_text().unwrap(), read.in_reply_to().as_text().unwrap());
     assert_eq!(reference, reply);
-    assert_ne!(read.message_id(), Some(reference), "of its own in each delivery");
+    assert_ne!(read.message_id(), Some(reference), "each delivery has its own");
     (reference.to_owned(), read.subject().unwrap().split_once("] ").unwrap().1.to_owned())
 }
 
 #[test]
-fn all_mails_of_an_incident_are_one_thread() {
+fn compose_mails_of_an_incident_share_a_thread() {
     use IncidentTrigger::{Escalated, Flapping, Opened, Reminder, Resolved, Stable, Worsened};
     let from = "Tidings <alerts@example.com>";
     let first = thread(Opened, from);
     assert_eq!(first.0, "incident.inc_05050505050505050505050505050505@example.com");
-    assert_eq!(first.1, "Production API", "the same base subject, for clients that go by it");
+    assert_eq!(first.1, "Production API", "the same base subject, for clients that group by it");
     for later in [Worsened, Escalated { after_seconds: 900 }, Reminder { number: 1 }, Flapping, Stable, Resolved] {
         assert_eq!(thread(later, from), first, "{later}");
     }
-    assert_ne!(thread(Opened, "alerts@example.org").0, first.0, "ids are the sender's own");
+    assert_ne!(thread(Opened, "alerts@example.org").0, first.0, "ids contain the sender's domain");
     let mail = composed(&samples::failed_flow(), Severity::Critical);
-    assert!(!String::from_utf8(mail).unwrap().contains("References:"), "a run stands alone");
+    assert!(!String::from_utf8(mail).unwrap().contains("References:"), "a run has no thread");
 }
 
 #[test]
-fn no_id_breaks_out_of_its_header() {
-    let mut event = samples::outage(IncidentTrigger::Opened);
+fn compose_hostile_incident_id_stays_in_its_header() {
+    let mut event = samples::incident(IncidentTrigger::Opened);
     event.run_id = "a> <b@example.com>\r\nBcc: all@example.com\r\n =?utf-8?q?ü?= ".repeat(3);
     let mail = composed(&event, Severity::Critical);
-    strict(&mail);
+    assert_strict(&mail);
     let read = MessageParser::default().parse(&mail).unwrap();
     assert!(read.bcc().is_none());
     assert!(read.references().as_text().is_some_and(|id| id.starts_with("incident.a%3E%20%3Cb%40")));
 }
 
 #[test]
-fn odd_clocks_do_no_harm() {
+fn compose_out_of_range_dates_are_clamped() {
     let event = samples::failed_flow();
     let from = address::parse_mailbox("alerts@example.com").unwrap();
     for ms in [i64::MIN, -1, 0, i64::MAX] {
-        let mut letter = samples::letter(&event, Severity::Warning);
-        letter.now = Timestamp::from_unix_ms(ms);
-        strict(&Mail::compose(&letter, &from).to(&from.email).unwrap());
+        let mut message = samples::message(&event, Severity::Warning);
+        message.now = Timestamp::from_unix_ms(ms);
+        assert_strict(&MimeMessage::compose(&message, &from).to(&from.email).unwrap());
     }
 }
 
-/// What no mail of this event may break, and that it says what was meant.
-fn assert_said(event: &Event) -> Result<(), TestCaseError> {
+/// Composes the event's mail and checks that it is strict and complete.
+fn assert_composed(event: &Event) -> Result<(), TestCaseError> {
     let mail = composed(event, Severity::Critical);
-    strict(&mail);
+    assert_strict(&mail);
     let read = MessageParser::default().parse(&mail).unwrap();
-    let content = Content::of(&samples::letter(event, Severity::Critical));
+    let content = Content::from_message(&samples::message(event, Severity::Critical));
     prop_assert_eq!(read.parts.len(), 3);
-    let (said, meant) = (read.body_text(0).unwrap().replace("\r\n", "\n"), text::render(&content));
-    prop_assert_eq!(said.trim_end(), meant.trim_end());
+    let (sent, expected) = (read.body_text(0).unwrap().replace("\r\n", "\n"), text::render(&content));
+    prop_assert_eq!(sent.trim_end(), expected.trim_end());
     prop_assert_eq!(read.subject(), Some(content.subject.as_str()));
     Ok(())
 }
@@ -186,7 +186,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_was_reported_makes_a_strict_mail(
+    fn compose_any_run_is_strict(
         name in "\\PC{0,200}|[\\x00-\\x20a:=?_-]{0,200}|[a-z]{200}",
         id in any::<String>(),
         error in any::<String>(),
@@ -197,31 +197,31 @@ proptest! {
         event.run_id = id;
         event.run_mut().error_message = Some(error);
         event.run_mut().deep_link = Some(link);
-        assert_said(&event)?;
+        assert_composed(&event)?;
     }
 
     #[test]
-    fn so_does_whatever_is_said_of_an_incident(
+    fn compose_any_incident_is_strict(
         name in "\\PC{0,200}|[\\x00-\\x20\\[\\]a:=?_-]{0,200}|[a-z]{200}",
         id in "\\PC{0,60}",
-        words in proptest::collection::vec(any::<String>(), 5),
+        texts in proptest::collection::vec(any::<String>(), 5),
     ) {
-        let mut event = samples::outage(IncidentTrigger::Resolved);
+        let mut event = samples::incident(IncidentTrigger::Resolved);
         event.run_id = id;
-        let Told::Incident(outage) = &mut event.content else { unreachable!() };
-        outage.name = name;
-        outage.detail = Some(words[0].clone());
-        outage.url = Some(words[1].clone());
-        outage.fields = vec![SubjectField { label: words[2].clone(), value: words[3].clone() }];
-        outage.tags = vec![words[4].clone()];
-        assert_said(&event)?;
+        let EventContent::Incident(incident) = &mut event.content else { unreachable!() };
+        incident.name = name;
+        incident.detail = Some(texts[0].clone());
+        incident.url = Some(texts[1].clone());
+        incident.fields = vec![SubjectField { label: texts[2].clone(), value: texts[3].clone() }];
+        incident.tags = vec![texts[4].clone()];
+        assert_composed(&event)?;
     }
 
     #[test]
-    fn so_does_whatever_was_held_back(title in any::<String>(), link in "https?://\\PC{0,300}") {
+    fn compose_any_digest_is_strict(title in any::<String>(), link in "https?://\\PC{0,300}") {
         let mut event = samples::digest(3);
-        let Told::Digest(digest) = &mut event.content else { unreachable!() };
+        let EventContent::Digest(digest) = &mut event.content else { unreachable!() };
         (digest.entries[0].title, digest.entries[1].link) = (title, Some(link));
-        assert_said(&event)?;
+        assert_composed(&event)?;
     }
 }

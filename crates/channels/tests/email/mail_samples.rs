@@ -1,4 +1,4 @@
-//! An event for each look that a mail can have.
+//! An event for each form that a mail can take.
 
 use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
@@ -9,8 +9,8 @@ use tidings_domain::trigger::Trigger;
 
 use crate::support::event;
 
-/// An event for each look that a mail can have, named.
-pub fn looks() -> Vec<(&'static str, Event, Severity)> {
+/// The samples with a name and a severity each.
+pub fn mail_samples() -> Vec<(&'static str, Event, Severity)> {
     let mut failed = event();
     failed.run_mut().resource_name = Some("Daily revenue rollup".into());
     failed.run_mut().row_count = Some(1_240_124);
@@ -29,7 +29,7 @@ pub fn looks() -> Vec<(&'static str, Event, Severity)> {
     long.run_mut().error_message = Some("ERROR ".repeat(200_000));
     let mut test = event();
     (test.kind, test.trigger, test.run_mut().error_message) = (EventKind::ChannelTest, Trigger::Success, None);
-    let mut looks = vec![
+    let mut samples = vec![
         ("critical", failed.clone(), Severity::Critical),
         ("warning", failed.clone(), Severity::Warning),
         ("info", failed, Severity::Info),
@@ -37,13 +37,13 @@ pub fn looks() -> Vec<(&'static str, Event, Severity)> {
         ("long", long, Severity::Critical),
         ("test", test, Severity::Info),
     ];
-    looks.extend(of_incidents());
-    looks.extend(of_digests());
-    looks
+    samples.extend(incident_samples());
+    samples.extend(digest_samples());
+    samples
 }
 
-/// What happened to an incident of an endpoint.
-pub fn outage(trigger: IncidentTrigger) -> Event {
+/// A notification about an endpoint's incident.
+pub fn incident(trigger: IncidentTrigger) -> Event {
     let mut event = event();
     let now = event.received_at;
     (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
@@ -69,39 +69,39 @@ pub fn outage(trigger: IncidentTrigger) -> Event {
     event
 }
 
-fn of_incidents() -> Vec<(&'static str, Event, Severity)> {
-    let mut degraded = outage(IncidentTrigger::Opened);
-    let Content::Incident(about) = &mut degraded.content else { unreachable!() };
-    (about.cause, about.severity, about.link) = (Cause::EndpointDegraded, Severity::Warning, None);
-    about.detail = Some("6.2 s — slower than 5.0 s".into());
-    let mut alert = outage(IncidentTrigger::Opened);
+fn incident_samples() -> Vec<(&'static str, Event, Severity)> {
+    let mut degraded = incident(IncidentTrigger::Opened);
+    let Content::Incident(snapshot) = &mut degraded.content else { unreachable!() };
+    (snapshot.cause, snapshot.severity, snapshot.link) = (Cause::EndpointDegraded, Severity::Warning, None);
+    snapshot.detail = Some("6.2 s — slower than 5.0 s".into());
+    let mut alert = incident(IncidentTrigger::Opened);
     alert.resource_type = ResourceType::Alert;
-    let Content::Incident(about) = &mut alert.content else { unreachable!() };
-    (about.name, about.cause, about.url) = ("HighErrorRate".into(), Cause::Alert, None);
-    about.detail = Some(
+    let Content::Incident(snapshot) = &mut alert.content else { unreachable!() };
+    (snapshot.name, snapshot.cause, snapshot.url) = ("HighErrorRate".into(), Cause::Alert, None);
+    snapshot.detail = Some(
         "The error rate of checkout is at 12.4 % and was above 5 % for ten minutes. See the runbook: \
          https://runbooks.example.com/high-error-rate, and the board of the payment team for what was rolled out \
          today. It has happened twice this week."
             .into(),
     );
-    let fact = |label: &str, value: &str| SubjectField { label: label.into(), value: value.into() };
-    about.fields = vec![
-        fact("job", "checkout"),
-        fact("instance", "checkout-7c9d8f6b5-x2x4z.checkout.svc.cluster.local:9090"),
-        fact("topology_kubernetes_io_availability_zone_of_the_node", "eu-central-1b"),
-        fact("severity", "critical"),
+    let field = |label: &str, value: &str| SubjectField { label: label.into(), value: value.into() };
+    snapshot.fields = vec![
+        field("job", "checkout"),
+        field("instance", "checkout-7c9d8f6b5-x2x4z.checkout.svc.cluster.local:9090"),
+        field("topology_kubernetes_io_availability_zone_of_the_node", "eu-central-1b"),
+        field("severity", "critical"),
     ];
     vec![
-        ("incident-down", outage(IncidentTrigger::Opened), Severity::Critical),
+        ("incident-down", incident(IncidentTrigger::Opened), Severity::Critical),
         ("incident-degraded", degraded, Severity::Warning),
-        ("incident-escalated", outage(IncidentTrigger::Escalated { after_seconds: 900 }), Severity::Critical),
-        ("incident-flapping", outage(IncidentTrigger::Flapping), Severity::Critical),
-        ("incident-resolved", outage(IncidentTrigger::Resolved), Severity::Success),
+        ("incident-escalated", incident(IncidentTrigger::Escalated { after_seconds: 900 }), Severity::Critical),
+        ("incident-flapping", incident(IncidentTrigger::Flapping), Severity::Critical),
+        ("incident-resolved", incident(IncidentTrigger::Resolved), Severity::Success),
         ("incident-alert", alert, Severity::Critical),
     ]
 }
 
-/// A digest of so many.
+/// A digest of `total` entries.
 pub fn digest(total: usize) -> Event {
     let mut event = event();
     let now = event.received_at;
@@ -134,7 +134,7 @@ pub fn digest(total: usize) -> Event {
     event
 }
 
-fn of_digests() -> Vec<(&'static str, Event, Severity)> {
+fn digest_samples() -> Vec<(&'static str, Event, Severity)> {
     vec![
         ("digest-one", digest(1), Severity::Critical),
         ("digest-few", digest(5), Severity::Critical),

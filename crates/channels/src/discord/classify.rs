@@ -1,51 +1,53 @@
-//! What Discord's answers mean.
+//! What Discord's responses mean.
 //!
-//! Sources: Discord's developer documents "Webhook Resource", "Rate Limits" and "Opcodes and Status Codes".
+//! Sources: Discord's developer documentation "Webhook Resource", "Rate Limits" and "Opcodes and Status Codes".
 
 use serde::Deserialize;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::text::truncate_chars;
 use tidings_domain::time::Timestamp;
 
-use crate::egress::HttpAnswer;
+use crate::egress::HttpResponse;
 use crate::http_channel::{self, describe_status};
 use crate::{AttemptResult, ErrorClass};
 
-/// The body of an error.
+/// Discord's error response.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Problem {
+struct ErrorBody {
     message: Option<String>,
     code: Option<i64>,
     /// Seconds.
     retry_after: Option<f64>,
 }
 
-pub(super) fn classify_response(answer: &HttpAnswer, now: Timestamp) -> AttemptResult {
-    let mut report = http_channel::classify_response(answer, now);
-    if report.is_delivered() || answer.status.is_redirection() {
-        return report;
+/// Adds Discord's own error message and the waiting time of its rate limits to the default meaning.
+pub(super) fn classify_response(response: &HttpResponse, now: Timestamp) -> AttemptResult {
+    let mut result = http_channel::classify_response(response, now);
+    if result.is_delivered() || response.status.is_redirection() {
+        return result;
     }
-    let problem: Problem = serde_json::from_slice(&answer.body).unwrap_or_default();
-    if let Some(message) = &problem.message {
-        let code = problem.code.filter(|code| *code != 0).map(|code| format!(" ({code})")).unwrap_or_default();
-        report.error = Some(format!("{}: {}{code}", describe_status(answer.status), truncate_chars(message, 200)));
+    let error: ErrorBody = serde_json::from_slice(&response.body).unwrap_or_default();
+    if let Some(message) = &error.message {
+        let code = error.code.filter(|code| *code != 0).map(|code| format!(" ({code})")).unwrap_or_default();
+        result.error = Some(format!("{}: {}{code}", describe_status(response.status), truncate_chars(message, 200)));
     }
-    match answer.status.as_u16() {
-        // Removed, without a right, or an embed that Discord will never take.
+    match response.status.as_u16() {
+        // The webhook was removed or lacks a permission, or Discord does not accept this embed.
         400 | 401 | 403 | 404 => {
-            report.outcome = Outcome::Dead;
-            report.error_class = Some(ErrorClass::Rejected);
+            result.outcome = Outcome::Dead;
+            result.error_class = Some(ErrorClass::Rejected);
         }
         429 => {
-            let in_body = problem.retry_after.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+            let in_body = error.retry_after.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
             let in_body = in_body.map(|seconds| (seconds * 1_000.0).ceil() as u64);
-            let in_header = http_channel::retry_after_ms(answer, now);
-            report.outcome = Outcome::Retry { after_ms: in_body.max(in_header) };
+            let in_header = http_channel::retry_after_ms(response, now);
+            // Discord sends both; the longer one is safe.
+            result.outcome = Outcome::Retry { after_ms: in_body.max(in_header) };
         }
         _ => {}
     }
-    report
+    result
 }
 
 #[cfg(test)]
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_discord_says() {
+    fn classify_response_by_status_and_body() {
         let unknown = r#"{"message": "Unknown Webhook", "code": 10015}"#;
         let limited = r#"{"message": "You are being rate limited.", "retry_after": 64.571, "global": false}"#;
         let later = |after_ms| Outcome::Retry { after_ms };
@@ -78,9 +80,9 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.extend(header.map(|value| (http::header::RETRY_AFTER, HeaderValue::from_static(value))));
-            let answer = HttpAnswer { status: StatusCode::from_u16(status).unwrap(), headers, body: body.into() };
-            let report = classify_response(&answer, Timestamp::from_unix_ms(0));
-            assert_eq!((report.outcome, report.error.as_deref()), (outcome, error), "{status} {body}");
+            let response = HttpResponse { status: StatusCode::from_u16(status).unwrap(), headers, body: body.into() };
+            let result = classify_response(&response, Timestamp::from_unix_ms(0));
+            assert_eq!((result.outcome, result.error.as_deref()), (outcome, error), "{status} {body}");
         }
     }
 }
