@@ -8,13 +8,13 @@
 //! - [`settings::Settings`] changes the configuration: validate, seal secrets, commit, reload the snapshot.
 //! - [`accept`] takes finished runs; [`incidents`] takes checks, alerts and acknowledgements, and opens and resolves
 //!   incidents. Both end in events.
-//! - [`fanout`] matches an event with the rules of its resource and evaluates the gates: one planned delivery for each
+//! - `fanout` matches an event with the rules of its resource and evaluates the gates: one planned delivery for each
 //!   rule. It is pure.
 //! - [`queue`] owns everything between commit and settlement: reservations and backpressure
-//!   ([`queue::channel_queues`]), claiming of due deliveries under a lease ([`queue::claimer`]), attempts
-//!   ([`queue::sender`]), the circuit breaker of each channel ([`queue::breaker`]), and the release of held deliveries
-//!   ([`queue::release_loop`]).
-//! - [`retention`] summarises checks and prunes expired rows.
+//!   (`queue::channel_queues`), claiming of due deliveries under a lease (`queue::claimer`), attempts
+//!   (`queue::sender`), the circuit breaker of each channel (`queue::breaker`), and the release of held deliveries
+//!   (`queue::release_loop`).
+//! - `retention` summarises checks and prunes expired rows.
 //!
 //! # Flow
 //!

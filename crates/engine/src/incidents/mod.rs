@@ -1,10 +1,10 @@
 //! Incidents: what checks, alerts, acknowledgements and the passing of time do to them, and the notifications about it.
 //!
 //! This comes before the event pipeline: from an observation to an event. Every endpoint, and every alert from another
-//! system, is a subject with a [`state`]; the transitions of one subject are serialised by a lock over that state.
-//! [`transition`] decides, as a pure function, what follows; [`notify`] writes it together with the events and
-//! deliveries of its notifications; [`timer_loop`] wakes up for what time brings (escalation steps, reminders, and
-//! [`deferred`] openings that may now be sent).
+//! system, is a subject with a `state`; the transitions of one subject are serialised by a lock over that state.
+//! `transition` decides, as a pure function, what follows; `notify` writes it together with the events and
+//! deliveries of its notifications; `timer_loop` wakes up for what time brings (escalation steps, reminders, and
+//! `deferred` openings that may now be sent).
 
 mod acknowledge;
 mod active;

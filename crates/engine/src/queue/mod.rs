@@ -2,8 +2,8 @@
 //!
 //! A delivery that was just accepted has a reservation in memory and is dispatched as soon as it is committed. What finds
 //! no capacity, retries, and what an earlier process left behind are claimed from the store when their channel has
-//! capacity ([`claimer`]). [`channel_queues`] decides which attempt may start; [`sender`] makes the attempt and settles
-//! it. Deliveries that a gate holds are released by [`release_loop`], together in a [`digest`] where the channel merges
+//! capacity (`claimer`). `channel_queues` decides which attempt may start; `sender` makes the attempt and settles
+//! it. Deliveries that a gate holds are released by `release_loop`, together in a `digest` where the channel merges
 //! messages.
 
 mod breaker;
