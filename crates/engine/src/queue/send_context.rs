@@ -86,7 +86,7 @@ pub(super) fn apply_opening_outcome(
         // A gate before `NeverOpened` in the order that stops keeps precedence; one after it does not.
         (OpeningOutcome::NotSent, stopped) if stopped.as_ref().is_none_or(|(gate, _)| !is_before(*gate)) => {
             let passed = evaluation.passed_gates().filter(|gate| is_before(*gate)).map(|gate| 1 << gate as u8).sum();
-            let detail = format!("{channel_name} was not notified of the start of this incident");
+            let detail = format!("{channel_name} was not notified of the opening");
             let refusal = Refusal { effect: Effect::Suppress, detail, until: None, mute_id: None };
             GateEvaluation { passed, stopped: Some((Gate::NeverOpened, refusal)), ..evaluation }
         }
