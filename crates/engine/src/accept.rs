@@ -1,8 +1,9 @@
-//! Accept: facts come in, are matched with rules and walked through the gates, and are committed with all that follows.
-//! Only then is the caller answered and are the senders handed what they may send at once.
+//! Accept: finished runs become events, are fanned out over their rules, and are committed with all their deliveries.
+//! The caller is answered after the commit; deliveries that may be sent at once go straight to the queue.
 
 use std::sync::Arc;
 
+use tidings_domain::delivery::AttemptTrigger;
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::{ChannelId, DeliveryId};
 use tidings_domain::resource::ResourceType;
@@ -13,46 +14,43 @@ use tidings_store::queue::{Acceptance, Claimed, InitialState, NewDelivery, NewEv
 use tidings_store::{Store, StoreError};
 
 use crate::clock::{Clock, new_id};
-use crate::detach::unbroken;
-use crate::fanout::{Decision, Situation, Telling, tell};
-use crate::queue::{Place, Queue};
+use crate::detach::detach_on_drop;
+use crate::fanout::{FanOut, FanOutContext, PlannedDelivery, fan_out};
+use crate::queue::{Queue, Reservation};
 use crate::snapshot::WorkspaceView;
 use crate::{Result, metrics};
 
-/// A run that ended, as a webhook read and checked it.
+/// A finished run, validated by the API.
 #[derive(Debug, Clone)]
 pub struct RunReport {
-    /// The type of resource that ran.
     pub resource_type: ResourceType,
-    /// The resource, by the caller's own id.
+    /// The caller's own id of the resource.
     pub resource_id: String,
-    /// The run, by the caller's own id.
+    /// The caller's own id of the run; with the resource and the trigger it recognises a repeated report.
     pub run_id: String,
-    /// How it ended.
     pub trigger: Trigger,
-    /// What is known of it.
     pub run: Run,
 }
 
-/// Events about to be committed, and what is to be handed over then.
+/// Events to be committed together, and the deliveries of them that already have a reservation in memory.
 #[derive(Default)]
-pub(crate) struct Prepared {
-    new_event: Vec<NewEvent>,
-    /// Deliveries with a place in memory.
-    places: Vec<Placed>,
+pub(crate) struct AcceptBatch {
+    events: Vec<NewEvent>,
+    reserved: Vec<ReservedDelivery>,
 }
 
-/// A delivery with a place in memory.
-struct Placed {
-    /// The index of its event.
-    event: usize,
+/// A delivery that is dispatched from memory once its event is committed.
+struct ReservedDelivery {
+    /// Index of its event in the batch.
+    event_index: usize,
     claimed: Claimed,
-    place: Place,
-    /// Whether it is said late: its event was told before.
-    is_late: bool,
+    reservation: Reservation,
+    /// Whether it replaces a suppressed delivery of an event that was committed earlier.
+    is_deferred: bool,
 }
 
-/// Takes runs in. The work goes on even if the caller goes away: what is committed must also be handed over.
+/// Accepts runs. The commit and what follows it run to completion even if the caller is cancelled: a committed delivery
+/// that is leased to this process must also be dispatched by it.
 pub(crate) async fn accept(
     store: &Arc<dyn Store>,
     view: &WorkspaceView,
@@ -60,20 +58,23 @@ pub(crate) async fn accept(
     clock: &dyn Clock,
     runs: Vec<RunReport>,
 ) -> Result<Vec<Acceptance>> {
-    if queue.is_pressed() {
+    // Backpressure. The check is cheap, so that an idle queue costs no collection of channels.
+    if queue.is_under_pressure() {
         let rules = runs.iter().flat_map(|run| view.rules_of(run.resource_type, &run.resource_id));
-        queue.let_through(rules.map(|rule| rule.channel_id).collect()).await;
+        queue.wait_for_capacity(rules.map(|rule| rule.channel_id).collect()).await;
     }
     let now = clock.now();
-    let mut prepared = Prepared::default();
+    let mut batch = AcceptBatch::default();
     for run in runs {
-        prepare(view, queue, clock, event(view, clock, run, now), &mut prepared);
+        let event = run_event(view, clock, run, now);
+        let fan_out = fan_out(view, &event, FanOutContext::default(), now);
+        batch.add(queue, clock, event, fan_out, NotificationSequence::FIRST);
     }
     let (store, queue) = (Arc::clone(store), queue.clone());
-    unbroken(async move { commit(store.as_ref(), &queue, prepared).await }).await
+    detach_on_drop(async move { commit(store.as_ref(), &queue, batch).await }).await
 }
 
-fn event(view: &WorkspaceView, clock: &dyn Clock, report: RunReport, now: Timestamp) -> Arc<Event> {
+fn run_event(view: &WorkspaceView, clock: &dyn Clock, report: RunReport, now: Timestamp) -> Arc<Event> {
     Arc::new(Event {
         id: new_id(clock, now),
         workspace_id: view.workspace.id,
@@ -87,55 +88,49 @@ fn event(view: &WorkspaceView, clock: &dyn Clock, report: RunReport, now: Timest
     })
 }
 
-/// Tells one event to the rules of its resource.
-fn prepare(view: &WorkspaceView, queue: &Queue, clock: &dyn Clock, event: Arc<Event>, prepared: &mut Prepared) {
-    let telling = tell(view, &event, Situation::default(), event.received_at);
-    prepared.add(queue, clock, event, telling, Occasion::FIRST);
-}
-
-/// Which telling of an event to its rules it is.
+/// Position of a delivery among all deliveries of one event for one rule. More than one exist only for a deferred
+/// opening of an incident.
 #[derive(Clone, Copy)]
-pub(crate) struct Occasion {
+pub(crate) struct NotificationSequence {
     /// From 1.
     pub number: u32,
-    /// The suppressed delivery in whose place it is said.
+    /// The suppressed delivery that this one replaces.
     pub replaces_id: Option<DeliveryId>,
 }
 
-impl Occasion {
-    /// The first, as a rule the only one.
+impl NotificationSequence {
     pub(crate) const FIRST: Self = Self { number: 1, replaces_id: None };
 }
 
-impl Prepared {
-    /// An event with what was decided for its rules. What may be sent at once gets a place in memory, if there is one.
+impl AcceptBatch {
+    /// Adds an event with its planned deliveries. Each that may be sent at once tries to reserve capacity in memory.
     pub(crate) fn add(
         &mut self,
         queue: &Queue,
         clock: &dyn Clock,
         event: Arc<Event>,
-        telling: Telling,
-        sequence: Occasion,
+        fan_out: FanOut,
+        sequence: NotificationSequence,
     ) {
-        let mut new_event =
-            NewEvent { event, not_routed: telling.not_routed, deliveries: Vec::with_capacity(telling.decisions.len()) };
-        for decision in telling.decisions {
-            let delivery = self.delivery(queue, clock, &new_event.event, decision, sequence);
+        let FanOut { not_routed, planned } = fan_out;
+        let mut new_event = NewEvent { event, not_routed, deliveries: Vec::with_capacity(planned.len()) };
+        for planned in planned {
+            let delivery = self.new_delivery(queue, clock, &new_event.event, planned, sequence);
             new_event.deliveries.push(delivery);
         }
-        self.new_event.push(new_event);
+        self.events.push(new_event);
     }
 
-    fn delivery(
+    fn new_delivery(
         &mut self,
         queue: &Queue,
         clock: &dyn Clock,
         event: &Arc<Event>,
-        decision: Decision,
-        sequence: Occasion,
+        planned: PlannedDelivery,
+        sequence: NotificationSequence,
     ) -> NewDelivery {
-        let Decision { rule, live, severity, evaluation, admission, after } = decision;
-        let channel = &live.channel;
+        let PlannedDelivery { rule, channel: loaded, severity, evaluation, rate_limit, blocked_by } = planned;
+        let channel = &loaded.channel;
         let now = evaluation.evaluated_at;
         let id: DeliveryId = new_id(clock, now);
         let (rule_id, rule_generation) = rule.map_or((None, 0), |rule| (Some(rule.id), rule.generation));
@@ -143,7 +138,8 @@ impl Prepared {
             InitialState::Held
         } else if evaluation.stopped.is_some() {
             InitialState::Suppressed
-        } else if let Some(place) = queue.reserve(channel.id, now) {
+        } else if let Some(reservation) = queue.reserve(channel.id, now) {
+            // Inserted already leased: it is dispatched after the commit without being claimed.
             let lease = queue.lease(now);
             let claimed = Claimed {
                 id,
@@ -155,12 +151,13 @@ impl Prepared {
                 severity,
                 attempt_count: 0,
                 attempt_base: 0,
-                attempt_trigger: tidings_domain::delivery::AttemptTrigger::Scheduled,
+                attempt_trigger: AttemptTrigger::Scheduled,
                 attempt_state: None,
-                blocked_by: after,
+                blocked_by,
                 lease,
             };
-            self.places.push(Placed { event: self.new_event.len(), claimed, place, is_late: sequence.number > 1 });
+            let is_deferred = sequence.number > 1;
+            self.reserved.push(ReservedDelivery { event_index: self.events.len(), claimed, reservation, is_deferred });
             InitialState::Leased(lease)
         } else {
             InitialState::Due
@@ -174,8 +171,8 @@ impl Prepared {
             severity,
             start,
             evaluation,
-            rate_limit: admission,
-            blocked_by: after,
+            rate_limit,
+            blocked_by,
             sequence: sequence.number,
             replaces_id: sequence.replaces_id,
         }
@@ -183,74 +180,76 @@ impl Prepared {
 
     /// The event that was added last.
     pub(crate) fn last(&self) -> Option<&NewEvent> {
-        self.new_event.last()
+        self.events.last()
     }
 
-    /// Whether nothing is to be committed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.new_event.is_empty()
+        self.events.is_empty()
     }
 
-    /// Takes the events out, to be committed; what is left is handed over after that.
-    pub(crate) fn take(&mut self) -> (Vec<NewEvent>, Afterwards) {
-        let new_event = std::mem::take(&mut self.new_event);
-        let waiting = new_event.iter().flat_map(waiting).collect();
-        let types = new_event.iter().map(|new_event| new_event.event.resource_type).collect();
-        (new_event, Afterwards { places: std::mem::take(&mut self.places), waiting, types })
+    /// Splits the batch into the events to commit and the steps that follow the commit.
+    pub(crate) fn split(self) -> (Vec<NewEvent>, PostCommit) {
+        let stored = self.events.iter().flat_map(stored_work).collect();
+        let resource_types = self.events.iter().map(|new_event| new_event.event.resource_type).collect();
+        (self.events, PostCommit { reserved: self.reserved, stored, resource_types })
     }
 }
 
-/// What is to be done once events are committed, or could not be.
-pub(crate) struct Afterwards {
-    places: Vec<Placed>,
-    waiting: Vec<Waiting>,
-    types: Vec<ResourceType>,
+/// What follows a commit, successful or not.
+#[must_use]
+pub(crate) struct PostCommit {
+    reserved: Vec<ReservedDelivery>,
+    stored: Vec<StoredWork>,
+    resource_types: Vec<ResourceType>,
 }
 
-/// What the store has that is not in this process's hands.
-enum Waiting {
+/// A delivery of the batch that the store keeps for later, with the instant at which the queue must poll for it.
+enum StoredWork {
     Due(ChannelId, Timestamp),
     Held(Timestamp),
 }
 
-impl Afterwards {
-    /// Hands over what may be sent, and makes known what waits.
-    pub(crate) fn follow(self, queue: &Queue, outcome: std::result::Result<&[Acceptance], &StoreError>) {
-        // Even if it failed: a look finds that nothing waits there, and nobody is held back any longer for what never
-        // came.
-        for waiting in self.waiting {
-            match waiting {
-                Waiting::Due(channel_id, at) => queue.due_at(channel_id, at),
-                Waiting::Held(at) => queue.held_until(at),
+impl PostCommit {
+    /// Dispatches the reserved deliveries, and schedules the queue for the others.
+    pub(crate) fn apply(self, queue: &Queue, outcome: std::result::Result<&[Acceptance], &StoreError>) {
+        // Also after a failed commit: `reserve` counted the due ones as backlog. The poll finds nothing and clears the
+        // count; otherwise producers would be throttled for deliveries that do not exist.
+        for stored in self.stored {
+            match stored {
+                StoredWork::Due(channel_id, at) => queue.note_due(channel_id, at),
+                StoredWork::Held(at) => queue.note_held_until(at),
             }
         }
+        // Dropping the reservations cancels them.
         let Ok(acceptances) = outcome else { return };
-        // A repeat gives its place back: the first telling is sent, not this one.
-        let mut places = self.places;
-        places.retain(|Placed { event, claimed, is_late, .. }| {
-            acceptances.get(*event).is_some_and(|acceptance| {
-                !acceptance.not_leased.contains(&claimed.id) && (*is_late || !acceptance.duplicate)
+        // A duplicate event's deliveries exist already; those of this batch were not inserted. A deferred delivery is
+        // the exception: its event is known by design.
+        let mut reserved = self.reserved;
+        reserved.retain(|ReservedDelivery { event_index, claimed, is_deferred, .. }| {
+            acceptances.get(*event_index).is_some_and(|acceptance| {
+                !acceptance.not_leased.contains(&claimed.id) && (*is_deferred || !acceptance.duplicate)
             })
         });
-        queue.hand_over(places.into_iter().map(|placed| (placed.claimed, placed.place)));
+        queue.enqueue_committed(reserved.into_iter().map(|it| (it.claimed, it.reservation)));
+        // The rate limit, checked within the commit, may have held some of them until an instant only the store knows.
         if acceptances.iter().any(|acceptance| !acceptance.not_leased.is_empty()) {
-            queue.look_at_holds();
+            queue.wake_release_loop();
         }
-        metrics::accepted(acceptances, &self.types);
+        metrics::record_accepted(acceptances, &self.resource_types);
     }
 }
 
-async fn commit(store: &dyn Store, queue: &Queue, mut prepared: Prepared) -> Result<Vec<Acceptance>> {
-    let (new_event, afterwards) = prepared.take();
-    let outcome = store.accept(new_event).await;
-    afterwards.follow(queue, outcome.as_deref());
+async fn commit(store: &dyn Store, queue: &Queue, batch: AcceptBatch) -> Result<Vec<Acceptance>> {
+    let (events, post_commit) = batch.split();
+    let outcome = store.accept(events).await;
+    post_commit.apply(queue, outcome.as_deref());
     Ok(outcome?)
 }
 
-fn waiting(new_event: &NewEvent) -> impl Iterator<Item = Waiting> {
+fn stored_work(new_event: &NewEvent) -> impl Iterator<Item = StoredWork> {
     new_event.deliveries.iter().filter_map(|delivery| match delivery.start {
-        InitialState::Due => Some(Waiting::Due(delivery.channel_id, delivery.evaluation.evaluated_at)),
-        InitialState::Held => delivery.evaluation.held().map(|(_, until)| Waiting::Held(until)),
+        InitialState::Due => Some(StoredWork::Due(delivery.channel_id, delivery.evaluation.evaluated_at)),
+        InitialState::Held => delivery.evaluation.held().map(|(_, until)| StoredWork::Held(until)),
         InitialState::Leased(_) | InitialState::Suppressed => None,
     })
 }

@@ -1,41 +1,42 @@
-//! Where time and randomness come from: their one home. Everything else is given them.
+//! The only source of time and randomness: everything else takes them from a [`Clock`].
 
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use tidings_domain::id::{Id, id_suffix, uuid_v7};
 use tidings_domain::time::Timestamp;
 
-/// Tells the time and draws at random.
+use crate::sync::lock;
+
+/// A source of time and randomness.
 pub trait Clock: Send + Sync {
-    /// The time of day.
+    /// The current instant.
     fn now(&self) -> Timestamp;
 
-    /// Fills the buffer with random bytes that nobody can guess.
+    /// Fills the buffer with cryptographically secure random bytes.
     fn random(&self, buffer: &mut [u8]);
 
-    /// What stands behind the time in an id: unlikely to repeat, not secret; ids of one process rise within a
-    /// millisecond, too.
-    fn id_tail(&self) -> [u8; 10];
+    /// The part of an id behind its time: unlikely to repeat, not secret, and increasing, so that the ids that one process
+    /// makes within a millisecond are ordered.
+    fn id_suffix(&self) -> [u8; 10];
 }
 
-/// The system's own time and randomness.
+/// The operating system's clock and randomness.
 #[derive(Debug, Default)]
 pub struct SystemClock {
-    /// Random bytes drawn ahead for ids, so that one id does not cost one system call.
-    drawn: Mutex<Drawn>,
-    /// Counts ids.
-    made: AtomicU32,
+    entropy: Mutex<EntropyBuffer>,
+    /// Number of ids made; orders those of one millisecond.
+    ids_made: AtomicU32,
 }
 
+/// Random bytes drawn ahead, so that an id does not cost a system call.
 #[derive(Debug)]
-struct Drawn {
+struct EntropyBuffer {
     bytes: [u8; 1_000],
     used: usize,
 }
 
-impl Default for Drawn {
+impl Default for EntropyBuffer {
     fn default() -> Self {
         Self { bytes: [0; 1_000], used: 1_000 }
     }
@@ -43,7 +44,7 @@ impl Default for Drawn {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+        #[expect(clippy::disallowed_methods, reason = "the only place that reads the system's clock")]
         let now = std::time::SystemTime::now();
         let ms = match now.duration_since(std::time::UNIX_EPOCH) {
             Ok(since) => since.as_millis() as i64,
@@ -54,27 +55,27 @@ impl Clock for SystemClock {
 
     fn random(&self, buffer: &mut [u8]) {
         if let Err(error) = getrandom::fill(buffer) {
-            // Without randomness there are no ids, secrets or nonces: nothing can go on.
-            tracing::error!(%error, "the system gives no randomness");
+            // Without randomness there are no ids, secrets or nonces: continuing would be unsafe.
+            tracing::error!(%error, "the operating system provides no randomness, aborting");
             std::process::abort();
         }
     }
 
-    fn id_tail(&self) -> [u8; 10] {
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        if drawn.used + 10 > drawn.bytes.len() {
-            self.random(&mut drawn.bytes);
-            drawn.used = 0;
+    fn id_suffix(&self) -> [u8; 10] {
+        let mut buffer = lock(&self.entropy);
+        if buffer.used + 10 > buffer.bytes.len() {
+            self.random(&mut buffer.bytes);
+            buffer.used = 0;
         }
         let mut bytes = [0; 10];
-        let used = drawn.used;
-        bytes.copy_from_slice(&drawn.bytes[used..used + 10]);
-        drawn.used += 10;
-        id_suffix(self.made.fetch_add(1, Ordering::Relaxed), bytes)
+        let used = buffer.used;
+        bytes.copy_from_slice(&buffer.bytes[used..used + 10]);
+        buffer.used += 10;
+        id_suffix(self.ids_made.fetch_add(1, Ordering::Relaxed), bytes)
     }
 }
 
-/// A clock for tests: stands still until it is moved, and draws a fixed sequence.
+/// A clock for tests: fixed until it is advanced; draws a fixed pseudo-random sequence.
 #[derive(Debug)]
 pub struct ManualClock {
     now_ms: AtomicI64,
@@ -82,12 +83,12 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows this instant.
+    /// A clock at this instant.
     pub fn at(now: Timestamp) -> Self {
         Self { now_ms: AtomicI64::new(now.unix_ms()), drawn: AtomicU64::new(0) }
     }
 
-    /// Moves it forward.
+    /// Advances the clock.
     pub fn advance_ms(&self, ms: u64) {
         self.now_ms.fetch_add(ms as i64, Ordering::SeqCst);
     }
@@ -109,17 +110,17 @@ impl Clock for ManualClock {
         }
     }
 
-    fn id_tail(&self) -> [u8; 10] {
+    fn id_suffix(&self) -> [u8; 10] {
         id_suffix(self.drawn.fetch_add(1, Ordering::SeqCst) as u32, [0; 10])
     }
 }
 
-/// A new id, made now.
+/// A new id with this time.
 pub fn new_id<T: Id>(clock: &dyn Clock, now: Timestamp) -> T {
-    T::from_uuid(uuid_v7(now.unix_ms().max(0).unsigned_abs(), &clock.id_tail()))
+    T::from_uuid(uuid_v7(now.unix_ms().max(0).unsigned_abs(), &clock.id_suffix()))
 }
 
-/// A number in −1..1, for jitter.
+/// A random number from -1 to 1, for the jitter of retries.
 pub fn jitter(clock: &dyn Clock) -> f64 {
     let mut bytes = [0; 4];
     clock.random(&mut bytes);
@@ -133,7 +134,7 @@ mod tests {
     use tidings_domain::id::EventId;
 
     #[test]
-    fn ids_of_one_millisecond_rise() {
+    fn ids_of_one_millisecond_are_ordered() {
         let clock = SystemClock::default();
         let now = Timestamp::from_unix_ms(1_777_000_000_000);
         let ids: Vec<EventId> = (0..20_000).map(|_| new_id(&clock, now)).collect();

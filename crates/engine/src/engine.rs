@@ -1,4 +1,5 @@
-//! The engine: the parts put together, and what the doors may ask of them.
+//! The engine: starts and stops the components, and is the facade over them. Further operations are in
+//! [`crate::history`], [`crate::monitoring`], [`crate::simulate`] and [`crate::test_send`].
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,94 +8,101 @@ use std::time::Duration;
 use tidings_channels::ChannelContext;
 use tidings_domain::channel::Channel;
 use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
-use tidings_store::Store;
+use tidings_domain::time::Timestamp;
 use tidings_store::queue::{Acceptance, TestRecord};
 use tidings_store::retention::Retention;
+use tidings_store::{Store, StoreError};
 use tokio::sync::{MutexGuard, watch};
 
 use crate::Result;
 use crate::accept::{self, RunReport};
 use crate::clock::Clock;
 use crate::error::EngineError;
-use crate::incidents::{Down, Incidents};
+use crate::incidents::{ActiveIncidents, Incidents};
 use crate::metrics;
-use crate::queue::{Limits, Queue};
+use crate::queue::{Health, Limits, Queue};
 use crate::retention;
-use crate::settings::{ChannelEdit, Committed, NewChannel, NewRule, RuleEdit, RuleView, Settings, SettingsLimits};
-use crate::snapshot::{Caller, ConfigCache, LoadedChannel, WorkspaceView};
+use crate::settings::{
+    ChannelEdit, ChannelQuota, Committed, NewChannel, NewRule, RuleEdit, RuleView, Settings, SettingsLimits,
+};
+use crate::snapshot::{Caller, ConfigCache, LoadedChannel, Snapshot, WorkspaceView};
 use crate::vault::Vault;
 
-/// How the engine runs.
+/// Options of the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// How much is sent at once.
     pub limits: Limits,
-    /// What the operator allows of settings.
     pub settings: SettingsLimits,
-    /// How long what is kept.
     pub retention: Retention,
 }
 
-/// The engine. Cheap to clone: all clones are one.
+/// The engine. Clones share their state.
 #[derive(Clone)]
 pub struct Engine {
     store: Arc<dyn Store>,
-    live: Arc<ConfigCache>,
+    config: Arc<ConfigCache>,
     settings: Arc<Settings>,
     queue: Queue,
     incidents: Incidents,
     clock: Arc<dyn Clock>,
-    /// Raised when retention should end.
+    /// Set when the retention job should end.
     stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Engine {
-    /// Starts the engine over a store: reads the configuration, gives back the leases of a process that died, and begins
-    /// to send what is due.
+    /// Starts the engine over a store: loads the configuration, reclaims the leases of an earlier process, and begins to
+    /// send what is due.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn start(
         store: Arc<dyn Store>,
-        environment: ChannelContext,
+        channel_context: ChannelContext,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self> {
         metrics::describe();
-        let live = Arc::new(ConfigCache::from_store(Arc::clone(&store), Arc::clone(&vault), environment).await?);
-        let settings =
-            Arc::new(Settings::new(Arc::clone(&store), Arc::clone(&live), vault, Arc::clone(&clock), options.settings));
-        let down = Down::load(store.as_ref()).await?;
+        let config = Arc::new(ConfigCache::from_store(Arc::clone(&store), Arc::clone(&vault), channel_context).await?);
+        let settings = Arc::new(Settings::new(
+            Arc::clone(&store),
+            Arc::clone(&config),
+            vault,
+            Arc::clone(&clock),
+            options.settings,
+        ));
+        // Before the queue: the gates of its first attempt depend on it.
+        let active = ActiveIncidents::load(store.as_ref()).await?;
         let queue = Queue::start(
             Arc::clone(&store),
-            Arc::clone(&live),
+            Arc::clone(&config),
             Arc::clone(&settings),
             Arc::clone(&clock),
-            down.clone(),
+            active.clone(),
             options.limits,
         )
         .await?;
         let incidents =
-            Incidents::start(Arc::clone(&store), Arc::clone(&live), queue.clone(), Arc::clone(&clock), down).await?;
+            Incidents::start(Arc::clone(&store), Arc::clone(&config), queue.clone(), Arc::clone(&clock), active)
+                .await?;
         let (stopping, stopped) = watch::channel(false);
-        let keeping =
-            retention::run(Arc::clone(&store), Arc::clone(&live), Arc::clone(&clock), options.retention, stopped);
-        tokio::spawn(keeping);
-        Ok(Self { store, live, settings, queue, incidents, clock, stopping: Arc::new(stopping) })
+        let retention =
+            retention::run(Arc::clone(&store), Arc::clone(&config), Arc::clone(&clock), options.retention, stopped);
+        tokio::spawn(retention);
+        Ok(Self { store, config, settings, queue, incidents, clock, stopping: Arc::new(stopping) })
     }
 
-    /// Ends it: what is being sent is finished within `bound`, what waits in memory is given back, and the store is
-    /// closed. Answers whether all that was being sent was finished.
+    /// Stops the engine: attempts in flight get `bound` to finish, the leases of deliveries that wait in memory are
+    /// returned, and the store is closed. Returns whether all attempts finished.
     pub async fn stop(&self, bound: Duration) -> bool {
         self.stopping.send_replace(true);
         self.incidents.stop();
-        let finished = self.queue.stop(bound).await;
+        let is_drained = self.queue.stop(bound).await;
         self.store.close().await;
-        finished
+        is_drained
     }
 
-    /// Whether it can take events in now.
+    /// Fails if it cannot accept events now.
     ///
     /// # Errors
     /// Those of the store.
@@ -102,39 +110,39 @@ impl Engine {
         Ok(self.store.ready().await?)
     }
 
-    /// The clock was set: looks at once at what is due. A clock that runs needs none of it.
+    /// Polls at once for what is due. Needed only after setting a manual clock.
     pub fn on_clock_changed(&self) {
-        self.queue.pulse().beat();
+        self.queue.quiescence().tick();
     }
 
-    /// Waits until all that is due at the clock's instant is done: for tests with a clock that stands still. An attempt
-    /// that hangs keeps it waiting.
+    /// Waits until everything due at the clock's instant is done. For tests with a manual clock; does not return while an
+    /// attempt hangs.
     #[doc(hidden)]
     pub async fn wait_until_idle(&self) {
-        self.queue.pulse().settled().await;
+        self.queue.quiescence().wait_until_idle().await;
     }
 
-    /// When an incident is next looked at: for tests.
+    /// When the timer loop next has something to do. For tests.
     #[doc(hidden)]
-    pub fn next_poll_at(&self) -> Option<tidings_domain::time::Timestamp> {
-        self.incidents.next_look()
+    pub fn next_poll_at(&self) -> Option<Timestamp> {
+        self.incidents.next_poll_at()
     }
 
-    // Who asks ---------------------------------------------------------------------------------------------------------
+    // Callers ----------------------------------------------------------------------------------------------------------
 
-    /// Whom this API key lets in.
+    /// The caller that this API key authenticates.
     pub fn authenticate(&self, api_key: &str) -> Option<Caller> {
-        self.live.load().authenticate(api_key).cloned()
+        self.config.load().authenticate(api_key).cloned()
     }
 
     /// A workspace by its id or slug.
     pub fn workspace_id(&self, name: &str) -> Option<WorkspaceId> {
-        self.live.load().workspace_named(name).map(|view| view.workspace.id)
+        self.config.load().workspace_named(name).map(|view| view.workspace.id)
     }
 
-    // Facts ------------------------------------------------------------------------------------------------------------
+    // Runs -------------------------------------------------------------------------------------------------------------
 
-    /// Takes in runs that ended, all or none, and commits them with all that follows. The answers are in their order.
+    /// Accepts finished runs, all or none, and commits them with their deliveries. The acceptances are in their order.
     ///
     /// # Errors
     /// [`EngineError::NotFound`] for an unknown workspace, and those of the store.
@@ -158,25 +166,30 @@ impl Engine {
         rule_view(&*self.view(workspace_id)?, id).ok_or(EngineError::NotFound("rule"))
     }
 
-    /// Makes a rule, and with inline fields its private channel.
+    /// Creates a rule, and with inline fields its private channel.
     pub async fn create_rule(&self, workspace_id: WorkspaceId, rule: NewRule) -> Result<Committed<RuleView>> {
-        self.turn().await.create_rule(workspace_id, rule).await
+        self.lock_for_update().await.create_rule(workspace_id, rule).await
     }
 
-    /// Edits a rule. `seen` is the revision that the caller has seen, if it says so.
+    /// Edits a rule. With `expected_revision` it fails if the rule is at another one.
     pub async fn edit_rule(
         &self,
         workspace_id: WorkspaceId,
         id: RuleId,
         edit: RuleEdit,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
     ) -> Result<Committed<RuleView>> {
-        self.turn().await.edit_rule(workspace_id, id, edit, seen).await
+        self.lock_for_update().await.edit_rule(workspace_id, id, edit, expected_revision).await
     }
 
-    /// Deletes a rule and its private channel. What waits under it is skipped when it comes up.
-    pub async fn delete_rule(&self, workspace_id: WorkspaceId, id: RuleId, seen: Option<u32>) -> Result<()> {
-        self.turn().await.delete_rule(workspace_id, id, seen).await
+    /// Deletes a rule and its private channel. Its pending and held deliveries are skipped when they become due.
+    pub async fn delete_rule(
+        &self,
+        workspace_id: WorkspaceId,
+        id: RuleId,
+        expected_revision: Option<u32>,
+    ) -> Result<()> {
+        self.lock_for_update().await.delete_rule(workspace_id, id, expected_revision).await
     }
 
     // Channels ---------------------------------------------------------------------------------------------------------
@@ -184,63 +197,76 @@ impl Engine {
     /// The shared channels of a workspace, oldest first.
     pub fn channels(&self, workspace_id: WorkspaceId) -> Result<Vec<Channel>> {
         let view = self.view(workspace_id)?;
-        let shared = view.channels().filter(|live| live.channel.owner_rule_id.is_none());
-        let mut channels: Vec<_> = shared.map(|live| live.channel.clone()).collect();
+        let shared = view.channels().filter(|loaded| loaded.is_shared());
+        let mut channels: Vec<_> = shared.map(|loaded| loaded.channel.clone()).collect();
         channels.sort_by_key(|channel| channel.id);
         Ok(channels)
     }
 
     /// One channel, shared or private.
     pub fn channel(&self, workspace_id: WorkspaceId, id: ChannelId) -> Result<Channel> {
-        Ok(self.live_channel(workspace_id, id)?.channel.clone())
+        Ok(self.loaded_channel(workspace_id, id)?.channel.clone())
     }
 
-    /// Makes a shared channel.
+    /// How recent attempts through a channel went, as far as this process has made any since it started.
+    pub fn channel_health(&self, id: ChannelId) -> Health {
+        self.queue.health(id)
+    }
+
+    /// How many shared channels a workspace has and may have.
+    pub fn channel_quota(&self, workspace_id: WorkspaceId) -> Result<ChannelQuota> {
+        let view = self.view(workspace_id)?;
+        let used = view.channels().filter(|loaded| loaded.is_shared()).count();
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
+        Ok(ChannelQuota { used, max: self.settings.limits().channels_max })
+    }
+
+    /// Creates a shared channel.
     pub async fn create_channel(&self, workspace_id: WorkspaceId, channel: NewChannel) -> Result<Committed<Channel>> {
-        self.turn().await.create_channel(workspace_id, channel).await
+        self.lock_for_update().await.create_channel(workspace_id, channel).await
     }
 
-    /// Edits a channel. `seen` is the revision that the caller has seen, if it says so.
+    /// Edits a channel. With `expected_revision` it fails if the channel is at another one.
     pub async fn edit_channel(
         &self,
         workspace_id: WorkspaceId,
         id: ChannelId,
         edit: ChannelEdit,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
     ) -> Result<Committed<Channel>> {
-        self.turn().await.edit_channel(workspace_id, id, edit, seen).await
+        self.lock_for_update().await.edit_channel(workspace_id, id, edit, expected_revision).await
     }
 
-    /// Deletes a shared channel. Rules that use it stand in the way, unless `force` deletes them too.
+    /// Deletes a shared channel. Fails while rules or escalations use it, unless `force` removes those as well.
     pub async fn delete_channel(
         &self,
         workspace_id: WorkspaceId,
         id: ChannelId,
         force: bool,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
     ) -> Result<()> {
-        self.turn().await.delete_channel(workspace_id, id, force, seen).await?;
+        self.lock_for_update().await.delete_channel(workspace_id, id, force, expected_revision).await?;
         self.queue.forget_health(id);
         Ok(())
     }
 
-    /// Gives a webhook channel a fresh signing secret; the old one goes on signing for `overlap_ms`.
+    /// Rotates the signing secret of a webhook channel. The old secret signs as well for `overlap_ms`.
     pub async fn rotate_secret(
         &self,
         workspace_id: WorkspaceId,
         id: ChannelId,
         overlap_ms: u64,
     ) -> Result<Committed<Channel>> {
-        self.turn().await.rotate_secret(workspace_id, id, overlap_ms).await
+        self.lock_for_update().await.rotate_secret(workspace_id, id, overlap_ms).await
     }
 
-    // For the engine's other files -------------------------------------------------------------------------------------
+    // For other modules of this crate ----------------------------------------------------------------------------------
 
     pub(crate) fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {
-        self.live.load().workspace(workspace_id).cloned().ok_or(EngineError::NotFound("workspace"))
+        self.config.load().workspace(workspace_id).cloned().ok_or(EngineError::NotFound("workspace"))
     }
 
-    pub(crate) fn live_channel(&self, workspace_id: WorkspaceId, id: ChannelId) -> Result<Arc<LoadedChannel>> {
+    pub(crate) fn loaded_channel(&self, workspace_id: WorkspaceId, id: ChannelId) -> Result<Arc<LoadedChannel>> {
         self.view(workspace_id)?.channel(id).cloned().ok_or(EngineError::NotFound("channel"))
     }
 
@@ -252,52 +278,48 @@ impl Engine {
         self.store.as_ref()
     }
 
-    /// The settings, for somebody who changes them: one at a time, so that what was checked still holds when it is written.
-    pub(crate) async fn turn(&self) -> Turn<'_> {
-        Turn { settings: &self.settings, _turn: self.settings.turn().await }
-    }
-
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    /// The settings, locked for a change: one at a time, so that what was validated still holds when it is written.
+    pub(crate) async fn lock_for_update(&self) -> ConfigGuard<'_> {
+        ConfigGuard { settings: &self.settings, _lock: self.settings.lock_for_update().await }
     }
 
     pub(crate) fn incidents(&self) -> &Incidents {
         &self.incidents
     }
 
-    pub(crate) fn snapshot(&self) -> Arc<crate::snapshot::Snapshot> {
-        self.live.now()
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.config.snapshot()
     }
 
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.live.changes()
+    pub(crate) fn config_changes(&self) -> watch::Receiver<u64> {
+        self.config.changes()
     }
 
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
 
-    pub(crate) fn environment(&self) -> &ChannelContext {
-        self.live.environment()
+    pub(crate) fn channel_context(&self) -> &ChannelContext {
+        self.config.channel_context()
     }
 
     pub(crate) async fn record_test(&self, test: TestRecord) -> Result<()> {
         let workspace_id = test.event.workspace_id;
         match self.store.record_test(test).await {
-            Err(tidings_store::StoreError::NotFound) => Err(EngineError::NotFound("channel")),
+            Err(StoreError::NotFound) => Err(EngineError::NotFound("channel")),
             Err(error) => Err(error.into()),
-            Ok(()) => self.live.reload(workspace_id).await,
+            Ok(()) => self.config.reload(workspace_id).await,
         }
     }
 }
 
-/// Somebody's turn to change the settings.
-pub(crate) struct Turn<'a> {
+/// Exclusive access to the settings, for one change.
+pub(crate) struct ConfigGuard<'a> {
     settings: &'a Settings,
-    _turn: MutexGuard<'a, ()>,
+    _lock: MutexGuard<'a, ()>,
 }
 
-impl Deref for Turn<'_> {
+impl Deref for ConfigGuard<'_> {
     type Target = Settings;
 
     fn deref(&self) -> &Settings {
@@ -305,9 +327,9 @@ impl Deref for Turn<'_> {
     }
 }
 
-/// A rule with its channel, out of one snapshot.
+/// A rule with its channel, from one snapshot.
 pub(crate) fn rule_view(view: &WorkspaceView, id: RuleId) -> Option<RuleView> {
     let rule = view.rule(id)?;
-    let live = view.channel(rule.channel_id)?;
-    Some(RuleView { rule: Arc::clone(rule), channel: live.channel.clone() })
+    let loaded = view.channel(rule.channel_id)?;
+    Some(RuleView { rule: Arc::clone(rule), channel: loaded.channel.clone() })
 }

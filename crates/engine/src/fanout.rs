@@ -1,7 +1,7 @@
-//! Telling: which rules an event concerns, and what the gates say for each of them. The way of every event, be it of a run
-//! or of an incident, and of every question about one that has not happened.
+//! Fan-out: which rules an event concerns, and what the gates decide for each of them. Used for every event of a run or
+//! an incident, and for simulations.
 //!
-//! A function of a snapshot and an instant: nothing is reserved, written or sent here.
+//! Pure: a function of a configuration snapshot and an instant. Nothing is reserved, written or sent here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,145 +21,142 @@ use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_store::monitoring::IncidentDelivery;
 use tidings_store::queue::RateLimitRequest;
 
-use crate::snapshot::{LoadedChannel, LoadedEndpoint, WorkspaceView};
+use crate::snapshot::{LoadedChannel, WorkspaceView};
 
-/// What is known beside the configuration, for events of incidents.
+/// State beside the configuration that events of incidents depend on. Events of runs use the default.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Situation<'a> {
-    /// The endpoint that the event is about, if it is one.
-    pub endpoint: Option<EndpointSituation<'a>>,
-    /// What was told of the incident before.
-    pub told: &'a [IncidentDelivery],
+pub(crate) struct FanOutContext<'a> {
+    /// The endpoint that the event is about, if any.
+    pub endpoint: Option<EndpointContext<'a>>,
+    /// For each channel, when an opening of this endpoint last passed the cooldown.
+    pub last_openings: Option<&'a BTreeMap<ChannelId, Timestamp>>,
+    /// Earlier deliveries of the same incident, oldest first.
+    pub earlier: &'a [IncidentDelivery],
 }
 
-/// What is known of the endpoint.
-#[derive(Clone, Copy)]
-pub(crate) struct EndpointSituation<'a> {
-    /// The endpoint.
-    pub live: &'a LoadedEndpoint,
-    /// The name of its parent, if that has an active incident.
-    pub parent_down: Option<&'a str>,
-    /// When an opening last passed, for each channel.
-    pub openings: &'a BTreeMap<ChannelId, Timestamp>,
-}
-
-/// What was decided for one rule.
-pub(crate) struct Decision {
-    /// The rule; none for a step of an escalation through a channel that has no rule here.
+/// A delivery as the gates decided it: to be sent, held or suppressed.
+pub(crate) struct PlannedDelivery {
+    /// None for an escalation step through a channel that has no rule for this resource.
     pub rule: Option<Arc<Rule>>,
-    /// The channel.
-    pub live: Arc<LoadedChannel>,
-    /// How bad the event is to the rule.
+    pub channel: Arc<LoadedChannel>,
     pub severity: Severity,
-    /// The evaluation through the gates.
     pub evaluation: GateEvaluation,
-    /// What the rate limit is asked with, if the evaluation is open.
-    pub admission: Option<RateLimitRequest>,
-    /// The delivery that has to be settled before.
-    pub after: Option<DeliveryId>,
+    /// The last gate, left to the store: it counts within the commit. Set if all other gates passed.
+    pub rate_limit: Option<RateLimitRequest>,
+    /// The delivery that must be settled before this one is sent.
+    pub blocked_by: Option<DeliveryId>,
 }
 
-/// What an event comes to.
+/// The result of fanning out one event.
 #[derive(Default)]
-pub(crate) struct Telling {
-    /// The rules that are passed over.
+pub(crate) struct FanOut {
+    /// Rules that get no delivery, with the reason.
     pub not_routed: Vec<NotRouted>,
-    /// What was decided for the others.
-    pub decisions: Vec<Decision>,
+    pub planned: Vec<PlannedDelivery>,
 }
 
-/// Tells the event to every rule of its resource; or, if it is a step of an escalation, through that step's channel.
-pub(crate) fn tell(view: &WorkspaceView, event: &Event, situation: Situation<'_>, now: Timestamp) -> Telling {
-    let mut telling = Telling::default();
-    if let Some(channel_id) = event.incident().and_then(|outage| outage.escalates_to) {
+/// Fans out an event to the rules of its resource; an escalation step only to the channel of that step.
+pub(crate) fn fan_out(view: &WorkspaceView, event: &Event, context: FanOutContext<'_>, now: Timestamp) -> FanOut {
+    let mut result = FanOut::default();
+    if let Some(channel_id) = event.incident().and_then(|incident| incident.escalates_to) {
         let mut rules = view.rules_of(event.resource_type, &event.resource_id);
-        let own = rules.find(|rule| rule.enabled && rule.channel_id == channel_id);
-        telling.decisions.extend(decide(view, event, own, channel_id, situation, now));
-        return telling;
+        let rule = rules.find(|rule| rule.enabled && rule.channel_id == channel_id);
+        result.planned.extend(plan_for_rule(view, event, rule, channel_id, context, now));
+        return result;
     }
     for rule in view.rules_of(event.resource_type, &event.resource_id) {
         if let Err(reason) = routing::route(event, rule) {
-            telling.not_routed.push(NotRouted { rule_id: rule.id, reason });
+            result.not_routed.push(NotRouted { rule_id: rule.id, reason });
             continue;
         }
-        let Some(decision) = decide(view, event, Some(rule), rule.channel_id, situation, now) else { continue };
-        if is_passed_over(&decision.evaluation) {
-            telling.not_routed.push(NotRouted { rule_id: rule.id, reason: NotRoutedReason::RecoveryDisabled });
+        let Some(planned) = plan_for_rule(view, event, Some(rule), rule.channel_id, context, now) else { continue };
+        if is_unrouted(&planned.evaluation) {
+            result.not_routed.push(NotRouted { rule_id: rule.id, reason: NotRoutedReason::RecoveryDisabled });
         } else {
-            telling.decisions.push(decision);
+            result.planned.push(planned);
         }
     }
-    for channel_id in escalated_to(event, situation.told) {
-        if telling.decisions.iter().all(|decision| decision.live.channel.id != channel_id) {
-            let decision = decide(view, event, None, channel_id, situation, now);
-            telling.decisions.extend(decision.filter(|it| !is_passed_over(&it.evaluation)));
+    for channel_id in escalation_channels(event, context.earlier) {
+        // A channel that also has a rule gets the resolution through the rule, once.
+        if result.planned.iter().all(|planned| planned.channel.channel.id != channel_id) {
+            let planned = plan_for_rule(view, event, None, channel_id, context, now);
+            result.planned.extend(planned.filter(|it| !is_unrouted(&it.evaluation)));
         }
     }
-    telling
+    result
 }
 
-/// Channels without a rule that were told of the incident by its escalation: whoever was paged hears that it is over.
-fn escalated_to(event: &Event, told: &[IncidentDelivery]) -> Vec<ChannelId> {
+/// For a resolution: the channels that were notified of the incident by its escalation and have no rule of their own.
+/// They, too, are notified that it is over.
+fn escalation_channels(event: &Event, earlier: &[IncidentDelivery]) -> Vec<ChannelId> {
     let mut channels = Vec::new();
     if event.trigger == Trigger::Incident(IncidentTrigger::Resolved) {
-        let was_told = |it: &&IncidentDelivery| matches!(it.status, Status::Sent | Status::Held) || is_under_way(it);
-        channels.extend(told.iter().filter(|it| is_step(it)).filter(was_told).map(|it| it.channel_id));
+        let is_notified =
+            |it: &&IncidentDelivery| matches!(it.status, Status::Sent | Status::Held) || is_in_progress(it);
+        let steps = earlier.iter().filter(|it| is_escalation_step(it));
+        channels.extend(steps.filter(is_notified).map(|it| it.channel_id));
         channels.sort_unstable();
         channels.dedup();
     }
     channels
 }
 
-/// Whether it is a step of an escalation, told through a channel without a rule.
-fn is_step(told: &IncidentDelivery) -> bool {
-    told.rule_id.is_none() && matches!(told.trigger, Trigger::Incident(IncidentTrigger::Escalated { .. }))
+/// Whether it is a step of an escalation through a channel without a rule.
+fn is_escalation_step(delivery: &IncidentDelivery) -> bool {
+    delivery.rule_id.is_none() && matches!(delivery.trigger, Trigger::Incident(IncidentTrigger::Escalated { .. }))
 }
 
-fn is_passed_over(evaluation: &GateEvaluation) -> bool {
+/// Whether the gates left no delivery at all, as opposed to a suppressed one.
+fn is_unrouted(evaluation: &GateEvaluation) -> bool {
     matches!(evaluation.stopped, Some((Gate::RecoveryDisabled, _)))
 }
 
-/// Walks the gates for one rule; none if its channel is not there, which the store's own constraints forbid.
-pub(crate) fn decide(
+/// Evaluates the gates for one rule. None if its channel does not exist, which the store's constraints rule out.
+pub(crate) fn plan_for_rule(
     view: &WorkspaceView,
     event: &Event,
     rule: Option<&Arc<Rule>>,
     channel_id: ChannelId,
-    situation: Situation<'_>,
+    context: FanOutContext<'_>,
     now: Timestamp,
-) -> Option<Decision> {
-    let live = view.channel(channel_id)?;
+) -> Option<PlannedDelivery> {
+    let loaded = view.channel(channel_id)?;
     let severity = event.severity(rule.map_or(Severity::Warning, |rule| rule.failure_severity));
-    let opening = opening(event, rule.map(Arc::as_ref), channel_id, situation.told);
-    let facts = facts(view, live, rule.map(Arc::as_ref), event.trigger, severity, situation.endpoint, &opening);
-    let evaluation = gate::evaluate(&facts, now);
-    let limit = if evaluation.is_open() { rate_limit::applies(&facts) } else { None };
-    let admission =
-        limit.map(|limit| RateLimitRequest { limit, channel_name: live.channel.name.clone(), zone: view.zone.clone() });
-    let after = unsettled_before(channel_id, situation.told);
-    Some(Decision { rule: rule.cloned(), live: Arc::clone(live), severity, evaluation, admission, after })
+    let opening = opening_outcome(event, rule.map(Arc::as_ref), channel_id, context.earlier);
+    let last_opening_at = context.last_openings.and_then(|openings| openings.get(&channel_id).copied());
+    let endpoint = context.endpoint.map(|endpoint| EndpointContext { last_opening_at, ..endpoint });
+    let input = gate_input(view, loaded, rule.map(Arc::as_ref), event.trigger, severity, endpoint, &opening);
+    let evaluation = gate::evaluate(&input, now);
+    let limit = if evaluation.is_open() { rate_limit::applies(&input) } else { None };
+    let rate_limit = limit.map(|limit| RateLimitRequest {
+        limit,
+        channel_name: loaded.channel.name.clone(),
+        zone: view.zone.clone(),
+    });
+    let blocked_by = blocking_delivery(channel_id, context.earlier);
+    Some(PlannedDelivery {
+        rule: rule.cloned(),
+        channel: Arc::clone(loaded),
+        severity,
+        evaluation,
+        rate_limit,
+        blocked_by,
+    })
 }
 
-/// What the gates look at.
-pub(crate) fn facts<'a>(
+/// The input of the gates for one rule and channel.
+pub(crate) fn gate_input<'a>(
     view: &'a WorkspaceView,
-    live: &'a LoadedChannel,
+    loaded: &'a LoadedChannel,
     rule: Option<&'a Rule>,
     trigger: Trigger,
     severity: Severity,
-    endpoint: Option<EndpointSituation<'a>>,
+    endpoint: Option<EndpointContext<'a>>,
     opening: &'a OpeningOutcome,
 ) -> GateInput<'a> {
-    let endpoint = endpoint.map(|situation| EndpointContext {
-        id: situation.live.endpoint.id,
-        name: &situation.live.endpoint.name,
-        definition: &situation.live.endpoint.definition,
-        parent_down: situation.parent_down,
-        last_opening_at: situation.openings.get(&live.channel.id).copied(),
-    });
     GateInput {
         rule,
-        channel: &live.channel,
+        channel: &loaded.channel,
         severity,
         trigger,
         mutes: &view.mutes,
@@ -169,41 +166,41 @@ pub(crate) fn facts<'a>(
     }
 }
 
-/// What became of the opening of the incident that this event resolves.
-pub(crate) fn opening(
+/// For a resolution: what became of the opening of the same incident, for this rule and channel.
+pub(crate) fn opening_outcome(
     event: &Event,
     rule: Option<&Rule>,
     channel_id: ChannelId,
-    told: &[IncidentDelivery],
+    earlier: &[IncidentDelivery],
 ) -> OpeningOutcome {
     if event.trigger != Trigger::Incident(IncidentTrigger::Resolved) {
         return OpeningOutcome::NotApplicable;
     }
     match rule {
-        Some(rule) if rule.triggers.contains(&RuleTrigger::Opened) => fate(channel_id, told, |it| {
+        Some(rule) if rule.triggers.contains(&RuleTrigger::Opened) => best_outcome(channel_id, earlier, |it| {
             it.trigger == Trigger::Incident(IncidentTrigger::Opened) && it.rule_id == Some(rule.id)
         }),
         Some(_) => OpeningOutcome::NotApplicable,
-        // Nobody told this channel of the opening but the escalation.
-        None => fate(channel_id, told, is_step),
+        // Without a rule the escalation step is the channel's first notification: it takes the opening's part.
+        None => best_outcome(channel_id, earlier, is_escalation_step),
     }
 }
 
-/// What became of these tellings through this channel. The best of all sequence counts.
-fn fate(
+/// The best outcome among the deliveries that count as this channel's opening: sent, then held, then the last one.
+fn best_outcome(
     channel_id: ChannelId,
-    told: &[IncidentDelivery],
-    is_meant: impl Fn(&IncidentDelivery) -> bool,
+    earlier: &[IncidentDelivery],
+    is_opening: impl Fn(&IncidentDelivery) -> bool,
 ) -> OpeningOutcome {
-    let openings = || told.iter().filter(|it| it.channel_id == channel_id && is_meant(it));
-    if openings().any(|it| it.status == Status::Sent || is_under_way(it)) {
+    let openings = || earlier.iter().filter(|it| it.channel_id == channel_id && is_opening(it));
+    if openings().any(|it| it.status == Status::Sent || is_in_progress(it)) {
         return OpeningOutcome::Sent;
     }
     if let Some(held) = openings().rfind(|it| it.status == Status::Held) {
         return match held.evaluation.as_ref().and_then(|evaluation| evaluation.stopped.clone()) {
-            // It may be held for longer than the evaluation has said.
-            Some((gate, stop)) => {
-                OpeningOutcome::Held { gate, refusal: Refusal { until: held.held_until.or(stop.until), ..stop } }
+            // `held_until` is newer than the evaluation: the release loop may have prolonged it.
+            Some((gate, refusal)) => {
+                OpeningOutcome::Held { gate, refusal: Refusal { until: held.held_until.or(refusal.until), ..refusal } }
             }
             None => OpeningOutcome::Sent,
         };
@@ -212,6 +209,7 @@ fn fate(
         let gate = it.evaluation.as_ref().and_then(|evaluation| evaluation.stopped.as_ref()).map(|(gate, _)| *gate);
         it.status == Status::Suppressed && matches!(gate, Some(Gate::SeverityFilter | Gate::EventFilter))
     };
+    // A filter is the channel's own choice about openings, and no reason to suppress the resolution.
     if openings().next_back().is_some_and(is_filtered) {
         OpeningOutcome::NotApplicable
     } else {
@@ -219,19 +217,19 @@ fn fate(
     }
 }
 
-/// Whether it is to be sent by itself, or is on its way with a digest.
-fn is_under_way(told: &IncidentDelivery) -> bool {
-    match told.status {
+/// Whether it is pending or being sent, by itself or as part of a digest.
+fn is_in_progress(delivery: &IncidentDelivery) -> bool {
+    match delivery.status {
         Status::Pending | Status::Sending => true,
-        Status::Held => told.digest_id.is_some(),
+        Status::Held => delivery.digest_id.is_some(),
         Status::Sent | Status::Failed | Status::Suppressed | Status::Skipped => false,
     }
 }
 
-/// The last delivery of the incident through this channel that is under way. What is held back keeps nobody waiting: that
-/// may take all night. What goes before it when it is let go, the store sees to.
-fn unsettled_before(channel_id: ChannelId, told: &[IncidentDelivery]) -> Option<DeliveryId> {
-    told.iter().rfind(|it| it.channel_id == channel_id && is_under_way(it)).map(|it| it.delivery_id)
+/// The last delivery of the incident through this channel that is in progress: the next one must wait for it. Held
+/// deliveries do not block, as they may be held for hours; on their release the store orders them.
+fn blocking_delivery(channel_id: ChannelId, earlier: &[IncidentDelivery]) -> Option<DeliveryId> {
+    earlier.iter().rfind(|it| it.channel_id == channel_id && is_in_progress(it)).map(|it| it.delivery_id)
 }
 
 #[cfg(test)]
@@ -243,7 +241,7 @@ mod tests {
     const RULE: [u8; 16] = [3; 16];
     const CHANNEL: [u8; 16] = [4; 16];
 
-    fn told(status: Status, gate: Option<(Gate, Effect)>) -> IncidentDelivery {
+    fn delivery(status: Status, gate: Option<(Gate, Effect)>) -> IncidentDelivery {
         let stopped =
             gate.map(|(gate, effect)| (gate, Refusal { effect, detail: String::new(), until: None, mute_id: None }));
         IncidentDelivery {
@@ -262,37 +260,48 @@ mod tests {
         }
     }
 
-    fn fate_of(told: &[IncidentDelivery]) -> OpeningOutcome {
-        fate(ChannelId::from_bytes(CHANNEL), told, |it| it.rule_id == Some(RuleId::from_bytes(RULE)))
+    fn opening_outcome_of(earlier: &[IncidentDelivery]) -> OpeningOutcome {
+        best_outcome(ChannelId::from_bytes(CHANNEL), earlier, |it| it.rule_id == Some(RuleId::from_bytes(RULE)))
     }
 
     #[test]
-    fn the_fate_of_an_opening_is_the_best_of_its_occasions() {
-        let muted = || told(Status::Suppressed, Some((Gate::ScopedMute, Effect::Suppress)));
-        let filtered = told(Status::Suppressed, Some((Gate::SeverityFilter, Effect::Suppress)));
-        assert_eq!(fate_of(&[]), OpeningOutcome::NotSent, "the rule was not there yet");
-        assert_eq!(fate_of(&[muted()]), OpeningOutcome::NotSent);
-        assert_eq!(fate_of(&[muted(), told(Status::Sent, None)]), OpeningOutcome::Sent, "it was said late");
-        assert_eq!(fate_of(&[told(Status::Failed, None)]), OpeningOutcome::NotSent);
-        assert_eq!(fate_of(&[filtered]), OpeningOutcome::NotApplicable);
-        let held = told(Status::Held, Some((Gate::QuietHours, Effect::Hold)));
-        assert!(matches!(fate_of(std::slice::from_ref(&held)), OpeningOutcome::Held { gate: Gate::QuietHours, .. }));
-        let carried = IncidentDelivery { digest_id: Some(DeliveryId::from_bytes([6; 16])), ..held };
-        assert_eq!(fate_of(std::slice::from_ref(&carried)), OpeningOutcome::Sent, "its digest is on its way");
-        assert!(unsettled_before(carried.channel_id, &[carried]).is_some(), "and is waited for");
+    fn opening_outcome_takes_the_best_of_all_sequences() {
+        let muted = || delivery(Status::Suppressed, Some((Gate::ScopedMute, Effect::Suppress)));
+        let filtered = delivery(Status::Suppressed, Some((Gate::SeverityFilter, Effect::Suppress)));
+        assert_eq!(opening_outcome_of(&[]), OpeningOutcome::NotSent, "the rule did not exist yet");
+        assert_eq!(opening_outcome_of(&[muted()]), OpeningOutcome::NotSent);
+        assert_eq!(
+            opening_outcome_of(&[muted(), delivery(Status::Sent, None)]),
+            OpeningOutcome::Sent,
+            "the deferred opening was sent"
+        );
+        assert_eq!(opening_outcome_of(&[delivery(Status::Failed, None)]), OpeningOutcome::NotSent);
+        assert_eq!(opening_outcome_of(&[filtered]), OpeningOutcome::NotApplicable);
+        let held = delivery(Status::Held, Some((Gate::QuietHours, Effect::Hold)));
+        assert!(matches!(
+            opening_outcome_of(std::slice::from_ref(&held)),
+            OpeningOutcome::Held { gate: Gate::QuietHours, .. }
+        ));
+        let in_digest = IncidentDelivery { digest_id: Some(DeliveryId::from_bytes([6; 16])), ..held };
+        assert_eq!(
+            opening_outcome_of(std::slice::from_ref(&in_digest)),
+            OpeningOutcome::Sent,
+            "its digest is in progress"
+        );
+        assert!(blocking_delivery(in_digest.channel_id, &[in_digest]).is_some(), "and blocks later deliveries");
         for status in [Status::Pending, Status::Sending, Status::Sent] {
-            assert_eq!(fate_of(&[told(status, None)]), OpeningOutcome::Sent);
+            assert_eq!(opening_outcome_of(&[delivery(status, None)]), OpeningOutcome::Sent);
         }
     }
 
     #[test]
-    fn only_what_is_under_way_through_the_channel_is_waited_for() {
+    fn blocking_delivery_is_the_last_in_progress_through_the_channel() {
         let channel = ChannelId::from_bytes(CHANNEL);
-        for (status, waits) in
+        for (status, blocks) in
             [(Status::Pending, true), (Status::Sending, true), (Status::Held, false), (Status::Sent, false)]
         {
-            assert_eq!(unsettled_before(channel, &[told(status, None)]).is_some(), waits, "{status:?}");
+            assert_eq!(blocking_delivery(channel, &[delivery(status, None)]).is_some(), blocks, "{status:?}");
         }
-        assert_eq!(unsettled_before(ChannelId::from_bytes([5; 16]), &[told(Status::Pending, None)]), None);
+        assert_eq!(blocking_delivery(ChannelId::from_bytes([5; 16]), &[delivery(Status::Pending, None)]), None);
     }
 }

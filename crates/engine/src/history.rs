@@ -1,4 +1,4 @@
-//! The log, as the doors ask for it, and what may be done with what stands in it: send it again.
+//! The history of events and deliveries, and resending of deliveries from it.
 
 use tidings_domain::gate::{self, OpeningOutcome};
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::fanout;
 
-/// How many failed deliveries one write makes due again.
+/// Failed deliveries that one write makes due again.
 const RECOVER_BATCH: u32 = 500;
 
 impl Engine {
@@ -40,7 +40,8 @@ impl Engine {
         self.store().delivery(workspace_id, id).await?.ok_or(EngineError::NotFound("delivery"))
     }
 
-    /// Makes a sent or failed delivery due again; its retries start anew, its `webhook-id` stays.
+    /// Makes a sent or failed delivery due again. Its retries start anew; its `webhook-id` stays, so that the receiver can
+    /// recognise it.
     pub async fn resend(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<DeliveryRecord> {
         let delivery = self.delivery(workspace_id, id).await?;
         if delivery.event.kind == tidings_domain::event::EventKind::ChannelTest {
@@ -54,14 +55,16 @@ impl Engine {
             }
             None => None,
         };
-        let live = view.channel(delivery.channel_id).ok_or(EngineError::RuleNotLive)?;
+        let loaded = view.channel(delivery.channel_id).ok_or(EngineError::RuleNotLive)?;
         let now = self.clock().now();
-        let situation = self.queue().endpoint_situation(&view, &delivery.event);
-        let rule_now = rule.map(AsRef::as_ref);
+        let endpoint = self.incidents().active().endpoint_context_of(&view, &delivery.event);
+        let current_rule = rule.map(AsRef::as_ref);
         let (trigger, severity) = (delivery.event.trigger, delivery.severity);
-        let facts = fanout::facts(&view, live, rule_now, trigger, severity, situation, &OpeningOutcome::Sent);
-        if let Some((_, stop)) = gate::re_evaluate(&facts, now).stopped {
-            return Err(EngineError::GateClosed(stop.detail));
+        let opening = OpeningOutcome::Sent;
+        let input = fanout::gate_input(&view, loaded, current_rule, trigger, severity, endpoint, &opening);
+        // Refused instead of suppressed later: a person is waiting for it.
+        if let Some((_, refusal)) = gate::re_evaluate(&input, now).stopped {
+            return Err(EngineError::GateClosed(refusal.detail));
         }
         let rule_generation = rule.map_or(0, |rule| rule.generation);
         match self.store().resend(Resend { workspace_id, delivery_id: id, rule_generation, now }).await {
@@ -73,12 +76,12 @@ impl Engine {
             Err(error) => return Err(error.into()),
         }
         let resent = self.delivery(workspace_id, id).await?;
-        self.queue().due_at(delivery.channel_id, now);
+        self.queue().note_due(delivery.channel_id, now);
         Ok(resent)
     }
 
-    /// Makes all failed deliveries of a channel due again that were settled at or after `since`, in small writes; or,
-    /// with `dry_run`, only counts them. Answers how many.
+    /// Makes all failed deliveries of a channel due again that were settled at or after `since`, in small writes. With
+    /// `dry_run` it only counts them. Returns how many.
     pub async fn recover(
         &self,
         workspace_id: WorkspaceId,
@@ -86,21 +89,21 @@ impl Engine {
         since: Timestamp,
         dry_run: bool,
     ) -> Result<u64> {
-        let live = self.live_channel(workspace_id, channel_id)?;
-        if !live.channel.enabled && !dry_run {
-            return Err(EngineError::GateClosed(format!("{} is disabled", live.channel.name)));
+        let loaded = self.loaded_channel(workspace_id, channel_id)?;
+        if !loaded.channel.enabled && !dry_run {
+            return Err(EngineError::GateClosed(format!("{} is disabled", loaded.channel.name)));
         }
         let now = self.clock().now();
         if dry_run {
             return Ok(self.store().recover(workspace_id, channel_id, since, now, None).await?);
         }
-        // What fails again while this goes on must not be taken up again: stop at as many as there were.
-        let wanted = self.store().recover(workspace_id, channel_id, since, now, None).await?;
+        // A delivery that fails again meanwhile must not be recovered again: stop at the number there was at the start.
+        let total = self.store().recover(workspace_id, channel_id, since, now, None).await?;
         let mut recovered = 0;
-        while recovered < wanted {
-            let batch = RECOVER_BATCH.min(u32::try_from(wanted - recovered).unwrap_or(u32::MAX));
+        while recovered < total {
+            let batch = RECOVER_BATCH.min(u32::try_from(total - recovered).unwrap_or(u32::MAX));
             let count = self.store().recover(workspace_id, channel_id, since, now, Some(batch)).await?;
-            self.queue().due_at(channel_id, now);
+            self.queue().note_due(channel_id, now);
             recovered += count;
             if count == 0 {
                 break;

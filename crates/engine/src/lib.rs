@@ -1,11 +1,39 @@
-//! The way of an event: accept → route → gates → queue → claim → send → settle.
+//! The notification engine: turns runs, checks and alerts into deliveries, and sends them.
 //!
-//! [`accept`] takes facts in and commits them with all that follows; [`queue`] sends what is due, fairly, and settles
-//! it; [`settings`] changes rules and channels; [`snapshot`] is what all of them look at. The doors (HTTP, command
-//! line) call [`Engine`] and nothing else.
+//! # Cast
+//!
+//! - [`Engine`] is the facade that the HTTP API and the command line call.
+//! - [`snapshot::ConfigCache`] holds the configuration of all workspaces in memory. The event pipeline reads nothing
+//!   else, so routing and gates cost no query.
+//! - [`settings::Settings`] changes the configuration: validate, seal secrets, commit, reload the snapshot.
+//! - [`accept`] takes finished runs; [`incidents`] takes checks, alerts and acknowledgements, and opens and resolves
+//!   incidents. Both end in events.
+//! - `fanout` matches an event with the rules of its resource and evaluates the gates: one planned delivery for each
+//!   rule. It is pure.
+//! - [`queue`] owns everything between commit and settlement: reservations and backpressure
+//!   (`queue::channel_queues`), claiming of due deliveries under a lease (`queue::claimer`), attempts
+//!   (`queue::sender`), the circuit breaker of each channel (`queue::breaker`), and the release of held deliveries
+//!   (`queue::release_loop`).
+//! - `retention` summarises checks and prunes expired rows.
+//!
+//! # Flow
+//!
+//! ```text
+//! run ─▶ accept ─┐                                        ┌─▶ sent, failed, suppressed, skipped
+//!                ├─▶ fan_out ─▶ reserve ─▶ commit ─▶ dispatch ─▶ settle
+//! check, alert ──┘                          │        ▲    └─▶ retry at a later instant
+//!  └▶ incidents (opened, worsened, …)       ▼        │
+//!                                     due in the store: claim (under a lease)
+//!                                     held by a gate:   release (a digest, or one by one)
+//! ```
+//!
+//! A delivery that may be sent at once is inserted already leased to this process, and dispatched from memory after
+//! the commit: no second write, no poll. What does not fit in memory, retries, and what an earlier process left behind
+//! (its leases are reclaimed at start) are claimed from the store. Before every attempt the gates that may have changed
+//! are evaluated again. An incident's opening that a gate suppressed is deferred: it is sent once that gate opens, if
+//! the incident is still active.
 
 pub mod accept;
-mod channel_quota;
 pub mod clock;
 mod detach;
 mod engine;
@@ -21,17 +49,18 @@ mod retention;
 pub mod settings;
 mod simulate;
 pub mod snapshot;
+mod sync;
 mod test_send;
 pub mod vault;
 
-pub use channel_quota::ChannelQuota;
 pub use engine::{Engine, Options};
 pub use error::EngineError;
+pub use settings::ChannelQuota;
 pub use simulate::{SimulatedDelivery, Simulation, SimulationRequest};
 pub use test_send::{TestConfig, TestSend};
 
-/// The outcome of what the doors ask for.
+/// The result of an engine operation.
 pub type Result<T> = std::result::Result<T, EngineError>;
 
-/// A map by ids. They are made here, not by callers, so that the hash need not be one that nobody can foresee.
+/// A map keyed by ids. Ids are made here and not chosen by callers, so the hash need not resist crafted keys.
 type ById<K, V> = foldhash::HashMap<K, V>;

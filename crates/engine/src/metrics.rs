@@ -1,5 +1,5 @@
-//! What is measured of the way of an event, and the row that an attempt leaves. One word is metric label, column and API
-//! value; no label ever holds a recipient, an address or an id.
+//! Metrics of the event pipeline, and the record of an attempt. A value is spelled alike as metric label, column and API
+//! value; no label ever contains a recipient, an address or an id.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_store::queue::{Acceptance, Attempt, NextState};
 
-use crate::queue::Lanes;
+use crate::queue::ChannelQueues;
 
 const ACCEPTED: &str = "tidings_events_accepted_total";
 const DUPLICATE: &str = "tidings_events_duplicate_total";
@@ -21,34 +21,28 @@ const SETTLED: &str = "tidings_deliveries_settled_total";
 const ATTEMPTS: &str = "tidings_attempts_total";
 const DURATION: &str = "tidings_attempt_duration_seconds";
 
-/// Says what each series means.
+/// Registers the help text of each metric.
 pub(crate) fn describe() {
-    describe_counter!(ACCEPTED, Unit::Count, "Events taken in, by type of resource.");
-    describe_counter!(DUPLICATE, Unit::Count, "Events told again, by type of resource.");
-    describe_counter!(SETTLED, Unit::Count, "Deliveries settled, by type of channel and state.");
-    describe_counter!(
-        ATTEMPTS,
-        Unit::Count,
-        "Attempts made, by type of channel and result (ok or the class of the failure)."
-    );
-    describe_histogram!(DURATION, Unit::Seconds, "How long attempts took, by type of channel.");
-    describe_gauge!("tidings_queue_in_flight", Unit::Count, "Attempts under way.");
-    describe_gauge!("tidings_queue_ready", Unit::Count, "Deliveries in memory that wait for a slot.");
-    describe_gauge!("tidings_breakers_open", Unit::Count, "Channels whose destination is taken to be down.");
+    describe_counter!(ACCEPTED, Unit::Count, "Events accepted, by resource type.");
+    describe_counter!(DUPLICATE, Unit::Count, "Events reported again and deduplicated, by resource type.");
+    describe_counter!(SETTLED, Unit::Count, "Deliveries settled, by channel type and status.");
+    describe_counter!(ATTEMPTS, Unit::Count, "Delivery attempts, by channel type and result (ok or the error class).");
+    describe_histogram!(DURATION, Unit::Seconds, "Duration of delivery attempts, by channel type.");
+    describe_gauge!("tidings_queue_in_flight", Unit::Count, "Delivery attempts in flight.");
+    describe_gauge!("tidings_queue_ready", Unit::Count, "Deliveries in memory waiting for a slot.");
+    describe_gauge!("tidings_breakers_open", Unit::Count, "Channels whose circuit breaker is open.");
 }
 
-/// The series of the hot path, looked up once: finding one by its labels costs more than counting.
+/// Metrics of the hot path, registered once: a lookup by labels costs more than the increment.
 struct Series {
     accepted: [Counter; ResourceType::ALL.len()],
-    /// By type of channel.
+    /// By channel type, as the two below.
     delivered: [Counter; ChannelType::ALL.len()],
-    /// By type of channel.
     durations: [Histogram; ChannelType::ALL.len()],
-    /// By type of channel.
     sent: [Counter; ChannelType::ALL.len()],
 }
 
-/// Made when the first event is counted; by then the recorder is there.
+/// Registered on first use: by then the recorder is installed.
 static SERIES: LazyLock<Series> = LazyLock::new(|| Series {
     accepted: ResourceType::ALL.map(|kind| counter!(ACCEPTED, "resource_type" => kind.as_str())),
     delivered: ChannelType::ALL.map(|kind| counter!(ATTEMPTS, "channel_type" => kind.as_str(), "result" => "ok")),
@@ -57,8 +51,7 @@ static SERIES: LazyLock<Series> = LazyLock::new(|| Series {
         .map(|kind| counter!(SETTLED, "channel_type" => kind.as_str(), "status" => Status::Sent.as_str())),
 });
 
-/// Events were taken in.
-pub(crate) fn accepted(acceptances: &[Acceptance], types: &[ResourceType]) {
+pub(crate) fn record_accepted(acceptances: &[Acceptance], types: &[ResourceType]) {
     for (acceptance, kind) in acceptances.iter().zip(types) {
         if acceptance.duplicate {
             counter!(DUPLICATE, "resource_type" => kind.as_str()).increment(1);
@@ -68,8 +61,7 @@ pub(crate) fn accepted(acceptances: &[Acceptance], types: &[ResourceType]) {
     }
 }
 
-/// An attempt was made.
-pub(crate) fn attempted(channel_type: ChannelType, attempt: &Attempt) {
+pub(crate) fn record_attempt(channel_type: ChannelType, attempt: &Attempt) {
     match &attempt.error_class {
         None => SERIES.delivered[channel_type as usize].increment(1),
         Some(class) => {
@@ -79,8 +71,8 @@ pub(crate) fn attempted(channel_type: ChannelType, attempt: &Attempt) {
     SERIES.durations[channel_type as usize].record(f64::from(attempt.duration_ms) / 1000.0);
 }
 
-/// A delivery was settled, or put off.
-pub(crate) fn settled(channel_type: ChannelType, next: &NextState) {
+/// Records a settlement; retries and held deliveries are not settled yet.
+pub(crate) fn record_settled(channel_type: ChannelType, next: &NextState) {
     let status = match next {
         NextState::RetryAt(_) | NextState::Held(_) => return,
         NextState::Done(Status::Sent) => return SERIES.sent[channel_type as usize].increment(1),
@@ -91,16 +83,15 @@ pub(crate) fn settled(channel_type: ChannelType, next: &NextState) {
     counter!(SETTLED, "channel_type" => channel_type.as_str(), "status" => status.as_str()).increment(1);
 }
 
-/// How full the queue is.
-pub(crate) fn queue(lanes: &Lanes) {
-    gauge!("tidings_queue_in_flight").set(lanes.in_flight() as f64);
-    gauge!("tidings_queue_ready").set(lanes.ready() as f64);
-    gauge!("tidings_breakers_open").set(lanes.open_breakers() as f64);
+pub(crate) fn record_queue(queues: &ChannelQueues) {
+    gauge!("tidings_queue_in_flight").set(queues.in_flight() as f64);
+    gauge!("tidings_queue_ready").set(queues.ready() as f64);
+    gauge!("tidings_breakers_open").set(queues.open_breakers() as f64);
 }
 
-/// The row of an attempt that came to this report.
-pub(crate) fn attempt(
-    report: &AttemptResult,
+/// The record of a finished attempt.
+pub(crate) fn attempt_record(
+    result: &AttemptResult,
     number: u32,
     trigger: AttemptTrigger,
     started_at: Timestamp,
@@ -111,9 +102,9 @@ pub(crate) fn attempt(
         trigger,
         started_at,
         duration_ms: u32::try_from(ended_at.since_ms(started_at)).unwrap_or(u32::MAX),
-        http_status: report.http_status,
-        error_class: report.error_class.map(|class| class.as_str().to_owned()),
-        error: report.error.clone(),
-        response_body: report.response_body.clone(),
+        http_status: result.http_status,
+        error_class: result.error_class.map(|class| class.as_str().to_owned()),
+        error: result.error.clone(),
+        response_body: result.response_body.clone(),
     }
 }

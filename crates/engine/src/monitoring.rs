@@ -1,4 +1,4 @@
-//! What the doors may ask of the engine about what is watched: endpoints, their checks, incidents, mutes, inbound doors.
+//! Operations on endpoints, their checks, incidents, mutes, preferences and inbound webhooks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::Result;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::incidents::{Alert, CheckOutcome};
-use crate::settings::endpoints::{EndpointDraft, EndpointWiring, rules_about};
+use crate::settings::endpoints::{EndpointDraft, EndpointWiring, rules_for};
 use crate::settings::mutes::{NewMute, PreferencesEdit};
 use crate::snapshot::{InboundWebhookMatch, LoadedEndpoint, SharedEndpoints};
 
@@ -30,7 +30,7 @@ impl Engine {
     /// The endpoints of a workspace, oldest first.
     pub fn endpoints(&self, workspace_id: WorkspaceId) -> Result<Vec<Arc<LoadedEndpoint>>> {
         let mut endpoints: Vec<_> = self.view(workspace_id)?.endpoints().cloned().collect();
-        endpoints.sort_by_key(|live| live.endpoint.id);
+        endpoints.sort_by_key(|loaded| loaded.endpoint.id);
         Ok(endpoints)
     }
 
@@ -39,97 +39,102 @@ impl Engine {
         self.view(workspace_id)?.endpoint(id).cloned().ok_or(EngineError::NotFound("endpoint"))
     }
 
-    /// What is remembered of an endpoint: its last check, its checks in a row, its active incident.
+    /// The state of an endpoint: its last check, streak, flap history and active incident.
     pub async fn endpoint_state(&self, workspace_id: WorkspaceId, id: EndpointId) -> EndpointState {
-        self.incidents().state(workspace_id, id).await
+        self.incidents().endpoint_state(workspace_id, id).await
     }
 
-    /// Makes an endpoint.
+    /// Creates an endpoint.
     pub async fn create_endpoint(&self, workspace_id: WorkspaceId, draft: EndpointDraft) -> Result<Endpoint> {
-        self.turn().await.create_endpoint(workspace_id, draft).await
+        self.lock_for_update().await.create_endpoint(workspace_id, draft).await
     }
 
-    /// Edits an endpoint: `edit` turns it as it is into what it is to be, and may be called more than once. `seen` is the
-    /// revision that the caller has seen, if it says so.
+    /// Edits an endpoint. `edit` maps its current definition to the new one, and may be called more than once. With
+    /// `expected_revision` it fails if the endpoint is at another one.
     pub async fn edit_endpoint(
         &self,
         workspace_id: WorkspaceId,
         id: EndpointId,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
         edit: impl Fn(EndpointDraft) -> Result<EndpointDraft>,
     ) -> Result<Endpoint> {
-        self.turn().await.edit_endpoint(workspace_id, id, seen, edit).await
+        self.lock_for_update().await.edit_endpoint(workspace_id, id, expected_revision, edit).await
     }
 
-    /// Makes another endpoint like this one, wired to the same shared channels.
+    /// Creates a copy of an endpoint, wired to the same shared channels.
     pub async fn clone_endpoint(
         &self,
         workspace_id: WorkspaceId,
         id: EndpointId,
         name: Option<String>,
     ) -> Result<Endpoint> {
-        self.turn().await.clone_endpoint(workspace_id, id, name).await
+        self.lock_for_update().await.clone_endpoint(workspace_id, id, name).await
     }
 
-    /// Deletes an endpoint, its checks and the rules about it. An active incident of it is resolved, without a word.
-    pub async fn delete_endpoint(&self, workspace_id: WorkspaceId, id: EndpointId, seen: Option<u32>) -> Result<()> {
-        self.turn().await.delete_endpoint(workspace_id, id, seen).await
+    /// Deletes an endpoint, its checks and its rules. An active incident is resolved without a notification.
+    pub async fn delete_endpoint(
+        &self,
+        workspace_id: WorkspaceId,
+        id: EndpointId,
+        expected_revision: Option<u32>,
+    ) -> Result<()> {
+        self.lock_for_update().await.delete_endpoint(workspace_id, id, expected_revision).await
     }
 
-    /// The shared channels of a workspace, each with the rule that tells it of this endpoint, if there is one.
+    /// The shared channels of a workspace, each with the rule that notifies it of this endpoint, if there is one.
     pub fn wiring(&self, workspace_id: WorkspaceId, id: EndpointId) -> Result<Vec<(ChannelId, Option<Arc<Rule>>)>> {
         let view = self.view(workspace_id)?;
         view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
-        let shared = view.channels().filter(|live| live.channel.owner_rule_id.is_none());
+        let shared = view.channels().filter(|loaded| loaded.is_shared());
         let rule_of = |id: ChannelId, rules: &[&Arc<Rule>]| {
             rules.iter().find(|rule| rule.channel_id == id).map(|rule| Arc::clone(rule))
         };
-        let rules: Vec<_> = rules_about(&view, id).collect();
-        let mut wiring: Vec<_> = shared.map(|live| (live.channel.id, rule_of(live.channel.id, &rules))).collect();
+        let rules: Vec<_> = rules_for(&view, id).collect();
+        let mut wiring: Vec<_> = shared.map(|loaded| (loaded.channel.id, rule_of(loaded.channel.id, &rules))).collect();
         wiring.sort_by_key(|(id, _)| *id);
         Ok(wiring)
     }
 
-    /// Wires an endpoint to shared channels, all of them or none; channels that are not listed stay as they are.
+    /// Changes which shared channels are notified of an endpoint, all or nothing. Channels that are not listed keep their
+    /// wiring.
     pub async fn wire(&self, workspace_id: WorkspaceId, id: EndpointId, wires: &[EndpointWiring]) -> Result<()> {
-        self.turn().await.wire(workspace_id, id, wires).await
+        self.lock_for_update().await.wire(workspace_id, id, wires).await
     }
 
-    /// The endpoints of every workspace, each workspace's behind the same pointer for as long as none of them changes.
+    /// The endpoints of every workspace. A workspace's pointer is the same as long as none of its endpoints changes.
     pub fn watched(&self) -> Vec<(WorkspaceId, SharedEndpoints)> {
         let snapshot = self.snapshot();
         let shared = snapshot.workspaces().map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
-        let mut watched: Vec<_> = shared.collect();
-        watched.sort_by_key(|(id, _)| *id);
-        watched
+        let mut endpoints: Vec<_> = shared.collect();
+        endpoints.sort_by_key(|(id, _)| *id);
+        endpoints
     }
 
-    /// Hears whenever the configuration, or any part of it, may have changed.
+    /// Notified whenever any part of the configuration may have changed.
     pub fn configuration_changes(&self) -> watch::Receiver<u64> {
-        self.changes()
+        self.config_changes()
     }
 
-    /// When the last check of each endpoint began, of those that were ever checked.
+    /// For each endpoint ever checked, when its last check began.
     pub async fn last_checks(&self) -> HashMap<EndpointId, Timestamp> {
         self.incidents().last_checks().await
     }
 
     // Checks and incidents ---------------------------------------------------------------------------------------------
 
-    /// Takes in what a prober saw of an endpoint when it looked at this, showing itself by this secret: the check, and all
-    /// that follows from it, are committed when this answers. None if the endpoint was paused or deleted meanwhile, or is to
-    /// be looked at otherwise now.
+    /// Ingests a probe's observation, made with this probe definition and secret. The check and all that follows from it are
+    /// committed when this returns. None if the endpoint was paused or deleted meanwhile, or is probed in another way now.
     pub async fn observe(
         &self,
         workspace_id: WorkspaceId,
         id: EndpointId,
-        looked_at: (&Probe, Option<&Secret>),
+        probed: (&Probe, Option<&Secret>),
         observation: Observation,
     ) -> Result<Option<CheckOutcome>> {
-        self.incidents().observe(workspace_id, id, looked_at, observation).await
+        self.incidents().observe(workspace_id, id, probed, observation).await
     }
 
-    /// Takes in a check that a prober elsewhere made. Told again under the same id it changes nothing.
+    /// Ingests a check of an external prober. Reported again under the same id it changes nothing.
     pub async fn report_check(
         &self,
         workspace_id: WorkspaceId,
@@ -162,7 +167,7 @@ impl Engine {
         Ok(self.store().summaries(workspace_id, id, filter).await?)
     }
 
-    /// Takes in an alert of somebody else: it opens or resolves an incident, whose id is answered, or changes nothing.
+    /// Ingests an alert of another monitoring system. Returns the incident that it opened or resolved, if any.
     pub async fn alert(&self, workspace_id: WorkspaceId, alert: Alert) -> Result<Option<IncidentId>> {
         self.incidents().alert(workspace_id, alert).await
     }
@@ -185,7 +190,7 @@ impl Engine {
         self.store().incident(workspace_id, id).await?.ok_or(EngineError::NotFound("incident"))
     }
 
-    /// Somebody takes an incident on: escalation and reminders stop.
+    /// Acknowledges an incident: escalation and reminders stop.
     pub async fn acknowledge(
         &self,
         workspace_id: WorkspaceId,
@@ -198,23 +203,24 @@ impl Engine {
 
     // Mutes and preferences --------------------------------------------------------------------------------------------
 
-    /// The mutes that are not over, oldest first.
+    /// The mutes that have not ended, oldest first.
     pub fn mutes(&self, workspace_id: WorkspaceId) -> Result<Vec<Mute>> {
         let (view, now) = (self.view(workspace_id)?, self.clock().now());
         Ok(view.mutes.iter().filter(|mute| mute.is_active(now)).cloned().collect())
     }
 
-    /// Makes a mute.
+    /// Creates a mute.
     pub async fn create_mute(&self, workspace_id: WorkspaceId, new: NewMute) -> Result<Mute> {
-        self.turn().await.create_mute(workspace_id, new).await
+        self.lock_for_update().await.create_mute(workspace_id, new).await
     }
 
     /// Deletes a mute.
     pub async fn delete_mute(&self, workspace_id: WorkspaceId, id: MuteId) -> Result<()> {
-        self.turn().await.delete_mute(workspace_id, id).await
+        self.lock_for_update().await.delete_mute(workspace_id, id).await
     }
 
-    /// What a workspace prefers, and until when everything is muted (the end of time if until it is ended by hand).
+    /// The preferences of a workspace, and until when everything is muted (`i64::MAX` milliseconds for a mute without an
+    /// end).
     pub fn preferences(&self, workspace_id: WorkspaceId) -> Result<(Preferences, Option<Timestamp>)> {
         let (view, now) = (self.view(workspace_id)?, self.clock().now());
         let mute = mute::global(&view.mutes, now);
@@ -222,34 +228,34 @@ impl Engine {
         Ok((view.preferences.clone(), until))
     }
 
-    /// Edits what a workspace prefers.
+    /// Edits the preferences of a workspace.
     pub async fn edit_preferences(&self, workspace_id: WorkspaceId, edit: PreferencesEdit, by: &str) -> Result<()> {
-        self.turn().await.edit_preferences(workspace_id, edit, by).await
+        self.lock_for_update().await.edit_preferences(workspace_id, edit, by).await
     }
 
-    // Inbound doors ----------------------------------------------------------------------------------------------------
+    // Inbound webhooks -------------------------------------------------------------------------------------------------
 
-    /// The inbound doors of a workspace, oldest first.
+    /// The inbound webhooks of a workspace, oldest first.
     pub fn inbound_webhooks(&self, workspace_id: WorkspaceId) -> Result<Vec<InboundWebhook>> {
         Ok(self.view(workspace_id)?.inbound_webhooks.clone())
     }
 
-    /// Makes an inbound webhook that reads this form. The secret part of its URL is answered this once.
+    /// Creates an inbound webhook for this payload format. The secret part of its URL is returned only now.
     pub async fn create_inbound_webhook(
         &self,
         workspace_id: WorkspaceId,
         kind: &'static str,
         name: String,
     ) -> Result<(InboundWebhook, Secret)> {
-        self.turn().await.create_inbound_webhook(workspace_id, kind, name).await
+        self.lock_for_update().await.create_inbound_webhook(workspace_id, kind, name).await
     }
 
     /// Deletes an inbound webhook.
     pub async fn delete_inbound_webhook(&self, workspace_id: WorkspaceId, id: InboundWebhookId) -> Result<()> {
-        self.turn().await.delete_inbound_webhook(workspace_id, id).await
+        self.lock_for_update().await.delete_inbound_webhook(workspace_id, id).await
     }
 
-    /// Where the inbound webhook of this secret leads.
+    /// The inbound webhook that this secret belongs to.
     pub fn find_inbound_webhook(&self, secret: &str) -> Option<InboundWebhookMatch> {
         self.snapshot().inbound_webhook(secret)
     }

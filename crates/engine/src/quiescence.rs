@@ -1,7 +1,7 @@
-//! The pulse: somebody set the clock, and wants to know when all that was due by it is done.
+//! Quiescence: lets a caller that sets the clock by hand wait until everything due by then is done.
 //!
-//! The loops of the engine sleep by the system's time, which is right for clocks that run. One that is set by hand moves
-//! without their hearing of it: the pulse tells them. Nothing else depends on it.
+//! The background loops sleep on the system's time, which is right for a clock that runs by itself. A clock set by hand
+//! moves without waking them: [`Quiescence::tick`] makes all of them poll at once. Only tests depend on it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,139 +9,140 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
 
-/// The loops that listen.
+/// A background loop that takes part.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Part {
-    /// Fetches what is due.
+pub(crate) enum Component {
+    /// Claims due deliveries.
     Claimer,
-    /// Lets go what was held back.
-    Holds,
-    /// Looks after incidents.
-    Keeper,
+    /// Releases held deliveries.
+    ReleaseLoop,
+    /// Processes timers of incidents.
+    TimerLoop,
 }
 
-const PARTS: usize = 3;
+const COMPONENTS: usize = 3;
 
-/// The pulse. Cheap to clone: all clones are one.
+/// Tracks which work is in progress. Clones share their state.
 #[derive(Clone)]
-pub(crate) struct Pulse(Arc<Inner>);
+pub(crate) struct Quiescence(Arc<Inner>);
 
 struct Inner {
-    /// How often somebody asked.
-    asked: watch::Sender<u64>,
-    /// Up to which asking each part has looked.
-    seen: [watch::Sender<u64>; PARTS],
-    /// Attempts under way.
-    under_way: AtomicU64,
-    /// How many things were ever begun.
-    begun: AtomicU64,
-    /// Told when no attempt is under way any more.
-    at_rest: Notify,
+    /// The number of the latest tick.
+    tick: watch::Sender<u64>,
+    /// For each component, the latest tick for which it has done all that was due.
+    completed: [watch::Sender<u64>; COMPONENTS],
+    /// Attempts in progress.
+    in_progress: AtomicU64,
+    /// Counts pieces of work ever started; unchanged over a full round, nothing is left to do.
+    started: AtomicU64,
+    /// Notified when the last attempt in progress ends.
+    idle: Notify,
 }
 
-impl Default for Pulse {
+impl Default for Quiescence {
     fn default() -> Self {
         let counter = || watch::channel(0).0;
-        let seen = std::array::from_fn(|_| counter());
-        let (under_way, begun, at_rest) = Default::default();
-        Self(Arc::new(Inner { asked: counter(), seen, under_way, begun, at_rest }))
+        let completed = std::array::from_fn(|_| counter());
+        let (in_progress, started, idle) = Default::default();
+        Self(Arc::new(Inner { tick: counter(), completed, in_progress, started, idle }))
     }
 }
 
-/// An attempt is under way until this is dropped.
-pub(crate) struct Busy(Pulse);
+/// Marks an attempt as in progress until it is dropped.
+pub(crate) struct ActiveGuard(Quiescence);
 
-impl Drop for Busy {
+impl Drop for ActiveGuard {
     fn drop(&mut self) {
-        // What it has settled others may wait for.
-        self.0.worked();
-        if self.0.0.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.0.at_rest.notify_waiters();
+        // A settlement may have made other deliveries due: another round is needed. Counted before the attempt ends,
+        // so that `wait_until_idle` cannot see the end without it.
+        self.0.record_work();
+        if self.0.0.in_progress.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.0.idle.notify_waiters();
         }
     }
 }
 
-impl Pulse {
-    /// The clock was set: everybody is to look.
-    pub(crate) fn beat(&self) -> u64 {
-        let mut now = 0;
-        self.0.asked.send_modify(|asked| {
-            *asked += 1;
-            now = *asked;
+impl Quiescence {
+    /// Makes every component poll now. Returns the number of this tick.
+    pub(crate) fn tick(&self) -> u64 {
+        let mut number = 0;
+        self.0.tick.send_modify(|tick| {
+            *tick += 1;
+            number = *tick;
         });
-        now
+        number
     }
 
-    /// What one loop hears it with.
-    pub(crate) fn listen(&self, part: Part) -> Listener {
-        let seen = self.0.seen[part as usize].clone();
-        Listener { asked: self.0.asked.subscribe(), heard: 0, seen }
+    /// The listener of one component.
+    pub(crate) fn listen(&self, component: Component) -> Listener {
+        let completed = self.0.completed[component as usize].clone();
+        Listener { tick: self.0.tick.subscribe(), seen: 0, completed }
     }
 
-    /// Something was written that others may have to look at.
-    pub(crate) fn worked(&self) {
-        self.0.begun.fetch_add(1, Ordering::SeqCst);
+    /// Records that something was written that other components may have to process.
+    pub(crate) fn record_work(&self) {
+        self.0.started.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// An attempt begins.
-    pub(crate) fn busy(&self) -> Busy {
-        self.0.under_way.fetch_add(1, Ordering::SeqCst);
-        self.worked();
-        Busy(self.clone())
+    /// Records that an attempt begins.
+    pub(crate) fn begin_work(&self) -> ActiveGuard {
+        self.0.in_progress.fetch_add(1, Ordering::SeqCst);
+        self.record_work();
+        ActiveGuard(self.clone())
     }
 
-    /// Waits until everybody has looked, no attempt is under way, and looking once more found nothing to do.
-    pub(crate) async fn settled(&self) {
+    /// Waits until every component has polled, no attempt is in progress, and a further round found nothing to do.
+    pub(crate) async fn wait_until_idle(&self) {
         loop {
-            let before = self.0.begun.load(Ordering::SeqCst);
-            let now = self.beat();
-            for seen in &self.0.seen {
-                // An end of the senders is not possible: they live here.
-                let _ = seen.subscribe().wait_for(|seen| *seen >= now).await;
+            let before = self.0.started.load(Ordering::SeqCst);
+            let tick = self.tick();
+            for completed in &self.0.completed {
+                // Cannot fail: `self` holds the senders.
+                let _ = completed.subscribe().wait_for(|completed| *completed >= tick).await;
             }
-            self.rest().await;
-            if self.0.begun.load(Ordering::SeqCst) == before {
+            self.wait_for_attempts().await;
+            if self.0.started.load(Ordering::SeqCst) == before {
                 return;
             }
         }
     }
 
-    /// Waits until no attempt is under way.
-    async fn rest(&self) {
+    async fn wait_for_attempts(&self) {
         loop {
-            let mut at_rest = pin!(self.0.at_rest.notified());
-            // Before the look, so that what ends after it is heard.
-            at_rest.as_mut().enable();
-            if self.0.under_way.load(Ordering::SeqCst) == 0 {
+            let mut idle = pin!(self.0.idle.notified());
+            // Register interest *before* reading the counter, so that an attempt that ends in between is not missed.
+            idle.as_mut().enable();
+            if self.0.in_progress.load(Ordering::SeqCst) == 0 {
                 return;
             }
-            at_rest.await;
+            idle.await;
         }
     }
 }
 
-/// What one loop hears the pulse with.
+/// One component's view of the ticks.
 pub(crate) struct Listener {
-    asked: watch::Receiver<u64>,
-    heard: u64,
-    seen: watch::Sender<u64>,
+    tick: watch::Receiver<u64>,
+    seen: u64,
+    completed: watch::Sender<u64>,
 }
 
 impl Listener {
-    /// Whether somebody asked since the last look; that is taken as heard.
-    pub(crate) fn hear(&mut self) -> bool {
-        let heard = *self.asked.borrow_and_update();
-        std::mem::replace(&mut self.heard, heard) != heard
+    /// Whether there was a tick since the last call. A loop calls this *before* it polls: a tick during the poll then
+    /// stays unseen, and causes another one.
+    pub(crate) fn observe_tick(&mut self) -> bool {
+        let tick = *self.tick.borrow_and_update();
+        std::mem::replace(&mut self.seen, tick) != tick
     }
 
-    /// Waits until somebody asks who was not heard yet.
-    pub(crate) async fn asked(&self) {
-        let _ = self.asked.clone().wait_for(|asked| *asked != self.heard).await;
+    /// Waits for a tick that was not [observed](Self::observe_tick) yet.
+    pub(crate) async fn poll_requested(&self) {
+        let _ = self.tick.clone().wait_for(|tick| *tick != self.seen).await;
     }
 
-    /// Everything was looked at that was due when it was last [heard](Self::hear).
-    pub(crate) fn done(&self) {
-        let heard = self.heard;
-        self.seen.send_if_modified(|seen| std::mem::replace(seen, heard) != heard);
+    /// Reports that everything is done that was due at the last [observed](Self::observe_tick) tick.
+    pub(crate) fn complete(&self) {
+        let seen = self.seen;
+        self.completed.send_if_modified(|completed| std::mem::replace(completed, seen) != seen);
     }
 }

@@ -1,5 +1,5 @@
-//! Upkeep: hours are summarised, and what need not be kept any longer is deleted, in small batches between which everybody
-//! else gets their turn.
+//! The retention job: summarises checks by the hour and prunes expired rows, in small batches with pauses, so that other
+//! writers are not delayed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::snapshot::ConfigCache;
 
-/// How often it looks whether an hour is to be summarised.
+/// How often checks are summarised.
 const SUMMARISE_EVERY: Duration = Duration::from_secs(60);
-/// Checks that one write summarises, about.
+/// Checks that one write summarises, approximately.
 const SUMMARISE_BATCH: u32 = 2_000;
-/// How often it goes through what may be deleted. Checks are many, so not only once a day.
+/// How often expired rows are pruned. Checks are many, so more than once a day.
 const PRUNE_EVERY: Duration = Duration::from_secs(15 * 60);
-/// Rows that one write deletes at most: some five milliseconds of the writer's time, and with the pauses between more in a
-/// second than a busy service adds.
+/// The most rows that one write deletes: about five milliseconds of the writer's time. With the pauses in between that is
+/// still more in a second than a busy service adds.
 const PRUNE_BATCH: u32 = 500;
-/// How long it lets others write between two batches.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause between two batches.
+const BATCH_PAUSE: Duration = Duration::from_millis(50);
 
-/// Keeps the store in order until it is told to stop.
+/// Runs the job until `stopping` is set.
 pub(crate) async fn run(
     store: Arc<dyn Store>,
-    live: Arc<ConfigCache>,
+    config: Arc<ConfigCache>,
     clock: Arc<dyn Clock>,
     retention: Retention,
     mut stopping: watch::Receiver<bool>,
@@ -41,14 +41,14 @@ pub(crate) async fn run(
             summarise(store.as_ref(), clock.as_ref(), &stopping).await?;
             if tokio::time::Instant::now() >= next_prune {
                 next_prune = tokio::time::Instant::now() + PRUNE_EVERY;
-                prune(store.as_ref(), &live, clock.as_ref(), retention, &stopping).await?;
+                prune(store.as_ref(), &config, clock.as_ref(), retention, &stopping).await?;
             }
             Ok(())
         };
         match outcome.await {
             Ok(()) => {}
             Err(StoreError::Closed) => return,
-            Err(error) => tracing::error!(%error, "retention of the store failed; it is tried again"),
+            Err(error) => tracing::error!(%error, "retention job failed, will retry"),
         }
     }
 }
@@ -58,14 +58,14 @@ async fn summarise(store: &dyn Store, clock: &dyn Clock, stopping: &watch::Recei
         if !store.summarise(clock.now(), SUMMARISE_BATCH).await?.has_more {
             return Ok(());
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(BATCH_PAUSE).await;
     }
     Ok(())
 }
 
 async fn prune(
     store: &dyn Store,
-    live: &ConfigCache,
+    config: &ConfigCache,
     clock: &dyn Clock,
     retention: Retention,
     stopping: &watch::Receiver<bool>,
@@ -83,14 +83,15 @@ async fn prune(
             Some(next) => from = next,
             None => break,
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(BATCH_PAUSE).await;
     }
+    // Mutes are configuration: the snapshot still has the pruned ones.
     if total.mutes > 0 {
-        live.refresh().await?;
+        config.refresh().await?;
     }
     if (total.events, total.checks, total.hours) != (0, 0, 0) {
         let Pruned { events, deliveries, checks, hours, .. } = total;
-        tracing::info!(events, deliveries, checks, hours, "pruned what is past its retention");
+        tracing::info!(events, deliveries, checks, hours, "pruned expired rows");
     }
     Ok(())
 }

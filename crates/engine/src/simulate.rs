@@ -1,5 +1,5 @@
-//! Foretelling: who would hear of something that has not happened, when, and what stops the others. Asked by the very
-//! functions that decide when it does happen.
+//! Simulation: which deliveries an event would lead to, and which gates would stop the others. It uses the same functions
+//! as the event pipeline.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,76 +21,62 @@ use crate::Result;
 use crate::clock::new_id;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::fanout::{Decision, EndpointSituation, Situation, Telling, tell};
+use crate::fanout::{FanOut, FanOutContext, PlannedDelivery, fan_out};
 use crate::snapshot::WorkspaceView;
 
-/// What might happen.
+/// The event to simulate.
 #[derive(Debug, Clone)]
 pub enum SimulationRequest {
     /// A run ends.
     Run {
-        /// The type of resource that ran.
         resource_type: ResourceType,
-        /// The resource.
         resource_id: String,
-        /// How it ends: [`Trigger::Success`] or [`Trigger::Failure`].
+        /// [`Trigger::Success`] or [`Trigger::Failure`].
         trigger: Trigger,
-        /// How it was started, if that is known.
+        /// How the run was started, if that is known.
         trigger_type: Option<TriggerType>,
     },
-    /// Something happens to an endpoint's incident.
-    Endpoint {
-        /// The endpoint.
-        id: EndpointId,
-        /// What: an opening, that it gets worse, or its end.
-        trigger: IncidentTrigger,
-        /// Why it is out of order.
-        cause: Cause,
-    },
+    /// An endpoint's incident is opened, gets worse or is resolved.
+    Endpoint { id: EndpointId, trigger: IncidentTrigger, cause: Cause },
 }
 
-/// What would come of it.
+/// The result of a simulation.
 #[derive(Debug)]
 pub struct Simulation {
-    /// The kind of the event that would tell of it.
     pub kind: EventKind,
-    /// When it would happen.
     pub at: Timestamp,
-    /// For each rule, or step of an escalation, that would be asked.
+    /// One for each rule or escalation step that would get a delivery: sent, held or suppressed.
     pub deliveries: Vec<SimulatedDelivery>,
-    /// The rules that would be passed over.
+    /// Rules that would get no delivery, with the reason.
     pub not_routed: Vec<NotRouted>,
 }
 
-/// What would come of it for one rule.
+/// A delivery that would be planned.
 #[derive(Debug)]
 pub struct SimulatedDelivery {
-    /// The rule.
+    /// None for an escalation step.
     pub rule_id: Option<RuleId>,
-    /// The channel.
     pub channel_id: ChannelId,
-    /// The channel's name.
     pub channel_name: String,
-    /// How bad it would be to the rule.
     pub severity: Severity,
-    /// The evaluation through the gates; the rate limit is asked with what the channel has admitted by now.
+    /// The rate limit is evaluated with what the channel has admitted by now.
     pub evaluation: GateEvaluation,
 }
 
 impl Engine {
-    /// Who would hear of it at that instant, and what stops the others. Nothing is written or sent. A resolution without
-    /// an incident is looked at as if its opening had come just before it.
+    /// Simulates an event at this instant. Nothing is written or sent. A resolution without an active incident is evaluated
+    /// as if its opening had happened just before it.
     ///
     /// # Errors
     /// [`EngineError::NotFound`] for an unknown endpoint, and those of the store.
     pub async fn simulate(
         &self,
         workspace_id: WorkspaceId,
-        question: SimulationRequest,
+        request: SimulationRequest,
         at: Timestamp,
     ) -> Result<Simulation> {
         let view = self.view(workspace_id)?;
-        let (kind, telling) = match question {
+        let (kind, result) = match request {
             SimulationRequest::Run { resource_type, resource_id, trigger, trigger_type } => {
                 let run = Run {
                     resource_name: None,
@@ -115,18 +101,18 @@ impl Engine {
                     received_at: at,
                     content: Content::Run(run),
                 };
-                (kind, tell(&view, &event, Situation::default(), at))
+                (kind, fan_out(&view, &event, FanOutContext::default(), at))
             }
             SimulationRequest::Endpoint { id, trigger, cause } => {
                 (trigger.event_kind(), self.simulate_incident(&view, id, trigger, cause, at).await?)
             }
         };
-        let Telling { not_routed, decisions } = telling;
-        let mut outlooks = Vec::with_capacity(decisions.len());
-        for decision in decisions {
-            outlooks.push(self.outlook(decision, at).await?);
+        let FanOut { not_routed, planned } = result;
+        let mut deliveries = Vec::with_capacity(planned.len());
+        for planned in planned {
+            deliveries.push(self.simulated_delivery(planned, at).await?);
         }
-        Ok(Simulation { kind, at, deliveries: outlooks, not_routed })
+        Ok(Simulation { kind, at, deliveries, not_routed })
     }
 
     async fn simulate_incident(
@@ -136,15 +122,15 @@ impl Engine {
         trigger: IncidentTrigger,
         cause: Cause,
         at: Timestamp,
-    ) -> Result<Telling> {
-        let live = view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
+    ) -> Result<FanOut> {
+        let loaded = view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
         let state = self.endpoint_state(view.workspace.id, id).await;
         let active = state.incident_id.filter(|_| trigger != IncidentTrigger::Opened);
         let event = |trigger: IncidentTrigger| {
-            let opening = IncidentStart { subject: Subject::Endpoint(id), cause, detail: None, failing_since: at, at };
+            let start = IncidentStart { subject: Subject::Endpoint(id), cause, detail: None, failing_since: at, at };
             let incident_id = active.unwrap_or_else(|| new_id::<IncidentId>(self.clock(), at));
-            let incident = Incident::open(incident_id, view.workspace.id, opening);
-            let about = SubjectInfo { name: live.endpoint.name.clone(), ..SubjectInfo::default() };
+            let incident = Incident::open(incident_id, view.workspace.id, start);
+            let info = SubjectInfo { name: loaded.endpoint.name.clone(), ..SubjectInfo::default() };
             Event {
                 id: new_id::<EventId>(self.clock(), at),
                 workspace_id: view.workspace.id,
@@ -154,53 +140,53 @@ impl Engine {
                 run_id: incident_id.to_string(),
                 trigger: Trigger::Incident(trigger),
                 received_at: at,
-                content: Content::Incident(Box::new(incident.snapshot(about, at))),
+                content: Content::Incident(Box::new(incident.snapshot(info, at))),
             }
         };
-        let parent_down = self.incidents().down().parent_of(view, live);
-        let mut openings = state.openings.clone();
-        let told = match active {
+        let endpoint = Some(self.incidents().active().endpoint_context(view, loaded));
+        let mut last_openings = state.openings.clone();
+        let earlier = match active {
             Some(incident_id) => self.store().incident_deliveries(view.workspace.id, incident_id).await?,
             None if trigger == IncidentTrigger::Opened => Vec::new(),
             None => {
                 let opened = event(IncidentTrigger::Opened);
-                let endpoint = Some(EndpointSituation { live, parent_down, openings: &openings });
-                let telling = tell(view, &opened, Situation { endpoint, told: &[] }, at);
-                openings.extend(passed(&telling.decisions, at));
-                telling.decisions.iter().map(|decision| as_told(&opened, decision)).collect()
+                let context = FanOutContext { endpoint, last_openings: Some(&last_openings), earlier: &[] };
+                let planned = fan_out(view, &opened, context, at).planned;
+                last_openings.extend(passed_openings(&planned, at));
+                planned.iter().map(|planned| as_delivered(&opened, planned)).collect()
             }
         };
-        let endpoint = Some(EndpointSituation { live, parent_down, openings: &openings });
-        Ok(tell(view, &event(trigger), Situation { endpoint, told: &told }, at))
+        let context = FanOutContext { endpoint, last_openings: Some(&last_openings), earlier: &earlier };
+        Ok(fan_out(view, &event(trigger), context, at))
     }
 
-    async fn outlook(&self, decision: Decision, at: Timestamp) -> Result<SimulatedDelivery> {
-        let Decision { rule, live, severity, evaluation, admission, .. } = decision;
-        let evaluation = match admission {
-            Some(admission) => self.store().preview_rate_limit(live.channel.id, admission, evaluation, at).await?,
+    async fn simulated_delivery(&self, planned: PlannedDelivery, at: Timestamp) -> Result<SimulatedDelivery> {
+        let PlannedDelivery { rule, channel: loaded, severity, evaluation, rate_limit, .. } = planned;
+        let evaluation = match rate_limit {
+            Some(request) => self.store().preview_rate_limit(loaded.channel.id, request, evaluation, at).await?,
             None => evaluation,
         };
         Ok(SimulatedDelivery {
             rule_id: rule.map(|rule| rule.id),
-            channel_id: live.channel.id,
-            channel_name: live.channel.name.clone(),
+            channel_id: loaded.channel.id,
+            channel_name: loaded.channel.name.clone(),
             severity,
             evaluation,
         })
     }
 }
 
-fn passed(decisions: &[Decision], at: Timestamp) -> BTreeMap<ChannelId, Timestamp> {
-    let passed =
-        decisions.iter().filter(|decision| decision.evaluation.is_open() || decision.evaluation.held().is_some());
-    passed.map(|decision| (decision.live.channel.id, at)).collect()
+/// The channels whose cooldown would start with these openings.
+fn passed_openings(planned: &[PlannedDelivery], at: Timestamp) -> BTreeMap<ChannelId, Timestamp> {
+    let passed = planned.iter().filter(|planned| planned.evaluation.is_open() || planned.evaluation.held().is_some());
+    passed.map(|planned| (planned.channel.channel.id, at)).collect()
 }
 
-/// What a decision would have become by the time of the resolution, if all went well.
-fn as_told(event: &Event, decision: &Decision) -> IncidentDelivery {
-    let status = if decision.evaluation.is_open() {
+/// The planned delivery as it would be at the time of the resolution if every attempt succeeded.
+fn as_delivered(event: &Event, planned: &PlannedDelivery) -> IncidentDelivery {
+    let status = if planned.evaluation.is_open() {
         Status::Sent
-    } else if decision.evaluation.held().is_some() {
+    } else if planned.evaluation.held().is_some() {
         Status::Held
     } else {
         Status::Suppressed
@@ -209,11 +195,11 @@ fn as_told(event: &Event, decision: &Decision) -> IncidentDelivery {
         delivery_id: tidings_domain::id::Id::from_bytes([0; 16]),
         event_id: event.id,
         trigger: event.trigger,
-        rule_id: decision.rule.as_ref().map(|rule| rule.id),
-        channel_id: decision.live.channel.id,
+        rule_id: planned.rule.as_ref().map(|rule| rule.id),
+        channel_id: planned.channel.channel.id,
         status,
-        evaluation: Some(decision.evaluation.clone()),
-        held_until: decision.evaluation.held().map(|(_, until)| until),
+        evaluation: Some(planned.evaluation.clone()),
+        held_until: planned.evaluation.held().map(|(_, until)| until),
         digest_id: None,
         sequence: 1,
         replaces_id: None,

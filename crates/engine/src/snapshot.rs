@@ -1,7 +1,7 @@
-//! The snapshot: all configuration in memory, immutable, swapped as a whole when something changes.
+//! The configuration snapshot: all configuration in memory, immutable, swapped as a whole when something changes.
 //!
-//! The way of an event reads nothing else, so that it costs no query. A change is committed first and then read back
-//! into a new snapshot; the change's caller is answered after that, so that it finds what it wrote.
+//! The event pipeline reads nothing else, so it costs no query. A change is committed first, then read back into a new
+//! snapshot, and only then acknowledged to its caller, who thus reads its own write.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,61 +27,62 @@ use crate::error::EngineError;
 use crate::vault::{Owner, Vault};
 use crate::{ById, Result};
 
-/// A channel that is ready to be used.
+/// A channel that is ready to send.
 pub struct LoadedChannel {
-    /// The channel.
     pub channel: Channel,
-    /// Its configuration with its secrets opened.
-    pub stored: ChannelConfig,
-    /// Where it leads, or why it cannot be used.
-    pub destination: std::result::Result<Arc<dyn Notifier>, String>,
+    /// Its configuration, secrets opened.
+    pub config: ChannelConfig,
+    /// Its notifier, or why there is none.
+    pub notifier: std::result::Result<Arc<dyn Notifier>, String>,
 }
 
-/// An endpoint that is ready to be watched.
+impl LoadedChannel {
+    /// Whether it is a shared channel, as opposed to the private channel of one rule.
+    pub fn is_shared(&self) -> bool {
+        self.channel.owner_rule_id.is_none()
+    }
+}
+
+/// An endpoint that is ready to be probed.
 pub struct LoadedEndpoint {
-    /// The endpoint.
     pub endpoint: Endpoint,
-    /// The password or token of its `auth`, opened; none if it has none, or if it cannot be opened.
+    /// The password or token of its `auth`, opened. None if it has none, or if it cannot be opened.
     pub secret: Option<Secret>,
 }
 
-/// The rules of one type of resource.
+/// The rules of one resource type.
 #[derive(Default)]
 struct RulesOfType {
-    of_all: Vec<Arc<Rule>>,
-    of_one: HashMap<String, Vec<Arc<Rule>>>,
+    any_resource: Vec<Arc<Rule>>,
+    by_resource: HashMap<String, Vec<Arc<Rule>>>,
 }
 
-/// The endpoints of a workspace, as they are shared by every version that did not change them.
+/// The endpoints of a workspace, shared by all snapshots between two changes of them.
 pub type SharedEndpoints = Arc<HashMap<EndpointId, Arc<LoadedEndpoint>>>;
 
-/// One workspace as of one version.
+/// One workspace at one version of its configuration.
 pub struct WorkspaceView {
-    /// The workspace.
     pub workspace: Workspace,
-    /// The version of its configuration.
     pub version: Version,
-    /// What it prefers.
     pub preferences: Preferences,
-    /// The zone in which it says times.
+    /// Time zone of the times in its messages.
     pub zone: Zone,
-    /// Its mutes, those that are over included.
+    /// Ended mutes included, until they are pruned.
     pub mutes: Vec<Mute>,
-    /// Its inbound doors.
     pub inbound_webhooks: Vec<InboundWebhook>,
-    endpoints: Arc<HashMap<EndpointId, Arc<LoadedEndpoint>>>,
+    endpoints: SharedEndpoints,
     rules: ById<RuleId, Arc<Rule>>,
-    /// By type of resource.
+    /// Indexed by resource type.
     routes: [RulesOfType; ResourceType::ALL.len()],
     channels: ById<ChannelId, Arc<LoadedChannel>>,
 }
 
 impl WorkspaceView {
-    /// The rules of this resource, its own and those of every resource of the type.
+    /// The rules of this resource: its own, and those of every resource of its type.
     pub fn rules_of<'a>(&'a self, kind: ResourceType, resource_id: &str) -> impl Iterator<Item = &'a Arc<Rule>> {
         let of_type = &self.routes[kind as usize];
-        let own = of_type.of_one.get(resource_id).into_iter().flatten();
-        own.chain(&of_type.of_all)
+        let own = of_type.by_resource.get(resource_id).into_iter().flatten();
+        own.chain(&of_type.any_resource)
     }
 
     /// Every rule, in no order.
@@ -104,7 +105,7 @@ impl WorkspaceView {
         self.endpoints.get(&id)
     }
 
-    /// All endpoints, as they are shared by every version that did not change them.
+    /// All endpoints, behind the pointer that snapshots share.
     pub fn endpoints_shared(&self) -> &SharedEndpoints {
         &self.endpoints
     }
@@ -120,20 +121,17 @@ impl WorkspaceView {
     }
 }
 
-/// Whom an API key lets in, and where.
+/// An authenticated caller.
 #[derive(Clone)]
 pub struct Caller {
-    /// The workspace that the key opens.
     pub workspace_id: WorkspaceId,
-    /// The key.
     pub api_key_id: ApiKeyId,
     /// The key's name, for people.
     pub name: Arc<str>,
-    /// Whether it may only read.
     pub read_only: bool,
 }
 
-/// All configuration as of one instant.
+/// The configuration of all workspaces at one instant.
 #[derive(Default, Clone)]
 pub struct Snapshot {
     workspaces: ById<WorkspaceId, Arc<WorkspaceView>>,
@@ -141,12 +139,10 @@ pub struct Snapshot {
     callers: HashMap<[u8; 32], Caller>,
 }
 
-/// Where an inbound webhook leads.
+/// An inbound webhook found by its secret.
 #[derive(Debug, Clone)]
 pub struct InboundWebhookMatch {
-    /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The webhook.
     pub inbound_webhook: InboundWebhook,
 }
 
@@ -156,7 +152,7 @@ impl Snapshot {
         self.workspaces.values()
     }
 
-    /// The inbound webhook of this secret. Doors are found by the SHA-256 of it, as API keys are.
+    /// The inbound webhook of this secret, found by its SHA-256 as API keys are.
     pub fn inbound_webhook(&self, secret: &str) -> Option<InboundWebhookMatch> {
         let hash = api_key_hash(secret);
         let found = |view: &Arc<WorkspaceView>| {
@@ -177,70 +173,74 @@ impl Snapshot {
         self.workspaces.get(&id)
     }
 
-    /// Whom this API key lets in. Keys are found by their SHA-256, so that no comparison tells how much of one is right.
+    /// The caller that this API key authenticates. Keys are found by their SHA-256, so that the time of a comparison does not
+    /// reveal how much of a guessed key is right.
     pub fn authenticate(&self, api_key: &str) -> Option<&Caller> {
         self.callers.get(&api_key_hash(api_key))
     }
 }
 
-/// What is kept of an API key.
+/// What is stored of an API key: its SHA-256.
 pub fn api_key_hash(api_key: &str) -> [u8; 32] {
     Sha256::digest(api_key).into()
 }
 
-/// The current snapshot and the way to a newer one.
+/// Holds the current snapshot, and replaces it after changes.
 pub struct ConfigCache {
     current: ArcSwap<Snapshot>,
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
-    environment: ChannelContext,
-    reloading: Mutex<()>,
-    /// Counts the snapshots, for those who wait for the next.
+    channel_context: ChannelContext,
+    /// Serialises reloads: each builds on the snapshot before it.
+    reload_lock: Mutex<()>,
+    /// Number of snapshots so far.
     changes: watch::Sender<u64>,
 }
 
 impl ConfigCache {
-    /// Reads everything.
+    /// Loads the configuration of all workspaces.
     ///
     /// # Errors
-    /// Those of the store, and a channel sealed with another key.
-    pub async fn from_store(store: Arc<dyn Store>, vault: Arc<Vault>, environment: ChannelContext) -> Result<Self> {
+    /// Those of the store.
+    pub async fn from_store(store: Arc<dyn Store>, vault: Arc<Vault>, channel_context: ChannelContext) -> Result<Self> {
         let (changes, _) = watch::channel(0);
-        let live = Self { current: ArcSwap::default(), store, vault, environment, reloading: Mutex::new(()), changes };
-        live.reload_all().await?;
-        Ok(live)
+        let (current, reload_lock) = (ArcSwap::default(), Mutex::new(()));
+        let cache = Self { current, store, vault, channel_context, reload_lock, changes };
+        cache.reload_all().await?;
+        Ok(cache)
     }
 
-    /// The snapshot of now.
-    pub fn now(&self) -> Arc<Snapshot> {
+    /// The current snapshot, to be held for any time.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
 
-    /// The snapshot of now, for a glance.
+    /// The current snapshot, cheaper, to be held for a moment and not across an await.
     pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.current.load()
     }
 
-    /// What channels share.
-    pub fn environment(&self) -> &ChannelContext {
-        &self.environment
+    /// What all channels share, such as the HTTP client.
+    pub fn channel_context(&self) -> &ChannelContext {
+        &self.channel_context
     }
 
-    /// Hears of every new snapshot.
+    /// Notified of every new snapshot.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    fn swap(&self, next: Snapshot) {
+    fn publish(&self, next: Snapshot) {
         self.current.store(Arc::new(next));
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Reads workspaces, keys, and the configuration of every workspace that changed.
+    /// Loads the workspaces, their API keys, and the configuration of every workspace whose version changed.
     pub async fn reload_all(&self) -> Result<()> {
-        let _turn = self.reloading.lock().await;
+        let _lock = self.reload_lock.lock().await;
         let mut next = Snapshot::default();
-        let before = self.now();
+        let before = self.snapshot();
+        // Before the configurations: a change in between is then loaded again by the next refresh, instead of missed.
         let versions: HashMap<_, _> = self.store.versions().await?.into_iter().collect();
         for record in self.store.workspaces().await? {
             let workspace = record.workspace;
@@ -253,22 +253,23 @@ impl ConfigCache {
             let known = before.workspace(workspace.id);
             let view = match known {
                 Some(view) if versions.get(&workspace.id) == Some(&view.version) => Arc::clone(view),
-                _ => Arc::new(self.view(workspace, known).await?),
+                _ => Arc::new(self.load_workspace(workspace, known).await?),
             };
             next.workspaces.insert(view.workspace.id, view);
         }
-        self.swap(next);
+        self.publish(next);
         Ok(())
     }
 
-    /// Reads what changed without this process having seen it: written by another, or committed when reading it back
+    /// Loads changes that this process does not have yet: written by another process, or committed while reading back
     /// failed.
     pub async fn refresh(&self) -> std::result::Result<(), StoreError> {
         let versions = self.store.versions().await?;
-        let now = self.now();
-        let is_current =
-            |(id, version): &(WorkspaceId, Version)| now.workspace(*id).is_some_and(|view| view.version == *version);
-        if versions.iter().all(is_current) && versions.len() == now.workspaces.len() {
+        let current = self.snapshot();
+        let is_current = |(id, version): &(WorkspaceId, Version)| {
+            current.workspace(*id).is_some_and(|view| view.version == *version)
+        };
+        if versions.iter().all(is_current) && versions.len() == current.workspaces.len() {
             return Ok(());
         }
         self.reload_all().await.map_err(|error| match error {
@@ -277,30 +278,31 @@ impl ConfigCache {
         })
     }
 
-    /// Reads one workspace's configuration, after it was changed.
+    /// Loads one workspace's configuration after a change.
     pub async fn reload(&self, workspace_id: WorkspaceId) -> Result<()> {
-        let _turn = self.reloading.lock().await;
-        let before = self.now();
+        let _lock = self.reload_lock.lock().await;
+        let before = self.snapshot();
         let Some(known) = before.workspace(workspace_id) else { return Ok(()) };
-        let view = self.view(known.workspace.clone(), Some(known)).await?;
+        let view = self.load_workspace(known.workspace.clone(), Some(known)).await?;
         let mut next = Snapshot::clone(&before);
         next.workspaces.insert(workspace_id, Arc::new(view));
-        self.swap(next);
+        self.publish(next);
         Ok(())
     }
 
-    async fn view(&self, workspace: Workspace, known: Option<&Arc<WorkspaceView>>) -> Result<WorkspaceView> {
+    /// Loads one workspace. Unchanged endpoints and channels are taken from the `known` view.
+    async fn load_workspace(&self, workspace: Workspace, known: Option<&Arc<WorkspaceView>>) -> Result<WorkspaceView> {
         let since = known.map_or(0, |view| view.version);
-        let mut read = self.store.configuration(workspace.id, since).await?;
+        let mut loaded = self.store.configuration(workspace.id, since).await?;
         let mut endpoints = known.map(|view| Arc::clone(&view.endpoints)).unwrap_or_default();
-        self.take_over(&mut endpoints, std::mem::take(&mut read.endpoints));
-        if endpoints.len() != read.endpoint_count as usize {
-            // Some were deleted: read them all.
-            read = self.store.configuration(workspace.id, 0).await?;
+        self.merge_endpoints(&mut endpoints, std::mem::take(&mut loaded.endpoints));
+        if endpoints.len() != loaded.endpoint_count as usize {
+            // Only changed endpoints were read, and deleted ones leave no row: read them all.
+            loaded = self.store.configuration(workspace.id, 0).await?;
             endpoints = Arc::default();
-            self.take_over(&mut endpoints, std::mem::take(&mut read.endpoints));
+            self.merge_endpoints(&mut endpoints, std::mem::take(&mut loaded.endpoints));
         }
-        let Configuration { version, preferences, mutes, inbound_webhooks, rules, channels, .. } = read;
+        let Configuration { version, preferences, mutes, inbound_webhooks, rules, channels, .. } = loaded;
         let mut view = WorkspaceView {
             workspace,
             version,
@@ -316,60 +318,62 @@ impl ConfigCache {
         for record in channels {
             let id = record.channel.id;
             let known = known.and_then(|view| view.channel(id));
-            view.channels.insert(id, self.channel(record, known));
+            view.channels.insert(id, self.load_channel(record, known));
         }
         for rule in rules {
             let rule = Arc::new(rule);
             let of_type = &mut view.routes[rule.resource_type as usize];
             match &rule.resource {
-                ResourceSelector::All => of_type.of_all.push(Arc::clone(&rule)),
-                ResourceSelector::One(id) => of_type.of_one.entry(id.clone()).or_default().push(Arc::clone(&rule)),
+                ResourceSelector::All => of_type.any_resource.push(Arc::clone(&rule)),
+                ResourceSelector::One(id) => of_type.by_resource.entry(id.clone()).or_default().push(Arc::clone(&rule)),
             }
             view.rules.insert(rule.id, rule);
         }
         Ok(view)
     }
 
-    /// Puts endpoints that were written into those that are known.
-    fn take_over(&self, endpoints: &mut Arc<HashMap<EndpointId, Arc<LoadedEndpoint>>>, written: Vec<EndpointRecord>) {
-        if written.is_empty() {
+    /// Opens changed endpoints and merges them into those that are known.
+    fn merge_endpoints(&self, endpoints: &mut SharedEndpoints, changed: Vec<EndpointRecord>) {
+        // Without a change the pointer stays the same, which the scheduler relies on.
+        if changed.is_empty() {
             return;
         }
         let endpoints = Arc::make_mut(endpoints);
-        for EndpointRecord { endpoint, key_id, sealed } in written {
+        for EndpointRecord { endpoint, key_id, sealed } in changed {
             let owner = Owner::Endpoint(endpoint.workspace_id, endpoint.id);
             let opened = if sealed.is_empty() { Ok(None) } else { self.vault.open_endpoint(&sealed, &key_id, owner) };
             let secret = opened.unwrap_or_else(|error| {
-                tracing::error!(endpoint = %endpoint.id, %error, "the secret of an endpoint cannot be opened");
+                tracing::error!(endpoint = %endpoint.id, %error, "failed to open the secret of an endpoint");
                 None
             });
             endpoints.insert(endpoint.id, Arc::new(LoadedEndpoint { endpoint, secret }));
         }
     }
 
-    /// Opens a channel, unless it is known at this revision already. One that cannot be opened is kept with the reason:
-    /// it must not take the others with it.
-    fn channel(&self, record: ChannelRecord, known: Option<&Arc<LoadedChannel>>) -> Arc<LoadedChannel> {
+    /// Opens a channel, unless it is known at this revision. One that cannot be opened is kept with the reason, so that the
+    /// others still work.
+    fn load_channel(&self, record: ChannelRecord, known: Option<&Arc<LoadedChannel>>) -> Arc<LoadedChannel> {
         let ChannelRecord { channel, key_id, sealed } = record;
         if let Some(known) = known.filter(|known| known.channel.revision == channel.revision) {
             if known.channel == channel {
                 return Arc::clone(known);
             }
-            let (stored, destination) = (known.stored.clone(), known.destination.clone());
-            return Arc::new(LoadedChannel { channel, stored, destination });
+            // Fields outside of the revision differ, such as the connectivity.
+            let (config, notifier) = (known.config.clone(), known.notifier.clone());
+            return Arc::new(LoadedChannel { channel, config, notifier });
         }
-        let mut stored = ChannelConfig { settings: channel.settings.clone(), ..ChannelConfig::default() };
-        let destination = self
+        let mut config = ChannelConfig { settings: channel.settings.clone(), ..ChannelConfig::default() };
+        let notifier = self
             .vault
             .open_secrets(&sealed, &key_id, Owner::Channel(channel.workspace_id, channel.id))
             .map_err(|error| error.to_string())
             .and_then(|secrets| {
-                stored.secrets = secrets;
-                registry::plugin(channel.channel_type).open(&stored, &self.environment)
+                config.secrets = secrets;
+                registry::plugin(channel.channel_type).open(&config, &self.channel_context)
             });
-        if let Err(error) = &destination {
-            tracing::error!(channel = %channel.id, %error, "a channel cannot be used");
+        if let Err(error) = &notifier {
+            tracing::error!(channel = %channel.id, %error, "channel cannot be used");
         }
-        Arc::new(LoadedChannel { channel, stored, destination })
+        Arc::new(LoadedChannel { channel, config, notifier })
     }
 }

@@ -1,7 +1,7 @@
 //! The vault: seals secrets at rest with XChaCha20-Poly1305, bound to the row that they belong to.
 //!
 //! A sealed secret cannot be moved to another row: the row's identity is authenticated with it. The key's id is stored
-//! beside, so that a wrong key is told apart from damaged data before anything is used.
+//! with it, so that a wrong key is distinguished from damaged data.
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -14,58 +14,58 @@ use tidings_store::settings::InstanceKey;
 use crate::clock::Clock;
 
 const NONCE_BYTES: usize = 24;
+/// A known text, sealed at the first start: it opens with the right key only.
 const CANARY: &[u8] = b"tidings sealing key";
-/// What the one secret of an endpoint is called.
+/// Name of the one secret of an endpoint.
 const AUTH: &str = "auth";
 const CANARY_ROW: &[u8] = b"instance";
 
-/// Why sealed text could not be opened.
+/// Why a sealed secret could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// It was sealed with another key.
     #[error(
-        "sealed with another key (id {found}; this one's is {ours}): set TIDINGS_SECRET_KEY to the key that this data was written with"
+        "sealed with another key (id {found}, but the configured key has id {ours}): set TIDINGS_SECRET_KEY to the key \
+         that this data was written with"
     )]
     WrongKey {
-        /// The id of the key that sealed it.
+        /// Id of the key that sealed it.
         found: String,
-        /// The id of the vault's own.
+        /// Id of the vault's own key.
         ours: String,
     },
-    /// It was changed, or belongs to another row.
-    #[error("sealed text was damaged or moved")]
+    /// It was altered, or belongs to another row.
+    #[error("sealed data is damaged or was moved to another row")]
     Damaged,
 }
 
-/// Seals and opens.
+/// Seals and opens secrets with one key.
 pub struct Vault {
     cipher: XChaCha20Poly1305,
     key_id: String,
 }
 
 impl Vault {
-    /// A vault with this key.
     pub fn new(key: &[u8; 32]) -> Self {
         let digest = Sha256::new().chain_update(b"tidings key id").chain_update(key).finalize();
         Self { cipher: XChaCha20Poly1305::new(key.into()), key_id: hex::encode(&digest[..8]) }
     }
 
-    /// What names the key without telling it.
+    /// Identifies the key without revealing it: a truncated hash.
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// What to keep at the first start, to recognise the key by.
+    /// What the store keeps from the first start on, to verify the key with.
     pub fn instance_key(&self, clock: &dyn Clock) -> InstanceKey {
         InstanceKey { key_id: self.key_id.clone(), canary: self.seal(CANARY, CANARY_ROW, clock) }
     }
 
-    /// Whether this is the key of the first start.
+    /// Verifies that this is the key of the first start.
     ///
     /// # Errors
-    /// [`VaultError::WrongKey`] if it is another.
-    pub fn verify(&self, kept: &InstanceKey) -> Result<(), VaultError> {
-        match self.open(&kept.canary, &kept.key_id, CANARY_ROW)?.as_slice() {
+    /// [`VaultError::WrongKey`] if it is another one.
+    pub fn verify(&self, stored: &InstanceKey) -> Result<(), VaultError> {
+        match self.open(&stored.canary, &stored.key_id, CANARY_ROW)?.as_slice() {
             CANARY => Ok(()),
             _ => Err(VaultError::Damaged),
         }
@@ -82,7 +82,7 @@ impl Vault {
     /// Opens the secrets of a row.
     ///
     /// # Errors
-    /// [`VaultError`] if they were sealed with another key, for another row, or changed.
+    /// [`VaultError`] if they were sealed with another key or for another row, or were altered.
     pub fn open_secrets(
         &self,
         sealed: &[u8],
@@ -95,7 +95,7 @@ impl Vault {
         Ok(plain.into_iter().map(|(key, value)| (key, Secret::new(value))).collect())
     }
 
-    /// Seals the one secret of an endpoint; nothing if it has none.
+    /// Seals the one secret of an endpoint; empty if it has none.
     pub fn seal_endpoint(&self, secret: Option<&Secret>, owner: Owner, clock: &dyn Clock) -> Vec<u8> {
         let one = |secret: &Secret| BTreeMap::from([(AUTH.to_owned(), secret.clone())]);
         secret.map(|secret| self.seal_secrets(&one(secret), owner, clock)).unwrap_or_default()
@@ -131,13 +131,12 @@ impl Vault {
 /// The row that secrets belong to.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner {
-    /// A channel of a workspace.
     Channel(WorkspaceId, ChannelId),
-    /// An endpoint of a workspace.
     Endpoint(WorkspaceId, EndpointId),
 }
 
 impl Owner {
+    /// The row's identity as authenticated data. The prefix keeps a channel and an endpoint of equal ids apart.
     fn row(self) -> Vec<u8> {
         match self {
             Self::Channel(workspace_id, id) => [b"channel".as_slice(), workspace_id.as_bytes(), id.as_bytes()].concat(),
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_and_does_not_show() {
+    fn sealed_secrets_open_and_hide_their_text() {
         let (vault, sealed, workspace_id, channel_id) = sealed();
         assert!(!sealed.windows(6).any(|window| window == b"marked"));
         let opened = vault.open_secrets(&sealed, vault.key_id(), Owner::Channel(workspace_id, channel_id)).unwrap();
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn another_row_another_key_and_a_changed_bit_are_refused() {
+    fn open_secrets_of_other_row_other_key_or_altered_data_fails() {
         let (vault, mut sealed, workspace_id, channel_id) = sealed();
         let elsewhere = ChannelId::from_bytes([3; 16]);
         assert!(matches!(
@@ -198,10 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_the_first_start_is_recognised() {
+    fn verify_accepts_only_the_key_of_the_first_start() {
         let clock = ManualClock::at(Timestamp::from_unix_ms(0));
-        let kept = Vault::new(&[7; 32]).instance_key(&clock);
-        assert!(Vault::new(&[7; 32]).verify(&kept).is_ok());
-        assert!(matches!(Vault::new(&[8; 32]).verify(&kept), Err(VaultError::WrongKey { .. })));
+        let stored = Vault::new(&[7; 32]).instance_key(&clock);
+        assert!(Vault::new(&[7; 32]).verify(&stored).is_ok());
+        assert!(matches!(Vault::new(&[8; 32]).verify(&stored), Err(VaultError::WrongKey { .. })));
     }
 }

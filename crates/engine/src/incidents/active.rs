@@ -1,47 +1,81 @@
-//! Which endpoints have an active incident: what gate 9 asks of parents.
+//! Which endpoints have an active incident: the input of the dependency gate (9).
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use tidings_domain::event::Event;
+use tidings_domain::gate::EndpointContext;
 use tidings_domain::id::{EndpointId, IncidentId};
 use tidings_domain::incident::Subject;
+use tidings_domain::resource::ResourceType;
 use tidings_store::{Store, StoreError};
 
 use crate::snapshot::{LoadedEndpoint, WorkspaceView};
 
-/// Endpoints with an active incident. Cheap to clone: all clones are one.
+/// Endpoints with an active incident. Clones share their state.
 #[derive(Clone, Default)]
-pub(crate) struct Down(Arc<RwLock<HashMap<EndpointId, IncidentId>>>);
+pub(crate) struct ActiveIncidents(Arc<RwLock<HashMap<EndpointId, IncidentId>>>);
 
-impl Down {
-    /// As the store has it. Known before anything is sent: what waits may have to ask.
+impl ActiveIncidents {
+    /// Loads them from the store. Must be complete before anything is sent: the gates are evaluated before an attempt.
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        let down = Self::default();
+        let active = Self::default();
         for record in store.active_incidents().await? {
             if let Subject::Endpoint(id) = record.incident.subject {
-                down.set(id, Some(record.incident.id));
+                active.set(id, Some(record.incident.id));
             }
         }
-        Ok(down)
+        Ok(active)
     }
 
-    /// The endpoint has this active incident, or none.
+    /// Sets or removes the active incident of an endpoint.
     pub(crate) fn set(&self, endpoint_id: EndpointId, incident_id: Option<IncidentId>) {
-        let mut down = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Poisoned or not, as with `crate::sync::lock`.
+        let mut active = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match incident_id {
-            Some(incident_id) => down.insert(endpoint_id, incident_id),
-            None => down.remove(&endpoint_id),
+            Some(incident_id) => active.insert(endpoint_id, incident_id),
+            None => active.remove(&endpoint_id),
         };
     }
 
-    /// The endpoint's active incident.
-    pub(crate) fn incident_of(&self, endpoint_id: EndpointId) -> Option<IncidentId> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&endpoint_id).copied()
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<EndpointId, IncidentId>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The name of the endpoint's parent, if that has an active incident.
-    pub(crate) fn parent_of<'a>(&self, view: &'a WorkspaceView, live: &LoadedEndpoint) -> Option<&'a str> {
-        let parent = view.endpoint(live.endpoint.definition.parent_id?)?;
-        self.incident_of(parent.endpoint.id).map(|_| parent.endpoint.name.as_str())
+    /// What the gates need to know of an endpoint, but for its last opening, which depends on the channel.
+    pub(crate) fn endpoint_context<'a>(
+        &self,
+        view: &'a WorkspaceView,
+        loaded: &'a LoadedEndpoint,
+    ) -> EndpointContext<'a> {
+        let endpoint = &loaded.endpoint;
+        EndpointContext {
+            id: endpoint.id,
+            name: &endpoint.name,
+            definition: &endpoint.definition,
+            parent_down: self.parent_down(view, loaded),
+            last_opening_at: None,
+        }
+    }
+
+    /// The same for the endpoint that an event is about, if it is about one. Without a last opening: the cooldown gate,
+    /// which needs it, is not evaluated again.
+    pub(crate) fn endpoint_context_of<'a>(
+        &self,
+        view: &'a WorkspaceView,
+        event: &Event,
+    ) -> Option<EndpointContext<'a>> {
+        if event.resource_type != ResourceType::Endpoint {
+            return None;
+        }
+        let loaded = view.endpoint(event.resource_id.parse().ok()?)?;
+        Some(self.endpoint_context(view, loaded))
+    }
+
+    /// The name of the endpoint's parent, if the parent has an active incident.
+    fn parent_down<'a>(&self, view: &'a WorkspaceView, loaded: &LoadedEndpoint) -> Option<&'a str> {
+        let parent = view.endpoint(loaded.endpoint.definition.parent_id?)?;
+        let is_down = self.read().contains_key(&parent.endpoint.id);
+        is_down.then_some(parent.endpoint.name.as_str())
     }
 }

@@ -1,4 +1,4 @@
-//! Alerts: incidents that somebody else opens and resolves, without checks of ours.
+//! Alerts: incidents that another monitoring system opens and resolves, without checks of this one.
 
 use tidings_domain::id::{IncidentId, WorkspaceId};
 use tidings_domain::incident::{
@@ -6,96 +6,87 @@ use tidings_domain::incident::{
 };
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
-use tidings_store::StoreError;
 
-use super::transition::{Change, Happening, new_record};
-use super::{Incidents, Key};
+use super::transition::{IncidentNotification, IncidentTransition, new_record};
+use super::{Incidents, SubjectKey};
 use crate::Result;
 use crate::clock::new_id;
-use crate::detach::unbroken;
+use crate::detach::detach_on_drop;
 use crate::error::EngineError;
+use crate::sync::retry_on_conflict;
 
-/// How often an alert is looked at anew when somebody else was faster.
-const TRIES: u32 = 5;
-
-/// An alert as somebody else tells of it.
+/// An alert as another monitoring system reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// What recognises it: the resource's id.
+    /// Identifies the alert across reports.
     pub resource_id: String,
-    /// Whether it goes on.
     pub is_firing: bool,
-    /// How bad it is.
     pub severity: Severity,
     /// Since when it fires.
     pub starts_at: Timestamp,
-    /// Why, in words.
+    /// The cause, for people.
     pub detail: Option<String>,
-    /// What messages say of it.
+    /// What messages show about it.
     pub about: SubjectInfo,
 }
 
 impl Incidents {
-    /// Takes an alert in: one that fires opens an incident unless one is open, one that does not resolves it. Answers the
+    /// Ingests an alert: a firing one opens an incident unless one is active, a resolved one resolves it. Returns the
     /// incident that it opened or resolved.
     pub(crate) async fn alert(&self, workspace_id: WorkspaceId, alert: Alert) -> Result<Option<IncidentId>> {
         let incidents = self.clone();
-        unbroken(async move { incidents.take_in(workspace_id, &alert).await }).await
+        detach_on_drop(async move {
+            let key: SubjectKey = (workspace_id, Subject::Alert(alert.resource_id.clone()));
+            retry_on_conflict(|| incidents.ingest_alert(&key, &alert)).await
+        })
+        .await
     }
 
-    async fn take_in(&self, workspace_id: WorkspaceId, alert: &Alert) -> Result<Option<IncidentId>> {
-        let key: Key = (workspace_id, Subject::Alert(alert.resource_id.clone()));
-        for _ in 0..TRIES {
-            let case = self.case(&key);
-            let mut case = case.lock().await;
-            let snapshot = self.0.live.now();
-            let view = snapshot.workspace(workspace_id).ok_or(EngineError::NotFound("workspace"))?;
-            let now = self.0.clock.now();
-            let mut change = Change::default();
-            let incident_id = match (&case.open, alert.is_firing) {
-                (None, true) => {
-                    let id = new_id(self.0.clock.as_ref(), now);
-                    open(&mut change, id, &key, alert, now);
-                    id
-                }
-                (Some(open), false) => {
-                    change.resolve(&open.record, alert.detail.clone(), now);
-                    open.record.incident.id
-                }
-                (open, _) => {
-                    if open.is_none() {
-                        // Nothing is remembered of an alert that does not fire.
-                        self.cases().remove(&key);
-                    }
-                    return Ok(None);
-                }
-            };
-            match self.write(&key, view, &mut case, None, change, now).await {
-                Ok(_) => {
-                    if case.open.is_none() {
-                        self.cases().remove(&key);
-                    }
-                    return Ok(Some(incident_id));
-                }
-                Err(StoreError::Conflict | StoreError::Exists) => {}
-                Err(error) => return Err(error.into()),
+    async fn ingest_alert(&self, key: &SubjectKey, alert: &Alert) -> Result<Option<IncidentId>> {
+        let state = self.state(key);
+        let mut state = state.lock().await;
+        let snapshot = self.0.config.snapshot();
+        let view = snapshot.workspace(key.0).ok_or(EngineError::NotFound("workspace"))?;
+        let now = self.0.clock.now();
+        let mut transition = IncidentTransition::default();
+        let incident_id = match (&state.active, alert.is_firing) {
+            // A firing alert without an active incident: open one.
+            (None, true) => {
+                let id = new_id(self.0.clock.as_ref(), now);
+                open_incident(&mut transition, id, key, alert, now);
+                id
             }
+            (Some(active), false) => {
+                transition.resolve(&active.record, alert.detail.clone(), now);
+                active.record.incident.id
+            }
+            (active, _) => {
+                if active.is_none() {
+                    // An alert that does not fire needs no state.
+                    self.states().remove(key);
+                }
+                return Ok(None);
+            }
+        };
+        self.write_transition(key, view, &mut state, None, transition, now).await?;
+        if state.active.is_none() {
+            self.states().remove(key);
         }
-        Err(EngineError::Store(StoreError::Conflict))
+        Ok(Some(incident_id))
     }
 }
 
-fn open(change: &mut Change, id: IncidentId, key: &Key, alert: &Alert, now: Timestamp) {
+fn open_incident(transition: &mut IncidentTransition, id: IncidentId, key: &SubjectKey, alert: &Alert, now: Timestamp) {
     let (cause, detail) = (Cause::Alert, alert.detail.clone());
-    let opening = IncidentStart {
+    let start = IncidentStart {
         subject: key.1.clone(),
         cause,
         detail: detail.clone(),
         failing_since: alert.starts_at,
         at: now,
     };
-    let incident = Incident { opening_severity: alert.severity, ..Incident::open(id, key.0, opening) };
-    change.timeline.push(TimelineEntry { at: now, kind: TimelineKind::Opened { cause, detail } });
-    change.happenings.push(Happening::of(IncidentTrigger::Opened));
-    change.incident = Some(new_record(incident, alert.about.clone()));
+    let incident = Incident { opening_severity: alert.severity, ..Incident::open(id, key.0, start) };
+    transition.timeline.push(TimelineEntry { at: now, kind: TimelineKind::Opened { cause, detail } });
+    transition.notifications.push(IncidentNotification::of(IncidentTrigger::Opened));
+    transition.incident = Some(new_record(incident, alert.about.clone()));
 }

@@ -1,4 +1,4 @@
-//! Checks come in: from the check engine, and from probers elsewhere. Both are judged by the same code.
+//! Ingestion of checks, from the own probes and from external probers. Both are evaluated by the same code.
 
 use tidings_domain::check::{Check, Observation, judge};
 use tidings_domain::endpoint::Probe;
@@ -8,47 +8,46 @@ use tidings_domain::secret::Secret;
 use tidings_store::StoreError;
 use tidings_store::monitoring::CheckRecord;
 
-use super::notify::Written;
+use super::notify::WriteOutcome;
 use super::transition::on_check;
-use super::{Incidents, Key};
+use super::{Incidents, SubjectKey};
 use crate::Result;
 use crate::clock::new_id;
-use crate::detach::unbroken;
+use crate::detach::detach_on_drop;
 use crate::error::EngineError;
 use crate::snapshot::LoadedEndpoint;
+use crate::sync::retry_on_conflict;
 
-/// How often a check is judged anew when somebody else was faster.
-const TRIES: u32 = 5;
-
-/// What a check came to.
+/// The result of ingesting a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckOutcome {
-    /// The check.
     pub check_id: CheckId,
-    /// Whether it was told before.
+    /// Whether the check was ingested before; nothing was changed then.
     pub is_duplicate: bool,
-    /// The active incident, or the one that it resolved, with what it did to it.
+    /// The incident that is active or that the check resolved, and what the check did to it.
     pub incident: Option<(IncidentId, Option<IncidentTrigger>)>,
 }
 
 impl Incidents {
-    /// Takes in what a prober saw when it looked at this; none if the endpoint was paused or deleted meanwhile, or is to be
-    /// looked at otherwise now, so that what was seen says nothing about it any more. Other edits are no reason to lose it:
-    /// the schedule does not look again because of them. It is judged at once: it may hold a body.
+    /// Ingests a probe's observation. `probed` is the probe definition and the secret that it used. None if the endpoint
+    /// was paused or deleted meanwhile, or is probed in another way now: the observation does not apply any more.
+    /// Other edits are no reason to discard it, as the schedule does not probe again because of them.
     pub(crate) async fn observe(
         &self,
         workspace_id: WorkspaceId,
         endpoint_id: EndpointId,
-        looked_at: (&Probe, Option<&Secret>),
+        probed: (&Probe, Option<&Secret>),
         observation: Observation,
     ) -> Result<Option<CheckOutcome>> {
         let check = {
-            let snapshot = self.0.live.load();
-            let live = snapshot.workspace(workspace_id).and_then(|view| view.endpoint(endpoint_id));
-            let is_same = |live: &LoadedEndpoint| (&live.endpoint.definition.probe, live.secret.as_ref()) == looked_at;
-            let live = live.filter(|live| live.endpoint.enabled && is_same(live));
-            live.map(|live| judge(&live.endpoint.definition, &observation))
+            let snapshot = self.0.config.load();
+            let loaded = snapshot.workspace(workspace_id).and_then(|view| view.endpoint(endpoint_id));
+            let is_same =
+                |loaded: &LoadedEndpoint| (&loaded.endpoint.definition.probe, loaded.secret.as_ref()) == probed;
+            let loaded = loaded.filter(|loaded| loaded.endpoint.enabled && is_same(loaded));
+            loaded.map(|loaded| judge(&loaded.endpoint.definition, &observation))
         };
+        // It may contain a response body: freed before the write, which may wait.
         drop(observation);
         match check {
             Some(check) => self.report(workspace_id, endpoint_id, None, check).await.map(Some),
@@ -56,7 +55,7 @@ impl Incidents {
         }
     }
 
-    /// Takes in what a prober elsewhere says.
+    /// Ingests a check that an external prober reports. Without an id it gets a new one.
     pub(crate) async fn report(
         &self,
         workspace_id: WorkspaceId,
@@ -65,63 +64,63 @@ impl Incidents {
         check: Check,
     ) -> Result<CheckOutcome> {
         let incidents = self.clone();
-        unbroken(async move { incidents.check(workspace_id, endpoint_id, id, check).await }).await
+        detach_on_drop(async move {
+            let key: SubjectKey = (workspace_id, Subject::Endpoint(endpoint_id));
+            retry_on_conflict(|| incidents.ingest_check(&key, endpoint_id, id, &check)).await
+        })
+        .await
     }
 
-    async fn check(
+    async fn ingest_check(
         &self,
-        workspace_id: WorkspaceId,
+        key: &SubjectKey,
         endpoint_id: EndpointId,
         id: Option<CheckId>,
-        check: Check,
+        check: &Check,
     ) -> Result<CheckOutcome> {
-        let key: Key = (workspace_id, Subject::Endpoint(endpoint_id));
-        for _ in 0..TRIES {
-            let case = self.case(&key);
-            let mut case = case.lock().await;
-            let snapshot = self.0.live.now();
-            let view = snapshot.workspace(workspace_id).ok_or(EngineError::NotFound("workspace"))?;
-            let live = view.endpoint(endpoint_id).ok_or(EngineError::NotFound("endpoint"))?;
-            let definition = &live.endpoint.definition;
-            let now = self.0.clock.now();
-            let new_incident = new_id(self.0.clock.as_ref(), now);
-            let change = on_check(&case, workspace_id, definition, || about(live), &check, new_incident, now);
-            let happened = change.happenings.first().map(|happening| happening.trigger);
-            let before = case.open.as_ref().map(|open| open.record.incident.id);
-            let check_id = id.unwrap_or_else(|| self.new_check_id(check.checked_at));
-            let record = CheckRecord { id: check_id, endpoint_id, check: check.clone() };
-            match self.write(&key, view, &mut case, Some(record), change, now).await {
-                Ok(Written::Yes) => {
-                    let incident_id = case.open.as_ref().map(|open| open.record.incident.id).or(before);
-                    let incident = incident_id.map(|id| (id, happened));
-                    return Ok(CheckOutcome { check_id, is_duplicate: false, incident });
-                }
-                Ok(Written::Known) => {
-                    return Ok(CheckOutcome { check_id, is_duplicate: true, incident: before.map(|id| (id, None)) });
-                }
-                Err(StoreError::Conflict | StoreError::Exists) => {}
-                Err(StoreError::NotFound) => return Err(EngineError::NotFound("endpoint")),
-                Err(error) => return Err(error.into()),
+        // Locked until the write is done: the checks of one endpoint are processed one after the other.
+        let state = self.state(key);
+        let mut state = state.lock().await;
+        let snapshot = self.0.config.snapshot();
+        let view = snapshot.workspace(key.0).ok_or(EngineError::NotFound("workspace"))?;
+        let loaded = view.endpoint(endpoint_id).ok_or(EngineError::NotFound("endpoint"))?;
+        let definition = &loaded.endpoint.definition;
+        let now = self.0.clock.now();
+        let new_incident = new_id(self.0.clock.as_ref(), now);
+        let transition = on_check(&state, key.0, definition, || subject_info(loaded), check, new_incident, now);
+        let trigger = transition.notifications.first().map(|notification| notification.trigger);
+        let active_id = |state: &super::IncidentState| state.active.as_ref().map(|active| active.record.incident.id);
+        let before = active_id(&state);
+        let check_id = id.unwrap_or_else(|| new_id(self.0.clock.as_ref(), check.checked_at));
+        let record = CheckRecord { id: check_id, endpoint_id, check: check.clone() };
+        match self.write_transition(key, view, &mut state, Some(record), transition, now).await {
+            Ok(WriteOutcome::Applied) => {
+                let incident = active_id(&state).or(before).map(|id| (id, trigger));
+                Ok(CheckOutcome { check_id, is_duplicate: false, incident })
             }
+            Ok(WriteOutcome::Duplicate) => {
+                Ok(CheckOutcome { check_id, is_duplicate: true, incident: before.map(|id| (id, None)) })
+            }
+            Err(StoreError::NotFound) => Err(EngineError::NotFound("endpoint")),
+            Err(error) => Err(error.into()),
         }
-        Err(EngineError::Store(StoreError::Conflict))
     }
 }
 
-/// What messages say of an endpoint.
-fn about(live: &LoadedEndpoint) -> SubjectInfo {
-    let endpoint = &live.endpoint;
+/// What messages show about an endpoint.
+fn subject_info(loaded: &LoadedEndpoint) -> SubjectInfo {
+    let endpoint = &loaded.endpoint;
     SubjectInfo {
         name: endpoint.name.clone(),
-        url: Some(address(&endpoint.definition.probe)),
+        url: Some(display_address(&endpoint.definition.probe)),
         link: None,
         fields: Vec::new(),
         tags: endpoint.definition.tags.clone(),
     }
 }
 
-/// Where an endpoint is, without what may be a secret: a URL's query often holds one.
-fn address(probe: &Probe) -> String {
+/// The endpoint's address without what may be a secret: a URL's query often contains one.
+fn display_address(probe: &Probe) -> String {
     match probe {
         Probe::Http(http) => {
             let end = http.url.find(['?', '#']).unwrap_or(http.url.len());

@@ -1,115 +1,127 @@
-//! Openings said late: what was stopped is said once what stopped it no longer does, if the incident is still active.
+//! Deferred openings: an opening that a gate suppressed is sent in a new delivery once that gate opens, if the incident
+//! is still active.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidings_domain::event::Event;
-use tidings_domain::gate::{OpeningOutcome, Refusal};
+use tidings_domain::gate::{EndpointContext, OpeningOutcome, Refusal};
 use tidings_domain::id::ChannelId;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
-use tidings_store::monitoring::IncidentDelivery;
 
-use super::notify::note;
-use super::state::{Case, Unsaid};
-use super::{Incidents, Key};
-use crate::accept::{Occasion, Prepared};
-use crate::fanout::{self, Telling};
+use super::notify::Progress;
+use super::state::{DeferredOpening, IncidentState};
+use super::{Incidents, SubjectKey};
+use crate::accept::{AcceptBatch, NotificationSequence};
+use crate::fanout::{self, FanOut, FanOutContext};
 use crate::snapshot::{LoadedEndpoint, WorkspaceView};
 
+/// What the gate that suppressed an opening decides now.
+enum GateRecheck {
+    /// It would suppress the opening still.
+    Closed(Refusal),
+    /// The opening may be sent, if no other gate stops it.
+    Open,
+    /// The rule or the channel is disabled or deleted: nothing is to be sent.
+    Inapplicable,
+}
+
 impl Incidents {
-    /// Says openings that were stopped, where what stopped them no longer does.
-    #[expect(clippy::too_many_arguments, reason = "all of it is what one write consists of")]
-    pub(super) fn say_late(
+    /// Plans a new delivery for each deferred opening whose gate has opened.
+    pub(super) fn send_deferred(
         &self,
         view: &Arc<WorkspaceView>,
-        case: &Case,
-        prepared: &mut Prepared,
+        state: &IncidentState,
+        batch: &mut AcceptBatch,
         endpoint: Option<&Arc<LoadedEndpoint>>,
-        told: &mut Vec<IncidentDelivery>,
-        unsaid: &mut Vec<Unsaid>,
-        openings: &mut BTreeMap<ChannelId, Timestamp>,
+        progress: &mut Progress,
         now: Timestamp,
     ) {
-        let Some(event) = case.open.as_ref().and_then(|open| open.opening.as_ref()) else { return };
-        // What several rules say through one channel at once does not cool down among itself.
-        let before = openings.clone();
-        for stopped in case.open.iter().flat_map(|open| &open.unsaid) {
-            let Some(rule) = view.rule(stopped.rule_id).filter(|rule| rule.enabled) else { continue };
-            let Some(live) = view.channel(rule.channel_id) else { continue };
-            let situation = self.situation(view, endpoint, &before, told);
-            let severity = event.severity(Severity::Warning);
-            let facts = fanout::facts(
-                view,
-                live,
-                Some(rule),
-                event.trigger,
-                severity,
-                situation.endpoint,
-                &OpeningOutcome::NotApplicable,
-            );
-            if stopped.gate.ask(&facts, now).is_some() {
+        let Some(active) = &state.active else { return };
+        let Some(event) = &active.opening else { return };
+        // As of before this round: several rules that send through one channel at once do not cool down each other.
+        let last_openings = progress.last_openings.clone();
+        for deferred in &active.deferred {
+            if !matches!(self.recheck_gate(view, endpoint, &last_openings, event, deferred, now), GateRecheck::Open) {
                 continue;
             }
-            let decision = fanout::decide(view, event, Some(rule), rule.channel_id, situation, now);
-            let telling = Telling { not_routed: Vec::new(), decisions: decision.into_iter().collect() };
-            let sequence = Occasion { number: stopped.sequence + 1, replaces_id: Some(stopped.delivery_id) };
-            unsaid.retain(|it| it.delivery_id != stopped.delivery_id);
-            prepared.add(&self.0.queue, self.0.clock.as_ref(), Arc::clone(event), telling, sequence);
-            note(prepared.last(), told, unsaid, openings);
+            let Some(rule) = view.rule(deferred.rule_id) else { continue };
+            let context = FanOutContext {
+                endpoint: self.endpoint_context(view, endpoint),
+                last_openings: Some(&last_openings),
+                earlier: &progress.earlier,
+            };
+            let planned = fanout::plan_for_rule(view, event, Some(rule), rule.channel_id, context, now);
+            let fan_out = FanOut { not_routed: Vec::new(), planned: planned.into_iter().collect() };
+            let sequence =
+                NotificationSequence { number: deferred.sequence + 1, replaces_id: Some(deferred.delivery_id) };
+            progress.deferred.retain(|it| it.delivery_id != deferred.delivery_id);
+            batch.add(&self.0.queue, self.0.clock.as_ref(), Arc::clone(event), fan_out, sequence);
+            progress.record(batch.last());
         }
     }
 
-    /// Whether an opening that was stopped may be said now.
-    pub(super) fn may_say_late(&self, key: &Key, view: &WorkspaceView, case: &Case, now: Timestamp) -> bool {
-        let Some(open) = &case.open else { return false };
-        let Some(event) = &open.opening else { return false };
-        let endpoint = self.endpoint(view, key);
-        let ask = |stopped| self.ask_again(view, endpoint, case, event, stopped, now);
-        open.unsaid.iter().any(|stopped| matches!(ask(stopped), Some(None)))
+    /// Whether any deferred opening can be sent now.
+    pub(super) fn can_send_deferred(
+        &self,
+        key: &SubjectKey,
+        view: &WorkspaceView,
+        state: &IncidentState,
+        now: Timestamp,
+    ) -> bool {
+        let Some(active) = &state.active else { return false };
+        let Some(event) = &active.opening else { return false };
+        let endpoint = self.loaded_endpoint(view, key);
+        let openings = &state.endpoint.openings;
+        let recheck = |deferred| self.recheck_gate(view, endpoint, openings, event, deferred, now);
+        active.deferred.iter().any(|deferred| matches!(recheck(deferred), GateRecheck::Open))
     }
 
-    /// Learns until when what was stopped is stopped, as far as that is known: what was known of it may have changed. A
-    /// change of the configuration wakes the keeper by itself.
-    pub(super) fn expect_late(&self, key: &Key, view: &WorkspaceView, case: &mut Case, now: Timestamp) {
-        let Some((open, event)) = case.open.as_ref().and_then(|open| Some((open, open.opening.as_ref()?))) else {
-            return;
-        };
-        let endpoint = self.endpoint(view, key);
-        let until = |stopped| match self.ask_again(view, endpoint, case, event, stopped, now) {
-            Some(Some(stop)) => stop.until,
-            Some(None) => Some(now),
-            None => None,
-        };
-        let untils: Vec<_> = open.unsaid.iter().map(until).collect();
-        if let Some(open) = &mut case.open {
-            open.unsaid.iter_mut().zip(untils).for_each(|(unsaid, until)| unsaid.until = until);
+    /// Updates when each deferred opening may be sent, as far as that is known: it may have changed since it was
+    /// suppressed. (A change of the configuration wakes the timer loop by itself.)
+    pub(super) fn schedule_deferred(
+        &self,
+        key: &SubjectKey,
+        view: &WorkspaceView,
+        state: &mut IncidentState,
+        now: Timestamp,
+    ) {
+        let Some(active) = &mut state.active else { return };
+        let Some(event) = &active.opening else { return };
+        let endpoint = self.loaded_endpoint(view, key);
+        for deferred in &mut active.deferred {
+            deferred.until = match self.recheck_gate(view, endpoint, &state.endpoint.openings, event, deferred, now) {
+                GateRecheck::Closed(refusal) => refusal.until,
+                GateRecheck::Open => Some(now),
+                // No wake-up: an instant in the past would wake the timer loop again and again.
+                GateRecheck::Inapplicable => None,
+            };
         }
     }
 
-    /// What the gate that stopped it says now; nothing if its rule or its channel says nothing any more.
-    fn ask_again(
+    fn recheck_gate(
         &self,
         view: &WorkspaceView,
         endpoint: Option<&Arc<LoadedEndpoint>>,
-        case: &Case,
+        last_openings: &BTreeMap<ChannelId, Timestamp>,
         event: &Event,
-        stopped: &Unsaid,
+        deferred: &DeferredOpening,
         now: Timestamp,
-    ) -> Option<Option<Refusal>> {
-        let rule = view.rule(stopped.rule_id).filter(|rule| rule.enabled)?;
-        let live = view.channel(rule.channel_id)?;
-        let situation = self.situation(view, endpoint, &case.state.openings, &[]);
+    ) -> GateRecheck {
+        let Some(rule) = view.rule(deferred.rule_id).filter(|rule| rule.enabled) else {
+            return GateRecheck::Inapplicable;
+        };
+        let Some(loaded) = view.channel(rule.channel_id) else { return GateRecheck::Inapplicable };
+        let last_opening_at = last_openings.get(&rule.channel_id).copied();
+        let endpoint = self.endpoint_context(view, endpoint);
+        let endpoint = endpoint.map(|it| EndpointContext { last_opening_at, ..it });
         let severity = event.severity(Severity::Warning);
-        let facts = fanout::facts(
-            view,
-            live,
-            Some(rule),
-            event.trigger,
-            severity,
-            situation.endpoint,
-            &OpeningOutcome::NotApplicable,
-        );
-        Some(stopped.gate.ask(&facts, now))
+        let opening = OpeningOutcome::NotApplicable;
+        let input = fanout::gate_input(view, loaded, Some(rule), event.trigger, severity, endpoint, &opening);
+        match deferred.gate.ask(&input, now) {
+            Some(refusal) => GateRecheck::Closed(refusal),
+            None => GateRecheck::Open,
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! Incidents: what a check, an alert, a person or the passing of time does to them, and what is told of it.
+//! Incidents: what checks, alerts, acknowledgements and the passing of time do to them, and the notifications about it.
 //!
-//! Before the way of an event: from something seen to an event. Every endpoint, and every alert from outside, is a
-//! [`case`]; its changes come one after the other. [`change`] says what follows, as a pure function; [`tell`] writes that
-//! together with the events and deliveries that tell of it; [`keeper`] wakes up for what time brings (a step of an
-//! escalation, a reminder, an opening that may now be said).
+//! This comes before the event pipeline: from an observation to an event. Every endpoint, and every alert from another
+//! system, is a subject with a `state`; the transitions of one subject are serialised by a lock over that state.
+//! `transition` decides, as a pure function, what follows; `notify` writes it together with the events and
+//! deliveries of its notifications; `timer_loop` wakes up for what time brings (escalation steps, reminders, and
+//! `deferred` openings that may now be sent).
 
 mod acknowledge;
 mod active;
@@ -16,7 +17,7 @@ mod timer_loop;
 mod transition;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidings_domain::id::{EndpointId, WorkspaceId};
 use tidings_domain::incident::Subject;
@@ -29,125 +30,131 @@ use crate::Result;
 use crate::clock::Clock;
 use crate::queue::Queue;
 use crate::snapshot::ConfigCache;
+use crate::sync::lock;
 
-pub(crate) use active::Down;
+pub(crate) use active::ActiveIncidents;
 pub use alerts::Alert;
 pub use checks::CheckOutcome;
-pub(crate) use state::Case;
+pub(crate) use state::IncidentState;
 
-/// What a case is about, and whose it is.
-pub(crate) type Key = (WorkspaceId, Subject);
+/// Identifies a subject: an endpoint or an alert of a workspace.
+pub(crate) type SubjectKey = (WorkspaceId, Subject);
 
-/// All cases of this process. Cheap to clone: all clones are one.
+/// One subject's state. The lock is held over the write of a transition.
+type SharedState = Arc<tokio::sync::Mutex<IncidentState>>;
+
+/// The incidents of this process. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Incidents(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn Store>,
-    live: Arc<ConfigCache>,
+    config: Arc<ConfigCache>,
     queue: Queue,
     clock: Arc<dyn Clock>,
-    down: Down,
-    cases: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Case>>>>,
-    /// When each case is next to be looked at.
-    wakes: Mutex<HashMap<Key, Timestamp>>,
-    /// IncidentDelivery when a case is to be looked at sooner than was known.
-    woken: Notify,
-    /// Raised when the keeper should end.
+    active: ActiveIncidents,
+    states: Mutex<HashMap<SubjectKey, SharedState>>,
+    /// When each subject is to be processed next.
+    wake_times: Mutex<HashMap<SubjectKey, Timestamp>>,
+    /// Notified when a subject is to be processed earlier than the timer loop knows.
+    timer_wakeup: Notify,
+    /// Set when the timer loop should end.
     stopping: watch::Sender<bool>,
 }
 
 impl Incidents {
-    /// Takes up the cases that the store knows, and begins to look after them.
+    /// Loads the state of all subjects and starts the timer loop.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
-        live: Arc<ConfigCache>,
+        config: Arc<ConfigCache>,
         queue: Queue,
         clock: Arc<dyn Clock>,
-        down: Down,
+        active: ActiveIncidents,
     ) -> Result<Self> {
         let (stopping, _) = watch::channel(false);
         let incidents = Self(Arc::new(Inner {
             store,
-            live,
+            config,
             queue,
             clock,
-            down,
-            cases: Mutex::default(),
-            wakes: Mutex::default(),
-            woken: Notify::new(),
+            active,
+            states: Mutex::default(),
+            wake_times: Mutex::default(),
+            timer_wakeup: Notify::new(),
             stopping,
         }));
-        incidents.take_up().await?;
+        incidents.load().await?;
         tokio::spawn(timer_loop::run(incidents.clone()));
         Ok(incidents)
     }
 
-    /// Ends the keeper. What it has begun it finishes.
+    /// Stops the timer loop; a transition in progress is finished.
     pub(crate) fn stop(&self) {
         self.0.stopping.send_replace(true);
     }
 
-    async fn take_up(&self) -> Result<()> {
-        let snapshot = self.0.live.now();
+    async fn load(&self) -> Result<()> {
+        let snapshot = self.0.config.snapshot();
         for view in snapshot.workspaces() {
-            for state in self.0.store.endpoint_states(view.workspace.id).await? {
-                let key = (view.workspace.id, Subject::Endpoint(state.endpoint_id));
-                let case = self.case(&key);
-                let mut case = case.lock().await;
-                case.state = state;
-                self.plan(&key, &case);
+            for endpoint in self.0.store.endpoint_states(view.workspace.id).await? {
+                let key = (view.workspace.id, Subject::Endpoint(endpoint.endpoint_id));
+                let state = self.state(&key);
+                let mut state = state.lock().await;
+                state.endpoint = endpoint;
+                self.schedule_wake(&key, &state);
             }
         }
         for record in self.0.store.active_incidents().await? {
             let key = (record.incident.workspace_id, record.incident.subject.clone());
-            let case = self.case(&key);
-            let mut case = case.lock().await;
-            self.resume(&mut case, record).await?;
-            self.plan(&key, &case);
+            let state = self.state(&key);
+            let mut state = state.lock().await;
+            self.load_active(&mut state, record).await?;
+            self.schedule_wake(&key, &state);
         }
         Ok(())
     }
 
-    fn cases(&self) -> MutexGuard<'_, HashMap<Key, Arc<tokio::sync::Mutex<Case>>>> {
-        self.0.cases.lock().unwrap_or_else(PoisonError::into_inner)
+    fn states(&self) -> MutexGuard<'_, HashMap<SubjectKey, SharedState>> {
+        lock(&self.0.states)
     }
 
-    /// The case of this subject; a new one if nothing is known of it.
-    fn case(&self, key: &Key) -> Arc<tokio::sync::Mutex<Case>> {
-        let mut cases = self.cases();
-        if let Some(case) = cases.get(key) {
-            return Arc::clone(case);
+    /// The state of this subject; a new one if it has none.
+    fn state(&self, key: &SubjectKey) -> SharedState {
+        let mut states = self.states();
+        if let Some(state) = states.get(key) {
+            return Arc::clone(state);
         }
-        let case = Arc::new(tokio::sync::Mutex::new(Case::new(&key.1)));
-        cases.insert(key.clone(), Arc::clone(&case));
-        case
+        let state = Arc::new(tokio::sync::Mutex::new(IncidentState::new(&key.1)));
+        states.insert(key.clone(), Arc::clone(&state));
+        state
     }
 
-    /// What is remembered of an endpoint.
-    pub(crate) async fn state(&self, workspace_id: WorkspaceId, endpoint_id: EndpointId) -> EndpointState {
+    /// The state of an endpoint: its last check, streak, flap history and active incident.
+    pub(crate) async fn endpoint_state(&self, workspace_id: WorkspaceId, endpoint_id: EndpointId) -> EndpointState {
         let key = (workspace_id, Subject::Endpoint(endpoint_id));
-        let case = self.cases().get(&key).map(Arc::clone);
-        match case {
-            Some(case) => case.lock().await.state.clone(),
+        // Not `state`, which would create one for any id.
+        let state = self.states().get(&key).map(Arc::clone);
+        match state {
+            Some(state) => state.lock().await.endpoint.clone(),
             None => EndpointState::new(endpoint_id),
         }
     }
 
-    /// When the last check of each endpoint began.
+    /// For each endpoint ever checked, when its last check began.
     pub(crate) async fn last_checks(&self) -> HashMap<EndpointId, Timestamp> {
-        let cases: Vec<_> = self.cases().values().map(Arc::clone).collect();
-        let mut last_checks = HashMap::with_capacity(cases.len());
-        for case in cases {
-            let case = case.lock().await;
-            let last = case.state.last_check.as_ref();
-            last_checks.extend(last.map(|check| (case.state.endpoint_id, check.checked_at)));
+        // Copied, so that the map is not locked while a state is waited for.
+        let states: Vec<_> = self.states().values().map(Arc::clone).collect();
+        let mut last_checks = HashMap::with_capacity(states.len());
+        for state in states {
+            let state = state.lock().await;
+            let last = state.endpoint.last_check.as_ref();
+            last_checks.extend(last.map(|check| (state.endpoint.endpoint_id, check.checked_at)));
         }
         last_checks
     }
 
     /// Which endpoints have an active incident.
-    pub(crate) fn down(&self) -> &Down {
-        &self.0.down
+    pub(crate) fn active(&self) -> &ActiveIncidents {
+        &self.0.active
     }
 }

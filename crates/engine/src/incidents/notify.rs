@@ -1,12 +1,13 @@
-//! What follows for a case is written, together with the events and deliveries that tell of it, and then handed over.
+//! Writes a transition together with the events and deliveries of its notifications, and dispatches them after the
+//! commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidings_domain::delivery::Status;
 use tidings_domain::event::{Content, Event};
-use tidings_domain::gate::Gate;
-use tidings_domain::id::{ChannelId, CheckId, DeliveryId, MuteId};
+use tidings_domain::gate::{EndpointContext, Gate};
+use tidings_domain::id::{ChannelId, DeliveryId, MuteId};
 use tidings_domain::incident::{IncidentTrigger, Subject};
 use tidings_domain::rate_limit::RateAction;
 use tidings_domain::time::Timestamp;
@@ -17,164 +18,227 @@ use tidings_store::monitoring::{
 };
 use tidings_store::queue::{InitialState, NewDelivery, NewEvent};
 
-use super::state::{Case, Open, Unsaid};
-use super::timer_loop::watched;
-use super::transition::{Change, Happening, incident_wake};
-use super::{Incidents, Key};
-use crate::accept::{Occasion, Prepared};
+use super::state::{ActiveIncident, DeferredOpening, IncidentState};
+use super::timer_loop::active_definition;
+use super::transition::{IncidentNotification, IncidentTransition, incident_wake};
+use super::{Incidents, SubjectKey};
+use crate::accept::{AcceptBatch, NotificationSequence};
 use crate::clock::new_id;
-use crate::fanout::{self, EndpointSituation, Situation};
+use crate::fanout::{FanOutContext, fan_out};
 use crate::snapshot::{LoadedEndpoint, WorkspaceView};
+use crate::sync::Conflict as _;
 
-/// Whether it was written.
-pub(super) enum Written {
-    /// It was.
-    Yes,
-    /// The check was told before.
-    Known,
+/// The result of writing a transition.
+pub(super) enum WriteOutcome {
+    Applied,
+    /// The check was ingested before: nothing was written.
+    Duplicate,
+}
+
+/// What the deliveries planned so far mean for those planned next, within one transition.
+pub(super) struct Progress {
+    /// Deliveries of the incident, oldest first, planned ones included.
+    pub(super) earlier: Vec<IncidentDelivery>,
+    pub(super) deferred: Vec<DeferredOpening>,
+    /// For each channel, when an opening last passed the cooldown.
+    pub(super) last_openings: BTreeMap<ChannelId, Timestamp>,
+}
+
+impl Progress {
+    /// Adds the deliveries of an event that was just planned.
+    pub(super) fn record(&mut self, new_event: Option<&NewEvent>) {
+        let Some(NewEvent { event, deliveries, .. }) = new_event else { return };
+        for delivery in deliveries {
+            self.earlier.push(IncidentDelivery {
+                delivery_id: delivery.id,
+                event_id: event.id,
+                trigger: event.trigger,
+                rule_id: delivery.rule_id,
+                channel_id: delivery.channel_id,
+                status: initial_status(delivery),
+                evaluation: Some(delivery.evaluation.clone()),
+                held_until: delivery.evaluation.held().map(|(_, until)| until),
+                digest_id: None,
+                sequence: delivery.sequence,
+                replaces_id: delivery.replaces_id,
+                attempt_state: None,
+            });
+            if event.trigger != Trigger::Incident(IncidentTrigger::Opened) {
+                continue;
+            }
+            self.deferred.extend(DeferredOpening::from_new(delivery));
+            // It has passed the cooldown if nothing stopped it, or only a gate that holds or comes after the cooldown.
+            let stopped = delivery.evaluation.stopped.as_ref();
+            if stopped.is_none_or(|(gate, _)| *gate == Gate::RateLimit || delivery.evaluation.held().is_some()) {
+                let passed_at = event.received_at.max(delivery.evaluation.evaluated_at);
+                self.last_openings.insert(delivery.channel_id, passed_at);
+            }
+        }
+    }
 }
 
 impl Incidents {
-    /// Writes what follows for a case that the caller has locked, and takes it over into the case. With
-    /// [`StoreError::Conflict`] or [`StoreError::Exists`] the case was read anew, and is to be looked at again.
-    pub(super) async fn write(
+    /// Writes a transition of a subject whose state the caller has locked, and applies it to the state. After a conflict
+    /// ([`StoreError::Conflict`], [`StoreError::Exists`]) the state has been reloaded: the caller decides again.
+    pub(super) async fn write_transition(
         &self,
-        key: &Key,
+        key: &SubjectKey,
         view: &Arc<WorkspaceView>,
-        case: &mut Case,
+        state: &mut IncidentState,
         check: Option<CheckRecord>,
-        mut change: Change,
+        mut transition: IncidentTransition,
         now: Timestamp,
-    ) -> Result<Written, StoreError> {
-        let endpoint = self.endpoint(view, key);
-        let mut prepared = Prepared::default();
-        let mut told = match &change.incident {
-            Some(record) if record.revision > 0 && !change.happenings.is_empty() => {
-                self.0.store.incident_deliveries(key.0, record.incident.id).await?
-            }
-            _ => match &case.open {
-                Some(open) if self.may_say_late(key, view, case, now) => {
-                    self.0.store.incident_deliveries(key.0, open.record.incident.id).await?
-                }
-                _ => Vec::new(),
-            },
+    ) -> Result<WriteOutcome, StoreError> {
+        let endpoint = self.loaded_endpoint(view, key);
+        let mut progress = Progress {
+            earlier: self.earlier_deliveries(key, view, state, &transition, now).await?,
+            deferred: state.active.as_ref().map(|active| active.deferred.clone()).unwrap_or_default(),
+            last_openings: state.endpoint.openings.clone(),
         };
-        let mut unsaid = case.open.as_ref().map(|open| open.unsaid.clone()).unwrap_or_default();
+        let mut batch = AcceptBatch::default();
         let mut opening = None;
-        let mut openings = case.state.openings.clone();
-        if let Some(record) = &change.incident {
-            for happening in &change.happenings {
-                let event = Arc::new(self.event(key, record, happening, now));
-                let situation = self.situation(view, endpoint, &openings, &told);
-                let telling = fanout::tell(view, &event, situation, now);
-                if happening.trigger == IncidentTrigger::Opened {
+        if let Some(record) = &transition.incident {
+            for notification in &transition.notifications {
+                let event = Arc::new(self.new_event(key, record, notification, now));
+                let context = FanOutContext {
+                    endpoint: self.endpoint_context(view, endpoint),
+                    last_openings: Some(&progress.last_openings),
+                    earlier: &progress.earlier,
+                };
+                let fan_out = fan_out(view, &event, context, now);
+                if notification.trigger == IncidentTrigger::Opened {
                     opening = Some(Arc::clone(&event));
                 }
-                prepared.add(&self.0.queue, self.0.clock.as_ref(), event, telling, Occasion::FIRST);
-                note(prepared.last(), &mut told, &mut unsaid, &mut openings);
+                batch.add(&self.0.queue, self.0.clock.as_ref(), event, fan_out, NotificationSequence::FIRST);
+                progress.record(batch.last());
             }
         }
-        let is_over = change.incident.as_ref().is_some_and(|record| record.incident.resolved_at.is_some());
-        // What is said of an incident that was over before is no recovery.
-        let recovers = change.happenings.iter().any(|happening| happening.trigger == IncidentTrigger::Resolved);
+        let is_over = transition.incident.as_ref().is_some_and(|record| record.incident.resolved_at.is_some());
+        // Not `is_over`: a notification about an incident that was over before (stable) is no recovery.
+        let recovers = transition.notifications.iter().any(|it| it.trigger == IncidentTrigger::Resolved);
         if !is_over {
-            self.say_late(view, case, &mut prepared, endpoint, &mut told, &mut unsaid, &mut openings, now);
+            self.send_deferred(view, state, &mut batch, endpoint, &mut progress, now);
         }
-        finish(&mut change, case, endpoint, openings, &unsaid, !prepared.is_empty(), now);
-        let (events, afterwards) = prepared.take();
-        let droppable = droppable(&events);
-        let passed_before = case.state.openings.clone();
-        let following = TransitionRecord {
+        let Progress { deferred, last_openings, .. } = progress;
+        complete_transition(&mut transition, state, endpoint, last_openings, &deferred, !batch.is_empty(), now);
+
+        let (events, post_commit) = batch.split();
+        let droppable = droppable_openings(&events);
+        let openings_before = state.endpoint.openings.clone();
+        let record = TransitionRecord {
             check,
-            state: change.state.clone(),
-            incident: change.incident.clone(),
-            timeline: change.timeline,
+            state: transition.endpoint.clone(),
+            incident: transition.incident.clone(),
+            timeline: transition.timeline,
             ended_mutes: if recovers { ended_mutes(view, &key.1) } else { Vec::new() },
             events,
         };
-        let ends_mutes = !following.ended_mutes.is_empty();
-        let outcome = self.0.store.record_transition(key.0, following).await;
+        let ends_mutes = !record.ended_mutes.is_empty();
+        let outcome = self.0.store.record_transition(key.0, record).await;
         let acceptances = match &outcome {
             Ok(TransitionOutcome::Applied(acceptances)) => Ok(acceptances.as_slice()),
             Ok(TransitionOutcome::Duplicate) => Ok([].as_slice()),
             Err(error) => Err(error),
         };
-        afterwards.follow(&self.0.queue, acceptances);
-        match outcome {
-            Ok(TransitionOutcome::Applied(_)) => {}
-            Ok(TransitionOutcome::Duplicate) => return Ok(Written::Known),
-            Err(error @ (StoreError::Conflict | StoreError::Exists)) => {
-                self.reload(key, case).await?;
+        // In every case: it also cancels the reservations of what was not written.
+        post_commit.apply(&self.0.queue, acceptances);
+        let acceptances = match outcome {
+            Ok(TransitionOutcome::Applied(acceptances)) => acceptances,
+            Ok(TransitionOutcome::Duplicate) => return Ok(WriteOutcome::Duplicate),
+            Err(error) => {
+                if error.is_conflict() {
+                    self.reload(key, state).await?;
+                }
                 return Err(error);
             }
-            Err(error) => return Err(error),
-        }
-        self.0.queue.pulse().worked();
-        let not_leased = |(id, _): &&(DeliveryId, ChannelId)| {
-            acceptances.is_ok_and(|all| all.iter().any(|acceptance| acceptance.not_leased.contains(id)))
         };
+        self.0.queue.quiescence().record_work();
+        let not_leased = |(id, _): &&(DeliveryId, ChannelId)| acceptances.iter().any(|it| it.not_leased.contains(id));
         let perhaps_dropped: Vec<_> = droppable.iter().filter(not_leased).copied().collect();
-        self.take_over(key, case, change.state, change.incident, opening, unsaid);
-        self.take_back(key, case, &perhaps_dropped, &passed_before).await;
-        if ends_mutes && let Err(error) = self.0.live.reload(key.0).await {
-            tracing::error!(%error, workspace = %key.0, "mutes have ended but that is not seen yet");
+        self.apply_committed(key, state, transition.endpoint, transition.incident, opening, deferred);
+        self.revert_cooldown(key, state, &perhaps_dropped, &openings_before).await;
+        if ends_mutes && let Err(error) = self.0.config.reload(key.0).await {
+            tracing::error!(%error, workspace = %key.0, "mutes ended, but reloading the configuration failed, will retry");
         }
-        Ok(Written::Yes)
+        Ok(WriteOutcome::Applied)
     }
 
-    /// The endpoint of a case, if it is one of an endpoint that is still there.
-    pub(super) fn endpoint<'a>(&self, view: &'a WorkspaceView, key: &Key) -> Option<&'a Arc<LoadedEndpoint>> {
+    /// The deliveries of the incident that fan-out depends on. Read only if something will be planned.
+    async fn earlier_deliveries(
+        &self,
+        key: &SubjectKey,
+        view: &Arc<WorkspaceView>,
+        state: &IncidentState,
+        transition: &IncidentTransition,
+        now: Timestamp,
+    ) -> Result<Vec<IncidentDelivery>, StoreError> {
+        match (&transition.incident, &state.active) {
+            (Some(record), _) if record.revision > 0 && !transition.notifications.is_empty() => {
+                self.0.store.incident_deliveries(key.0, record.incident.id).await
+            }
+            (_, Some(active)) if self.can_send_deferred(key, view, state, now) => {
+                self.0.store.incident_deliveries(key.0, active.record.incident.id).await
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The endpoint of a subject, if it is an endpoint that exists.
+    pub(super) fn loaded_endpoint<'a>(
+        &self,
+        view: &'a WorkspaceView,
+        key: &SubjectKey,
+    ) -> Option<&'a Arc<LoadedEndpoint>> {
         match &key.1 {
             Subject::Endpoint(id) => view.endpoint(*id),
             Subject::Alert(_) => None,
         }
     }
 
-    pub(super) fn situation<'a>(
+    pub(super) fn endpoint_context<'a>(
         &self,
         view: &'a WorkspaceView,
         endpoint: Option<&'a Arc<LoadedEndpoint>>,
-        openings: &'a BTreeMap<ChannelId, Timestamp>,
-        told: &'a [IncidentDelivery],
-    ) -> Situation<'a> {
-        let of_endpoint = |live: &'a Arc<LoadedEndpoint>| EndpointSituation {
-            live,
-            parent_down: self.0.down.parent_of(view, live),
-            openings,
-        };
-        Situation { endpoint: endpoint.map(of_endpoint), told }
+    ) -> Option<EndpointContext<'a>> {
+        endpoint.map(|loaded| self.0.active.endpoint_context(view, loaded))
     }
 
-    fn event(&self, key: &Key, record: &IncidentRecord, happening: &Happening, now: Timestamp) -> Event {
+    fn new_event(
+        &self,
+        key: &SubjectKey,
+        record: &IncidentRecord,
+        notification: &IncidentNotification,
+        now: Timestamp,
+    ) -> Event {
         let incident = &record.incident;
-        let mut outage = incident.snapshot(record.subject_info.clone(), now);
-        outage.changes = happening.changes;
-        outage.escalates_to = happening.escalates_to;
+        let mut snapshot = incident.snapshot(record.subject_info.clone(), now);
+        snapshot.changes = notification.changes;
+        snapshot.escalates_to = notification.escalates_to;
         Event {
             id: new_id(self.0.clock.as_ref(), now),
             workspace_id: key.0,
-            kind: happening.trigger.event_kind(),
+            kind: notification.trigger.event_kind(),
             resource_type: key.1.resource_type(),
             resource_id: key.1.resource_id(),
             run_id: incident.id.to_string(),
-            trigger: Trigger::Incident(happening.trigger),
+            trigger: Trigger::Incident(notification.trigger),
             received_at: now,
-            content: Content::Incident(Box::new(outage)),
+            content: Content::Incident(Box::new(snapshot)),
         }
     }
 
-    /// Takes over what was written.
-    fn take_over(
+    /// Applies a committed transition to the state in memory.
+    fn apply_committed(
         &self,
-        key: &Key,
-        case: &mut Case,
-        state: Option<EndpointState>,
+        key: &SubjectKey,
+        state: &mut IncidentState,
+        endpoint: Option<EndpointState>,
         incident: Option<IncidentRecord>,
         opening: Option<Arc<Event>>,
-        unsaid: Vec<Unsaid>,
+        deferred: Vec<DeferredOpening>,
     ) {
-        if let Some(state) = state {
-            case.state = state;
+        if let Some(endpoint) = endpoint {
+            state.endpoint = endpoint;
         }
         let endpoint_id = match key.1 {
             Subject::Endpoint(id) => Some(id),
@@ -182,96 +246,56 @@ impl Incidents {
         };
         match incident {
             Some(record) if record.incident.resolved_at.is_some() => {
-                case.open = None;
+                state.active = None;
                 if let Some(id) = endpoint_id {
-                    self.0.down.set(id, None);
-                    self.look_at_children(key.0, id);
+                    self.0.active.set(id, None);
+                    self.wake_children(key.0, id);
                 }
             }
             Some(record) => {
                 if let Some(id) = endpoint_id {
-                    self.0.down.set(id, Some(record.incident.id));
+                    self.0.active.set(id, Some(record.incident.id));
                 }
-                let opening = opening.or_else(|| case.open.take().and_then(|open| open.opening));
-                case.open = Some(Open { record, opening, unsaid });
+                let opening = opening.or_else(|| state.active.take().and_then(|active| active.opening));
+                state.active = Some(ActiveIncident { record, opening, deferred });
             }
-            None => case.open.iter_mut().for_each(|open| open.unsaid.clone_from(&unsaid)),
+            None => state.active.iter_mut().for_each(|active| active.deferred.clone_from(&deferred)),
         }
-        self.plan(key, case);
+        self.schedule_wake(key, state);
     }
 
-    /// Openings that the rate limit dropped have not passed: what comes next does not cool down after them. The store
-    /// learns that with the next check.
-    async fn take_back(
+    /// Openings that the rate limit dropped within the commit have not passed: they must not start a cooldown. Reverted in
+    /// memory only; the store follows with the next check.
+    async fn revert_cooldown(
         &self,
-        key: &Key,
-        case: &mut Case,
+        key: &SubjectKey,
+        state: &mut IncidentState,
         perhaps_dropped: &[(DeliveryId, ChannelId)],
-        passed_before: &BTreeMap<ChannelId, Timestamp>,
+        openings_before: &BTreeMap<ChannelId, Timestamp>,
     ) {
         for (id, channel_id) in perhaps_dropped {
             let delivery = self.0.store.delivery(key.0, *id).await.ok().flatten();
             if delivery.is_none_or(|delivery| delivery.status != Status::Suppressed) {
                 continue;
             }
-            match passed_before.get(channel_id) {
-                Some(at) => case.state.openings.insert(*channel_id, *at),
-                None => case.state.openings.remove(channel_id),
+            match openings_before.get(channel_id) {
+                Some(at) => state.endpoint.openings.insert(*channel_id, *at),
+                None => state.endpoint.openings.remove(channel_id),
             };
         }
     }
-
-    /// The id of a check that is made now.
-    pub(super) fn new_check_id(&self, now: Timestamp) -> CheckId {
-        new_id(self.0.clock.as_ref(), now)
-    }
 }
 
-/// Remembers what was decided, for what is decided next.
-pub(super) fn note(
-    new_event: Option<&NewEvent>,
-    told: &mut Vec<IncidentDelivery>,
-    unsaid: &mut Vec<Unsaid>,
-    openings: &mut BTreeMap<ChannelId, Timestamp>,
-) {
-    let Some(NewEvent { event, deliveries, .. }) = new_event else { return };
-    for delivery in deliveries {
-        told.push(IncidentDelivery {
-            delivery_id: delivery.id,
-            event_id: event.id,
-            trigger: event.trigger,
-            rule_id: delivery.rule_id,
-            channel_id: delivery.channel_id,
-            status: status(delivery),
-            evaluation: Some(delivery.evaluation.clone()),
-            held_until: delivery.evaluation.held().map(|(_, until)| until),
-            digest_id: None,
-            sequence: delivery.sequence,
-            replaces_id: delivery.replaces_id,
-            attempt_state: None,
-        });
-        if event.trigger != Trigger::Incident(IncidentTrigger::Opened) {
-            continue;
-        }
-        unsaid.extend(Unsaid::of_new(delivery));
-        // It has passed the cooldown if nothing, or only what comes after that, stands in its way.
-        let stopped = delivery.evaluation.stopped.as_ref();
-        if stopped.is_none_or(|(gate, _)| *gate == Gate::RateLimit || delivery.evaluation.held().is_some()) {
-            openings.insert(delivery.channel_id, event.received_at.max(delivery.evaluation.evaluated_at));
-        }
-    }
-}
-
-/// The openings that the rate limit may still drop, within the commit.
-fn droppable(events: &[NewEvent]) -> Vec<(DeliveryId, ChannelId)> {
+/// The openings that the rate limit may still drop, as it is counted within the commit.
+fn droppable_openings(events: &[NewEvent]) -> Vec<(DeliveryId, ChannelId)> {
     let openings = events.iter().filter(|it| it.event.trigger == Trigger::Incident(IncidentTrigger::Opened));
-    let may_be_dropped =
-        |it: &&NewDelivery| it.rate_limit.as_ref().is_some_and(|admission| admission.limit.action == RateAction::Drop);
-    let deliveries = openings.flat_map(|it| &it.deliveries).filter(may_be_dropped);
+    let is_droppable =
+        |it: &&NewDelivery| it.rate_limit.as_ref().is_some_and(|request| request.limit.action == RateAction::Drop);
+    let deliveries = openings.flat_map(|it| &it.deliveries).filter(is_droppable);
     deliveries.map(|it| (it.id, it.channel_id)).collect()
 }
 
-const fn status(delivery: &NewDelivery) -> Status {
+const fn initial_status(delivery: &NewDelivery) -> Status {
     match delivery.start {
         InitialState::Leased(_) => Status::Sending,
         InitialState::Due => Status::Pending,
@@ -280,36 +304,41 @@ const fn status(delivery: &NewDelivery) -> Status {
     }
 }
 
-/// Fills in what only now is known: revisions, when an opening last passed, when to look again.
-fn finish(
-    change: &mut Change,
-    case: &Case,
+/// Completes a transition with what is known only after fan-out: last openings, wake-up, revisions.
+fn complete_transition(
+    transition: &mut IncidentTransition,
+    state: &IncidentState,
     endpoint: Option<&Arc<LoadedEndpoint>>,
-    openings: BTreeMap<ChannelId, Timestamp>,
-    unsaid: &[Unsaid],
-    tells: bool,
+    last_openings: BTreeMap<ChannelId, Timestamp>,
+    deferred: &[DeferredOpening],
+    has_events: bool,
     now: Timestamp,
 ) {
-    if openings != case.state.openings && endpoint.is_some() {
-        change.state.get_or_insert_with(|| case.state.clone()).openings = openings;
+    if last_openings != state.endpoint.openings && endpoint.is_some() {
+        transition.endpoint.get_or_insert_with(|| state.endpoint.clone()).openings = last_openings;
     }
-    if let Some(state) = &mut change.state {
-        state.revision = case.state.revision + 1;
+    if let Some(endpoint) = &mut transition.endpoint {
+        endpoint.revision = state.endpoint.revision + 1;
     }
-    // What is said late changes when the incident is to be looked at again, and a timeline is its incident's.
-    if change.incident.is_none() && (tells || !change.timeline.is_empty()) {
-        change.incident = case.open.as_ref().map(|open| open.record.clone());
+    // A deferred opening that is sent changes the incident's next wake-up, and a timeline entry belongs to its incident:
+    // both are written with the incident's record.
+    if transition.incident.is_none() && (has_events || !transition.timeline.is_empty()) {
+        transition.incident = state.active.as_ref().map(|active| active.record.clone());
     }
-    if let Some(record) = &mut change.incident {
-        let definition = endpoint.and_then(|live| watched(live));
-        let late = unsaid.iter().filter_map(|unsaid| unsaid.until).min();
+    if let Some(record) = &mut transition.incident {
+        let definition = endpoint.and_then(|loaded| active_definition(loaded));
+        let deferred_wake = deferred.iter().filter_map(|deferred| deferred.until).min();
         let wake = incident_wake(record, definition, now);
-        record.wake_at =
-            if record.incident.resolved_at.is_some() { None } else { [late, wake].into_iter().flatten().min() };
+        record.wake_at = if record.incident.resolved_at.is_some() {
+            None
+        } else {
+            [deferred_wake, wake].into_iter().flatten().min()
+        };
         record.revision += 1;
     }
 }
 
+/// The mutes that end when this subject recovers.
 fn ended_mutes(view: &WorkspaceView, subject: &Subject) -> Vec<MuteId> {
     let Subject::Endpoint(id) = subject else { return Vec::new() };
     view.mutes.iter().filter(|mute| mute.ends_with_recovery_of(*id)).map(|mute| mute.id).collect()

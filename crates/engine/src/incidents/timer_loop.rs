@@ -1,7 +1,8 @@
-//! The keeper: looks at cases when time or a change of the configuration may have brought something about. What it goes by
-//! lies in the store, so that a restart forgets nothing.
+//! The timer loop: processes subjects for which an instant has come, or that a change of the configuration may concern.
+//! All timers are derived from stored state, so a restart loses none.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tidings_domain::endpoint::Definition;
@@ -11,64 +12,64 @@ use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
 use tidings_store::monitoring::{IncidentFilter, IncidentRecord};
 
-use super::state::Case;
-use super::transition::{Change, Happening, calmed, next_wake, on_time};
-use super::{Incidents, Key};
-use crate::quiescence::Part;
-use crate::snapshot::LoadedEndpoint;
+use super::state::IncidentState;
+use super::transition::{IncidentNotification, IncidentTransition, next_wake, on_time, stabilized};
+use super::{Incidents, SubjectKey};
+use crate::quiescence::Component;
+use crate::snapshot::{LoadedEndpoint, WorkspaceView};
+use crate::sync::{Conflict as _, lock, retry_on_conflict};
 
-/// How often it looks at the time if nothing else is heard: the clock may have been set.
-const POLL: Duration = Duration::from_secs(10);
-/// How long to wait after the store failed.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// How often a case is looked at anew when somebody else was faster.
-const TRIES: u32 = 5;
+/// The longest sleep: the system's clock may have been set.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// Pause after the store failed.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(incidents: Incidents) {
-    let mut changes = incidents.0.live.changes();
+    let mut changes = incidents.0.config.changes();
     let mut stopping = incidents.0.stopping.subscribe();
-    let mut pulse = incidents.0.queue.pulse().listen(Part::Keeper);
-    // What the last process did not come to is done first.
+    let mut quiescence = incidents.0.queue.quiescence().listen(Component::TimerLoop);
+    // The first round processes every active incident: the previous process may have ended before it did.
     changes.mark_changed();
     loop {
-        pulse.hear();
-        let is_changed = changes.has_changed().unwrap_or(false);
+        // All of these are observed *before* the work, so that a change in between causes another round.
+        quiescence.observe_tick();
+        let is_config_changed = changes.has_changed().unwrap_or(false);
         changes.mark_unchanged();
-        let mut failed = false;
-        let mut keys = incidents.stopped();
+        let mut has_failed = false;
+        let mut keys = incidents.take_suppressed();
         for key in &keys {
-            if let Err(error) = incidents.learn(key).await {
-                tracing::error!(%error, subject = ?key.1, "what was stopped of an incident could not be read");
-                incidents.0.queue.stopped().add(key.0, Some(key.1.clone()));
-                failed = true;
+            if let Err(error) = incidents.refresh_deferred(key).await {
+                tracing::error!(%error, subject = ?key.1, "failed to read suppressed openings, will retry");
+                incidents.0.queue.suppressed_openings().add(key.0, Some(key.1.clone()));
+                has_failed = true;
             }
         }
-        keys.extend(incidents.keys(is_changed));
+        keys.extend(incidents.due_subjects(is_config_changed));
         for key in keys {
-            match incidents.look(&key).await {
+            match incidents.run_due(&key).await {
                 Ok(()) => {}
                 Err(StoreError::Closed) => return,
                 Err(error) => {
-                    tracing::error!(%error, subject = ?key.1, "an incident could not be looked after; trying again");
-                    failed = true;
+                    tracing::error!(%error, subject = ?key.1, "failed to process timers of an incident, will retry");
+                    has_failed = true;
                 }
             }
         }
-        if !failed {
-            pulse.done();
+        if !has_failed {
+            quiescence.complete();
         }
-        let pause = if failed { PAUSE_AFTER_ERROR } else { incidents.until_next() };
+        let pause = if has_failed { ERROR_PAUSE } else { incidents.sleep_until_next() };
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => return,
-            () = incidents.0.woken.notified() => {}
-            () = incidents.0.queue.stopped().told() => {}
+            () = incidents.0.timer_wakeup.notified() => {}
+            () = incidents.0.queue.suppressed_openings().notified() => {}
             () = tokio::time::sleep(pause) => {}
-            () = pulse.asked() => {}
+            () = quiescence.poll_requested() => {}
             changed = changes.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                // It is to be seen by the next look.
+                // `changed` marked it as seen; the next round must see it.
                 changes.mark_changed();
             }
         }
@@ -76,140 +77,142 @@ pub(super) async fn run(incidents: Incidents) {
 }
 
 impl Incidents {
-    /// The cases to be looked at now: those whose time has come; after a change all with an active incident.
-    fn keys(&self, is_changed: bool) -> Vec<Key> {
-        let now = self.0.clock.now();
-        let wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = |at: Timestamp| at <= now || is_changed;
-        wakes.iter().filter(|(_, at)| due(**at)).map(|(key, _)| key.clone()).collect()
+    fn wake_times(&self) -> MutexGuard<'_, HashMap<SubjectKey, Timestamp>> {
+        lock(&self.0.wake_times)
     }
 
-    /// The active cases of which something was stopped elsewhere.
-    fn stopped(&self) -> Vec<Key> {
-        let stopped = self.0.queue.stopped().take();
-        let of_any: Vec<_> = stopped.iter().filter(|(_, subject)| subject.is_none()).map(|(id, _)| *id).collect();
-        let mut keys: Vec<Key> = stopped.into_iter().filter_map(|(id, subject)| Some((id, subject?))).collect();
-        let wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.extend(wakes.keys().filter(|(id, _)| of_any.contains(id)).cloned());
+    /// The subjects to process now: those that are due; after a change of the configuration all with an active incident.
+    fn due_subjects(&self, is_config_changed: bool) -> Vec<SubjectKey> {
+        let now = self.0.clock.now();
+        let is_due = |at: Timestamp| at <= now || is_config_changed;
+        self.wake_times().iter().filter(|(_, at)| is_due(**at)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The subjects with openings that the queue found suppressed.
+    fn take_suppressed(&self) -> Vec<SubjectKey> {
+        let suppressed = self.0.queue.suppressed_openings().take();
+        let any_subject: Vec<_> =
+            suppressed.iter().filter(|(_, subject)| subject.is_none()).map(|(id, _)| *id).collect();
+        let mut keys: Vec<SubjectKey> =
+            suppressed.into_iter().filter_map(|(id, subject)| Some((id, subject?))).collect();
+        keys.extend(self.wake_times().keys().filter(|(id, _)| any_subject.contains(id)).cloned());
         keys
     }
 
-    /// Learns what of an incident was stopped elsewhere.
-    async fn learn(&self, key: &Key) -> Result<(), StoreError> {
-        let case = self.case(key);
-        let mut case = case.lock().await;
-        self.recall(key, &mut case).await
-    }
-
-    fn until_next(&self) -> Duration {
+    fn sleep_until_next(&self) -> Duration {
         let now = self.0.clock.now();
-        let wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = wakes.values().min().map(|at| Duration::from_millis(at.since_ms(now)));
-        next.map_or(POLL, |next| next.min(POLL))
+        let next = self.next_poll_at().map(|at| Duration::from_millis(at.since_ms(now)));
+        next.map_or(POLL_INTERVAL, |next| next.min(POLL_INTERVAL))
     }
 
-    /// When a case is next looked at.
-    pub(crate) fn next_look(&self) -> Option<Timestamp> {
-        self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied()
+    /// When a subject is due next.
+    pub(crate) fn next_poll_at(&self) -> Option<Timestamp> {
+        self.wake_times().values().min().copied()
     }
 
-    /// Notes when the case is next to be looked at.
-    pub(super) fn plan(&self, key: &Key, case: &Case) {
-        let snapshot = self.0.live.load();
-        let definition = snapshot.workspace(key.0).and_then(|view| self.endpoint(view, key));
-        let definition = definition.and_then(|live| watched(live));
-        let next = next_wake(case, definition, self.0.clock.now());
-        // What is open is kept in the list even without a time: a change of the configuration may concern it.
-        let next = next.or_else(|| case.open.as_ref().map(|_| Timestamp::from_unix_ms(i64::MAX)));
-        let mut wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = wakes.values().min().copied();
+    /// Schedules the next wake-up of a subject.
+    pub(super) fn schedule_wake(&self, key: &SubjectKey, state: &IncidentState) {
+        let snapshot = self.0.config.load();
+        let endpoint = snapshot.workspace(key.0).and_then(|view| self.loaded_endpoint(view, key));
+        let definition = endpoint.and_then(|loaded| active_definition(loaded));
+        let next = next_wake(state, definition, self.0.clock.now());
+        // An active incident stays in the map even without a time: a change of the configuration may concern it.
+        let next = next.or_else(|| state.active.as_ref().map(|_| Timestamp::from_unix_ms(i64::MAX)));
+        let mut wake_times = self.wake_times();
+        let before = wake_times.values().min().copied();
         match next {
-            Some(at) => wakes.insert(key.clone(), at),
-            None => wakes.remove(key),
+            Some(at) => wake_times.insert(key.clone(), at),
+            None => wake_times.remove(key),
         };
-        drop(wakes);
+        drop(wake_times);
         if next.is_some_and(|at| before.is_none_or(|before| at < before)) {
-            self.0.woken.notify_one();
+            self.0.timer_wakeup.notify_one();
         }
     }
 
-    /// The incident of this endpoint is over: openings that it held back may be said.
-    pub(super) fn look_at_children(&self, workspace_id: WorkspaceId, parent_id: EndpointId) {
-        let snapshot = self.0.live.now();
+    /// The incident of this endpoint is over: openings that the dependency gate suppressed for its children may be sent.
+    pub(super) fn wake_children(&self, workspace_id: WorkspaceId, parent_id: EndpointId) {
+        let snapshot = self.0.config.snapshot();
         let Some(view) = snapshot.workspace(workspace_id) else { return };
         let now = self.0.clock.now();
-        let mut wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        for live in view.endpoints().filter(|live| live.endpoint.definition.parent_id == Some(parent_id)) {
-            if let Some(at) = wakes.get_mut(&(workspace_id, Subject::Endpoint(live.endpoint.id))) {
+        let mut wake_times = self.wake_times();
+        for loaded in view.endpoints().filter(|loaded| loaded.endpoint.definition.parent_id == Some(parent_id)) {
+            if let Some(at) = wake_times.get_mut(&(workspace_id, Subject::Endpoint(loaded.endpoint.id))) {
                 *at = now;
             }
         }
-        drop(wakes);
-        self.0.woken.notify_one();
+        drop(wake_times);
+        self.0.timer_wakeup.notify_one();
     }
 
-    /// Does for one case what is due.
-    pub(super) async fn look(&self, key: &Key) -> Result<(), StoreError> {
-        for _ in 0..TRIES {
-            let case = self.case(key);
-            let mut case = case.lock().await;
-            let snapshot = self.0.live.now();
-            let gone = matches!(key.1, Subject::Endpoint(_))
-                && snapshot.workspace(key.0).is_none_or(|view| self.endpoint(view, key).is_none());
-            let Some(view) = snapshot.workspace(key.0).filter(|_| !gone) else {
-                self.forget(key);
-                return Ok(());
-            };
-            match self.look_at(key, view, &mut case).await {
-                Err(StoreError::Conflict | StoreError::Exists) => {}
-                outcome => return outcome,
-            }
+    /// Does what is due for one subject.
+    async fn run_due(&self, key: &SubjectKey) -> Result<(), StoreError> {
+        match retry_on_conflict(|| self.try_run_due(key)).await {
+            // The conflict reloaded the state, which scheduled the next wake-up.
+            Err(error) if error.is_conflict() => Ok(()),
+            outcome => outcome,
         }
-        Ok(())
     }
 
-    async fn look_at(
+    async fn try_run_due(&self, key: &SubjectKey) -> Result<(), StoreError> {
+        let state = self.state(key);
+        let mut state = state.lock().await;
+        let snapshot = self.0.config.snapshot();
+        let is_deleted = matches!(key.1, Subject::Endpoint(_))
+            && snapshot.workspace(key.0).is_none_or(|view| self.loaded_endpoint(view, key).is_none());
+        let Some(view) = snapshot.workspace(key.0).filter(|_| !is_deleted) else {
+            self.forget(key);
+            return Ok(());
+        };
+        self.process_due(key, view, &mut state).await
+    }
+
+    async fn process_due(
         &self,
-        key: &Key,
-        view: &Arc<crate::snapshot::WorkspaceView>,
-        case: &mut Case,
+        key: &SubjectKey,
+        view: &Arc<WorkspaceView>,
+        state: &mut IncidentState,
     ) -> Result<(), StoreError> {
         let now = self.0.clock.now();
-        let definition = self.endpoint(view, key).and_then(|live| watched(live));
-        let change = on_time(case, definition, now);
-        if !change.happenings.is_empty() || self.may_say_late(key, view, case, now) {
-            self.write(key, view, case, None, change, now).await?;
+        let definition = self.loaded_endpoint(view, key).and_then(|loaded| active_definition(loaded));
+        let transition = on_time(state, definition, now);
+        if !transition.notifications.is_empty() || self.can_send_deferred(key, view, state, now) {
+            self.write_transition(key, view, state, None, transition, now).await?;
         }
-        if let Some(state) = calmed(&case.state, now)
+        if let Some(endpoint) = stabilized(&state.endpoint, now)
             && let Some(record) = self.last_incident(key).await?
         {
-            let happenings = vec![Happening::of(IncidentTrigger::Stable)];
-            let change = Change { state: Some(state), incident: Some(record), happenings, ..Change::default() };
-            self.write(key, view, case, None, change, now).await?;
+            let transition = IncidentTransition {
+                endpoint: Some(endpoint),
+                incident: Some(record),
+                notifications: vec![IncidentNotification::of(IncidentTrigger::Stable)],
+                ..IncidentTransition::default()
+            };
+            self.write_transition(key, view, state, None, transition, now).await?;
         }
-        self.expect_late(key, view, case, now);
-        self.plan(key, case);
+        self.schedule_deferred(key, view, state, now);
+        self.schedule_wake(key, state);
         Ok(())
     }
 
-    /// The newest incident of a case, active or not.
-    async fn last_incident(&self, key: &Key) -> Result<Option<IncidentRecord>, StoreError> {
+    /// The newest incident of a subject, active or not.
+    async fn last_incident(&self, key: &SubjectKey) -> Result<Option<IncidentRecord>, StoreError> {
         let filter = IncidentFilter { subject: Some(key.1.clone()), limit: 1, ..IncidentFilter::default() };
         Ok(self.0.store.incidents(key.0, filter).await?.pop())
     }
 
-    /// Forgets a case whose endpoint is gone.
-    fn forget(&self, key: &Key) {
-        self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.cases().remove(key);
+    /// Drops the state of a deleted endpoint.
+    fn forget(&self, key: &SubjectKey) {
+        self.wake_times().remove(key);
+        self.states().remove(key);
         if let Subject::Endpoint(id) = key.1 {
-            self.0.down.set(id, None);
-            self.look_at_children(key.0, id);
+            self.0.active.set(id, None);
+            self.wake_children(key.0, id);
         }
     }
 }
 
-/// The endpoint's definition, unless it is paused: nobody is reminded of what nobody looks at.
-pub(super) fn watched(live: &LoadedEndpoint) -> Option<&Definition> {
-    live.endpoint.enabled.then_some(&live.endpoint.definition)
+/// The endpoint's definition, unless it is paused: nothing escalates and no reminders are sent while it is not checked.
+pub(super) fn active_definition(loaded: &LoadedEndpoint) -> Option<&Definition> {
+    loaded.endpoint.enabled.then_some(&loaded.endpoint.definition)
 }

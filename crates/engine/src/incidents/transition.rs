@@ -1,11 +1,11 @@
-//! What follows for a case: from a check, from an acknowledgement, from the end, from the passing of time. Pure: a case and
-//! an instant in, what is to be written and told out.
+//! Transitions of incidents: what follows from a check, an acknowledgement, a resolution or the passing of time. Pure:
+//! state and an instant in; changes to write and notifications to send out.
 
 use tidings_domain::check::{Check, CheckStatus};
 use tidings_domain::endpoint::{Definition, EscalationStep};
 use tidings_domain::id::{ChannelId, IncidentId, WorkspaceId};
 use tidings_domain::incident::flapping::{FlapLimit, FlapTransition};
-use tidings_domain::incident::reminders::{next_escalation, next_reminder};
+use tidings_domain::incident::reminders::{Reminders, next_escalation, next_reminder};
 use tidings_domain::incident::streak::{Thresholds, Transition, after_check};
 use tidings_domain::incident::{
     Incident, IncidentStart, IncidentTrigger, Subject, SubjectInfo, TimelineEntry, TimelineKind,
@@ -13,146 +13,151 @@ use tidings_domain::incident::{
 use tidings_domain::time::Timestamp;
 use tidings_store::monitoring::{EndpointState, IncidentRecord};
 
-use super::state::Case;
+use super::state::IncidentState;
 
-/// What is to be written of a case, and told.
+/// Changes to one subject, to be written together, and the notifications about them.
 #[derive(Debug, Default)]
-pub(super) struct Change {
-    /// The endpoint's state, if it changes. Its revision is still that before.
-    pub(super) state: Option<EndpointState>,
-    /// The incident, if one is opened or changes. Its revision is still that before, 0 for a new one.
+pub(super) struct IncidentTransition {
+    /// The endpoint's state, if it changes. Its revision is the one before the write.
+    pub(super) endpoint: Option<EndpointState>,
+    /// The incident, if one is opened or changes. Its revision is the one before the write, 0 for a new one.
     pub(super) incident: Option<IncidentRecord>,
-    /// What is added to its timeline.
+    /// Entries to add to the incident's timeline.
     pub(super) timeline: Vec<TimelineEntry>,
-    /// What happened to the incident, in order.
-    pub(super) happenings: Vec<Happening>,
+    /// In the order in which they are sent.
+    pub(super) notifications: Vec<IncidentNotification>,
 }
 
-/// Something that happened to an incident and is told.
+/// A notification about an incident: becomes an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Happening {
-    /// What.
+pub(super) struct IncidentNotification {
     pub(super) trigger: IncidentTrigger,
-    /// Openings and resolutions within the window, if it is flapping.
+    /// Openings and resolutions within the window, if the endpoint is flapping.
     pub(super) changes: Option<u32>,
-    /// The channel that it is told through, and no other.
+    /// For an escalation step: the only channel that it goes to.
     pub(super) escalates_to: Option<ChannelId>,
 }
 
-impl Happening {
+impl IncidentNotification {
     pub(super) const fn of(trigger: IncidentTrigger) -> Self {
         Self { trigger, changes: None, escalates_to: None }
     }
 }
 
-/// A new incident's record, before its first write.
-pub(super) fn new_record(incident: Incident, about: SubjectInfo) -> IncidentRecord {
+/// A new incident's record before its first write.
+pub(super) fn new_record(incident: Incident, subject_info: SubjectInfo) -> IncidentRecord {
     IncidentRecord {
         incident,
-        subject_info: about,
+        subject_info,
         escalations_done: Vec::new(),
-        reminders: tidings_domain::incident::reminders::Reminders::default(),
+        reminders: Reminders::default(),
         wake_at: None,
         revision: 0,
     }
 }
 
-/// What a check of an endpoint does. `new_id` is the id of an incident, should one be opened. A check that is older than
-/// the last one is kept, and changes nothing.
+/// The transition of a check. `new_id` becomes the id of an incident, should one be opened. A check that is older than
+/// the last one is stored and changes nothing.
 pub(super) fn on_check(
-    case: &Case,
+    current: &IncidentState,
     workspace_id: WorkspaceId,
     definition: &Definition,
-    about: impl FnOnce() -> SubjectInfo,
+    subject_info: impl FnOnce() -> SubjectInfo,
     check: &Check,
     new_id: IncidentId,
     now: Timestamp,
-) -> Change {
-    let mut change = Change::default();
-    let mut state = case.state.clone();
-    if state.last_check.as_ref().is_some_and(|last| check.checked_at < last.checked_at) {
+) -> IncidentTransition {
+    let mut change = IncidentTransition::default();
+    let mut endpoint = current.endpoint.clone();
+    if endpoint.last_check.as_ref().is_some_and(|last| check.checked_at < last.checked_at) {
         return change;
     }
     let thresholds = Thresholds::from(definition);
-    let (streak, transition) = after_check(state.streak, case.cause(), check.status, check.checked_at, thresholds);
-    state.streak = streak;
-    state.last_check = Some(check.clone());
-    let subject = Subject::Endpoint(state.endpoint_id);
-    match (transition, &case.open) {
+    let (streak, transition) =
+        after_check(endpoint.streak, current.cause(), check.status, check.checked_at, thresholds);
+    endpoint.streak = streak;
+    endpoint.last_check = Some(check.clone());
+    let subject = Subject::Endpoint(endpoint.endpoint_id);
+    match (transition, &current.active) {
+        // The streak of failing checks reached the threshold: open an incident.
         (Some(Transition::Opened { cause, failing_since }), _) => {
-            let opening = IncidentStart { subject, cause, detail: check.reason.clone(), failing_since, at: now };
-            let incident = Incident::open(new_id, workspace_id, opening);
-            change.add(now, TimelineKind::Opened { cause, detail: check.reason.clone() });
-            change.happenings.push(Happening::of(IncidentTrigger::Opened));
-            state.incident_id = Some(new_id);
-            change.incident = Some(new_record(incident, about()));
-            change.flap(&mut state, now);
+            let start = IncidentStart { subject, cause, detail: check.reason.clone(), failing_since, at: now };
+            let incident = Incident::open(new_id, workspace_id, start);
+            change.add_to_timeline(now, TimelineKind::Opened { cause, detail: check.reason.clone() });
+            change.notifications.push(IncidentNotification::of(IncidentTrigger::Opened));
+            endpoint.incident_id = Some(new_id);
+            change.incident = Some(new_record(incident, subject_info()));
+            change.record_flap(&mut endpoint, now);
         }
-        (Some(Transition::Worsened), Some(open)) => {
+        // A degraded endpoint went down.
+        (Some(Transition::Worsened), Some(active)) => {
             change.timeline.push(TimelineEntry::of_check(check));
-            if let Some(incident) = open.record.incident.worsened(check.reason.clone()) {
-                change.add(now, TimelineKind::Worsened { detail: check.reason.clone() });
-                change.happenings.push(Happening::of(IncidentTrigger::Worsened));
-                change.incident = Some(IncidentRecord { incident, ..open.record.clone() });
+            if let Some(incident) = active.record.incident.worsened(check.reason.clone()) {
+                change.add_to_timeline(now, TimelineKind::Worsened { detail: check.reason.clone() });
+                change.notifications.push(IncidentNotification::of(IncidentTrigger::Worsened));
+                change.incident = Some(IncidentRecord { incident, ..active.record.clone() });
             }
         }
-        (Some(Transition::Resolved), Some(open)) => {
+        // The streak of healthy checks reached the threshold: resolve the incident.
+        (Some(Transition::Resolved), Some(active)) => {
             change.timeline.push(TimelineEntry::of_check(check));
-            change.resolve(&open.record, None, now);
-            state.incident_id = None;
-            change.flap(&mut state, now);
+            change.resolve(&active.record, None, now);
+            endpoint.incident_id = None;
+            change.record_flap(&mut endpoint, now);
         }
         (_, Some(_)) if check.status != CheckStatus::Inconclusive => {
             change.timeline.push(TimelineEntry::of_check(check));
         }
         _ => {}
     }
-    change.state = Some(state);
+    change.endpoint = Some(endpoint);
     change
 }
 
-/// What time has brought about by `now`, beside openings that may be said late.
-pub(super) fn on_time(case: &Case, definition: Option<&Definition>, now: Timestamp) -> Change {
-    let mut change = Change::default();
-    let Some(open) = &case.open else { return change };
-    let mut record = open.record.clone();
+/// The transition of time: escalation steps and reminders that are due by `now`. (Deferred openings are handled apart,
+/// as they depend on gates.)
+pub(super) fn on_time(current: &IncidentState, definition: Option<&Definition>, now: Timestamp) -> IncidentTransition {
+    let mut change = IncidentTransition::default();
+    let Some(active) = &current.active else { return change };
+    let mut record = active.record.clone();
     let steps = definition.map(|definition| definition.escalation.as_slice()).unwrap_or_default();
+    // All steps that became due while no process ran, one after the other.
     while let Some(due) =
         next_escalation(&record.incident, steps, &record.escalations_done).filter(|due| due.due_at <= now)
     {
         let EscalationStep { after_seconds, channel_id } = *due.step;
-        change.add(now, TimelineKind::Escalated { after_seconds, channel_id });
-        change.happenings.push(Happening { escalates_to: Some(channel_id), ..Happening::of(due.trigger()) });
+        change.add_to_timeline(now, TimelineKind::Escalated { after_seconds, channel_id });
+        let notification = IncidentNotification::of(due.trigger());
+        change.notifications.push(IncidentNotification { escalates_to: Some(channel_id), ..notification });
         record.escalations_done.push(after_seconds);
     }
+    // Missed reminders become one.
     let every = definition.and_then(|definition| definition.reminder_minutes);
     if let Some(due) = next_reminder(&record.incident, every, record.reminders, now).filter(|due| due.due_at <= now) {
-        change.add(now, TimelineKind::Reminded { number: due.number });
-        change.happenings.push(Happening::of(due.trigger()));
+        change.add_to_timeline(now, TimelineKind::Reminded { number: due.number });
+        change.notifications.push(IncidentNotification::of(due.trigger()));
         record.reminders = record.reminders.recorded(now);
     }
-    if !change.happenings.is_empty() {
+    if !change.notifications.is_empty() {
         change.incident = Some(record);
     }
     change
 }
 
-/// Whether the endpoint has calmed down by `now`; its state after that.
-pub(super) fn calmed(state: &EndpointState, now: Timestamp) -> Option<EndpointState> {
-    let (changes, flap) = state.flap_history.at(now, FlapLimit::default());
-    (flap == Some(FlapTransition::Stable)).then(|| EndpointState { flap_history: changes, ..state.clone() })
+/// The state of a flapping endpoint that has become stable by `now`; none if it is still flapping, or was not.
+pub(super) fn stabilized(endpoint: &EndpointState, now: Timestamp) -> Option<EndpointState> {
+    let (flap_history, transition) = endpoint.flap_history.at(now, FlapLimit::default());
+    (transition == Some(FlapTransition::Stable)).then(|| EndpointState { flap_history, ..endpoint.clone() })
 }
 
-/// When the case is next to be looked at, if nothing happens before; what is known of the time alone.
-pub(super) fn next_wake(case: &Case, definition: Option<&Definition>, now: Timestamp) -> Option<Timestamp> {
-    let calm = case.state.flap_history.stable_at(FlapLimit::default());
-    [calm, case.open.as_ref().and_then(|open| incident_wake(&open.record, definition, now)), late_wake(case)]
-        .into_iter()
-        .flatten()
-        .min()
+/// When the subject is to be processed next, if nothing happens before.
+pub(super) fn next_wake(current: &IncidentState, definition: Option<&Definition>, now: Timestamp) -> Option<Timestamp> {
+    let stable_at = current.endpoint.flap_history.stable_at(FlapLimit::default());
+    let incident = current.active.as_ref().and_then(|active| incident_wake(&active.record, definition, now));
+    [stable_at, incident, deferred_wake(current)].into_iter().flatten().min()
 }
 
-/// When an incident is next to be looked at for its escalation and its reminders.
+/// When the incident's next escalation step or reminder is due.
 pub(super) fn incident_wake(
     record: &IncidentRecord,
     definition: Option<&Definition>,
@@ -165,33 +170,33 @@ pub(super) fn incident_wake(
     [escalation, reminder].into_iter().flatten().min()
 }
 
-/// When an opening that was stopped may be said late, as far as that is known.
-fn late_wake(case: &Case) -> Option<Timestamp> {
-    case.open.as_ref()?.unsaid.iter().filter_map(|unsaid| unsaid.until).min()
+/// When the next deferred opening may be sent, as far as that is known.
+fn deferred_wake(current: &IncidentState) -> Option<Timestamp> {
+    current.active.as_ref()?.deferred.iter().filter_map(|deferred| deferred.until).min()
 }
 
-impl Change {
-    fn add(&mut self, at: Timestamp, kind: TimelineKind) {
+impl IncidentTransition {
+    fn add_to_timeline(&mut self, at: Timestamp, kind: TimelineKind) {
         self.timeline.push(TimelineEntry { at, kind });
     }
 
-    /// The incident is over.
+    /// Resolves the incident, unless it is resolved already.
     pub(super) fn resolve(&mut self, record: &IncidentRecord, detail: Option<String>, now: Timestamp) {
         if let Some(incident) = record.incident.resolved(now) {
-            self.add(now, TimelineKind::Resolved { detail });
-            self.happenings.push(Happening::of(IncidentTrigger::Resolved));
+            self.add_to_timeline(now, TimelineKind::Resolved { detail });
+            self.notifications.push(IncidentNotification::of(IncidentTrigger::Resolved));
             self.incident = Some(IncidentRecord { incident, wake_at: None, ..record.clone() });
         }
     }
 
-    /// Notes an opening or resolution, and whether there were too many.
-    fn flap(&mut self, state: &mut EndpointState, now: Timestamp) {
-        let (changes, flap) = state.flap_history.after_change(now, FlapLimit::default());
-        state.flap_history = changes;
-        if let Some(FlapTransition::Flapping { changes }) = flap {
-            self.add(now, TimelineKind::Flapping { changes });
-            let happening = Happening::of(IncidentTrigger::Flapping);
-            self.happenings.push(Happening { changes: Some(changes), ..happening });
+    /// Adds an opening or a resolution to the flap history. Notifies if that starts the flapping.
+    fn record_flap(&mut self, endpoint: &mut EndpointState, now: Timestamp) {
+        let (history, transition) = endpoint.flap_history.after_change(now, FlapLimit::default());
+        endpoint.flap_history = history;
+        if let Some(FlapTransition::Flapping { changes }) = transition {
+            self.add_to_timeline(now, TimelineKind::Flapping { changes });
+            let notification = IncidentNotification::of(IncidentTrigger::Flapping);
+            self.notifications.push(IncidentNotification { changes: Some(changes), ..notification });
         }
     }
 }

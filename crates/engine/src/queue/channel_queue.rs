@@ -1,4 +1,5 @@
-//! A lane: what one channel has under way in this process, and how much more it may have. Pure.
+//! The queue of one channel in this process: what it has in memory, and how much more it may take. Holds no lock and does
+//! no I/O; its owner is [`super::channel_queues`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,22 +10,25 @@ use tokio::sync::Notify;
 
 use super::breaker::Breaker;
 
-/// How much is sent at once.
+#[cfg(test)]
+mod tests;
+
+/// Concurrency and memory limits of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Attempts under way on this node.
+    /// Concurrent attempts on this node.
     pub node_slots: usize,
-    /// Attempts under way for one channel; more if at least half of the node's are free.
+    /// Concurrent attempts of one channel. It may borrow more while at least half of the node's slots are free.
     pub channel_slots: usize,
-    /// Attempts that every channel may have under way even if the node's are used up.
+    /// Concurrent attempts guaranteed to every channel, even if the node's slots are used up.
     pub own_slots: usize,
-    /// Deliveries of one channel in memory, waiting for a slot.
+    /// Deliveries of one channel waiting in memory.
     pub channel_ready_max: usize,
-    /// Deliveries in memory in all, waiting for a slot.
+    /// Deliveries waiting in memory, all channels together.
     pub node_ready_max: usize,
-    /// What those may take up, in bytes.
+    /// Memory of those deliveries, in bytes.
     pub node_ready_bytes_max: usize,
-    /// How long a lease lasts, in milliseconds.
+    /// Duration of a lease, in milliseconds.
     pub lease_ms: u64,
 }
 
@@ -42,219 +46,152 @@ impl Default for Limits {
     }
 }
 
-/// Deliveries of one channel in memory from which on those who bring more are held back.
-const CROWD: usize = 1_024;
-/// A crowd that will be gone within so many milliseconds is worth waiting for, and one that lasts longer for those who
-/// bring more; behind a longer one there is only the store.
-const CROWD_MS_MAX: f64 = 1_000.0;
-/// So much longer for each delivery that is brought.
-const CROWD_MS_EACH: f64 = 100.0;
-/// What an attempt is taken to last until the channel has shown how long it does, in milliseconds.
+/// Deliveries of one channel from which on it is congested.
+const CONGESTION_MIN: usize = 1_024;
+/// Congestion that will clear within this time is worth waiting for. Beyond it, backpressure would only delay the
+/// producer: the delivery goes to the store.
+const CONGESTION_CLEARS_WITHIN_MS: f64 = 1_000.0;
+/// Producers of large batches wait longer: this much more for each delivery they bring.
+const CONGESTION_CLEARS_WITHIN_MS_PER_DELIVERY: f64 = 100.0;
+/// Assumed duration of an attempt before the first one has ended, in milliseconds.
 const ASSUMED_ATTEMPT_MS: f64 = 5_000.0;
 
-/// One channel's lane.
-pub(super) struct Lane {
-    /// Attempts under way.
+/// An attempt as evidence about the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AttemptSample {
+    pub duration_ms: u32,
+    /// Whether it failed in a way that concerns the destination as a whole.
+    pub is_outage: bool,
+}
+
+/// One channel's queue.
+pub(super) struct ChannelQueue {
+    /// Attempts in progress.
     pub in_flight: usize,
-    /// Places given to deliveries that are not committed yet.
+    /// Capacity reserved for deliveries that are not committed or not claimed yet.
     pub reserved: usize,
-    /// Deliveries that wait for a slot.
+    /// Deliveries in memory that wait for a slot.
     pub ready: VecDeque<Claimed>,
-    /// When the store next has something due, as far as is known.
+    /// When the store next has a delivery due for this channel, as far as this process knows.
     pub due_at: Option<Timestamp>,
-    /// How many of its deliveries wait in the store, as far as this process saw them fall behind.
-    pub behind: usize,
-    /// Whether the lane stands in the line of those that wait for the node.
-    pub in_line: bool,
-    /// Whether the destination is taken to be down.
+    /// Deliveries that found no capacity here and wait in the store.
+    pub backlog: usize,
+    /// Whether the channel is in the round robin of those that wait for a slot of the node.
+    pub in_rotation: bool,
     pub breaker: Breaker,
-    /// IncidentDelivery when it is not crowded, for one of those who wait for that.
-    pub eased: Arc<Notify>,
-    /// What an attempt lasts, in milliseconds, smoothed; none before the first.
+    /// Notified when the channel is no longer congested. Wakes one waiting producer at a time.
+    pub capacity_freed: Arc<Notify>,
+    /// Smoothed duration of an attempt, in milliseconds; none before the first.
     attempt_ms: Option<f64>,
 }
 
-impl Lane {
+impl ChannelQueue {
     pub(super) fn new() -> Self {
         Self {
             in_flight: 0,
             reserved: 0,
             ready: VecDeque::new(),
             due_at: None,
-            behind: 0,
-            in_line: false,
+            backlog: 0,
+            in_rotation: false,
             breaker: Breaker::default(),
-            eased: Arc::default(),
+            capacity_freed: Arc::default(),
             attempt_ms: None,
         }
     }
 
-    /// Whether nothing of it need be remembered.
+    /// Whether it can be dropped without losing work.
     pub(super) fn is_idle(&self) -> bool {
-        let has_nothing = self.held() == 0 && self.behind == 0;
-        has_nothing && self.due_at.is_none() && !self.in_line
+        let is_empty = self.in_memory() == 0 && self.backlog == 0;
+        is_empty && self.due_at.is_none() && !self.in_rotation
     }
 
-    /// Whether an attempt may start, with so many under way on the node.
-    pub(super) fn may_start(&self, node_in_flight: usize, limits: &Limits) -> bool {
+    /// Whether an attempt may start, given all attempts in progress on the node.
+    pub(super) fn has_free_slot(&self, node_in_flight: usize, limits: &Limits) -> bool {
         if self.breaker.is_open() {
             return self.in_flight == 0;
         }
-        let lendable = node_in_flight * 2 < limits.node_slots;
+        // The last half of the node's slots is never lent, so that a channel that wakes up finds one.
+        let can_borrow = node_in_flight * 2 < limits.node_slots;
         self.in_flight < limits.own_slots
-            || (node_in_flight < limits.node_slots && (self.in_flight < limits.channel_slots || lendable))
+            || (node_in_flight < limits.node_slots && (self.in_flight < limits.channel_slots || can_borrow))
     }
 
-    /// What it has in memory, under way or not.
-    fn held(&self) -> usize {
+    /// Everything it has in memory, attempts in progress included.
+    fn in_memory(&self) -> usize {
         self.in_flight + self.reserved + self.ready.len()
     }
 
-    /// Whether so much waits, and is so soon sent, that whoever brings more had better wait, too: what finds no place in
-    /// memory is written twice more. Nobody waits for a destination that is slow or has much before it.
-    /// `brought` is how many deliveries that is.
-    pub(super) fn is_crowded(&self, brought: usize, node_taken: usize, limits: &Limits) -> bool {
-        let waiting = self.held() + self.behind;
-        let node_is_filling = node_taken * 2 >= limits.node_ready_max;
-        // Behind those that wait in the store there is no place in memory, however few they are.
-        let is_many = self.behind > 0 || waiting >= CROWD || (node_is_filling && waiting >= limits.channel_slots);
-        let is_soon_gone = match self.attempt_ms {
+    /// Whether a producer that brings `batch_size` deliveries should be delayed. A delivery that overflows to the store
+    /// costs two more writes, so a short wait for a fast destination pays off. Producers to a slow destination, or to
+    /// one with a long backlog, are never delayed.
+    pub(super) fn is_congested(&self, batch_size: usize, node_used: usize, limits: &Limits) -> bool {
+        let waiting = self.in_memory() + self.backlog;
+        let node_is_filling = node_used * 2 >= limits.node_ready_max;
+        // With a backlog nothing can be reserved, however small the backlog: order would be lost.
+        let is_full =
+            self.backlog > 0 || waiting >= CONGESTION_MIN || (node_is_filling && waiting >= limits.channel_slots);
+        let clears_soon = match self.attempt_ms {
             Some(ms) => {
-                waiting as f64 * ms / limits.channel_slots as f64 <= CROWD_MS_MAX + CROWD_MS_EACH * brought as f64
+                let max_ms = CONGESTION_CLEARS_WITHIN_MS + CONGESTION_CLEARS_WITHIN_MS_PER_DELIVERY * batch_size as f64;
+                waiting as f64 * ms / limits.channel_slots as f64 <= max_ms
             }
-            // Before the first attempt has ended nobody knows: it may hang. Only large batches wait for that.
-            None => brought >= limits.channel_slots,
+            // Unknown before the first attempt has ended, which may hang. Only large batches are delayed for that.
+            None => batch_size >= limits.channel_slots,
         };
-        is_many && is_soon_gone && !self.breaker.is_open()
+        is_full && clears_soon && !self.breaker.is_open()
     }
 
-    /// How many more deliveries it may take into memory: no more than it is likely to send within a quarter of a lease.
-    pub(super) fn room(&self, node_taken: usize, limits: &Limits) -> usize {
-        let held = self.held();
+    /// How many more deliveries it may take into memory: no more than it is likely to send within a quarter of a lease,
+    /// so that leases do not expire in memory.
+    pub(super) fn free_capacity(&self, node_used: usize, limits: &Limits) -> usize {
+        let in_memory = self.in_memory();
         if self.breaker.is_open() {
-            return 1_usize.saturating_sub(held);
+            return 1_usize.saturating_sub(in_memory);
         }
         let attempt_ms = self.attempt_ms.unwrap_or(ASSUMED_ATTEMPT_MS).max(0.1);
         let sendable = limits.channel_slots as f64 * (limits.lease_ms as f64 / 4.0) / attempt_ms;
-        let most = (sendable as usize).clamp(limits.channel_slots, limits.channel_ready_max);
-        let of_node = limits.node_ready_max.saturating_sub(node_taken);
-        // Even with the node's memory used up a channel gets its own slots.
-        most.saturating_sub(held).min(of_node.max(limits.own_slots.saturating_sub(held)))
+        let capacity = (sendable as usize).clamp(limits.channel_slots, limits.channel_ready_max);
+        let node_free = limits.node_ready_max.saturating_sub(node_used);
+        // Even with the node's memory used up a channel keeps its guaranteed slots.
+        capacity.saturating_sub(in_memory).min(node_free.max(limits.own_slots.saturating_sub(in_memory)))
     }
 
-    /// Whether the store has something for it that waits already.
-    pub(super) fn has_backlog(&self, now: Timestamp) -> bool {
+    /// Whether the store has a delivery for it that is due already.
+    pub(super) fn has_due(&self, now: Timestamp) -> bool {
         self.due_at.is_some_and(|at| at <= now)
     }
 
-    /// Whether it should fetch what the store has: there is something, and little is left in memory.
-    pub(super) fn wants_more(&self, now: Timestamp, limits: &Limits) -> bool {
-        self.has_backlog(now) && self.has_little_ready(limits)
+    /// Whether it should claim from the store: something is due, and little is left in memory.
+    pub(super) fn needs_refill(&self, now: Timestamp, limits: &Limits) -> bool {
+        self.has_due(now) && self.is_low(limits)
     }
 
-    /// Whether what it has in memory will soon be under way.
-    pub(super) fn has_little_ready(&self, limits: &Limits) -> bool {
+    /// Whether the deliveries waiting in memory will soon be in progress.
+    pub(super) fn is_low(&self, limits: &Limits) -> bool {
         self.ready.len() * 2 <= limits.channel_slots
     }
 
-    /// Learns that something is due at this instant.
+    /// Records that the store has a delivery due at this instant.
     pub(super) fn note_due(&mut self, at: Timestamp) {
         self.due_at = Some(self.due_at.map_or(at, |known| known.min(at)));
     }
 
-    /// So many were fetched from the store, and perhaps all. Answers how many fewer are known to wait there.
-    pub(super) fn caught_up(&mut self, count: usize, all: bool) -> usize {
-        let fewer = if all { self.behind } else { count.min(self.behind) };
-        self.behind -= fewer;
-        if all {
+    /// Records that `count` deliveries were claimed, `is_all` if the store had no more. Returns by how much the backlog
+    /// shrank.
+    pub(super) fn clear_backlog(&mut self, count: usize, is_all: bool) -> usize {
+        let cleared = if is_all { self.backlog } else { count.min(self.backlog) };
+        self.backlog -= cleared;
+        if is_all {
             self.due_at = None;
         }
-        fewer
+        cleared
     }
 
-    /// Learns how long an attempt took and whether it speaks of an outage. True if the breaker opened with it.
-    pub(super) fn learn(&mut self, duration_ms: u32, outage: bool) -> bool {
-        let took = f64::from(duration_ms);
+    /// Records how an attempt ended. Returns whether it opened the breaker.
+    pub(super) fn record_outcome(&mut self, sample: AttemptSample) -> bool {
+        let took = f64::from(sample.duration_ms);
         self.attempt_ms = Some(self.attempt_ms.map_or(took, |known| known + (took - known) / 8.0));
-        self.breaker.learn(outage)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn unused_slots_are_lent_but_not_the_last_half() {
-        let (mut lane, limits) = (Lane::new(), Limits::default());
-        lane.in_flight = limits.channel_slots;
-        assert!(lane.may_start(limits.channel_slots, &limits), "the node is mostly free");
-        assert!(!lane.may_start(limits.node_slots / 2, &limits), "half of it is in use");
-        lane.in_flight = limits.channel_slots - 1;
-        assert!(lane.may_start(limits.node_slots - 1, &limits));
-        assert!(!lane.may_start(limits.node_slots, &limits));
-        lane.in_flight = limits.own_slots - 1;
-        assert!(lane.may_start(limits.node_slots, &limits), "its own slots are its own");
-    }
-
-    #[test]
-    fn an_open_breaker_lets_one_through_at_a_time() {
-        let (mut lane, limits) = (Lane::new(), Limits::default());
-        while !lane.learn(10, true) {}
-        assert!(lane.may_start(0, &limits));
-        assert_eq!(lane.room(0, &limits), 1);
-        lane.in_flight = 1;
-        assert!(!lane.may_start(1, &limits));
-        assert_eq!(lane.room(0, &limits), 0);
-        lane.learn(10, false);
-        assert!(lane.may_start(1, &limits));
-    }
-
-    #[test]
-    fn a_slow_channel_holds_few_leases() {
-        let (mut slow, mut fast, limits) = (Lane::new(), Lane::new(), Limits::default());
-        for _ in 0..100 {
-            slow.learn(15_000, false);
-            fast.learn(1, false);
-        }
-        assert!(slow.room(0, &limits) <= 2 * limits.channel_slots);
-        assert_eq!(fast.room(0, &limits), limits.channel_ready_max);
-    }
-
-    #[test]
-    fn a_crowd_is_worth_waiting_for_if_it_is_soon_gone() {
-        let (mut lane, limits) = (Lane::new(), Limits::default());
-        lane.reserved = CROWD;
-        assert!(!lane.is_crowded(10, CROWD, &limits), "nobody knows yet how fast it is: it may hang");
-        assert!(lane.is_crowded(100, CROWD, &limits), "a batch can wait for that");
-        lane.learn(9_000, false);
-        assert!(!lane.is_crowded(1, CROWD, &limits));
-        for _ in 0..100 {
-            lane.learn(2, false);
-        }
-        assert!(lane.is_crowded(1, CROWD, &limits));
-        lane.reserved = 0;
-        lane.behind = 1;
-        assert!(lane.is_crowded(1, 0, &limits), "the one that fell behind is soon sent, too");
-        lane.behind = 500_000;
-        assert!(!lane.is_crowded(1, CROWD, &limits), "that would take too long");
-        assert_eq!((lane.caught_up(3, false), lane.caught_up(9, true)), (3, 499_997));
-        lane.reserved = limits.channel_slots;
-        assert!(!lane.is_crowded(1, CROWD, &limits));
-        assert!(lane.is_crowded(1, limits.node_ready_max / 2, &limits), "the node is filling up");
-    }
-
-    proptest! {
-        #[test]
-        fn every_channel_can_always_have_its_own_slots(
-            in_flight in 0usize..4, node in 0usize..2_000, ready in 0usize..20_000, took in 0u32..100_000
-        ) {
-            let (mut lane, limits) = (Lane::new(), Limits::default());
-            lane.learn(took, false);
-            lane.in_flight = in_flight;
-            prop_assert!(lane.may_start(node, &limits));
-            prop_assert!(lane.room(ready, &limits) >= limits.own_slots - in_flight);
-        }
+        self.breaker.record_outcome(sample.is_outage)
     }
 }

@@ -1,4 +1,5 @@
-//! All lanes of this process: who may start now, and whose turn it is when the node is full.
+//! The queues of all channels in this process: which attempts may start now, whose turn it is when the node is full, and
+//! what to claim from the store.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,57 +10,61 @@ use tidings_domain::time::Timestamp;
 use tidings_store::queue::{Claimed, LeaseRef};
 use tokio::sync::Notify;
 
-use super::channel_queue::{Lane, Limits};
+use super::channel_queue::{AttemptSample, ChannelQueue, Limits};
 use crate::ById;
 
-/// The most deliveries that one fetch asks for, in all: it is one write, for which everybody waits.
-const FETCH_MAX: usize = 128;
-/// The most that it asks for of one channel, and the most if many channels share it.
-const FETCH_OF_CHANNEL_MAX: usize = 32;
-const FETCH_OF_CHANNEL_MIN: usize = 16;
-/// Lanes that are kept even if nothing is under way, for the speed that they have learnt.
-const LANES_KEPT: usize = 10_000;
+#[cfg(test)]
+mod tests;
 
-/// All lanes. Every method is short and does no I/O: it is held under a lock.
-pub(crate) struct Lanes {
+/// The most deliveries that one claim asks for. A claim is a write, and every other writer waits for it.
+const CLAIM_MAX: usize = 128;
+/// The most that a claim asks for of one channel.
+const CLAIM_PER_CHANNEL_MAX: usize = 32;
+/// The least share of a channel if many channels share a claim.
+const CLAIM_PER_CHANNEL_MIN: usize = 16;
+/// Idle queues that are kept, because they know how fast their channel is.
+const IDLE_QUEUES_KEPT: usize = 10_000;
+
+/// The queues of all channels. Every method is short and does no I/O: callers hold a lock over it.
+pub(crate) struct ChannelQueues {
     limits: Limits,
-    lanes: ById<ChannelId, Lane>,
-    /// Channels that have something ready and wait for the node, in their order.
-    line: VecDeque<ChannelId>,
+    queues: ById<ChannelId, ChannelQueue>,
+    /// Channels with deliveries that wait for a slot of the node, served round robin.
+    rotation: VecDeque<ChannelId>,
     in_flight: usize,
-    /// Deliveries that wait for a slot, and places given to others.
-    held: usize,
-    /// Deliveries that found no place and wait in the store, as far as that is known.
-    behind: usize,
-    /// What those that wait take up, in bytes.
+    /// Deliveries that wait for a slot, and reservations.
+    in_memory: usize,
+    /// Deliveries that found no capacity and wait in the store, as far as this process knows.
+    backlog: usize,
+    /// Approximate size of the deliveries that wait in memory, in bytes.
     ready_bytes: usize,
-    /// Where the next fetch begins, so that with many channels each gets its turn.
-    turn: usize,
+    /// Where the next claim starts among the channels that need a refill, so that each gets its turn.
+    claim_cursor: usize,
     stopping: bool,
 }
 
 /// What follows from the end of an attempt.
 #[derive(Default)]
-pub(super) struct Finished {
-    /// Deliveries to start now.
+pub(super) struct Completion {
+    /// Deliveries to dispatch now.
     pub start: Vec<Claimed>,
-    /// Leases to give back, because the channel's breaker opened.
-    pub give_back: Vec<LeaseRef>,
-    /// Whether some lane should fetch what the store has for it.
-    pub wants_more: bool,
+    /// Leases to return to the store, because the channel's breaker opened.
+    pub return_leases: Vec<LeaseRef>,
+    /// Whether the channel should claim what the store has for it.
+    pub needs_refill: bool,
 }
 
-impl Lanes {
+impl ChannelQueues {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            lanes: ById::default(),
-            line: VecDeque::new(),
+            queues: ById::default(),
+            rotation: VecDeque::new(),
             in_flight: 0,
-            held: 0,
-            behind: 0,
+            in_memory: 0,
+            backlog: 0,
             ready_bytes: 0,
-            turn: 0,
+            claim_cursor: 0,
             stopping: false,
         }
     }
@@ -69,238 +74,255 @@ impl Lanes {
     }
 
     pub(crate) fn ready(&self) -> usize {
-        self.lanes.values().map(|lane| lane.ready.len()).sum()
-    }
-
-    /// How much of the node's memory for deliveries is taken, in deliveries.
-    fn taken(&self) -> usize {
-        if self.ready_bytes < self.limits.node_ready_bytes_max { self.held } else { self.limits.node_ready_max }
+        self.queues.values().map(|queue| queue.ready.len()).sum()
     }
 
     pub(crate) fn open_breakers(&self) -> usize {
-        self.lanes.values().filter(|lane| lane.breaker.is_open()).count()
+        self.queues.values().filter(|queue| queue.breaker.is_open()).count()
     }
 
-    fn lane(&mut self, channel_id: ChannelId) -> &mut Lane {
-        self.lanes.entry(channel_id).or_insert_with(Lane::new)
+    /// How much of the node's memory for deliveries is in use, in deliveries. At the limit in bytes: all of it.
+    fn used_capacity(&self) -> usize {
+        if self.ready_bytes < self.limits.node_ready_bytes_max { self.in_memory } else { self.limits.node_ready_max }
     }
 
-    /// Whether any lane may be crowded.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.held >= self.limits.channel_slots || self.behind > 0
+    fn queue_mut(&mut self, channel_id: ChannelId) -> &mut ChannelQueue {
+        self.queues.entry(channel_id).or_insert_with(ChannelQueue::new)
     }
 
-    /// The first of these channels that is crowded for one who brings so many deliveries, as what is told when it no
-    /// longer is.
-    pub(super) fn crowded(&self, channels: &[ChannelId], brought: usize) -> Option<Arc<Notify>> {
-        let (taken, limits) = (self.taken(), self.limits);
-        let mut lanes = channels.iter().filter_map(|channel_id| self.lanes.get(channel_id));
-        lanes.find(|lane| lane.is_crowded(brought, taken, &limits)).map(|lane| Arc::clone(&lane.eased))
+    /// Whether any channel may be congested: a cheap test before [`Self::congested`].
+    pub(super) fn is_under_pressure(&self) -> bool {
+        self.in_memory >= self.limits.channel_slots || self.backlog > 0
     }
 
-    /// Gives a place in memory to a delivery that is about to be committed; false if it must wait in the store, behind
-    /// what waits there already.
+    /// The first of these channels that is congested for a producer of `batch_size` deliveries: what is notified when it
+    /// no longer is.
+    pub(super) fn congested(&self, channels: &[ChannelId], batch_size: usize) -> Option<Arc<Notify>> {
+        let (used, limits) = (self.used_capacity(), self.limits);
+        let mut queues = channels.iter().filter_map(|channel_id| self.queues.get(channel_id));
+        let congested = queues.find(|queue| queue.is_congested(batch_size, used, &limits));
+        congested.map(|queue| Arc::clone(&queue.capacity_freed))
+    }
+
+    /// Reserves capacity for a delivery that is about to be committed. Returns false if it must wait in the store, behind
+    /// those that wait there already.
     pub(super) fn reserve(&mut self, channel_id: ChannelId, now: Timestamp) -> bool {
-        let (limits, taken, stopping) = (self.limits, self.taken(), self.stopping);
-        let lane = self.lane(channel_id);
-        let granted = !stopping && !lane.has_backlog(now) && lane.room(taken, &limits) > 0;
+        let (limits, used, stopping) = (self.limits, self.used_capacity(), self.stopping);
+        let queue = self.queue_mut(channel_id);
+        // Not while the store has something due for the channel: the new delivery would overtake it.
+        let granted = !stopping && !queue.has_due(now) && queue.free_capacity(used, &limits) > 0;
         if granted {
-            lane.reserved += 1;
-            self.held += 1;
+            queue.reserved += 1;
+            self.in_memory += 1;
         } else {
-            lane.behind += 1;
-            self.behind += 1;
+            queue.backlog += 1;
+            self.backlog += 1;
         }
         granted
     }
 
-    /// Takes a place back.
-    pub(super) fn unreserve(&mut self, channel_id: ChannelId, count: usize) {
-        if let Some(lane) = self.lanes.get_mut(&channel_id) {
-            lane.reserved = lane.reserved.saturating_sub(count);
-            self.held = self.held.saturating_sub(count);
+    /// Cancels reservations of a channel.
+    pub(super) fn cancel_reserved(&mut self, channel_id: ChannelId, count: usize) {
+        if let Some(queue) = self.queues.get_mut(&channel_id) {
+            queue.reserved = queue.reserved.saturating_sub(count);
+            self.in_memory = self.in_memory.saturating_sub(count);
         }
     }
 
-    /// A delivery is committed and may be sent: adds to `start` what may start now, it or others before it.
-    pub(super) fn offer(&mut self, claimed: Claimed, start: &mut Vec<Claimed>) {
+    /// Enqueues a delivery that this process holds the lease of. Adds to `start` what may start now: this delivery, or
+    /// others before it.
+    pub(super) fn enqueue(&mut self, claimed: Claimed, start: &mut Vec<Claimed>) {
         let channel_id = claimed.channel_id;
         let (limits, in_flight, stopping) = (self.limits, self.in_flight, self.stopping);
-        let lane = self.lane(channel_id);
-        let may_start = !stopping && lane.may_start(in_flight, &limits);
-        if may_start && lane.ready.is_empty() {
-            lane.in_flight += 1;
+        let queue = self.queue_mut(channel_id);
+        let has_free_slot = !stopping && queue.has_free_slot(in_flight, &limits);
+        if has_free_slot && queue.ready.is_empty() {
+            queue.in_flight += 1;
             self.in_flight += 1;
             start.push(claimed);
             return;
         }
-        let bytes = weight(&claimed);
-        lane.ready.push_back(claimed);
-        let queue_up = !lane.in_line;
-        lane.in_line = true;
-        self.held += 1;
+        let bytes = approximate_size(&claimed);
+        queue.ready.push_back(claimed);
+        let joins_rotation = !queue.in_rotation;
+        queue.in_rotation = true;
+        self.in_memory += 1;
         self.ready_bytes += bytes;
-        if queue_up {
-            self.line.push_back(channel_id);
+        if joins_rotation {
+            self.rotation.push_back(channel_id);
         }
-        if may_start {
-            self.start_waiting(start);
+        if has_free_slot {
+            self.start_ready(start);
         }
     }
 
-    /// An attempt ended.
-    pub(super) fn finish(&mut self, channel_id: ChannelId, now: Timestamp, took: Option<(u32, bool)>) -> Finished {
-        let mut finished = Finished::default();
+    /// An attempt ended. `sample` is its evidence about the destination, if any.
+    pub(super) fn complete(
+        &mut self,
+        channel_id: ChannelId,
+        now: Timestamp,
+        sample: Option<AttemptSample>,
+    ) -> Completion {
+        let mut completion = Completion::default();
         self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(lane) = self.lanes.get_mut(&channel_id) {
-            lane.in_flight = lane.in_flight.saturating_sub(1);
-            let opened = took.is_some_and(|(duration_ms, outage)| lane.learn(duration_ms, outage));
-            if opened {
-                self.held = self.held.saturating_sub(lane.ready.len());
-                let given_back: usize = lane.ready.iter().map(weight).sum();
-                self.ready_bytes = self.ready_bytes.saturating_sub(given_back);
-                finished.give_back.extend(lane.ready.drain(..).map(|claimed| claimed.lease_ref()));
+        if let Some(queue) = self.queues.get_mut(&channel_id) {
+            queue.in_flight = queue.in_flight.saturating_sub(1);
+            if sample.is_some_and(|sample| queue.record_outcome(sample)) {
+                // The breaker opened: from now on one attempt at a time. What waits in memory would outlive its lease.
+                self.in_memory = self.in_memory.saturating_sub(queue.ready.len());
+                let bytes: usize = queue.ready.iter().map(approximate_size).sum();
+                self.ready_bytes = self.ready_bytes.saturating_sub(bytes);
+                completion.return_leases.extend(queue.ready.drain(..).map(|claimed| claimed.lease_ref()));
             }
-            if !lane.ready.is_empty() && !lane.in_line {
-                lane.in_line = true;
-                self.line.push_back(channel_id);
+            if !queue.ready.is_empty() && !queue.in_rotation {
+                queue.in_rotation = true;
+                self.rotation.push_back(channel_id);
             }
-            finished.wants_more = lane.wants_more(now, &self.limits);
+            completion.needs_refill = queue.needs_refill(now, &self.limits);
         }
-        self.start_waiting(&mut finished.start);
-        let (taken, limits) = (self.taken(), self.limits);
-        if let Some(lane) = self.lanes.get(&channel_id).filter(|lane| !lane.is_crowded(1, taken, &limits)) {
-            lane.eased.notify_one();
+        self.start_ready(&mut completion.start);
+        let (used, limits) = (self.used_capacity(), self.limits);
+        if let Some(queue) = self.queues.get(&channel_id).filter(|queue| !queue.is_congested(1, used, &limits)) {
+            queue.capacity_freed.notify_one();
         }
-        finished
+        completion
     }
 
-    /// Starts what may start, one of each lane in turn. A lane that has all it may have leaves the line; the end of one
-    /// of its own attempts brings it back.
-    fn start_waiting(&mut self, start: &mut Vec<Claimed>) {
+    /// Starts what may start, one delivery of each channel in turn. A channel that has all the slots it may have leaves
+    /// the rotation; the end of one of its own attempts brings it back.
+    fn start_ready(&mut self, start: &mut Vec<Claimed>) {
         let mut refused_in_a_row = 0;
-        while !self.stopping && refused_in_a_row < self.line.len() {
-            let Some(channel_id) = self.line.pop_front() else { return };
-            let Some(lane) = self.lanes.get_mut(&channel_id) else { continue };
-            if lane.may_start(self.in_flight, &self.limits) {
-                if let Some(claimed) = lane.ready.pop_front() {
-                    lane.in_flight += 1;
+        // Ends after one full round without a start.
+        while !self.stopping && refused_in_a_row < self.rotation.len() {
+            let Some(channel_id) = self.rotation.pop_front() else { return };
+            let Some(queue) = self.queues.get_mut(&channel_id) else { continue };
+            if queue.has_free_slot(self.in_flight, &self.limits) {
+                if let Some(claimed) = queue.ready.pop_front() {
+                    queue.in_flight += 1;
                     self.in_flight += 1;
-                    self.held = self.held.saturating_sub(1);
-                    self.ready_bytes = self.ready_bytes.saturating_sub(weight(&claimed));
+                    self.in_memory = self.in_memory.saturating_sub(1);
+                    self.ready_bytes = self.ready_bytes.saturating_sub(approximate_size(&claimed));
                     start.push(claimed);
                 }
                 refused_in_a_row = 0;
-            } else if lane.in_flight < self.limits.channel_slots && !lane.breaker.is_open() {
+            } else if queue.in_flight < self.limits.channel_slots && !queue.breaker.is_open() {
+                // The node is full, not the channel: it keeps its turn.
                 refused_in_a_row += 1;
             } else {
-                lane.in_line = false;
+                queue.in_rotation = false;
                 continue;
             }
-            lane.in_line = !lane.ready.is_empty();
-            if lane.in_line {
-                self.line.push_back(channel_id);
+            queue.in_rotation = !queue.ready.is_empty();
+            if queue.in_rotation {
+                self.rotation.push_back(channel_id);
             }
         }
     }
 
-    /// The store has something for this channel at this instant.
+    /// The store has a delivery due for this channel at this instant.
     pub(super) fn note_due(&mut self, channel_id: ChannelId, at: Timestamp) {
-        self.lane(channel_id).note_due(at);
+        self.queue_mut(channel_id).note_due(at);
     }
 
-    /// What to fetch from the store now, and places for it: for each channel how many.
-    pub(super) fn wanted(&mut self, now: Timestamp) -> Vec<(ChannelId, u32)> {
+    /// What to claim from the store now, as a number for each channel. Reserves capacity for all of it; the caller
+    /// passes the plan on to [`Self::absorb_claims`] or [`Self::cancel_reservations`].
+    pub(super) fn plan_claims(&mut self, now: Timestamp) -> Vec<(ChannelId, u32)> {
         if self.stopping {
             return Vec::new();
         }
         let limits = self.limits;
-        let wanting = self.lanes.iter().filter(|(_, lane)| lane.wants_more(now, &limits));
-        let mut wanting: Vec<ChannelId> = wanting.map(|(id, _)| *id).collect();
-        wanting.sort_unstable();
-        let turn = self.turn % wanting.len().max(1);
-        wanting.rotate_left(turn);
-        let mut wanted = Vec::new();
-        let mut budget = FETCH_MAX;
-        let share = (FETCH_MAX / wanting.len().max(1)).clamp(FETCH_OF_CHANNEL_MIN, FETCH_OF_CHANNEL_MAX);
-        for channel_id in wanting {
-            let taken = self.taken();
-            let Some(lane) = self.lanes.get_mut(&channel_id) else { continue };
-            let count = lane.room(taken, &limits).min(share).min(budget);
+        let hungry = self.queues.iter().filter(|(_, queue)| queue.needs_refill(now, &limits));
+        let mut hungry: Vec<ChannelId> = hungry.map(|(id, _)| *id).collect();
+        // A stable order, rotated: the budget goes to other channels each time.
+        hungry.sort_unstable();
+        let cursor = self.claim_cursor % hungry.len().max(1);
+        hungry.rotate_left(cursor);
+        let mut plan = Vec::new();
+        let mut budget = CLAIM_MAX;
+        let share = (CLAIM_MAX / hungry.len().max(1)).clamp(CLAIM_PER_CHANNEL_MIN, CLAIM_PER_CHANNEL_MAX);
+        for channel_id in hungry {
+            let used = self.used_capacity();
+            let Some(queue) = self.queues.get_mut(&channel_id) else { continue };
+            let count = queue.free_capacity(used, &limits).min(share).min(budget);
             if count > 0 {
-                lane.reserved += count;
-                self.held += count;
+                queue.reserved += count;
+                self.in_memory += count;
                 budget -= count;
-                wanted.push((channel_id, count as u32));
+                plan.push((channel_id, count as u32));
             }
             if budget == 0 {
                 break;
             }
         }
-        self.turn = turn + wanted.len();
-        wanted
+        self.claim_cursor = cursor + plan.len();
+        plan
     }
 
-    /// What was fetched: gives the places back and answers what may start. `wanted` is what was asked for.
-    pub(super) fn fetched(&mut self, wanted: &[(ChannelId, u32)], claimed: Vec<Claimed>) -> (Vec<Claimed>, bool) {
-        let mut got: ById<ChannelId, u32> = ById::default();
+    /// Enqueues what was claimed under `plan` and cancels the plan's reservations. Returns what may start now, and
+    /// whether the store had fewer than asked for of some channel.
+    pub(super) fn absorb_claims(&mut self, plan: &[(ChannelId, u32)], claimed: Vec<Claimed>) -> (Vec<Claimed>, bool) {
+        let mut counts: ById<ChannelId, u32> = ById::default();
         for claimed in &claimed {
-            *got.entry(claimed.channel_id).or_default() += 1;
+            *counts.entry(claimed.channel_id).or_default() += 1;
         }
-        let mut drained = false;
-        for &(channel_id, count) in wanted {
-            self.unreserve(channel_id, count as usize);
-            if let Some(lane) = self.lanes.get_mut(&channel_id) {
-                let got = got.get(&channel_id).copied().unwrap_or(0);
-                self.behind = self.behind.saturating_sub(lane.caught_up(got as usize, got < count));
-                drained |= got < count;
+        let mut is_drained = false;
+        for &(channel_id, asked) in plan {
+            self.cancel_reserved(channel_id, asked as usize);
+            if let Some(queue) = self.queues.get_mut(&channel_id) {
+                let got = counts.get(&channel_id).copied().unwrap_or(0);
+                self.backlog = self.backlog.saturating_sub(queue.clear_backlog(got as usize, got < asked));
+                is_drained |= got < asked;
             }
         }
         let mut start = Vec::new();
         for claimed in claimed {
-            self.offer(claimed, &mut start);
+            self.enqueue(claimed, &mut start);
         }
-        (start, drained)
+        (start, is_drained)
     }
 
-    /// Nothing could be fetched: gives the places back.
-    pub(super) fn give_up(&mut self, wanted: &[(ChannelId, u32)]) {
-        for &(channel_id, count) in wanted {
-            self.unreserve(channel_id, count as usize);
+    /// The claim failed: cancels the plan's reservations.
+    pub(super) fn cancel_reservations(&mut self, plan: &[(ChannelId, u32)]) {
+        for &(channel_id, count) in plan {
+            self.cancel_reserved(channel_id, count as usize);
         }
     }
 
-    /// The earliest instant at which some lane that has room will have something due.
+    /// When the store next has a delivery due for a channel that could take it.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        let taken = self.taken();
-        let hungry = |lane: &&Lane| lane.has_little_ready(&self.limits) && lane.room(taken, &self.limits) > 0;
-        self.lanes.values().filter(hungry).filter_map(|lane| lane.due_at).min()
+        let used = self.used_capacity();
+        let can_take =
+            |queue: &&ChannelQueue| queue.is_low(&self.limits) && queue.free_capacity(used, &self.limits) > 0;
+        self.queues.values().filter(can_take).filter_map(|queue| queue.due_at).min()
     }
 
-    /// Forgets lanes that have nothing under way, once there are many.
+    /// Drops idle queues once there are many. An open breaker is kept: a new queue would
+    /// send a burst to a destination that is down.
     pub(super) fn sweep(&mut self) {
-        if self.lanes.len() > LANES_KEPT {
-            self.lanes.retain(|_, lane| !lane.is_idle() || lane.breaker.is_open());
+        if self.queues.len() > IDLE_QUEUES_KEPT {
+            self.queues.retain(|_, queue| !queue.is_idle() || queue.breaker.is_open());
         }
     }
 
-    /// Starts nothing more; answers the leases that are to be given back.
+    /// Starts nothing from now on. Returns the leases of all deliveries that wait in memory, to be returned to the store.
     pub(super) fn stop(&mut self) -> Vec<LeaseRef> {
         self.stopping = true;
-        self.line.clear();
-        self.lanes.values_mut().flat_map(|lane| lane.ready.drain(..)).map(|claimed| claimed.lease_ref()).collect()
+        self.rotation.clear();
+        self.queues.values_mut().flat_map(|queue| queue.ready.drain(..)).map(|claimed| claimed.lease_ref()).collect()
     }
 }
 
-/// What a delivery takes up in memory, in bytes, roughly.
-fn weight(claimed: &Claimed) -> usize {
+/// Approximate memory of a delivery, in bytes.
+fn approximate_size(claimed: &Claimed) -> usize {
     1_024
         + match &claimed.event.content {
             Content::Run(run) => {
                 run.output.as_ref().map_or(0, |output| output.get().len())
                     + run.error_message.as_ref().map_or(0, String::len)
             }
-            Content::Incident(outage) => outage.fields.iter().map(|fact| fact.label.len() + fact.value.len()).sum(),
+            Content::Incident(incident) => {
+                incident.fields.iter().map(|field| field.label.len() + field.value.len()).sum()
+            }
             Content::Digest(digest) => digest.entries.iter().map(|entry| entry.title.len() + 100).sum(),
         }
 }

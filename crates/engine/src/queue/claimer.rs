@@ -1,7 +1,7 @@
-//! The claimer: fetches from the store what is due, for the channels that have room.
+//! The claimer: leases due deliveries from the store for the channels that have capacity for them.
 //!
-//! Woken when a channel learns of something due or gets room, at the next due instant that is known, and now and then in
-//! any case: what others wrote, or what was forgotten, is found by looking.
+//! Woken when a channel learns of something due or gets capacity, at the next due instant that is known, and at least
+//! every [`POLL_INTERVAL`]: polling finds what another process wrote, and deliveries whose lease expired.
 
 use std::time::Duration;
 
@@ -11,97 +11,101 @@ use tokio::time::Instant;
 use super::Queue;
 use crate::quiescence::Listener;
 
-/// How often the store is looked at if nothing else is heard.
-const POLL: Duration = Duration::from_secs(5);
-/// The shortest time between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
-/// How long to wait after the store failed.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How often the store is polled without a wake-up.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// The shortest time between two polls.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+/// Pause after the store failed.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(queue: Queue, mut pulse: Listener) {
-    let mut next_look = Instant::now();
+pub(super) async fn run(queue: Queue, mut quiescence: Listener) {
+    let mut next_poll = Instant::now();
     loop {
-        let is_asked = pulse.hear();
+        // Before the store is polled, so that a tick in between is not missed.
+        let is_requested = quiescence.observe_tick();
         let outcome = async {
-            if is_asked || Instant::now() >= next_look {
+            if is_requested || Instant::now() >= next_poll {
                 refresh(&queue).await?;
-                next_look = Instant::now() + POLL;
+                next_poll = Instant::now() + POLL_INTERVAL;
             }
             claim(&queue).await
         };
         match outcome.await {
-            Ok(Claim::More) => {}
-            Ok(Claim::Drained) => {
-                next_look = Instant::now();
+            Ok(ClaimResult::More) => {}
+            Ok(ClaimResult::Drained) => {
+                // `absorb_claims` dropped the channel's due instant: ask the store for its next one.
+                next_poll = Instant::now();
                 tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => {}
-                    () = pulse.asked() => {}
+                    () = tokio::time::sleep(POLL_PAUSE) => {}
+                    () = quiescence.poll_requested() => {}
                 }
             }
-            Ok(Claim::Nothing) => {
-                pulse.done();
+            Ok(ClaimResult::Nothing) => {
+                quiescence.complete();
                 tokio::select! {
-                    () = wait(&queue, next_look) => {}
-                    () = pulse.asked() => {}
+                    () = wait(&queue, next_poll) => {}
+                    () = quiescence.poll_requested() => {}
                 }
             }
             Err(StoreError::Closed) => return,
             Err(error) => {
-                tracing::error!(%error, "cannot see or claim what is due; trying again");
-                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                tracing::error!(%error, "failed to claim due deliveries, will retry");
+                tokio::time::sleep(ERROR_PAUSE).await;
             }
         }
     }
 }
 
-enum Claim {
-    /// No channel has anything due and room for it.
+enum ClaimResult {
+    /// No channel has anything due and capacity for it.
     Nothing,
-    /// Got all that was asked for: there may be more.
+    /// All that was asked for was claimed: there may be more.
     More,
-    /// Some channel has no more that is due now.
+    /// The store had fewer due deliveries than asked for of some channel.
     Drained,
 }
 
-async fn claim(queue: &Queue) -> Result<Claim, StoreError> {
+async fn claim(queue: &Queue) -> Result<ClaimResult, StoreError> {
     let now = queue.0.clock.now();
-    let wanted = queue.lanes().wanted(now);
-    if wanted.is_empty() {
-        return Ok(Claim::Nothing);
+    // In a statement of its own: the lock must not be held across the await below.
+    let plan = queue.channel_queues().plan_claims(now);
+    if plan.is_empty() {
+        return Ok(ClaimResult::Nothing);
     }
-    let claimed = match queue.0.store.claim(now, queue.lease(now), wanted.clone()).await {
+    let claimed = match queue.0.store.claim(now, queue.lease(now), plan.clone()).await {
         Ok(claimed) => claimed,
         Err(error) => {
-            queue.lanes().give_up(&wanted);
+            queue.channel_queues().cancel_reservations(&plan);
             return Err(error);
         }
     };
-    let (start, drained) = queue.lanes().fetched(&wanted, claimed);
-    queue.send(start);
-    Ok(if drained { Claim::Drained } else { Claim::More })
+    let (start, is_drained) = queue.channel_queues().absorb_claims(&plan, claimed);
+    queue.dispatch(start);
+    Ok(if is_drained { ClaimResult::Drained } else { ClaimResult::More })
 }
 
-/// Learns from the store when each channel's next delivery is due, and whether the configuration changed elsewhere.
+/// Reads from the store when each channel's next delivery is due, and whether another process changed the
+/// configuration.
 async fn refresh(queue: &Queue) -> Result<(), StoreError> {
     let due = queue.0.store.due().await?;
     {
-        let mut lanes = queue.lanes();
+        let mut queues = queue.channel_queues();
         for due in due {
-            lanes.note_due(due.channel_id, due.at);
+            queues.note_due(due.channel_id, due.at);
         }
-        lanes.sweep();
-        crate::metrics::queue(&lanes);
+        queues.sweep();
+        crate::metrics::record_queue(&queues);
     }
-    queue.0.live.refresh().await
+    queue.0.config.refresh().await
 }
 
-/// Waits until there may be something to do, at most until the next look.
-async fn wait(queue: &Queue, next_look: Instant) {
+/// Waits for a wake-up or the next due instant, at most until the next poll.
+async fn wait(queue: &Queue, next_poll: Instant) {
     let now = queue.0.clock.now();
-    let next = queue.lanes().next_due();
-    let until_next = next.map_or(POLL, |at| Duration::from_millis(at.since_ms(now))).max(PAUSE);
+    let next = queue.channel_queues().next_due();
+    let until_next = next.map_or(POLL_INTERVAL, |at| Duration::from_millis(at.since_ms(now))).max(POLL_PAUSE);
     tokio::select! {
-        () = queue.0.wake.notified() => {}
-        () = tokio::time::sleep_until(next_look.min(Instant::now() + until_next)) => {}
+        () = queue.0.claim_wakeup.notified() => {}
+        () = tokio::time::sleep_until(next_poll.min(Instant::now() + until_next)) => {}
     }
 }

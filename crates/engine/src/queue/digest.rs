@@ -1,5 +1,5 @@
-//! The digest: what was held back for a channel becomes one event with one delivery. An incident with all that was held
-//! back of it is one entry, as it stood at the last.
+//! Builds digests: the held deliveries of a channel become one event with one delivery. All held events of one incident
+//! are one entry, in the state of the last.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,18 +18,18 @@ use super::Queue;
 use crate::clock::new_id;
 use crate::snapshot::LoadedChannel;
 
-/// The digest of these, oldest first, where `active` are the incidents that go on.
-pub(super) fn of(
+/// Builds the digest of these deliveries, oldest first. `active` are the incidents that are not resolved.
+pub(super) fn new_digest(
     queue: &Queue,
-    live: &LoadedChannel,
+    loaded: &LoadedChannel,
     held: &[HeldDelivery],
     active: &HashSet<IncidentId>,
     now: Timestamp,
 ) -> NewDigest {
     let clock = queue.0.clock.as_ref();
-    let channel = &live.channel;
+    let channel = &loaded.channel;
     let (id, delivery_id): (EventId, DeliveryId) = (new_id(clock, now), new_id(clock, now));
-    let digest = Digest::new(because(held), entries(held, active), now);
+    let digest = Digest::new(describe_reason(held), entries(held, active), now);
     let severity = digest.severity();
     let event = Event {
         id,
@@ -60,20 +60,21 @@ pub(super) fn of(
     NewDigest { new_event, carried: held.iter().map(|held| held.id).collect() }
 }
 
-/// Why these were held back, in words.
-fn because(held: &[HeldDelivery]) -> String {
-    let by = |gate| held.iter().any(|held| held.evaluation.held().is_some_and(|(of, _)| of == gate));
-    let words = |gate| match gate {
+/// Why these were held, for readers of the digest.
+fn describe_reason(held: &[HeldDelivery]) -> String {
+    let by = |gate| held.iter().any(|held| held.evaluation.held().is_some_and(|(holding, _)| holding == gate));
+    let describe = |gate| match gate {
         Gate::QuietHours => "quiet hours",
-        _ => "more messages than the channel takes in a minute",
+        _ => "the channel's rate limit",
     };
-    let gates: Vec<_> = [Gate::QuietHours, Gate::RateLimit].into_iter().filter(|gate| by(*gate)).map(words).collect();
-    gates.join(", and ")
+    let gates: Vec<_> =
+        [Gate::QuietHours, Gate::RateLimit].into_iter().filter(|gate| by(*gate)).map(describe).collect();
+    gates.join(" and ")
 }
 
 fn entries(held: &[HeldDelivery], active: &HashSet<IncidentId>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(held.len());
-    let mut of_incident: HashMap<&str, usize> = HashMap::new();
+    let mut by_incident: HashMap<&str, usize> = HashMap::new();
     for held in held {
         let event = &held.event;
         let entry = entry(held, active);
@@ -81,12 +82,12 @@ fn entries(held: &[HeldDelivery], active: &HashSet<IncidentId>) -> Vec<Entry> {
             entries.push(entry);
             continue;
         }
-        match of_incident.get(event.run_id.as_str()).and_then(|index| entries.get_mut(*index)) {
+        match by_incident.get(event.run_id.as_str()).and_then(|index| entries.get_mut(*index)) {
             Some(known) => {
                 *known = Entry { events: known.events + 1, severity: known.severity.worse(entry.severity), ..entry }
             }
             None => {
-                of_incident.insert(&event.run_id, entries.len());
+                by_incident.insert(&event.run_id, entries.len());
                 entries.push(entry);
             }
         }
@@ -96,12 +97,12 @@ fn entries(held: &[HeldDelivery], active: &HashSet<IncidentId>) -> Vec<Entry> {
 
 fn entry(held: &HeldDelivery, active: &HashSet<IncidentId>) -> Entry {
     let message = message::of(&held.event, held.severity);
-    // It may have ended without a word through this channel.
-    let goes_on = || held.event.run_id.parse().is_ok_and(|id| active.contains(&id));
+    // Not derived from the last held event: the resolution may have been suppressed for this channel.
+    let is_ongoing = || held.event.run_id.parse().is_ok_and(|id| active.contains(&id));
     let state = match (held.event.incident(), held.event.kind) {
         (_, EventKind::IncidentResolved | EventKind::IncidentStable) => EntryState::Resolved,
         (Some(_), _) => {
-            if goes_on() {
+            if is_ongoing() {
                 EntryState::Ongoing
             } else {
                 EntryState::Resolved

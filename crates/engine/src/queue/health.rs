@@ -1,40 +1,40 @@
-//! How live sends through channels go, as this process has seen it: kept in memory, a few bytes a channel, so that the way
-//! of an event writes nothing for it. Tests of channels do not count; they have a memory of their own.
+//! Health of channels as this process has seen it since it started: in memory, a few bytes for each channel, so that the
+//! event pipeline writes nothing for it. Tests of channels do not count; their result is part of the channel's record.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
 
 use crate::ById;
+use crate::sync::lock;
 
-/// How many attempts the success rate looks back on.
+/// Attempts that the success rate covers.
 const WINDOW: u32 = 100;
 
-/// How live sends through a channel go, as far as this process has seen any.
+/// How recent attempts through a channel went, as far as this process has made any.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Health {
-    /// When a receiver last took something.
     pub last_sent_at: Option<Timestamp>,
-    /// When an attempt last failed.
     pub last_failed_at: Option<Timestamp>,
-    /// The first failure since the last success, while there is none after it.
+    /// The first failure after the last success; none after a success.
     pub failing_since: Option<Timestamp>,
-    /// The share of the last 100 attempts that went through, from 0 to 1.
+    /// Success rate over the last 100 attempts, from 0 to 1.
     pub success_rate: Option<f64>,
 }
 
-/// What is kept of a channel.
+/// The health of one channel with its sliding window.
 #[derive(Debug, Clone, Copy, Default)]
-struct Kept {
+struct HealthWindow {
     health: Health,
-    /// How the last attempts went, the newest in the lowest bit, and how many of them there are.
+    /// Results of the last attempts, 1 for success, the newest in the lowest bit.
     outcomes: u128,
+    /// How many bits of `outcomes` are in use.
     count: u32,
 }
 
-impl Kept {
-    fn note(&mut self, is_delivered: bool, at: Timestamp) {
+impl HealthWindow {
+    fn record(&mut self, is_delivered: bool, at: Timestamp) {
         let health = &mut self.health;
         if is_delivered {
             (health.last_sent_at, health.failing_since) = (Some(at), None);
@@ -50,26 +50,25 @@ impl Kept {
 
 /// The health of all channels.
 #[derive(Default)]
-pub(super) struct Healths(Mutex<ById<ChannelId, Kept>>);
+pub(super) struct ChannelHealthMap(Mutex<ById<ChannelId, HealthWindow>>);
 
-impl Healths {
-    fn kept(&self) -> MutexGuard<'_, ById<ChannelId, Kept>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl ChannelHealthMap {
+    fn windows(&self) -> MutexGuard<'_, ById<ChannelId, HealthWindow>> {
+        lock(&self.0)
     }
 
-    /// An attempt was settled.
-    pub(super) fn note(&self, id: ChannelId, is_delivered: bool, at: Timestamp) {
-        self.kept().entry(id).or_default().note(is_delivered, at);
+    /// Records a settled attempt.
+    pub(super) fn record(&self, id: ChannelId, is_delivered: bool, at: Timestamp) {
+        self.windows().entry(id).or_default().record(is_delivered, at);
     }
 
-    /// What is known of a channel.
     pub(super) fn of(&self, id: ChannelId) -> Health {
-        self.kept().get(&id).map(|kept| kept.health).unwrap_or_default()
+        self.windows().get(&id).map(|window| window.health).unwrap_or_default()
     }
 
-    /// The channel is gone.
+    /// Drops the health of a deleted channel.
     pub(super) fn forget(&self, id: ChannelId) {
-        self.kept().remove(&id);
+        self.windows().remove(&id);
     }
 }
 
@@ -84,11 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn failing_since_is_the_first_failure_after_the_last_success() {
-        let (healths, id) = (Healths::default(), ChannelId::from_bytes([1; 16]));
-        assert_eq!(healths.of(id), Health::default());
+    fn failing_since_is_first_failure_after_last_success() {
+        let (map, id) = (ChannelHealthMap::default(), ChannelId::from_bytes([1; 16]));
+        assert_eq!(map.of(id), Health::default());
         for (ms, is_delivered) in [(1, false), (2, true), (3, false), (4, false)] {
-            healths.note(id, is_delivered, at(ms));
+            map.record(id, is_delivered, at(ms));
         }
         let expected = Health {
             last_sent_at: Some(at(2)),
@@ -96,23 +95,23 @@ mod tests {
             failing_since: Some(at(3)),
             success_rate: Some(0.25),
         };
-        assert_eq!(healths.of(id), expected);
-        healths.note(id, true, at(5));
-        assert_eq!(healths.of(id).failing_since, None);
-        healths.forget(id);
-        assert_eq!(healths.of(id), Health::default());
+        assert_eq!(map.of(id), expected);
+        map.record(id, true, at(5));
+        assert_eq!(map.of(id).failing_since, None);
+        map.forget(id);
+        assert_eq!(map.of(id), Health::default());
     }
 
     #[test]
-    fn the_rate_looks_back_on_a_hundred_attempts() {
-        let (healths, id) = (Healths::default(), ChannelId::from_bytes([1; 16]));
+    fn success_rate_covers_last_hundred_attempts() {
+        let (map, id) = (ChannelHealthMap::default(), ChannelId::from_bytes([1; 16]));
         for ms in 0..200 {
-            healths.note(id, ms >= 150, at(ms));
+            map.record(id, ms >= 150, at(ms));
         }
-        assert_eq!(healths.of(id).success_rate, Some(0.5));
+        assert_eq!(map.of(id).success_rate, Some(0.5));
         for ms in 200..260 {
-            healths.note(id, true, at(ms));
+            map.record(id, true, at(ms));
         }
-        assert_eq!(healths.of(id).success_rate, Some(1.0));
+        assert_eq!(map.of(id).success_rate, Some(1.0));
     }
 }

@@ -1,28 +1,27 @@
-//! The queue: sends what is due, fairly, and settles it.
+//! The delivery queue: dispatches due deliveries fairly across channels, and settles them.
 //!
-//! What was just accepted has a place in memory and is sent as soon as it is committed; what finds no place, retries and
-//! what another process left are fetched from the store when their channel has room ([`claimer`]). [`lanes`] decides who
-//! may start; [`sender`] makes the attempt and settles it. What a gate holds back is let go by [`holds`], together in a
-//! [`digest`] where the channel can say it so.
+//! A delivery that was just accepted has a reservation in memory and is dispatched as soon as it is committed. What finds
+//! no capacity, retries, and what an earlier process left behind are claimed from the store when their channel has
+//! capacity (`claimer`). `channel_queues` decides which attempt may start; `sender` makes the attempt and settles
+//! it. Deliveries that a gate holds are released by `release_loop`, together in a `digest` where the channel merges
+//! messages.
 
 mod breaker;
 mod channel_queue;
 mod channel_queues;
-#[cfg(test)]
-mod channel_queues_tests;
 mod claimer;
 mod digest;
 mod health;
 mod recheck;
 mod release_loop;
+mod send_context;
 mod sender;
 mod suppressed_openings;
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tidings_domain::event::Event;
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
 use tidings_store::Store;
@@ -35,242 +34,232 @@ pub use health::Health;
 
 use crate::Result;
 use crate::clock::Clock;
-use crate::fanout::EndpointSituation;
-use crate::incidents::Down;
-use crate::quiescence::{Part, Pulse};
+use crate::incidents::ActiveIncidents;
+use crate::quiescence::{Component, Quiescence};
 use crate::settings::Settings;
-use crate::snapshot::{ConfigCache, WorkspaceView};
-pub(crate) use channel_queues::Lanes;
-pub(crate) use suppressed_openings::Stopped;
+use crate::snapshot::ConfigCache;
+use crate::sync::lock;
+pub(crate) use channel_queues::ChannelQueues;
+pub(crate) use suppressed_openings::SuppressedOpenings;
 
-/// How long a request is held back while a channel that it has something for is crowded.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long backpressure delays a producer at most.
+const BACKPRESSURE_MAX_WAIT: Duration = Duration::from_millis(100);
 /// How much longer for each delivery that it brings.
-const PATIENCE_EACH: Duration = Duration::from_millis(30);
+const BACKPRESSURE_MAX_WAIT_PER_DELIVERY: Duration = Duration::from_millis(30);
 /// Deliveries that count for that.
-const PATIENCE_COUNT_MAX: usize = 90;
+const BACKPRESSURE_DELIVERIES_MAX: usize = 90;
 
-/// How many attempts start in one moment.
-const TOGETHER_MAX: usize = 4;
+/// Attempts that start at once; the others of a burst start one after the other.
+const START_BURST_MAX: usize = 4;
 
-/// The queue. Cheap to clone: all clones are one.
+/// The delivery queue of this process. Clones share their state.
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn Store>,
-    live: Arc<ConfigCache>,
+    config: Arc<ConfigCache>,
     settings: Arc<Settings>,
     clock: Arc<dyn Clock>,
     limits: Limits,
-    /// What this process signs its leases with.
-    owner: i64,
-    lanes: Mutex<Lanes>,
-    /// Which endpoints have an active incident.
-    down: Down,
-    /// IncidentDelivery when a lane may want more from the store, or when the claimer should stop.
-    wake: Notify,
-    /// IncidentDelivery when something may have to be let go sooner than was known.
-    held: Notify,
-    /// When something is next let go, as far as is known, in milliseconds since the Unix epoch.
-    held_next: AtomicI64,
-    /// How live sends go.
-    healths: health::Healths,
+    /// Identifies the leases of this process.
+    lease_owner: i64,
+    channel_queues: Mutex<ChannelQueues>,
+    active_incidents: ActiveIncidents,
+    /// Notified when a channel may need a refill from the store, or when the claimer should stop.
+    claim_wakeup: Notify,
+    /// Notified when a held delivery may have to be released earlier than was known.
+    release_wakeup: Notify,
+    /// When the next held delivery is released, as far as is known, in milliseconds since the Unix epoch.
+    next_release_ms: AtomicI64,
+    health: health::ChannelHealthMap,
     /// Attempts and their settlements.
     tasks: TaskTracker,
-    /// IncidentDelivery when the clock was set by hand.
-    pulse: Pulse,
-    /// Openings that were stopped when they came up or were let go.
-    stopped: Stopped,
+    quiescence: Quiescence,
+    suppressed_openings: SuppressedOpenings,
 }
 
-/// A place in memory for a delivery that is about to be committed. Gives itself back when dropped.
-pub(crate) struct Place {
+/// Capacity in memory for a delivery that is about to be committed. Dropping it cancels the reservation.
+pub(crate) struct Reservation {
     queue: Queue,
     channel_id: ChannelId,
-    /// Whether what it was kept for has come.
-    is_taken: bool,
+    /// Whether the delivery was enqueued: then the queue itself has cancelled the reservation.
+    is_used: bool,
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.is_taken {
-            self.queue.lanes().unreserve(self.channel_id, 1);
+        if !self.is_used {
+            self.queue.channel_queues().cancel_reserved(self.channel_id, 1);
         }
     }
 }
 
 impl Queue {
-    /// Starts it: gives back the leases of a process that died and begins to send.
+    /// Starts the queue: reclaims the leases of an earlier process and begins to dispatch.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
-        live: Arc<ConfigCache>,
+        config: Arc<ConfigCache>,
         settings: Arc<Settings>,
         clock: Arc<dyn Clock>,
-        down: Down,
+        active_incidents: ActiveIncidents,
         limits: Limits,
     ) -> Result<Self> {
         let mut owner = [0; 8];
         clock.random(&mut owner);
-        let owner = i64::from_le_bytes(owner);
-        let reclaimed = store.reclaim_leases(clock.now(), owner).await?;
+        let lease_owner = i64::from_le_bytes(owner);
+        // One process owns a data directory, so leases of any other owner belong to a process that is gone.
+        let reclaimed = store.reclaim_leases(clock.now(), lease_owner).await?;
         if reclaimed > 0 {
             tracing::info!(deliveries = reclaimed, "reclaimed leases of the previous process");
         }
         let queue = Self(Arc::new(Inner {
             store,
-            live,
+            config,
             settings,
             clock,
             limits,
-            owner,
-            lanes: Mutex::new(Lanes::new(limits)),
-            down,
-            wake: Notify::new(),
-            held: Notify::new(),
-            held_next: AtomicI64::new(i64::MAX),
-            healths: health::Healths::default(),
+            lease_owner,
+            channel_queues: Mutex::new(ChannelQueues::new(limits)),
+            active_incidents,
+            claim_wakeup: Notify::new(),
+            release_wakeup: Notify::new(),
+            next_release_ms: AtomicI64::new(i64::MAX),
+            health: health::ChannelHealthMap::default(),
             tasks: TaskTracker::new(),
-            pulse: Pulse::default(),
-            stopped: Stopped::default(),
+            quiescence: Quiescence::default(),
+            suppressed_openings: SuppressedOpenings::default(),
         }));
-        tokio::spawn(claimer::run(queue.clone(), queue.pulse().listen(Part::Claimer)));
-        tokio::spawn(release_loop::run(queue.clone(), queue.pulse().listen(Part::Holds)));
+        tokio::spawn(claimer::run(queue.clone(), queue.quiescence().listen(Component::Claimer)));
+        tokio::spawn(release_loop::run(queue.clone(), queue.quiescence().listen(Component::ReleaseLoop)));
         Ok(queue)
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn channel_queues(&self) -> MutexGuard<'_, ChannelQueues> {
+        lock(&self.0.channel_queues)
     }
 
-    /// What says that the clock was set by hand.
-    pub(crate) fn pulse(&self) -> &Pulse {
-        &self.0.pulse
+    pub(crate) fn quiescence(&self) -> &Quiescence {
+        &self.0.quiescence
     }
 
-    /// Openings that were stopped when they came up or were let go.
-    pub(crate) fn stopped(&self) -> &Stopped {
-        &self.0.stopped
+    pub(crate) fn suppressed_openings(&self) -> &SuppressedOpenings {
+        &self.0.suppressed_openings
     }
 
-    /// The lease of a delivery that is taken up now.
+    /// A lease of this process that begins now.
     pub(crate) fn lease(&self, now: Timestamp) -> Lease {
-        Lease { owner: self.0.owner, until: now.plus_ms(self.0.limits.lease_ms) }
+        Lease { owner: self.0.lease_owner, until: now.plus_ms(self.0.limits.lease_ms) }
     }
 
-    /// Whether so much is in memory that some channel may be crowded.
-    pub(crate) fn is_pressed(&self) -> bool {
-        self.lanes().is_pressed()
+    /// Whether any channel may be congested, so that [`Self::wait_for_capacity`] is worth calling.
+    pub(crate) fn is_under_pressure(&self) -> bool {
+        self.channel_queues().is_under_pressure()
     }
 
-    /// Waits while one of these channels, one for each delivery, is crowded; but not for long: those who bring more have
-    /// more patience.
-    pub(crate) async fn let_through(&self, mut channels: Vec<ChannelId>) {
-        let brought = channels.len();
-        let patience = PATIENCE + PATIENCE_EACH * brought.min(PATIENCE_COUNT_MAX) as u32;
+    /// Applies backpressure to a producer of deliveries: waits until none of their channels is congested, at most
+    /// [`BACKPRESSURE_MAX_WAIT`] plus [`BACKPRESSURE_MAX_WAIT_PER_DELIVERY`] for each. `channels` has one entry for each
+    /// delivery.
+    pub(crate) async fn wait_for_capacity(&self, mut channels: Vec<ChannelId>) {
+        let batch_size = channels.len();
+        let max_wait = BACKPRESSURE_MAX_WAIT
+            + BACKPRESSURE_MAX_WAIT_PER_DELIVERY * batch_size.min(BACKPRESSURE_DELIVERIES_MAX) as u32;
         channels.sort_unstable();
         channels.dedup();
-        let crowded = || self.lanes().crowded(&channels, brought);
-        let waited = async {
-            while let Some(eased) = crowded() {
-                eased.notified().await;
+        let congested = || self.channel_queues().congested(&channels, batch_size);
+        let wait = async {
+            // `notify_one` stores a permit, so a wake-up between the check and the await is not missed.
+            while let Some(capacity_freed) = congested() {
+                capacity_freed.notified().await;
             }
         };
-        let _ = tokio::time::timeout(patience, waited).await;
+        // After the longest wait the deliveries are accepted all the same: some go to the store instead of memory.
+        let _ = tokio::time::timeout(max_wait, wait).await;
     }
 
-    /// A place in memory for a delivery of this channel, unless it must wait in the store.
-    pub(crate) fn reserve(&self, channel_id: ChannelId, now: Timestamp) -> Option<Place> {
-        let granted = self.lanes().reserve(channel_id, now);
-        granted.then(|| Place { queue: self.clone(), channel_id, is_taken: false })
+    /// Reserves capacity in memory for a delivery of this channel. None if it must wait in the store.
+    pub(crate) fn reserve(&self, channel_id: ChannelId, now: Timestamp) -> Option<Reservation> {
+        let granted = self.channel_queues().reserve(channel_id, now);
+        granted.then(|| Reservation { queue: self.clone(), channel_id, is_used: false })
     }
 
-    /// Takes over deliveries that are committed, to be sent at once or when their turn comes.
-    pub(crate) fn hand_over(&self, committed: impl IntoIterator<Item = (Claimed, Place)>) {
-        let taken = |(claimed, mut place): (Claimed, Place)| {
-            place.is_taken = true;
+    /// Enqueues committed deliveries in place of their reservations, and dispatches what may start now.
+    pub(crate) fn enqueue_committed(&self, committed: impl IntoIterator<Item = (Claimed, Reservation)>) {
+        // Collected first: the caller's iterator must not run under the lock, which dropping a reservation takes as well.
+        let use_reservation = |(claimed, mut reservation): (Claimed, Reservation)| {
+            reservation.is_used = true;
             claimed
         };
-        let committed: Vec<_> = committed.into_iter().map(taken).collect();
+        let committed: Vec<_> = committed.into_iter().map(use_reservation).collect();
         let mut start = Vec::new();
-        let mut lanes = self.lanes();
+        let mut queues = self.channel_queues();
         for claimed in committed {
-            lanes.unreserve(claimed.channel_id, 1);
-            lanes.offer(claimed, &mut start);
+            queues.cancel_reserved(claimed.channel_id, 1);
+            queues.enqueue(claimed, &mut start);
         }
-        drop(lanes);
-        self.send(start);
+        drop(queues);
+        self.dispatch(start);
     }
 
-    /// The store has something for this channel that is due at this instant.
-    pub(crate) fn due_at(&self, channel_id: ChannelId, at: Timestamp) {
-        self.lanes().note_due(channel_id, at);
-        self.0.wake.notify_one();
+    /// The store has a delivery due for this channel at this instant.
+    pub(crate) fn note_due(&self, channel_id: ChannelId, at: Timestamp) {
+        self.channel_queues().note_due(channel_id, at);
+        self.0.claim_wakeup.notify_one();
     }
 
-    /// What gates know of the endpoint that the event is about, if it is about one.
-    pub(crate) fn endpoint_situation<'a>(
-        &self,
-        view: &'a WorkspaceView,
-        event: &Event,
-    ) -> Option<EndpointSituation<'a>> {
-        sender::endpoint_situation(&self.0.down, view, event).map(|situation| situation.as_situation())
-    }
-
-    /// How live sends through this channel go.
+    /// How recent attempts through this channel went.
     pub(crate) fn health(&self, channel_id: ChannelId) -> Health {
-        self.0.healths.of(channel_id)
+        self.0.health.of(channel_id)
     }
 
-    /// The channel is gone.
+    /// Drops the health of a deleted channel.
     pub(crate) fn forget_health(&self, channel_id: ChannelId) {
-        self.0.healths.forget(channel_id);
+        self.0.health.forget(channel_id);
     }
 
-    /// Something is held back until this instant.
-    pub(crate) fn held_until(&self, at: Timestamp) {
-        if at.unix_ms() < self.0.held_next.load(Ordering::Relaxed) {
-            self.0.held.notify_one();
+    /// A delivery is held until this instant.
+    pub(crate) fn note_held_until(&self, at: Timestamp) {
+        if at.unix_ms() < self.0.next_release_ms.load(Ordering::Relaxed) {
+            self.0.release_wakeup.notify_one();
         }
     }
 
-    /// Something was held back, or may be let go, at an instant that is not known here.
-    pub(crate) fn look_at_holds(&self) {
-        self.0.held.notify_one();
+    /// A delivery is held until an instant that is not known here.
+    pub(crate) fn wake_release_loop(&self) {
+        self.0.release_wakeup.notify_one();
     }
 
-    /// Starts these attempts. Many that start in one moment would also be answered in one moment, again and again, and
-    /// everybody else's would stand behind all of them each time: so they start one by one, and whatever else is ready
-    /// has its turn in between.
-    fn send(&self, mut start: Vec<Claimed>) {
-        let later = start.split_off(start.len().min(TOGETHER_MAX));
-        start.into_iter().for_each(|claimed| self.attempt(claimed));
+    /// Dispatches deliveries. If a large burst started at once, its responses would arrive at once, too, and start the
+    /// next burst together; every other task would wait behind all of them each time. So only a few start at once; the
+    /// others start one by one, with a yield in between.
+    fn dispatch(&self, mut start: Vec<Claimed>) {
+        let later = start.split_off(start.len().min(START_BURST_MAX));
+        start.into_iter().for_each(|claimed| self.spawn_attempt(claimed));
         if !later.is_empty() {
-            let (queue, busy) = (self.clone(), self.0.pulse.busy());
+            let (queue, active) = (self.clone(), self.0.quiescence.begin_work());
             self.0.tasks.spawn(async move {
                 for claimed in later {
                     tokio::task::yield_now().await;
-                    queue.attempt(claimed);
+                    queue.spawn_attempt(claimed);
                 }
-                drop(busy);
+                drop(active);
             });
         }
     }
 
-    fn attempt(&self, claimed: Claimed) {
-        self.0.tasks.spawn(sender::run(self.clone(), claimed, self.0.pulse.busy()));
+    fn spawn_attempt(&self, claimed: Claimed) {
+        self.0.tasks.spawn(sender::run(self.clone(), claimed, self.0.quiescence.begin_work()));
     }
 
-    /// Ends it: takes up nothing more, gives back what waits in memory and waits for what is being sent. Answers whether
-    /// all of that was settled within `bound`.
+    /// Stops the queue: claims nothing more, returns the leases of deliveries that wait in memory, and waits for the
+    /// attempts in flight. Returns whether all of them were settled within `bound`.
     pub(crate) async fn stop(&self, bound: Duration) -> bool {
-        let leased = self.lanes().stop();
-        self.0.wake.notify_one();
-        if !leased.is_empty() {
-            let released = self.0.store.return_leases(self.0.clock.now(), leased).await;
-            if let Err(error) = released {
-                tracing::warn!(%error, "leases could not be given back; they end by themselves");
-            }
+        let leases = self.channel_queues().stop();
+        self.0.claim_wakeup.notify_one();
+        if !leases.is_empty()
+            && let Err(error) = self.0.store.return_leases(self.0.clock.now(), leases).await
+        {
+            tracing::warn!(%error, "failed to return leases, they will expire");
         }
         self.0.tasks.close();
         tokio::time::timeout(bound, self.0.tasks.wait()).await.is_ok()

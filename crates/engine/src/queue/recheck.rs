@@ -1,4 +1,5 @@
-//! What is held back comes up: what the gates say of it now, and of a resolution what becomes of its opening.
+//! Rechecks held deliveries: what the gates decide for each of them now; for a resolution also what becomes of the
+//! opening of its incident.
 
 use std::collections::HashMap;
 
@@ -13,52 +14,56 @@ use tidings_store::monitoring::IncidentDelivery;
 use tidings_store::queue::{HeldDelivery, NextState};
 
 use super::Queue;
-use super::sender::{Target, after_opening, endpoint_situation, told};
+use super::send_context::{PendingSend, apply_opening_outcome, incident_deliveries};
 use crate::fanout;
 use crate::snapshot::WorkspaceView;
 
-/// After how long to look again at what should be let go by now, and is not, in milliseconds.
-const AGAIN_MS: u64 = 1_000;
+/// When to recheck a delivery whose hold has ended but that cannot be released yet, in milliseconds.
+const RECHECK_AFTER_MS: u64 = 1_000;
 
-/// What becomes of one that is held back.
-pub(super) enum Decision {
-    /// It is still held, until then.
-    Stay(Timestamp),
-    /// It is not said now.
-    Refusal(NextState),
-    /// It is said: by itself, or with others.
-    Go { alone: bool },
+/// What becomes of a held delivery.
+pub(super) enum ReleaseDecision {
+    /// Stays held as it is; recheck at this instant.
+    KeepHeld(Timestamp),
+    /// Gets a new state instead of being released: held by another gate, suppressed, or skipped.
+    Settle(NextState),
+    /// Is released, by itself or as part of a digest.
+    Release { individually: bool },
 }
 
-/// Decides for all of them: for resolutions last, as they depend on what becomes of their openings.
-pub(super) async fn decide_all(
+/// Decides for all held deliveries of a channel.
+pub(super) async fn recheck_all(
     queue: &Queue,
     view: Option<&WorkspaceView>,
     held: &[HeldDelivery],
     channel_id: ChannelId,
     now: Timestamp,
-) -> Result<Vec<Decision>, StoreError> {
+) -> Result<Vec<ReleaseDecision>, StoreError> {
+    // In two passes: the decision for a resolution depends on that for its opening, which may be in the same batch.
     let is_resolution = |held: &HeldDelivery| held.event.kind == EventKind::IncidentResolved;
-    let first = |held: &HeldDelivery| match is_resolution(held) {
-        true => Decision::Stay(now),
-        false => decide(queue, view, held, channel_id, &OpeningOutcome::NotApplicable, now),
+    let first_pass = |held: &HeldDelivery| match is_resolution(held) {
+        true => ReleaseDecision::KeepHeld(now),
+        false => recheck(queue, view, held, channel_id, &OpeningOutcome::NotApplicable, now),
     };
-    let mut decisions: Vec<Decision> = held.iter().map(first).collect();
-    let places: HashMap<DeliveryId, usize> = held.iter().enumerate().map(|(place, held)| (held.id, place)).collect();
-    for (place, resolution) in held.iter().enumerate().filter(|(_, held)| is_resolution(held)) {
+    let mut decisions: Vec<ReleaseDecision> = held.iter().map(first_pass).collect();
+    let indices: HashMap<DeliveryId, usize> = held.iter().enumerate().map(|(index, held)| (held.id, index)).collect();
+    for (index, resolution) in held.iter().enumerate().filter(|(_, held)| is_resolution(held)) {
         let Ok(incident_id) = resolution.event.run_id.parse() else { continue };
-        let mut told = told(queue, resolution.event.workspace_id, incident_id).await?;
-        for told in &mut told {
-            if let Some(decision) = places.get(&told.delivery_id).and_then(|place| decisions.get(*place)) {
-                apply(decision, told);
+        let mut earlier = incident_deliveries(queue, resolution.event.workspace_id, incident_id).await?;
+        for delivery in &mut earlier {
+            if let Some(decision) = indices.get(&delivery.delivery_id).and_then(|index| decisions.get(*index)) {
+                apply_decision(decision, delivery);
             }
         }
         let rule = view.zip(resolution.rule_id).and_then(|(view, id)| view.rule(id)).map(AsRef::as_ref);
-        let opening = fanout::opening(&resolution.event, rule, channel_id, &told);
-        decisions[place] = match decide(queue, view, resolution, channel_id, &opening, now) {
-            // Behind the digest that carries its opening; another one could not wait for that.
-            Decision::Go { .. } if opening == OpeningOutcome::Sent && is_carried(resolution, &told) => {
-                Decision::Go { alone: true }
+        let opening = fanout::opening_outcome(&resolution.event, rule, channel_id, &earlier);
+        decisions[index] = match recheck(queue, view, resolution, channel_id, &opening, now) {
+            // Its opening is part of a digest in progress, which blocks it. In a digest of its own it would not wait:
+            // only an individual delivery can be blocked by another.
+            ReleaseDecision::Release { .. }
+                if opening == OpeningOutcome::Sent && is_in_digest(resolution, &earlier) =>
+            {
+                ReleaseDecision::Release { individually: true }
             }
             decision => decision,
         };
@@ -66,77 +71,84 @@ pub(super) async fn decide_all(
     Ok(decisions)
 }
 
-/// Whether something that this rule told of the incident is on its way with a digest.
-fn is_carried(resolution: &HeldDelivery, told: &[IncidentDelivery]) -> bool {
-    told.iter().any(|it| it.rule_id == resolution.rule_id && it.status == Status::Held && it.digest_id.is_some())
+/// Whether an earlier delivery of the same rule and incident is part of a digest in progress.
+fn is_in_digest(resolution: &HeldDelivery, earlier: &[IncidentDelivery]) -> bool {
+    earlier.iter().any(|it| it.rule_id == resolution.rule_id && it.status == Status::Held && it.digest_id.is_some())
 }
 
-/// Looks at what was told as it will be once this is done.
-fn apply(decision: &Decision, told: &mut IncidentDelivery) {
+/// Changes an earlier delivery to what it will be once the decision is carried out.
+fn apply_decision(decision: &ReleaseDecision, delivery: &mut IncidentDelivery) {
     match decision {
-        Decision::Stay(_) => {}
-        Decision::Go { .. } => told.status = Status::Pending,
-        Decision::Refusal(NextState::Held(evaluation)) => {
-            told.held_until = evaluation.held().map(|(_, until)| until);
-            told.evaluation = Some(evaluation.clone());
+        ReleaseDecision::KeepHeld(_) => {}
+        ReleaseDecision::Release { .. } => delivery.status = Status::Pending,
+        ReleaseDecision::Settle(NextState::Held(evaluation)) => {
+            delivery.held_until = evaluation.held().map(|(_, until)| until);
+            delivery.evaluation = Some(evaluation.clone());
         }
-        Decision::Refusal(NextState::Suppressed(evaluation)) => {
-            (told.status, told.evaluation) = (Status::Suppressed, Some(evaluation.clone()));
+        ReleaseDecision::Settle(NextState::Suppressed(evaluation)) => {
+            (delivery.status, delivery.evaluation) = (Status::Suppressed, Some(evaluation.clone()));
         }
-        Decision::Refusal(_) => told.status = Status::Skipped,
+        ReleaseDecision::Settle(_) => delivery.status = Status::Skipped,
     }
 }
 
-fn decide(
+fn recheck(
     queue: &Queue,
     view: Option<&WorkspaceView>,
     held: &HeldDelivery,
     channel_id: ChannelId,
     opening: &OpeningOutcome,
     now: Timestamp,
-) -> Decision {
-    let target =
-        Target { event: &held.event, rule_id: held.rule_id, rule_generation: held.rule_generation, channel_id };
-    let found = match target.find(view) {
-        Ok(found) => found,
-        Err(reason) => return Decision::Refusal(NextState::Skipped(reason)),
+) -> ReleaseDecision {
+    let pending =
+        PendingSend { event: &held.event, rule_id: held.rule_id, rule_generation: held.rule_generation, channel_id };
+    let context = match pending.resolve(view) {
+        Ok(context) => context,
+        Err(reason) => return ReleaseDecision::Settle(NextState::Skipped(reason)),
     };
-    let situation = endpoint_situation(&queue.0.down, found.view, &held.event);
-    let facts = fanout::facts(
-        found.view,
-        found.live,
-        found.rule,
+    let endpoint = queue.0.active_incidents.endpoint_context_of(context.view, &held.event);
+    let input = fanout::gate_input(
+        context.view,
+        context.channel,
+        context.rule,
         held.event.trigger,
         held.severity,
-        situation.as_ref().map(|situation| situation.as_situation()),
+        endpoint,
         opening,
     );
     let (gate, until) = held.evaluation.held().unwrap_or((Gate::QuietHours, now));
-    // Before its time only the gate that holds it is asked: what another one says counts when it comes up.
+    // Before its time only the gate that holds it is evaluated: another one counts when the delivery becomes due. A
+    // short mute during the night must not suppress what is released in the morning.
     let is_early = until > now;
     if is_early
         && gate == Gate::QuietHours
-        && let Some(stop) = gate.ask(&facts, now).filter(|stop| stop.effect == gate::Effect::Hold)
+        && let Some(refusal) = gate.ask(&input, now).filter(|refusal| refusal.effect == gate::Effect::Hold)
     {
-        let is_same = stop.until == Some(until);
-        let evaluation = GateEvaluation { evaluated_at: now, passed: 0, stopped: Some((gate, stop)) };
-        return if is_same { Decision::Stay(until) } else { Decision::Refusal(NextState::Held(evaluation)) };
-    }
-    let has_limit = gate::rate_limit::applies(&facts).is_some();
-    if is_early && gate == Gate::RateLimit && has_limit {
-        return Decision::Stay(until);
-    }
-    let evaluation = after_opening(gate::re_evaluate(&facts, now), opening, &found.live.channel.name);
-    if let Some((_, stop)) = &evaluation.stopped {
-        return match stop.effect {
-            // What waits with its opening waits as long as that; the store knows until when.
-            gate::Effect::Hold if evaluation.held() == Some((gate, until)) => {
-                Decision::Stay(until.max(now.plus_ms(AGAIN_MS)))
-            }
-            gate::Effect::Hold => Decision::Refusal(NextState::Held(evaluation)),
-            _ => Decision::Refusal(NextState::Suppressed(evaluation)),
+        let is_unchanged = refusal.until == Some(until);
+        let evaluation = GateEvaluation { evaluated_at: now, passed: 0, stopped: Some((gate, refusal)) };
+        return if is_unchanged {
+            ReleaseDecision::KeepHeld(until)
+        } else {
+            ReleaseDecision::Settle(NextState::Held(evaluation))
         };
     }
+    let has_rate_limit = gate::rate_limit::applies(&input).is_some();
+    if is_early && gate == Gate::RateLimit && has_rate_limit {
+        return ReleaseDecision::KeepHeld(until);
+    }
+    let evaluation = apply_opening_outcome(gate::re_evaluate(&input, now), opening, &context.channel.channel.name);
+    if let Some((_, refusal)) = &evaluation.stopped {
+        return match refusal.effect {
+            // Held together with its opening: for as long as that, which only the store knows.
+            gate::Effect::Hold if evaluation.held() == Some((gate, until)) => {
+                ReleaseDecision::KeepHeld(until.max(now.plus_ms(RECHECK_AFTER_MS)))
+            }
+            gate::Effect::Hold => ReleaseDecision::Settle(NextState::Held(evaluation)),
+            _ => ReleaseDecision::Settle(NextState::Suppressed(evaluation)),
+        };
+    }
+    // Webhooks are never merged, and a digest is not put into another digest.
     let is_digest = matches!(held.event.content, Content::Digest(_));
-    Decision::Go { alone: is_digest || found.live.channel.channel_type == ChannelType::Webhook }
+    let is_webhook = context.channel.channel.channel_type == ChannelType::Webhook;
+    ReleaseDecision::Release { individually: is_digest || is_webhook }
 }

@@ -1,8 +1,8 @@
-//! What is held back: let go when the gate that holds it back opens, together in a digest, or one by one where messages are
-//! never merged.
+//! The release loop: releases held deliveries when the gate that holds them opens, together in a digest, or one by one
+//! where messages are never merged.
 //!
-//! Woken at the next instant that is known, when something new is held, when the configuration changes (quiet hours may
-//! have ended by an edit), and now and then in any case.
+//! Woken at the next release that is known, when a delivery becomes held, when the configuration changes (an edit may
+//! have ended quiet hours), and at least every [`POLL_INTERVAL`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,66 +15,68 @@ use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
 use tidings_store::queue::{Due, HeldDelivery, NextState, RateLimitRequest, ReleaseBatch};
 
-use super::recheck::{Decision, decide_all};
+use super::recheck::{ReleaseDecision, recheck_all};
 use super::{Queue, digest};
 use crate::metrics;
 use crate::quiescence::Listener;
 use crate::snapshot::{LoadedChannel, WorkspaceView};
 
-/// How often the store is looked at if nothing else is heard.
-const POLL: Duration = Duration::from_secs(15);
-/// How long to wait after the store failed.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// The most that is let go of one channel at once; the rest follows at once.
+/// How often the store is polled without a wake-up.
+const POLL_INTERVAL: Duration = Duration::from_secs(15);
+/// Pause after the store failed.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// The most that is released of one channel in one write; the next write follows at once.
 const BATCH_MAX: u32 = 2_000;
 
-pub(super) async fn run(queue: Queue, mut pulse: Listener) {
-    let mut changes = queue.0.live.changes();
+pub(super) async fn run(queue: Queue, mut quiescence: Listener) {
+    let mut changes = queue.0.config.changes();
+    // The first round rechecks everything that is held, as after a change of the configuration.
     changes.mark_changed();
     loop {
-        pulse.hear();
-        let is_changed = changes.has_changed().unwrap_or(false);
+        // Both are observed *before* the store is polled, so that a change in between causes another round.
+        quiescence.observe_tick();
+        let is_config_changed = changes.has_changed().unwrap_or(false);
         changes.mark_unchanged();
-        let pause = match look(&queue, is_changed).await {
+        let pause = match run_once(&queue, is_config_changed).await {
             Ok(next) => {
-                pulse.done();
-                queue.0.held_next.store(next.map_or(i64::MAX, Timestamp::unix_ms), Ordering::Relaxed);
+                quiescence.complete();
+                queue.0.next_release_ms.store(next.map_or(i64::MAX, Timestamp::unix_ms), Ordering::Relaxed);
                 let now = queue.0.clock.now();
-                next.map_or(POLL, |at| Duration::from_millis(at.since_ms(now))).min(POLL)
+                next.map_or(POLL_INTERVAL, |at| Duration::from_millis(at.since_ms(now))).min(POLL_INTERVAL)
             }
             Err(StoreError::Closed) => return,
             Err(error) => {
-                tracing::error!(%error, "cannot see or let go what is held back; trying again");
-                PAUSE_AFTER_ERROR
+                tracing::error!(%error, "failed to release held deliveries, will retry");
+                ERROR_PAUSE
             }
         };
         tokio::select! {
-            () = queue.0.held.notified() => {}
+            () = queue.0.release_wakeup.notified() => {}
             () = tokio::time::sleep(pause) => {}
-            () = pulse.asked() => {}
+            () = quiescence.poll_requested() => {}
             changed = changes.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                // It is to be seen by the next look.
+                // `changed` marked it as seen; the next round must see it.
                 changes.mark_changed();
             }
         }
     }
 }
 
-/// Lets go what may go, and answers when something may next. After a change of configuration all that is held is looked
-/// at, not only what is due.
-async fn look(queue: &Queue, is_changed: bool) -> Result<Option<Timestamp>, StoreError> {
+/// Releases everything that is due, and returns when the next release is. After a change of the configuration all held
+/// deliveries are rechecked, not only those that are due.
+async fn run_once(queue: &Queue, is_config_changed: bool) -> Result<Option<Timestamp>, StoreError> {
     let now = queue.0.clock.now();
     let mut next: Option<Timestamp> = None;
     for Due { workspace_id, channel_id, at } in queue.0.store.next_releases().await? {
-        let at = if at <= now || is_changed {
-            let until = if is_changed { Timestamp::from_unix_ms(i64::MAX) } else { now };
+        let at = if at <= now || is_config_changed {
+            let until = if is_config_changed { Timestamp::from_unix_ms(i64::MAX) } else { now };
             loop {
-                match release(queue, workspace_id, channel_id, until, now).await? {
-                    Released::More => {}
-                    Released::UntilThen(next) => break next,
+                match release_channel(queue, workspace_id, channel_id, until, now).await? {
+                    ReleaseProgress::More => {}
+                    ReleaseProgress::Next(next) => break next,
                 }
             }
         } else {
@@ -85,28 +87,28 @@ async fn look(queue: &Queue, is_changed: bool) -> Result<Option<Timestamp>, Stor
     Ok(next)
 }
 
-/// What came of letting go.
-enum Released {
-    /// There may be more: as much as one look takes was let go.
+/// The result of one release write.
+enum ReleaseProgress {
+    /// The batch was full: there may be more to release now.
     More,
-    /// When to look again.
-    UntilThen(Option<Timestamp>),
+    /// When the channel is to be polled again.
+    Next(Option<Timestamp>),
 }
 
-/// Lets go what one channel may say.
-async fn release(
+/// Releases one batch of a channel's held deliveries that are due until `until`.
+async fn release_channel(
     queue: &Queue,
     workspace_id: WorkspaceId,
     channel_id: ChannelId,
     until: Timestamp,
     now: Timestamp,
-) -> Result<Released, StoreError> {
+) -> Result<ReleaseProgress, StoreError> {
     let held = queue.0.store.list_held(workspace_id, channel_id, until, BATCH_MAX).await?;
     let is_full = held.len() >= BATCH_MAX as usize;
-    let snapshot = queue.0.live.now();
+    let snapshot = queue.0.config.snapshot();
     let view = snapshot.workspace(workspace_id);
-    let decisions = decide_all(queue, view.map(AsRef::as_ref), &held, channel_id, now).await?;
-    let mut release = ReleaseBatch {
+    let decisions = recheck_all(queue, view.map(AsRef::as_ref), &held, channel_id, now).await?;
+    let mut batch = ReleaseBatch {
         workspace_id,
         channel_id,
         now,
@@ -115,67 +117,68 @@ async fn release(
         digest: None,
         rate_limit: None,
     };
-    let mut together = Vec::new();
-    let mut stopped = Vec::new();
+    let mut merged = Vec::new();
+    let mut suppressed = Vec::new();
     let mut next: Option<Timestamp> = None;
     for (held, decision) in held.into_iter().zip(decisions) {
         match decision {
-            Decision::Stay(at) => next = Some(next.map_or(at, |known| known.min(at))),
-            Decision::Refusal(state) => {
+            ReleaseDecision::KeepHeld(at) => next = Some(next.map_or(at, |known| known.min(at))),
+            ReleaseDecision::Settle(state) => {
                 if matches!(state, NextState::Suppressed(_)) {
-                    stopped.push(Arc::clone(&held.event));
+                    suppressed.push(Arc::clone(&held.event));
                 }
-                release.stopped.push((held.id, state));
+                batch.stopped.push((held.id, state));
             }
-            Decision::Go { alone: true } => release.individual.push(held.id),
-            Decision::Go { alone: false } => together.push(held),
+            ReleaseDecision::Release { individually: true } => batch.individual.push(held.id),
+            ReleaseDecision::Release { individually: false } => merged.push(held),
         }
     }
-    if let Some((view, live)) = view.and_then(|view| Some((view, view.channel(channel_id)?))) {
-        release.rate_limit = admission(view, live);
-        if !together.is_empty() {
-            let active = active(queue, &together).await?;
-            release.digest = Some(digest::of(queue, live, &together, &active, now));
+    let loaded = view.and_then(|view| Some((view, view.channel(channel_id)?)));
+    if let Some((view, loaded)) = loaded {
+        batch.rate_limit = rate_limit_request(view, loaded);
+        if !merged.is_empty() {
+            let active = active_incidents(queue, &merged).await?;
+            batch.digest = Some(digest::new_digest(queue, loaded, &merged, &active, now));
         }
     }
-    if release.stopped.is_empty() && release.individual.is_empty() && release.digest.is_none() {
-        return Ok(Released::UntilThen(next));
+    if batch.stopped.is_empty() && batch.individual.is_empty() && batch.digest.is_none() {
+        return Ok(ReleaseProgress::Next(next));
     }
-    for (_, state) in &release.stopped {
-        if let Some(live) = view.and_then(|view| view.channel(channel_id)) {
-            metrics::settled(live.channel.channel_type, state);
+    for (_, state) in &batch.stopped {
+        if let Some((_, loaded)) = loaded {
+            metrics::record_settled(loaded.channel.channel_type, state);
         }
         if let NextState::Held(evaluation) = state {
             let at = evaluation.held().map(|(_, at)| at);
             next = [next, at].into_iter().flatten().min();
         }
     }
-    let gone = queue.0.store.release_held(release).await?;
-    queue.pulse().worked();
-    stopped.iter().for_each(|event| queue.0.stopped.note(event));
-    if gone.due > 0 {
-        queue.due_at(channel_id, now);
+    let outcome = queue.0.store.release_held(batch).await?;
+    queue.quiescence().record_work();
+    suppressed.iter().for_each(|event| queue.0.suppressed_openings.record(event));
+    if outcome.due > 0 {
+        queue.note_due(channel_id, now);
     }
-    if gone.held == 0 {
-        return Ok(if is_full { Released::More } else { Released::UntilThen(next) });
+    if outcome.held == 0 {
+        return Ok(if is_full { ReleaseProgress::More } else { ReleaseProgress::Next(next) });
     }
-    // What is left waits for room, at an instant that the store knows.
-    let held = queue.0.store.next_releases().await?;
-    let again = held.into_iter().find(|due| due.channel_id == channel_id).map(|due| due.at);
-    Ok(Released::UntilThen([next, again].into_iter().flatten().min()))
+    // The rate limit, which the store counts within the write, keeps the rest held until a new instant.
+    let releases = queue.0.store.next_releases().await?;
+    let at = releases.into_iter().find(|due| due.channel_id == channel_id).map(|due| due.at);
+    Ok(ReleaseProgress::Next([next, at].into_iter().flatten().min()))
 }
 
-/// The incidents that go on, if any of these tells of one.
-async fn active(queue: &Queue, held: &[HeldDelivery]) -> Result<HashSet<IncidentId>, StoreError> {
+/// The incidents that are active, if any of these deliveries is about one.
+async fn active_incidents(queue: &Queue, held: &[HeldDelivery]) -> Result<HashSet<IncidentId>, StoreError> {
     if !held.iter().any(|held| held.event.kind.is_of_incident()) {
         return Ok(HashSet::new());
     }
     Ok(queue.0.store.active_incidents().await?.into_iter().map(|record| record.incident.id).collect())
 }
 
-/// What the channel's rate limit is asked with, if it has one.
-fn admission(view: &WorkspaceView, live: &LoadedChannel) -> Option<RateLimitRequest> {
-    let policies = &live.channel.policies;
+/// The channel's rate limit, if it has one that applies: critical priority passes it.
+fn rate_limit_request(view: &WorkspaceView, loaded: &LoadedChannel) -> Option<RateLimitRequest> {
+    let policies = &loaded.channel.policies;
     let limit = policies.rate_limit.filter(|_| policies.delivery_priority != DeliveryPriority::Critical)?;
-    Some(RateLimitRequest { limit, channel_name: live.channel.name.clone(), zone: view.zone.clone() })
+    Some(RateLimitRequest { limit, channel_name: loaded.channel.name.clone(), zone: view.zone.clone() })
 }

@@ -1,26 +1,29 @@
-//! Openings that a gate stopped after all, when they came up or were let go: whoever looks after incidents has to hear of
-//! them, as they may be said late.
+//! Openings of incidents that a gate suppressed on a later evaluation, before an attempt or on release. The timer loop
+//! of [`crate::incidents`] consumes them: such an opening is deferred, and may be sent once the gate opens.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::id::WorkspaceId;
 use tidings_domain::incident::Subject;
 use tokio::sync::Notify;
 
-/// Whose openings were stopped. Cheap to clone: all clones are one.
+use crate::sync::lock;
+
+/// Subjects with newly suppressed openings. Clones share their state.
 #[derive(Clone, Default)]
-pub(crate) struct Stopped(Arc<Inner>);
+pub(crate) struct SuppressedOpenings(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    /// Without a subject: any subject of the workspace.
     subjects: Mutex<Vec<(WorkspaceId, Option<Subject>)>>,
-    told: Notify,
+    changed: Notify,
 }
 
-impl Stopped {
-    /// A delivery of this event was stopped. A digest may carry openings of any subject.
-    pub(super) fn note(&self, event: &Event) {
+impl SuppressedOpenings {
+    /// Records that a delivery of this event was suppressed. A digest may contain openings of any subject.
+    pub(super) fn record(&self, event: &Event) {
         let subject = match event.kind {
             EventKind::IncidentOpened => Subject::parse(event.resource_type, &event.resource_id),
             EventKind::Digest => None,
@@ -29,23 +32,22 @@ impl Stopped {
         self.add(event.workspace_id, subject);
     }
 
-    /// Something of this subject was stopped, or of any.
     pub(crate) fn add(&self, workspace_id: WorkspaceId, subject: Option<Subject>) {
-        let mut subjects = self.0.subjects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut subjects = lock(&self.0.subjects);
         if !subjects.iter().any(|known| *known == (workspace_id, subject.clone())) {
             subjects.push((workspace_id, subject));
         }
         drop(subjects);
-        self.0.told.notify_one();
+        self.0.changed.notify_one();
     }
 
-    /// Takes what was noted.
+    /// Removes and returns what was recorded.
     pub(crate) fn take(&self) -> Vec<(WorkspaceId, Option<Subject>)> {
-        std::mem::take(&mut *self.0.subjects.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0.subjects))
     }
 
-    /// Waits until something is noted.
-    pub(crate) async fn told(&self) {
-        self.0.told.notified().await;
+    /// Waits until something is recorded.
+    pub(crate) async fn notified(&self) {
+        self.0.changed.notified().await;
     }
 }

@@ -1,4 +1,4 @@
-//! What uses a channel, and deleting one: what uses it stands in the way, unless it is to go as well.
+//! What uses a channel, and deletion of channels: only an unused one is deleted, unless its uses are to be removed, too.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_store::settings::{ConfigChange, Precondition};
 
-use super::channels::{TRIES, shared};
-use super::{CommitError, Settings, check_revision};
+use super::channels::require_shared;
+use super::{CommitError, EDIT_ATTEMPTS, Settings, check_revision};
 use crate::Result;
 use crate::error::EngineError;
 use crate::snapshot::WorkspaceView;
@@ -15,16 +15,16 @@ use crate::snapshot::WorkspaceView;
 /// What uses a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelUsers {
-    /// The rules that speak through it, oldest first.
+    /// Its rules, oldest first.
     pub rules: Vec<RuleId>,
-    /// The endpoints whose escalation has a step through it, oldest first.
+    /// The endpoints that escalate to it, oldest first.
     pub endpoints: Vec<EndpointId>,
 }
 
 impl ChannelUsers {
-    fn of(view: &WorkspaceView, id: ChannelId) -> Self {
+    fn find(view: &WorkspaceView, id: ChannelId) -> Self {
         let mut rules: Vec<_> = view.rules().filter(|rule| rule.channel_id == id).map(|rule| rule.id).collect();
-        let escalates = view.endpoints().map(|live| &live.endpoint);
+        let escalates = view.endpoints().map(|loaded| &loaded.endpoint);
         let escalates = escalates.filter(|it| it.definition.escalation.iter().any(|step| step.channel_id == id));
         let mut endpoints: Vec<_> = escalates.map(|endpoint| endpoint.id).collect();
         rules.sort_unstable();
@@ -40,8 +40,8 @@ impl ChannelUsers {
 /// `1 rule uses it`, `2 rules and the escalation of 1 endpoint use it`.
 impl fmt::Display for ChannelUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules = counted(self.rules.len(), "rule");
-        let endpoints = format!("the escalation of {}", counted(self.endpoints.len(), "endpoint"));
+        let rules = describe_count(self.rules.len(), "rule");
+        let endpoints = format!("the escalation of {}", describe_count(self.endpoints.len(), "endpoint"));
         match (self.rules.len(), self.endpoints.len()) {
             (1, 0) => write!(f, "{rules} uses it"),
             (_, 0) => write!(f, "{rules} use it"),
@@ -51,7 +51,7 @@ impl fmt::Display for ChannelUsers {
     }
 }
 
-fn counted(number: usize, what: &str) -> String {
+fn describe_count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -61,46 +61,46 @@ impl Settings {
         workspace_id: WorkspaceId,
         id: ChannelId,
         force: bool,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
     ) -> Result<()> {
-        for _ in 0..TRIES {
+        for _ in 0..EDIT_ATTEMPTS {
             let view = self.view(workspace_id)?;
-            let live = shared(view.channel(id))?;
-            check_revision(seen, live.channel.revision)?;
-            let users = ChannelUsers::of(&view, id);
+            let loaded = require_shared(view.channel(id))?;
+            check_revision(expected_revision, loaded.channel.revision)?;
+            let users = ChannelUsers::find(&view, id);
             if !users.is_empty() && !force {
                 return Err(EngineError::ChannelInUse(users));
             }
-            let mut changes = self.without_steps(&view, &users.endpoints, id, self.clock.now());
+            let mut changes = self.without_escalation_steps(&view, &users.endpoints, id, self.clock.now());
             changes.extend(users.rules.into_iter().map(ConfigChange::DeleteRule));
             changes.push(ConfigChange::DeleteChannel(id));
             match self.commit(workspace_id, changes).await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Failed(error)) => return Err(error),
-                // A rule came or went meanwhile: look again.
-                Err(CommitError::InUse) => self.live.reload(workspace_id).await?,
-                Err(CommitError::Gone | CommitError::Changed) => {}
+                // A rule was created or deleted meanwhile: read again.
+                Err(CommitError::InUse) => self.config.reload(workspace_id).await?,
+                Err(CommitError::NotFound | CommitError::Changed) => {}
             }
         }
         Err(EngineError::RevisionMismatch)
     }
 
-    /// These endpoints without the steps of their escalation that go through this channel.
-    fn without_steps(
+    /// Changes that remove this channel's steps from the escalation of these endpoints.
+    fn without_escalation_steps(
         &self,
         view: &WorkspaceView,
         endpoints: &[EndpointId],
         id: ChannelId,
         now: Timestamp,
     ) -> Vec<ConfigChange> {
-        let live = endpoints.iter().filter_map(|endpoint_id| view.endpoint(*endpoint_id));
-        let edited = live.map(|live| {
-            let before = live.endpoint.revision;
-            let mut endpoint = live.endpoint.clone();
+        let loaded = endpoints.iter().filter_map(|endpoint_id| view.endpoint(*endpoint_id));
+        let edited = loaded.map(|loaded| {
+            let before = loaded.endpoint.revision;
+            let mut endpoint = loaded.endpoint.clone();
             endpoint.definition.escalation.retain(|step| step.channel_id != id);
             (endpoint.revision, endpoint.updated_at) = (before + 1, now);
             ConfigChange::PutEndpoint(
-                self.endpoint_record(endpoint, live.secret.as_ref()),
+                self.endpoint_record(endpoint, loaded.secret.as_ref()),
                 Precondition::Revision(before),
             )
         });
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_are_counted_in_words() {
+    fn channel_users_display_counts_rules_and_endpoints() {
         let describe = |rules: u8, endpoints: u8| {
             let users = ChannelUsers {
                 rules: (0..rules).map(|n| RuleId::from_bytes([n; 16])).collect(),

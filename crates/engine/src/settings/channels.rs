@@ -1,4 +1,4 @@
-//! Channels: made, edited, given fresh signing secrets.
+//! Creation and edits of channels, and rotation of their signing secrets.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use tidings_domain::violation::{Violation, Violations};
 use tidings_store::settings::{ChannelRecord, ConfigChange, Precondition};
 
 use super::{
-    ChannelEdit, CommitError, Committed, NAME_CHARS_MAX, NewChannel, OVERLAP_MS_MAX, Settings, check_revision,
+    ChannelEdit, CommitError, Committed, EDIT_ATTEMPTS, NAME_CHARS_MAX, NewChannel, OVERLAP_MS_MAX, Settings,
+    check_revision,
 };
 use crate::Result;
 use crate::clock::{Clock, new_id};
@@ -24,10 +25,8 @@ use crate::error::EngineError;
 use crate::snapshot::LoadedChannel;
 use crate::vault::Owner;
 
-/// The least and the most that a channel may give one attempt, in milliseconds.
+/// Allowed timeouts of an attempt, in milliseconds.
 pub const TIMEOUT_MS_RANGE: std::ops::RangeInclusive<u32> = 1_000..=60_000;
-/// How often an edit without a revision is tried again when somebody else was faster.
-pub(super) const TRIES: u32 = 5;
 
 impl Settings {
     pub(crate) async fn create_channel(
@@ -37,32 +36,32 @@ impl Settings {
     ) -> Result<Committed<Channel>> {
         let view = self.view(workspace_id)?;
         let max = self.limits.channels_max;
-        let shared = view.channels().filter(|live| live.channel.owner_rule_id.is_none()).count();
+        let shared = view.channels().filter(|loaded| loaded.is_shared()).count();
         if shared >= max as usize {
             return Err(EngineError::Quota { what: "shared channels", max });
         }
         let now = self.clock.now();
         let mut violations = name_violations(&new.name);
         violations.extend(policy_violations(&new.policies));
-        let environment = self.live.environment();
-        let mut stored = match registry::plugin(new.channel_type).check(&new.config, None, environment) {
-            Ok(stored) => stored,
-            Err(of_config) => {
-                violations.extend(under_config(of_config));
+        let context = self.config.channel_context();
+        let mut config = match registry::plugin(new.channel_type).check(&new.config, None, context) {
+            Ok(config) => config,
+            Err(config_violations) => {
+                violations.extend(with_config_prefix(config_violations));
                 ChannelConfig::default()
             }
         };
         if !violations.is_empty() {
             return Err(EngineError::Invalid(violations));
         }
-        let signing_secret_once = with_signing_secret(&mut stored, new.channel_type, self.clock.as_ref(), now);
+        let signing_secret_once = new_signing_secret(&mut config, new.channel_type, self.clock.as_ref(), now);
         let channel = Channel {
             id: new_id(self.clock.as_ref(), now),
             workspace_id,
             owner_rule_id: None,
             name: new.name,
             channel_type: new.channel_type,
-            settings: stored.settings.clone(),
+            settings: config.settings.clone(),
             enabled: new.enabled,
             disabled_reason: None,
             policies: new.policies,
@@ -71,7 +70,7 @@ impl Settings {
             created_at: now,
             updated_at: now,
         };
-        let put = ConfigChange::PutChannel(self.record(channel.clone(), &stored), Precondition::Absent);
+        let put = ConfigChange::PutChannel(self.channel_record(channel.clone(), &config), Precondition::Absent);
         match self.commit(workspace_id, vec![put]).await {
             Ok(()) => Ok(Committed { value: channel, signing_secret_once }),
             Err(CommitError::Failed(error)) => Err(error),
@@ -84,27 +83,27 @@ impl Settings {
         workspace_id: WorkspaceId,
         id: ChannelId,
         edit: ChannelEdit,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
     ) -> Result<Committed<Channel>> {
-        self.rewrite_channel(workspace_id, id, seen, |live, _| {
-            let mut channel = live.channel.clone();
-            let mut stored = live.stored.clone();
+        self.update_shared(workspace_id, id, expected_revision, |loaded, _| {
+            let mut channel = loaded.channel.clone();
+            let mut config = loaded.config.clone();
             let mut violations = edit.name.as_deref().map(name_violations).unwrap_or_default();
             apply(&edit, &mut channel);
             violations.extend(policy_violations(&channel.policies));
-            if let Some(config) = &edit.config {
-                match registry::plugin(channel.channel_type).check(config, Some(&live.stored), self.live.environment())
-                {
+            if let Some(fields) = &edit.config {
+                let context = self.config.channel_context();
+                match registry::plugin(channel.channel_type).check(fields, Some(&loaded.config), context) {
                     Ok(checked) => {
-                        if edit.enabled.is_none() && leads_elsewhere(live, &checked) {
-                            revive(&mut channel);
+                        if edit.enabled.is_none() && changes_destination(loaded, &checked) {
+                            reenable(&mut channel);
                         }
-                        stored = checked;
+                        config = checked;
                     }
-                    Err(of_config) => violations.extend(under_config(of_config)),
+                    Err(config_violations) => violations.extend(with_config_prefix(config_violations)),
                 }
             }
-            if violations.is_empty() { Ok((channel, stored, None)) } else { Err(EngineError::Invalid(violations)) }
+            if violations.is_empty() { Ok((channel, config, None)) } else { Err(EngineError::Invalid(violations)) }
         })
         .await
     }
@@ -118,102 +117,106 @@ impl Settings {
         if overlap_ms > OVERLAP_MS_MAX {
             return Err(EngineError::invalid("/overlapSeconds", "must be at most 2592000 (thirty days)"));
         }
-        self.rewrite_channel(workspace_id, id, None, |live, now| {
-            let mut stored = live.stored.clone();
-            let secret = rotated(&mut stored, live.channel.channel_type, overlap_ms, self.clock.as_ref(), now)?;
-            Ok((live.channel.clone(), stored, Some(secret)))
+        self.update_shared(workspace_id, id, None, |loaded, now| {
+            let mut config = loaded.config.clone();
+            let channel_type = loaded.channel.channel_type;
+            let secret = rotate_signing_secret(&mut config, channel_type, overlap_ms, self.clock.as_ref(), now)?;
+            Ok((loaded.channel.clone(), config, Some(secret)))
         })
         .await
     }
 
-    /// Disables a channel whose receiver said that it is gone for good, unless the channel is another by now than the
-    /// one that was `tried`.
-    pub(crate) async fn disable_gone(&self, tried: &LoadedChannel) {
-        let (workspace_id, id) = (tried.channel.workspace_id, tried.channel.id);
+    /// Disables a channel whose receiver responded 410, unless its configuration is not the `attempted` one any more.
+    pub(crate) async fn disable_on_410(&self, attempted: &LoadedChannel) {
+        let (workspace_id, id) = (attempted.channel.workspace_id, attempted.channel.id);
         let outcome = self
-            .rewrite(
+            .update_channel(
                 workspace_id,
                 id,
                 None,
-                |live| live.filter(|live| live.stored == tried.stored).ok_or(EngineError::NotFound("channel")),
-                |live, _| {
-                    let mut channel = live.channel.clone();
+                |loaded| {
+                    let is_same = |loaded: &&Arc<LoadedChannel>| loaded.config == attempted.config;
+                    loaded.filter(is_same).ok_or(EngineError::NotFound("channel"))
+                },
+                |loaded, _| {
+                    let mut channel = loaded.channel.clone();
                     channel.enabled = false;
                     channel.disabled_reason = Some(DisabledReason::Gone);
-                    Ok((channel, live.stored.clone(), None))
+                    Ok((channel, loaded.config.clone(), None))
                 },
             )
             .await;
         match outcome {
             Ok(_) => {
-                tracing::warn!(channel = %id, "the receiver answered 410 to the last attempt: the channel is disabled")
+                tracing::warn!(channel = %id, "receiver responded 410 Gone, channel disabled")
             }
             Err(EngineError::NotFound(_)) => {}
             Err(error) => {
-                tracing::error!(channel = %id, %error, "a channel whose receiver is gone could not be disabled")
+                tracing::error!(channel = %id, %error, "failed to disable a channel whose receiver responded 410 Gone")
             }
         }
     }
 
-    async fn rewrite_channel(
+    async fn update_shared(
         &self,
         workspace_id: WorkspaceId,
         id: ChannelId,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
         edit: impl Fn(&LoadedChannel, Timestamp) -> Result<(Channel, ChannelConfig, Option<Secret>)>,
     ) -> Result<Committed<Channel>> {
-        self.rewrite(workspace_id, id, seen, shared, edit).await
+        self.update_channel(workspace_id, id, expected_revision, require_shared, edit).await
     }
 
-    /// Edits a channel over what it is now, again if somebody else was faster and the caller named no revision.
-    async fn rewrite(
+    /// Applies an edit to the current channel, again if another writer was faster and the caller expects no revision.
+    async fn update_channel(
         &self,
         workspace_id: WorkspaceId,
         id: ChannelId,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
         pick: impl Fn(Option<&Arc<LoadedChannel>>) -> Result<&Arc<LoadedChannel>>,
         edit: impl Fn(&LoadedChannel, Timestamp) -> Result<(Channel, ChannelConfig, Option<Secret>)>,
     ) -> Result<Committed<Channel>> {
-        for _ in 0..TRIES {
+        for _ in 0..EDIT_ATTEMPTS {
             let view = self.view(workspace_id)?;
-            let live = pick(view.channel(id))?;
-            check_revision(seen, live.channel.revision)?;
+            let loaded = pick(view.channel(id))?;
+            check_revision(expected_revision, loaded.channel.revision)?;
             let now = self.clock.now();
-            let (mut channel, stored, signing_secret_once) = edit(live, now)?;
+            let (mut channel, config, signing_secret_once) = edit(loaded, now)?;
             let before = channel.revision;
             (channel.revision, channel.updated_at) = (before + 1, now);
-            channel.settings.clone_from(&stored.settings);
-            let put = ConfigChange::PutChannel(self.record(channel.clone(), &stored), Precondition::Revision(before));
+            channel.settings.clone_from(&config.settings);
+            let put =
+                ConfigChange::PutChannel(self.channel_record(channel.clone(), &config), Precondition::Revision(before));
             match self.commit(workspace_id, vec![put]).await {
                 Ok(()) => return Ok(Committed { value: channel, signing_secret_once }),
                 Err(CommitError::Failed(error)) => return Err(error),
-                Err(CommitError::Gone | CommitError::InUse) => return Err(EngineError::NotFound("channel")),
+                Err(CommitError::NotFound | CommitError::InUse) => return Err(EngineError::NotFound("channel")),
                 Err(CommitError::Changed) => {}
             }
         }
         Err(EngineError::RevisionMismatch)
     }
 
-    /// The channel's row, its secrets sealed.
-    pub(super) fn record(&self, channel: Channel, stored: &ChannelConfig) -> ChannelRecord {
+    /// The channel's row, secrets sealed.
+    pub(super) fn channel_record(&self, channel: Channel, config: &ChannelConfig) -> ChannelRecord {
         let owner = Owner::Channel(channel.workspace_id, channel.id);
-        let sealed = self.vault.seal_secrets(&stored.secrets, owner, self.clock.as_ref());
+        let sealed = self.vault.seal_secrets(&config.secrets, owner, self.clock.as_ref());
         ChannelRecord { channel, key_id: self.vault.key_id().to_owned(), sealed }
     }
 }
 
-/// A channel that may be edited by itself: a private one is edited through its rule.
-pub(super) fn shared(live: Option<&Arc<LoadedChannel>>) -> Result<&Arc<LoadedChannel>> {
-    live.filter(|live| live.channel.owner_rule_id.is_none()).ok_or(EngineError::NotFound("channel"))
+/// A private channel is edited through its rule; by itself it is not found.
+pub(super) fn require_shared(loaded: Option<&Arc<LoadedChannel>>) -> Result<&Arc<LoadedChannel>> {
+    loaded.filter(|loaded| loaded.is_shared()).ok_or(EngineError::NotFound("channel"))
 }
 
-/// Whether what is to be kept leads elsewhere, or in by another key, than what the channel keeps now.
-pub(super) fn leads_elsewhere(live: &LoadedChannel, stored: &ChannelConfig) -> bool {
-    live.stored.secrets != stored.secrets
+/// Whether the new configuration has another address or other credentials. Both are among the secrets.
+pub(super) fn changes_destination(loaded: &LoadedChannel, config: &ChannelConfig) -> bool {
+    loaded.config.secrets != config.secrets
 }
 
-/// Enables a channel again that Tidings had disabled, not one that somebody had.
-pub(super) fn revive(channel: &mut Channel) {
+/// Enables a channel that Tidings has disabled. One that a person has disabled stays so.
+pub(super) fn reenable(channel: &mut Channel) {
     if channel.disabled_reason.take().is_some() {
         channel.enabled = true;
     }
@@ -243,16 +246,16 @@ fn apply(edit: &ChannelEdit, channel: &mut Channel) {
 }
 
 pub(crate) fn name_violations(name: &str) -> Violations {
-    let wrong = if name.trim().is_empty() {
+    let message = if name.trim().is_empty() {
         "must not be empty"
     } else if name.chars().count() > NAME_CHARS_MAX {
         "must be at most 100 characters"
     } else if has_control(name) {
-        "must not hold control characters"
+        "must not contain control characters"
     } else {
         return Vec::new();
     };
-    vec![Violation::new("/name", wrong)]
+    vec![Violation::new("/name", message)]
 }
 
 fn policy_violations(policies: &Policies) -> Violations {
@@ -267,31 +270,33 @@ fn policy_violations(policies: &Policies) -> Violations {
     if delays.len() > RETRY_DELAYS_MAX {
         violations.push(Violation::new("/retryDelaysSeconds", "must list at most 20 delays"));
     }
-    let odd = delays.iter().enumerate().filter(|(_, delay)| !(1..=RETRY_DELAY_SECONDS_MAX).contains(*delay));
+    let invalid = delays.iter().enumerate().filter(|(_, delay)| !(1..=RETRY_DELAY_SECONDS_MAX).contains(*delay));
     violations.extend(
-        odd.map(|(index, _)| Violation::new(format!("/retryDelaysSeconds/{index}"), "must be from 1 to 86400 seconds")),
+        invalid.map(|(index, _)| {
+            Violation::new(format!("/retryDelaysSeconds/{index}"), "must be from 1 to 86400 seconds")
+        }),
     );
     violations
 }
 
-/// Violations within `config`, seen from the whole.
-fn under_config(violations: Violations) -> Violations {
+/// Violations of channel fields, with their pointers under `/config`.
+fn with_config_prefix(violations: Violations) -> Violations {
     violations.into_iter().map(|violation| violation.under("/config")).collect()
 }
 
-/// Gives a new webhook its first signing secret; other channels sign nothing.
-pub(crate) fn with_signing_secret(
-    stored: &mut ChannelConfig,
+/// Gives a new webhook its first signing secret; other channels do not sign.
+pub(crate) fn new_signing_secret(
+    config: &mut ChannelConfig,
     channel_type: ChannelType,
     clock: &dyn Clock,
     now: Timestamp,
 ) -> Option<Secret> {
-    rotated(stored, channel_type, 0, clock, now).ok()
+    rotate_signing_secret(config, channel_type, 0, clock, now).ok()
 }
 
-/// Gives a webhook a fresh signing secret.
-pub(super) fn rotated(
-    stored: &mut ChannelConfig,
+/// Gives a webhook a new signing secret. The old one signs as well for `overlap_ms`.
+pub(super) fn rotate_signing_secret(
+    config: &mut ChannelConfig,
     channel_type: ChannelType,
     overlap_ms: u64,
     clock: &dyn Clock,
@@ -303,6 +308,6 @@ pub(super) fn rotated(
     let mut random = [0; 32];
     clock.random(&mut random);
     let secret = new_secret(&random);
-    webhook::rotate(stored, secret.clone(), overlap_ms, now);
+    webhook::rotate(config, secret.clone(), overlap_ms, now);
     Ok(secret)
 }

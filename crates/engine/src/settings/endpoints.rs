@@ -1,9 +1,9 @@
-//! Endpoints: made, edited, cloned, deleted, and wired to channels.
+//! Creation, edits, copies and deletion of endpoints, and their wiring to channels.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tidings_domain::endpoint::{Definition, Endpoint, violations};
+use tidings_domain::endpoint::{Definition, Endpoint, violations as definition_violations};
 use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
@@ -15,47 +15,41 @@ use tidings_domain::violation::{Violation, Violations};
 use tidings_store::settings::{ConfigChange, EndpointRecord, Precondition};
 
 use super::channels::name_violations;
-use super::{CommitError, Settings, check_revision};
+use super::{CommitError, EDIT_ATTEMPTS, Settings, check_revision};
 use crate::Result;
 use crate::clock::new_id;
 use crate::error::EngineError;
 use crate::snapshot::{LoadedEndpoint, WorkspaceView};
 use crate::vault::Owner;
 
-/// How often an edit without a revision is tried again when somebody else was faster.
-const TRIES: u32 = 5;
 /// The longest chain of parents.
 const PARENTS_MAX: usize = 20;
 
-/// An endpoint as somebody wants it.
+/// The editable part of an endpoint.
 #[derive(Debug, Clone)]
 pub struct EndpointDraft {
-    /// Its name.
     pub name: String,
-    /// Whether it is watched.
+    /// Whether it is probed.
     pub enabled: bool,
-    /// What is watched, and how it is judged.
     pub definition: Definition,
     /// The password or token of its `auth`.
     pub secret: Option<Secret>,
 }
 
 impl EndpointDraft {
-    /// The endpoint as it is.
-    pub fn of(live: &LoadedEndpoint) -> Self {
-        let Endpoint { name, enabled, definition, .. } = live.endpoint.clone();
-        Self { name, enabled, definition, secret: live.secret.clone() }
+    /// The endpoint as it is now.
+    pub fn of(loaded: &LoadedEndpoint) -> Self {
+        let Endpoint { name, enabled, definition, .. } = loaded.endpoint.clone();
+        Self { name, enabled, definition, secret: loaded.secret.clone() }
     }
 }
 
-/// Whether a channel tells of an endpoint's incidents.
+/// Whether a shared channel is notified of an endpoint's incidents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointWiring {
-    /// The channel, a shared one.
     pub channel_id: ChannelId,
-    /// Whether it tells of them.
     pub wired: bool,
-    /// Whether it is silenced for now, remembered beside that.
+    /// Kept independently of `wired`.
     pub paused: bool,
 }
 
@@ -64,16 +58,16 @@ impl Settings {
         let view = self.view(workspace_id)?;
         let now = self.clock.now();
         let id = new_id(self.clock.as_ref(), now);
-        let found = self.endpoint_violations(&view, &draft, None);
-        if !found.is_empty() {
-            return Err(EngineError::Invalid(found));
+        let violations = self.endpoint_violations(&view, &draft, None);
+        if !violations.is_empty() {
+            return Err(EngineError::Invalid(violations));
         }
         let endpoint = self.new_endpoint(&draft, id, workspace_id, now);
         let put = ConfigChange::PutEndpoint(
             self.endpoint_record(endpoint.clone(), draft.secret.as_ref()),
             Precondition::Absent,
         );
-        self.commit(workspace_id, vec![put]).await.map_err(of_endpoint)?;
+        self.commit(workspace_id, vec![put]).await.map_err(endpoint_error)?;
         Ok(endpoint)
     }
 
@@ -96,28 +90,28 @@ impl Settings {
         }
     }
 
-    /// Edits an endpoint over what it is now, again if somebody else was faster and the caller named no revision.
+    /// Applies an edit to the current endpoint, again if another writer was faster and the caller expects no revision.
     pub(crate) async fn edit_endpoint(
         &self,
         workspace_id: WorkspaceId,
         id: EndpointId,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
         edit: impl Fn(EndpointDraft) -> Result<EndpointDraft>,
     ) -> Result<Endpoint> {
-        for _ in 0..TRIES {
+        for _ in 0..EDIT_ATTEMPTS {
             let view = self.view(workspace_id)?;
-            let live = view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
-            let before = live.endpoint.revision;
-            check_revision(seen, before)?;
-            let draft = edit(EndpointDraft::of(live))?;
-            let found = self.endpoint_violations(&view, &draft, Some(id));
-            if !found.is_empty() {
-                return Err(EngineError::Invalid(found));
+            let loaded = view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
+            let before = loaded.endpoint.revision;
+            check_revision(expected_revision, before)?;
+            let draft = edit(EndpointDraft::of(loaded))?;
+            let violations = self.endpoint_violations(&view, &draft, Some(id));
+            if !violations.is_empty() {
+                return Err(EngineError::Invalid(violations));
             }
             let now = self.clock.now();
             let endpoint = Endpoint {
                 revision: before + 1,
-                created_at: live.endpoint.created_at,
+                created_at: loaded.endpoint.created_at,
                 ..self.new_endpoint(&draft, id, workspace_id, now)
             };
             let record = self.endpoint_record(endpoint.clone(), draft.secret.as_ref());
@@ -127,13 +121,13 @@ impl Settings {
             {
                 Ok(()) => return Ok(endpoint),
                 Err(CommitError::Changed) => {}
-                Err(error) => return Err(of_endpoint(error)),
+                Err(error) => return Err(endpoint_error(error)),
             }
         }
         Err(EngineError::RevisionMismatch)
     }
 
-    /// Makes another endpoint like this one, with the same wiring to shared channels.
+    /// Creates a copy of an endpoint with the same wiring to shared channels. Rules with a private channel are not copied.
     pub(crate) async fn clone_endpoint(
         &self,
         workspace_id: WorkspaceId,
@@ -141,21 +135,20 @@ impl Settings {
         name: Option<String>,
     ) -> Result<Endpoint> {
         let view = self.view(workspace_id)?;
-        let live = view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
-        let mut draft = EndpointDraft::of(live);
+        let loaded = view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
+        let mut draft = EndpointDraft::of(loaded);
         draft.name = name.unwrap_or_else(|| copy_name(&draft.name));
-        let found = self.endpoint_violations(&view, &draft, None);
-        if !found.is_empty() {
-            return Err(EngineError::Invalid(found));
+        let violations = self.endpoint_violations(&view, &draft, None);
+        if !violations.is_empty() {
+            return Err(EngineError::Invalid(violations));
         }
         let now = self.clock.now();
         let copy_id = new_id(self.clock.as_ref(), now);
         let endpoint = self.new_endpoint(&draft, copy_id, workspace_id, now);
         let record = self.endpoint_record(endpoint.clone(), draft.secret.as_ref());
         let mut changes = vec![ConfigChange::PutEndpoint(record, Precondition::Absent)];
-        let shared =
-            |rule: &&Arc<Rule>| view.channel(rule.channel_id).is_some_and(|live| live.channel.owner_rule_id.is_none());
-        for rule in rules_about(&view, id).filter(shared) {
+        let is_shared = |rule: &&Arc<Rule>| view.channel(rule.channel_id).is_some_and(|loaded| loaded.is_shared());
+        for rule in rules_for(&view, id).filter(is_shared) {
             let rule = Rule {
                 id: new_id(self.clock.as_ref(), now),
                 resource: ResourceSelector::One(copy_id.to_string()),
@@ -167,29 +160,30 @@ impl Settings {
             };
             changes.push(ConfigChange::PutRule(rule, Precondition::Absent));
         }
-        self.commit(workspace_id, changes).await.map_err(of_endpoint)?;
+        self.commit(workspace_id, changes).await.map_err(endpoint_error)?;
         Ok(endpoint)
     }
 
-    /// Deletes an endpoint and the rules about it; endpoints whose parent it was have none then.
+    /// Deletes an endpoint and its rules. Its children have no parent afterwards.
     pub(crate) async fn delete_endpoint(
         &self,
         workspace_id: WorkspaceId,
         id: EndpointId,
-        seen: Option<u32>,
+        expected_revision: Option<u32>,
     ) -> Result<()> {
-        for _ in 0..TRIES {
+        for _ in 0..EDIT_ATTEMPTS {
             let view = self.view(workspace_id)?;
-            let live = view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
-            check_revision(seen, live.endpoint.revision)?;
+            let loaded = view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
+            check_revision(expected_revision, loaded.endpoint.revision)?;
             let now = self.clock.now();
             let mut changes = Vec::new();
-            for rule in rules_about(&view, id) {
+            for rule in rules_for(&view, id) {
                 changes.push(ConfigChange::DeleteRule(rule.id));
-                let own = view.channel(rule.channel_id).filter(|live| live.channel.owner_rule_id == Some(rule.id));
-                changes.extend(own.map(|live| ConfigChange::DeleteChannel(live.channel.id)));
+                let private =
+                    view.channel(rule.channel_id).filter(|loaded| loaded.channel.owner_rule_id == Some(rule.id));
+                changes.extend(private.map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id)));
             }
-            for child in view.endpoints().filter(|live| live.endpoint.definition.parent_id == Some(id)) {
+            for child in view.endpoints().filter(|loaded| loaded.endpoint.definition.parent_id == Some(id)) {
                 let before = child.endpoint.revision;
                 let mut endpoint = child.endpoint.clone();
                 endpoint.definition.parent_id = None;
@@ -201,35 +195,41 @@ impl Settings {
             match self.commit(workspace_id, changes).await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Failed(error)) => return Err(error),
-                // A rule or a child came or went meanwhile: look again.
-                Err(_) => self.live.reload(workspace_id).await?,
+                // A rule or a child was created or deleted meanwhile: read again.
+                Err(_) => self.config.reload(workspace_id).await?,
             }
         }
         Err(EngineError::RevisionMismatch)
     }
 
-    /// Wires an endpoint to shared channels, all of them or none; channels that are not listed stay as they are.
-    pub(crate) async fn wire(&self, workspace_id: WorkspaceId, id: EndpointId, wires: &[EndpointWiring]) -> Result<()> {
-        for _ in 0..TRIES {
+    /// Changes which shared channels are notified of an endpoint, all or nothing. Channels that are not listed keep their
+    /// wiring.
+    pub(crate) async fn wire(
+        &self,
+        workspace_id: WorkspaceId,
+        id: EndpointId,
+        wiring: &[EndpointWiring],
+    ) -> Result<()> {
+        for _ in 0..EDIT_ATTEMPTS {
             let view = self.view(workspace_id)?;
             view.endpoint(id).ok_or(EngineError::NotFound("endpoint"))?;
             let now = self.clock.now();
             let mut changes = Vec::new();
-            let mut found = Violations::new();
+            let mut violations = Violations::new();
             let mut seen = HashSet::new();
-            for (index, wire) in wires.iter().enumerate() {
+            for (index, wire) in wiring.iter().enumerate() {
                 let at = format!("/channels/{index}/channelId");
-                let shared = view.channel(wire.channel_id).filter(|live| live.channel.owner_rule_id.is_none());
+                let shared = view.channel(wire.channel_id).filter(|loaded| loaded.is_shared());
                 if shared.is_none() {
-                    found.push(Violation::new(at, "there is no such channel in this workspace"));
+                    violations.push(Violation::new(at, "there is no such channel in this workspace"));
                 } else if !seen.insert(wire.channel_id) {
-                    found.push(Violation::new(at, "is listed twice"));
+                    violations.push(Violation::new(at, "is listed twice"));
                 } else {
-                    changes.extend(self.wiring(&view, id, *wire, now));
+                    changes.extend(self.wiring_change(&view, id, *wire, now));
                 }
             }
-            if !found.is_empty() {
-                return Err(EngineError::Invalid(found));
+            if !violations.is_empty() {
+                return Err(EngineError::Invalid(violations));
             }
             if changes.is_empty() {
                 return Ok(());
@@ -237,14 +237,14 @@ impl Settings {
             match self.commit(workspace_id, changes).await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Failed(error)) => return Err(error),
-                Err(_) => self.live.reload(workspace_id).await?,
+                Err(_) => self.config.reload(workspace_id).await?,
             }
         }
         Err(EngineError::RevisionMismatch)
     }
 
-    /// What brings one wire about; nothing if it is so already.
-    fn wiring(
+    /// The change that brings about this wiring; none if it is in place.
+    fn wiring_change(
         &self,
         view: &WorkspaceView,
         id: EndpointId,
@@ -252,7 +252,7 @@ impl Settings {
         now: Timestamp,
     ) -> Option<ConfigChange> {
         let EndpointWiring { channel_id, wired, paused } = wire;
-        let Some(rule) = rules_about(view, id).find(|rule| rule.channel_id == channel_id) else {
+        let Some(rule) = rules_for(view, id).find(|rule| rule.channel_id == channel_id) else {
             let rule = Rule {
                 id: new_id::<RuleId>(self.clock.as_ref(), now),
                 workspace_id: view.workspace.id,
@@ -275,7 +275,7 @@ impl Settings {
             return None;
         }
         let mut edited = Rule::clone(rule);
-        // What waits was made for the rule as it was: it is not to be revived.
+        // A new generation skips pending deliveries of the old one, even if the rule is enabled again.
         edited.generation += u32::from(rule.enabled && !wired);
         (edited.enabled, edited.paused) = (wired, paused);
         (edited.revision, edited.updated_at) = (rule.revision + 1, now);
@@ -288,15 +288,15 @@ impl Settings {
         EndpointRecord { endpoint, key_id: self.vault.key_id().to_owned(), sealed }
     }
 
-    /// Everything wrong with the draft, as far as it can be told without looking at what is watched.
+    /// All violations of a draft that can be found without probing.
     fn endpoint_violations(&self, view: &WorkspaceView, draft: &EndpointDraft, own: Option<EndpointId>) -> Violations {
         let mut found = name_violations(&draft.name);
-        found.extend(violations(&draft.definition, own, self.limits.interval_seconds_min));
+        found.extend(definition_violations(&draft.definition, own, self.limits.interval_seconds_min));
         if let Some(parent_id) = draft.definition.parent_id {
             found.extend(parent_violation(view, parent_id, own));
         }
         for (index, step) in draft.definition.escalation.iter().enumerate() {
-            let shared = view.channel(step.channel_id).filter(|live| live.channel.owner_rule_id.is_none());
+            let shared = view.channel(step.channel_id).filter(|loaded| loaded.is_shared());
             if shared.is_none() {
                 let at = format!("/escalation/{index}/channelId");
                 found.push(Violation::new(at, "there is no such channel in this workspace"));
@@ -306,14 +306,15 @@ impl Settings {
     }
 }
 
-/// The rules about this one endpoint.
-pub(crate) fn rules_about(view: &WorkspaceView, id: EndpointId) -> impl Iterator<Item = &Arc<Rule>> {
+/// The rules of this endpoint, without those of every endpoint.
+pub(crate) fn rules_for(view: &WorkspaceView, id: EndpointId) -> impl Iterator<Item = &Arc<Rule>> {
     let name = id.to_string();
-    let about = move |rule: &&Arc<Rule>| rule.resource_type == ResourceType::Endpoint && rule.resource.as_str() == name;
-    view.rules().filter(about)
+    let is_for =
+        move |rule: &&Arc<Rule>| rule.resource_type == ResourceType::Endpoint && rule.resource.as_str() == name;
+    view.rules().filter(is_for)
 }
 
-/// What is wrong with the parent: it is not there, or depends on the endpoint itself.
+/// A parent that does not exist, or that depends on the endpoint itself, or a chain of parents that is too long.
 fn parent_violation(view: &WorkspaceView, parent_id: EndpointId, own: Option<EndpointId>) -> Option<Violation> {
     if view.endpoint(parent_id).is_none() {
         return Some(Violation::new("/parentId", "there is no such endpoint in this workspace"));
@@ -325,7 +326,7 @@ fn parent_violation(view: &WorkspaceView, parent_id: EndpointId, own: Option<End
             Some(id) if Some(id) == own => {
                 return Some(Violation::new("/parentId", "must not depend on this endpoint itself"));
             }
-            Some(id) => next = view.endpoint(id).and_then(|live| live.endpoint.definition.parent_id),
+            Some(id) => next = view.endpoint(id).and_then(|loaded| loaded.endpoint.definition.parent_id),
         }
     }
     next.map(|_| Violation::new("/parentId", format!("must have fewer than {PARENTS_MAX} endpoints above it")))
@@ -337,9 +338,9 @@ fn copy_name(name: &str) -> String {
     format!("{kept}{SUFFIX}")
 }
 
-fn of_endpoint(error: CommitError) -> EngineError {
+fn endpoint_error(error: CommitError) -> EngineError {
     match error {
         CommitError::Failed(error) => error,
-        CommitError::Changed | CommitError::Gone | CommitError::InUse => EngineError::NotFound("endpoint"),
+        CommitError::Changed | CommitError::NotFound | CommitError::InUse => EngineError::NotFound("endpoint"),
     }
 }

@@ -1,4 +1,4 @@
-//! Inbound doors: secret URLs at which others tell of facts in their own form.
+//! Inbound webhooks: secret URLs at which other systems report alerts in their own format.
 
 use tidings_domain::id::{InboundWebhookId, WorkspaceId};
 use tidings_domain::secret::Secret;
@@ -11,11 +11,11 @@ use crate::clock::new_id;
 use crate::error::EngineError;
 use crate::snapshot::api_key_hash;
 
-/// The most inbound doors of a workspace.
+/// The most inbound webhooks of a workspace.
 pub const INBOUND_WEBHOOKS_MAX: usize = 100;
 
 impl Settings {
-    /// Makes a webhook; its secret is answered this once.
+    /// Creates an inbound webhook. Its secret is returned only now; the store has its hash.
     pub(crate) async fn create_inbound_webhook(
         &self,
         workspace_id: WorkspaceId,
@@ -23,9 +23,9 @@ impl Settings {
         name: String,
     ) -> Result<(InboundWebhook, Secret)> {
         let view = self.view(workspace_id)?;
-        let found = name_violations(&name);
-        if !found.is_empty() {
-            return Err(EngineError::Invalid(found));
+        let violations = name_violations(&name);
+        if !violations.is_empty() {
+            return Err(EngineError::Invalid(violations));
         }
         if view.inbound_webhooks.len() >= INBOUND_WEBHOOKS_MAX {
             return Err(EngineError::Quota { what: "inbound webhooks", max: INBOUND_WEBHOOKS_MAX as u32 });

@@ -1,4 +1,5 @@
-//! The instance's own settings: its sealing key is recognised, and the first start makes a workspace to begin with.
+//! Settings of the instance itself: verification of its secret key, and the bootstrap of a default workspace with an API
+//! key.
 
 use std::sync::Arc;
 
@@ -15,19 +16,19 @@ use crate::error::EngineError;
 use crate::snapshot::api_key_hash;
 use crate::vault::{Vault, VaultError};
 
-/// What API keys begin with.
+/// Prefix of API keys.
 pub const API_KEY_PREFIX: &str = "tdg_";
-/// The shortest API key that an operator may set, in characters after the prefix.
+/// Least length of an API key set by the operator, in characters after the prefix.
 pub const API_KEY_CHARS_MIN: usize = 32;
-/// The name of the key that the operator sets; the variable's, so that a list of keys says where it comes from.
+/// Name of the operator's key: that of the environment variable, so that a list of keys shows where it comes from.
 pub const CHOSEN_KEY_NAME: &str = "TIDINGS_API_KEY";
-/// The slug of the workspace that the first start makes.
+/// Slug of the workspace that the first start creates.
 pub const DEFAULT_WORKSPACE: &str = "default";
 
-/// Keeps what recognises the vault's key at the first start; at every later one, sees that it is the same key.
+/// Stores a sealed canary at the first start; at every later one, verifies with it that the vault's key is the same.
 ///
 /// # Errors
-/// The outer error is the store's, the inner says that it is another key.
+/// The outer error is the store's; the inner one means another key.
 pub async fn verify_secret_key(
     store: &dyn Store,
     vault: &Vault,
@@ -35,60 +36,60 @@ pub async fn verify_secret_key(
 ) -> Result<std::result::Result<(), VaultError>> {
     if store.instance_key().await?.is_none() {
         match store.set_instance_key(vault.instance_key(clock)).await {
+            // Another process may have been faster: then its canary counts.
             Ok(()) | Err(StoreError::Exists) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let kept = store.instance_key().await?.ok_or(StoreError::NotFound)?;
-    Ok(vault.verify(&kept))
+    let stored = store.instance_key().await?.ok_or(StoreError::NotFound)?;
+    Ok(vault.verify(&stored))
 }
 
-/// A key that was made, to be shown this once.
+/// The result of a bootstrap that created the default workspace.
 #[derive(Debug)]
 pub struct BootstrapKey {
-    /// The workspace that it opens.
     pub workspace: Workspace,
-    /// The key, unless the operator chose it.
+    /// The generated API key, to be shown only now. None if the operator configured one.
     pub made: Option<Secret>,
 }
 
-/// Sees that there is a workspace to begin with, and that the operator's key (if one is set) opens it, and no earlier
-/// one that the operator set. Answers what it made: at the first start, as a rule.
+/// Ensures that the default workspace exists, and that the operator's API key, if one is configured, is the only valid
+/// one of that name. Returns what it created, which is usually at the first start only.
 ///
 /// # Errors
-/// [`EngineError::Invalid`] if the operator's key opens another workspace.
+/// [`EngineError::Invalid`] if the operator's key belongs to another workspace.
 pub async fn bootstrap(
     store: &Arc<dyn Store>,
     clock: &dyn Clock,
-    chosen: Option<&Secret>,
+    configured: Option<&Secret>,
 ) -> Result<Option<BootstrapKey>> {
     let existing = store.workspaces().await?;
     let now = clock.now();
     let default = existing.iter().find(|record| record.workspace.slug == DEFAULT_WORKSPACE);
-    if let Some(chosen) = chosen {
-        let hash = api_key_hash(chosen.expose());
-        let opens = existing.iter().find(|record| record.api_keys.iter().any(|key| key.hash == hash));
-        if let Some(other) = opens.filter(|record| record.workspace.slug != DEFAULT_WORKSPACE) {
-            let why = format!("opens the workspace `{}` already: choose another", other.workspace.slug);
-            return Err(EngineError::invalid("/apiKey", why));
+    if let Some(configured) = configured {
+        let hash = api_key_hash(configured.expose());
+        let owner = existing.iter().find(|record| record.api_keys.iter().any(|key| key.hash == hash));
+        if let Some(other) = owner.filter(|record| record.workspace.slug != DEFAULT_WORKSPACE) {
+            let message = format!("is an API key of workspace `{}` already: choose another", other.workspace.slug);
+            return Err(EngineError::invalid("/apiKey", message));
         }
     }
-    match (default, chosen) {
-        (None, chosen) => {
-            let made = chosen.is_none().then(|| new_api_key(clock));
+    match (default, configured) {
+        (None, configured) => {
+            let made = configured.is_none().then(|| new_api_key(clock));
             let name = if made.is_some() { "first key" } else { CHOSEN_KEY_NAME };
-            let key = made.as_ref().or(chosen).cloned().unwrap_or_default();
-            let workspace = insert(store.as_ref(), clock, DEFAULT_WORKSPACE, name, &key, now).await?;
+            let key = made.as_ref().or(configured).cloned().unwrap_or_default();
+            let workspace = insert_workspace(store.as_ref(), clock, DEFAULT_WORKSPACE, name, &key, now).await?;
             Ok(Some(BootstrapKey { workspace, made }))
         }
-        (Some(default), Some(chosen)) => {
-            let new = api_key(clock, default.workspace.id, CHOSEN_KEY_NAME, chosen, now);
-            // First the new one: whatever breaks off between, one of them opens the workspace.
+        (Some(default), Some(configured)) => {
+            let new = api_key(clock, default.workspace.id, CHOSEN_KEY_NAME, configured, now);
+            // The new key first: if the process ends in between, one of the two is valid.
             store.add_api_key(new.clone()).await?;
             let outdated = |key: &&ApiKey| key.name == CHOSEN_KEY_NAME && key.hash != new.hash;
             for key in default.api_keys.iter().filter(outdated) {
                 store.delete_api_key(default.workspace.id, key.id).await?;
-                tracing::info!(api_key_id = %key.id, "TIDINGS_API_KEY has changed: the key that it held is revoked");
+                tracing::info!(api_key_id = %key.id, "TIDINGS_API_KEY changed, previous key revoked");
             }
             Ok(None)
         }
@@ -96,26 +97,26 @@ pub async fn bootstrap(
     }
 }
 
-/// Makes a workspace and its first API key.
+/// Creates a workspace and its first API key.
 ///
 /// # Errors
-/// [`EngineError::Invalid`] for a slug that is none, [`EngineError::SlugTaken`].
+/// [`EngineError::Invalid`] for an invalid slug, [`EngineError::SlugTaken`].
 pub async fn create_workspace(store: &dyn Store, clock: &dyn Clock, slug: &str) -> Result<(Workspace, Secret)> {
     if !is_slug(slug) {
-        let wanted = "must be 1 to 63 of a-z, 0-9 and -, a letter or digit first";
-        return Err(EngineError::invalid("/slug", wanted));
+        let message = "must be 1 to 63 of a-z, 0-9 and -, a letter or digit first";
+        return Err(EngineError::invalid("/slug", message));
     }
     let key = new_api_key(clock);
-    let workspace = insert(store, clock, slug, "first key", &key, clock.now()).await?;
+    let workspace = insert_workspace(store, clock, slug, "first key", &key, clock.now()).await?;
     Ok((workspace, key))
 }
 
-/// Makes another API key of a workspace.
+/// Creates another API key of a workspace.
 ///
 /// # Errors
-/// [`EngineError::NotFound`] if there is no workspace of this slug.
+/// [`EngineError::NotFound`] if there is no workspace with this slug.
 pub async fn new_key(store: &dyn Store, clock: &dyn Clock, slug: &str) -> Result<(ApiKeyId, Secret)> {
-    let workspace = named(store, slug).await?.workspace;
+    let workspace = workspace_by_slug(store, slug).await?.workspace;
     let key = new_api_key(clock);
     let record = api_key(clock, workspace.id, "new key", &key, clock.now());
     let id = record.id;
@@ -123,23 +124,23 @@ pub async fn new_key(store: &dyn Store, clock: &dyn Clock, slug: &str) -> Result
     Ok((id, key))
 }
 
-/// Revokes an API key of a workspace, and answers what it was.
+/// Revokes an API key of a workspace, and returns it.
 ///
 /// # Errors
-/// [`EngineError::NotFound`] if there is no workspace of this slug, or if it has no key of this id.
+/// [`EngineError::NotFound`] if there is no workspace with this slug, or if it has no key with this id.
 pub async fn revoke_key(store: &dyn Store, slug: &str, id: ApiKeyId) -> Result<ApiKey> {
-    let record = named(store, slug).await?;
+    let record = workspace_by_slug(store, slug).await?;
     let key = record.api_keys.into_iter().find(|key| key.id == id).ok_or(EngineError::NotFound("API key"))?;
     store.delete_api_key(record.workspace.id, id).await?;
     Ok(key)
 }
 
-async fn named(store: &dyn Store, slug: &str) -> Result<WorkspaceRecord> {
+async fn workspace_by_slug(store: &dyn Store, slug: &str) -> Result<WorkspaceRecord> {
     let all = store.workspaces().await?;
     all.into_iter().find(|record| record.workspace.slug == slug).ok_or(EngineError::NotFound("workspace"))
 }
 
-async fn insert(
+async fn insert_workspace(
     store: &dyn Store,
     clock: &dyn Clock,
     slug: &str,
@@ -156,7 +157,7 @@ async fn insert(
     }
 }
 
-/// A fresh key: the prefix and 48 hex digits.
+/// A new key: the prefix and 48 hex digits.
 fn new_api_key(clock: &dyn Clock) -> Secret {
     let mut random = [0; 24];
     clock.random(&mut random);
@@ -174,11 +175,11 @@ fn api_key(clock: &dyn Clock, workspace_id: WorkspaceId, name: &str, key: &Secre
     }
 }
 
-/// Why an operator's key cannot be one, in words that do not quote it; `None` if it can.
+/// Why an operator's API key is not acceptable, in a message that does not quote it; `None` if it is.
 pub fn validate_api_key(key: &str) -> Option<&'static str> {
     let rest = key.strip_prefix(API_KEY_PREFIX);
-    let fits = rest.is_some_and(|rest| {
+    let is_valid = rest.is_some_and(|rest| {
         (API_KEY_CHARS_MIN..=200).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_graphic())
     });
-    (!fits).then_some("must be tdg_ and at least 32 more characters, without spaces")
+    (!is_valid).then_some("must be tdg_ and at least 32 more characters, without spaces")
 }

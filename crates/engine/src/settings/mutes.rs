@@ -1,4 +1,4 @@
-//! Mutes and preferences: who wants nothing said for a while, and what new channels begin with.
+//! Mutes, and the preferences of a workspace.
 
 use tidings_domain::calendar::zone_violation;
 use tidings_domain::channel::EventFilters;
@@ -15,59 +15,58 @@ use crate::clock::new_id;
 use crate::error::EngineError;
 use crate::snapshot::WorkspaceView;
 
-/// The most mutes of a workspace that are not over: every gate evaluation looks through them.
+/// The most active mutes of a workspace. Every gate evaluation scans them.
 const MUTES_MAX: u32 = 1_000;
 
-/// A mute to be made.
+/// A mute to create.
 #[derive(Debug, Clone)]
 pub struct NewMute {
-    /// What it is about.
     pub scope: MuteScope,
-    /// From this instant on it is over; none if it lasts until somebody deletes it.
+    /// None if it lasts until it is deleted.
     pub expires_at: Option<Timestamp>,
-    /// Why.
     pub reason: String,
-    /// Who makes it, as people know them.
+    /// Display name of its creator.
     pub created_by: String,
-    /// Whether it is over, too, when the endpoint's incident is resolved.
+    /// Whether it also ends when the endpoint's incident is resolved.
     pub ends_on_recovery: bool,
 }
 
-/// An edit of a workspace's preferences: what is `None` stays.
+/// An edit of a workspace's preferences: `None` keeps a field.
 #[derive(Debug, Clone, Default)]
 pub struct PreferencesEdit {
-    /// Until when everything is muted; `Some(None)` ends that.
+    /// Until when everything is muted; `Some(None)` ends the global mute.
     pub global_mute_until: Option<Option<Timestamp>>,
-    /// The severity filter of new channels.
+    /// Of new channels.
     pub default_severity_filter: Option<SeverityFilter>,
-    /// The event filters of new channels.
+    /// Of new channels.
     pub default_event_filters: Option<EventFilters>,
-    /// The zone in which messages say times.
+    /// IANA name of the time zone of times in messages.
     pub timezone: Option<String>,
 }
 
 impl Settings {
     pub(crate) async fn create_mute(&self, workspace_id: WorkspaceId, new: NewMute) -> Result<Mute> {
         let view = self.view(workspace_id)?;
-        let mute = self.mute(workspace_id, new);
+        let mute = self.new_mute(workspace_id, new);
         if view.mutes.iter().filter(|it| it.is_active(mute.created_at)).count() >= MUTES_MAX as usize {
             return Err(EngineError::Quota { what: "mutes", max: MUTES_MAX });
         }
-        let mut found = mute.violations();
+        let mut violations = mute.violations();
         if !target_exists(&view, mute.scope) {
-            found.push(Violation::new("/targetId", "there is no such thing in this workspace"));
+            violations.push(no_such_target());
         }
-        if !found.is_empty() {
-            return Err(EngineError::Invalid(found));
+        if !violations.is_empty() {
+            return Err(EngineError::Invalid(violations));
         }
         match self.commit(workspace_id, vec![ConfigChange::PutMute(mute.clone())]).await {
             Ok(()) => Ok(mute),
             Err(CommitError::Failed(error)) => Err(error),
-            Err(_) => Err(EngineError::invalid("/targetId", "there is no such thing in this workspace")),
+            // The target was deleted meanwhile.
+            Err(_) => Err(EngineError::Invalid(vec![no_such_target()])),
         }
     }
 
-    fn mute(&self, workspace_id: WorkspaceId, new: NewMute) -> Mute {
+    fn new_mute(&self, workspace_id: WorkspaceId, new: NewMute) -> Mute {
         let now = self.clock.now();
         let NewMute { scope, expires_at, reason, created_by, ends_on_recovery } = new;
         Mute {
@@ -90,7 +89,7 @@ impl Settings {
         }
     }
 
-    /// Edits what the workspace prefers. A global mute set here takes the place of all others of that scope.
+    /// Edits the preferences of a workspace. A global mute set here replaces all other global mutes.
     pub(crate) async fn edit_preferences(
         &self,
         workspace_id: WorkspaceId,
@@ -108,16 +107,16 @@ impl Settings {
             }
             preferences.timezone = timezone;
         }
-        let mut changes = changed(&view.preferences, preferences);
+        let mut changes = preference_changes(&view.preferences, preferences);
         if let Some(until) = edit.global_mute_until {
             let others = view.mutes.iter().filter(|mute| mute.scope == MuteScope::Global);
             changes.extend(others.map(|mute| ConfigChange::DeleteMute(mute.id)));
             if let Some(until) = until {
-                let mute = self.mute(
+                let mute = self.new_mute(
                     workspace_id,
                     NewMute {
                         scope: MuteScope::Global,
-                        // The end of time is how a mute without an end is shown.
+                        // `Engine::preferences` returns this instant for a mute without an end.
                         expires_at: Some(until).filter(|until| until.unix_ms() < i64::MAX),
                         reason: String::new(),
                         created_by: by.to_owned(),
@@ -143,7 +142,11 @@ impl Settings {
     }
 }
 
-fn changed(before: &Preferences, after: Preferences) -> Vec<ConfigChange> {
+fn no_such_target() -> Violation {
+    Violation::new("/targetId", "there is no such endpoint or channel in this workspace")
+}
+
+fn preference_changes(before: &Preferences, after: Preferences) -> Vec<ConfigChange> {
     if *before == after { Vec::new() } else { vec![ConfigChange::SetPreferences(after)] }
 }
 

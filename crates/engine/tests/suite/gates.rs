@@ -1,4 +1,4 @@
-//! Each gate stops what it should, for its own reason, and nothing else.
+//! Each gate stops what it should, with its own reason, and nothing else.
 
 use tidings_domain::channel::EventFilters;
 use tidings_domain::check::CheckStatus;
@@ -17,51 +17,51 @@ use tidings_engine::settings::{ChannelEdit, RuleEdit};
 use crate::world::World;
 
 #[test]
-fn what_nothing_stops_is_sent_and_passes_every_gate_in_order() {
+fn delivery_without_refusal_passes_every_gate_in_order() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.down(endpoint);
     world.up(endpoint);
-    assert_eq!(world.said(hook), ["opened sent", "resolved sent"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
     let opened = &world.deliveries()[0];
     assert_eq!(opened.gate_evaluations.len(), 1);
     assert_eq!(opened.gate_evaluations[0].evaluated_at, world.now());
     assert_eq!(opened.gate_evaluations[0].passed_gates().collect::<Vec<_>>(), Gate::ORDER);
-    let came = world.receiver.through("hook");
-    assert_eq!(came[0].delivery_id, Some(opened.id.to_string()));
+    let requests = world.receiver.requests_to("hook");
+    assert_eq!(requests[0].delivery_id, Some(opened.id.to_string()));
     assert_eq!(world.incident_of(endpoint).incident.notifications_sent, 2);
 }
 
 #[test]
-fn gate_1_a_paused_rule_says_nothing() {
+fn gate_1_paused_rule_suppresses() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     let rule = world.rule(endpoint, hook);
     world.pause(rule, true);
     world.down(endpoint);
-    assert_eq!(world.said(hook), ["opened suppressed rule_paused"]);
-    assert!(world.receiver.came().is_empty());
+    assert_eq!(world.outcomes(hook), ["opened suppressed rule_paused"]);
+    assert!(world.receiver.requests().is_empty());
 }
 
 #[test]
-fn gate_2_a_disabled_channel_says_nothing() {
+fn gate_2_disabled_channel_suppresses() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.set_enabled(hook, false);
     world.down(endpoint);
-    assert_eq!(world.said(hook), ["opened suppressed channel_disabled"]);
+    assert_eq!(world.outcomes(hook), ["opened suppressed channel_disabled"]);
 }
 
 #[test]
-fn gate_3_an_endpoint_that_wants_no_recoveries_leaves_no_row_but_a_note() {
+fn gate_3_recovery_disabled_leaves_no_delivery() {
     let world = World::new();
     let (endpoint, hook) = (world.endpoint("API", |it| it.recovery_alert = false), world.webhook("hook"));
     let rule = world.rule(endpoint, hook);
     world.down(endpoint);
     world.up(endpoint);
-    assert_eq!(world.said(hook), ["opened sent"]);
+    assert_eq!(world.outcomes(hook), ["opened sent"]);
     let resolved = world.events().pop().unwrap();
     assert_eq!(resolved.event.trigger, Trigger::Incident(IncidentTrigger::Resolved));
     let notes: Vec<_> = resolved.not_routed.iter().map(|note| (note.rule_id, note.reason)).collect();
@@ -69,10 +69,10 @@ fn gate_3_an_endpoint_that_wants_no_recoveries_leaves_no_row_but_a_note() {
 }
 
 #[test]
-fn gate_4_a_global_mute_and_global_mute_until_are_the_same_thing() {
+fn gate_4_global_mute_and_preference_are_equivalent() {
     for by_preference in [true, false] {
         let world = World::new();
-        let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+        let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
         world.rule(endpoint, hook);
         world.flow_rule(hook);
         let until = world.now().plus_ms(60_000);
@@ -83,21 +83,21 @@ fn gate_4_a_global_mute_and_global_mute_until_are_the_same_thing() {
             world.mute(MuteScope::Global, Some(60));
         }
         world.down(endpoint);
-        world.fail("run-1");
-        assert_eq!(world.said(hook), ["opened suppressed muted", "failure suppressed muted"]);
-        let (gate, stop) = world.deliveries()[0].gate_evaluations[0].stopped.clone().unwrap();
-        assert_eq!((gate, stop.until), (Gate::GlobalMute, Some(until)));
+        world.fail_run("run-1");
+        assert_eq!(world.outcomes(hook), ["opened suppressed muted", "failure suppressed muted"]);
+        let (gate, refusal) = world.deliveries()[0].gate_evaluations[0].stopped.clone().unwrap();
+        assert_eq!((gate, refusal.until), (Gate::GlobalMute, Some(until)));
         world.up(endpoint);
-        world.pass(60);
-        world.fail("run-2");
-        assert_eq!(world.said(hook)[3..], ["failure sent"]);
+        world.advance(60);
+        world.fail_run("run-2");
+        assert_eq!(world.outcomes(hook)[3..], ["failure sent"]);
     }
 }
 
 #[test]
-fn gate_5_a_severity_filter_keeps_out_what_is_less_but_never_a_resolution() {
+fn gate_5_severity_filter_suppresses_all_but_resolutions() {
     let world = World::new();
-    let (slow, broken, hook) = (world.plain("slow"), world.plain("broken"), world.webhook("hook"));
+    let (slow, broken, hook) = (world.simple_endpoint("slow"), world.simple_endpoint("broken"), world.webhook("hook"));
     world.edit(hook, ChannelEdit { severity_filter: Some(SeverityFilter::Critical), ..ChannelEdit::default() });
     world.rule(slow, hook);
     world.rule(broken, hook);
@@ -106,7 +106,7 @@ fn gate_5_a_severity_filter_keeps_out_what_is_less_but_never_a_resolution() {
     world.down(broken);
     world.up(slow);
     world.up(broken);
-    world.fail("run-1");
+    world.fail_run("run-1");
     let expected = [
         "opened suppressed severity_filter",
         "opened sent",
@@ -114,15 +114,19 @@ fn gate_5_a_severity_filter_keeps_out_what_is_less_but_never_a_resolution() {
         "resolved sent",
         "failure suppressed severity_filter",
     ];
-    assert_eq!(world.said(hook), expected);
+    assert_eq!(world.outcomes(hook), expected);
     world.edit(hook, ChannelEdit { severity_filter: Some(SeverityFilter::Warning), ..ChannelEdit::default() });
     world.report("run-2", Trigger::Success);
-    world.fail("run-3");
-    assert_eq!(world.said(hook)[5..], ["success suppressed severity_filter", "failure sent"], "success ranks as info");
+    world.fail_run("run-3");
+    assert_eq!(
+        world.outcomes(hook)[5..],
+        ["success suppressed severity_filter", "failure sent"],
+        "success ranks as info"
+    );
 }
 
 #[test]
-fn gate_6_event_filters_are_asked_for_the_events_of_incidents() {
+fn gate_6_event_filters_apply_to_incident_events_only() {
     let all = EventFilters::default();
     let cases = [
         (
@@ -140,7 +144,7 @@ fn gate_6_event_filters_are_asked_for_the_events_of_incidents() {
     ];
     for (filters, expected) in cases {
         let world = World::new();
-        let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+        let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
         world.edit(hook, ChannelEdit { event_filters: Some(filters), ..ChannelEdit::default() });
         world.rule(endpoint, hook);
         world.flow_rule(hook);
@@ -148,16 +152,16 @@ fn gate_6_event_filters_are_asked_for_the_events_of_incidents() {
         assert_eq!(world.check(endpoint, CheckStatus::Down), Some(IncidentTrigger::Worsened));
         world.settle();
         world.up(endpoint);
-        world.fail("run-1");
-        let said = world.said(hook);
-        assert_eq!((&said[..3], &*said[3]), (&expected.map(str::to_owned)[..], "failure sent"));
+        world.fail_run("run-1");
+        let outcomes = world.outcomes(hook);
+        assert_eq!((&outcomes[..3], &*outcomes[3]), (&expected.map(str::to_owned)[..], "failure sent"));
     }
 }
 
 #[test]
-fn gate_7_mutes_of_an_endpoint_or_a_channel_are_named() {
+fn gate_7_scoped_mute_suppresses_and_names_the_mute() {
     let world = World::new();
-    let (api, other) = (world.plain("API"), world.plain("other"));
+    let (api, other) = (world.simple_endpoint("API"), world.simple_endpoint("other"));
     let (hook, quiet) = (world.webhook("hook"), world.webhook("quiet"));
     for endpoint in [api, other] {
         world.rule(endpoint, hook);
@@ -167,52 +171,52 @@ fn gate_7_mutes_of_an_endpoint_or_a_channel_are_named() {
         (world.mute(MuteScope::Endpoint(api), None), world.mute(MuteScope::Channel(quiet), Some(600)));
     world.down(api);
     world.down(other);
-    assert_eq!(world.said(hook), ["opened suppressed muted", "opened sent"]);
-    assert_eq!(world.said(quiet), ["opened suppressed muted", "opened suppressed muted"]);
-    let named = |channel| {
+    assert_eq!(world.outcomes(hook), ["opened suppressed muted", "opened sent"]);
+    assert_eq!(world.outcomes(quiet), ["opened suppressed muted", "opened suppressed muted"]);
+    let mutes_of = |channel| {
         let of_channel = world.deliveries().into_iter().filter(move |delivery| delivery.channel_id == channel);
         of_channel
-            .map(|delivery| delivery.gate_evaluations[0].stopped.clone().and_then(|(_, stop)| stop.mute_id))
+            .map(|delivery| delivery.gate_evaluations[0].stopped.clone().and_then(|(_, refusal)| refusal.mute_id))
             .collect::<Vec<_>>()
     };
-    assert_eq!(named(hook), [Some(of_api), None]);
-    // Of two the one that lasts longer is named.
-    assert_eq!(named(quiet), [Some(of_api), Some(of_quiet)]);
+    assert_eq!(mutes_of(hook), [Some(of_api), None]);
+    // Of two mutes the one that lasts longer is named.
+    assert_eq!(mutes_of(quiet), [Some(of_api), Some(of_quiet)]);
 }
 
 #[test]
-fn gate_8_in_a_maintenance_window_nothing_is_said_of_the_endpoint() {
+fn gate_8_maintenance_window_suppresses() {
     let world = World::new();
     let (start, end) = (world.now(), world.now().plus_ms(3_600_000));
     let window = MaintenanceWindow::Once { starts_at: start, ends_at: end };
     let (endpoint, hook) = (world.endpoint("API", |it| it.maintenance_windows = vec![window]), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.down(endpoint);
-    assert_eq!(world.said(hook), ["opened suppressed maintenance"]);
-    let (_, stop) = world.deliveries()[0].gate_evaluations[0].stopped.clone().unwrap();
-    assert_eq!(stop.until, Some(end));
+    assert_eq!(world.outcomes(hook), ["opened suppressed maintenance"]);
+    let (_, refusal) = world.deliveries()[0].gate_evaluations[0].stopped.clone().unwrap();
+    assert_eq!(refusal.until, Some(end));
 }
 
 #[test]
-fn gate_9_while_its_parent_has_an_active_incident_a_child_is_silent() {
+fn gate_9_active_incident_of_parent_suppresses() {
     let world = World::new();
-    let (parent, hook) = (world.plain("router"), world.webhook("hook"));
+    let (parent, hook) = (world.simple_endpoint("router"), world.webhook("hook"));
     let child = world.endpoint("API", |it| it.parent_id = Some(parent));
     world.rule(parent, hook);
     world.rule(child, hook);
     world.down(parent);
     world.down(child);
-    assert_eq!(world.said(hook), ["opened sent", "opened suppressed dependency"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "opened suppressed dependency"]);
     world.up(child);
     world.up(parent);
     world.down(child);
-    assert_eq!(world.said(hook)[2..], ["resolved suppressed never_opened", "resolved sent", "opened sent"]);
+    assert_eq!(world.outcomes(hook)[2..], ["resolved suppressed never_opened", "resolved sent", "opened sent"]);
 }
 
 #[test]
-fn gate_10_quiet_hours_hold_or_drop_and_let_critical_events_pass_unless_they_include_them() {
+fn gate_10_quiet_hours_hold_or_drop_and_critical_events_may_pass() {
     let world = World::new();
-    let (slow, broken) = (world.plain("slow"), world.plain("broken"));
+    let (slow, broken) = (world.simple_endpoint("slow"), world.simple_endpoint("broken"));
     let (hook, drops, strict) = (world.webhook("hook"), world.webhook("drops"), world.webhook("strict"));
     for channel in [hook, drops, strict] {
         world.rule(slow, channel);
@@ -228,17 +232,17 @@ fn gate_10_quiet_hours_hold_or_drop_and_let_critical_events_pass_unless_they_inc
     }
     world.degraded(slow);
     world.down(broken);
-    assert_eq!(world.said(hook), ["opened held quiet_hours", "opened sent"]);
-    assert_eq!(world.said(drops), ["opened suppressed quiet_hours", "opened sent"]);
-    assert_eq!(world.said(strict), ["opened held quiet_hours", "opened held quiet_hours"]);
+    assert_eq!(world.outcomes(hook), ["opened held quiet_hours", "opened sent"]);
+    assert_eq!(world.outcomes(drops), ["opened suppressed quiet_hours", "opened sent"]);
+    assert_eq!(world.outcomes(strict), ["opened held quiet_hours", "opened held quiet_hours"]);
     let held = &world.deliveries()[0];
     assert_eq!(held.held_until, Some(world.now().plus_ms(3_600_000)));
 }
 
 #[test]
-fn the_first_gate_that_stops_decides_and_the_verdicts_end_with_it() {
+fn evaluation_ends_at_the_first_gate_that_stops() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.mute(MuteScope::Channel(hook), None);
     world.mute(MuteScope::Global, None);
@@ -250,24 +254,24 @@ fn the_first_gate_that_stops_decides_and_the_verdicts_end_with_it() {
 }
 
 #[test]
-fn rules_that_do_not_match_leave_a_note_and_no_row() {
+fn unmatched_rules_are_noted_and_get_no_delivery() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     let off = world.rule(endpoint, hook);
     world.edit_rule(off, RuleEdit { enabled: Some(false), ..RuleEdit::default() });
-    let only_resolved = world.rule_of(endpoint, hook, &[RuleTrigger::Resolved]);
+    let only_resolved = world.rule_for(endpoint, hook, &[RuleTrigger::Resolved]);
     world.down(endpoint);
-    assert_eq!(world.said(hook), Vec::<String>::new());
+    assert_eq!(world.outcomes(hook), Vec::<String>::new());
     let opened = world.events().pop().unwrap();
     let mut notes: Vec<_> = opened.not_routed.iter().map(|note| (note.rule_id, note.reason)).collect();
     notes.sort_unstable_by_key(|(id, _)| *id);
     assert_eq!(notes, [(off, NotRoutedReason::RuleDisabled), (only_resolved, NotRoutedReason::Trigger)]);
     world.up(endpoint);
-    assert_eq!(world.said(hook), ["resolved sent"], "a rule that lists only resolutions says them");
+    assert_eq!(world.outcomes(hook), ["resolved sent"], "a rule for resolutions only sends them");
 }
 
 #[test]
-fn telling_it_again_changes_nothing_and_answers_the_same() {
+fn duplicate_run_changes_nothing_and_returns_the_same() {
     let world = World::new();
     let hook = world.webhook("hook");
     world.flow_rule(hook);
@@ -276,18 +280,18 @@ fn telling_it_again_changes_nothing_and_answers_the_same() {
     let again = world.report("run-1", Trigger::Failure);
     assert_eq!((again.event_id, again.counts, again.duplicate), (first.event_id, first.counts, true));
     world.settle();
-    assert_eq!((world.receiver.came().len(), world.deliveries().len()), (1, 1));
+    assert_eq!((world.receiver.requests().len(), world.deliveries().len()), (1, 1));
     assert_eq!(world.deliveries()[0].status, Status::Sent);
 }
 
 #[test]
-fn a_rule_about_every_endpoint_speaks_beside_one_about_this() {
+fn rule_of_every_endpoint_applies_beside_rule_of_one() {
     let world = World::new();
     let (api, other, hook, all) =
-        (world.plain("API"), world.plain("other"), world.webhook("hook"), world.webhook("all"));
+        (world.simple_endpoint("API"), world.simple_endpoint("other"), world.webhook("hook"), world.webhook("all"));
     world.rule(api, hook);
     world.rule_of_every_endpoint(all);
     world.down(api);
     world.down(other);
-    assert_eq!((world.said(hook).len(), world.said(all)), (1, vec!["opened sent".to_owned(); 2]));
+    assert_eq!((world.outcomes(hook).len(), world.outcomes(all)), (1, vec!["opened sent".to_owned(); 2]));
 }

@@ -17,68 +17,68 @@ impl World {
 }
 
 #[test]
-fn gate_11_an_endpoint_cools_down_per_channel_since_the_last_opening_that_passed() {
+fn gate_11_cooldown_counts_per_channel_from_last_passed_opening() {
     let world = World::new();
-    let (hook, late) = (world.webhook("hook"), world.webhook("late"));
+    let (hook, other) = (world.webhook("hook"), world.webhook("other"));
     let endpoint = world.endpoint("API", |it| it.cooldown_seconds = 600);
     world.rule(endpoint, hook);
     world.down(endpoint);
     world.up(endpoint);
-    world.rule(endpoint, late);
-    world.pass(300);
+    world.rule(endpoint, other);
+    world.advance(300);
     world.down(endpoint);
-    assert_eq!(world.said(hook), ["opened sent", "resolved sent", "opened suppressed cooldown"], "openings only");
-    assert_eq!(world.said(late), ["opened sent"], "another channel has not heard of it yet");
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent", "opened suppressed cooldown"], "openings only");
+    assert_eq!(world.outcomes(other), ["opened sent"], "the other channel has no opening yet");
     world.up(endpoint);
-    assert_eq!(world.said(hook)[3..], ["resolved suppressed never_opened"]);
-    world.pass(300);
+    assert_eq!(world.outcomes(hook)[3..], ["resolved suppressed never_opened"]);
+    world.advance(300);
     world.down(endpoint);
-    assert_eq!(world.said(hook)[4..], ["opened sent"], "the one that was stopped does not prolong it");
+    assert_eq!(world.outcomes(hook)[4..], ["opened sent"], "a suppressed opening does not prolong the cooldown");
 }
 
 #[test]
-fn gate_12_drops_what_is_one_too_many_in_any_minute() {
+fn gate_12_rate_limit_drops_over_any_minute() {
     let world = World::new();
     let hook = world.webhook("hook");
     world.flow_rule(hook);
     world.set_limit(hook, 2, RateAction::Drop);
-    world.fail("run-1");
-    world.pass(30);
-    world.fail("run-2");
-    world.fail("run-3");
-    assert_eq!(world.said(hook), ["failure sent", "failure sent", "failure suppressed rate_limit"]);
-    world.pass(30);
-    world.fail("run-4");
-    world.fail("run-5");
-    assert_eq!(world.said(hook)[3..], ["failure sent", "failure suppressed rate_limit"], "one slot is free again");
+    world.fail_run("run-1");
+    world.advance(30);
+    world.fail_run("run-2");
+    world.fail_run("run-3");
+    assert_eq!(world.outcomes(hook), ["failure sent", "failure sent", "failure suppressed rate_limit"]);
+    world.advance(30);
+    world.fail_run("run-4");
+    world.fail_run("run-5");
+    assert_eq!(world.outcomes(hook)[3..], ["failure sent", "failure suppressed rate_limit"], "one slot is free again");
     let evaluation = &world.last(hook).gate_evaluations[0];
     assert_eq!(evaluation.passed_gates().last(), Some(Gate::Cooldown));
 }
 
 #[test]
-fn gate_12_counts_first_attempts_and_not_retries() {
+fn gate_12_rate_limit_counts_first_attempts_only() {
     let world = World::new();
     let hook = world.webhook("hook");
     world.flow_rule(hook);
     world.set_limit(hook, 1, RateAction::Drop);
     world.set_broken("hook", true);
-    world.fail("run-1");
+    world.fail_run("run-1");
     world.set_broken("hook", false);
-    world.pass(70);
-    world.fail("run-2");
-    assert_eq!(world.said(hook), ["failure sent", "failure sent"]);
-    assert_eq!(world.receiver.came().len(), 3);
+    world.advance(70);
+    world.fail_run("run-2");
+    assert_eq!(world.outcomes(hook), ["failure sent", "failure sent"]);
+    assert_eq!(world.receiver.requests().len(), 3);
 }
 
 #[test]
-fn gate_12_a_resolution_whose_opening_was_said_passes() {
+fn gate_12_rate_limit_passes_resolution_of_sent_opening() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.set_limit(hook, 1, RateAction::Digest);
     world.down(endpoint);
     world.up(endpoint);
-    assert_eq!(world.said(hook), ["opened sent", "resolved sent"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
 }
 
 #[test]
@@ -93,42 +93,42 @@ fn critical_priority_passes_cooldown_and_rate_limit() {
         world.down(endpoint);
         world.up(endpoint);
     }
-    assert_eq!(world.said(hook), ["opened sent", "resolved sent", "opened sent", "resolved sent"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent", "opened sent", "resolved sent"]);
 }
 
 #[test]
-fn a_step_of_time_that_frees_a_slot_lets_what_waits_go_first() {
+fn free_slot_goes_to_held_deliveries_first() {
     let world = World::new();
     let hook = world.webhook("hook");
     world.flow_rule(hook);
     world.set_limit(hook, 1, RateAction::Digest);
-    world.fail("run-1");
-    world.fail("run-2");
-    world.fail("run-3");
-    assert_eq!(world.said(hook), ["failure sent", "failure held rate_limit", "failure held rate_limit"]);
+    world.fail_run("run-1");
+    world.fail_run("run-2");
+    world.fail_run("run-3");
+    assert_eq!(world.outcomes(hook), ["failure sent", "failure held rate_limit", "failure held rate_limit"]);
     world.clock.advance_ms(60_000);
-    world.fail("run-4");
-    assert_eq!(world.said(hook)[1..], ["failure sent", "failure held rate_limit", "failure held rate_limit"]);
-    world.pass(60);
-    world.pass(60);
+    world.fail_run("run-4");
+    assert_eq!(world.outcomes(hook)[1..], ["failure sent", "failure held rate_limit", "failure held rate_limit"]);
+    world.advance(60);
+    world.advance(60);
     let runs: Vec<_> =
-        world.receiver.came().iter().map(|came| came.body["runId"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(runs, ["run-1", "run-2", "run-3", "run-4"], "webhooks are released singly, oldest first");
+        world.receiver.requests().iter().map(|request| request.body["runId"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(runs, ["run-1", "run-2", "run-3", "run-4"], "webhooks are released individually, oldest first");
 }
 
 #[test]
-fn an_opening_that_the_rate_limit_dropped_has_not_passed_and_nothing_cools_down_after_it() {
+fn opening_dropped_by_rate_limit_starts_no_cooldown() {
     let world = World::new();
     let hook = world.webhook("hook");
     let endpoint = world.endpoint("API", |it| it.cooldown_seconds = 600);
     world.rule(endpoint, hook);
     world.flow_rule(hook);
     world.set_limit(hook, 1, RateAction::Drop);
-    world.fail("run-1");
+    world.fail_run("run-1");
     world.down(endpoint);
     world.up(endpoint);
-    world.pass(60);
+    world.advance(60);
     world.down(endpoint);
     let expected = ["opened suppressed rate_limit", "resolved suppressed never_opened", "opened sent"];
-    assert_eq!(world.said(hook)[1..], expected);
+    assert_eq!(world.outcomes(hook)[1..], expected);
 }

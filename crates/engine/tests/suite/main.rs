@@ -1,15 +1,15 @@
-//! The engine over a real store, with a clock that is set by hand and receivers on this machine.
+//! The engine over a real store, with a clock that is set by hand and a receiver on this machine.
 
-mod claim;
+mod deferred;
 mod digests;
 mod gates;
 mod history;
-mod late;
+mod incidents;
 mod limits;
-mod log;
 mod order;
-mod outages;
 mod receiver;
-mod resolved;
+mod recheck;
+mod records;
+mod resolutions;
 mod restart;
 mod world;

@@ -1,7 +1,6 @@
-//! A receiver on this machine: answers as it is told, and remembers what came.
+//! An HTTP receiver on this machine: responds as configured, and records the requests.
 //!
-//! It has a thread of its own, so that it outlives the engine's end. The first segment of the path says which channel
-//! it is.
+//! It runs on a thread of its own, so that it outlives the engine. The first segment of the path names the channel.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,41 +12,39 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-/// How it answers.
+/// How the receiver responds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// With this status.
-    Answer(u16),
-    /// Not until it is told otherwise.
+    Respond(u16),
+    /// Not before the mode changes.
     Hang,
 }
 
-/// A request that came.
+/// A recorded request.
 #[derive(Debug, Clone)]
-pub struct Came {
-    /// Through which channel.
+pub struct ReceivedRequest {
+    /// Name of the channel.
     pub channel: String,
-    /// The delivery, if the channel says it.
+    /// The delivery, if the request names it.
     pub delivery_id: Option<String>,
-    /// The body.
     pub body: Value,
-    /// How it was answered; nothing yet if it hangs.
-    pub answered: Option<u16>,
+    /// None while the request hangs.
+    pub response_status: Option<u16>,
 }
 
-impl Came {
-    /// Whether some text of the body holds these words.
-    pub fn says(&self, words: &str) -> bool {
-        self.body.to_string().contains(words)
+impl ReceivedRequest {
+    /// Whether the body contains this text.
+    pub fn contains(&self, text: &str) -> bool {
+        self.body.to_string().contains(text)
     }
 }
 
-/// The name under which it is Slack's Web API.
+/// The channel name under which it acts as Slack's Web API.
 pub const SLACK_API: &str = "slack-api";
 
 /// The receiver.
 pub struct Receiver {
-    /// Where it listens.
     pub address: SocketAddr,
     shared: Arc<Shared>,
     _runtime: Runtime,
@@ -55,14 +52,15 @@ pub struct Receiver {
 
 struct Shared {
     modes: watch::Sender<HashMap<String, Mode>>,
-    came: watch::Sender<Vec<Came>>,
+    requests: watch::Sender<Vec<ReceivedRequest>>,
 }
 
 impl Receiver {
-    /// One that takes everything.
+    /// Starts a receiver that responds 200 to everything.
     pub fn start() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let shared = Arc::new(Shared { modes: watch::channel(HashMap::new()).0, came: watch::channel(Vec::new()).0 });
+        let shared =
+            Arc::new(Shared { modes: watch::channel(HashMap::new()).0, requests: watch::channel(Vec::new()).0 });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = Arc::clone(&shared);
@@ -75,59 +73,59 @@ impl Receiver {
         Self { address, shared, _runtime: runtime }
     }
 
-    /// How it answers what comes through this channel, and what hangs there now.
+    /// Sets how it responds to a channel's requests, hanging ones included.
     pub fn set(&self, channel: &str, mode: Mode) {
         self.shared.modes.send_modify(|modes| {
             modes.insert(channel.to_owned(), mode);
         });
     }
 
-    /// All that came.
-    pub fn came(&self) -> Vec<Came> {
-        self.shared.came.borrow().clone()
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.shared.requests.borrow().clone()
     }
 
-    /// What came through this channel.
-    pub fn through(&self, channel: &str) -> Vec<Came> {
-        self.came().into_iter().filter(|came| came.channel == channel).collect()
+    /// The requests of this channel so far.
+    pub fn requests_to(&self, channel: &str) -> Vec<ReceivedRequest> {
+        self.requests().into_iter().filter(|request| request.channel == channel).collect()
     }
 
-    /// Waits until so many came through this channel.
-    pub async fn arrived(&self, channel: &str, count: usize) {
-        let mut came = self.shared.came.subscribe();
-        let of_channel = |came: &Vec<Came>| came.iter().filter(|it| it.channel == channel).count();
-        came.wait_for(|came| of_channel(came) >= count).await.unwrap();
+    /// Waits until this channel has made `count` requests.
+    pub async fn wait_for_requests(&self, channel: &str, count: usize) {
+        let mut requests = self.shared.requests.subscribe();
+        let of_channel = |requests: &Vec<ReceivedRequest>| requests.iter().filter(|it| it.channel == channel).count();
+        requests.wait_for(|requests| of_channel(requests) >= count).await.unwrap();
     }
 }
 
 impl Shared {
     async fn serve(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
-        while let Some(came) = self.read(&mut stream).await {
-            let (channel, mut index) = (came.channel.clone(), 0);
-            self.came.send_modify(|all| {
+        while let Some(request) = self.read(&mut stream).await {
+            let (channel, mut index) = (request.channel.clone(), 0);
+            self.requests.send_modify(|all| {
                 index = all.len();
-                all.push(came);
+                all.push(request);
             });
             let mut modes = self.modes.subscribe();
-            let told = modes.wait_for(|modes| modes.get(&channel) != Some(&Mode::Hang)).await;
-            let Ok(mode) = told.map(|modes| modes.get(&channel).copied()) else { return };
-            let status = if let Some(Mode::Answer(status)) = mode { status } else { 200 };
-            self.came.send_modify(|all| all[index].answered = Some(status));
+            let changed = modes.wait_for(|modes| modes.get(&channel) != Some(&Mode::Hang)).await;
+            let Ok(mode) = changed.map(|modes| modes.get(&channel).copied()) else { return };
+            let status = if let Some(Mode::Respond(status)) = mode { status } else { 200 };
+            self.requests.send_modify(|all| all[index].response_status = Some(status));
             let body = match channel.as_str() {
                 _ if status != 200 => "",
                 SLACK_API => r#"{"ok":true,"channel":"C1","ts":"1.5","message":{}}"#,
                 name if name.starts_with("slack") => "ok",
                 _ => "",
             };
-            let answer = format!("HTTP/1.1 {status} Told\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
+            let response = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            if stream.get_mut().write_all(response.as_bytes()).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn read(&self, stream: &mut BufReader<TcpStream>) -> Option<Came> {
+    async fn read(&self, stream: &mut BufReader<TcpStream>) -> Option<ReceivedRequest> {
         let (mut first, mut length, mut delivery_id) = (String::new(), 0, None);
         stream.read_line(&mut first).await.ok()?;
         loop {
@@ -144,6 +142,6 @@ impl Shared {
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;
         let body = serde_json::from_slice(&body).ok()?;
-        Some(Came { channel, delivery_id, body, answered: None })
+        Some(ReceivedRequest { channel, delivery_id, body, response_status: None })
     }
 }

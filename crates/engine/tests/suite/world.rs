@@ -1,8 +1,7 @@
-//! A world to test in: a directory, a clock that stands still, a receiver, and an engine that can be killed and started
-//! again.
+//! The test fixture: a data directory, a manual clock, a receiver, and an engine that can be killed and restarted.
 //!
-//! The engine runs only while the test waits for it: its runtime has no thread of its own. Dropping that runtime ends
-//! all of it in the middle, as a killed process does.
+//! The engine runs only while the test waits for something: its runtime has no thread of its own. Dropping that runtime
+//! ends all tasks at once, as a killed process does.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -39,16 +38,15 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::receiver::{Mode, Receiver, SLACK_API};
 
-/// Longer than anything here takes: what has not settled by then never will.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any wait in these tests takes.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The world.
+/// The fixture.
 pub struct World {
-    /// Its clock: noon of a Saturday, UTC, when it begins.
+    /// Begins at noon of a Saturday, UTC.
     pub clock: Arc<ManualClock>,
-    /// Where everything is sent to.
+    /// Receives everything that is sent.
     pub receiver: Receiver,
-    /// The one workspace.
     pub workspace_id: WorkspaceId,
     process: Option<Process>,
     directory: TempDir,
@@ -69,7 +67,7 @@ impl World {
         Self { clock, receiver, workspace_id, process: Some(process), directory }
     }
 
-    /// The process is killed, and another one started.
+    /// Kills the process and starts another one.
     pub fn restart(&mut self) {
         self.process = None;
         self.process = Some(Process::start(&self.directory, &self.clock, self.receiver.address));
@@ -83,11 +81,11 @@ impl World {
         &self.process().engine
     }
 
-    /// Waits for this; the engine goes on meanwhile.
+    /// Waits for the future; the engine runs meanwhile.
     #[track_caller]
-    pub fn wait<T>(&self, what: impl Future<Output = T>) -> T {
-        let waited = async { tokio::time::timeout(PATIENCE, what).await };
-        self.process().runtime.block_on(waited).expect("it takes for ever")
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        let waited = async { tokio::time::timeout(TIMEOUT, future).await };
+        self.process().runtime.block_on(waited).expect("timed out")
     }
 
     // Time -------------------------------------------------------------------------------------------------------------
@@ -96,26 +94,26 @@ impl World {
         self.clock.now()
     }
 
-    /// Waits until all that is due now is done.
+    /// Waits until everything due now is done.
     #[track_caller]
     pub fn settle(&self) {
         self.wait(self.engine().wait_until_idle());
     }
 
-    /// Lets time pass, and waits until all that is due then is done.
+    /// Advances the clock, and waits until everything due then is done.
     #[track_caller]
-    pub fn pass(&self, seconds: u64) {
+    pub fn advance(&self, seconds: u64) {
         self.clock.advance_ms(seconds * 1_000);
         self.settle();
     }
 
-    /// Lets time pass in steps.
+    /// Advances the clock in steps.
     #[track_caller]
-    pub fn pass_slowly(&self, seconds: u64, step: u64) {
-        (0..seconds.div_ceil(step)).for_each(|_| self.pass(step));
+    pub fn advance_in_steps(&self, seconds: u64, step: u64) {
+        (0..seconds.div_ceil(step)).for_each(|_| self.advance(step));
     }
 
-    /// Quiet hours that cover now, and end in so many minutes.
+    /// Quiet hours that began a minute ago and end in `minutes`.
     pub fn quiet_for(&self, minutes: i64) -> QuietHours {
         let clock_time = |at: Timestamp| at.to_string()[11..16].to_owned();
         let now = self.now().unix_ms();
@@ -124,15 +122,15 @@ impl World {
         serde_json::from_value(hours).unwrap()
     }
 
-    // What there is ----------------------------------------------------------------------------------------------------
+    // Configuration ----------------------------------------------------------------------------------------------------
 
-    /// A webhook whose first retry comes after a minute, and whose second after two more.
+    /// A webhook that retries after a minute, and again after two more.
     #[track_caller]
     pub fn webhook(&self, name: &str) -> ChannelId {
         self.channel(name, ChannelType::Webhook)
     }
 
-    /// A channel that merges messages. Its name begins with `slack`, so that the receiver knows it.
+    /// A channel that merges messages. Its name begins with `slack`, which makes the receiver respond like Slack.
     #[track_caller]
     pub fn slack(&self, name: &str) -> ChannelId {
         assert!(name.starts_with("slack"));
@@ -176,7 +174,7 @@ impl World {
         self.edit(id, ChannelEdit { enabled: Some(enabled), ..ChannelEdit::default() });
     }
 
-    /// An endpoint of which one failing check opens an incident, and one healthy check resolves it.
+    /// An endpoint whose first failing check opens an incident, and whose first healthy check resolves it.
     #[track_caller]
     pub fn endpoint(&self, name: &str, define: impl FnOnce(&mut Definition)) -> EndpointId {
         let mut definition = Definition::new(Probe::Tcp { host: "203.0.113.7".into(), port: 7 });
@@ -186,9 +184,9 @@ impl World {
         self.wait(self.engine().create_endpoint(self.workspace_id, draft)).unwrap().id
     }
 
-    /// A plain endpoint.
+    /// An endpoint with default settings otherwise.
     #[track_caller]
-    pub fn plain(&self, name: &str) -> EndpointId {
+    pub fn simple_endpoint(&self, name: &str) -> EndpointId {
         self.endpoint(name, |_| {})
     }
 
@@ -201,24 +199,24 @@ impl World {
         self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
     }
 
-    /// A rule that tells this channel of all that happens to the endpoint.
+    /// A rule that notifies this channel of all events of the endpoint's incidents.
     #[track_caller]
     pub fn rule(&self, endpoint: EndpointId, channel: ChannelId) -> RuleId {
-        self.rule_of(endpoint, channel, &RuleTrigger::OF_INCIDENTS)
+        self.rule_for(endpoint, channel, &RuleTrigger::OF_INCIDENTS)
     }
 
     #[track_caller]
-    pub fn rule_of(&self, endpoint: EndpointId, channel: ChannelId, triggers: &[RuleTrigger]) -> RuleId {
+    pub fn rule_for(&self, endpoint: EndpointId, channel: ChannelId, triggers: &[RuleTrigger]) -> RuleId {
         self.new_rule(ResourceType::Endpoint, ResourceSelector::One(endpoint.to_string()), channel, triggers)
     }
 
-    /// A rule that tells this channel of all that happens to any endpoint.
+    /// A rule that notifies this channel of all events of every endpoint's incidents.
     #[track_caller]
     pub fn rule_of_every_endpoint(&self, channel: ChannelId) -> RuleId {
         self.new_rule(ResourceType::Endpoint, ResourceSelector::All, channel, &RuleTrigger::OF_INCIDENTS)
     }
 
-    /// A rule that tells this channel of the runs of every flow.
+    /// A rule that notifies this channel of the runs of every flow.
     #[track_caller]
     pub fn flow_rule(&self, channel: ChannelId) -> RuleId {
         self.new_rule(ResourceType::Flow, ResourceSelector::All, channel, &RuleTrigger::OF_RUNS)
@@ -272,41 +270,41 @@ impl World {
         self.wait(self.engine().delete_mute(self.workspace_id, id)).unwrap();
     }
 
-    // What happens -----------------------------------------------------------------------------------------------------
+    // Events -----------------------------------------------------------------------------------------------------------
 
-    /// A check comes in; what follows from it is committed, and not sent yet.
+    /// Reports a check. What follows from it is committed, but not sent yet.
     #[track_caller]
     pub fn check(&self, endpoint: EndpointId, status: CheckStatus) -> Option<IncidentTrigger> {
         let reason = status.is_failing().then(|| "timed out".to_owned());
         let reported =
             ExternalCheck { status, reason, status_code: None, response_time_ms: None, checked_at: self.now() };
         let check = Check::reported(reported);
-        let answer = self.wait(self.engine().report_check(self.workspace_id, endpoint, None, check)).unwrap();
-        answer.incident.and_then(|(_, transition)| transition)
+        let outcome = self.wait(self.engine().report_check(self.workspace_id, endpoint, None, check)).unwrap();
+        outcome.incident.and_then(|(_, transition)| transition)
     }
 
-    /// It goes down, and all that follows at once is done.
+    /// The endpoint goes down, and its notifications are sent.
     #[track_caller]
     pub fn down(&self, endpoint: EndpointId) {
         assert_eq!(self.check(endpoint, CheckStatus::Down), Some(IncidentTrigger::Opened));
         self.settle();
     }
 
-    /// It gets worse without being down, and all that follows at once is done.
+    /// The endpoint becomes degraded, and its notifications are sent.
     #[track_caller]
     pub fn degraded(&self, endpoint: EndpointId) {
         assert_eq!(self.check(endpoint, CheckStatus::Degraded), Some(IncidentTrigger::Opened));
         self.settle();
     }
 
-    /// It recovers, and all that follows at once is done.
+    /// The endpoint recovers, and its notifications are sent.
     #[track_caller]
     pub fn up(&self, endpoint: EndpointId) {
         assert_eq!(self.check(endpoint, CheckStatus::Healthy), Some(IncidentTrigger::Resolved));
         self.settle();
     }
 
-    /// A run of a flow that ends.
+    /// A finished run of a flow.
     pub fn run_of(&self, run_id: &str, trigger: Trigger) -> RunReport {
         let run = Run {
             resource_name: None,
@@ -323,23 +321,23 @@ impl World {
         RunReport { resource_type, resource_id, run_id: run_id.to_owned(), trigger, run }
     }
 
-    /// A run of a flow ends.
+    /// Reports a finished run of a flow.
     #[track_caller]
     pub fn report(&self, run_id: &str, trigger: Trigger) -> Acceptance {
         let report = self.run_of(run_id, trigger);
         self.wait(self.engine().report(self.workspace_id, vec![report])).unwrap().pop().unwrap()
     }
 
-    /// A run fails, and all that follows at once is done.
+    /// Reports a failed run; its notifications are sent.
     #[track_caller]
-    pub fn fail(&self, run_id: &str) {
+    pub fn fail_run(&self, run_id: &str) {
         self.report(run_id, Trigger::Failure);
         self.settle();
     }
 
-    /// The receiver refuses what comes through this channel, or takes it again.
+    /// Makes the receiver respond 500 to this channel's requests, or 200 again.
     pub fn set_broken(&self, channel: &str, broken: bool) {
-        self.receiver.set(channel, Mode::Answer(if broken { 500 } else { 200 }));
+        self.receiver.set(channel, Mode::Respond(if broken { 500 } else { 200 }));
     }
 }
 
@@ -347,14 +345,14 @@ impl Process {
     fn start(directory: &TempDir, clock: &Arc<ManualClock>, receiver: SocketAddr) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
-        let mut environment = ChannelContext::new(Arc::new(Egress::new(guard)));
-        environment.slack_api_base = format!("http://{receiver}/{SLACK_API}");
+        let mut context = ChannelContext::new(Arc::new(Egress::new(guard)));
+        context.slack_api_base = format!("http://{receiver}/{SLACK_API}");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
         let vault = Arc::new(Vault::new(&[7; 32]));
         let engine = runtime.block_on(async move {
             instance::bootstrap(&store, clock.as_ref(), None).await.unwrap();
-            Engine::start(store, environment, vault, clock, Options::default()).await.unwrap()
+            Engine::start(store, context, vault, clock, Options::default()).await.unwrap()
         });
         Self { engine, runtime }
     }

@@ -1,20 +1,20 @@
-//! Properties of whole histories: whatever happens, in whatever order, nothing is lost, and everything can be explained.
+//! Property tests over random histories: in any order of events nothing is lost, and every delivery can be explained.
 //!
-//! [`plan`] says what may happen, [`run`] has it happen, [`truths`] says what must hold after it, [`order`] the same of
-//! what came before what.
+//! [`strategies`] generates setups and actions, [`runner`] executes them, [`invariants`] and [`order`] check what must hold
+//! at the end.
 
+mod invariants;
 mod order;
-mod plan;
-mod run;
-mod truths;
+mod runner;
+mod strategies;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use plan::{Action, Setup};
-use run::History;
+use runner::History;
+use strategies::{Action, Setup};
 
-/// How many histories are tried; more where there is time for them.
+/// The number of cases can be raised with `TIDINGS_TEST_HISTORIES`.
 fn config() -> ProptestConfig {
     let cases = std::env::var("TIDINGS_TEST_HISTORIES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/history/regressions.txt");
@@ -26,38 +26,37 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Has it all happen, and then lets it come to its end: what stands in the way is lifted, the incidents are resolved.
-fn play(setup: &Setup, actions: &[Action], is_calm: bool) {
-    let mut history = History::begin(setup, is_calm);
+/// Executes the actions and brings the history to an end: all gates are opened, all incidents resolved.
+fn play(setup: &Setup, actions: &[Action], is_settled_each: bool) {
+    let mut history = History::begin(setup, is_settled_each);
     for action in actions {
         history.act(action);
     }
-    history.lift();
-    history.run_out();
-    truths::openings_were_said(&history);
+    history.open_all_gates();
+    history.run_until_settled();
+    invariants::openings_were_sent(&history);
     history.resolve_parent();
-    history.run_out();
-    truths::openings_were_said(&history);
+    history.run_until_settled();
+    invariants::openings_were_sent(&history);
     history.resolve_all();
-    history.run_out();
-    truths::hold(&history);
-    order::holds(&history);
-    history.say_all_again();
+    history.run_until_settled();
+    invariants::check(&history);
+    order::check(&history);
+    history.report_everything_again();
 }
 
 proptest! {
     #![proptest_config(config())]
 
-    /// Everything that is due is done before the next thing happens: here each instant can be compared with what was
-    /// foretold for it.
+    /// Everything due is done before the next action: each event can be compared with its simulation.
     #[test]
-    fn in_a_calm_history((setup, actions) in (plan::setup(), plan::actions())) {
+    fn history_settled_after_each_action_holds_invariants((setup, actions) in (strategies::setup(), strategies::actions())) {
         play(&setup, &actions, true);
     }
 
-    /// Things happen while others are under way, and processes are killed.
+    /// Actions overlap with attempts in progress, and processes are killed.
     #[test]
-    fn in_a_rough_history((setup, actions) in (plan::setup(), plan::actions())) {
+    fn history_with_overlap_and_restarts_holds_invariants((setup, actions) in (strategies::setup(), strategies::actions())) {
         play(&setup, &actions, false);
     }
 }

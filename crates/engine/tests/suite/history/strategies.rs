@@ -1,4 +1,4 @@
-//! What may happen, and in what world.
+//! Generates random setups and actions.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -9,26 +9,24 @@ use tidings_domain::quiet_hours::QuietAction;
 use tidings_domain::rate_limit::{RateAction, RateLimit};
 use tidings_domain::severity::SeverityFilter;
 
-/// Endpoints: a parent, its child, and one that stands alone.
+/// Endpoints: a parent, its child, and an independent one.
 pub const ENDPOINTS: usize = 3;
-/// Channels; the first two are told of everything, the last of resolutions only.
+/// Channels: the first two are notified of everything, the last of resolutions only.
 pub const CHANNELS: usize = 3;
 
-/// The world in which it happens.
+/// The configuration of a history.
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub channels: [Channel; CHANNELS],
-    /// In seconds.
-    pub cooldown: u32,
+    pub cooldown_seconds: u32,
     pub reminders: bool,
     pub escalation: bool,
     pub recovery_alert: bool,
 }
 
-/// A channel.
 #[derive(Debug, Clone)]
 pub struct Channel {
-    /// Whether it merges messages.
+    /// Whether it merges messages: Slack, else a webhook.
     pub merges: bool,
     pub limit: Option<RateLimit>,
     pub priority: DeliveryPriority,
@@ -36,43 +34,43 @@ pub struct Channel {
     pub filters: EventFilters,
 }
 
-/// Something that happens. Things are meant by their number.
+/// An action of a history. Endpoints, rules and channels are given by index.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// A check of an endpoint comes in; with it others come up without waiting, unless all is calm.
+    /// A check of an endpoint is reported.
     Check(usize, CheckStatus),
-    /// A run fails, or does not.
+    /// A run is reported: failed, or successful.
     Run(bool),
-    /// Time passes, in seconds.
-    Pass(u64),
-    /// Everything, an endpoint or a channel is muted, for some time or until it is ended; a mute of an endpoint perhaps
-    /// until that recovers.
-    Mute { what: usize, seconds: Option<u64>, ends_on_recovery: bool },
-    /// The oldest mute is ended.
+    /// The clock advances, in seconds.
+    Advance(u64),
+    /// Everything (`target` 0), an endpoint or a channel is muted, for some time or until it is deleted. A mute of an
+    /// endpoint may end on recovery.
+    Mute { target: usize, seconds: Option<u64>, ends_on_recovery: bool },
+    /// The oldest mute is deleted.
     Unmute,
-    /// A rule is paused, or no longer.
+    /// A rule is paused, or resumed.
     Pause(usize, bool),
     /// A rule is disabled, or enabled.
     Enable(usize, bool),
     /// A channel is disabled, or enabled.
     Channel(usize, bool),
-    /// A channel gets quiet hours that began just now and last so many minutes, or none.
+    /// A channel gets quiet hours that have just begun, with their length in minutes, or none.
     Quiet(usize, Option<(i64, QuietAction, bool)>),
-    /// The receiver of a channel breaks, or works again.
+    /// The receiver of a channel works (true) or fails.
     Receiver(usize, bool),
-    /// Somebody takes on what is active.
+    /// All active incidents are acknowledged.
     Acknowledge,
     /// The process is killed, and another one started.
     Restart,
 }
 
-/// Any world.
+/// Any configuration.
 pub fn setup() -> impl Strategy<Value = Setup> {
     let channels = [channel(), channel(), channel()];
     (channels, prop_oneof![Just(0), Just(120)], any::<bool>(), any::<bool>(), proptest::bool::weighted(0.8)).prop_map(
-        |(channels, cooldown, reminders, escalation, recovery_alert)| Setup {
+        |(channels, cooldown_seconds, reminders, escalation, recovery_alert)| Setup {
             channels,
-            cooldown,
+            cooldown_seconds,
             reminders,
             escalation,
             recovery_alert,
@@ -95,13 +93,13 @@ fn channel() -> impl Strategy<Value = Channel> {
         .prop_map(|(merges, limit, priority, filter, filters)| Channel { merges, limit, priority, filter, filters })
 }
 
-/// What happens.
+/// Any sequence of actions.
 pub fn actions() -> impl Strategy<Value = Vec<Action>> {
     vec(action(), 1..50)
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    use Action::{Acknowledge, Channel, Check, Enable, Mute, Pass, Pause, Quiet, Receiver, Restart, Run, Unmute};
+    use Action::{Acknowledge, Advance, Channel, Check, Enable, Mute, Pause, Quiet, Receiver, Restart, Run, Unmute};
     let status = prop_oneof![
         3 => Just(CheckStatus::Down),
         2 => Just(CheckStatus::Degraded),
@@ -110,15 +108,15 @@ fn action() -> impl Strategy<Value = Action> {
     let seconds = prop_oneof![Just(1), Just(20), Just(61), Just(130), Just(600), Just(3_600)];
     let quiet_action = prop_oneof![3 => Just(QuietAction::Hold), 1 => Just(QuietAction::Drop)];
     let quiet = (prop_oneof![Just(5i64), Just(90)], quiet_action, any::<bool>());
-    // Most often things work.
+    // Usually things work.
     let is_on = || proptest::bool::weighted(0.6);
     let rule = 0..ENDPOINTS * CHANNELS;
     prop_oneof![
         12 => (0..ENDPOINTS, status).prop_map(|(endpoint, status)| Check(endpoint, status)),
         3 => any::<bool>().prop_map(Run),
-        8 => seconds.prop_map(Pass),
+        8 => seconds.prop_map(Advance),
         2 => (0..1 + ENDPOINTS + CHANNELS, option::of(prop_oneof![Just(30u64), Just(900)]), any::<bool>())
-            .prop_map(|(what, seconds, ends_on_recovery)| Mute { what, seconds, ends_on_recovery }),
+            .prop_map(|(target, seconds, ends_on_recovery)| Mute { target, seconds, ends_on_recovery }),
         2 => Just(Unmute),
         2 => (rule.clone(), is_on()).prop_map(|(rule, on)| Pause(rule, !on)),
         1 => (rule, is_on()).prop_map(|(rule, on)| Enable(rule, on)),

@@ -1,4 +1,4 @@
-//! Has it happen, and lets it come to its end.
+//! Executes the actions of a history, and brings it to an end.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,14 +14,14 @@ use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_engine::settings::{ChannelEdit, RuleEdit};
 use tidings_engine::{Simulation, SimulationRequest};
 
-use super::plan::{Action, CHANNELS, ENDPOINTS, Setup};
-use crate::log::is_open;
+use super::strategies::{Action, CHANNELS, ENDPOINTS, Setup};
+use crate::records::is_unsettled;
 use crate::world::World;
 
-/// The longest that it may take to come to an end, in steps of a minute.
+/// The longest time until everything is settled, in steps of a minute.
 const STEPS_MAX: u32 = 400;
 
-/// What happened, and in what world.
+/// A history: its fixture, and what was reported to it.
 pub struct History {
     pub world: World,
     pub setup: Setup,
@@ -29,25 +29,25 @@ pub struct History {
     pub channels: Vec<ChannelId>,
     /// The rules of endpoint `n` are those from `n * CHANNELS` on.
     pub rules: Vec<RuleId>,
-    /// A rule that tells the first channel of flows.
+    /// A rule that notifies the first channel of flows.
     pub flow_rule: RuleId,
-    /// Where steps of escalations lead.
+    /// The channel of the first escalation step.
     pub boss: ChannelId,
-    /// Whether all that is due is done before the next thing happens.
-    pub is_calm: bool,
+    /// Whether everything due is done before the next action.
+    pub is_settled_each: bool,
     checks: Vec<(EndpointId, CheckId, Check)>,
     runs: Vec<(String, Trigger)>,
 }
 
-/// What the receivers call a channel.
+/// The name of a channel, and of its receiver.
 pub fn name(number: usize, merges: bool) -> String {
     if merges { format!("slack-{number}") } else { format!("hook-{number}") }
 }
 
 impl History {
-    pub fn begin(setup: &Setup, is_calm: bool) -> Self {
+    pub fn begin(setup: &Setup, is_settled_each: bool) -> Self {
         let world = World::new();
-        let channel = |(number, channel): (usize, &super::plan::Channel)| {
+        let channel = |(number, channel): (usize, &super::strategies::Channel)| {
             let name = name(number, channel.merges);
             let id = if channel.merges { world.slack(&name) } else { world.webhook(&name) };
             let edit = ChannelEdit {
@@ -63,7 +63,7 @@ impl History {
         let channels: Vec<_> = setup.channels.iter().enumerate().map(channel).collect();
         let boss = world.webhook("boss");
         let define = |it: &mut Definition| {
-            it.cooldown_seconds = setup.cooldown;
+            it.cooldown_seconds = setup.cooldown_seconds;
             it.recovery_alert = setup.recovery_alert;
             it.reminder_minutes = setup.reminders.then_some(10);
             let step = |after_seconds, channel_id| EscalationStep { after_seconds, channel_id };
@@ -80,12 +80,12 @@ impl History {
             for (number, channel) in channels.iter().enumerate() {
                 let all = number + 1 < CHANNELS;
                 let triggers = if all { &RuleTrigger::OF_INCIDENTS[..] } else { &[RuleTrigger::Resolved] };
-                rules.push(world.rule_of(*endpoint, *channel, triggers));
+                rules.push(world.rule_for(*endpoint, *channel, triggers));
             }
         }
         let flow_rule = world.flow_rule(channels[0]);
         let (setup, checks, runs) = (setup.clone(), Vec::new(), Vec::new());
-        Self { world, setup, endpoints, channels, rules, flow_rule, boss, is_calm, checks, runs }
+        Self { world, setup, endpoints, channels, rules, flow_rule, boss, is_settled_each, checks, runs }
     }
 
     pub fn act(&mut self, action: &Action) {
@@ -93,9 +93,9 @@ impl History {
         match action {
             Action::Check(endpoint, status) => self.check(*endpoint, *status),
             Action::Run(fails) => self.run(*fails),
-            Action::Pass(seconds) => world.pass(*seconds),
-            Action::Mute { what, seconds, ends_on_recovery } => {
-                let scope = match *what {
+            Action::Advance(seconds) => world.advance(*seconds),
+            Action::Mute { target, seconds, ends_on_recovery } => {
+                let scope = match *target {
                     0 => MuteScope::Global,
                     endpoint if endpoint <= ENDPOINTS => MuteScope::Endpoint(self.endpoints[endpoint - 1]),
                     channel => MuteScope::Channel(self.channels[channel - 1 - ENDPOINTS]),
@@ -124,20 +124,20 @@ impl History {
             Action::Acknowledge => self.acknowledge(),
             Action::Restart => self.world.restart(),
         }
-        if self.is_calm {
+        if self.is_settled_each {
             self.world.settle();
-            self.is_at_rest();
+            self.assert_idle();
         }
     }
 
-    /// Nothing that should have been done by now is left, and nobody looks again and again.
-    fn is_at_rest(&self) {
+    /// Nothing due is left, and no loop is busy.
+    fn assert_idle(&self) {
         let now = self.world.now();
         for delivery in self.world.deliveries() {
             assert!(delivery.held_until.is_none_or(|at| at > now), "still held: {delivery:?}");
             assert!(delivery.next_attempt_at.is_none_or(|at| at > now), "still due: {delivery:?}");
         }
-        assert!(self.world.engine().next_poll_at().is_none_or(|at| at > now), "an incident is looked at all the time");
+        assert!(self.world.engine().next_poll_at().is_none_or(|at| at > now), "the timer loop is busy");
     }
 
     fn enable(&self, rule: usize, on: bool) {
@@ -147,42 +147,42 @@ impl History {
     fn acknowledge(&self) {
         for record in self.world.incidents() {
             if record.incident.status() == IncidentStatus::Active {
-                let taken =
+                let acknowledged =
                     self.world.engine().acknowledge(self.world.workspace_id, record.incident.id, "ana".into(), None);
-                self.world.wait(taken).unwrap();
+                self.world.wait(acknowledged).unwrap();
             }
         }
     }
 
     fn check(&mut self, endpoint: usize, status: CheckStatus) {
         let endpoint = self.endpoints[endpoint];
-        let question = self.is_calm.then(|| self.question(endpoint, status)).flatten();
-        let foretold = question.map(|question| self.simulate(question));
-        let reported = ExternalCheck {
+        let request = self.is_settled_each.then(|| self.simulation_request(endpoint, status)).flatten();
+        let simulation = request.map(|request| self.simulate(request));
+        let check = ExternalCheck {
             status,
             reason: None,
             status_code: None,
             response_time_ms: None,
             checked_at: self.world.now(),
         };
-        let check = Check::reported(reported);
+        let check = Check::reported(check);
         let number = id_suffix(self.checks.len() as u32, [0; 10]);
         let id = CheckId::from_uuid(uuid_v7(self.world.now().unix_ms() as u64, &number));
-        let told = self.world.engine().report_check(self.world.workspace_id, endpoint, Some(id), check.clone());
-        let answer = self.world.wait(told).unwrap();
-        assert!(!answer.is_duplicate);
+        let reported = self.world.engine().report_check(self.world.workspace_id, endpoint, Some(id), check.clone());
+        let outcome = self.world.wait(reported).unwrap();
+        assert!(!outcome.is_duplicate);
         self.checks.push((endpoint, id, check));
-        if let (Some(foretold), Some((incident_id, Some(trigger)))) = (foretold, answer.incident) {
+        if let (Some(simulation), Some((incident_id, Some(trigger)))) = (simulation, outcome.incident) {
             let events = self.world.events();
             let event = events.iter().find(|record| {
                 record.event.run_id == incident_id.to_string() && record.event.trigger == Trigger::Incident(trigger)
             });
-            self.compare(&foretold, event.unwrap().event.id);
+            self.assert_as_simulated(&simulation, event.unwrap().event.id);
         }
     }
 
-    /// What to ask before this check, if something will follow from it.
-    fn question(&self, id: EndpointId, status: CheckStatus) -> Option<SimulationRequest> {
+    /// The simulation of what this check will lead to, if anything.
+    fn simulation_request(&self, id: EndpointId, status: CheckStatus) -> Option<SimulationRequest> {
         let state = self.world.wait(self.world.engine().endpoint_state(self.world.workspace_id, id));
         let cause = if status == CheckStatus::Down { Cause::EndpointDown } else { Cause::EndpointDegraded };
         let trigger = match (state.incident_id, status) {
@@ -193,19 +193,21 @@ impl History {
         Some(SimulationRequest::Endpoint { id, trigger, cause })
     }
 
-    fn simulate(&self, question: SimulationRequest) -> Simulation {
+    fn simulate(&self, request: SimulationRequest) -> Simulation {
         let world = &self.world;
-        world.wait(world.engine().simulate(world.workspace_id, question, world.now())).unwrap()
+        world.wait(world.engine().simulate(world.workspace_id, request, world.now())).unwrap()
     }
 
-    /// What was foretold has come to be, rule by rule.
-    fn compare(&self, foretold: &Simulation, event_id: EventId) {
+    /// The deliveries of the event are as simulated, rule by rule.
+    fn assert_as_simulated(&self, simulation: &Simulation, event_id: EventId) {
         type Stopped = BTreeMap<Option<RuleId>, Option<(u8, Effect)>>;
         let stopped = |stopped: Option<(Gate, Effect)>| stopped.map(|(gate, effect)| (gate as u8, effect));
-        let expected: Stopped = foretold
+        let expected: Stopped = simulation
             .deliveries
             .iter()
-            .map(|it| (it.rule_id, stopped(it.evaluation.stopped.as_ref().map(|(gate, stop)| (*gate, stop.effect)))))
+            .map(|it| {
+                (it.rule_id, stopped(it.evaluation.stopped.as_ref().map(|(gate, refusal)| (*gate, refusal.effect))))
+            })
             .collect();
         let of_event = |it: &tidings_store::history::DeliveryRecord| it.event.id == event_id && it.sequence == 1;
         let found: Stopped = self
@@ -214,25 +216,28 @@ impl History {
             .iter()
             .filter(|it| of_event(it))
             .map(|it| {
-                (it.rule_id, stopped(it.gate_evaluations[0].stopped.as_ref().map(|(gate, stop)| (*gate, stop.effect))))
+                (
+                    it.rule_id,
+                    stopped(it.gate_evaluations[0].stopped.as_ref().map(|(gate, refusal)| (*gate, refusal.effect))),
+                )
             })
             .collect();
-        assert_eq!(found, expected, "what was foretold of {:?}", foretold.kind);
+        assert_eq!(found, expected, "simulation of {:?}", simulation.kind);
     }
 
     fn run(&mut self, fails: bool) {
         let trigger = if fails { Trigger::Failure } else { Trigger::Success };
         let run_id = format!("run-{}", self.runs.len());
         let (resource_type, resource_id) = (ResourceType::Flow, "rollup".to_owned());
-        let question = SimulationRequest::Run { resource_type, resource_id, trigger, trigger_type: None };
-        let foretold = self.is_calm.then(|| self.simulate(question));
-        let answer = self.world.report(&run_id, trigger);
+        let request = SimulationRequest::Run { resource_type, resource_id, trigger, trigger_type: None };
+        let simulation = self.is_settled_each.then(|| self.simulate(request));
+        let acceptance = self.world.report(&run_id, trigger);
         self.runs.push((run_id, trigger));
-        foretold.iter().for_each(|foretold| self.compare(foretold, answer.event_id));
+        simulation.iter().for_each(|simulation| self.assert_as_simulated(simulation, acceptance.event_id));
     }
 
-    /// Nothing stands in the way any more, and nothing new comes by itself.
-    pub fn lift(&self) {
+    /// Opens every gate that an action closed, and acknowledges all incidents, so that nothing escalates any more.
+    pub fn open_all_gates(&self) {
         let world = &self.world;
         for (number, channel) in self.channels.iter().enumerate() {
             world.set_broken(&name(number, self.setup.channels[number].merges), false);
@@ -250,19 +255,19 @@ impl History {
         world.settle();
     }
 
-    /// Lets time pass until everything is settled.
-    pub fn run_out(&self) {
-        // What cools down is said after that.
-        self.world.pass(u64::from(self.setup.cooldown) + 1);
+    /// Advances the clock until everything is settled.
+    pub fn run_until_settled(&self) {
+        // Openings that the cooldown deferred are sent after it.
+        self.world.advance(u64::from(self.setup.cooldown_seconds) + 1);
         for _ in 0..STEPS_MAX {
-            if !self.world.deliveries().iter().any(is_open) {
-                self.is_at_rest();
+            if !self.world.deliveries().iter().any(is_unsettled) {
+                self.assert_idle();
                 return;
             }
-            self.world.pass(61);
+            self.world.advance(61);
         }
-        let open: Vec<_> = self.world.deliveries().into_iter().filter(is_open).collect();
-        panic!("never settled: {open:#?}");
+        let unsettled: Vec<_> = self.world.deliveries().into_iter().filter(is_unsettled).collect();
+        panic!("never settled: {unsettled:#?}");
     }
 
     fn resolve(&mut self, endpoint: usize) {
@@ -288,17 +293,18 @@ impl History {
         (0..ENDPOINTS).for_each(|endpoint| self.resolve(endpoint));
     }
 
-    /// Saying everything again changes nothing.
-    pub fn say_all_again(&self) {
+    /// Reporting everything again changes nothing.
+    pub fn report_everything_again(&self) {
         let summary = |world: &World| {
-            let said: Vec<_> = world.deliveries().iter().map(|it| (it.id, it.status, it.attempt_count)).collect();
-            (said, world.events().len(), world.receiver.came().len())
+            let deliveries: Vec<_> = world.deliveries().iter().map(|it| (it.id, it.status, it.attempt_count)).collect();
+            (deliveries, world.events().len(), world.receiver.requests().len())
         };
         let before = summary(&self.world);
         assert!(before.0.iter().all(|(_, status, _)| *status != Status::Sending));
         for (endpoint, id, check) in &self.checks {
-            let told = self.world.engine().report_check(self.world.workspace_id, *endpoint, Some(*id), check.clone());
-            assert!(self.world.wait(told).unwrap().is_duplicate);
+            let reported =
+                self.world.engine().report_check(self.world.workspace_id, *endpoint, Some(*id), check.clone());
+            assert!(self.world.wait(reported).unwrap().is_duplicate);
         }
         for (run_id, trigger) in &self.runs {
             assert!(self.world.report(run_id, *trigger).duplicate);

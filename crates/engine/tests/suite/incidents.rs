@@ -1,4 +1,4 @@
-//! What is told of an incident beside its opening and its end: escalation, reminders, flapping; and what ends them.
+//! Notifications of an incident besides its opening and resolution: escalation, reminders, flapping; and what ends them.
 
 use tidings_domain::check::CheckStatus;
 use tidings_domain::delivery::Status;
@@ -12,8 +12,8 @@ use tidings_engine::incidents::Alert;
 use crate::receiver::SLACK_API;
 use crate::world::World;
 
-/// A world with an endpoint that reaches `boss` after 15 minutes, and `board` after an hour.
-fn escalating() -> (World, EndpointId, [ChannelId; 3]) {
+/// An endpoint that escalates to `boss` after 15 minutes, and to `board` after an hour.
+fn world_with_escalation() -> (World, EndpointId, [ChannelId; 3]) {
     let world = World::new();
     let (hook, boss, board) = (world.webhook("hook"), world.webhook("boss"), world.webhook("board"));
     let step = |after_seconds, channel_id| EscalationStep { after_seconds, channel_id };
@@ -23,45 +23,49 @@ fn escalating() -> (World, EndpointId, [ChannelId; 3]) {
 }
 
 #[test]
-fn escalation_reaches_one_channel_after_the_other_while_nobody_takes_it_on() {
-    let (world, endpoint, [hook, boss, board]) = escalating();
+fn unacknowledged_incident_escalates_step_by_step() {
+    let (world, endpoint, [hook, boss, board]) = world_with_escalation();
     world.down(endpoint);
-    world.pass(899);
-    assert!(world.said(boss).is_empty());
-    world.pass(1);
-    assert_eq!((world.said(boss), world.said(board)), (vec!["escalated:900 sent".to_owned()], vec![]));
+    world.advance(899);
+    assert!(world.outcomes(boss).is_empty());
+    world.advance(1);
+    assert_eq!((world.outcomes(boss), world.outcomes(board)), (vec!["escalated:900 sent".to_owned()], vec![]));
     assert_eq!(world.last(boss).severity, Severity::Critical);
-    world.pass(2_700);
-    assert_eq!(world.said(board), ["escalated:3600 sent"]);
+    world.advance(2_700);
+    assert_eq!(world.outcomes(board), ["escalated:3600 sent"]);
     world.up(endpoint);
-    assert_eq!(world.said(hook), ["opened sent", "resolved sent"], "the steps are told through their channels only");
-    assert_eq!(world.said(boss), ["escalated:900 sent", "resolved sent"], "whoever was paged hears that it is over");
-    assert_eq!(world.said(board), ["escalated:3600 sent", "resolved sent"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"], "steps go to their own channels only");
+    assert_eq!(
+        world.outcomes(boss),
+        ["escalated:900 sent", "resolved sent"],
+        "a channel that was escalated to gets the resolution"
+    );
+    assert_eq!(world.outcomes(board), ["escalated:3600 sent", "resolved sent"]);
     assert_eq!(world.incident_of(endpoint).incident.notifications_sent, 6);
 }
 
 #[test]
-fn an_acknowledgement_stops_escalation_and_reminders_and_only_the_first_counts() {
-    let (world, endpoint, [hook, boss, _]) = escalating();
+fn acknowledgement_stops_escalation_and_reminders() {
+    let (world, endpoint, [hook, boss, _]) = world_with_escalation();
     world.redefine(endpoint, |it| it.reminder_minutes = Some(10));
     world.down(endpoint);
-    world.pass(600);
-    assert_eq!(world.said(hook), ["opened sent", "reminder:1 sent"]);
+    world.advance(600);
+    assert_eq!(world.outcomes(hook), ["opened sent", "reminder:1 sent"]);
     let id = world.incident_of(endpoint).incident.id;
     for by in ["ana", "ben"] {
-        let taken = world.wait(world.engine().acknowledge(world.workspace_id, id, by.into(), None)).unwrap();
-        assert_eq!(taken.incident.acknowledged_by.as_deref(), Some("ana"));
+        let acknowledged = world.wait(world.engine().acknowledge(world.workspace_id, id, by.into(), None)).unwrap();
+        assert_eq!(acknowledged.incident.acknowledged_by.as_deref(), Some("ana"));
     }
-    world.pass_slowly(7_200, 600);
-    assert_eq!((world.said(hook).len(), world.said(boss).len()), (2, 0));
+    world.advance_in_steps(7_200, 600);
+    assert_eq!((world.outcomes(hook).len(), world.outcomes(boss).len()), (2, 0));
     world.up(endpoint);
-    assert_eq!(world.said(hook)[2..], ["resolved sent"]);
+    assert_eq!(world.outcomes(hook)[2..], ["resolved sent"]);
     assert!(world.wait(world.engine().acknowledge(world.workspace_id, id, "ana".into(), None)).is_err());
 }
 
 #[test]
-fn a_step_walks_the_gates_of_its_channel() {
-    let (world, endpoint, [_, boss, board]) = escalating();
+fn escalation_step_is_evaluated_by_the_gates() {
+    let (world, endpoint, [_, boss, board]) = world_with_escalation();
     world.mute(MuteScope::Channel(boss), None);
     world.set_quiet(
         board,
@@ -72,30 +76,30 @@ fn a_step_walks_the_gates_of_its_channel() {
         }),
     );
     world.down(endpoint);
-    world.pass(900);
-    world.pass(2_700);
-    assert_eq!(world.said(boss), ["escalated:900 suppressed muted"]);
-    assert_eq!(world.said(board), ["escalated:3600 held quiet_hours"]);
-    world.pass(3_600);
-    assert_eq!(world.said(board), ["escalated:3600 sent"]);
+    world.advance(900);
+    world.advance(2_700);
+    assert_eq!(world.outcomes(boss), ["escalated:900 suppressed muted"]);
+    assert_eq!(world.outcomes(board), ["escalated:3600 held quiet_hours"]);
+    world.advance(3_600);
+    assert_eq!(world.outcomes(board), ["escalated:3600 sent"]);
 }
 
 #[test]
-fn reminders_come_again_and_again_and_missed_ones_become_one() {
+fn reminders_repeat_and_missed_ones_become_one() {
     let world = World::new();
     let (endpoint, hook) = (world.endpoint("API", |it| it.reminder_minutes = Some(10)), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.down(endpoint);
-    world.pass(600);
-    world.pass(600);
-    world.pass(1_830);
-    assert_eq!(world.said(hook), ["opened sent", "reminder:1 sent", "reminder:2 sent", "reminder:3 sent"]);
-    world.pass(570);
-    assert_eq!(world.said(hook)[4..], ["reminder:4 sent"]);
+    world.advance(600);
+    world.advance(600);
+    world.advance(1_830);
+    assert_eq!(world.outcomes(hook), ["opened sent", "reminder:1 sent", "reminder:2 sent", "reminder:3 sent"]);
+    world.advance(570);
+    assert_eq!(world.outcomes(hook)[4..], ["reminder:4 sent"]);
 }
 
 #[test]
-fn a_down_streak_in_a_degraded_incident_makes_it_worse_once() {
+fn down_streak_in_degraded_incident_worsens_once() {
     let world = World::new();
     let (endpoint, hook) = (world.endpoint("API", |it| it.failure_threshold = 2), world.webhook("hook"));
     world.rule(endpoint, hook);
@@ -110,63 +114,63 @@ fn a_down_streak_in_a_degraded_incident_makes_it_worse_once() {
     ];
     for (status, expected) in seen {
         assert_eq!(world.check(endpoint, status), expected, "{status:?}");
-        world.pass(60);
+        world.advance(60);
     }
-    assert_eq!(world.said(hook), ["opened sent", "worsened sent", "resolved sent"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "worsened sent", "resolved sent"]);
     let severities: Vec<_> = world.deliveries().iter().map(|it| it.severity).collect();
     assert_eq!(severities, [Severity::Warning, Severity::Critical, Severity::Success]);
 }
 
 #[test]
-fn flapping_is_said_once_and_so_is_calm() {
+fn flapping_and_stable_notify_once() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     for _ in 0..4 {
         world.down(endpoint);
-        world.pass(60);
+        world.advance(60);
         world.up(endpoint);
-        world.pass(60);
+        world.advance(60);
     }
-    let said = world.said(hook);
-    assert_eq!(said.iter().filter(|line| *line == "flapping sent").count(), 1, "{said:?}");
-    world.pass(3_600);
-    assert_eq!(world.said(hook).last().unwrap(), "stable sent");
-    world.pass(7_200);
-    assert_eq!(world.said(hook).len(), said.len() + 1);
+    let outcomes = world.outcomes(hook);
+    assert_eq!(outcomes.iter().filter(|line| *line == "flapping sent").count(), 1, "{outcomes:?}");
+    world.advance(3_600);
+    assert_eq!(world.outcomes(hook).last().unwrap(), "stable sent");
+    world.advance(7_200);
+    assert_eq!(world.outcomes(hook).len(), outcomes.len() + 1);
 }
 
 #[test]
-fn calm_is_said_by_the_process_that_comes_after() {
+fn stable_notifies_after_restart() {
     let mut world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     for _ in 0..4 {
         world.down(endpoint);
         world.up(endpoint);
     }
     world.restart();
-    world.pass(3_600);
-    assert_eq!(world.said(hook).last().unwrap(), "stable sent");
+    world.advance(3_600);
+    assert_eq!(world.outcomes(hook).last().unwrap(), "stable sent");
 }
 
 #[test]
-fn a_mute_that_ends_on_recovery_does_and_says_nothing_of_that_outage() {
+fn mute_that_ends_on_recovery_suppresses_the_resolution_and_ends() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.down(endpoint);
     world.new_mute(MuteScope::Endpoint(endpoint), None, true);
-    world.mute(MuteScope::Endpoint(world.plain("other")), None);
+    world.mute(MuteScope::Endpoint(world.simple_endpoint("other")), None);
     world.up(endpoint);
-    assert_eq!(world.said(hook), ["opened sent", "resolved suppressed muted"]);
-    assert_eq!(world.engine().mutes(world.workspace_id).unwrap().len(), 1, "the other stays");
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved suppressed muted"]);
+    assert_eq!(world.engine().mutes(world.workspace_id).unwrap().len(), 1, "the other mute stays");
     world.down(endpoint);
-    assert_eq!(world.said(hook)[2..], ["opened sent"]);
+    assert_eq!(world.outcomes(hook)[2..], ["opened sent"]);
 }
 
 #[test]
-fn an_alert_from_outside_opens_and_resolves_an_incident() {
+fn alert_opens_and_resolves_an_incident() {
     use tidings_domain::resource::{ResourceSelector, ResourceType};
     use tidings_domain::trigger::RuleTrigger;
     use tidings_engine::settings::{NewRule, RuleChannel};
@@ -192,67 +196,67 @@ fn an_alert_from_outside_opens_and_resolves_an_incident() {
         about: tidings_domain::incident::SubjectInfo::default(),
     };
     let (firing, over) = (alert(true), alert(false));
-    let tell =
+    let ingest =
         |world: &World, alert: &Alert| world.wait(world.engine().alert(world.workspace_id, alert.clone())).unwrap();
-    assert!(tell(&world, &firing).is_some() && tell(&world, &firing).is_none());
+    assert!(ingest(&world, &firing).is_some() && ingest(&world, &firing).is_none());
     world.pause(rule, false);
     world.restart();
     world.settle();
-    assert_eq!(world.said(hook), ["opened suppressed rule_paused", "late opened sent"]);
-    assert!(tell(&world, &over).is_some() && tell(&world, &over).is_none());
+    assert_eq!(world.outcomes(hook), ["opened suppressed rule_paused", "deferred opened sent"]);
+    assert!(ingest(&world, &over).is_some() && ingest(&world, &over).is_none());
     world.settle();
-    assert_eq!(world.said(hook)[2..], ["resolved sent"]);
+    assert_eq!(world.outcomes(hook)[2..], ["resolved sent"]);
     assert_eq!(world.incidents()[0].incident.status(), IncidentStatus::Resolved);
 }
 
 #[test]
-fn a_check_that_is_told_again_changes_nothing() {
+fn duplicate_check_changes_nothing() {
     use tidings_domain::check::{Check, ExternalCheck};
     use tidings_domain::id::{CheckId, Id};
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     let check = |status, number| {
-        let reported =
+        let check =
             ExternalCheck { status, reason: None, status_code: None, response_time_ms: None, checked_at: world.now() };
         let id = CheckId::from_bytes([number; 16]);
-        let told = world.engine().report_check(world.workspace_id, endpoint, Some(id), Check::reported(reported));
-        world.wait(told).unwrap()
+        let reported = world.engine().report_check(world.workspace_id, endpoint, Some(id), Check::reported(check));
+        world.wait(reported).unwrap()
     };
     assert!(!check(CheckStatus::Down, 1).is_duplicate);
-    assert!(check(CheckStatus::Healthy, 1).is_duplicate, "the first body wins");
+    assert!(check(CheckStatus::Healthy, 1).is_duplicate, "the first report wins");
     world.settle();
     assert!(!check(CheckStatus::Healthy, 2).is_duplicate);
     assert!(check(CheckStatus::Down, 1).is_duplicate);
     world.settle();
-    assert_eq!(world.said(hook), ["opened sent", "resolved sent"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
     assert!(world.deliveries().iter().all(|it| it.status == Status::Sent));
 }
 
 #[test]
-fn calm_ends_no_mute_as_that_is_no_recovery() {
+fn stable_does_not_end_mutes() {
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     for _ in 0..4 {
         world.down(endpoint);
         world.up(endpoint);
     }
     world.new_mute(MuteScope::Endpoint(endpoint), None, true);
-    world.pass(3_600);
-    assert_eq!(world.said(hook).last().unwrap(), "stable suppressed muted");
-    assert_eq!(world.engine().mutes(world.workspace_id).unwrap().len(), 1, "it waits for the next recovery");
+    world.advance(3_600);
+    assert_eq!(world.outcomes(hook).last().unwrap(), "stable suppressed muted");
+    assert_eq!(world.engine().mutes(world.workspace_id).unwrap().len(), 1, "the mute waits for the next recovery");
 }
 
 #[test]
-fn a_check_that_is_older_than_the_last_is_kept_and_changes_nothing() {
+fn check_older_than_the_last_is_stored_and_changes_nothing() {
     use tidings_domain::check::{Check, ExternalCheck};
     use tidings_store::monitoring::CheckFilter;
     let world = World::new();
-    let (endpoint, hook) = (world.plain("API"), world.webhook("hook"));
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     let checked_at = world.now();
-    world.pass(60);
+    world.advance(60);
     world.check(endpoint, CheckStatus::Healthy);
     let old = ExternalCheck {
         status: CheckStatus::Down,
@@ -261,39 +265,41 @@ fn a_check_that_is_older_than_the_last_is_kept_and_changes_nothing() {
         response_time_ms: None,
         checked_at,
     };
-    let told = world.engine().report_check(world.workspace_id, endpoint, None, Check::reported(old));
-    assert_eq!(world.wait(told).unwrap().incident, None);
+    let reported = world.engine().report_check(world.workspace_id, endpoint, None, Check::reported(old));
+    assert_eq!(world.wait(reported).unwrap().incident, None);
     world.settle();
-    assert!(world.said(hook).is_empty());
+    assert!(world.outcomes(hook).is_empty());
     let filter = CheckFilter { limit: 10, ..CheckFilter::default() };
     assert_eq!(world.wait(world.engine().checks(world.workspace_id, endpoint, filter)).unwrap().len(), 2);
 }
 
 #[test]
-fn an_endpoint_that_is_deleted_in_an_outage_ends_it_without_a_word() {
+fn deleted_endpoint_resolves_its_incident_without_notification() {
     let world = World::new();
     let (endpoint, hook) = (world.endpoint("API", |it| it.reminder_minutes = Some(10)), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.down(endpoint);
     world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
-    world.pass_slowly(3_600, 600);
-    assert_eq!(world.said(hook), ["opened sent"]);
+    world.advance_in_steps(3_600, 600);
+    assert_eq!(world.outcomes(hook), ["opened sent"]);
     assert_eq!(world.incidents()[0].incident.status(), IncidentStatus::Resolved);
 }
 
 #[test]
-fn slack_with_a_bot_token_keeps_an_incident_together() {
+fn slack_bot_posts_an_incident_in_one_thread() {
     let world = World::new();
-    let (endpoint, bot) = (world.plain("API"), world.slack_bot());
+    let (endpoint, bot) = (world.simple_endpoint("API"), world.slack_bot());
     world.redefine(endpoint, |it| it.reminder_minutes = Some(10));
     world.rule(endpoint, bot);
     world.down(endpoint);
-    world.pass(600);
+    world.advance(600);
     world.up(endpoint);
-    assert_eq!(world.said(bot), ["opened sent", "reminder:1 sent", "resolved sent"]);
-    let came = world.receiver.through(SLACK_API);
-    let places: Vec<_> =
-        came.iter().map(|it| (it.body["thread_ts"].as_str(), it.body["ts"].as_str(), it.says("recovered"))).collect();
+    assert_eq!(world.outcomes(bot), ["opened sent", "reminder:1 sent", "resolved sent"]);
+    let requests = world.receiver.requests_to(SLACK_API);
+    let threads: Vec<_> = requests
+        .iter()
+        .map(|it| (it.body["thread_ts"].as_str(), it.body["ts"].as_str(), it.contains("recovered")))
+        .collect();
     let (opened, reminded) = ((None, None, false), (Some("1.5"), None, false));
-    assert_eq!(places, [opened, reminded, (Some("1.5"), None, true), (None, Some("1.5"), true)]);
+    assert_eq!(threads, [opened, reminded, (Some("1.5"), None, true), (None, Some("1.5"), true)]);
 }

@@ -1,4 +1,4 @@
-//! What the log says after all: looked at by every test.
+//! Reads the recorded history, for assertions.
 
 use tidings_domain::delivery::Status;
 use tidings_domain::event::{Content, EventKind};
@@ -10,11 +10,11 @@ use tidings_store::monitoring::{IncidentFilter, IncidentRecord};
 
 use crate::world::World;
 
-/// As many as any test makes.
+/// More than any test makes.
 const ALL: u32 = 5_000;
 
 impl World {
-    /// All deliveries, in the order in which they were made.
+    /// All deliveries, in the order of their creation.
     #[track_caller]
     pub fn deliveries(&self) -> Vec<DeliveryRecord> {
         let filter = DeliveryFilter { limit: ALL, with_attempts: true, ..DeliveryFilter::default() };
@@ -23,7 +23,7 @@ impl World {
         all
     }
 
-    /// All events, in the order in which they happened.
+    /// All events, in the order of their creation.
     #[track_caller]
     pub fn events(&self) -> Vec<EventRecord> {
         let filter = EventFilter { limit: ALL, ..EventFilter::default() };
@@ -41,15 +41,15 @@ impl World {
         all
     }
 
-    /// What was said through this channel, or was not: one line each, such as `opened sent` or
-    /// `resolved suppressed never_opened`, in the order in which it was made.
+    /// The deliveries of this channel, in the order of their creation: one line each, such as `opened sent` or
+    /// `resolved suppressed never_opened`.
     #[track_caller]
-    pub fn said(&self, channel: ChannelId) -> Vec<String> {
+    pub fn outcomes(&self, channel: ChannelId) -> Vec<String> {
         let of_channel = |delivery: &DeliveryRecord| delivery.channel_id == channel;
         self.deliveries().into_iter().filter(of_channel).map(|delivery| line(&delivery)).collect()
     }
 
-    /// The last delivery through this channel.
+    /// The last delivery of this channel.
     #[track_caller]
     pub fn last(&self, channel: ChannelId) -> DeliveryRecord {
         self.deliveries().into_iter().rfind(|delivery| delivery.channel_id == channel).unwrap()
@@ -63,29 +63,29 @@ impl World {
     }
 }
 
-/// What it tells, where it stands, and why.
+/// Trigger, status and reason of a delivery.
 pub fn line(delivery: &DeliveryRecord) -> String {
-    let what = match delivery.event.kind {
+    let trigger = match delivery.event.kind {
         EventKind::Digest => "digest".into(),
         _ => delivery.event.trigger.word(),
     };
-    let late = if delivery.sequence > 1 { "late " } else { "" };
-    let why = delivery.reason.as_deref().map(|reason| format!(" {reason}")).unwrap_or_default();
-    format!("{late}{what} {}{why}", delivery.status.as_str())
+    let deferred = if delivery.sequence > 1 { "deferred " } else { "" };
+    let reason = delivery.reason.as_deref().map(|reason| format!(" {reason}")).unwrap_or_default();
+    format!("{deferred}{trigger} {}{reason}", delivery.status.as_str())
 }
 
-/// The titles of a digest's entries, in their order.
+/// The titles of a digest's entries, in order.
 pub fn entries(digest: &DeliveryRecord) -> Vec<String> {
     let Content::Digest(digest) = &digest.event.content else { panic!("no digest: {digest:?}") };
     digest.entries.iter().map(|entry| entry.title.clone()).collect()
 }
 
-/// Whether it tells of an incident.
+/// Whether it is about an incident.
 pub fn is_of_incident(delivery: &DeliveryRecord) -> bool {
     matches!(delivery.event.trigger, Trigger::Incident(_))
 }
 
-/// Whether something is still to be done for it.
-pub fn is_open(delivery: &DeliveryRecord) -> bool {
+/// Whether it is not settled.
+pub fn is_unsettled(delivery: &DeliveryRecord) -> bool {
     matches!(delivery.status, Status::Pending | Status::Held | Status::Sending)
 }

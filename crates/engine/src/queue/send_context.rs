@@ -1,0 +1,96 @@
+//! What a delivery needs when it becomes due: its rule, channel and endpoint as they are now, and what became of its
+//! incident's opening. Shared by [`super::sender`] and [`super::recheck`].
+
+use std::sync::Arc;
+
+use tidings_domain::delivery::{SkipReason, Status};
+use tidings_domain::event::Event;
+use tidings_domain::gate::{Effect, Gate, GateEvaluation, OpeningOutcome, Refusal};
+use tidings_domain::id::{ChannelId, IncidentId, RuleId, WorkspaceId};
+use tidings_domain::resource::ResourceType;
+use tidings_domain::rule::Rule;
+use tidings_store::StoreError;
+use tidings_store::monitoring::IncidentDelivery;
+
+use super::Queue;
+use crate::snapshot::{LoadedChannel, WorkspaceView};
+
+/// A delivery that is about to be sent or released.
+pub(super) struct PendingSend<'a> {
+    pub(super) event: &'a Event,
+    pub(super) rule_id: Option<RuleId>,
+    /// The rule's generation when the delivery was planned.
+    pub(super) rule_generation: u32,
+    pub(super) channel_id: ChannelId,
+}
+
+/// The configuration of a delivery as it is now.
+pub(super) struct SendContext<'a> {
+    pub(super) view: &'a WorkspaceView,
+    pub(super) rule: Option<&'a Rule>,
+    pub(super) channel: &'a Arc<LoadedChannel>,
+}
+
+impl PendingSend<'_> {
+    /// Finds what the delivery depends on. Fails if any of it is gone, or if the rule is not the one any more that the
+    /// delivery was planned under: a rule that was disabled and enabled again has a new generation, and does not revive
+    /// old deliveries.
+    pub(super) fn resolve<'a>(&self, view: Option<&'a WorkspaceView>) -> Result<SendContext<'a>, SkipReason> {
+        let view = view.ok_or(SkipReason::RuleDeleted)?;
+        let channel = view.channel(self.channel_id).ok_or(SkipReason::ChannelDeleted);
+        if self.event.resource_type == ResourceType::Endpoint {
+            let id = self.event.resource_id.parse().ok();
+            id.and_then(|id| view.endpoint(id)).ok_or(SkipReason::EndpointDeleted)?;
+        }
+        let Some(rule_id) = self.rule_id else { return Ok(SendContext { view, rule: None, channel: channel? }) };
+        // The rule's reason comes first: a channel is usually deleted together with its rule.
+        let rule = view.rule(rule_id).ok_or(SkipReason::RuleDeleted)?;
+        if rule.channel_id != self.channel_id {
+            return Err(SkipReason::RuleChanged);
+        }
+        if !rule.enabled || rule.generation != self.rule_generation {
+            return Err(SkipReason::RuleDisabled);
+        }
+        Ok(SendContext { view, rule: Some(rule), channel: channel? })
+    }
+}
+
+/// The deliveries of an incident, oldest first. One that belongs to a digest which is held itself counts as held by the
+/// digest's gate.
+pub(super) async fn incident_deliveries(
+    queue: &Queue,
+    workspace_id: WorkspaceId,
+    incident_id: IncidentId,
+) -> Result<Vec<IncidentDelivery>, StoreError> {
+    let mut deliveries = queue.0.store.incident_deliveries(workspace_id, incident_id).await?;
+    for delivery in deliveries.iter_mut().filter(|delivery| delivery.status == Status::Held) {
+        let Some(digest_id) = delivery.digest_id else { continue };
+        let digest = queue.0.store.delivery(workspace_id, digest_id).await?;
+        if let Some(mut digest) = digest.filter(|digest| digest.status == Status::Held) {
+            (delivery.digest_id, delivery.held_until, delivery.evaluation) =
+                (None, digest.held_until, digest.gate_evaluations.pop());
+        }
+    }
+    Ok(deliveries)
+}
+
+/// Corrects the re-evaluation of a resolution by what became of its opening. `NeverOpened` is not among the gates that
+/// are evaluated again, but the opening may have failed or been suppressed or held since the resolution was planned.
+pub(super) fn apply_opening_outcome(
+    evaluation: GateEvaluation,
+    opening: &OpeningOutcome,
+    channel_name: &str,
+) -> GateEvaluation {
+    let is_before = |gate: Gate| Gate::ORDER.into_iter().take_while(|it| *it != Gate::NeverOpened).any(|it| it == gate);
+    match (opening, &evaluation.stopped) {
+        // A gate before `NeverOpened` in the order that stops keeps precedence; one after it does not.
+        (OpeningOutcome::NotSent, stopped) if stopped.as_ref().is_none_or(|(gate, _)| !is_before(*gate)) => {
+            let passed = evaluation.passed_gates().filter(|gate| is_before(*gate)).map(|gate| 1 << gate as u8).sum();
+            let detail = format!("{channel_name} was not notified of the opening");
+            let refusal = Refusal { effect: Effect::Suppress, detail, until: None, mute_id: None };
+            GateEvaluation { passed, stopped: Some((Gate::NeverOpened, refusal)), ..evaluation }
+        }
+        (OpeningOutcome::Held { gate, refusal }, None) => evaluation.stopped_at(*gate, refusal.clone()),
+        _ => evaluation,
+    }
+}
