@@ -1,4 +1,4 @@
-//! Logs to standard error, metrics for `/metrics`.
+//! Logs on standard error, and metrics for `/metrics`.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -10,39 +10,38 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Settings};
 
-/// The bounds of the duration histograms, in seconds.
+/// The buckets of the duration histograms, in seconds.
 const DURATION_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+/// How often recorded samples are drained into the histograms. Otherwise they pile up until the next scrape.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Begins to write logs as the configuration says.
-pub(crate) fn log(settings: &Settings) -> Result<()> {
+/// Installs the global logger.
+pub(crate) fn init_log(settings: &Settings) -> Result<()> {
     let filter = EnvFilter::try_new(&settings.log).map_err(|error| {
-        anyhow!("log: {:?} is no filter, such as info or warn,tidings_engine=debug: {error}", settings.log)
+        anyhow!("log: {:?} is not a filter, such as info or warn,tidings_engine=debug: {error}", settings.log)
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        // Where nobody reads the log any more, saying so there would end the program.
+        // Reports of failed writes go to standard error by `eprintln!`, which panics if standard error is closed.
         .log_internal_errors(false);
-    let started = match settings.log_format {
+    let installed = match settings.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
-    started.map_err(|error| anyhow!("logs cannot be written: {error}"))
+    installed.map_err(|error| anyhow!("cannot install the logger: {error}"))
 }
 
-/// How often what was measured is folded into the histograms, so that it does not pile up while nobody asks.
-const UPKEEP: Duration = Duration::from_secs(1);
-
-/// Begins to count; answers what renders the counts as Prometheus text.
-pub(crate) fn measure() -> Result<Arc<dyn Fn() -> String + Send + Sync>> {
+/// Installs the global metrics recorder. Returns a function that renders the metrics as Prometheus text.
+pub(crate) fn init_metrics() -> Result<Arc<dyn Fn() -> String + Send + Sync>> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &DURATION_BUCKETS)
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| anyhow!("metrics cannot be kept: {error}"))?;
+        .map_err(|error| anyhow!("cannot install the metrics recorder: {error}"))?;
     let upkeep = handle.clone();
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(UPKEEP);
+        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
             ticks.tick().await;
             upkeep.run_upkeep();

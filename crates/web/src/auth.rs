@@ -1,8 +1,10 @@
-//! Who asks: the only way from a request to the engine.
+//! Authentication and authorisation: extractors that are the only access to the engine.
 //!
-//! A handler reaches the engine and a workspace through [`Reader`] or [`Writer`] and through nothing else, so that none
-//! can forget to ask for the key: without one of them it has nothing to answer with.
+//! The engine in [`AppState`] is private to this module. A handler gets it from [`Authorized`], whose extraction checks
+//! the API key and the workspace of the path, or from [`InboundCaller`]; a handler without one of them cannot read or
+//! change anything.
 
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use http::request::Parts;
 use tidings_domain::id::{Id, InvalidId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_engine::Engine;
-use tidings_engine::snapshot::InboundWebhookMatch;
+use tidings_engine::snapshot::{Caller, InboundWebhookMatch};
 use tidings_monitor::Prober;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -20,168 +22,159 @@ use crate::health::Readiness;
 use crate::problem::{Code, Problem};
 use crate::router::WebSettings;
 
-/// What all requests share. The engine in it can be reached from this file only.
+/// The state that all requests share. Clones are cheap.
 #[derive(Clone)]
-pub(crate) struct App(Arc<Inner>);
+pub(crate) struct AppState(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
     settings: WebSettings,
     readiness: Readiness,
-    /// Places for tests of endpoints.
-    tests: Semaphore,
+    /// A permit for each endpoint test that may run.
+    test_slots: Semaphore,
 }
 
-/// How many tests of endpoints run at once: they share the prober's room with what is watched.
+/// Endpoint tests at once. They use the prober that the scheduled checks use, and must not take all its capacity.
 const TESTS_MAX: usize = 32;
 
-impl App {
+impl AppState {
     pub(crate) fn new(engine: Engine, settings: WebSettings) -> Self {
-        let tests = Semaphore::new(TESTS_MAX);
-        Self(Arc::new(Inner { engine, settings, readiness: Readiness::default(), tests }))
+        let test_slots = Semaphore::new(TESTS_MAX);
+        Self(Arc::new(Inner { engine, settings, readiness: Readiness::default(), test_slots }))
     }
 
-    /// How the doors are set.
     pub(crate) fn settings(&self) -> &WebSettings {
         &self.0.settings
     }
 
-    /// Whether events can be taken in, now or within the last second.
+    /// Whether the store accepts writes; the result is cached for a second.
     pub(crate) async fn is_ready(&self) -> bool {
-        let ask = async || self.0.engine.ready().await.is_ok();
-        self.0.readiness.known_or(self.0.settings.clock.as_ref(), ask).await
+        let check = async || self.0.engine.ready().await.is_ok();
+        self.0.readiness.cached_or(self.0.settings.clock.as_ref(), check).await
     }
 }
 
-/// Somebody who may read a workspace.
-pub(crate) struct Reader {
-    app: App,
+/// What a caller may do in its workspace.
+pub(crate) trait Permission: Send + Sync + 'static {
+    /// Whether a read-only key is not enough.
+    const NEEDS_WRITE: bool;
+}
+
+/// Permission to read.
+pub(crate) struct Read;
+
+/// Permission to change the workspace, or to have it send something.
+pub(crate) struct Write;
+
+impl Permission for Read {
+    const NEEDS_WRITE: bool = false;
+}
+
+impl Permission for Write {
+    const NEEDS_WRITE: bool = true;
+}
+
+/// A caller whose API key grants `P` in the workspace of the path.
+pub(crate) struct Authorized<P> {
+    state: AppState,
     workspace_id: WorkspaceId,
-    by: Arc<str>,
+    key_name: Arc<str>,
+    permission: PhantomData<P>,
 }
 
-impl Reader {
-    /// The engine.
+impl<P> Authorized<P> {
     pub(crate) fn engine(&self) -> &Engine {
-        &self.app.0.engine
+        &self.state.0.engine
     }
 
-    /// The workspace.
     pub(crate) fn workspace_id(&self) -> WorkspaceId {
         self.workspace_id
     }
 
-    /// The time of day.
     pub(crate) fn now(&self) -> Timestamp {
-        self.app.settings().clock.now()
+        self.state.settings().clock.now()
     }
 }
 
-impl FromRequestParts<App> for Reader {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        enter(parts, app, false).await
-    }
-}
-
-/// Somebody who may change a workspace, or make it say something.
-pub(crate) struct Writer(Reader);
-
-impl Writer {
-    /// The engine.
-    pub(crate) fn engine(&self) -> &Engine {
-        self.0.engine()
+impl Authorized<Write> {
+    /// Who makes the change, as it is recorded and shown to people: the name of the API key.
+    pub(crate) fn actor(&self) -> &str {
+        &self.key_name
     }
 
-    /// The workspace.
-    pub(crate) fn workspace_id(&self) -> WorkspaceId {
-        self.0.workspace_id()
+    /// A slot for an endpoint test, which is free again when the permit is dropped; `None` if all are in use.
+    pub(crate) fn try_acquire_test_slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.state.0.test_slots.try_acquire().ok()
     }
 
-    /// Who it is, as people know them: the name of the API key.
-    pub(crate) fn by(&self) -> &str {
-        &self.0.by
-    }
-
-    /// The time of day.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    /// A place for a test of an endpoint, if there is one.
-    pub(crate) fn place_for_test(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.app.0.tests.try_acquire().ok()
-    }
-
-    /// Looks at endpoints.
     pub(crate) fn prober(&self) -> &Prober {
-        &self.0.app.settings().prober
+        &self.state.settings().prober
     }
 
-    /// How the service is reached from outside, if it was told.
     pub(crate) fn public_url(&self) -> Option<&str> {
-        self.0.app.settings().public_url.as_deref()
+        self.state.settings().public_url.as_deref()
     }
 }
 
-impl FromRequestParts<App> for Writer {
+impl<P: Permission> FromRequestParts<AppState> for Authorized<P> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        enter(parts, app, true).await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let caller = authorize(parts, state, P::NEEDS_WRITE).await?;
+        let (workspace_id, key_name) = (caller.workspace_id, caller.name);
+        Ok(Self { state: state.clone(), workspace_id, key_name, permission: PhantomData })
     }
 }
 
-/// Lets the request into its workspace. A workspace that the key does not open is as one that is not there.
-async fn enter(parts: &mut Parts, app: &App, writes: bool) -> Result<Reader, Problem> {
-    let params = path_params(parts, app).await?;
-    let engine = &app.0.engine;
+/// Checks the API key, the workspace of the path and, for writes, that the key is not read-only.
+async fn authorize(parts: &mut Parts, state: &AppState, needs_write: bool) -> Result<Caller, Problem> {
+    let params = path_params(parts, state).await?;
+    let engine = &state.0.engine;
     let key = bearer(parts)
         .ok_or_else(|| Problem::new(Code::Unauthenticated, "send your API key as Authorization: Bearer <API key>"))?;
     let caller = engine
         .authenticate(key)
-        .ok_or_else(|| Problem::new(Code::Unauthenticated, "this API key is not known, or was deleted"))?;
+        .ok_or_else(|| Problem::new(Code::Unauthenticated, "this API key is unknown or was revoked"))?;
     let named = find(&params, "workspace").and_then(|name| engine.workspace_id(name));
+    // The same problem for both cases, so that a key does not reveal which other workspaces exist.
     if named != Some(caller.workspace_id) {
-        return Err(Problem::new(Code::NotFound, "there is no such workspace, or this API key does not open it"));
+        return Err(Problem::new(Code::NotFound, "there is no such workspace, or this API key is not one of its keys"));
     }
-    if writes && caller.read_only {
-        return Err(Problem::new(Code::ReadOnly, "use a key that may write"));
+    if needs_write && caller.read_only {
+        return Err(Problem::new(Code::ReadOnly, "use an API key with write access"));
     }
-    Ok(Reader { app: app.clone(), workspace_id: caller.workspace_id, by: caller.name })
+    Ok(caller)
 }
 
 /// A caller that presented the secret URL of an inbound webhook; the URL is its credential.
 pub(crate) struct InboundCaller {
-    app: App,
+    state: AppState,
     found: InboundWebhookMatch,
 }
 
 impl InboundCaller {
-    /// The engine.
     pub(crate) fn engine(&self) -> &Engine {
-        &self.app.0.engine
+        &self.state.0.engine
     }
 
-    /// The workspace that it opens into.
+    /// The workspace that the webhook belongs to.
     pub(crate) fn workspace_id(&self) -> WorkspaceId {
         self.found.workspace_id
     }
 
-    /// Whose form it reads.
+    /// The sender's type, which determines the format of its messages.
     pub(crate) fn kind(&self) -> &str {
         &self.found.inbound_webhook.kind
     }
 }
 
-impl FromRequestParts<App> for InboundCaller {
+impl FromRequestParts<AppState> for InboundCaller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let params = path_params(parts, app).await?;
-        let found = find(&params, "secret").and_then(|secret| app.0.engine.find_inbound_webhook(secret));
-        found.map(|found| Self { app: app.clone(), found }).ok_or_else(|| Problem::not_found("path"))
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let found = find(&params, "secret").and_then(|secret| state.0.engine.find_inbound_webhook(secret));
+        found.map(|found| Self { state: state.clone(), found }).ok_or_else(|| Problem::not_found("path"))
     }
 }
 
@@ -191,39 +184,39 @@ fn bearer(parts: &Parts) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim()).filter(|key| !key.is_empty())
 }
 
-async fn path_params(parts: &mut Parts, app: &App) -> Result<RawPathParams, Problem> {
-    RawPathParams::from_request_parts(parts, app).await.map_err(|_| Problem::not_found("path"))
+async fn path_params(parts: &mut Parts, state: &AppState) -> Result<RawPathParams, Problem> {
+    RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::not_found("path"))
 }
 
 fn find<'a>(params: &'a RawPathParams, name: &str) -> Option<&'a str> {
     params.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// The id in the path. What has not an id's form names nothing.
+/// The id in the path. A malformed one is a 404, as an unknown one is.
 pub(crate) struct PathId<T>(pub T);
 
-impl<T: Id + FromStr<Err = InvalidId>> FromRequestParts<App> for PathId<T> {
+impl<T: Id + FromStr<Err = InvalidId>> FromRequestParts<AppState> for PathId<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let params = path_params(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
         let id = find(&params, "id").unwrap_or_default().parse();
         id.map(Self).map_err(|error| Problem::new(Code::NotFound, error.to_string()))
     }
 }
 
-/// The use case in the path, by the caller's own id.
+/// The use case in the path: the caller's own id of it.
 pub(crate) struct PathUseCase(pub String);
 
-impl FromRequestParts<App> for PathUseCase {
+impl FromRequestParts<AppState> for PathUseCase {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let params = path_params(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
         let id = find(&params, "use_case").unwrap_or_default();
         match tidings_domain::resource::invalid_external_id(id) {
             None => Ok(Self(id.to_owned())),
-            Some(fault) => Err(Problem::new(Code::NotFound, format!("a use case's id {fault}"))),
+            Some(fault) => Err(Problem::new(Code::NotFound, format!("the id of the use case {fault}"))),
         }
     }
 }

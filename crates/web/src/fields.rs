@@ -1,4 +1,4 @@
-//! Reading objects field by field, with everything that is wrong in them.
+//! Reads JSON objects field by field and collects every violation with its JSON pointer.
 
 use serde_json::{Map, Value};
 use tidings_domain::violation::{Violation, Violations, pointer};
@@ -6,53 +6,56 @@ use tidings_domain::violation::{Violation, Violations, pointer};
 use crate::body::Object;
 use crate::problem::Problem;
 
-/// The largest integer that every reader of JSON keeps exactly.
+/// The largest integer that every JSON parser keeps exactly: 2⁵³ − 1 (RFC 8259, section 6).
 pub(crate) const INTEGER_MAX: u64 = (1 << 53) - 1;
 
-/// An object as it is read, field by field. What is asked for and wrong is noted; so is what is never asked for.
+/// A JSON object that is being read. Each read removes its field; fields that remain at the end are unknown, which is a
+/// violation.
 pub(crate) struct Fields {
     left: Map<String, Value>,
+    /// The JSON pointer of this object in the body.
     at: String,
+    /// The fields that were asked for, for the message about unknown ones.
     known: Vec<&'static str>,
     violations: Violations,
 }
 
 impl Fields {
-    /// Begins to read. `null` is a value like any other: wrong where a text is expected.
+    /// For edits: `null` is a value of its own, and a violation where, say, a string is expected.
     pub(crate) fn new(Object(object): Object) -> Self {
         Self { left: object, at: String::new(), known: Vec::new(), violations: Violations::new() }
     }
 
-    /// Begins to read where something is made or asked: `null` says no more than silence.
-    pub(crate) fn where_null_is_absent(Object(mut object): Object) -> Self {
+    /// For creation and queries: `null` is the same as an absent field.
+    pub(crate) fn null_as_absent(Object(mut object): Object) -> Self {
         object.retain(|_, value| !value.is_null());
         Self::new(Object(object))
     }
 
-    /// The same for an object that stands at `at` in the body.
+    /// Sets the JSON pointer of the object in the body.
     pub(crate) fn at(mut self, at: String) -> Self {
         self.at = at;
         self
     }
 
-    /// Notes what is wrong with the field.
+    /// Adds a violation of the field.
     pub(crate) fn refuse(&mut self, key: &str, message: impl Into<String>) {
         let pointer = self.pointer(key);
         self.violations.push(Violation::new(pointer, message));
     }
 
-    /// Notes what is wrong with the object as a whole.
+    /// Adds a violation of the object itself.
     pub(crate) fn refuse_whole(&mut self, message: impl Into<String>) {
         self.violations.push(Violation::new(self.at.clone(), message));
     }
 
-    /// Notes what is wrong with an item of the field, or with the field as a whole.
+    /// Adds a violation of an item of the field.
     pub(crate) fn refuse_item(&mut self, key: &str, item: usize, message: impl Into<String>) {
         let pointer = format!("{}/{item}", self.pointer(key));
         self.violations.push(Violation::new(pointer, message));
     }
 
-    /// Notes what is wrong with the field, unless something was already.
+    /// Adds a violation of the field unless it, or a part of it, has one.
     pub(crate) fn refuse_once(&mut self, key: &str, message: impl Into<String>) {
         if !self.is_refused(key) {
             self.refuse(key, message);
@@ -70,37 +73,36 @@ impl Fields {
         format!("{}{}", self.at, pointer(key))
     }
 
-    /// Names the field as one that is known here, and read elsewhere.
+    /// Marks a field as known that is read elsewhere.
     pub(crate) fn know(&mut self, key: &'static str) {
         self.known.push(key);
     }
 
-    /// Whether the field is there and was not taken yet.
+    /// Whether the field is present and not read yet.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.left.contains_key(key)
     }
 
-    /// The field as it came.
+    /// The value of the field, unchecked.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.know(key);
         self.left.remove(key)
     }
 
-    /// Takes the field if it is `null`, which is a value in edits; answers whether it was.
+    /// Reads the field if it is `null`; returns whether it was.
     pub(crate) fn take_null(&mut self, key: &'static str) -> bool {
         self.left.get(key).is_some_and(Value::is_null) && self.take(key).is_some()
     }
 
-    /// A text.
     pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
         match self.take(key)? {
             Value::String(text) => Some(text),
-            _ => self.wrong(key, "must be a string"),
+            _ => self.type_error(key, "must be a string"),
         }
     }
 
-    /// A text that `fault` finds nothing wrong with.
-    pub(crate) fn text_where(
+    /// A string for which `fault` returns no violation.
+    pub(crate) fn string_matching(
         &mut self,
         key: &'static str,
         fault: impl FnOnce(&str) -> Option<&'static str>,
@@ -108,11 +110,11 @@ impl Fields {
         let text = self.text(key)?;
         match fault(&text) {
             None => Some(text),
-            Some(fault) => self.wrong(key, fault),
+            Some(fault) => self.type_error(key, fault),
         }
     }
 
-    /// A text that `parse` can read; `expected` says what that is.
+    /// A string that `parse` accepts; `expected` is the message if it does not.
     pub(crate) fn parsed<T>(
         &mut self,
         key: &'static str,
@@ -120,51 +122,48 @@ impl Fields {
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         let text = self.text(key)?;
-        parse(&text).or_else(|| self.wrong(key, expected))
+        parse(&text).or_else(|| self.type_error(key, expected))
     }
 
-    /// True or false.
     pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         match self.take(key)? {
             Value::Bool(value) => Some(value),
-            _ => self.wrong(key, "must be true or false"),
+            _ => self.type_error(key, "must be true or false"),
         }
     }
 
-    /// An integer within bounds.
+    /// An integer from `min` to `max`.
     pub(crate) fn integer(&mut self, key: &'static str, min: u64, max: u64) -> Option<u64> {
         let value = self.take(key)?;
         value
             .as_u64()
             .filter(|number| (min..=max).contains(number))
-            .or_else(|| self.wrong(key, integer_words(min, max)))
+            .or_else(|| self.type_error(key, integer_form(min, max)))
     }
 
-    /// An object.
     pub(crate) fn object(&mut self, key: &'static str) -> Option<Map<String, Value>> {
         match self.take(key)? {
             Value::Object(object) => Some(object),
-            _ => self.wrong(key, "must be an object"),
+            _ => self.type_error(key, "must be an object"),
         }
     }
 
-    /// An object that is read field by field; what is wrong in it is noted with its place. `null` says no more than
-    /// silence in it.
+    /// An object that `read` reads; its violations get its pointer. A field that is `null` counts as absent in it.
     pub(crate) fn nested<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let object = self.object(key)?;
         self.within(self.pointer(key), object, read)
     }
 
-    /// A list of at most `items_max` objects, each of which is read like that.
+    /// A list of at most `items_max` objects, each read as by [`Self::nested`].
     pub(crate) fn objects<T>(
         &mut self,
         key: &'static str,
         items_max: usize,
         read: impl Fn(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let Value::Array(items) = self.take(key)? else { return self.wrong(key, "must be a list of objects") };
+        let Value::Array(items) = self.take(key)? else { return self.type_error(key, "must be a list of objects") };
         if items.len() > items_max {
-            return self.wrong(key, format!("must hold at most {items_max} items"));
+            return self.type_error(key, format!("must hold at most {items_max} items"));
         }
         let mut read_items = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
@@ -185,14 +184,14 @@ impl Fields {
         object: Map<String, Value>,
         read: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<T> {
-        let mut fields = Self::where_null_is_absent(Object(object)).at(at);
+        let mut fields = Self::null_as_absent(Object(object)).at(at);
         let value = read(&mut fields);
         self.violations.extend(fields.into_violations());
         value
     }
 
-    /// An object that is read over the one that is there: what is not named stays, what is `null` is as if never said.
-    pub(crate) fn nested_over<T>(
+    /// An object that is merged over the present one: absent fields keep their value, `null` removes it.
+    pub(crate) fn nested_with_defaults<T>(
         &mut self,
         key: &'static str,
         mut before: Map<String, Value>,
@@ -202,7 +201,7 @@ impl Fields {
         self.within(self.pointer(key), before, read)
     }
 
-    /// A list of at most `items_max` different words, each of which `parse` can read.
+    /// A list of at most `items_max` strings that `parse` accepts; duplicates are dropped.
     pub(crate) fn words<T: PartialEq>(
         &mut self,
         key: &'static str,
@@ -210,9 +209,9 @@ impl Fields {
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let Value::Array(items) = self.take(key)? else { return self.wrong(key, "must be a list of strings") };
+        let Value::Array(items) = self.take(key)? else { return self.type_error(key, "must be a list of strings") };
         if items.len() > items_max {
-            return self.wrong(key, format!("must hold at most {items_max} items"));
+            return self.type_error(key, format!("must hold at most {items_max} items"));
         }
         let mut words = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -225,7 +224,7 @@ impl Fields {
         Some(words)
     }
 
-    /// Notes that the field must be there, unless it was and was wrong.
+    /// Adds a violation if the field is absent; none if it is there and has a violation already.
     pub(crate) fn required<T>(&mut self, key: &str, read: Option<T>) -> Option<T> {
         if read.is_none() {
             self.refuse_once(key, "is required");
@@ -233,43 +232,41 @@ impl Fields {
         read
     }
 
-    fn wrong<T>(&mut self, key: &str, message: impl Into<String>) -> Option<T> {
+    fn type_error<T>(&mut self, key: &str, message: impl Into<String>) -> Option<T> {
         self.refuse(key, message);
         None
     }
 
-    /// Everything that was wrong; what was never asked for is too.
+    /// All violations, unknown fields included.
     pub(crate) fn into_violations(mut self) -> Violations {
         let unknown: Vec<_> = std::mem::take(&mut self.left).into_iter().map(|(key, _)| key).collect();
         for key in unknown {
             let known = self.known.join(", ");
-            self.refuse(&key, format!("is not a field that this version knows here; it knows {known}"));
+            self.refuse(&key, format!("is not a known field; known are: {known}"));
         }
         self.violations
     }
 
-    /// Everything that was wrong in what was asked for. What was not is let be: the form is somebody else's, and may gain
-    /// fields.
+    /// All violations except unknown fields: for formats of other products, which may gain fields.
     pub(crate) fn into_violations_of_known(mut self) -> Violations {
         self.left.clear();
         self.violations
     }
 
-    /// Ends reading: what was read, or everything that was wrong. `make` gives `None` only where a field that it needs
-    /// was noted as required.
+    /// The value that `make` builds, or all violations. `make` may return `None` only if it misses a required field.
     pub(crate) fn finish<T>(self, make: impl FnOnce() -> Option<T>) -> Result<T, Problem> {
         let violations = self.into_violations();
         if !violations.is_empty() {
             return Err(Problem::invalid(violations));
         }
         make().ok_or_else(|| {
-            tracing::error!("a body lacked what nobody had asked for");
+            tracing::error!("BUG: a required field is missing without a violation");
             Problem::internal()
         })
     }
 }
 
-fn integer_words(min: u64, max: u64) -> String {
+fn integer_form(min: u64, max: u64) -> String {
     match (min, max) {
         (0, INTEGER_MAX) => "must be a whole number, 0 or more".to_owned(),
         _ => format!("must be a whole number from {min} to {max}"),
@@ -280,7 +277,7 @@ fn integer_words(min: u64, max: u64) -> String {
 pub(crate) fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<_> = words.into_iter().collect();
     match words.as_slice() {
-        [] => "must not be there".to_owned(),
+        [] => "must be absent".to_owned(),
         [only] => format!("must be {only}"),
         [rest @ .., last] => format!("must be {} or {last}", rest.join(", ")),
     }

@@ -1,6 +1,7 @@
-//! JSON as it is read here: as serde_json reads it, but a key that stands twice in an object is refused.
+//! Parsing JSON as serde_json does, except that a duplicate key in an object is an error.
 //!
-//! Readers disagree on which of two equal keys counts, so that what a proxy has checked might not be what is done.
+//! Parsers disagree on which of two equal keys counts. A proxy that checks the body could see one value and this service
+//! act on the other.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use tidings_domain::text::truncate_chars;
 
 use crate::problem::{Code, Problem};
 
-/// Reads a value.
+/// Parses a value.
 pub(crate) fn read(text: &[u8]) -> Result<Value, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Strict.deserialize(&mut deserializer).map_err(|error| invalid(&error))?;
@@ -19,16 +20,16 @@ pub(crate) fn read(text: &[u8]) -> Result<Value, Problem> {
     Ok(value)
 }
 
-/// The problem of a body that cannot be read; serde_json's own words name line and column.
+/// The problem of a body that is not JSON. serde_json's message includes the line and column.
 pub(crate) fn invalid(error: &serde_json::Error) -> Problem {
     Problem::new(Code::InvalidJson, format!("the body is not valid JSON: {error}"))
 }
 
-/// An object whose values are not read yet.
+/// The members of an object, their values not parsed yet.
 pub(crate) struct Members<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Reads an object; `None` if it is something else.
+    /// Parses an object; `None` if the value is something else.
     pub(crate) fn read(raw: &'a RawValue) -> Result<Option<Self>, Problem> {
         if !raw.get().starts_with('{') {
             return Ok(None);
@@ -38,8 +39,8 @@ impl<'a> Members<'a> {
     }
 }
 
-fn twice<E: Error>(key: &str) -> E {
-    E::custom(format_args!("the key {:?} stands twice in one object", truncate_chars(key, 60)))
+fn duplicate_key<E: Error>(key: &str) -> E {
+    E::custom(format_args!("duplicate key {:?} in an object", truncate_chars(key, 60)))
 }
 
 struct Strict;
@@ -99,7 +100,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(twice(&key));
+                return Err(duplicate_key(&key));
             }
             let value = members.next_value_seed(Strict)?;
             object.insert(key, value);
@@ -122,7 +123,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let mut object = Vec::new();
         while let Some(key) = members.next_key::<String>()? {
             if !seen.insert(key.clone()) {
-                return Err(twice(&key));
+                return Err(duplicate_key(&key));
             }
             object.push((key, members.next_value()?));
         }
@@ -135,24 +136,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_serde_json_reads_is_read_the_same() {
+    fn valid_json_is_parsed_as_by_serde_json() {
         let text = r#"{"a": [1, -2, 3.5, 1e300, "ä\n", true, null, {"b": {}}], "c": 18446744073709551615}"#;
         assert_eq!(read(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
     }
 
     #[test]
-    fn a_key_that_stands_twice_is_refused_at_any_depth() {
+    fn duplicate_key_is_an_error_at_any_depth() {
         for text in [r#"{"a": 1, "a": 2}"#, r#"[{"x": {"a": 1, "b": 2, "\u0061": 3}}]"#] {
             assert_eq!(read(text.as_bytes()).unwrap_err().code(), Code::InvalidJson, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn invalid_json_is_an_error() {
         let deep = "[".repeat(100_000);
         for text in ["", "{", "{} {}", "nul", "{'a': 1}", "\u{feff}{}", &deep] {
             assert_eq!(read(text.as_bytes()).unwrap_err().code(), Code::InvalidJson, "{}", truncate_chars(text, 20));
         }
-        assert_eq!(read(b"\"\xff\"").unwrap_err().code(), Code::InvalidJson, "no UTF-8");
+        assert_eq!(read(b"\"\xff\"").unwrap_err().code(), Code::InvalidJson, "not UTF-8");
     }
 }

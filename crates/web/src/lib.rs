@@ -1,25 +1,43 @@
-//! The doors: the JSON API over HTTP.
+//! The HTTP server: the JSON API of a workspace, inbound webhooks, health checks and metrics.
 //!
-//! In the way of an event this crate stands first, where a run is reported (`POST /runs`, one of the [`api::routes`]),
-//! and beside it, where rules and channels are made and the log is read. It knows HTTP and JSON and asks the engine for
-//! everything else. A request comes in through [`serve()`], finds its route, shows its key (`auth`), is read with all
-//! that is wrong in it (`fields`, `query`), and is answered with a `view` or a [`problem`].
+//! This crate knows HTTP and JSON and nothing of queues or storage: every operation is a call to
+//! [`tidings_engine::Engine`]. In the event pipeline it comes first (`POST /runs`, `POST /in/alertmanager/{secret}`);
+//! the rest is configuration (rules, channels, endpoints, mutes) and history (events, deliveries, incidents).
+//!
+//! The cast, in the order in which a request meets it:
+//!
+//! - [`serve()`] is the accept loop. It bounds connections, headers and the time that a shutdown may take.
+//! - [`router()`] joins [`api::routes`], the one table of a workspace's routes, with the routes that need no API key.
+//! - `instrument` wraps each handler: request metrics, a 500 for one that panics, and `RunToCompletion`, which keeps a
+//!   write going although its client disconnects.
+//! - `auth` turns the `Authorization` header into `Authorized<Read>` or `Authorized<Write>`. These extractors are the
+//!   only access to the engine, so that a handler cannot forget to check the key.
+//! - `body`, `json`, `fields` and `query` read the request. They collect every violation with its JSON pointer instead
+//!   of failing at the first; unknown fields and duplicate keys are violations, too.
+//! - `revision` maps `ETag` and `If-Match` to the revisions of resources.
+//! - `api` has a module for each resource: its handlers, and the readers of its request bodies.
+//! - `view` has the shapes of responses, made from domain types and store records.
+//! - `response` and [`problem`] are the two results of a handler: JSON, or an RFC 9457 problem with a stable
+//!   [`problem::Code`].
+//!
+//! Errors of the engine become problems in one place (`From<EngineError> for Problem`). Where a rule holds the fields of
+//! its own channel inline, `api::inline` maps the pointers of such errors back to the fields that the caller sent.
 
-mod answer;
 pub mod api;
 mod auth;
 mod body;
 mod fields;
 mod health;
+mod instrument;
 mod json;
-mod observe;
 mod page;
 pub mod problem;
 mod query;
+mod response;
 mod revision;
 mod router;
 mod serve;
 mod view;
 
-pub use router::{Draining, RenderMetrics, WebSettings, router};
+pub use router::{RenderMetrics, Shutdown, WebSettings, router};
 pub use serve::{CONNECTIONS_MAX, serve};

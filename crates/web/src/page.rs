@@ -1,35 +1,34 @@
-//! Lists in pages: newest first, from where the last page ended.
+//! Cursor pagination: lists are newest first, and a page begins where the one before ended.
 
 use serde::Serialize;
 
-/// How many items a page has where nothing is said.
+/// Items in a page where the request sets no limit.
 pub(crate) const LIMIT_DEFAULT: u32 = 50;
-/// How many it may have.
+/// The largest limit of a request.
 pub(crate) const LIMIT_MAX: u32 = 200;
 
-/// Which part of a list is wanted.
+/// The page that a request asks for.
 pub(crate) struct Page<T> {
-    /// What is older than this.
+    /// Only items older than this one, whose id is the cursor.
     pub before: Option<T>,
-    /// At most so many.
     pub limit: u32,
 }
 
 impl<T: Copy> Page<T> {
-    /// How many to ask for: one more than is shown, to know whether there is another page.
-    pub(crate) fn wanted(&self) -> u32 {
+    /// How many records to fetch: one more than the page holds, which shows whether another page follows.
+    pub(crate) fn fetch_limit(&self) -> u32 {
         self.limit + 1
     }
 
-    /// The page, of up to [`Page::wanted`] records.
+    /// The page of up to [`Page::fetch_limit`] records, newest first.
     pub(crate) fn of<'a, R, V>(&self, records: &'a [R], id: impl Fn(&R) -> T, view: impl Fn(&'a R) -> V) -> List<V, T> {
-        let shown = records.len().min(self.limit as usize);
-        let next_cursor = (records.len() > shown).then(|| records[..shown].last().map(id)).flatten();
-        List { data: records[..shown].iter().map(view).collect(), next_cursor }
+        let length = records.len().min(self.limit as usize);
+        let next_cursor = (records.len() > length).then(|| records[..length].last().map(id)).flatten();
+        List { data: records[..length].iter().map(view).collect(), next_cursor }
     }
 }
 
-/// A page as it is answered.
+/// A page in a response.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct List<V, T> {
@@ -38,8 +37,8 @@ pub(crate) struct List<V, T> {
 }
 
 impl<V> List<V, ()> {
-    /// All there is, in one page.
-    pub(crate) fn whole(data: Vec<V>) -> Self {
+    /// All items, for lists that are short enough for one page.
+    pub(crate) fn complete(data: Vec<V>) -> Self {
         Self { data, next_cursor: None }
     }
 }
@@ -49,11 +48,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_given_only_where_there_is_more() {
+    fn page_has_next_cursor_only_if_records_remain() {
         let page = Page { before: None, limit: 2 };
-        let shown = |records: &[u32]| serde_json::to_value(page.of(records, |r| *r, |r| *r)).unwrap();
-        assert_eq!(shown(&[9, 8, 7]), serde_json::json!({"data": [9, 8], "nextCursor": 8}));
-        assert_eq!(shown(&[9, 8]), serde_json::json!({"data": [9, 8], "nextCursor": null}));
-        assert_eq!(shown(&[]), serde_json::json!({"data": [], "nextCursor": null}));
+        let json_of = |records: &[u32]| serde_json::to_value(page.of(records, |r| *r, |r| *r)).unwrap();
+        assert_eq!(json_of(&[9, 8, 7]), serde_json::json!({"data": [9, 8], "nextCursor": 8}));
+        assert_eq!(json_of(&[9, 8]), serde_json::json!({"data": [9, 8], "nextCursor": null}));
+        assert_eq!(json_of(&[]), serde_json::json!({"data": [], "nextCursor": null}));
     }
 }

@@ -1,6 +1,6 @@
-//! Problems: every way in which a request is refused, as RFC 9457 `application/problem+json`.
+//! Problems: failed requests as RFC 9457 `application/problem+json`.
 //!
-//! [`Code`] is the whole list. Its word is what the body says, what the documents list and what the tests expect.
+//! [`Code`] lists them all. [`Code::as_str`] is the stable `code` in the body, which clients may rely on.
 
 use std::borrow::Cow;
 
@@ -14,20 +14,20 @@ use tidings_engine::EngineError;
 use tidings_engine::settings::ChannelUsers;
 use tidings_store::StoreError;
 
-/// What kind of problem it is.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// The body is no JSON.
+    /// The body is not JSON.
     InvalidJson,
-    /// There is no API key, or nobody knows it.
+    /// The request has no API key, or an unknown one.
     Unauthenticated,
-    /// The API key may only read.
+    /// The API key is read-only.
     ReadOnly,
-    /// The plan allows no more of these. The word for it is that of the first origin document.
+    /// A quota is used up. Its code, `PT403`, is that of an API whose clients this one stays compatible with.
     Quota,
-    /// There is no such thing, or not for this key.
+    /// It does not exist, or not in the workspace of the API key.
     NotFound,
-    /// The path is right, the method is not.
+    /// The route exists, but not with this method.
     MethodNotAllowed,
     /// The body did not arrive in time.
     RequestTimeout,
@@ -35,34 +35,34 @@ pub enum Code {
     ChannelInUse,
     /// The channel's stored configuration cannot be used.
     ChannelUnusable,
-    /// The endpoint is paused, so that nothing is taken in about it.
+    /// The endpoint is paused and accepts no checks.
     EndpointPaused,
-    /// The incident is over.
+    /// The incident is resolved already.
     IncidentResolved,
-    /// The delivery is in a state in which it cannot be sent again.
+    /// The delivery's status does not allow a resend.
     NotResendable,
-    /// The delivery's rule is disabled or gone.
+    /// The delivery's rule is disabled or was deleted.
     RuleNotLive,
-    /// `If-Match` is no tag of ours.
+    /// `If-Match` is not an ETag of this API.
     InvalidIfMatch,
-    /// It is not at the revision that `If-Match` names.
+    /// The resource is not at the revision that `If-Match` names.
     RevisionMismatch,
     /// The body is too large.
     TooLarge,
-    /// The body is of a type that is not read here.
+    /// The `Content-Type` is not supported.
     UnsupportedMediaType,
-    /// Something in the input is wrong; `errors` says what and where.
+    /// The input has violations, which `errors` lists.
     Invalid,
-    /// It is our fault.
+    /// A defect in Tidings.
     Internal,
-    /// The search takes too long as it stands.
+    /// The search reached its time limit and must be narrowed.
     SearchTooSlow,
-    /// It cannot be done now; later it can.
+    /// Temporary: a retry may succeed.
     Unavailable,
 }
 
 impl Code {
-    /// Every code, in the order of their status.
+    /// Every code, ordered by status.
     pub const ALL: [Self; 21] = [
         Self::InvalidJson,
         Self::Unauthenticated,
@@ -87,7 +87,7 @@ impl Code {
         Self::Unavailable,
     ];
 
-    /// The word for it; stable.
+    /// The `code` in the body; stable.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid_json",
@@ -114,7 +114,7 @@ impl Code {
         }
     }
 
-    /// The status that it is answered with.
+    /// The status of the response.
     pub const fn status(self) -> StatusCode {
         match self {
             Self::InvalidJson => StatusCode::BAD_REQUEST,
@@ -138,85 +138,86 @@ impl Code {
         }
     }
 
-    /// The problem in a few words, the same every time.
+    /// The `title` in the body.
     pub const fn title(self) -> &'static str {
         match self {
             Self::InvalidJson => "The body is not valid JSON",
-            Self::Unauthenticated => "A valid API key is needed",
-            Self::ReadOnly => "This API key may only read",
-            Self::Quota => "The plan allows no more of these",
+            Self::Unauthenticated => "A valid API key is required",
+            Self::ReadOnly => "This API key is read-only",
+            Self::Quota => "Quota exceeded",
             Self::NotFound => "Not found",
-            Self::MethodNotAllowed => "This path does not know the method",
+            Self::MethodNotAllowed => "This path does not support the method",
             Self::RequestTimeout => "The body did not arrive in time",
             Self::ChannelInUse => "The channel is still in use",
             Self::ChannelUnusable => "The channel cannot be used",
             Self::EndpointPaused => "The endpoint is paused",
-            Self::IncidentResolved => "The incident is over",
+            Self::IncidentResolved => "The incident is resolved",
             Self::NotResendable => "The delivery cannot be sent again",
-            Self::RuleNotLive => "The rule of the delivery is not live",
-            Self::InvalidIfMatch => "If-Match is not a tag that was given here",
-            Self::RevisionMismatch => "It was changed meanwhile",
+            Self::RuleNotLive => "The rule of the delivery is disabled or deleted",
+            Self::InvalidIfMatch => "If-Match is not an ETag of this API",
+            Self::RevisionMismatch => "The resource has changed since",
             Self::TooLarge => "The body is too large",
-            Self::UnsupportedMediaType => "The body is of a type that is not read here",
-            Self::Invalid => "The input is not right",
-            Self::Internal => "Something went wrong on our side",
+            Self::UnsupportedMediaType => "The Content-Type is not supported",
+            Self::Invalid => "The input is invalid",
+            Self::Internal => "Internal error",
             Self::SearchTooSlow => "The search takes too long",
-            Self::Unavailable => "Not now",
+            Self::Unavailable => "Temporarily unavailable",
         }
     }
 }
 
-/// A request refused.
+/// The response to a request that failed.
 #[derive(Debug)]
 pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Violations,
+    /// The rules and endpoints that use a channel, for [`Code::ChannelInUse`].
     users: ChannelUsers,
 }
 
-/// Seconds after which to come back, for what is unavailable.
+/// The `Retry-After` of [`Code::Unavailable`], in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 impl Problem {
-    /// A problem, with what is to be said of this case.
+    /// A problem; `detail` explains this occurrence and what to do.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), errors: Violations::new(), users: ChannelUsers::default() }
     }
 
-    /// What is wrong with the input, field by field.
+    /// [`Code::Invalid`] with these violations.
     pub fn invalid(errors: Violations) -> Self {
         let detail = match errors.as_slice() {
             [only] => only.to_string().into(),
-            many => format!("{} things are wrong; errors lists them", many.len()).into(),
+            many => format!("{} fields are invalid, see errors", many.len()).into(),
         };
         Self { code: Code::Invalid, detail, errors, users: ChannelUsers::default() }
     }
 
-    /// One thing wrong with one field.
+    /// [`Code::Invalid`] with one violation.
     pub fn invalid_field(pointer: &str, message: impl Into<String>) -> Self {
         Self::invalid(vec![Violation::new(pointer, message)])
     }
 
-    /// There is no such thing here.
+    /// [`Code::NotFound`]; `what` names the kind of thing.
     pub fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("there is no such {what} here"))
+        Self::new(Code::NotFound, format!("there is no such {what}"))
     }
 
-    /// Our fault. What it was is in the log, not in the answer.
+    /// [`Code::Internal`]. The cause is logged by the caller and not disclosed.
     pub fn internal() -> Self {
-        Self::new(Code::Internal, "the error was logged; try again, and tell the operator if it persists")
+        Self::new(Code::Internal, "the error was logged; try again, and contact the operator if it persists")
     }
 
-    /// What kind of problem it is.
+    /// Its kind.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The same with each pointer changed, where a field has another name in this door than further in.
-    pub fn with_pointers(mut self, change: impl Fn(&str) -> String) -> Self {
+    /// The same with each pointer mapped, where a field has another name in the API than in the engine.
+    pub fn map_pointers(mut self, map: impl Fn(&str) -> String) -> Self {
         for error in &mut self.errors {
-            error.pointer = change(&error.pointer);
+            error.pointer = map(&error.pointer);
         }
         if let [only] = self.errors.as_slice() {
             self.detail = only.to_string().into();
@@ -227,38 +228,38 @@ impl Problem {
 
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
-        let words = error.to_string();
+        let message = error.to_string();
         match error {
             EngineError::NotFound(what) => Self::not_found(what),
             EngineError::Invalid(errors) => Self::invalid(errors),
-            EngineError::RevisionMismatch => Self::new(Code::RevisionMismatch, words),
+            EngineError::RevisionMismatch => Self::new(Code::RevisionMismatch, message),
             EngineError::ChannelInUse(users) => {
-                let detail = format!("{users}; take it out of there, or delete it all the same with ?force=true");
+                let detail = format!("{users}; remove it there first, or delete it anyway with ?force=true");
                 Self { users, ..Self::new(Code::ChannelInUse, detail) }
             }
-            EngineError::Quota { .. } => Self::new(Code::Quota, words),
-            EngineError::IncidentResolved => Self::new(Code::IncidentResolved, words),
-            EngineError::NotResendable(_) | EngineError::TestNotResendable => Self::new(Code::NotResendable, words),
-            EngineError::RuleNotLive => Self::new(Code::RuleNotLive, words),
-            EngineError::GateClosed(_) => Self::new(Code::NotResendable, words),
-            EngineError::Unusable(_) => Self::new(Code::ChannelUnusable, words),
+            EngineError::Quota { .. } => Self::new(Code::Quota, message),
+            EngineError::IncidentResolved => Self::new(Code::IncidentResolved, message),
+            EngineError::NotResendable(_) | EngineError::TestNotResendable => Self::new(Code::NotResendable, message),
+            EngineError::RuleNotLive => Self::new(Code::RuleNotLive, message),
+            EngineError::GateClosed(_) => Self::new(Code::NotResendable, message),
+            EngineError::Unusable(_) => Self::new(Code::ChannelUnusable, message),
             EngineError::Store(StoreError::Closed) => Self::new(Code::Unavailable, "the store is shutting down"),
             EngineError::Store(error @ StoreError::TooSlow { .. }) => {
                 let detail = format!("{error}: narrow it by time (since, until), resource, channel or rule");
                 Self::new(Code::SearchTooSlow, detail)
             }
             EngineError::Store(StoreError::Busy) => {
-                Self::new(Code::Unavailable, "others are searching the log, and each takes long: try again")
+                Self::new(Code::Unavailable, "too many searches are running at once: try again")
             }
             EngineError::Store(error @ StoreError::Database(_)) => {
-                tracing::error!(%error, "the store failed a request");
-                let detail = "the store cannot be used at the moment; \
-                    if something was to be written, it may not have been kept: read it again";
+                tracing::error!(%error, "request failed in the store");
+                let detail = "the store failed; if the request was a write, it may not have been stored: read the resource \
+                    before you retry";
                 Self::new(Code::Unavailable, detail)
             }
-            // No route makes a workspace.
+            // SlugTaken: no route creates a workspace.
             error @ (EngineError::Store(_) | EngineError::SlugTaken) => {
-                tracing::error!(%error, "a request failed");
+                tracing::error!(%error, "request failed");
                 Self::internal()
             }
         }
@@ -266,7 +267,7 @@ impl From<EngineError> for Problem {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct ProblemJson<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'a str,
@@ -290,7 +291,7 @@ struct ErrorBody<'a> {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let errors = self.errors.iter();
-        let body = Body {
+        let body = ProblemJson {
             kind: format!("about:blank#{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
@@ -300,7 +301,7 @@ impl IntoResponse for Problem {
             rules: &self.users.rules,
             endpoints: &self.users.endpoints,
         };
-        // A body of texts and numbers always has a JSON form.
+        // Strings, numbers and ids cannot fail to serialise.
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.code.status(), text).into_response();
         let headers = response.headers_mut();
@@ -323,9 +324,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_told_apart_and_stand_in_the_order_of_their_status() {
-        let words: std::collections::HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(words.len(), Code::ALL.len());
+    fn codes_are_unique_and_ordered_by_status() {
+        let codes: std::collections::HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(codes.len(), Code::ALL.len());
         assert!(Code::ALL.windows(2).all(|pair| pair[0].status() <= pair[1].status()));
     }
 }

@@ -1,4 +1,4 @@
-//! The router: every route, what stands around each of them, and what answers where there is none.
+//! The router: the routes of workspaces, those that need no API key, and the fallbacks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,61 +10,62 @@ use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
 use tidings_monitor::Prober;
 
-use crate::auth::App;
-use crate::observe::{Carried, Observed, observed};
+use crate::auth::AppState;
+use crate::instrument::{Instrumented, RunToCompletion, instrumented};
 use crate::problem::{Code, Problem};
-use crate::{api, health, observe};
+use crate::{api, health, instrument};
 
-/// Renders the metrics as Prometheus reads them.
+/// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// How the doors are set.
+/// What the server needs besides the engine.
 #[derive(Clone)]
 pub struct WebSettings {
-    /// Where time comes from.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Renders the metrics.
+    /// For `/metrics`.
     pub metrics: RenderMetrics,
-    /// Whether this node is about to stop.
-    pub draining: Draining,
-    /// Looks at endpoints, for those who test one.
+    /// Set when the node begins to shut down.
+    pub shutdown: Shutdown,
+    /// Probes endpoints for `POST /endpoints/test`.
     pub prober: Arc<Prober>,
-    /// How the service is reached from outside, for URLs that are shown; none if it was not told.
+    /// The base of the URLs in responses. None: not configured, and such URLs have a path only.
     pub public_url: Option<String>,
 }
 
-/// A flag that is raised once, when the node is about to stop: from then on it is not ready. All clones are one.
+/// Whether a shutdown was requested: set once, after which `/readyz` answers 503. Clones share the flag.
 #[derive(Clone, Default)]
-pub struct Draining(Arc<AtomicBool>);
+pub struct Shutdown(Arc<AtomicBool>);
 
-impl Draining {
-    /// Raises it.
-    pub fn begin(&self) {
+impl Shutdown {
+    /// Requests the shutdown.
+    pub fn request(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was raised.
-    pub fn has_begun(&self) -> bool {
+    /// Whether it was requested.
+    pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl fmt::Debug for Draining {
+impl fmt::Debug for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Draining").field(&self.has_begun()).finish()
+        f.debug_tuple("Shutdown").field(&self.is_requested()).finish()
     }
 }
 
-/// Everything that is served.
+/// The router with every route of the service.
 pub fn router(engine: Engine, settings: WebSettings) -> Router {
-    observe::describe();
-    let method_not_allowed = async || Problem::new(Code::MethodNotAllowed, "the Allow header names those it knows");
+    instrument::describe_metrics();
+    let method_not_allowed =
+        async || Problem::new(Code::MethodNotAllowed, "see the Allow header for those it supports");
     api::router()
-        .route("/in/alertmanager/{secret}", observed(MethodFilter::POST, Carried(api::alertmanager)))
-        .route("/healthz", observed(MethodFilter::GET, health::alive))
-        .route("/readyz", observed(MethodFilter::GET, health::ready))
-        .route("/metrics", observed(MethodFilter::GET, health::metrics))
-        .fallback(Observed(async || Problem::not_found("path")))
-        .method_not_allowed_fallback(Observed(method_not_allowed))
-        .with_state(App::new(engine, settings))
+        .route("/in/alertmanager/{secret}", instrumented(MethodFilter::POST, RunToCompletion(api::ingest_alertmanager)))
+        .route("/healthz", instrumented(MethodFilter::GET, health::healthz))
+        .route("/readyz", instrumented(MethodFilter::GET, health::readyz))
+        .route("/metrics", instrumented(MethodFilter::GET, health::metrics))
+        .fallback(Instrumented(async || Problem::not_found("path")))
+        .method_not_allowed_fallback(Instrumented(method_not_allowed))
+        .with_state(AppState::new(engine, settings))
 }

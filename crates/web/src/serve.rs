@@ -1,7 +1,7 @@
-//! The accept loop: connections are taken, served and, at the end, finished within a bound.
+//! The accept loop: accepts connections, serves each on a task, and drains them at shutdown.
 //!
-//! Nobody can hold the door shut: there are only so many connections at once, headers must arrive within
-//! [`HEADER_TIMEOUT`] (which also ends idle connections), and bodies have a time of their own.
+//! Slow clients cannot exhaust the server: it serves at most [`CONNECTIONS_MAX`] at once, headers must arrive within
+//! [`HEADER_TIMEOUT`] (which also closes idle connections), and `body` bounds the time that a body may take.
 
 use std::future::Future;
 use std::io;
@@ -19,21 +19,19 @@ use metrics::gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::observe::CONNECTIONS;
+use crate::instrument::CONNECTIONS;
 
-/// The most connections served at once; further ones wait to be taken.
+/// Connections served at once; further ones wait in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 8_192;
-/// How long the headers of a request may take to arrive.
+/// How long the headers of a request may take to arrive. Also the time that a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many bytes of headers a request may have.
 const HEADER_BYTES_MAX: usize = 32 * 1_024;
-/// How many headers a request may have.
 const HEADERS_MAX: usize = 100;
-/// How long to wait where the system has no room for another connection.
+/// The pause after a failed accept, which usually means that no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown` is ready. Then takes no more connections, finishes the requests that are being served within
-/// `drain_bound`, and answers whether all were finished.
+/// Serves until `shutdown` completes, then accepts no more connections and waits up to `drain_bound` for requests in
+/// flight. Returns whether all of them finished.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -47,17 +45,17 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            (stream, slot) = next(&listener, &slots) => attend(stream, slot, &router, closing.subscribe()),
+            (stream, slot) = accept(&listener, &slots) => serve_connection(stream, slot, &router, closing.subscribe()),
         }
     }
     drop(listener);
     closing.send_replace(());
-    // Each connection listens until it has ended.
+    // Each connection holds a receiver until it has ended.
     tokio::time::timeout(drain_bound, closing.closed()).await.is_ok()
 }
 
-/// The next connection, with the slot that it takes.
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+/// The next connection, with its slot. The slot comes first, so that a connection beyond the limit stays in the backlog.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
     loop {
         let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
             // The semaphore is never closed.
@@ -65,17 +63,17 @@ async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Own
         };
         match listener.accept().await {
             Ok((stream, _)) => return (stream, slot),
-            Err(error) if is_of_connection(&error) => {}
+            Err(error) if is_connection_error(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "no connection can be taken");
+                tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// Whether only the one connection failed, before it was taken.
-fn is_of_connection(error: &io::Error) -> bool {
+/// Whether the error concerns that one connection, which failed before it was accepted, and not the listener.
+fn is_connection_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
@@ -83,8 +81,8 @@ fn is_of_connection(error: &io::Error) -> bool {
 }
 
 /// Serves one connection on a task of its own.
-fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, closing: watch::Receiver<()>) {
-    // Answers are small and written whole; waiting for more only delays them.
+fn serve_connection(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, closing: watch::Receiver<()>) {
+    // Responses are small and written at once: Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -92,33 +90,34 @@ fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, closin
         .max_header_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX * 2)
-        // Answers are short: one copy costs less than a list of pieces.
+        // For short responses one copy into the buffer costs less than a vectored write.
         .writev(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
     tokio::spawn(async move {
         gauge!(CONNECTIONS).increment(1.0);
-        // What goes wrong with a connection is the client's doing, or its network's.
-        if let Err(error) = until_end(connection, closing).await {
-            tracing::debug!(%error, "a connection ended early");
+        // Not a warning: connections fail because of clients and networks, not of this server.
+        if let Err(error) = until_shutdown(connection, closing).await {
+            tracing::debug!(%error, "connection ended early");
         }
         gauge!(CONNECTIONS).decrement(1.0);
         drop(slot);
     });
 }
 
-/// Serves a connection to its end, which comes with its next answer once the door closes.
-async fn until_end<C: GracefulConnection>(connection: C, closing: watch::Receiver<()>) -> Result<(), C::Error> {
+/// Serves a connection to its end. After `closing` changes, that is after the response in flight.
+async fn until_shutdown<C: GracefulConnection>(connection: C, closing: watch::Receiver<()>) -> Result<(), C::Error> {
     let mut connection = pin!(connection);
-    let mut listening = closing.clone();
-    let mut closed = pin!(listening.changed());
+    let mut receiver = closing.clone();
+    let mut closed = pin!(receiver.changed());
     let mut is_closing = false;
-    let mut listener: Option<Waker> = None;
+    let mut registered: Option<Waker> = None;
     std::future::poll_fn(|context| {
-        // Who listens is woken up. To listen anew in each turn would take a lock that all connections share.
-        let listens = listener.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
-        if !is_closing && (!listens || closing.has_changed().unwrap_or(true)) {
+        // Polling `closed` registers the waker under a lock that all connections share, so it is done only once for each
+        // waker: a registered one is woken by the change, and `has_changed` reads an atomic.
+        let is_registered = registered.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        if !is_closing && (!is_registered || closing.has_changed().unwrap_or(true)) {
             is_closing = closed.as_mut().poll(context).is_ready();
-            listener = Some(context.waker().clone());
+            registered = Some(context.waker().clone());
             if is_closing {
                 connection.as_mut().graceful_shutdown();
             }

@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: a module for each command.
 
 mod serve;
 mod workspace;
@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Overrides, Settings};
 
-/// Tells the right people and systems when something ends or breaks, makes sure that they hear it, and can always say
-/// why they did or did not.
+/// Notification service: notifies people and systems when a run ends or an endpoint fails, delivers reliably, and explains
+/// each notification that was sent or not sent.
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -19,14 +19,16 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service: the API, the queue, the senders.
+    /// Run the service: API, deliveries and monitoring.
     ///
-    /// Needs nothing else: everything is kept in the data directory. The first start makes the workspace `default` and
-    /// an API key, shown this once. SIGTERM and Ctrl-C finish what is being sent and then end it.
+    /// It needs no other service: all data is in the data directory. The first start creates the workspace `default` and,
+    /// unless one is configured, an API key for it. The key is printed if standard output is a terminal; otherwise it is
+    /// written to the file initial-api-key in the data directory, which only the service's user can read. On SIGTERM or
+    /// Ctrl-C the service finishes requests and deliveries in flight, and then exits.
     Serve(ServeArgs),
-    /// Read the configuration as `serve` would, say what it comes to, and change nothing.
+    /// Validate the configuration as `serve` reads it, and print the settings without secrets. Changes nothing.
     CheckConfig(ServeArgs),
-    /// EndpointProber after workspaces (tenants). The server must not be running on the same data directory.
+    /// Manage workspaces (tenants) and their API keys. The server on the same data directory must be stopped.
     #[command(subcommand)]
     Workspace(WorkspaceCommand),
 }
@@ -39,37 +41,37 @@ struct ServeArgs {
 
 #[derive(Debug, Subcommand)]
 enum WorkspaceCommand {
-    /// Make a workspace and its first API key, shown this once.
+    /// Create a workspace and its first API key. The key is printed now and cannot be shown again.
     Create {
-        /// Its name in paths: 1 to 63 of a-z, 0-9 and -.
+        /// Name in paths: 1 to 63 characters of a-z, 0-9 and -, beginning with a letter or digit.
         slug: String,
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Make another API key of a workspace, shown this once.
+    /// Create another API key of a workspace. The key is printed now and cannot be shown again.
     NewKey {
-        /// The workspace.
+        /// Name of the workspace.
         slug: String,
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Revoke an API key: it opens nothing any more.
+    /// Revoke an API key.
     RevokeKey {
-        /// The workspace.
+        /// Name of the workspace.
         slug: String,
-        /// The key's id, as `workspace list` shows it.
+        /// Id of the key, from `tidings workspace list`.
         key_id: String,
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// List the workspaces and their API keys: ids, names and dates, never the keys themselves.
+    /// List workspaces and their API keys: names, ids and creation times, not the keys themselves.
     List {
         #[command(flatten)]
         overrides: Overrides,
     },
 }
 
-/// Runs what the command line asks for.
+/// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve(args) => serve::run(&Settings::resolve(args.overrides)?),
@@ -96,7 +98,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! Configuration: flags go before environment variables, those before the file, that before the defaults.
+//! Configuration. In order of precedence: flags, environment variables, the file, defaults.
 
 mod file;
 
@@ -16,86 +16,86 @@ use tidings_domain::secret::Secret;
 use tidings_engine::settings::SettingsLimits;
 use tidings_engine::settings::instance::validate_api_key;
 
-/// What flags and environment variables say. The file says the same under the flags' names with `_` for `-`.
+/// The flags, which clap also reads from environment variables. Doc comments are the help texts.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Overrides {
-    /// A configuration file (TOML) with any of the settings below, under their names with _ for -.
+    /// Configuration file (TOML). Its keys are the names of these flags, with _ for -.
     #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen [default: 127.0.0.1:8080].
+    /// Address and port to listen on [default: 127.0.0.1:8080].
     #[arg(long, env = "TIDINGS_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// How the service is reached from outside, for links [default: http://ADDRESS:PORT].
+    /// Base URL at which clients reach the service. Without it, URLs of inbound webhooks are returned as paths.
     #[arg(long, env = "TIDINGS_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
-    /// Where everything is kept [default: ./tidings-data].
+    /// Directory of the database and all other data [default: ./tidings-data].
     #[arg(long, env = "TIDINGS_DATA_DIR", value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// Private networks that channels may reach all the same, as CIDR separated by commas, such as 10.1.0.0/16.
-    /// Without it private, loopback and link-local addresses are refused.
+    /// Private networks that channels may send to: CIDR, separated by commas, such as 10.1.0.0/16. All other private,
+    /// loopback and link-local addresses are rejected.
     #[arg(long, env = "TIDINGS_ALLOW_TARGETS", value_name = "CIDR,…")]
     allow_targets: Option<String>,
-    /// Let channels use http (not https) to any address; without it only to allowed targets.
+    /// Allow channels to use http instead of https for every target. By default only targets in --allow-targets may.
     #[arg(long, env = "TIDINGS_ALLOW_HTTP", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     allow_http: Option<bool>,
-    /// Private networks whose endpoints may be watched all the same [default: those of --allow-targets].
+    /// Private networks whose endpoints may be monitored [default: the value of --allow-targets].
     #[arg(long, env = "TIDINGS_ALLOW_WATCH_TARGETS", value_name = "CIDR,…")]
     allow_watch_targets: Option<String>,
-    /// Hosts and ports that always answer, such as 1.1.1.1:443: when none of them does, a failed check is this machine's
-    /// own fault and counts for nothing.
+    /// Highly available targets, such as 1.1.1.1:443. While none of them responds, the network of this machine is
+    /// considered down, and failed checks are inconclusive.
     #[arg(long, env = "TIDINGS_WATCH_REFERENCES", value_name = "HOST:PORT,…")]
     watch_references: Option<String>,
-    /// The shortest interval between two checks of an endpoint, in seconds [default: 10].
+    /// Minimum interval between checks of an endpoint, in seconds [default: 10].
     #[arg(long, env = "TIDINGS_WATCH_INTERVAL_SECONDS_MIN", value_name = "SECONDS")]
     watch_interval_seconds_min: Option<u32>,
-    /// How many shared channels a workspace may have [default: 100].
+    /// Maximum number of shared channels in a workspace [default: 100].
     #[arg(long, env = "TIDINGS_CHANNELS_MAX", value_name = "NUMBER")]
     channels_max: Option<u32>,
-    /// The SMTP server for mail: smtps://USER:PASSWORD@HOST or smtp://…?tls=required|opportunistic|none.
-    /// Prefer the environment variable: flags are seen by others on the machine.
+    /// SMTP server for email channels: smtps://USER:PASSWORD@HOST or smtp://…?tls=required|opportunistic|none.
+    /// Prefer the environment variable: other users of the machine can see flags.
     #[arg(long, env = "TIDINGS_SMTP_URL", value_name = "URL", hide_env_values = true)]
     smtp_url: Option<String>,
-    /// Whom mail is from, such as `Tidings <tidings@example.com>`.
+    /// Sender of emails, such as `Tidings <tidings@example.com>`. Required with --smtp-url.
     #[arg(long, env = "TIDINGS_MAIL_FROM", value_name = "ADDRESS")]
     mail_from: Option<String>,
-    /// What the signature header of run webhooks begins with [default: X-Mako].
+    /// Prefix of the signature header of run webhooks [default: X-Mako].
     #[arg(long, env = "TIDINGS_RUN_HEADER_PREFIX", value_name = "PREFIX")]
     run_header_prefix: Option<String>,
-    /// What the headers of use case webhooks begin with [default: X-MagOne].
+    /// Prefix of the headers of use case webhooks [default: X-MagOne].
     #[arg(long, env = "TIDINGS_WORKFLOW_HEADER_PREFIX", value_name = "PREFIX")]
     workflow_header_prefix: Option<String>,
-    /// How long to finish what is being sent when told to end, in seconds [default: 20].
+    /// How long a shutdown waits for requests and deliveries in flight, in seconds [default: 20].
     #[arg(long, env = "TIDINGS_DRAIN_SECONDS", value_name = "SECONDS")]
     drain_seconds: Option<u64>,
-    /// Which log lines to write, such as info, debug, or warn,tidings_engine=debug [default: info].
+    /// Log filter, such as info, debug, or warn,tidings_engine=debug [default: info].
     #[arg(long, env = "TIDINGS_LOG", value_name = "FILTER")]
     log: Option<String>,
-    /// How to write them: text or json [default: text].
+    /// Log format: text or json [default: text].
     #[arg(long, env = "TIDINGS_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<String>,
-    /// The API key of the workspace `default`: tdg_ and at least 32 characters; generated and shown once if not set.
-    /// Prefer the environment variable: flags are seen by others on the machine.
+    /// API key of the workspace `default`: tdg_ and at least 32 more characters [default: generated at the first start].
+    /// Prefer the environment variable: other users of the machine can see flags.
     #[arg(long, env = "TIDINGS_API_KEY", value_name = "KEY", hide_env_values = true)]
     api_key: Option<String>,
-    /// The key that seals secrets: base64 of 32 bytes; made in the data directory if not set.
-    /// Prefer the environment variable: flags are seen by others on the machine.
+    /// Key that encrypts stored secrets: base64 of 32 bytes [default: generated, in the file secret.key of the data
+    /// directory]. Prefer the environment variable: other users of the machine can see flags.
     #[arg(long, env = "TIDINGS_SECRET_KEY", value_name = "KEY", hide_env_values = true)]
     secret_key: Option<String>,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Human-readable.
     Text,
-    /// For machines: one object a line.
+    /// One JSON object a line.
     Json,
 }
 
-/// The configuration, checked.
+/// The validated configuration.
 pub(crate) struct Settings {
     pub listen: SocketAddr,
-    /// None: the address that it listens on.
+    /// None: not configured.
     pub public_url: Option<String>,
     pub data_dir: PathBuf,
     pub allow_targets: Vec<IpNet>,
@@ -104,7 +104,7 @@ pub(crate) struct Settings {
     pub watch_references: Vec<(String, u16)>,
     pub limits: SettingsLimits,
     pub mail: Option<Arc<RelayConfig>>,
-    /// Whom mail is from, as it was said.
+    /// As it was configured, for `check-config`.
     pub mail_from: Option<String>,
     pub run_header_prefix: String,
     pub workflow_header_prefix: String,
@@ -116,40 +116,40 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Puts flags, environment and file together and checks them.
+    /// Merges flags, environment and file, and validates the result.
     ///
     /// # Errors
-    /// What is wrong with which setting, and what would be right. Secrets are not quoted.
+    /// The name of the invalid setting and its expected form. Secrets are not quoted.
     pub(crate) fn resolve(overrides: Overrides) -> Result<Self> {
-        let said = match &overrides.config {
+        let merged = match &overrides.config {
             Some(path) => file::read(path)?.under(overrides),
             None => overrides,
         };
-        let listen = said.listen.unwrap_or_else(|| "127.0.0.1:8080".into());
-        let listen = listen
-            .parse()
-            .map_err(|_| anyhow!("listen: {listen:?} is no address and port, such as 127.0.0.1:8080 or [::]:8080"))?;
+        let listen = merged.listen.unwrap_or_else(|| "127.0.0.1:8080".into());
+        let listen = listen.parse().map_err(|_| {
+            anyhow!("listen: {listen:?} is not an address and port, such as 127.0.0.1:8080 or [::]:8080")
+        })?;
         Ok(Self {
             listen,
-            public_url: said.public_url.map(public_url).transpose()?,
-            data_dir: said.data_dir.unwrap_or_else(|| "tidings-data".into()),
-            allow_watch_targets: match &said.allow_watch_targets {
+            public_url: merged.public_url.map(public_url).transpose()?,
+            data_dir: merged.data_dir.unwrap_or_else(|| "tidings-data".into()),
+            allow_watch_targets: match &merged.allow_watch_targets {
                 Some(list) => networks("allow-watch-targets", list)?,
-                None => networks("allow-targets", said.allow_targets.as_deref().unwrap_or_default())?,
+                None => networks("allow-targets", merged.allow_targets.as_deref().unwrap_or_default())?,
             },
-            allow_targets: networks("allow-targets", said.allow_targets.as_deref().unwrap_or_default())?,
-            watch_references: references(said.watch_references.as_deref().unwrap_or_default())?,
-            limits: limits(said.channels_max, said.watch_interval_seconds_min)?,
-            mail_from: said.mail_from.clone().filter(|from| !from.is_empty()),
-            allow_http: said.allow_http.unwrap_or(false),
-            mail: mail(said.smtp_url, said.mail_from)?,
-            run_header_prefix: prefix("run-header-prefix", said.run_header_prefix, "X-Mako")?,
-            workflow_header_prefix: prefix("workflow-header-prefix", said.workflow_header_prefix, "X-MagOne")?,
-            drain: Duration::from_secs(said.drain_seconds.unwrap_or(20)),
-            log: said.log.unwrap_or_else(|| "info".into()),
-            log_format: log_format(said.log_format.as_deref())?,
-            api_key: said.api_key.filter(|key| !key.is_empty()).map(api_key).transpose()?,
-            secret_key: said.secret_key.filter(|key| !key.is_empty()).map(Secret::new),
+            allow_targets: networks("allow-targets", merged.allow_targets.as_deref().unwrap_or_default())?,
+            watch_references: references(merged.watch_references.as_deref().unwrap_or_default())?,
+            limits: limits(merged.channels_max, merged.watch_interval_seconds_min)?,
+            mail_from: merged.mail_from.clone().filter(|from| !from.is_empty()),
+            allow_http: merged.allow_http.unwrap_or(false),
+            mail: mail(merged.smtp_url, merged.mail_from)?,
+            run_header_prefix: prefix("run-header-prefix", merged.run_header_prefix, "X-Mako")?,
+            workflow_header_prefix: prefix("workflow-header-prefix", merged.workflow_header_prefix, "X-MagOne")?,
+            drain: Duration::from_secs(merged.drain_seconds.unwrap_or(20)),
+            log: merged.log.unwrap_or_else(|| "info".into()),
+            log_format: log_format(merged.log_format.as_deref())?,
+            api_key: merged.api_key.filter(|key| !key.is_empty()).map(api_key).transpose()?,
+            secret_key: merged.secret_key.filter(|key| !key.is_empty()).map(Secret::new),
         })
     }
 }
@@ -157,32 +157,32 @@ impl Settings {
 fn public_url(url: String) -> Result<String> {
     let fits = (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace);
     if !fits {
-        bail!("public-url: {url:?} is no http or https URL, such as https://tidings.example.com");
+        bail!("public-url: {url:?} is not an http or https URL, such as https://tidings.example.com");
     }
     Ok(url.trim_end_matches('/').to_owned())
 }
 
 fn networks(name: &str, list: &str) -> Result<Vec<IpNet>> {
-    let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
-    words
-        .map(|word| {
-            let single = || word.parse().map(|ip: std::net::IpAddr| IpNet::from(ip));
-            word.parse::<IpNet>()
+    let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items
+        .map(|item| {
+            let single = || item.parse().map(|ip: std::net::IpAddr| IpNet::from(ip));
+            item.parse::<IpNet>()
                 .or_else(|_| single())
-                .map_err(|_| anyhow!("{name}: {word:?} is no network, such as 10.1.0.0/16 or fd12::/48"))
+                .map_err(|_| anyhow!("{name}: {item:?} is not a network, such as 10.1.0.0/16 or fd12::/48"))
         })
         .collect()
 }
 
 fn references(list: &str) -> Result<Vec<(String, u16)>> {
-    let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
-    words
-        .map(|word| {
-            let parts = word.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items
+        .map(|item| {
+            let parts = item.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
             parts
                 .filter(|(host, port)| !host.is_empty() && *port > 0)
                 .map(|(host, port)| (host.trim_matches(['[', ']']).to_owned(), port))
-                .ok_or_else(|| anyhow!("watch-references: {word:?} is no host and port, such as 1.1.1.1:443"))
+                .ok_or_else(|| anyhow!("watch-references: {item:?} is not a host and port, such as 1.1.1.1:443"))
         })
         .collect()
 }
@@ -199,9 +199,9 @@ fn limits(channels_max: Option<u32>, interval_seconds_min: Option<u32>) -> Resul
 fn mail(url: Option<String>, from: Option<String>) -> Result<Option<Arc<RelayConfig>>> {
     match (url.filter(|url| !url.is_empty()), from.filter(|from| !from.is_empty())) {
         (None, None) => Ok(None),
-        (Some(_), None) => bail!("mail-from: must be set beside smtp-url, such as `Tidings <tidings@example.com>`"),
+        (Some(_), None) => bail!("mail-from: must be set if smtp-url is, such as `Tidings <tidings@example.com>`"),
         (None, Some(_)) => {
-            bail!("smtp-url: must be set beside mail-from, such as smtps://user:password@mail.example.com")
+            bail!("smtp-url: must be set if mail-from is, such as smtps://user:password@mail.example.com")
         }
         (Some(url), Some(from)) => {
             RelayConfig::parse(&url, &from).map(|mail| Some(Arc::new(mail))).map_err(|why| anyhow!("{why}"))
@@ -209,16 +209,16 @@ fn mail(url: Option<String>, from: Option<String>) -> Result<Option<Arc<RelayCon
     }
 }
 
-fn prefix(name: &str, said: Option<String>, default: &str) -> Result<String> {
-    let prefix = said.unwrap_or_else(|| default.into());
+fn prefix(name: &str, value: Option<String>, default: &str) -> Result<String> {
+    let prefix = value.unwrap_or_else(|| default.into());
     let fits = (1..=40).contains(&prefix.len())
         && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && prefix.starts_with(|first: char| first.is_ascii_alphabetic());
-    if fits { Ok(prefix) } else { bail!("{name}: {prefix:?} is no start of a header's name, such as {default}") }
+    if fits { Ok(prefix) } else { bail!("{name}: {prefix:?} is not the prefix of a header name, such as {default}") }
 }
 
-fn log_format(said: Option<&str>) -> Result<LogFormat> {
-    match said {
+fn log_format(value: Option<&str>) -> Result<LogFormat> {
+    match value {
         None | Some("text") => Ok(LogFormat::Text),
         Some("json") => Ok(LogFormat::Json),
         Some(other) => bail!("log-format: {other:?} is neither text nor json"),
@@ -232,7 +232,7 @@ fn api_key(key: String) -> Result<Secret> {
     }
 }
 
-/// What the configuration comes to; of secrets only whether they are set.
+/// The output of `check-config`: every setting, but of secrets only whether they are set.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let networks = |list: &[IpNet]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
@@ -249,15 +249,15 @@ impl fmt::Display for Settings {
             ("watch-interval-seconds-min", self.limits.interval_seconds_min.to_string()),
             ("channels-max", self.limits.channels_max.to_string()),
             ("allow-http", self.allow_http.to_string()),
-            ("smtp-url", set(self.mail.is_some(), "none: email channels need a server of their own")),
+            ("smtp-url", set(self.mail.is_some(), "not set: email channels need an SMTP server of their own")),
             ("mail-from", or_none(self.mail_from.clone().unwrap_or_default())),
             ("run-header-prefix", self.run_header_prefix.clone()),
             ("workflow-header-prefix", self.workflow_header_prefix.clone()),
             ("drain-seconds", self.drain.as_secs().to_string()),
             ("log", self.log.clone()),
             ("log-format", if self.log_format == LogFormat::Json { "json".into() } else { "text".into() }),
-            ("api-key", set(self.api_key.is_some(), "made at the first start")),
-            ("secret-key", set(self.secret_key.is_some(), "a file in the data directory")),
+            ("api-key", set(self.api_key.is_some(), "not set: generated at the first start")),
+            ("secret-key", set(self.secret_key.is_some(), "not set: the file secret.key in the data directory")),
         ];
         for (index, (name, value)) in lines.iter().enumerate() {
             let end = if index + 1 < lines.len() { "\n" } else { "" };
@@ -272,13 +272,13 @@ mod tests {
     use super::*;
 
     fn resolve(change: impl FnOnce(&mut Overrides)) -> Result<Settings> {
-        let mut said = Overrides::default();
-        change(&mut said);
-        Settings::resolve(said)
+        let mut overrides = Overrides::default();
+        change(&mut overrides);
+        Settings::resolve(overrides)
     }
 
     #[test]
-    fn nothing_said_is_enough() {
+    fn defaults_are_sufficient() {
         let settings = resolve(|_| {}).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.public_url, None);
@@ -286,9 +286,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_secrets_are_not_quoted() {
-        type Change = fn(&mut Overrides);
-        let wrong: [(Change, &str); 9] = [
+    fn invalid_setting_is_named_without_quoting_secrets() {
+        type Override = fn(&mut Overrides);
+        let invalid: [(Override, &str); 9] = [
             (|s| s.listen = Some("8080".into()), "listen"),
             (|s| s.allow_targets = Some("10.0.0.0/8,nonsense".into()), "allow-targets"),
             (|s| s.allow_watch_targets = Some("here".into()), "allow-watch-targets"),
@@ -299,7 +299,7 @@ mod tests {
             (|s| s.api_key = Some("tdg_hunter2".into()), "api-key"),
             (|s| s.smtp_url = Some("smtps://u:hunter2@h".into()), "mail-from"),
         ];
-        for (change, name) in wrong {
+        for (change, name) in invalid {
             let error = format!("{:#}", resolve(change).err().expect(name));
             assert!(error.contains(name), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_told_may_be_watched_unless_it_is_said_otherwise() {
+    fn monitoring_networks_default_to_those_of_channels() {
         let both = resolve(|s| s.allow_targets = Some("10.1.0.0/16".into())).unwrap();
         assert_eq!(both.allow_watch_targets, both.allow_targets);
         let apart = resolve(|s| {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_shows_no_secret() {
+    fn display_contains_no_secret() {
         let settings = resolve(|s| {
             s.api_key = Some(format!("tdg_{}", "hunter2-".repeat(5)));
             s.secret_key = Some("hunter2".into());

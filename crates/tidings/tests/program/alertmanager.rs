@@ -1,4 +1,4 @@
-//! A real Prometheus with a rule that fires, and a real Alertmanager that tells us of it.
+//! A real Prometheus with a firing rule, and a real Alertmanager that sends the alert.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::foreign::Foreign;
 use crate::support::{Receiver, Setup};
 
-/// The rule, by whether it fires.
+/// The rule file; `fires` determines whether the rule fires.
 fn write_rules(directory: &Path, fires: bool) {
     let expr = if fires { "vector(1)" } else { "vector(1) > 1" };
     let rules = format!(
@@ -19,7 +19,7 @@ fn write_rules(directory: &Path, fires: bool) {
     fs::write(directory.join("rules.yml"), rules).unwrap();
 }
 
-/// Starts Alertmanager, with its webhook to this URL; gives where it listens.
+/// Starts Alertmanager with this webhook URL. Returns its address.
 fn start_alertmanager(setup: &Setup, url: &str) -> (Foreign, String) {
     let config = format!(
         "route: {{receiver: tidings, group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
@@ -34,8 +34,8 @@ fn start_alertmanager(setup: &Setup, url: &str) -> (Foreign, String) {
         "--cluster.listen-address=",
     ]);
     let alertmanager = Foreign::start(command);
-    let address = alertmanager.wait_for_stderr(|said| {
-        let (_, rest) = said.split_once("msg=\"Listening on\" address=")?;
+    let address = alertmanager.wait_for_stderr(|log| {
+        let (_, rest) = log.split_once("msg=\"Listening on\" address=")?;
         rest.split_once('\n').map(|(address, _)| address.trim().to_owned())
     });
     (alertmanager, address)
@@ -58,7 +58,7 @@ fn start_prometheus(setup: &Setup, alertmanager: &str) -> Foreign {
 }
 
 #[test]
-fn what_prometheus_fires_is_heard_and_so_is_its_end() {
+fn alert_of_prometheus_opens_and_resolves_an_incident() {
     let setup = Setup::new();
     let server = setup.start();
     let api = server.api();
@@ -68,8 +68,8 @@ fn what_prometheus_fires_is_heard_and_so_is_its_end() {
         "resourceType": "alert", "resourceId": "*", "triggers": ["opened", "resolved"], "channelId": channel,
     });
     api.post("/notification-rules", rule).expect(201);
-    let door = api.post("/inbound-webhooks", json!({"type": "alertmanager", "name": "Prometheus"})).expect(201);
-    let url = door["url"].as_str().unwrap();
+    let webhook = api.post("/inbound-webhooks", json!({"type": "alertmanager", "name": "Prometheus"})).expect(201);
+    let url = webhook["url"].as_str().unwrap();
     let path = &url[url.find("/in/").unwrap()..];
 
     let (_alertmanager, alertmanager_at) = start_alertmanager(&setup, &format!("http://{}{path}", server.address));

@@ -1,4 +1,4 @@
-//! `kill -9` under load, again and again: what was answered 202 is delivered, and what is told twice carries the same id.
+//! Repeated SIGKILL under load: every run that was answered with 202 is delivered, and duplicates have the same id.
 
 use std::collections::{BTreeSet, HashSet};
 use std::thread::sleep;
@@ -10,23 +10,23 @@ use crate::support::api::failed;
 use crate::support::load::Load;
 use crate::support::{Api, Receiver, Reply, Setup};
 
-/// How many runs are taken in before each kill: different each time, so that it strikes at different moments.
+/// Accepted runs before each kill; different, so that the kills come at different moments.
 const ROUNDS: [usize; 8] = [100, 2_000, 400, 3_000, 900, 250, 2_500, 1_500];
-/// Attempts under way at once: what may be sent and not yet written down when the process is killed.
+/// Concurrent attempts: how many may be sent and not yet recorded at the kill.
 const IN_FLIGHT_MAX: usize = 512;
 
-/// Some runs whose delivery is settled, each with how often it was told up to now.
+/// Some runs with a settled delivery, each with the number of requests so far.
 fn settled(api: &Api, receiver: &Receiver) -> Vec<(String, usize)> {
     let page = api.get("/deliveries?status=sent&limit=200").expect(200);
-    let told = receiver.webhook_ids_by_run();
+    let sent_ids = receiver.webhook_ids_by_run();
     let runs = page["data"].as_array().unwrap().iter().map(run_id);
-    runs.map(|run| (run.clone(), told[&run].len())).collect()
+    runs.map(|run| (run.clone(), sent_ids[&run].len())).collect()
 }
 
 #[test]
-fn what_was_accepted_is_delivered_however_often_it_is_killed() {
+fn accepted_runs_are_delivered_after_repeated_kills() {
     let setup = Setup::new();
-    // Every seventh request takes a moment, so that there is always something in flight.
+    // Every seventh request is slow, so that some are always in flight.
     let receiver = Receiver::start(|_, number| {
         if number % 7 == 0 {
             sleep(Duration::from_millis(20));
@@ -52,20 +52,15 @@ fn what_was_accepted_is_delivered_however_often_it_is_killed() {
 
     let received = receiver.webhook_ids_by_run();
     let missing: Vec<_> = answered.iter().filter(|run| !received.contains_key(*run)).collect();
-    assert!(missing.is_empty(), "{} of {} accepted runs were never told: {missing:?}", missing.len(), answered.len());
+    assert!(missing.is_empty(), "{} of {} accepted runs were never sent: {missing:?}", missing.len(), answered.len());
     for (run, ids) in &received {
         assert_eq!(BTreeSet::from_iter(ids).len(), 1, "{run} came under several ids: {ids:?}");
     }
     for (run, times) in &over {
-        assert_eq!(received[run].len(), *times, "{run} was settled before a kill, and told again after it");
+        assert_eq!(received[run].len(), *times, "{run} was settled before a kill and sent again after it");
     }
     let repeats = receiver.count() - received.len();
-    println!(
-        "{} accepted, {} told, {repeats} times again, in {} crashes",
-        answered.len(),
-        received.len(),
-        ROUNDS.len()
-    );
+    println!("{} accepted, {} sent, {repeats} duplicates, {} crashes", answered.len(), received.len(), ROUNDS.len());
     assert!(repeats <= ROUNDS.len() * IN_FLIGHT_MAX, "{repeats} repeats");
 
     let log = api.deliveries("");
@@ -74,7 +69,7 @@ fn what_was_accepted_is_delivered_however_often_it_is_killed() {
     assert!(received.keys().all(|run| sent.contains(run)));
     let again = api.post("/runs", failed("backup", answered.last().unwrap())).expect(202);
     assert_eq!(again["duplicate"], true);
-    assert_eq!(receiver.count() - received.len(), repeats, "and it is not told again");
+    assert_eq!(receiver.count() - received.len(), repeats, "and it is not sent again");
 }
 
 fn run_id(row: &Value) -> String {
@@ -82,7 +77,7 @@ fn run_id(row: &Value) -> String {
 }
 
 #[test]
-fn what_waits_for_its_next_try_survives() {
+fn pending_retry_survives_a_kill() {
     let setup = Setup::new();
     let receiver = Receiver::start(|_, number| Reply::Status(if number <= 30 { 503 } else { 204 }));
     let server = setup.start();
@@ -103,6 +98,7 @@ fn what_waits_for_its_next_try_survives() {
         assert_eq!(attempts.last().unwrap()["httpStatus"], 204);
         ids.insert(delivery["id"].as_str().unwrap().to_owned());
     }
-    let told: BTreeSet<_> = receiver.requests().iter().map(|request| request.header("webhook-id").to_owned()).collect();
-    assert_eq!(told, ids, "every try of a delivery carried its id");
+    let sent_ids: BTreeSet<_> =
+        receiver.requests().iter().map(|request| request.header("webhook-id").to_owned()).collect();
+    assert_eq!(sent_ids, ids, "every attempt of a delivery has its id");
 }

@@ -1,17 +1,17 @@
-//! Receivers that are slow or down cost the others nothing.
+//! Isolation: slow and failing receivers do not delay the others.
 
 use serde_json::json;
 
 use crate::support::receiver::closed_port;
 use crate::support::{Receiver, Reply, Setup};
 
-/// Deliveries that pile up before each of the bad ones: more than a channel's slots.
+/// Backlog of each bad channel: more than its slots.
 const PILE: usize = 150;
-/// Deliveries to the good one.
+/// Deliveries to the healthy channel.
 const GOOD: usize = 100;
 
 #[test]
-fn a_healthy_channel_does_not_notice_its_neighbours() {
+fn healthy_channel_is_not_delayed_by_slow_and_failing_ones() {
     let hanging = Receiver::start(|_, _| Reply::Hang);
     let dripping = Receiver::start(|_, _| Reply::Drip);
     let closing = Receiver::start(|_, _| Reply::Close);

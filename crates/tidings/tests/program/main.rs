@@ -1,15 +1,18 @@
-//! The program as a whole, from outside: started, asked over HTTP, told to end, killed, and started again.
+//! The program from outside: started, called over HTTP, stopped, killed, and started again.
 //!
-//! What is tested is the program named by `TIDINGS_BIN` (`cargo xtask test` names the release build), or else the one
-//! that Cargo built beside this. Every test has its own directory, ports and receivers.
+//! The program under test is `TIDINGS_BIN` (`cargo xtask test` sets it to the release build), or else the binary that Cargo
+//! built with this test. Every test has its own data directory, ports and receivers.
 
 mod alertmanager;
+mod backpressure;
+mod channels;
 mod crash;
-mod crowd;
 mod disk;
 mod documents;
 mod files;
-mod first_document;
+mod gate_effects;
+mod gates;
+mod incidents;
 mod isolation;
 mod operating;
 mod outage_crash;
@@ -18,10 +21,7 @@ mod receivers;
 mod recipes;
 mod refusals;
 mod retries;
-mod second_document;
-mod second_document_channels;
-mod second_document_enforced;
-mod second_document_gates;
+mod run_notifications;
 mod secrets;
 mod secrets_of_endpoints;
 mod serve;
@@ -31,7 +31,7 @@ mod support;
 mod targets;
 mod templates;
 mod test_now;
-mod third_document;
+mod use_case_webhooks;
 mod watching;
 mod webhook_bodies;
 mod webhook_verification;

@@ -1,11 +1,11 @@
-//! Receivers that misbehave in every way there is: each is told apart, in words, and none takes longer than it may.
+//! Receivers that fail in all ways: each failure has its own error, and none exceeds the timeout.
 
 use serde_json::{Value, json};
 
 use crate::support::receiver::closed_port;
 use crate::support::{Receiver, Reply, Setup, tls};
 
-/// A destination that fails, and what is said of it.
+/// A failing destination, and the expected error.
 struct Case {
     name: &'static str,
     url: String,
@@ -21,7 +21,7 @@ fn redirect() -> Reply {
 }
 
 #[test]
-fn every_failure_is_told_apart_in_words() {
+fn each_receiver_failure_has_its_own_error() {
     let hanging = Receiver::start(|_, _| Reply::Hang);
     let dripping = Receiver::start(|_, _| Reply::Drip);
     let flooding = Receiver::start(|_, _| Reply::Flood(500));
@@ -78,7 +78,7 @@ fn every_failure_is_told_apart_in_words() {
 }
 
 #[test]
-fn a_success_is_one_whatever_follows_its_head() {
+fn success_status_counts_whatever_its_body() {
     let flooding = Receiver::start(|_, _| Reply::Flood(200));
     let breaking = Receiver::start(|_, _| Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal".to_vec()));
     let server = Setup::new().start();

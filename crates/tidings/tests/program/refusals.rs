@@ -1,4 +1,4 @@
-//! Starts that are refused: each says why and what would be right, and changes nothing.
+//! Failed starts: each error names the cause and the remedy, and nothing is changed.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::support::server::Finished;
 const ONE_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const OTHER_KEY: &str = "HxAeHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE=";
 
-/// It ended with an error that holds all of these words.
+/// Asserts exit code 1 and an error that contains all of these words.
 #[track_caller]
 fn assert_refused(finished: &Finished, words: &[&str]) {
     let Finished { code, stdout, stderr, took } = finished;
@@ -26,24 +26,24 @@ fn database(setup: &Setup) -> Vec<u8> {
 }
 
 #[test]
-fn a_port_that_is_taken() {
+fn port_in_use_fails_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let setup = Setup::new().with("TIDINGS_LISTEN", &address);
     assert_refused(&setup.run(&["serve"]), &["cannot listen on", &address, "--listen"]);
-    assert!(!setup.data_dir().exists(), "nothing was made");
+    assert!(!setup.data_dir().exists(), "nothing was created");
 }
 
 #[test]
-fn a_directory_that_another_process_uses() {
+fn data_directory_in_use_fails_the_start() {
     let setup = Setup::new();
     let first = setup.start();
     assert_refused(&setup.run(&["serve"]), &["another process is using the data directory", "data"]);
-    assert_eq!(first.api().get_root("/readyz").status, 200, "the first does not notice");
+    assert_eq!(first.api().get_root("/readyz").status, 200, "the first is not affected");
 }
 
 #[test]
-fn another_secret_key() {
+fn different_secret_key_fails_the_start() {
     let setup = Setup::new().with("TIDINGS_SECRET_KEY", ONE_KEY);
     setup.start().stop();
     let before = database(&setup);
@@ -58,37 +58,37 @@ fn another_secret_key() {
 }
 
 #[test]
-fn a_secret_key_that_was_lost() {
+fn missing_secret_key_file_fails_the_start() {
     let setup = Setup::new();
     setup.start().stop();
     let (path, kept) = (setup.data_dir().join("secret.key"), setup.directory().join("kept.key"));
     std::fs::rename(&path, &kept).unwrap();
     assert_refused(&setup.run(&["serve"]), &["secret.key", "TIDINGS_SECRET_KEY"]);
-    assert!(!path.exists(), "no other key takes its place");
+    assert!(!path.exists(), "no new key is generated");
 
     std::fs::rename(&kept, &path).unwrap();
     setup.start().stop();
 }
 
 #[test]
-fn a_data_directory_that_cannot_be_written() {
+fn unwritable_data_directory_fails_the_start() {
     let setup = Setup::new().with("TIDINGS_DATA_DIR", "file/data");
     std::fs::write(setup.directory().join("file"), "not a directory").unwrap();
     assert_refused(&setup.run(&["serve"]), &["file/data"]);
 }
 
 #[test]
-fn a_database_that_is_none() {
+fn file_that_is_no_database_fails_the_start() {
     let setup = Setup::new();
     std::fs::create_dir(setup.data_dir()).unwrap();
-    let nonsense = "this is no database, and somebody may want it back".repeat(100);
+    let nonsense = "this is not a database, and must not be overwritten".repeat(100);
     std::fs::write(setup.data_dir().join("tidings.db"), &nonsense).unwrap();
     assert_refused(&setup.run(&["serve"]), &["database"]);
     assert_eq!(database(&setup), nonsense.as_bytes());
 }
 
 #[test]
-fn settings_that_make_no_sense_are_named_and_secrets_in_them_are_not_quoted() {
+fn invalid_setting_is_named_without_quoting_secrets() {
     for (variable, value, name) in [
         ("TIDINGS_LISTEN", "8080", "listen"),
         ("TIDINGS_PUBLIC_URL", "tidings.example.com", "public-url"),
@@ -115,7 +115,7 @@ fn settings_that_make_no_sense_are_named_and_secrets_in_them_are_not_quoted() {
 }
 
 #[test]
-fn a_configuration_file_is_read_and_its_mistakes_have_a_line() {
+fn configuration_file_errors_have_a_line() {
     let setup = Setup::new().without("TIDINGS_DATA_DIR").without("TIDINGS_API_KEY");
     let write = |text: &str| std::fs::write(setup.directory().join("tidings.toml"), text).unwrap();
     write("data_dir = \"elsewhere\"\napi_key = \"tdg_hunter2-hunter2-hunter2-hunter2-hunter2\"\n");
@@ -131,7 +131,7 @@ fn a_configuration_file_is_read_and_its_mistakes_have_a_line() {
 }
 
 #[test]
-fn check_config_shows_what_holds_and_no_secret_and_makes_nothing() {
+fn check_config_prints_settings_without_secrets_and_creates_nothing() {
     let setup = Setup::new()
         .with("TIDINGS_API_KEY", "tdg_hunter2-hunter2-hunter2-hunter2-hunter2")
         .with("TIDINGS_SECRET_KEY", ONE_KEY)
@@ -139,8 +139,8 @@ fn check_config_shows_what_holds_and_no_secret_and_makes_nothing() {
         .with("TIDINGS_MAIL_FROM", "tidings@example.com");
     let checked = setup.run(&["check-config"]);
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
-    for said in ["127.0.0.1:0", "127.0.0.0/8", "drain-seconds", "api-key", "secret-key", "smtp-url"] {
-        assert!(checked.stdout.contains(said), "{said} in {}", checked.stdout);
+    for setting in ["127.0.0.1:0", "127.0.0.0/8", "drain-seconds", "api-key", "secret-key", "smtp-url"] {
+        assert!(checked.stdout.contains(setting), "{setting} in {}", checked.stdout);
     }
     for secret in ["hunter2", ONE_KEY] {
         assert!(!checked.stdout.contains(secret) && !checked.stderr.contains(secret), "{}", checked.stdout);

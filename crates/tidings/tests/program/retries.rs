@@ -1,4 +1,4 @@
-//! When it is tried again, how often, and what is left to do by hand.
+//! Automatic retries, manual resends and recovery.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Receiver, Reply, Setup, eventually};
 
-/// A delivery's attempts, as number, what caused them, and the status code that came.
+/// The attempts of a delivery: number, trigger and status code.
 fn attempts(delivery: &Value) -> Vec<(u64, &str, u64)> {
     let attempts = delivery["attempts"].as_array().unwrap().iter();
     let parts = |attempt: &Value| (attempt["number"].as_u64(), attempt["httpStatus"].as_u64());
@@ -19,7 +19,7 @@ fn attempts(delivery: &Value) -> Vec<(u64, &str, u64)> {
 }
 
 #[test]
-fn the_channels_own_delays_are_kept_to_the_end() {
+fn retries_follow_the_delays_of_the_channel() {
     let receiver = Receiver::always(500);
     let server = Setup::new().start();
     let api = server.api();
@@ -32,7 +32,7 @@ fn the_channels_own_delays_are_kept_to_the_end() {
     let requests = receiver.requests();
     assert_eq!(requests.len(), 3);
     for pair in requests.windows(2) {
-        // Ten per cent of jitter, and a moment for the request itself.
+        // 10 % jitter, and the duration of the request.
         assert!(pair[1].at - pair[0].at >= Duration::from_millis(850), "{:?}", pair[1].at - pair[0].at);
         assert_eq!(pair[0].header("webhook-id"), pair[1].header("webhook-id"));
         assert_eq!(pair[0].body(), pair[1].body());
@@ -42,7 +42,7 @@ fn the_channels_own_delays_are_kept_to_the_end() {
 }
 
 #[test]
-fn without_retries_there_is_one_attempt() {
+fn retry_on_failure_false_means_one_attempt() {
     let receiver = Receiver::always(500);
     let server = Setup::new().start();
     let api = server.api();
@@ -57,7 +57,7 @@ fn without_retries_there_is_one_attempt() {
 }
 
 #[test]
-fn a_receiver_that_asks_to_be_left_alone_is() {
+fn retry_after_of_the_receiver_is_honoured() {
     let receiver = Receiver::start(|_, number| match number {
         1 => Reply::Bytes(b"HTTP/1.1 429 Too Many\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n".to_vec()),
         _ => Reply::Status(204),
@@ -75,7 +75,7 @@ fn a_receiver_that_asks_to_be_left_alone_is() {
 }
 
 #[test]
-fn who_says_to_the_last_that_it_is_gone_is_not_asked_again() {
+fn final_410_disables_the_channel() {
     let receiver = Receiver::always(410);
     let server = Setup::new().start();
     let api = server.api();
@@ -104,7 +104,7 @@ fn who_says_to_the_last_that_it_is_gone_is_not_asked_again() {
 }
 
 #[test]
-fn a_delivery_is_sent_again_by_hand_under_the_same_id() {
+fn manual_resend_keeps_the_id() {
     let receiver = Receiver::start(|_, number| Reply::Status(if number == 1 { 500 } else { 204 }));
     let server = Setup::new().start();
     let api = server.api();
@@ -117,18 +117,18 @@ fn a_delivery_is_sent_again_by_hand_under_the_same_id() {
     assert_eq!(resent["id"], failed["id"]);
     let requests = receiver.wait_for(2);
     assert_eq!(requests[0].header("webhook-id"), requests[1].header("webhook-id"));
-    let sent = api.delivery_once_it_was_tried(&event, 2);
+    let sent = api.delivery_after_attempts(&event, 2);
     assert_eq!(attempts(&sent), [(1, "scheduled", 500), (2, "resend", 204)]);
     assert_eq!(sent["status"], "sent");
 
     api.post(&path, json!({})).expect(202);
     receiver.wait_for(3);
-    let again = api.delivery_once_it_was_tried(&event, 3);
+    let again = api.delivery_after_attempts(&event, 3);
     assert_eq!((&again["status"], &again["attemptCount"]), (&json!("sent"), &json!(3)), "what was sent may be too");
 }
 
 #[test]
-fn what_failed_while_a_receiver_was_down_is_recovered_in_one_go() {
+fn recover_resends_failures_of_a_receiver_outage() {
     let receiver = Receiver::start(|request, number| match request.json()["runId"].as_str() {
         Some(_) if number <= 3 => Reply::Status(503),
         _ => Reply::Status(204),
@@ -148,7 +148,7 @@ fn what_failed_while_a_receiver_was_down_is_recovered_in_one_go() {
     assert_eq!(recover(json!({"channelId": channel, "since": since})), json!({"recovered": 3}));
     receiver.wait_for(6);
     for (event, before) in events.iter().zip(failed) {
-        let sent = api.delivery_once_it_was_tried(event, 2);
+        let sent = api.delivery_after_attempts(event, 2);
         assert_eq!((&sent["status"], &sent["id"]), (&json!("sent"), &before["id"]));
     }
     assert_eq!(recover(json!({"channelId": channel, "since": since})), json!({"recovered": 0}));

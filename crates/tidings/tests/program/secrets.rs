@@ -1,5 +1,5 @@
-//! A secret put into every place that takes one, everything done with it that can be done, and then searched for in all
-//! that the program wrote, answered and kept.
+//! Secrets are set wherever the API accepts one and used in every operation. Then they are searched for in all output,
+//! responses and files.
 
 use std::net::SocketAddr;
 
@@ -7,18 +7,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::support::marked::{assert_hidden, count, files, parrot, secret};
+use crate::support::marked::{assert_hidden, count, echo, files, secret};
 use crate::support::receiver::closed_port;
 use crate::support::{Api, Receiver, Reply, Setup, tls};
 
-/// What the operator sets.
+/// The configured secrets.
 struct Operator {
     setup: Setup,
     api_key: String,
-    /// The sealing key as it is set, and the bytes that it stands for.
+    /// The encryption key as configured, and its bytes.
     sealing: [String; 2],
     mail_password: String,
-    /// A mail server that is trusted.
+    /// A mail server with a trusted certificate.
     mail: SocketAddr,
 }
 
@@ -40,7 +40,7 @@ fn operator() -> Operator {
     Operator { setup, api_key, sealing, mail_password, mail: mail.address }
 }
 
-/// The secrets that a channel's `config` holds.
+/// The secrets of channels.
 struct Configured {
     api: Api,
     secrets: Vec<String>,
@@ -49,14 +49,14 @@ struct Configured {
 }
 
 impl Configured {
-    /// A secret, to be searched for in the end.
+    /// Creates a secret that is searched for at the end.
     fn secret(&mut self, place: &str) -> String {
         let secret = secret(place);
         self.secrets.push(secret.clone());
         secret
     }
 
-    /// Makes a channel, and edits, reads and tests it; rightly and wrongly.
+    /// Creates, edits, reads and tests a channel, with valid and invalid requests.
     fn exercise(&mut self, name: &str, channel_type: &str, config: Value, wrong: &[Value]) {
         let body = json!({"name": name, "type": channel_type, "config": config, "retryOnFailure": false,
                           "timeoutMs": 1_000});
@@ -82,7 +82,7 @@ impl Configured {
         self.channels.push(id);
     }
 
-    /// Sends through the last channel: a test, and a run's failure.
+    /// Sends a test and a failed run through the last channel.
     fn send(&mut self) {
         let channel = self.channels.last().unwrap().clone();
         self.api.post(&format!("/channels/{channel}/test"), json!({})).expect(200);
@@ -91,7 +91,7 @@ impl Configured {
         self.events.push(event);
     }
 
-    /// Everything that the API can show.
+    /// Reads all resources.
     fn read_everything(&self) {
         self.api.wait_until_settled();
         for event in &self.events {
@@ -107,7 +107,7 @@ impl Configured {
     }
 }
 
-/// A webhook with a secret in its path, in its query and in a header, to this place.
+/// A webhook with secrets in its path, its query and a header.
 fn webhook(configured: &mut Configured, name: &str, origin: &str) {
     let token = configured.secret(&format!("{name} query"));
     let path = configured.secret(&format!("{name} path"));
@@ -168,7 +168,7 @@ fn other_channels(configured: &mut Configured, origin: &str, mail: SocketAddr) {
 }
 
 #[test]
-fn the_search_finds_what_hides() {
+fn secret_search_finds_encoded_forms() {
     let secret = secret("somewhere");
     for hidden in
         [secret.clone(), hex::encode(&secret), BASE64.encode(format!("user\0{secret}\0")), BASE64.encode(&secret)]
@@ -179,9 +179,9 @@ fn the_search_finds_what_hides() {
 }
 
 #[test]
-fn no_secret_is_ever_said_or_kept_in_the_clear() {
+fn no_secret_is_logged_returned_or_stored_in_plain_text() {
     let operator = operator();
-    let echoes = [parrot(500), parrot(200), parrot(307)];
+    let echoes = [echo(500), echo(200), echo(307)];
     let server = operator.setup.start();
     let api = Api::new(server.address, &operator.api_key);
     let mut configured = Configured { api, secrets: Vec::new(), channels: Vec::new(), events: Vec::new() };
@@ -199,9 +199,9 @@ fn no_secret_is_ever_said_or_kept_in_the_clear() {
     let wrong_key = Api::new(server.address, &format!("{}x", operator.api_key));
     wrong_key.get("/runs").expect_problem(401, "unauthenticated");
 
-    let told =
+    let is_sent =
         echoes[0].requests().iter().any(|request| request.header("authorization").contains(&secret("fails header")));
-    assert!(told, "receivers are told the secrets that are theirs");
+    assert!(is_sent, "receivers get their own secrets");
     let mut finished = vec![server.kill()];
     let mut kept = files(&operator.setup);
     let server = operator.setup.start();
@@ -216,17 +216,17 @@ fn no_secret_is_ever_said_or_kept_in_the_clear() {
     finished.push(setup.run(&["check-config"]));
 
     kept.extend(files(&setup));
-    let mut heard = configured.api.heard();
-    heard.extend(wrong_key.heard());
+    let mut received = configured.api.received();
+    received.extend(wrong_key.received());
     let operators = [&operator.api_key, &operator.sealing[0], &operator.sealing[1], &operator.mail_password];
     for secret in configured.secrets.iter().chain(operators) {
         let times = usize::from(secret.starts_with("whsec_"));
-        assert_hidden(secret, &finished, &kept, &heard, times);
+        assert_hidden(secret, &finished, &kept, &received, times);
     }
-    assert!(count("is wrong", &heard) > 0, "the mail server said it back");
-    assert!(finished[0].stderr.contains("TRACE"), "it logged all it can");
+    assert!(count("is wrong", &received) > 0, "the mail server echoed the password");
+    assert!(finished[0].stderr.contains("TRACE"), "it logged at trace level");
     assert!(
         kept.iter().any(|(name, bytes)| name.ends_with("-wal") && count("ops@example.com", bytes) > 0),
-        "it was kept"
+        "the database files were searched"
     );
 }

@@ -1,16 +1,16 @@
-//! The same search for the secrets of what is watched: how an endpoint shows who it is, and the URLs of inbound doors.
+//! The same search for the secrets of endpoints (`auth`) and of inbound webhooks (their URLs).
 
 use serde_json::{Value, json};
 
 use crate::support::api::id;
-use crate::support::marked::{assert_hidden, count, files, parrot, secret};
+use crate::support::marked::{assert_hidden, count, echo, files, secret};
 use crate::support::receiver::closed_port;
 use crate::support::{Api, Receiver, Reply, Setup, eventually, tls};
 
-/// Says back who came, where the endpoint's assertions look, and as a place to go to.
+/// Echoes the credentials in the fields that the assertions read, and in a redirect.
 fn talkative(status: u16) -> Receiver {
     Receiver::start(move |request, _| {
-        let who = if request.has("authorization") { request.header("authorization") } else { "nobody" };
+        let who = if request.has("authorization") { request.header("authorization") } else { "anonymous" };
         let body = json!({"who": who, "password": who.split(' ').next_back()}).to_string();
         let target = who.replace(' ', "%20");
         let head = format!("HTTP/1.1 {status} {who}\r\nlocation: /{target}\r\nx-who: {who}");
@@ -18,7 +18,7 @@ fn talkative(status: u16) -> Receiver {
     })
 }
 
-/// Assertions that fail, so that what was found is told.
+/// Assertions that fail, so that the actual values are reported.
 fn nosy() -> Value {
     let asked = |kind: &str, target: Value| json!({"kind": kind, "operator": "equals", "target": target, "value": "x", "severity": "degraded"});
     json!([
@@ -29,14 +29,14 @@ fn nosy() -> Value {
     ])
 }
 
-/// Both ways to show who one is, with a secret of their own each.
+/// Both types of `auth`, each with its own secret.
 fn ways(place: &str, secrets: &mut Vec<String>) -> [Value; 2] {
     let [password, token] = ["password", "token"].map(|word| secret(&format!("{place} {word}")));
     secrets.extend([password.clone(), token.clone()]);
     [json!({"type": "basic", "username": "probe", "password": password}), json!({"type": "bearer", "token": token})]
 }
 
-/// Bodies that are wrong, each with the secret in a place where it may be said back.
+/// Invalid bodies, each with the secret where an error could quote it.
 fn wrongs(auth: &Value, secret: &str) -> Vec<Value> {
     let with = |key: &str, value: Value| {
         let mut auth = auth.clone();
@@ -56,11 +56,11 @@ fn wrongs(auth: &Value, secret: &str) -> Vec<Value> {
     ]
 }
 
-/// Makes an endpoint, and edits, clones, tests and reads it; rightly and wrongly.
+/// Creates, edits, clones, tests and reads an endpoint, with valid and invalid requests.
 fn exercise(api: &Api, url: &str, auth: &Value) -> Vec<String> {
     let secret = ["password", "token"].into_iter().find_map(|key| auth[key].as_str()).unwrap();
     let more = json!({"auth": auth, "assertions": nosy(), "timeoutMs": 1_000});
-    let endpoint = api.make_watched(url, more.clone());
+    let endpoint = api.make_monitored(url, more.clone());
     let path = format!("/endpoints/{endpoint}");
     let shown = api.get(&path).expect(200);
     api.patch(&path, json!({"auth": shown["auth"], "name": "as it was shown"})).expect(200);
@@ -72,7 +72,7 @@ fn exercise(api: &Api, url: &str, auth: &Value) -> Vec<String> {
         api.post("/endpoints", body.clone()).expect_problem(422, "invalid");
         api.post("/endpoints/test", body).expect_problem(422, "invalid");
     }
-    // Moved elsewhere it is asked for anew.
+    // After a change of the origin the secret is required again.
     api.patch(&path, json!({"url": "http://127.0.0.1:1/"})).expect_problem(422, "invalid");
     let mut unsaved = json!({"type": "http", "url": url});
     unsaved.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -82,7 +82,7 @@ fn exercise(api: &Api, url: &str, auth: &Value) -> Vec<String> {
     vec![endpoint, clone]
 }
 
-/// Everything that the API can show of them.
+/// Reads all resources.
 fn read_everything(api: &Api, endpoints: &[String]) {
     for endpoint in endpoints {
         eventually(&format!("{endpoint} was looked at"), || {
@@ -108,10 +108,10 @@ fn read_everything(api: &Api, endpoints: &[String]) {
 }
 
 #[test]
-fn who_an_endpoint_is_is_told_to_nobody_but_its_target() {
+fn endpoint_secret_is_sent_to_its_target_only() {
     let setup = Setup::new().with("TIDINGS_LOG", "trace");
     let server = setup.start();
-    let (api, receiver) = (server.api(), parrot(200));
+    let (api, receiver) = (server.api(), echo(200));
     let hook = api.make_webhook(&receiver, json!({"retryOnFailure": false}));
     let rule = json!({"resourceType": "endpoint", "resourceId": "*", "channelId": hook});
     api.post("/notification-rules", rule).expect(201);
@@ -129,11 +129,11 @@ fn who_an_endpoint_is_is_told_to_nobody_but_its_target() {
         }
     }
     read_everything(&api, &endpoints);
-    let told = targets[0].requests().iter().any(|request| {
+    let is_sent = targets[0].requests().iter().any(|request| {
         request.has("authorization") && request.header("authorization") == format!("Bearer {}", secret("fine token"))
     });
-    assert!(told, "the target is told the secret that is its own");
-    assert!(count("\"actual\"", &api.heard()) > 0 && receiver.count() > 0, "what was found was told");
+    assert!(is_sent, "the target gets its own secret");
+    assert!(count("\"actual\"", &api.received()) > 0 && receiver.count() > 0, "actual values were reported");
     let mut kept = files(&setup);
     let mut finished = vec![server.kill()];
     let server = setup.start();
@@ -144,14 +144,14 @@ fn who_an_endpoint_is_is_told_to_nobody_but_its_target() {
     kept.extend(files(&setup));
     assert!(finished[0].stderr.contains("TRACE"), "it logged all it can");
     for secret in &secrets {
-        assert_hidden(secret, &finished, &kept, &api.heard(), 0);
+        assert_hidden(secret, &finished, &kept, &api.received(), 0);
         let leaked = receiver.requests().into_iter().find(|it| count(secret, format!("{it:?}").as_bytes()) > 0);
-        assert!(leaked.is_none_or(|it| panic!("{secret} in {it:?}")), "nor is it in what others are told");
+        assert!(leaked.is_none_or(|it| panic!("{secret} in {it:?}")), "nor is it in requests to others");
     }
 }
 
 #[test]
-fn a_doors_url_is_shown_once_and_stands_nowhere() {
+fn inbound_webhook_url_is_returned_once_and_not_stored() {
     let setup = Setup::new().with("TIDINGS_LOG", "trace").with("TIDINGS_PUBLIC_URL", "https://tidings.example.com");
     let server = setup.start();
     let api = server.api();
@@ -169,7 +169,7 @@ fn a_doors_url_is_shown_once_and_stands_nowhere() {
     assert_eq!(knock(&target, &message.to_string()).expect(200)["opened"], 1);
     assert_eq!(knock(&target, "{\"version\": \"3\"}").status, 422);
     assert_eq!(knock(&target, "{").status, 400);
-    // One byte too many: with more the connection could end while they are still being sent, and the answer be lost.
+    // Only one byte too many: with more the server could close the connection before all are sent, and the response be lost.
     assert_eq!(knock(&target, &"x".repeat((1 << 20) + 1)).status, 413);
     assert_eq!(api.get_root(&target).status, 405);
     for wrong in [format!("{target}x"), format!("{target}/more"), format!("/in/github/{secret}")] {
@@ -182,12 +182,12 @@ fn a_doors_url_is_shown_once_and_stands_nowhere() {
     let mut finished = vec![server.kill()];
     let server = setup.start();
     let again = api.clone().at(server.address);
-    let door = again.get("/inbound-webhooks").expect(200)["data"][0].clone();
-    assert_eq!(door["name"], "Prometheus");
+    let webhook = again.get("/inbound-webhooks").expect(200)["data"][0].clone();
+    assert_eq!(webhook["name"], "Prometheus");
     assert_eq!(again.send("POST", &target, &json, message.to_string().as_bytes()).expect(200)["unchanged"], 1);
-    again.delete(&format!("/inbound-webhooks/{}", id(&door))).expect(204);
+    again.delete(&format!("/inbound-webhooks/{}", id(&webhook))).expect(204);
     assert_eq!(again.send("POST", &target, &json, message.to_string().as_bytes()).status, 404);
     finished.push(server.stop());
     kept.extend(files(&setup));
-    assert_hidden(&secret, &finished, &kept, &api.heard(), 1);
+    assert_hidden(&secret, &finished, &kept, &api.received(), 1);
 }

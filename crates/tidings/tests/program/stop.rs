@@ -1,4 +1,4 @@
-//! SIGTERM: what is being sent is finished within the bound, and nothing is lost.
+//! Shutdown on SIGTERM: deliveries in flight finish within the drain period, and nothing is lost.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::support::server::API_KEY;
 use crate::support::{Receiver, Reply, Setup, wire};
 
 #[test]
-fn what_is_being_sent_is_finished_first() {
+fn shutdown_finishes_deliveries_in_flight() {
     let setup = Setup::new();
     let receiver = Receiver::start(|_, _| Reply::Held);
     let mut server = setup.start();
@@ -21,12 +21,12 @@ fn what_is_being_sent_is_finished_first() {
     let events: Vec<_> = (0..5).map(|run| api.fail("backup", &run.to_string())).collect();
     receiver.wait_for(5);
 
-    server.tell_to_end();
-    server.wait_for_log("told to end");
+    server.terminate();
+    server.wait_for_log("shutdown requested");
     receiver.release();
     let finished = server.finish();
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    assert!(finished.stderr.contains("what was being sent is sent and written down"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("shutdown complete"), "{}", finished.stderr);
 
     let server = setup.start();
     for event in events {
@@ -37,7 +37,7 @@ fn what_is_being_sent_is_finished_first() {
 }
 
 #[test]
-fn who_hangs_does_not_hold_it_up_beyond_the_bound_and_is_told_after_the_next_start() {
+fn hanging_receiver_does_not_delay_shutdown_and_is_retried() {
     let setup = Setup::new().with("TIDINGS_DRAIN_SECONDS", "1");
     let receiver = Receiver::start(|_, number| if number == 1 { Reply::Hang } else { Reply::Status(204) });
     let server = setup.start();
@@ -48,9 +48,9 @@ fn who_hangs_does_not_hold_it_up_beyond_the_bound_and_is_told_after_the_next_sta
     receiver.wait_for(1);
 
     let finished = server.stop();
-    println!("ended {} ms after it was told to", finished.took.as_millis());
+    println!("ended {} ms after SIGTERM", finished.took.as_millis());
     assert!(finished.took < Duration::from_secs(20), "the attempt alone would have taken 60 s");
-    assert!(finished.stderr.contains("made again at the next start"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("retried at the next start"), "{}", finished.stderr);
 
     let server = setup.start();
     let requests = receiver.wait_for(2);
@@ -60,7 +60,7 @@ fn who_hangs_does_not_hold_it_up_beyond_the_bound_and_is_told_after_the_next_sta
 }
 
 #[test]
-fn the_bound_is_one_for_callers_and_receivers_together() {
+fn drain_period_covers_clients_and_receivers_together() {
     let receiver = Receiver::start(|_, _| Reply::Hang);
     let server = Setup::new().with("TIDINGS_DRAIN_SECONDS", "3").start();
     let api = server.api();
@@ -68,7 +68,7 @@ fn the_bound_is_one_for_callers_and_receivers_together() {
     api.make_rule("backup", &channel);
     api.fail("backup", "1");
     receiver.wait_for(1);
-    // A caller that never comes to the end of its body.
+    // A client that does not send the rest of its body.
     let request = wire::request(
         "POST",
         &format!("{}/runs", api.base()),
@@ -80,12 +80,12 @@ fn the_bound_is_one_for_callers_and_receivers_together() {
     api.get("/runs").expect(200);
 
     let finished = server.stop();
-    println!("ended {} ms after it was told to", finished.took.as_millis());
+    println!("ended {} ms after SIGTERM", finished.took.as_millis());
     assert!(finished.took < Duration::from_millis(5_500), "3 s in all, not for each: {:?}", finished.took);
 }
 
 #[test]
-fn ended_in_order_under_load_everything_is_told_exactly_once() {
+fn shutdown_under_load_delivers_exactly_once() {
     let setup = Setup::new();
     let receiver = Receiver::good();
     let mut answered = Vec::new();
@@ -98,19 +98,19 @@ fn ended_in_order_under_load_everything_is_told_exactly_once() {
         let load = Load::start(&server, &round.to_string());
         load.wait_for(1_500);
         let finished = server.stop();
-        assert!(finished.stderr.contains("what was being sent is sent and written down"), "{}", finished.stderr);
+        assert!(finished.stderr.contains("shutdown complete"), "{}", finished.stderr);
         answered.extend(load.finish());
     }
     let server = setup.start();
     server.api().wait_until_settled();
-    let told = receiver.webhook_ids_by_run();
-    assert!(answered.iter().all(|run| told.contains_key(run)), "all that was accepted is told");
-    println!("{} accepted, {} told", answered.len(), told.len());
-    assert_eq!(receiver.count(), told.len(), "and told once");
+    let sent = receiver.webhook_ids_by_run();
+    assert!(answered.iter().all(|run| sent.contains_key(run)), "all accepted runs are sent");
+    println!("{} accepted, {} sent", answered.len(), sent.len());
+    assert_eq!(receiver.count(), sent.len(), "exactly once");
 }
 
 #[test]
-fn what_waits_is_kept() {
+fn pending_retry_survives_a_shutdown() {
     let setup = Setup::new();
     let receiver = Receiver::start(|_, number| Reply::Status(if number == 1 { 503 } else { 204 }));
     let server = setup.start();

@@ -1,5 +1,5 @@
-//! A storm: two thousand endpoints fail in the same second. A channel that takes 30 messages a minute gets those and one
-//! digest of all the rest, one without a limit gets every message, and the log lacks nothing.
+//! Two thousand endpoints fail in the same second. A channel with a limit of 30 messages a minute gets 30 and one digest of
+//! the rest, one without a limit gets all messages, and the log is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::spawn;
@@ -12,16 +12,15 @@ use crate::support::server::API_KEY;
 use crate::support::wire::{self, Wire};
 use crate::support::{Api, Page, Receiver, Server, Setup, now};
 
-/// How many endpoints fail.
 const ENDPOINTS: usize = 2_000;
-/// How many messages the limited channel takes in a minute.
+/// The rate limit of the limited channel, in messages a minute.
 const PER_MINUTE: usize = 30;
-/// Clients that tell of it at once.
+/// Concurrent clients that report the checks.
 const CLIENTS: usize = 16;
-/// A minute until there is room again, and time to put the digest together.
+/// A minute until the rate limit has capacity again, and time for the digest.
 const PATIENCE: Duration = Duration::from_secs(75);
 
-/// Posts each of these bodies to its path, by clients that work at once, each on a connection of its own.
+/// Posts each of these bodies to its path, by concurrent clients with a connection each.
 fn post_all(server: &Server, requests: Vec<(String, Value)>, status: &str) -> Vec<Value> {
     let (address, share) = (server.address, requests.len().div_ceil(CLIENTS));
     let client = |requests: Vec<(String, Value)>, status: String| {
@@ -43,7 +42,7 @@ fn post_all(server: &Server, requests: Vec<(String, Value)>, status: &str) -> Ve
     clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
 }
 
-/// How many deliveries of a channel are in each state.
+/// The number of deliveries of a channel by kind and status.
 fn states(api: &Api, channel: &str) -> BTreeMap<String, usize> {
     let mut states = BTreeMap::new();
     for delivery in api.deliveries(&format!("&channel={channel}")) {
@@ -58,7 +57,7 @@ fn counted<const N: usize>(states: [(&str, usize); N]) -> BTreeMap<String, usize
 }
 
 #[test]
-fn two_thousand_outages_at_once_are_thirty_messages_and_one_digest_and_none_is_lost() {
+fn two_thousand_incidents_at_once_are_thirty_messages_and_one_digest() {
     let (page, discord, hook) = (Page::answering(200), Receiver::good(), Receiver::good());
     let server = Setup::new().start();
     let api = server.api();
@@ -71,7 +70,7 @@ fn two_thousand_outages_at_once_are_thirty_messages_and_one_digest_and_none_is_l
         api.post("/notification-rules", rule).expect(201);
     }
     let began = now();
-    // What the engine sees of them itself is healthy, and resolves nothing.
+    // Their own probes are healthy, and resolve nothing.
     let endpoint = |number| {
         json!({"name": format!("Shop {number:04}"), "type": "http", "url": page.url(),
         "intervalSeconds": 86_400, "failureThreshold": 1, "recoveryThreshold": 1_000})
@@ -83,14 +82,14 @@ fn two_thousand_outages_at_once_are_thirty_messages_and_one_digest_and_none_is_l
     let down = json!({"status": "down", "statusReason": "HTTP 502 — expected 200"});
     let check = |made: &Value| (format!("/endpoints/{}/checks", id(&made["endpoint"])), down.clone());
     let answers = post_all(&server, made.iter().map(check).collect(), "202");
-    let told_after = began.elapsed();
+    let reported_after = began.elapsed();
     let incidents: BTreeSet<_> = answers.iter().map(|answer| id(&answer["incident"])).collect();
     assert_eq!(incidents.len(), ENDPOINTS, "each has an incident of its own");
 
     let requests = hook.wait_for(ENDPOINTS);
-    let heard_after = began.elapsed();
-    let heard: BTreeSet<_> = requests.iter().map(|request| id(&request.json()["incident"])).collect();
-    assert_eq!((heard.len(), hook.count()), (ENDPOINTS, ENDPOINTS), "one message for each, through the webhook");
+    let received_after = began.elapsed();
+    let notified: BTreeSet<_> = requests.iter().map(|request| id(&request.json()["incident"])).collect();
+    assert_eq!((notified.len(), hook.count()), (ENDPOINTS, ENDPOINTS), "one message for each, through the webhook");
     discord.wait_for(PER_MINUTE);
     api.wait_until_settled();
     assert_eq!(states(&api, &unlimited), counted([("incident_opened sent", ENDPOINTS)]));
@@ -114,7 +113,7 @@ fn two_thousand_outages_at_once_are_thirty_messages_and_one_digest_and_none_is_l
     assert!(carried.is_subset(&incidents));
     assert!(incidents.iter().take(50).all(|incident| api.incident(incident)["notificationsSent"] == 2));
     println!(
-        "{ENDPOINTS} endpoints made in {made_after:?}, their outages told in {told_after:?}, all heard after \
-         {heard_after:?}; the digest came after {waited:?}"
+        "{ENDPOINTS} endpoints created in {made_after:?}, their incidents reported in {reported_after:?}, all received after \
+         {received_after:?}; the digest came after {waited:?}"
     );
 }

@@ -1,11 +1,11 @@
-//! Where a channel may not go: private addresses, however they are spelt, unless the operator lets them in.
+//! Forbidden targets of channels: private addresses in any notation, unless the operator allows them.
 
 use serde_json::json;
 
 use crate::support::{Receiver, Setup};
 
 #[test]
-fn private_addresses_are_refused_when_they_are_saved_however_they_are_spelt() {
+fn private_target_in_any_notation_is_rejected() {
     let server = Setup::new().without("TIDINGS_ALLOW_TARGETS").start();
     let api = server.api();
     for host in [
@@ -61,7 +61,7 @@ fn private_addresses_are_refused_when_they_are_saved_however_they_are_spelt() {
 }
 
 #[test]
-fn http_is_for_allowed_targets_only() {
+fn http_is_accepted_for_allowed_targets_only() {
     let server = Setup::new().without("TIDINGS_ALLOW_TARGETS").start();
     let plain = json!({"name": "n", "type": "webhook", "config": {"url": "http://example.com/hook"}});
     let answer = server.api().post("/channels", plain);
@@ -70,7 +70,7 @@ fn http_is_for_allowed_targets_only() {
 }
 
 #[test]
-fn what_is_let_in_by_one_network_is_no_way_into_others() {
+fn allowed_network_does_not_open_others() {
     let server = Setup::new().with("TIDINGS_ALLOW_TARGETS", "127.0.0.0/8").start();
     let channel = |url| json!({"name": "n", "type": "webhook", "config": {"url": url}});
     let api = server.api();
@@ -81,7 +81,7 @@ fn what_is_let_in_by_one_network_is_no_way_into_others() {
 }
 
 #[test]
-fn a_channel_saved_while_its_network_was_allowed_does_not_stay_open() {
+fn channel_loses_access_when_its_network_is_no_longer_allowed() {
     let receiver = Receiver::good();
     let setup = Setup::new();
     let first = setup.start();

@@ -1,4 +1,4 @@
-//! “Test now” of an endpoint behind TLS: its certificate is shown, whether or not anybody vouches for it.
+//! `POST /endpoints/test` of a TLS endpoint: the certificate is returned, trusted or not.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Setup, tls};
 
 #[test]
-fn a_certificate_is_shown_whether_or_not_it_is_trusted() {
+fn endpoint_test_returns_trusted_and_untrusted_certificates() {
     let target = tls::receiver();
     let url = format!("https://{}/health", target.address);
     let body = json!({"type": "http", "url": url, "expectedStatusCodes": [204], "assertions": [

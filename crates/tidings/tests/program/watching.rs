@@ -1,5 +1,4 @@
-//! Endpoints that misbehave in every way there is, watched by the real check engine: each is told apart, in words, and none
-//! costs another one anything.
+//! Monitored endpoints that fail in all ways: each failure has its own reason, and none delays other endpoints.
 
 use std::fs;
 
@@ -8,18 +7,18 @@ use serde_json::{Value, json};
 use crate::support::receiver::closed_port;
 use crate::support::{Api, Page, Receiver, Reply, Setup, eventually, tls};
 
-/// Watches every second.
+/// Checks every second.
 fn setup() -> Setup {
     Setup::new().with("TIDINGS_WATCH_INTERVAL_SECONDS_MIN", "1")
 }
 
-/// Has a channel hear of every endpoint.
+/// Creates a channel with a rule for every endpoint.
 fn hear_of_all(api: &Api, channel: &str) {
     let rule = json!({"resourceType": "endpoint", "resourceId": "*", "channelId": channel});
     api.post("/notification-rules", rule).expect(201);
 }
 
-/// An endpoint that is down, and what is said of it.
+/// A failing endpoint, and the expected reason.
 struct Case {
     name: &'static str,
     url: String,
@@ -28,7 +27,7 @@ struct Case {
 }
 
 #[test]
-fn every_way_to_be_down_is_told_apart_in_words_and_heard_so() {
+fn each_endpoint_failure_has_its_own_reason() {
     let redirect = b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest/\r\ncontent-length: 0\r\n\r\n";
     let hanging = Receiver::start(|_, _| Reply::Hang);
     let dripping = Receiver::start(|_, _| Reply::Drip);
@@ -58,29 +57,29 @@ fn every_way_to_be_down_is_told_apart_in_words_and_heard_so() {
     let server = setup.start();
     let api = server.api();
     hear_of_all(&api, &api.make_webhook(&receiver, json!({})));
-    let make = |case: &Case| api.make_watched(&case.url, json!({"name": case.name, "timeoutMs": 1_000}));
+    let make = |case: &Case| api.make_monitored(&case.url, json!({"name": case.name, "timeoutMs": 1_000}));
     let endpoints = cases.each_ref().map(make);
-    let said: Vec<_> = receiver.wait_for(cases.len()).iter().map(|request| request.json()).collect();
+    let bodies: Vec<_> = receiver.wait_for(cases.len()).iter().map(|request| request.json()).collect();
     for (case, endpoint) in cases.iter().zip(&endpoints) {
         let check = api.endpoint_once(endpoint, "down")["lastCheck"].clone();
         let reason = check["statusReason"].as_str().unwrap();
         assert!(reason.contains(case.words), "{}: {reason}", case.name);
         assert_eq!(check["failure"], case.failure, "{}: {check}", case.name);
         assert!(check["timings"]["totalMs"].as_u64().unwrap() < 5_000, "{}: {check}", case.name);
-        let heard = said.iter().find(|body| body["endpoint"]["id"] == *endpoint).unwrap();
-        assert_eq!((&heard["event"], &heard["detail"]), (&json!("incident_opened"), &json!(reason)), "{}", case.name);
+        let body = bodies.iter().find(|candidate| candidate["endpoint"]["id"] == *endpoint).unwrap();
+        assert_eq!((&body["event"], &body["detail"]), (&json!("incident_opened"), &json!(reason)), "{}", case.name);
         println!("an endpoint that {}: {reason}", case.name);
     }
 }
 
 #[test]
-fn a_hundred_megabytes_are_not_read_and_no_reason_to_be_down() {
+fn large_response_is_not_read_and_healthy() {
     let flooding = Receiver::start(|_, _| Reply::Flood(200));
     let server = setup().start();
     let api = server.api();
     let missing = json!({"kind": "body", "operator": "contains", "target": null, "value": "y", "severity": "degraded"});
-    let plain = api.make_watched(&flooding.url(), json!({"name": "floods"}));
-    let asserting = api.make_watched(&flooding.url(), json!({"name": "floods, too", "assertions": [missing]}));
+    let plain = api.make_monitored(&flooding.url(), json!({"name": "floods"}));
+    let asserting = api.make_monitored(&flooding.url(), json!({"name": "floods, too", "assertions": [missing]}));
     api.endpoint_once(&plain, "healthy");
     let check = api.endpoint_once(&asserting, "degraded")["lastCheck"].clone();
     assert_eq!(check["assertions"][0]["passed"], false, "{check}");
@@ -93,7 +92,7 @@ fn a_hundred_megabytes_are_not_read_and_no_reason_to_be_down() {
 }
 
 #[test]
-fn private_addresses_are_refused_in_words_when_they_are_saved_and_when_they_are_looked_at() {
+fn private_target_is_rejected_on_save_and_on_probe() {
     let page = Page::answering(200);
     let narrow = setup().with("TIDINGS_ALLOW_WATCH_TARGETS", "203.0.113.0/24");
     let server = narrow.start();
@@ -106,13 +105,13 @@ fn private_addresses_are_refused_in_words_when_they_are_saved_and_when_they_are_
     }
     server.stop();
 
-    // Saved while that was allowed: a name is judged by its addresses each time it is looked at.
+    // Saved while its network was allowed: the addresses of a name are checked at every probe.
     let receiver = Receiver::good();
     let wide = narrow.with("TIDINGS_ALLOW_WATCH_TARGETS", "127.0.0.0/8");
     let server = wide.start();
     let url = receiver.url().replace("127.0.0.1", "localhost");
     let more = json!({"intervalSeconds": 1, "timeoutMs": 1_000, "expectedStatusCodes": [204]});
-    let endpoint = server.api().make_watched(&url, more);
+    let endpoint = server.api().make_monitored(&url, more);
     server.api().endpoint_once(&endpoint, "healthy");
     server.stop();
     let narrow = wide.with("TIDINGS_ALLOW_WATCH_TARGETS", "203.0.113.0/24");
@@ -125,19 +124,19 @@ fn private_addresses_are_refused_in_words_when_they_are_saved_and_when_they_are_
 }
 
 #[test]
-fn a_paused_endpoint_is_not_looked_at_until_it_is_resumed() {
+fn paused_endpoint_is_not_probed() {
     let (paused, beside) = (Receiver::always(200), Page::answering(200));
     let server = setup().start();
     let api = server.api();
     let every_second = json!({"intervalSeconds": 1, "timeoutMs": 1_000});
-    let [endpoint, _] = [paused.url(), beside.url()].map(|url| api.make_watched(&url, every_second.clone()));
+    let [endpoint, _] = [paused.url(), beside.url()].map(|url| api.make_monitored(&url, every_second.clone()));
     paused.wait_for(1);
     let shown = api.post(&format!("/endpoints/{endpoint}/pause"), json!({})).expect(200);
     assert_eq!((&shown["endpoint"]["status"], &shown["endpoint"]["enabled"]), (&json!("paused"), &json!(false)));
-    // A look that was under way may still come to its end; after that there is none, while others have theirs.
-    beside.wait_for_looks(beside.looks() + 1);
+    // A probe in flight may still finish; after it there is none, while other endpoints are still probed.
+    beside.wait_for_probes(beside.probes() + 1);
     let looks = paused.count();
-    beside.wait_for_looks(beside.looks() + 3);
+    beside.wait_for_probes(beside.probes() + 3);
     assert_eq!(paused.count(), looks);
     let check = json!({"status": "down"});
     api.post(&format!("/endpoints/{endpoint}/checks"), check).expect_problem(409, "endpoint_paused");
@@ -147,11 +146,11 @@ fn a_paused_endpoint_is_not_looked_at_until_it_is_resumed() {
 }
 
 #[test]
-fn an_edit_in_the_middle_of_a_look_loses_nothing_and_what_moved_is_not_judged_by_its_old_place() {
+fn edit_during_a_probe_discards_its_result() {
     let (slow, elsewhere) = (Receiver::start(|_, _| Reply::Held), Receiver::always(503));
     let server = setup().start();
     let api = server.api();
-    let [renamed, moved] = [(); 2].map(|()| api.make_watched(&slow.url(), json!({"expectedStatusCodes": [204]})));
+    let [renamed, moved] = [(); 2].map(|()| api.make_monitored(&slow.url(), json!({"expectedStatusCodes": [204]})));
     slow.wait_for(2);
     api.patch(&format!("/endpoints/{renamed}"), json!({"name": "Shop", "failureThreshold": 2})).expect(200);
     api.patch(&format!("/endpoints/{moved}"), json!({"url": elsewhere.url()})).expect(200);
@@ -165,16 +164,16 @@ fn an_edit_in_the_middle_of_a_look_loses_nothing_and_what_moved_is_not_judged_by
 }
 
 #[test]
-fn endpoints_that_hang_do_not_delay_one_that_is_quick() {
+fn hanging_endpoints_do_not_delay_others() {
     let hanging = Receiver::start(|_, _| Reply::Hang);
     let quick = Receiver::always(200);
     let server = setup().start();
     let api = server.api();
     let patient = json!({"intervalSeconds": 20, "timeoutMs": 20_000});
-    let slow: Vec<_> = (0..10).map(|_| api.make_watched(&hanging.url(), patient.clone())).collect();
-    // A target gets so many connections at once; some of these wait for their turn there.
+    let slow: Vec<_> = (0..10).map(|_| api.make_monitored(&hanging.url(), patient.clone())).collect();
+    // Connections to a target are limited; some of these probes wait for a permit.
     hanging.wait_for(1);
-    let endpoint = api.make_watched(&quick.url(), json!({"intervalSeconds": 1, "timeoutMs": 1_000}));
+    let endpoint = api.make_monitored(&quick.url(), json!({"intervalSeconds": 1, "timeoutMs": 1_000}));
     quick.wait_for(6);
     for slow in &slow {
         assert_eq!(api.get(&format!("/endpoints/{slow}")).expect(200)["status"], "pending", "still being looked at");
@@ -187,7 +186,7 @@ fn endpoints_that_hang_do_not_delay_one_that_is_quick() {
 }
 
 #[test]
-fn what_waits_for_its_next_try_is_skipped_when_its_endpoint_is_deleted() {
+fn pending_delivery_of_deleted_endpoint_is_skipped() {
     let receiver = Receiver::always(503);
     let server = setup().start();
     let api = server.api();
@@ -196,11 +195,11 @@ fn what_waits_for_its_next_try_is_skipped_when_its_endpoint_is_deleted() {
     api.wire(&endpoint, &[&hook]);
     let incident = api.open(&endpoint, "down");
     let waiting = eventually("it was tried", || {
-        let told = api.told_once(&incident, "opened", &hook, "pending");
-        (told["attemptCount"] == 1).then_some(told)
+        let delivery = api.incident_delivery_once(&incident, "opened", &hook, "pending");
+        (delivery["attemptCount"] == 1).then_some(delivery)
     });
     api.delete(&format!("/endpoints/{endpoint}")).expect(204);
-    let skipped = api.told_once(&incident, "opened", &hook, "skipped");
+    let skipped = api.incident_delivery_once(&incident, "opened", &hook, "skipped");
     assert_eq!((&skipped["id"], receiver.count()), (&waiting["id"], 1), "{skipped}");
     let incident = api.incident(&incident);
     assert_eq!(incident["status"], "resolved", "it is over, without a word: {incident}");

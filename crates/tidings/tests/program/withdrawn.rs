@@ -1,10 +1,10 @@
-//! A rule that is disabled or deleted while its delivery waits: skipped when it comes up, and never revived.
+//! Rules that are disabled, deleted or paused while a delivery waits for its retry: it is skipped or suppressed for good.
 
 use serde_json::{Value, json};
 
 use crate::support::{Api, Receiver, Reply, Server, Setup};
 
-/// A delivery that failed once and waits for its second try, under a rule.
+/// A delivery that failed once and waits for its retry.
 struct Waiting {
     server: Server,
     api: Api,
@@ -20,13 +20,13 @@ fn waiting() -> Waiting {
     let channel = api.make_webhook(&receiver, json!({"retryDelaysSeconds": [2]}));
     let rule = api.make_rule("backup", &channel);
     let event = api.fail("backup", "1");
-    let delivery = api.delivery_once_it_was_tried(&event, 1);
+    let delivery = api.delivery_after_attempts(&event, 1);
     assert_eq!((&delivery["status"], &delivery["attemptCount"]), (&json!("pending"), &json!(1)), "{delivery}");
     Waiting { server, api, receiver, rule, event }
 }
 
 impl Waiting {
-    /// It is skipped, for good, and nothing more was sent.
+    /// Asserts that it is skipped and cannot be resent, and that nothing more was sent.
     fn assert_skipped(&self) -> Value {
         let delivery = self.api.delivery_once(&self.event, "skipped");
         assert_eq!((&delivery["attemptCount"], self.receiver.count()), (&json!(1), 1), "{delivery}");
@@ -39,20 +39,20 @@ impl Waiting {
 }
 
 #[test]
-fn a_rule_disabled_meanwhile() {
+fn rule_disabled_before_retry_skips_the_delivery() {
     let waiting = waiting();
     let path = format!("/notification-rules/{}", waiting.rule);
     waiting.api.patch(&path, json!({"enabled": false})).expect(200);
     let skipped = waiting.assert_skipped();
     waiting.api.patch(&path, json!({"enabled": true})).expect(200);
     waiting.api.fail("backup", "2");
-    let told = waiting.receiver.wait_for(2);
-    assert_eq!(told[1].json()["runId"], "2", "the enabled rule tells of what is new");
+    let requests = waiting.receiver.wait_for(2);
+    assert_eq!(requests[1].json()["runId"], "2", "the enabled rule notifies of new runs");
     assert_eq!(waiting.api.delivery(&waiting.event), skipped, "and not of what was skipped");
 }
 
 #[test]
-fn a_rule_disabled_and_enabled_again_before_the_next_try() {
+fn rule_reenabled_before_retry_still_skips_the_delivery() {
     let waiting = waiting();
     let path = format!("/notification-rules/{}", waiting.rule);
     waiting.api.patch(&path, json!({"enabled": false})).expect(200);
@@ -61,14 +61,14 @@ fn a_rule_disabled_and_enabled_again_before_the_next_try() {
 }
 
 #[test]
-fn a_rule_deleted_meanwhile() {
+fn rule_deleted_before_retry_skips_the_delivery() {
     let waiting = waiting();
     assert_eq!(waiting.api.delete(&format!("/notification-rules/{}", waiting.rule)).status, 204);
     waiting.assert_skipped();
 }
 
 #[test]
-fn a_rule_paused_meanwhile_suppresses() {
+fn rule_paused_before_retry_suppresses_the_delivery() {
     let waiting = waiting();
     waiting.api.patch(&format!("/notification-rules/{}", waiting.rule), json!({"paused": true})).expect(200);
     let delivery = waiting.api.delivery_once(&waiting.event, "suppressed");

@@ -1,15 +1,15 @@
-//! `tidings workspace`: another tenant and its keys, looked after while the service is stopped.
+//! `tidings workspace`: workspaces and API keys.
 
 use crate::support::server::API_KEY;
 use crate::support::{Api, Server, Setup};
 
 /// The key in what `workspace create` prints.
 fn key(stdout: &str) -> String {
-    stdout.split_whitespace().find(|word| word.starts_with("tdg_")).expect("it shows the key").to_owned()
+    stdout.split_whitespace().find(|word| word.starts_with("tdg_")).expect("it prints the key").to_owned()
 }
 
 #[test]
-fn another_workspace_has_its_own_key_and_sees_nothing_of_the_first() {
+fn workspaces_have_separate_keys_and_data() {
     let setup = Setup::new();
     let first = setup.start();
     let event = first.api().fail("backup", "1");
@@ -21,7 +21,7 @@ fn another_workspace_has_its_own_key_and_sees_nothing_of_the_first() {
     for slug in ["default", "acme"] {
         assert!(listed.stdout.contains(slug), "{}", listed.stdout);
     }
-    assert!(!listed.stdout.contains("tdg_"), "keys are not kept, so they cannot be listed");
+    assert!(!listed.stdout.contains("tdg_"), "keys are stored as hashes only");
 
     let server = setup.start();
     let acme = Api::new(server.address, &key(&made.stdout)).within("acme");
@@ -34,7 +34,7 @@ fn another_workspace_has_its_own_key_and_sees_nothing_of_the_first() {
 }
 
 #[test]
-fn it_is_refused_while_the_service_runs() {
+fn workspace_commands_fail_while_the_service_runs() {
     let setup = Setup::new();
     let server = setup.start();
     for command in [
@@ -51,7 +51,7 @@ fn it_is_refused_while_the_service_runs() {
 }
 
 #[test]
-fn a_slug_is_taken_once_and_has_a_form() {
+fn workspace_slug_must_be_unique_and_valid() {
     let setup = Setup::new();
     setup.start().stop();
     assert_eq!(setup.run(&["workspace", "create", "acme"]).code, Some(0));
@@ -74,8 +74,8 @@ fn opens(server: &Server, slug: &str, key: &str) -> bool {
     }
 }
 
-/// What a command prints that is to succeed.
-fn said(setup: &Setup, command: &[&str]) -> String {
+/// Runs a command successfully and returns its output.
+fn output(setup: &Setup, command: &[&str]) -> String {
     let finished = setup.run(command);
     assert_eq!(finished.code, Some(0), "{command:?}: {}", finished.stderr);
     finished.stdout
@@ -83,7 +83,7 @@ fn said(setup: &Setup, command: &[&str]) -> String {
 
 /// The ids and names of a workspace's keys, as `workspace list` shows them.
 fn listed(setup: &Setup, slug: &str) -> Vec<(String, String)> {
-    let text = said(setup, &["workspace", "list"]);
+    let text = output(setup, &["workspace", "list"]);
     let lines = text.lines().skip_while(|line| line.split(' ').next() != Some(slug)).skip(1);
     let keys = lines.take_while(|line| line.starts_with("  ")).map(|line| {
         let (name, rest) = line.split_once(" key_").unwrap_or_else(|| panic!("no id in {line:?}"));
@@ -94,14 +94,14 @@ fn listed(setup: &Setup, slug: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn keys_are_made_shown_once_and_revoked() {
+fn api_keys_are_created_listed_and_revoked() {
     let setup = Setup::new();
     setup.start().stop();
-    let first = key(&said(&setup, &["workspace", "create", "acme"]));
+    let first = key(&output(&setup, &["workspace", "create", "acme"]));
     let (first_id, name) = listed(&setup, "acme").remove(0);
     assert_eq!(name, "first key");
 
-    let made = said(&setup, &["workspace", "new-key", "acme"]);
+    let made = output(&setup, &["workspace", "new-key", "acme"]);
     let second = key(&made);
     let keys = listed(&setup, "acme");
     assert_eq!(keys.len(), 2);
@@ -110,26 +110,26 @@ fn keys_are_made_shown_once_and_revoked() {
     assert!(opens(&server, "acme", &first) && opens(&server, "acme", &second));
     server.stop();
 
-    // Another workspace cannot take it away, and a key that is pasted for its id is not said back.
+    // A key of another workspace is not revoked, and a key that is passed in place of its id is not quoted.
     for (command, words) in [
         (["workspace", "revoke-key", "default", &first_id], "has no key"),
-        (["workspace", "revoke-key", "nobody", &first_id], "no workspace"),
+        (["workspace", "revoke-key", "unknown", &first_id], "no workspace"),
         (["workspace", "revoke-key", "acme", &first], "workspace list"),
     ] {
         let refused = setup.run(&command);
         assert_eq!(refused.code, Some(1), "{command:?}");
         assert!(refused.stderr.contains(words) && !refused.stderr.contains(&first), "{}", refused.stderr);
     }
-    assert_eq!(setup.run(&["workspace", "new-key", "nobody"]).code, Some(1));
-    said(&setup, &["workspace", "revoke-key", "acme", &first_id]);
+    assert_eq!(setup.run(&["workspace", "new-key", "unknown"]).code, Some(1));
+    output(&setup, &["workspace", "revoke-key", "acme", &first_id]);
     assert_eq!(listed(&setup, "acme"), keys[1..]);
     let server = setup.start();
     assert!(!opens(&server, "acme", &first) && opens(&server, "acme", &second));
-    assert!(opens(&server, "default", API_KEY), "that of another workspace stays");
+    assert!(opens(&server, "default", API_KEY), "the key of another workspace stays valid");
 }
 
 #[test]
-fn a_key_that_the_operator_changes_opens_no_more() {
+fn changed_configured_key_revokes_the_old_one() {
     let setup = Setup::new();
     let server = setup.start();
     assert!(opens(&server, "default", API_KEY));
@@ -146,10 +146,10 @@ fn a_key_that_the_operator_changes_opens_no_more() {
     let after = listed(&setup, "default");
     assert!(after.len() == 1 && after[0].1 == "TIDINGS_API_KEY" && after != before, "{after:?}");
 
-    // Without the variable nothing is changed; revoked, it is gone until the variable brings it back.
+    // Without the variable nothing changes. A revoked key is added again by a start with the variable.
     let setup = setup.without("TIDINGS_API_KEY");
     assert!(opens(&setup.start(), "default", OTHER_KEY));
-    let revoked = said(&setup, &["workspace", "revoke-key", "default", &after[0].0]);
+    let revoked = output(&setup, &["workspace", "revoke-key", "default", &after[0].0]);
     assert!(revoked.contains("next start"), "{revoked}");
     assert!(!opens(&setup.start(), "default", OTHER_KEY));
     let setup = setup.with("TIDINGS_API_KEY", OTHER_KEY);
@@ -157,9 +157,10 @@ fn a_key_that_the_operator_changes_opens_no_more() {
 }
 
 #[test]
-fn a_key_that_was_made_stays_until_it_is_revoked() {
+fn generated_key_stays_valid_until_revoked() {
     let setup = Setup::new().without("TIDINGS_API_KEY");
-    let made = key(&setup.start().stop().stdout);
+    setup.start().stop();
+    let made = std::fs::read_to_string(setup.data_dir().join("initial-api-key")).unwrap().trim_end().to_owned();
     let setup = setup.with("TIDINGS_API_KEY", API_KEY);
     setup.start().stop();
     let setup = setup.with("TIDINGS_API_KEY", OTHER_KEY);
@@ -168,25 +169,25 @@ fn a_key_that_was_made_stays_until_it_is_revoked() {
     server.stop();
     let keys = listed(&setup, "default");
     assert_eq!(keys.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["first key", "TIDINGS_API_KEY"]);
-    said(&setup, &["workspace", "revoke-key", "default", &keys[0].0]);
+    output(&setup, &["workspace", "revoke-key", "default", &keys[0].0]);
     let server = setup.start();
     assert!(!opens(&server, "default", &made) && opens(&server, "default", OTHER_KEY));
 }
 
 #[test]
-fn a_start_makes_the_default_workspace_beside_others() {
+fn first_start_creates_the_default_workspace_beside_others() {
     let setup = Setup::new();
-    let acme = key(&said(&setup, &["workspace", "create", "acme"]));
+    let acme = key(&output(&setup, &["workspace", "create", "acme"]));
     let server = setup.start();
     assert!(opens(&server, "default", API_KEY) && opens(&server, "acme", &acme));
     assert!(server.stop().stdout.contains("`default`"));
 }
 
 #[test]
-fn the_operators_key_opens_one_workspace() {
+fn configured_key_of_another_workspace_fails_the_start() {
     let setup = Setup::new();
     setup.start().stop();
-    let acme = key(&said(&setup, &["workspace", "create", "acme"]));
+    let acme = key(&output(&setup, &["workspace", "create", "acme"]));
     let setup = setup.with("TIDINGS_API_KEY", &acme);
     let refused = setup.run(&["serve"]);
     assert_eq!(refused.code, Some(1));

@@ -1,4 +1,4 @@
-//! `/channels`: shared destinations and their policies. A channel of a rule's own is not seen here.
+//! `/channels`: shared channels and their policies. A channel that a rule owns is not visible here.
 
 use http::StatusCode;
 use tidings_domain::channel::{Channel, ChannelType, Policies};
@@ -7,38 +7,38 @@ use tidings_engine::EngineError;
 use tidings_engine::queue::Health;
 use tidings_engine::settings::{ChannelEdit, NewChannel, OVERLAP_MS_DEFAULT, OVERLAP_MS_MAX};
 
-use crate::answer::{Answer, no_content, ok};
-use crate::auth::{PathId, Reader, Writer};
+use crate::auth::{Authorized, PathId, Read, Write};
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::problem::Problem;
 use crate::query::Query;
+use crate::response::{ApiResult, no_content, ok};
 use crate::revision::IfMatch;
-use crate::view::{channel, trial};
+use crate::view::{channel, test_send};
 
 use super::policies::PoliciesEdit;
 
-/// How often an edit without a revision is tried again when somebody else was faster.
-const TRIES: u32 = 5;
+/// Attempts of an edit without `If-Match` that conflicts with concurrent edits.
+const ATTEMPTS_MAX: u32 = 5;
 
 /// The shared channels, oldest first.
-pub(super) async fn list(reader: Reader, query: Query) -> Answer {
+pub(super) async fn list(caller: Authorized<Read>, query: Query) -> ApiResult {
     query.finish(|| Some(()))?;
-    let engine = reader.engine();
-    let channels = engine.channels(reader.workspace_id())?;
-    let shown = channels.iter().map(|channel| channel::Channel::of(channel, engine.channel_health(channel.id)));
-    ok(&channel::Channels::of(shown.collect(), engine.channel_quota(reader.workspace_id())?))
+    let engine = caller.engine();
+    let channels = engine.channels(caller.workspace_id())?;
+    let views = channels.iter().map(|channel| channel::Channel::of(channel, engine.channel_health(channel.id)));
+    ok(&channel::Channels::of(views.collect(), engine.channel_quota(caller.workspace_id())?))
 }
 
 /// One channel.
-pub(super) async fn one(reader: Reader, PathId(id): PathId<ChannelId>) -> Answer {
-    let channel = shared(reader.engine().channel(reader.workspace_id(), id)?)?;
-    Ok(channel::shown(&channel, reader.engine().channel_health(id)))
+pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<ChannelId>) -> ApiResult {
+    let channel = shared(caller.engine().channel(caller.workspace_id(), id)?)?;
+    Ok(channel::response(&channel, caller.engine().channel_health(id)))
 }
 
-/// Makes a channel.
-pub(super) async fn create(writer: Writer, object: Object) -> Answer {
-    let mut fields = Fields::where_null_is_absent(object);
+/// Creates a channel.
+pub(super) async fn create(caller: Authorized<Write>, object: Object) -> ApiResult {
+    let mut fields = Fields::null_as_absent(object);
     let name = fields.text("name");
     let name = fields.required("name", name);
     let types = one_of(ChannelType::ALL.map(ChannelType::as_str));
@@ -47,36 +47,36 @@ pub(super) async fn create(writer: Writer, object: Object) -> Answer {
     let config = fields.object("config");
     let config = fields.required("config", config);
     let enabled = fields.boolean("enabled").unwrap_or(true);
-    let (preferences, _) = writer.engine().preferences(writer.workspace_id())?;
-    let begins_with = Policies {
+    let (preferences, _) = caller.engine().preferences(caller.workspace_id())?;
+    let defaults = Policies {
         severity_filter: preferences.default_severity_filter,
         event_filters: preferences.default_event_filters,
         ..Policies::default()
     };
-    let policies = PoliciesEdit::read(&mut fields, &begins_with).over(begins_with);
+    let policies = PoliciesEdit::read(&mut fields, &defaults).over(defaults);
     let new = fields
         .finish(|| Some(NewChannel { name: name?, channel_type: channel_type?, config: config?, enabled, policies }))?;
-    let written = writer.engine().create_channel(writer.workspace_id(), new).await?;
-    Ok(channel::written(StatusCode::CREATED, &written, Health::default()))
+    let committed = caller.engine().create_channel(caller.workspace_id(), new).await?;
+    Ok(channel::write_response(StatusCode::CREATED, &committed, Health::default()))
 }
 
-/// Edits a channel. What is merged is merged over what the channel was at the revision that the edit then names; where
-/// the caller names none and somebody else was faster, it is merged again.
+/// Edits a channel. The edit is merged over the channel and written on the condition that its revision is unchanged. On a
+/// conflict it is merged again, unless the caller sent `If-Match`.
 pub(super) async fn edit(
-    writer: Writer,
+    caller: Authorized<Write>,
     PathId(id): PathId<ChannelId>,
-    IfMatch(seen): IfMatch,
+    IfMatch(expected): IfMatch,
     Object(body): Object,
-) -> Answer {
-    for _ in 0..TRIES {
-        let before = shared(writer.engine().channel(writer.workspace_id(), id)?)?;
+) -> ApiResult {
+    for _ in 0..ATTEMPTS_MAX {
+        let before = shared(caller.engine().channel(caller.workspace_id(), id)?)?;
         let edit = read_edit(Object(body.clone()), &before)?;
-        let over = seen.unwrap_or(before.revision);
-        match writer.engine().edit_channel(writer.workspace_id(), id, edit, Some(over)).await {
-            Err(EngineError::RevisionMismatch) if seen.is_none() => {}
-            written => {
-                let health = writer.engine().channel_health(id);
-                return Ok(channel::written(StatusCode::OK, &written?, health));
+        let revision = expected.unwrap_or(before.revision);
+        match caller.engine().edit_channel(caller.workspace_id(), id, edit, Some(revision)).await {
+            Err(EngineError::RevisionMismatch) if expected.is_none() => {}
+            outcome => {
+                let health = caller.engine().channel_health(id);
+                return Ok(channel::write_response(StatusCode::OK, &outcome?, health));
             }
         }
     }
@@ -86,7 +86,7 @@ pub(super) async fn edit(
 fn read_edit(object: Object, before: &Channel) -> Result<ChannelEdit, Problem> {
     let mut fields = Fields::new(object);
     if fields.text("type").is_some_and(|kind| kind != before.channel_type.as_str()) {
-        fields.refuse_once("type", "cannot be changed: make another channel");
+        fields.refuse_once("type", "cannot be changed: create another channel");
     }
     let (name, config, enabled) = (fields.text("name"), fields.object("config"), fields.boolean("enabled"));
     let policies = PoliciesEdit::read(&mut fields, &before.policies);
@@ -107,39 +107,43 @@ fn read_edit(object: Object, before: &Channel) -> Result<ChannelEdit, Problem> {
     })
 }
 
-/// Deletes a channel; with `?force=true` the rules that use it as well.
+/// Deletes a channel; with `?force=true` also the rules that use it.
 pub(super) async fn delete(
-    writer: Writer,
+    caller: Authorized<Write>,
     PathId(id): PathId<ChannelId>,
-    IfMatch(seen): IfMatch,
+    IfMatch(expected): IfMatch,
     mut query: Query,
-) -> Answer {
+) -> ApiResult {
     let force = query.flag("force");
     query.finish(|| Some(()))?;
-    writer.engine().delete_channel(writer.workspace_id(), id, force, seen).await?;
+    caller.engine().delete_channel(caller.workspace_id(), id, force, expected).await?;
     no_content()
 }
 
-/// Tests a channel.
-pub(super) async fn test(writer: Writer, PathId(id): PathId<ChannelId>) -> Answer {
-    let (engine, workspace_id) = (writer.engine(), writer.workspace_id());
+/// Sends a test through a channel.
+pub(super) async fn test(caller: Authorized<Write>, PathId(id): PathId<ChannelId>) -> ApiResult {
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     shared(engine.channel(workspace_id, id)?)?;
-    Ok(trial::answer(&engine.test_channel(workspace_id, id).await?))
+    Ok(test_send::response(&engine.test_channel(workspace_id, id).await?))
 }
 
-/// Gives a webhook a fresh signing secret. Without a body the old one overlaps as long as usual.
-pub(super) async fn rotate_secret(writer: Writer, PathId(id): PathId<ChannelId>, object: Option<Object>) -> Answer {
+/// Rotates the signing secret of a webhook. Without a body, the old secret stays valid for the default overlap.
+pub(super) async fn rotate_secret(
+    caller: Authorized<Write>,
+    PathId(id): PathId<ChannelId>,
+    object: Option<Object>,
+) -> ApiResult {
     let overlap_seconds = match object {
         None => None,
         Some(object) => {
-            let mut fields = Fields::where_null_is_absent(object);
+            let mut fields = Fields::null_as_absent(object);
             let seconds = fields.integer("overlapSeconds", 0, OVERLAP_MS_MAX / 1_000);
             fields.finish(|| Some(seconds))?
         }
     };
     let overlap_ms = overlap_seconds.map_or(OVERLAP_MS_DEFAULT, |seconds| seconds * 1_000);
-    let written = writer.engine().rotate_secret(writer.workspace_id(), id, overlap_ms).await?;
-    Ok(channel::written(StatusCode::OK, &written, writer.engine().channel_health(id)))
+    let committed = caller.engine().rotate_secret(caller.workspace_id(), id, overlap_ms).await?;
+    Ok(channel::write_response(StatusCode::OK, &committed, caller.engine().channel_health(id)))
 }
 
 /// The channel, if it is shared.

@@ -1,4 +1,4 @@
-//! `/deliveries`: the log of what was said, to whom, and why not; and sending again.
+//! `/deliveries`: the delivery log, and resends.
 
 use http::StatusCode;
 use serde_json::json;
@@ -7,23 +7,21 @@ use tidings_domain::id::{DeliveryId, IncidentId};
 use tidings_domain::time::Timestamp;
 use tidings_store::history::DeliveryFilter;
 
-use crate::answer::{self, Answer, ok};
-use crate::auth::{PathId, Reader, Writer};
+use crate::auth::{Authorized, PathId, Read, Write};
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::query::{INSTANT_FORM, Query};
+use crate::response::{self, ApiResult, ok};
 use crate::view::delivery::Delivery;
 
 use super::events::{kind_filter, resource_filter};
 
 /// Deliveries, newest first.
-pub(super) async fn list(reader: Reader, query: Query) -> Answer {
-    let mut query = query
-        .spelled_also("channel", "channelId")
-        .spelled_also("rule", "ruleId")
-        .spelled_also("resourceId", "resource");
+pub(super) async fn list(caller: Authorized<Read>, query: Query) -> ApiResult {
+    let mut query =
+        query.with_alias("channel", "channelId").with_alias("rule", "ruleId").with_alias("resourceId", "resource");
     let page = query.page();
-    let mut filter = DeliveryFilter { before: page.before, limit: page.wanted(), ..Default::default() };
+    let mut filter = DeliveryFilter { before: page.before, limit: page.fetch_limit(), ..Default::default() };
     filter.channel_id = query.id("channel");
     filter.rule_id = query.id("rule");
     filter.event_id = query.id("event");
@@ -37,30 +35,30 @@ pub(super) async fn list(reader: Reader, query: Query) -> Answer {
     filter.until = query.instant("until");
     filter.text = query.search("q");
     let filter = query.finish(|| Some(filter))?;
-    let records = reader.engine().deliveries(reader.workspace_id(), filter).await?;
+    let records = caller.engine().deliveries(caller.workspace_id(), filter).await?;
     ok(&page.of(&records, |record| record.id, Delivery::in_list))
 }
 
 /// One delivery, with its verdicts and attempts.
-pub(super) async fn one(reader: Reader, PathId(id): PathId<DeliveryId>) -> Answer {
-    ok(&Delivery::of(&reader.engine().delivery(reader.workspace_id(), id).await?))
+pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<DeliveryId>) -> ApiResult {
+    ok(&Delivery::of(&caller.engine().delivery(caller.workspace_id(), id).await?))
 }
 
-/// Sends one again.
-pub(super) async fn resend(writer: Writer, PathId(id): PathId<DeliveryId>) -> Answer {
-    let delivery = writer.engine().resend(writer.workspace_id(), id).await?;
-    Ok(answer::json(StatusCode::ACCEPTED, &Delivery::of(&delivery)))
+/// Resends one delivery.
+pub(super) async fn resend(caller: Authorized<Write>, PathId(id): PathId<DeliveryId>) -> ApiResult {
+    let delivery = caller.engine().resend(caller.workspace_id(), id).await?;
+    Ok(response::json(StatusCode::ACCEPTED, &Delivery::of(&delivery)))
 }
 
-/// Sends again all that failed through a channel since an instant, or only counts them.
-pub(super) async fn recover(writer: Writer, object: Object) -> Answer {
-    let mut fields = Fields::where_null_is_absent(object);
+/// Resends all deliveries that failed through a channel since an instant, or with `dryRun` counts them.
+pub(super) async fn recover(caller: Authorized<Write>, object: Object) -> ApiResult {
+    let mut fields = Fields::null_as_absent(object);
     let channel_id = fields.parsed("channelId", "must be a channel's id, such as ch_…", |text| text.parse().ok());
     let channel_id = fields.required("channelId", channel_id);
     let since = fields.parsed("since", INSTANT_FORM, Timestamp::parse);
     let since = fields.required("since", since);
     let dry_run = fields.boolean("dryRun").unwrap_or(false);
     let (channel_id, since) = fields.finish(|| Some((channel_id?, since?)))?;
-    let count = writer.engine().recover(writer.workspace_id(), channel_id, since, dry_run).await?;
+    let count = caller.engine().recover(caller.workspace_id(), channel_id, since, dry_run).await?;
     ok(&if dry_run { json!({"matched": count}) } else { json!({"recovered": count}) })
 }

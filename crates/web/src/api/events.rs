@@ -1,4 +1,4 @@
-//! `/events`: what was taken in, and what followed.
+//! `/events`: accepted events and their deliveries.
 
 use tidings_domain::event::EventKind;
 use tidings_domain::id::EventId;
@@ -6,31 +6,31 @@ use tidings_domain::resource::{ResourceType, invalid_external_id};
 use tidings_domain::trigger::Trigger;
 use tidings_store::history::EventFilter;
 
-use crate::answer::{Answer, ok};
-use crate::auth::{PathId, Reader};
+use crate::auth::{Authorized, PathId, Read};
 use crate::fields::one_of;
 use crate::query::Query;
+use crate::response::{ApiResult, ok};
 use crate::view::event::{Event, EventWithDeliveries};
 
 /// Events, newest first.
-pub(super) async fn list(reader: Reader, mut query: Query) -> Answer {
+pub(super) async fn list(caller: Authorized<Read>, mut query: Query) -> ApiResult {
     let page = query.page();
-    let mut filter = EventFilter { before: page.before, limit: page.wanted(), ..Default::default() };
+    let mut filter = EventFilter { before: page.before, limit: page.fetch_limit(), ..Default::default() };
     resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
     filter.trigger = trigger_filter(&mut query);
     filter.kind = kind_filter(&mut query);
     let filter = query.finish(|| Some(filter))?;
-    let records = reader.engine().events(reader.workspace_id(), filter).await?;
+    let records = caller.engine().events(caller.workspace_id(), filter).await?;
     ok(&page.of(&records, |record| record.event.id, Event::of))
 }
 
 /// One event, with each of its deliveries.
-pub(super) async fn one(reader: Reader, PathId(id): PathId<EventId>) -> Answer {
-    let (event, deliveries) = reader.engine().event(reader.workspace_id(), id).await?;
+pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<EventId>) -> ApiResult {
+    let (event, deliveries) = caller.engine().event(caller.workspace_id(), id).await?;
     ok(&EventWithDeliveries::of(&event, &deliveries))
 }
 
-/// `resourceType`.
+/// `resourceType` of a rule.
 pub(super) fn resource_type(query: &mut Query) -> Option<ResourceType> {
     let types = one_of(ResourceType::OF_RULES.map(ResourceType::as_str));
     query.parsed("resourceType", &types, ResourceType::parse_of_rules)
@@ -43,19 +43,18 @@ pub(super) fn resource_id(query: &mut Query) -> Option<String> {
     })
 }
 
-/// `resourceType` and `resourceId`, either of which may be absent. Tests of channels have a type of their own.
+/// `resourceType` and `resourceId`, both optional. Includes the type of channel tests, which rules cannot have.
 pub(super) fn resource_filter(query: &mut Query, kind: &mut Option<ResourceType>, id: &mut Option<String>) {
     *kind = query.parsed("resourceType", &one_of(ResourceType::ALL.map(ResourceType::as_str)), ResourceType::parse);
     *id = resource_id(query);
 }
 
-/// `trigger`: the whole word of one, as `escalated:900`.
+/// `trigger`, with its parameter, such as `escalated:900`.
 fn trigger_filter(query: &mut Query) -> Option<Trigger> {
     let expected = "must be success, failure, opened, worsened, escalated:<seconds>, reminder:<number>, flapping, stable or resolved";
     query.parsed("trigger", expected, Trigger::parse)
 }
 
-/// `kind`.
 pub(super) fn kind_filter(query: &mut Query) -> Option<EventKind> {
     query.parsed("kind", &one_of(EventKind::ALL.map(EventKind::as_str)), EventKind::parse)
 }

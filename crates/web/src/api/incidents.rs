@@ -1,28 +1,27 @@
-//! `/incidents`: what is or was out of order, and taking it on.
+//! `/incidents`: incidents of endpoints and alerts, and their acknowledgement.
 
 use tidings_domain::id::IncidentId;
 use tidings_domain::incident::{IncidentStatus, Subject};
 use tidings_domain::resource::ResourceType;
 use tidings_store::monitoring::IncidentFilter;
 
-use crate::answer::{Answer, ok};
-use crate::auth::{PathId, Reader, Writer};
+use crate::auth::{Authorized, PathId, Read, Write};
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::problem::Problem;
 use crate::query::Query;
+use crate::response::{ApiResult, ok};
 use crate::view::incident::{Acknowledged, Incident, IncidentWithTimeline};
 
 use super::events::resource_id;
 
-/// Longest note, in characters.
 const NOTE_CHARS_MAX: usize = 1_000;
 
 /// Incidents, newest first.
-pub(super) async fn list(reader: Reader, query: Query) -> Answer {
-    let mut query = query.spelled_also("endpoint", "endpointId").spelled_also("resourceId", "resource");
+pub(super) async fn list(caller: Authorized<Read>, query: Query) -> ApiResult {
+    let mut query = query.with_alias("endpoint", "endpointId").with_alias("resourceId", "resource");
     let page = query.page();
-    let mut filter = IncidentFilter { before: page.before, limit: page.wanted(), ..IncidentFilter::default() };
+    let mut filter = IncidentFilter { before: page.before, limit: page.fetch_limit(), ..IncidentFilter::default() };
     let statuses = [IncidentStatus::Active, IncidentStatus::Resolved].map(IncidentStatus::as_str);
     filter.status = query.parsed("status", &one_of(statuses), IncidentStatus::parse);
     filter.since = query.instant("since");
@@ -38,7 +37,7 @@ pub(super) async fn list(reader: Reader, query: Query) -> Answer {
     }
     let resource = kind.zip(id);
     let (filter, endpoint, resource) = query.finish(|| Some((filter, endpoint, resource)))?;
-    // What has not an endpoint's id is no endpoint, and has no incidents.
+    // A `resourceId` that is no endpoint id matches nothing, and neither do two different subjects: an empty page.
     let named = resource.map(|(kind, id)| Subject::parse(kind, &id));
     let subject = match (endpoint, named) {
         (None, None) => None,
@@ -47,28 +46,32 @@ pub(super) async fn list(reader: Reader, query: Query) -> Answer {
         _ => return ok(&page.of(&[], |incident: &IncidentId| *incident, |incident| *incident)),
     };
     let filter = IncidentFilter { subject, ..filter };
-    let records = reader.engine().list_incidents(reader.workspace_id(), filter).await?;
-    let now = reader.now();
+    let records = caller.engine().list_incidents(caller.workspace_id(), filter).await?;
+    let now = caller.now();
     ok(&page.of(&records, |record| record.incident.id, |record| Incident::of(record, now)))
 }
 
 /// One incident, with its timeline.
-pub(super) async fn one(reader: Reader, PathId(id): PathId<IncidentId>) -> Answer {
-    let (record, timeline) = reader.engine().incident(reader.workspace_id(), id).await?;
-    ok(&IncidentWithTimeline { incident: Incident::of(&record, reader.now()), timeline: &timeline })
+pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<IncidentId>) -> ApiResult {
+    let (record, timeline) = caller.engine().incident(caller.workspace_id(), id).await?;
+    ok(&IncidentWithTimeline { incident: Incident::of(&record, caller.now()), timeline: &timeline })
 }
 
-/// Takes it on: its escalation and its reminders stop.
-pub(super) async fn acknowledge(writer: Writer, PathId(id): PathId<IncidentId>, object: Option<Object>) -> Answer {
+/// Acknowledges the incident, which stops its escalation and its reminders.
+pub(super) async fn acknowledge(
+    caller: Authorized<Write>,
+    PathId(id): PathId<IncidentId>,
+    object: Option<Object>,
+) -> ApiResult {
     let note = object.map(note).transpose()?.flatten();
-    let by = writer.by().to_owned();
-    let record = writer.engine().acknowledge(writer.workspace_id(), id, by, note).await?;
-    ok(&Acknowledged { incident: Incident::of(&record, writer.now()) })
+    let actor = caller.actor().to_owned();
+    let record = caller.engine().acknowledge(caller.workspace_id(), id, actor, note).await?;
+    ok(&Acknowledged { incident: Incident::of(&record, caller.now()) })
 }
 
 fn note(object: Object) -> Result<Option<String>, Problem> {
-    let mut fields = Fields::where_null_is_absent(object);
-    let note = fields.text_where("note", |text| {
+    let mut fields = Fields::null_as_absent(object);
+    let note = fields.string_matching("note", |text| {
         if text.chars().count() > NOTE_CHARS_MAX {
             Some("must be at most 1,000 characters")
         } else if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {

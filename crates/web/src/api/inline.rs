@@ -1,5 +1,5 @@
-//! Inline channel fields: how a rule names the destination of a channel of its own, and what that is in a channel's
-//! `config`. The names are those of the first origin document.
+//! Inline channel fields: a rule with its own channel holds the channel's destination among its own fields. This module
+//! maps these fields to the channel's `config` and back.
 
 use serde_json::{Map, Value};
 use tidings_domain::channel::{Channel, ChannelType};
@@ -7,34 +7,34 @@ use tidings_domain::channel::{Channel, ChannelType};
 use crate::fields::Fields;
 use crate::problem::Problem;
 
-/// A field of a rule that belongs to a channel of its own.
-struct Inline {
+/// A field of a rule that configures its own channel.
+struct InlineField {
     channel_type: ChannelType,
-    /// Its key in the rule.
+    /// The key in the rule.
     key: &'static str,
-    /// Its key in the channel's `config`.
+    /// The key in the channel's `config`.
     config_key: &'static str,
 }
 
-const FIELDS: [Inline; 5] = [
-    Inline { channel_type: ChannelType::Email, key: "recipients", config_key: "recipients" },
-    Inline { channel_type: ChannelType::Webhook, key: "url", config_key: "url" },
-    Inline { channel_type: ChannelType::Slack, key: "slackWebhookUrl", config_key: "webhookUrl" },
-    Inline { channel_type: ChannelType::Slack, key: "displayLabel", config_key: "displayLabel" },
-    Inline { channel_type: ChannelType::Discord, key: "webhookUrl", config_key: "webhookUrl" },
+const FIELDS: [InlineField; 5] = [
+    InlineField { channel_type: ChannelType::Email, key: "recipients", config_key: "recipients" },
+    InlineField { channel_type: ChannelType::Webhook, key: "url", config_key: "url" },
+    InlineField { channel_type: ChannelType::Slack, key: "slackWebhookUrl", config_key: "webhookUrl" },
+    InlineField { channel_type: ChannelType::Slack, key: "displayLabel", config_key: "displayLabel" },
+    InlineField { channel_type: ChannelType::Discord, key: "webhookUrl", config_key: "webhookUrl" },
 ];
 
-fn of_type(channel_type: ChannelType) -> impl Iterator<Item = &'static Inline> {
+fn of_type(channel_type: ChannelType) -> impl Iterator<Item = &'static InlineField> {
     FIELDS.iter().filter(move |field| field.channel_type == channel_type)
 }
 
-/// Whether any inline field is there.
-pub(crate) fn is_any(fields: &Fields) -> bool {
+/// Whether an inline field is present.
+pub(crate) fn any_present(fields: &Fields) -> bool {
     FIELDS.iter().any(|field| fields.has(field.key))
 }
 
-/// Takes the inline fields of this type as a `config`; those of other types are wrong here.
-pub(crate) fn take(fields: &mut Fields, channel_type: ChannelType) -> Map<String, Value> {
+/// Reads the inline fields of this type as a `config`; those of other types are violations.
+pub(crate) fn read(fields: &mut Fields, channel_type: ChannelType) -> Map<String, Value> {
     let mut config = Map::new();
     for field in &FIELDS {
         let Some(value) = fields.take(field.key) else { continue };
@@ -43,15 +43,15 @@ pub(crate) fn take(fields: &mut Fields, channel_type: ChannelType) -> Map<String
         } else {
             let own: Vec<_> = of_type(channel_type).map(|field| field.key).collect();
             let (theirs, ours) = (field.channel_type.as_str(), channel_type.as_str());
-            let message = format!("belongs to channelType {theirs}; {ours} has {}", own.join(", "));
+            let message = format!("belongs to channelType {theirs}; the fields of {ours} are: {}", own.join(", "));
             fields.refuse(field.key, message);
         }
     }
     config
 }
 
-/// Takes the inline fields where there is no telling what they belong to, or nothing for them to belong to.
-pub(crate) fn refuse(fields: &mut Fields, message: Option<&str>) {
+/// Reads and drops the inline fields; with a message, each of them is a violation.
+pub(crate) fn reject(fields: &mut Fields, message: Option<&str>) {
     for field in &FIELDS {
         if fields.take(field.key).is_some()
             && let Some(message) = message
@@ -61,19 +61,19 @@ pub(crate) fn refuse(fields: &mut Fields, message: Option<&str>) {
     }
 }
 
-/// The inline fields of a rule's own channel, as they are shown.
-pub(crate) fn shown(channel: &Channel) -> Map<String, Value> {
-    let mut shown = Map::new();
+/// The inline fields of a rule's own channel for responses, secrets masked.
+pub(crate) fn fields_of(channel: &Channel) -> Map<String, Value> {
+    let mut fields = Map::new();
     for field in of_type(channel.channel_type) {
         let value = channel.settings.get(field.config_key).cloned().unwrap_or(Value::Null);
-        shown.insert(field.key.to_owned(), value);
+        fields.insert(field.key.to_owned(), value);
     }
-    shown
+    fields
 }
 
-/// The same problem with the pointers into a `config` as pointers to inline fields.
-pub(crate) fn renamed(problem: Problem, channel_type: ChannelType) -> Problem {
-    problem.with_pointers(|pointer| {
+/// Maps pointers into a `config` to the inline fields that the caller sent.
+pub(crate) fn map_pointers(problem: Problem, channel_type: ChannelType) -> Problem {
+    problem.map_pointers(|pointer| {
         let (first, rest) = match pointer.strip_prefix('/').map(|path| path.split_once('/').unwrap_or((path, ""))) {
             Some(parts) => parts,
             None => return pointer.to_owned(),

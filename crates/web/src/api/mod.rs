@@ -1,4 +1,4 @@
-//! The JSON API of a workspace: one file a resource, and the one table of all routes.
+//! The JSON API of a workspace: a module for each resource, and the table of all routes.
 
 mod channels;
 mod deliveries;
@@ -21,16 +21,16 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter};
 use http::Method;
 
-use crate::auth::App;
-use crate::observe::{Carried, observed};
+use crate::auth::AppState;
+use crate::instrument::{RunToCompletion, instrumented};
 
-pub(crate) use inbound::alertmanager::tell as alertmanager;
+pub(crate) use inbound::alertmanager::ingest as ingest_alertmanager;
 
-/// A route of a workspace.
+/// A route below `/api/workspaces/{workspace}`.
 struct Route {
     method: Method,
     path: &'static str,
-    handler: MethodRouter<App>,
+    handler: MethodRouter<AppState>,
 }
 
 impl Route {
@@ -38,40 +38,40 @@ impl Route {
         method: Method,
         filter: MethodFilter,
         path: &'static str,
-        handler: impl Handler<T, App, Future: Unpin>,
+        handler: impl Handler<T, AppState, Future: Unpin>,
     ) -> Self {
-        Self { method, path, handler: observed(filter, handler) }
+        Self { method, path, handler: instrumented(filter, handler) }
     }
 }
 
-fn get<T: 'static>(path: &'static str, handler: impl Handler<T, App, Future: Unpin>) -> Route {
+fn get<T: 'static>(path: &'static str, handler: impl Handler<T, AppState, Future: Unpin>) -> Route {
     Route::new(Method::GET, MethodFilter::GET, path, handler)
 }
 
-fn post<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
-    Route::new(Method::POST, MethodFilter::POST, path, Carried(handler))
+fn post<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Route {
+    Route::new(Method::POST, MethodFilter::POST, path, RunToCompletion(handler))
 }
 
-fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
-    Route::new(Method::PATCH, MethodFilter::PATCH, path, Carried(handler))
+fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Route {
+    Route::new(Method::PATCH, MethodFilter::PATCH, path, RunToCompletion(handler))
 }
 
-fn put<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
-    Route::new(Method::PUT, MethodFilter::PUT, path, Carried(handler))
+fn put<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Route {
+    Route::new(Method::PUT, MethodFilter::PUT, path, RunToCompletion(handler))
 }
 
-fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, App>) -> Route {
-    Route::new(Method::DELETE, MethodFilter::DELETE, path, Carried(handler))
+fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Route {
+    Route::new(Method::DELETE, MethodFilter::DELETE, path, RunToCompletion(handler))
 }
 
 fn table() -> Vec<Route> {
     vec![
-        // The engine itself carries reports through; on the way of every event nothing is done twice.
+        // Not wrapped in RunToCompletion: the engine itself completes an accepted report, and this is the busiest route.
         Route::new(Method::POST, MethodFilter::POST, "/runs", runs::report),
         get("/runs", runs::list),
         get("/events", events::list),
         get("/events/{id}", events::one),
-        get("/events/{id}/why", why::answer),
+        get("/events/{id}/why", why::explain),
         get("/notification-rules", rules::list),
         post("/notification-rules", rules::create),
         post("/notification-rules/test", rules::test),
@@ -101,10 +101,10 @@ fn table() -> Vec<Route> {
         delete("/mutes/{id}", mutes::delete),
         get("/notification-preferences", preferences::one),
         patch("/notification-preferences", preferences::edit),
-        post("/simulate", simulate::ask),
+        post("/simulate", simulate::simulate),
         get("/endpoints", endpoints::list),
         post("/endpoints", endpoints::create),
-        // A test whose caller hangs up is of use to nobody.
+        // Not wrapped in RunToCompletion: a test writes nothing, so that it may end when the client disconnects.
         Route::new(Method::POST, MethodFilter::POST, "/endpoints/test", endpoints::test),
         get("/endpoints/{id}", endpoints::one),
         patch("/endpoints/{id}", endpoints::edit),
@@ -126,17 +126,16 @@ fn table() -> Vec<Route> {
     ]
 }
 
-/// Where the routes of a workspace are.
 const WORKSPACE: &str = "/api/workspaces/{workspace}";
 
-/// Every route below `/api/workspaces/{workspace}`, by method and path, for documents and tests.
+/// Every route below `/api/workspaces/{workspace}`, for tests of the documentation and of access.
 pub fn routes() -> Vec<(Method, &'static str)> {
     table().into_iter().map(|route| (route.method, route.path)).collect()
 }
 
-/// The routes of a workspace, each also with a slash at its end: the first origin document writes `/` for its list. They
-/// stand in full, since a nested router would take their beginning off of every request anew.
-pub(crate) fn router() -> Router<App> {
+/// The routes of a workspace, each also with a trailing slash, which some clients send for lists. Their paths are complete:
+/// a nested router would strip the prefix from each request.
+pub(crate) fn router() -> Router<AppState> {
     table().into_iter().fold(Router::new(), |router, Route { path, handler, .. }| {
         let path = format!("{WORKSPACE}{path}");
         router.route(&format!("{path}/"), handler.clone()).route(&path, handler)

@@ -1,4 +1,4 @@
-//! The policies of a channel, as bodies have them: read field by field, objects merged over what was there before.
+//! The policies of a channel in request bodies: read field by field, nested objects merged over the present ones.
 
 use serde_json::{Map, Value};
 use tidings_domain::calendar::DAYS;
@@ -9,7 +9,7 @@ use tidings_domain::severity::SeverityFilter;
 
 use crate::fields::{Fields, INTEGER_MAX, one_of};
 
-/// What a body says of policies: what is `None` is not there.
+/// The policies in a body; `None` for absent ones.
 pub(super) struct PoliciesEdit {
     pub severity_filter: Option<SeverityFilter>,
     pub event_filters: Option<EventFilters>,
@@ -22,7 +22,7 @@ pub(super) struct PoliciesEdit {
 }
 
 impl PoliciesEdit {
-    /// Reads them over those that are there.
+    /// Reads them; nested objects are merged over those of `before`.
     pub(super) fn read(fields: &mut Fields, before: &Policies) -> Self {
         let priorities = one_of(DeliveryPriority::ALL.map(DeliveryPriority::as_str));
         Self {
@@ -33,11 +33,11 @@ impl PoliciesEdit {
             rate_limit: rate_limit(fields, before.rate_limit),
             retry_on_failure: fields.boolean("retryOnFailure"),
             retry_delays_seconds: retry_delays(fields),
-            timeout_ms: fields.integer("timeoutMs", 0, INTEGER_MAX).map(saturated),
+            timeout_ms: fields.integer("timeoutMs", 0, INTEGER_MAX).map(clamped),
         }
     }
 
-    /// The policies that this makes of others.
+    /// `before` with this edit applied.
     pub(super) fn over(self, before: Policies) -> Policies {
         Policies {
             severity_filter: self.severity_filter.unwrap_or(before.severity_filter),
@@ -52,13 +52,12 @@ impl PoliciesEdit {
     }
 }
 
-/// A severity filter.
 pub(super) fn severity_filter(fields: &mut Fields, key: &'static str) -> Option<SeverityFilter> {
     let filters = [SeverityFilter::Info, SeverityFilter::Warning, SeverityFilter::Critical];
     fields.parsed(key, &one_of(filters.map(SeverityFilter::as_str)), SeverityFilter::parse)
 }
 
-/// Event filters; those that are not named stay as they are.
+/// Event filters, merged over `before`.
 pub(super) fn event_filters(fields: &mut Fields, key: &'static str, before: EventFilters) -> Option<EventFilters> {
     fields.nested(key, |nested| {
         Some(EventFilters {
@@ -69,7 +68,7 @@ pub(super) fn event_filters(fields: &mut Fields, key: &'static str, before: Even
     })
 }
 
-/// An object that may be `null`, which is `Some(None)`; else read over the one that is there.
+/// An object that may be `null`, which is `Some(None)`; else it is merged over `before`.
 fn optional<T>(
     fields: &mut Fields,
     key: &'static str,
@@ -83,7 +82,7 @@ fn optional<T>(
         Some(Value::Object(object)) => object,
         _ => Map::new(),
     };
-    fields.nested_over(key, before, read).map(Some)
+    fields.nested_with_defaults(key, before, read).map(Some)
 }
 
 fn quiet_hours(fields: &mut Fields, before: Option<&QuietHours>) -> Option<Option<QuietHours>> {
@@ -111,33 +110,33 @@ fn quiet_hours(fields: &mut Fields, before: Option<&QuietHours>) -> Option<Optio
 fn rate_limit(fields: &mut Fields, before: Option<RateLimit>) -> Option<Option<RateLimit>> {
     let before = before.and_then(|limit| serde_json::to_value(limit).ok());
     optional(fields, "rateLimit", before, |nested| {
-        let max_per_minute = nested.integer("maxPerMinute", 0, INTEGER_MAX).map(saturated);
+        let max_per_minute = nested.integer("maxPerMinute", 0, INTEGER_MAX).map(clamped);
         let max_per_minute = nested.required("maxPerMinute", max_per_minute);
         let action = nested.parsed("action", &one_of(RateAction::ALL.map(RateAction::as_str)), RateAction::parse);
         Some(RateLimit { max_per_minute: max_per_minute?, action: action.unwrap_or_default() })
     })
 }
 
-/// A number as large as it may be here; the engine says whether it is too large.
-fn saturated(number: u64) -> u32 {
+/// Clamps to `u32`: the engine validates the bounds, which are far below.
+fn clamped(number: u64) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
 }
 
-/// A channel's own delays; `null` for those of the kind of event.
+/// The channel's own retry delays; `null` for the defaults of the resource type.
 fn retry_delays(fields: &mut Fields) -> Option<Option<Vec<u32>>> {
     const KEY: &str = "retryDelaysSeconds";
     let items = match fields.take(KEY)? {
         Value::Null => return Some(None),
         Value::Array(items) => items,
         _ => {
-            fields.refuse(KEY, "must be a list of delays, or null for the usual ones");
+            fields.refuse(KEY, "must be a list of delays in seconds, or null for the defaults");
             return None;
         }
     };
     let mut delays = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         match item.as_u64() {
-            Some(seconds) => delays.push(saturated(seconds)),
+            Some(seconds) => delays.push(clamped(seconds)),
             None => fields.refuse_item(KEY, index, "must be a whole number of seconds"),
         }
     }

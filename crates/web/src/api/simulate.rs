@@ -1,4 +1,4 @@
-//! `/simulate`: who would hear of something that has not happened, when, and what stops the others.
+//! `/simulate`: the deliveries that a run or an incident would create, with the verdict of each gate. Stores nothing.
 
 use tidings_domain::id::EndpointId;
 use tidings_domain::incident::{Cause, IncidentTrigger};
@@ -7,43 +7,43 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
 use tidings_engine::SimulationRequest;
 
-use crate::answer::{Answer, ok};
-use crate::auth::Writer;
+use crate::auth::{Authorized, Write};
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::query::INSTANT_FORM;
-use crate::view::simulate::Foretold;
+use crate::response::{ApiResult, ok};
+use crate::view::simulate::Simulation;
 
 use super::runs::{RUN_STATUS_FORM, resource_id_fault};
 
-/// How far from now the instant may lie, in milliseconds: a year.
-const AWAY_MS_MAX: u64 = 366 * 86_400_000;
+/// How far from now the simulated instant may be: a year.
+const OFFSET_MS_MAX: u64 = 366 * 86_400_000;
 
-/// Foretells.
-pub(super) async fn ask(writer: Writer, object: Object) -> Answer {
-    let now = writer.now();
-    let mut fields = Fields::where_null_is_absent(object);
+/// Simulates a run, or an incident of an endpoint.
+pub(super) async fn simulate(caller: Authorized<Write>, object: Object) -> ApiResult {
+    let now = caller.now();
+    let mut fields = Fields::null_as_absent(object);
     let at = fields.parsed("at", INSTANT_FORM, Timestamp::parse).unwrap_or(now);
-    if at.since_ms(now).max(now.since_ms(at)) > AWAY_MS_MAX {
-        fields.refuse("at", "must lie within a year of now");
+    if at.since_ms(now).max(now.since_ms(at)) > OFFSET_MS_MAX {
+        fields.refuse("at", "must be within a year of now");
     }
     if fields.has("run") && fields.has("endpoint") {
-        fields.refuse("endpoint", "must not stand beside run: one thing is simulated at a time");
+        fields.refuse("endpoint", "must not be combined with run: a request simulates one event");
     } else if !fields.has("run") && !fields.has("endpoint") {
-        fields.refuse_whole("must hold run or endpoint: what is to be simulated");
+        fields.refuse_whole("must contain run or endpoint");
     }
-    let is_there = |id| writer.engine().endpoint(writer.workspace_id(), id).is_ok();
+    let exists = |id| caller.engine().endpoint(caller.workspace_id(), id).is_ok();
     let run = fields.nested("run", run);
-    let question = run.or(fields.nested("endpoint", |fields| endpoint(fields, is_there)));
-    let question = fields.finish(|| question)?;
-    ok(&Foretold::of(&writer.engine().simulate(writer.workspace_id(), question, at).await?))
+    let request = run.or(fields.nested("endpoint", |fields| endpoint(fields, exists)));
+    let request = fields.finish(|| request)?;
+    ok(&Simulation::of(&caller.engine().simulate(caller.workspace_id(), request, at).await?))
 }
 
 fn run(fields: &mut Fields) -> Option<SimulationRequest> {
     let types = one_of(ResourceType::OF_RUNS.map(ResourceType::as_str));
     let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_of_runs);
     let resource_type = fields.required("resourceType", resource_type);
-    let resource_id = fields.text_where("resourceId", resource_id_fault);
+    let resource_id = fields.string_matching("resourceId", resource_id_fault);
     let resource_id = fields.required("resourceId", resource_id);
     let trigger = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_of_run);
     let trigger = fields.required("status", trigger);
@@ -56,11 +56,11 @@ fn run(fields: &mut Fields) -> Option<SimulationRequest> {
     })
 }
 
-fn endpoint(fields: &mut Fields, is_there: impl FnOnce(EndpointId) -> bool) -> Option<SimulationRequest> {
+fn endpoint(fields: &mut Fields, exists: impl FnOnce(EndpointId) -> bool) -> Option<SimulationRequest> {
     const CAUSES: [Cause; 2] = [Cause::EndpointDown, Cause::EndpointDegraded];
     let id = fields.parsed("id", "must be an endpoint's id, such as ep_…", |text| text.parse().ok());
     let id = fields.required("id", id);
-    if id.is_some_and(|id| !is_there(id)) {
+    if id.is_some_and(|id| !exists(id)) {
         fields.refuse("id", "there is no such endpoint in this workspace");
     }
     let trigger = fields.parsed("event", "must be opened, resolved or worsened", |word| match word {

@@ -1,5 +1,5 @@
-//! `/use-cases/{id}/webhooks`: the subscriptions of the third origin document, a view of the same rules. A subscription
-//! is a rule of one use case that speaks through a webhook.
+//! `/use-cases/{id}/webhooks`: webhook subscriptions, in the format of the workflow API. A subscription is a rule of one
+//! use case with a webhook channel of its own.
 
 use serde_json::Map;
 use tidings_domain::channel::ChannelType;
@@ -10,39 +10,42 @@ use tidings_domain::trigger::{RuleTrigger, TRIGGER_TYPE_FORM, TriggerType};
 use tidings_engine::settings::{NewRule, RuleChannel, RuleView};
 use tidings_store::history::DeliveryFilter;
 
-use crate::answer::{Answer, no_content, ok};
-use crate::auth::{PathId, PathUseCase, Reader, Writer};
+use crate::auth::{Authorized, PathId, PathUseCase, Read, Write};
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::page::List;
 use crate::problem::Problem;
 use crate::query::Query;
+use crate::response::{ApiResult, no_content, ok};
 use crate::revision::IfMatch;
 use crate::view::subscription::{self, Subscription, SubscriptionDelivery};
-use crate::view::trial;
+use crate::view::test_send;
 
 use super::rules;
 
-/// The most trigger types that a subscription may list.
 const TRIGGER_TYPES_MAX: usize = 20;
 
 /// The subscriptions of a use case, oldest first.
-pub(super) async fn list(reader: Reader, PathUseCase(use_case): PathUseCase, query: Query) -> Answer {
+pub(super) async fn list(caller: Authorized<Read>, PathUseCase(use_case): PathUseCase, query: Query) -> ApiResult {
     query.finish(|| Some(()))?;
-    let rules = reader.engine().rules(reader.workspace_id())?;
-    let of_use_case = rules.iter().filter(|view| is_of(view, &use_case));
-    ok(&List::whole(of_use_case.map(Subscription::of).collect()))
+    let rules = caller.engine().rules(caller.workspace_id())?;
+    let of_use_case = rules.iter().filter(|view| is_subscription_of(view, &use_case));
+    ok(&List::complete(of_use_case.map(Subscription::of).collect()))
 }
 
 /// One subscription.
-pub(super) async fn one(reader: Reader, PathUseCase(use_case): PathUseCase, PathId(id): PathId<RuleId>) -> Answer {
-    let view = reader.engine().rule(reader.workspace_id(), id)?;
-    Ok(subscription::shown(&of(view, &use_case)?))
+pub(super) async fn one(
+    caller: Authorized<Read>,
+    PathUseCase(use_case): PathUseCase,
+    PathId(id): PathId<RuleId>,
+) -> ApiResult {
+    let view = caller.engine().rule(caller.workspace_id(), id)?;
+    Ok(subscription::response(&require_subscription(view, &use_case)?))
 }
 
-/// Makes a subscription.
-pub(super) async fn create(writer: Writer, PathUseCase(use_case): PathUseCase, object: Object) -> Answer {
-    let mut fields = Fields::where_null_is_absent(object);
+/// Creates a subscription.
+pub(super) async fn create(caller: Authorized<Write>, PathUseCase(use_case): PathUseCase, object: Object) -> ApiResult {
+    let mut fields = Fields::null_as_absent(object);
     let url = fields.take("url");
     let url = fields.required("url", url);
     let names = one_of(RuleTrigger::OF_RUNS.into_iter().filter_map(RuleTrigger::workflow_event));
@@ -68,44 +71,48 @@ pub(super) async fn create(writer: Writer, PathUseCase(use_case): PathUseCase, o
             failure_severity: Severity::Warning,
         })
     })?;
-    let written = rules::save(writer.engine(), writer.workspace_id(), new).await?;
-    Ok(subscription::created(&written))
+    let committed = rules::create_rule(caller.engine(), caller.workspace_id(), new).await?;
+    Ok(subscription::created(&committed))
 }
 
 /// Deletes a subscription.
 pub(super) async fn delete(
-    writer: Writer,
+    caller: Authorized<Write>,
     PathUseCase(use_case): PathUseCase,
     PathId(id): PathId<RuleId>,
-    IfMatch(seen): IfMatch,
-) -> Answer {
-    let (engine, workspace_id) = (writer.engine(), writer.workspace_id());
-    of(engine.rule(workspace_id, id)?, &use_case)?;
-    engine.delete_rule(workspace_id, id, seen).await?;
+    IfMatch(expected): IfMatch,
+) -> ApiResult {
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    require_subscription(engine.rule(workspace_id, id)?, &use_case)?;
+    engine.delete_rule(workspace_id, id, expected).await?;
     no_content()
 }
 
 /// Sends a test event through a subscription.
-pub(super) async fn test(writer: Writer, PathUseCase(use_case): PathUseCase, PathId(id): PathId<RuleId>) -> Answer {
-    let (engine, workspace_id) = (writer.engine(), writer.workspace_id());
-    of(engine.rule(workspace_id, id)?, &use_case)?;
-    Ok(trial::answer(&engine.test_subscription(workspace_id, id).await?))
+pub(super) async fn test(
+    caller: Authorized<Write>,
+    PathUseCase(use_case): PathUseCase,
+    PathId(id): PathId<RuleId>,
+) -> ApiResult {
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    require_subscription(engine.rule(workspace_id, id)?, &use_case)?;
+    Ok(test_send::response(&engine.test_subscription(workspace_id, id).await?))
 }
 
-/// A subscription's history, newest first, with every attempt.
+/// The deliveries of a subscription, newest first, with their attempts.
 pub(super) async fn deliveries(
-    reader: Reader,
+    caller: Authorized<Read>,
     PathUseCase(use_case): PathUseCase,
     PathId(id): PathId<RuleId>,
     mut query: Query,
-) -> Answer {
-    let (engine, workspace_id) = (reader.engine(), reader.workspace_id());
-    of(engine.rule(workspace_id, id)?, &use_case)?;
+) -> ApiResult {
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    require_subscription(engine.rule(workspace_id, id)?, &use_case)?;
     let page = query.page();
     let filter = query.finish(|| {
         Some(DeliveryFilter {
             before: page.before,
-            limit: page.wanted(),
+            limit: page.fetch_limit(),
             with_attempts: true,
             rule_id: Some(id),
             ..Default::default()
@@ -115,13 +122,13 @@ pub(super) async fn deliveries(
     ok(&page.of(&records, |record| record.id, SubscriptionDelivery::of))
 }
 
-fn is_of(RuleView { rule, channel }: &RuleView, use_case: &str) -> bool {
+fn is_subscription_of(RuleView { rule, channel }: &RuleView, use_case: &str) -> bool {
     rule.resource_type == ResourceType::UseCase
         && rule.resource.as_str() == use_case
         && channel.channel_type == ChannelType::Webhook
 }
 
-/// The rule, if it is a subscription of this use case.
-fn of(view: RuleView, use_case: &str) -> Result<RuleView, Problem> {
-    if is_of(&view, use_case) { Ok(view) } else { Err(Problem::not_found("webhook")) }
+/// The rule, if it is a subscription of this use case; else a 404.
+fn require_subscription(view: RuleView, use_case: &str) -> Result<RuleView, Problem> {
+    if is_subscription_of(&view, use_case) { Ok(view) } else { Err(Problem::not_found("webhook")) }
 }

@@ -1,4 +1,4 @@
-//! `/events/{id}/why`: why somebody heard of it, or did not.
+//! `/events/{id}/why`: why the event did or did not notify someone.
 
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::Channel;
@@ -10,63 +10,65 @@ use tidings_domain::routing::NotRouted;
 use tidings_engine::Engine;
 use tidings_store::history::DeliveryRecord;
 
-use crate::answer::{Answer, ok};
-use crate::auth::{PathId, Reader};
+use crate::auth::{Authorized, PathId, Read};
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::view::why::{Passed, Saying, Told, Why, nobody_asked};
+use crate::response::{ApiResult, ok};
+use crate::view::why::{DeliveryExplanation, Phrasing, UnroutedExplanation, Why, no_matching_rule};
 
-/// What became of an event, in sentences: for every channel, or for the one of `?channel=`.
-pub(super) async fn answer(reader: Reader, PathId(id): PathId<EventId>, mut query: Query) -> Answer {
-    let wanted = query.id::<ChannelId>("channel");
+/// Explains the event for every channel, or for the one of `?channel=`.
+pub(super) async fn explain(caller: Authorized<Read>, PathId(id): PathId<EventId>, mut query: Query) -> ApiResult {
+    let channel_filter = query.id::<ChannelId>("channel");
     query.finish(|| Some(()))?;
-    let (engine, workspace_id) = (reader.engine(), reader.workspace_id());
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     let (record, deliveries) = engine.event(workspace_id, id).await?;
     let (preferences, _) = engine.preferences(workspace_id)?;
     let zone = Zone::from_name(&preferences.timezone).unwrap_or(Zone::UTC);
-    let saying = Saying { now: reader.now(), zone: &zone };
+    let phrasing = Phrasing { now: caller.now(), zone: &zone };
     let channel_of = |id: ChannelId| engine.channel(workspace_id, id).ok();
-    let is_wanted = |id: Option<ChannelId>| wanted.is_none() || id == wanted;
+    let is_selected = |id: Option<ChannelId>| channel_filter.is_none() || id == channel_filter;
 
-    let told = deliveries.iter().filter(|delivery| is_wanted(Some(delivery.channel_id)));
-    let told: Vec<_> =
-        told.map(|delivery| told_of(delivery, &deliveries, channel_of(delivery.channel_id), saying)).collect();
-    let passed = record.not_routed.iter().map(|passed| passed_over(passed, &record.event, engine));
-    let passed: Vec<_> = passed.filter(|passed| is_wanted(passed.channel_id)).collect();
-    let named = wanted.and_then(channel_of);
-    if wanted.is_some() && named.is_none() && told.is_empty() {
+    let explained = deliveries.iter().filter(|delivery| is_selected(Some(delivery.channel_id)));
+    let explained: Vec<_> = explained
+        .map(|delivery| explain_delivery(delivery, &deliveries, channel_of(delivery.channel_id), phrasing))
+        .collect();
+    let unrouted = record.not_routed.iter().map(|not_routed| explain_unrouted(not_routed, &record.event, engine));
+    let unrouted: Vec<_> = unrouted.filter(|rule| is_selected(rule.channel_id)).collect();
+    let channel = channel_filter.and_then(channel_of);
+    // A deleted channel can still be asked about where the event has deliveries through it.
+    if channel_filter.is_some() && channel.is_none() && explained.is_empty() {
         return Err(Problem::not_found("channel"));
     }
-    let nobody = || {
-        nobody_asked(
+    let describe_none = || {
+        no_matching_rule(
             &record.event,
-            named.as_ref().map(|channel| &*channel.name),
-            is_asked_now(engine, &record.event, wanted),
+            channel.as_ref().map(|channel| &*channel.name),
+            has_matching_rule(engine, &record.event, channel_filter),
         )
     };
-    ok(&Why::of(&record.event, wanted, told, passed, nobody))
+    ok(&Why::of(&record.event, channel_filter, explained, unrouted, describe_none))
 }
 
-fn told_of<'a>(
+fn explain_delivery<'a>(
     record: &'a DeliveryRecord,
     all: &[DeliveryRecord],
     channel: Option<Channel>,
-    saying: Saying<'_>,
-) -> Told<'a> {
+    phrasing: Phrasing<'_>,
+) -> DeliveryExplanation<'a> {
     let policy = RetryPolicy::of(record.event.resource_type);
     let attempts_max = channel.as_ref().map(|channel| channel.policies.retries(&policy).attempts_max());
-    let said_late = all.iter().find(|other| other.replaces_id == Some(record.id)).map(|other| other.id);
-    Told::of(record, channel.map(|channel| channel.name), attempts_max, said_late, saying)
+    let replaced_by = all.iter().find(|other| other.replaces_id == Some(record.id)).map(|other| other.id);
+    DeliveryExplanation::of(record, channel.map(|channel| channel.name), attempts_max, replaced_by, phrasing)
 }
 
-/// A rule that was passed over, with the channel that it speaks through now, if it is still there.
-fn passed_over(passed: &NotRouted, event: &Event, engine: &Engine) -> Passed {
-    let rule = engine.rule(event.workspace_id, passed.rule_id).ok();
-    Passed::of(*passed, event, rule.map(|view| view.channel))
+/// With the current channel of the rule, if the rule still exists.
+fn explain_unrouted(not_routed: &NotRouted, event: &Event, engine: &Engine) -> UnroutedExplanation {
+    let rule = engine.rule(event.workspace_id, not_routed.rule_id).ok();
+    UnroutedExplanation::of(*not_routed, event, rule.map(|view| view.channel))
 }
 
-/// Whether there is a rule by now that would be asked.
-fn is_asked_now(engine: &Engine, event: &Event, channel: Option<ChannelId>) -> bool {
+/// Whether a rule of the resource exists now, through this channel if one is named.
+fn has_matching_rule(engine: &Engine, event: &Event, channel: Option<ChannelId>) -> bool {
     let rules = engine.rules(event.workspace_id).unwrap_or_default();
     let is_of = |kind: ResourceType| kind == event.resource_type;
     rules.iter().any(|view| {

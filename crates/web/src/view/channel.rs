@@ -1,4 +1,4 @@
-//! Channels as they are shown: secrets appear as masked previews.
+//! Channels in responses. Their secrets are masked already: settings hold previews only.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -13,11 +13,10 @@ use tidings_engine::ChannelQuota;
 use tidings_engine::queue::Health;
 use tidings_engine::settings::Committed;
 
-use crate::answer::{json, not_stored, shown_once};
 use crate::page::List;
-use crate::revision::tagged;
+use crate::response::{expose_once, json, no_store};
+use crate::revision::with_etag;
 
-/// A channel.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Channel<'a> {
@@ -47,7 +46,7 @@ pub(crate) struct Channel<'a> {
 }
 
 impl<'a> Channel<'a> {
-    /// A channel, and how live sends through it go.
+    /// A channel with the health of its live deliveries; tests do not count.
     pub(crate) fn of(channel: &'a tidings_domain::channel::Channel, health: Health) -> Self {
         let (policies, connectivity) = (&channel.policies, &channel.connectivity);
         Self {
@@ -77,7 +76,6 @@ impl<'a> Channel<'a> {
     }
 }
 
-/// How live sends go.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HealthView {
@@ -94,7 +92,7 @@ impl From<Health> for HealthView {
     }
 }
 
-/// All channels, and how many there may be.
+/// The shared channels of a workspace and their quota.
 #[derive(Serialize)]
 pub(crate) struct Channels<'a> {
     #[serde(flatten)]
@@ -111,30 +109,30 @@ struct QuotaView {
 impl<'a> Channels<'a> {
     pub(crate) fn of(channels: Vec<Channel<'a>>, quota: ChannelQuota) -> Self {
         let ChannelQuota { used, max } = quota;
-        Self { list: List::whole(channels), quota: QuotaView { used, max } }
+        Self { list: List::complete(channels), quota: QuotaView { used, max } }
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct ChannelResponse<'a> {
     channel: Channel<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_secret_once: Option<&'a str>,
 }
 
-/// The answer to a write.
-pub(crate) fn written(
+/// The response to a write, with the signing secret if it was generated.
+pub(crate) fn write_response(
     status: StatusCode,
-    written: &Committed<tidings_domain::channel::Channel>,
+    committed: &Committed<tidings_domain::channel::Channel>,
     health: Health,
 ) -> Response {
-    let signing_secret_once = shown_once(&written.signing_secret_once);
-    let body = Body { channel: Channel::of(&written.value, health), signing_secret_once };
-    tagged(not_stored(json(status, &body)), written.value.revision)
+    let signing_secret_once = expose_once(&committed.signing_secret_once);
+    let body = ChannelResponse { channel: Channel::of(&committed.value, health), signing_secret_once };
+    with_etag(no_store(json(status, &body)), committed.value.revision)
 }
 
-/// The answer that shows one.
-pub(crate) fn shown(channel: &tidings_domain::channel::Channel, health: Health) -> Response {
-    tagged(json(StatusCode::OK, &Channel::of(channel, health)), channel.revision)
+/// The response to a read.
+pub(crate) fn response(channel: &tidings_domain::channel::Channel, health: Health) -> Response {
+    with_etag(json(StatusCode::OK, &Channel::of(channel, health)), channel.revision)
 }

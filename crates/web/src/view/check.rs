@@ -1,4 +1,4 @@
-//! Checks as they are shown: those of a list, the answer to one that was told, what a test saw, and what many came to.
+//! Checks in responses: lists, reported checks, tests of endpoints, and summaries.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use tidings_store::retention::SummaryRecord;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// A check; its assertions as `A` shows them.
+/// A check. `A` is the form of its assertion results.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Check<'a, A = &'a AssertionResult> {
@@ -31,12 +31,12 @@ pub(crate) struct Check<'a, A = &'a AssertionResult> {
 
 impl<'a> Check<'a> {
     pub(crate) fn of(check: &'a check::Check) -> Self {
-        Self::showing(check, |result| result)
+        Self::with_assertions(check, |result| result)
     }
 }
 
 impl<'a, A> Check<'a, A> {
-    fn showing(check: &'a check::Check, show: impl Fn(&'a AssertionResult) -> A) -> Self {
+    fn with_assertions(check: &'a check::Check, view: impl Fn(&'a AssertionResult) -> A) -> Self {
         Self {
             checked_at: check.checked_at,
             status: check.status.as_str(),
@@ -46,105 +46,106 @@ impl<'a, A> Check<'a, A> {
             failure: check.failure.map(FailureClass::as_str),
             timings: check.timings,
             certificate: certificate(check),
-            assertions: check.assertions.iter().map(show).collect(),
+            assertions: check.assertions.iter().map(view).collect(),
         }
     }
 }
 
-/// A certificate, as it stood when it was seen.
+/// The certificate that the check received.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Certificate<'a> {
     issuer: &'a str,
     subject: &'a str,
     not_after: Timestamp,
-    /// Whole days; negative once it has ended.
+    /// Whole days from the check on; negative after the expiry.
     days_left: i64,
 }
 
 fn certificate(check: &check::Check) -> Option<Certificate<'_>> {
-    check.certificate.as_ref().map(|seen| Certificate {
-        issuer: &seen.issuer,
-        subject: &seen.subject,
-        not_after: seen.not_after,
-        days_left: seen.not_after.unix_ms().saturating_sub(check.checked_at.unix_ms()).div_euclid(DAY_MS),
+    check.certificate.as_ref().map(|certificate| Certificate {
+        issuer: &certificate.issuer,
+        subject: &certificate.subject,
+        not_after: certificate.not_after,
+        days_left: certificate.not_after.unix_ms().saturating_sub(check.checked_at.unix_ms()).div_euclid(DAY_MS),
     })
 }
 
-/// A check of a list.
+/// A check in a list.
 #[derive(Serialize)]
-pub(crate) struct CheckOf<'a> {
+pub(crate) struct ListedCheck<'a> {
     id: CheckId,
     #[serde(flatten)]
     check: Check<'a>,
 }
 
-impl<'a> CheckOf<'a> {
+impl<'a> ListedCheck<'a> {
     pub(crate) fn of(record: &'a CheckRecord) -> Self {
         Self { id: record.id, check: Check::of(&record.check) }
     }
 }
 
-/// The answer to a check that was told.
+/// The response to a reported check.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Told {
+pub(crate) struct ReportedCheck {
     check_id: CheckId,
     duplicate: bool,
-    incident: Option<Touched>,
+    incident: Option<AffectedIncident>,
 }
 
-/// An incident, and what the check did to it.
+/// The incident that a check belongs to, and the transition that the check caused.
 #[derive(Serialize)]
-struct Touched {
+struct AffectedIncident {
     id: IncidentId,
     transition: Option<String>,
 }
 
-impl Told {
-    pub(crate) fn of(answer: &CheckOutcome) -> Self {
-        let touched = |(id, trigger): (IncidentId, Option<tidings_domain::incident::IncidentTrigger>)| Touched {
-            id,
-            transition: trigger.map(|trigger| trigger.to_string()),
+impl ReportedCheck {
+    pub(crate) fn of(outcome: &CheckOutcome) -> Self {
+        let affected = |(id, trigger): (IncidentId, Option<tidings_domain::incident::IncidentTrigger>)| {
+            AffectedIncident { id, transition: trigger.map(|trigger| trigger.to_string()) }
         };
-        Self { check_id: answer.check_id, duplicate: answer.is_duplicate, incident: answer.incident.map(touched) }
+        Self { check_id: outcome.check_id, duplicate: outcome.is_duplicate, incident: outcome.incident.map(affected) }
     }
 }
 
-/// What a test saw: a check, with each assertion beside what became of it.
-pub(crate) type Tested<'a> = Check<'a, Asserted<'a>>;
+/// The result of an endpoint test: a check, with the definition of each assertion beside its result.
+pub(crate) type TestResult<'a> = Check<'a, AssertionWithResult<'a>>;
 
-/// An assertion, and what became of it.
 #[derive(Serialize)]
-pub(crate) struct Asserted<'a> {
+pub(crate) struct AssertionWithResult<'a> {
     #[serde(flatten)]
     assertion: Option<&'a Assertion>,
     #[serde(flatten)]
     result: &'a AssertionResult,
 }
 
-/// What a test of this definition saw.
-pub(crate) fn tested<'a>(definition: &'a Definition, check: &'a check::Check) -> Tested<'a> {
-    Check::showing(check, |result| Asserted { assertion: definition.assertions.get(result.index), result })
+/// The result of a test of this definition.
+pub(crate) fn test_result<'a>(definition: &'a Definition, check: &'a check::Check) -> TestResult<'a> {
+    Check::with_assertions(check, |result| AssertionWithResult {
+        assertion: definition.assertions.get(result.index),
+        result,
+    })
 }
 
-/// What the checks of an hour or a day came to.
+/// The checks of an hour or a day, summarised.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct SummaryOf<'a> {
+pub(crate) struct Summary<'a> {
     starts_at: Timestamp,
     healthy: u32,
     degraded: u32,
     down: u32,
     inconclusive: u32,
     uptime: Option<f64>,
-    response_time_ms: Option<Spread>,
+    response_time_ms: Option<LatencyPercentiles>,
     failures: &'a BTreeMap<FailureClass, u32>,
 }
 
-/// How long answers took.
+/// Response times in milliseconds.
 #[derive(Serialize)]
-struct Spread {
+struct LatencyPercentiles {
     min: Option<u32>,
     mean: Option<f64>,
     p50: Option<u32>,
@@ -153,7 +154,7 @@ struct Spread {
     max: Option<u32>,
 }
 
-impl Spread {
+impl LatencyPercentiles {
     fn of(latency: &Latency) -> Option<Self> {
         (!latency.is_empty()).then(|| Self {
             min: latency.min(),
@@ -166,7 +167,7 @@ impl Spread {
     }
 }
 
-impl<'a> SummaryOf<'a> {
+impl<'a> Summary<'a> {
     pub(crate) fn of(record: &'a SummaryRecord) -> Self {
         let summary = &record.summary;
         Self {
@@ -176,7 +177,7 @@ impl<'a> SummaryOf<'a> {
             down: summary.down,
             inconclusive: summary.inconclusive,
             uptime: summary.uptime(),
-            response_time_ms: Spread::of(&summary.latency),
+            response_time_ms: LatencyPercentiles::of(&summary.latency),
             failures: &summary.failures,
         }
     }

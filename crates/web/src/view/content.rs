@@ -1,4 +1,4 @@
-//! What is known of what an event tells, as it is shown: the facts of a run, of an incident, or of a digest.
+//! The content of an event in responses: of a run, an incident or a digest.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -10,29 +10,28 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::run::Run;
 use tidings_domain::time::Timestamp;
 
-/// What is known of it; which of them it is, the event's kind says.
+/// The content; which variant it is follows from the `kind` of the event.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Content<'a> {
-    Run(RunFacts<'a>),
-    IncidentSnapshot(OutageFacts<'a>),
-    Digest(DigestFacts<'a>),
+    Run(RunContent<'a>),
+    Incident(IncidentContent<'a>),
+    Digest(DigestContent<'a>),
 }
 
 impl<'a> Content<'a> {
     pub(super) fn of(event: &'a Event) -> Self {
         match &event.content {
-            event::Content::Run(run) => Self::Run(RunFacts::of(run)),
-            event::Content::Incident(outage) => Self::IncidentSnapshot(OutageFacts::of(event, outage)),
-            event::Content::Digest(digest) => Self::Digest(DigestFacts::of(digest)),
+            event::Content::Run(run) => Self::Run(RunContent::of(run)),
+            event::Content::Incident(snapshot) => Self::Incident(IncidentContent::of(event, snapshot)),
+            event::Content::Digest(digest) => Self::Digest(DigestContent::of(digest)),
         }
     }
 }
 
-/// What is known of a run.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RunFacts<'a> {
+pub(super) struct RunContent<'a> {
     trigger_type: Option<&'a str>,
     started_at: Option<Timestamp>,
     completed_at: Timestamp,
@@ -43,7 +42,7 @@ pub(super) struct RunFacts<'a> {
     deep_link: Option<&'a str>,
 }
 
-impl<'a> RunFacts<'a> {
+impl<'a> RunContent<'a> {
     fn of(run: &'a Run) -> Self {
         Self {
             trigger_type: run.trigger_type.as_ref().map(|how| how.as_str()),
@@ -58,11 +57,11 @@ impl<'a> RunFacts<'a> {
     }
 }
 
-/// What is known of an incident, as it stood when the event was made. The names are those of a webhook's body.
+/// The incident at the time of the event, with the field names of webhook bodies.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OutageFacts<'a> {
-    incident: IncidentFacts<'a>,
+pub(super) struct IncidentContent<'a> {
+    incident: IncidentSummary<'a>,
     endpoint: Option<EndpointContext<'a>>,
     detail: Option<&'a str>,
     link: Option<&'a str>,
@@ -76,7 +75,7 @@ pub(super) struct OutageFacts<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct IncidentFacts<'a> {
+struct IncidentSummary<'a> {
     id: &'a str,
     status: &'a str,
     cause: &'a str,
@@ -93,46 +92,46 @@ struct EndpointContext<'a> {
     url: Option<&'a str>,
 }
 
-impl<'a> OutageFacts<'a> {
-    fn of(event: &'a Event, outage: &'a IncidentSnapshot) -> Self {
+impl<'a> IncidentContent<'a> {
+    fn of(event: &'a Event, snapshot: &'a IncidentSnapshot) -> Self {
         let is_of_endpoint = event.resource_type == ResourceType::Endpoint;
-        let endpoint = || EndpointContext { id: &event.resource_id, name: &outage.name, url: outage.url.as_deref() };
+        let endpoint =
+            || EndpointContext { id: &event.resource_id, name: &snapshot.name, url: snapshot.url.as_deref() };
         Self {
-            incident: IncidentFacts {
+            incident: IncidentSummary {
                 id: &event.run_id,
-                status: outage.status().as_str(),
-                cause: outage.cause.as_str(),
-                severity: outage.severity.as_str(),
-                started_at: outage.started_at,
-                failing_since: outage.failing_since,
-                resolved_at: outage.resolved_at,
+                status: snapshot.status().as_str(),
+                cause: snapshot.cause.as_str(),
+                severity: snapshot.severity.as_str(),
+                started_at: snapshot.started_at,
+                failing_since: snapshot.failing_since,
+                resolved_at: snapshot.resolved_at,
             },
             endpoint: is_of_endpoint.then(endpoint),
-            detail: outage.detail.as_deref(),
-            link: outage.link.as_deref(),
-            actor: outage.actor.as_deref(),
-            changes: outage.changes,
-            escalates_to: outage.escalates_to,
-            fields: &outage.fields,
-            tags: &outage.tags,
-            at: outage.at,
+            detail: snapshot.detail.as_deref(),
+            link: snapshot.link.as_deref(),
+            actor: snapshot.actor.as_deref(),
+            changes: snapshot.changes,
+            escalates_to: snapshot.escalates_to,
+            fields: &snapshot.fields,
+            tags: &snapshot.tags,
+            at: snapshot.at,
         }
     }
 }
 
-/// What a digest holds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct DigestFacts<'a> {
-    because: &'a str,
+pub(super) struct DigestContent<'a> {
+    reason: &'a str,
     entries: &'a [Entry],
     entries_total: u32,
     ongoing_total: u32,
 }
 
-impl<'a> DigestFacts<'a> {
+impl<'a> DigestContent<'a> {
     fn of(digest: &'a Digest) -> Self {
-        let Digest { reason: because, entries, entries_total, ongoing_total, .. } = digest;
-        Self { because, entries, entries_total: *entries_total, ongoing_total: *ongoing_total }
+        let Digest { reason, entries, entries_total, ongoing_total, .. } = digest;
+        Self { reason, entries, entries_total: *entries_total, ongoing_total: *ongoing_total }
     }
 }

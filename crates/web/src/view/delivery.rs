@@ -1,4 +1,4 @@
-//! Deliveries as they are shown: one shape wherever a whole one appears, and the shorter one of a rule's log.
+//! Deliveries in responses: one shape wherever a whole delivery appears, and the shorter one of a rule's log.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use tidings_domain::id::{ChannelId, DeliveryId, EventId, Id as _, MuteId, RuleId
 use tidings_domain::time::Timestamp;
 use tidings_store::history::DeliveryRecord;
 
-/// A delivery with its verdicts and attempts. What it has nothing of is there and `null`.
+/// A delivery with its verdicts. Fields without a value are `null` instead of absent.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Delivery<'a> {
@@ -33,11 +33,12 @@ pub(crate) struct Delivery<'a> {
     held_reason: Option<&'a str>,
     held_until: Option<Timestamp>,
     sequence: u32,
-    replaces_id: Option<DeliveryId>,
+    replaces_delivery_id: Option<DeliveryId>,
     digest_id: Option<DeliveryId>,
     blocked_by_delivery_id: Option<DeliveryId>,
     verdicts: Vec<Verdict<'a>>,
     attempt_count: u32,
+    /// Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<Attempt<'a>>>,
     http_status: Option<u16>,
@@ -49,7 +50,7 @@ pub(crate) struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// The whole of it.
+    /// With its attempts.
     pub(crate) fn of(record: &'a DeliveryRecord) -> Self {
         Self { attempts: Some(record.attempts.iter().map(Attempt::of).collect()), ..Self::in_list(record) }
     }
@@ -77,7 +78,7 @@ impl<'a> Delivery<'a> {
             held_reason: record.reason.as_deref().filter(|_| record.status == Status::Held),
             held_until: record.held_until,
             sequence: record.sequence,
-            replaces_id: record.replaces_id,
+            replaces_delivery_id: record.replaces_id,
             digest_id: record.digest_id,
             blocked_by_delivery_id: record.blocked_by,
             verdicts: record.gate_evaluations.iter().flat_map(verdicts).collect(),
@@ -93,7 +94,7 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// What one gate said.
+/// The verdict of one gate.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Verdict<'a> {
@@ -108,10 +109,10 @@ pub(crate) struct Verdict<'a> {
     detail: Option<&'a str>,
 }
 
-/// What the gates of one evaluation said, in their order.
+/// The verdicts of one evaluation, in the order of the gates.
 pub(crate) fn verdicts(evaluation: &GateEvaluation) -> impl Iterator<Item = Verdict<'_>> {
     let evaluated_at = evaluation.evaluated_at;
-    let plain = move |gate: Gate, verdict| Verdict {
+    let verdict_of = move |gate: Gate, verdict| Verdict {
         gate: gate.as_str(),
         verdict,
         evaluated_at,
@@ -119,25 +120,24 @@ pub(crate) fn verdicts(evaluation: &GateEvaluation) -> impl Iterator<Item = Verd
         mute_id: None,
         detail: None,
     };
-    let passed = evaluation.passed_gates().map(move |gate| plain(gate, "pass"));
+    let passed = evaluation.passed_gates().map(move |gate| verdict_of(gate, "pass"));
     let stopped = evaluation.stopped.as_ref().map(|(gate, stop)| {
         let effect = match stop.effect {
-            // What is passed over leaves no delivery, and so no verdict.
+            // `Unroute` creates no delivery, so that no record has such a verdict.
             Effect::Suppress | Effect::Unroute => "suppress",
             Effect::Hold => "hold",
         };
-        Verdict { until: stop.until, mute_id: stop.mute_id, detail: Some(&stop.detail), ..plain(*gate, effect) }
+        Verdict { until: stop.until, mute_id: stop.mute_id, detail: Some(&stop.detail), ..verdict_of(*gate, effect) }
     });
     passed.chain(stopped)
 }
 
-/// Why it is not said at all, if it is not. Until it is settled, a reason is that of its being held.
+/// Why it was suppressed or skipped. In other states `reason` explains the hold.
 pub(super) fn suppressed_reason(record: &DeliveryRecord) -> Option<&str> {
-    let is_over = matches!(record.status, Status::Suppressed | Status::Skipped);
-    record.reason.as_deref().filter(|_| is_over)
+    let is_dropped = matches!(record.status, Status::Suppressed | Status::Skipped);
+    record.reason.as_deref().filter(|_| is_dropped)
 }
 
-/// One try.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Attempt<'a> {
@@ -166,7 +166,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// A row of a rule's delivery log, as the first origin document has it: `attempts` is a number there.
+/// A delivery in `GET /notification-rules/deliveries`. Here `attempts` is their number, as clients of that API expect.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RuleDelivery<'a> {

@@ -1,4 +1,4 @@
-//! Endpoints as they are shown: as they were written, without their secret, and how they stand.
+//! Endpoints in responses: the definition without its secret, and the current status.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -10,15 +10,15 @@ use tidings_domain::time::Timestamp;
 use tidings_store::monitoring::EndpointState;
 
 use super::check::Check;
-use crate::answer::json;
-use crate::revision::tagged;
+use crate::response::json;
+use crate::revision::with_etag;
 
-/// It was never checked.
+/// Enabled, but not checked yet.
 const PENDING: &str = "pending";
-/// It is not watched for now.
+/// Not monitored for now.
 const PAUSED: &str = "paused";
 
-/// How an endpoint may stand.
+/// Every status of an endpoint.
 pub(crate) const STATUSES: [&str; 6] = [
     CheckStatus::Healthy.as_str(),
     CheckStatus::Degraded.as_str(),
@@ -28,19 +28,17 @@ pub(crate) const STATUSES: [&str; 6] = [
     PAUSED,
 ];
 
-/// An endpoint and what is remembered of it.
-pub(crate) struct Seen {
-    /// The endpoint.
+/// An endpoint with its monitoring state.
+pub(crate) struct EndpointWithState {
     pub(crate) endpoint: endpoint::Endpoint,
     state: EndpointState,
 }
 
-impl Seen {
+impl EndpointWithState {
     pub(crate) fn new(endpoint: endpoint::Endpoint, state: EndpointState) -> Self {
         Self { endpoint, state }
     }
 
-    /// How it stands, in a word.
     pub(crate) fn status(&self) -> &'static str {
         match &self.state.last_check {
             _ if !self.endpoint.enabled => PAUSED,
@@ -50,7 +48,7 @@ impl Seen {
     }
 }
 
-/// How much of its time an endpoint was up, from 0 to 1; none where no check says.
+/// The share of conclusive checks that were not `down`, from 0 to 1; none without such checks.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Uptime {
@@ -58,7 +56,6 @@ pub(crate) struct Uptime {
     pub(crate) last_30_days: Option<f64>,
 }
 
-/// An endpoint.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Endpoint<'a> {
@@ -78,14 +75,14 @@ pub(crate) struct Endpoint<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    pub(crate) fn of(seen: &'a Seen) -> Self {
-        let Seen { endpoint, state } = seen;
+    pub(crate) fn of(with_state: &'a EndpointWithState) -> Self {
+        let EndpointWithState { endpoint, state } = with_state;
         Self {
             id: endpoint.id,
             name: &endpoint.name,
             definition: &endpoint.definition,
             enabled: endpoint.enabled,
-            status: seen.status(),
+            status: with_state.status(),
             last_check: state.last_check.as_ref().map(Check::of),
             incident_id: state.incident_id,
             uptime: None,
@@ -97,17 +94,18 @@ impl<'a> Endpoint<'a> {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct EndpointResponse<'a> {
     endpoint: Endpoint<'a>,
 }
 
-/// The answer to a write.
-pub(crate) fn written(status: StatusCode, seen: &Seen) -> Response {
-    tagged(json(status, &Body { endpoint: Endpoint::of(seen) }), seen.endpoint.revision)
+/// The response to a write.
+pub(crate) fn write_response(status: StatusCode, endpoint: &EndpointWithState) -> Response {
+    let body = EndpointResponse { endpoint: Endpoint::of(endpoint) };
+    with_etag(json(status, &body), endpoint.endpoint.revision)
 }
 
-/// The answer that shows one.
-pub(crate) fn shown(seen: &Seen, uptime: Uptime) -> Response {
-    let shown = Endpoint { uptime: Some(uptime), ..Endpoint::of(seen) };
-    tagged(json(StatusCode::OK, &shown), seen.endpoint.revision)
+/// The response to a read.
+pub(crate) fn response(endpoint: &EndpointWithState, uptime: Uptime) -> Response {
+    let body = Endpoint { uptime: Some(uptime), ..Endpoint::of(endpoint) };
+    with_etag(json(StatusCode::OK, &body), endpoint.endpoint.revision)
 }

@@ -1,4 +1,4 @@
-//! Events and runs as they are shown.
+//! Events and runs in responses.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use tidings_store::queue::{Acceptance, Counts};
 use super::content::Content;
 use super::delivery::Delivery;
 
-/// How many deliveries an event began with.
+/// The deliveries that an event created, by their initial status.
 #[derive(Serialize)]
 struct CountsView {
     pending: u32,
@@ -26,7 +26,7 @@ impl From<Counts> for CountsView {
     }
 }
 
-/// The answer to a report.
+/// The response to a reported run.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Accepted {
@@ -41,10 +41,10 @@ impl Accepted {
     }
 }
 
-/// What an event is about, and what is known of it.
+/// The fields that runs and events share.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Facts<'a> {
+struct CommonFields<'a> {
     resource_type: &'a str,
     resource_id: &'a str,
     resource_name: Option<&'a str>,
@@ -54,7 +54,7 @@ struct Facts<'a> {
     received_at: Timestamp,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> CommonFields<'a> {
     fn of(event: &'a tidings_domain::event::Event) -> Self {
         Self {
             resource_type: event.resource_type.as_str(),
@@ -67,14 +67,14 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A run, as it was reported.
+/// A reported run in a list.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Run<'a> {
     event_id: EventId,
     status: Cow<'a, str>,
     #[serde(flatten)]
-    facts: Facts<'a>,
+    common: CommonFields<'a>,
     deliveries: CountsView,
 }
 
@@ -83,13 +83,13 @@ impl<'a> Run<'a> {
         Self {
             event_id: record.event.id,
             status: record.event.trigger.word(),
-            facts: Facts::of(&record.event),
+            common: CommonFields::of(&record.event),
             deliveries: record.counts.into(),
         }
     }
 }
 
-/// An event, as a line of a list.
+/// An event in a list.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Event<'a> {
@@ -97,7 +97,7 @@ pub(crate) struct Event<'a> {
     kind: &'a str,
     trigger: Cow<'a, str>,
     #[serde(flatten)]
-    facts: Facts<'a>,
+    common: CommonFields<'a>,
     not_routed: &'a [NotRouted],
     delivery_counts: CountsView,
 }
@@ -108,14 +108,14 @@ impl<'a> Event<'a> {
             id: record.event.id,
             kind: record.event.kind.as_str(),
             trigger: record.event.trigger.word(),
-            facts: Facts::of(&record.event),
+            common: CommonFields::of(&record.event),
             not_routed: &record.not_routed,
             delivery_counts: record.counts.into(),
         }
     }
 }
 
-/// An event with all that followed from it.
+/// An event with its deliveries.
 #[derive(Serialize)]
 pub(crate) struct EventWithDeliveries<'a> {
     #[serde(flatten)]

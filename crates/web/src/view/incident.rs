@@ -1,4 +1,4 @@
-//! Incidents as they are shown.
+//! Incidents in responses.
 
 use serde::Serialize;
 use tidings_domain::id::IncidentId;
@@ -6,7 +6,6 @@ use tidings_domain::incident::{SubjectField, TimelineEntry};
 use tidings_domain::time::Timestamp;
 use tidings_store::monitoring::IncidentRecord;
 
-/// An incident.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Incident<'a> {
@@ -32,16 +31,16 @@ pub(crate) struct Incident<'a> {
 }
 
 impl<'a> Incident<'a> {
-    /// The incident as it stands at `now`.
+    /// The incident; the duration of an active one ends at `now`.
     pub(crate) fn of(record: &'a IncidentRecord, now: Timestamp) -> Self {
-        let (incident, about) = (&record.incident, &record.subject_info);
+        let (incident, info) = (&record.incident, &record.subject_info);
         Self {
             id: incident.id,
             resource_type: incident.subject.resource_type().as_str(),
             resource_id: incident.subject.resource_id(),
-            resource_name: &about.name,
-            url: about.url.as_deref(),
-            link: about.link.as_deref(),
+            resource_name: &info.name,
+            url: info.url.as_deref(),
+            link: info.link.as_deref(),
             status: incident.status().as_str(),
             cause: incident.cause.as_str(),
             cause_detail: incident.cause_detail.as_deref(),
@@ -49,18 +48,18 @@ impl<'a> Incident<'a> {
             started_at: incident.started_at,
             failing_since: incident.failing_since,
             resolved_at: incident.resolved_at,
-            // From the first failing check on, as messages say it.
+            // From the first failing check on, like the duration in notifications.
             duration_ms: incident.resolved_at.unwrap_or(now).since_ms(incident.failing_since),
             acknowledged_at: incident.acknowledged_at,
             acknowledged_by: incident.acknowledged_by.as_deref(),
             notifications_sent: incident.notifications_sent,
-            fields: &about.fields,
-            tags: &about.tags,
+            fields: &info.fields,
+            tags: &info.tags,
         }
     }
 }
 
-/// An incident with all that happened in it, oldest first.
+/// An incident with its timeline, oldest entry first.
 #[derive(Serialize)]
 pub(crate) struct IncidentWithTimeline<'a> {
     #[serde(flatten)]
@@ -68,7 +67,7 @@ pub(crate) struct IncidentWithTimeline<'a> {
     pub(crate) timeline: &'a [TimelineEntry],
 }
 
-/// The answer to an acknowledgement.
+/// The response to an acknowledgement.
 #[derive(Serialize)]
 pub(crate) struct Acknowledged<'a> {
     pub(crate) incident: Incident<'a>,

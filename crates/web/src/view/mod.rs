@@ -1,4 +1,4 @@
-//! What goes out: the shapes of the answers, made from what the engine gives.
+//! The JSON shapes of responses, made from domain types and store records.
 
 pub(crate) mod channel;
 pub(crate) mod check;
@@ -7,10 +7,8 @@ pub(crate) mod delivery;
 pub(crate) mod endpoint;
 pub(crate) mod event;
 pub(crate) mod incident;
-pub(crate) mod mute;
-pub(crate) mod preferences;
 pub(crate) mod rule;
 pub(crate) mod simulate;
 pub(crate) mod subscription;
-pub(crate) mod trial;
+pub(crate) mod test_send;
 pub(crate) mod why;

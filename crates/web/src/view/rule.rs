@@ -1,4 +1,4 @@
-//! Rules as they are shown: with the inline fields of a channel of their own, secrets masked.
+//! Rules in responses. A rule with its own channel has its inline fields, secrets masked.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -8,11 +8,10 @@ use tidings_domain::id::{ChannelId, RuleId};
 use tidings_domain::time::Timestamp;
 use tidings_engine::settings::{Committed, RuleView};
 
-use crate::answer::{json, not_stored, shown_once};
 use crate::api::inline;
-use crate::revision::tagged;
+use crate::response::{expose_once, json, no_store};
+use crate::revision::with_etag;
 
-/// A rule.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rule<'a> {
@@ -48,7 +47,7 @@ impl<'a> Rule<'a> {
             channel_type: channel.channel_type.as_str(),
             channel_id: channel.id,
             channel_disabled_reason: channel.disabled_reason.map(|reason| reason.as_str()),
-            inline: if channel.owner_rule_id.is_some() { inline::shown(channel) } else { Map::new() },
+            inline: if channel.owner_rule_id.is_some() { inline::fields_of(channel) } else { Map::new() },
             revision: rule.revision,
             created_at: rule.created_at,
             updated_at: rule.updated_at,
@@ -58,20 +57,20 @@ impl<'a> Rule<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct RuleResponse<'a> {
     rule: Rule<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_secret_once: Option<&'a str>,
 }
 
-/// The answer to a write.
-pub(crate) fn written(status: StatusCode, written: &Committed<RuleView>) -> Response {
-    let signing_secret_once = shown_once(&written.signing_secret_once);
-    let body = Body { rule: Rule::of(&written.value), signing_secret_once };
-    tagged(not_stored(json(status, &body)), written.value.rule.revision)
+/// The response to a write, with the signing secret if it was generated.
+pub(crate) fn write_response(status: StatusCode, committed: &Committed<RuleView>) -> Response {
+    let signing_secret_once = expose_once(&committed.signing_secret_once);
+    let body = RuleResponse { rule: Rule::of(&committed.value), signing_secret_once };
+    with_etag(no_store(json(status, &body)), committed.value.rule.revision)
 }
 
-/// The answer that shows one.
-pub(crate) fn shown(view: &RuleView) -> Response {
-    tagged(json(StatusCode::OK, &Rule::of(view)), view.rule.revision)
+/// The response to a read.
+pub(crate) fn response(view: &RuleView) -> Response {
+    with_etag(json(StatusCode::OK, &Rule::of(view)), view.rule.revision)
 }

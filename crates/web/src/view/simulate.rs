@@ -1,4 +1,4 @@
-//! What was foretold, as it is shown.
+//! Results of `POST /simulate`.
 
 use serde::Serialize;
 use tidings_domain::id::{ChannelId, RuleId};
@@ -7,31 +7,30 @@ use tidings_domain::time::Timestamp;
 
 use super::delivery::{Verdict, verdicts};
 
-/// What would come of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Foretold<'a> {
+pub(crate) struct Simulation<'a> {
     kind: &'a str,
     at: Timestamp,
-    deliveries: Vec<Outlook<'a>>,
+    deliveries: Vec<SimulatedDelivery<'a>>,
     not_routed: &'a [NotRouted],
 }
 
-impl<'a> Foretold<'a> {
-    pub(crate) fn of(foretold: &'a tidings_engine::Simulation) -> Self {
+impl<'a> Simulation<'a> {
+    pub(crate) fn of(simulation: &'a tidings_engine::Simulation) -> Self {
         Self {
-            kind: foretold.kind.as_str(),
-            at: foretold.at,
-            deliveries: foretold.deliveries.iter().map(Outlook::of).collect(),
-            not_routed: &foretold.not_routed,
+            kind: simulation.kind.as_str(),
+            at: simulation.at,
+            deliveries: simulation.deliveries.iter().map(SimulatedDelivery::of).collect(),
+            not_routed: &simulation.not_routed,
         }
     }
 }
 
-/// What would come of it for one rule.
+/// The delivery that a rule would create.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Outlook<'a> {
+struct SimulatedDelivery<'a> {
     rule_id: Option<RuleId>,
     channel_id: ChannelId,
     channel_name: &'a str,
@@ -43,24 +42,24 @@ struct Outlook<'a> {
     verdicts: Vec<Verdict<'a>>,
 }
 
-impl<'a> Outlook<'a> {
-    fn of(outlook: &'a tidings_engine::SimulatedDelivery) -> Self {
-        let stopped = outlook.evaluation.stopped.as_ref();
+impl<'a> SimulatedDelivery<'a> {
+    fn of(delivery: &'a tidings_engine::SimulatedDelivery) -> Self {
+        let stopped = delivery.evaluation.stopped.as_ref();
         let outcome = match stopped {
             None => "send",
-            Some(_) if outlook.evaluation.held().is_some() => "hold",
+            Some(_) if delivery.evaluation.held().is_some() => "hold",
             Some(_) => "suppress",
         };
         Self {
-            rule_id: outlook.rule_id,
-            channel_id: outlook.channel_id,
-            channel_name: &outlook.channel_name,
-            severity: outlook.severity.as_str(),
+            rule_id: delivery.rule_id,
+            channel_id: delivery.channel_id,
+            channel_name: &delivery.channel_name,
+            severity: delivery.severity.as_str(),
             outcome,
             until: stopped.and_then(|(_, stop)| stop.until),
             reason: stopped.map(|(gate, _)| gate.reason()),
             detail: stopped.map(|(_, stop)| stop.detail.as_str()),
-            verdicts: verdicts(&outlook.evaluation).collect(),
+            verdicts: verdicts(&delivery.evaluation).collect(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A use case's webhook subscriptions as they are shown: the same rules, in the words of the third origin document.
+//! Webhook subscriptions of a use case in responses: rules, with the field and event names of the workflow API.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -12,10 +12,9 @@ use tidings_engine::settings::{Committed, RuleView};
 use tidings_store::history::DeliveryRecord;
 
 use super::delivery::{Attempt, suppressed_reason};
-use crate::answer::{json, not_stored, shown_once};
-use crate::revision::tagged;
+use crate::response::{expose_once, json, no_store};
+use crate::revision::with_etag;
 
-/// A subscription.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Subscription<'a> {
@@ -48,25 +47,25 @@ impl<'a> Subscription<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct SubscriptionResponse<'a> {
     rule: Subscription<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_secret_once: Option<&'a str>,
 }
 
-/// The answer to a new one.
-pub(crate) fn created(written: &Committed<RuleView>) -> Response {
-    let signing_secret_once = shown_once(&written.signing_secret_once);
-    let body = Body { rule: Subscription::of(&written.value), signing_secret_once };
-    tagged(not_stored(json(StatusCode::CREATED, &body)), written.value.rule.revision)
+/// The response to a creation, with the signing secret.
+pub(crate) fn created(committed: &Committed<RuleView>) -> Response {
+    let signing_secret_once = expose_once(&committed.signing_secret_once);
+    let body = SubscriptionResponse { rule: Subscription::of(&committed.value), signing_secret_once };
+    with_etag(no_store(json(StatusCode::CREATED, &body)), committed.value.rule.revision)
 }
 
-/// The answer that shows one.
-pub(crate) fn shown(view: &RuleView) -> Response {
-    tagged(json(StatusCode::OK, &Subscription::of(view)), view.rule.revision)
+/// The response to a read.
+pub(crate) fn response(view: &RuleView) -> Response {
+    with_etag(json(StatusCode::OK, &Subscription::of(view)), view.rule.revision)
 }
 
-/// A delivery in a subscription's history, with every attempt.
+/// A delivery in a subscription's history, with its attempts.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SubscriptionDelivery<'a> {

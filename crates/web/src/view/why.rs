@@ -1,5 +1,5 @@
-//! Why somebody heard of an event, or did not: what became of it, in one sentence for each delivery and each rule that was
-//! passed over. Pure, so that the words can be tested.
+//! Why an event did or did not notify someone: one sentence for each delivery and for each rule that did not match.
+//! Pure, so that every sentence is tested.
 
 use serde::Serialize;
 use tidings_domain::calendar::Zone;
@@ -14,20 +14,20 @@ use tidings_store::history::DeliveryRecord;
 
 use super::delivery::{Verdict, verdicts};
 
-/// When it is said, and in which zone times are.
+/// How instants are written: in the workspace's zone, and with the date where it is not today.
 #[derive(Clone, Copy)]
-pub(crate) struct Saying<'a> {
+pub(crate) struct Phrasing<'a> {
     pub now: Timestamp,
     pub zone: &'a Zone,
 }
 
-impl Saying<'_> {
-    fn at(&self, instant: Timestamp) -> String {
+impl Phrasing<'_> {
+    fn format(&self, instant: Timestamp) -> String {
         self.zone.describe(instant, self.now)
     }
 }
 
-/// What became of an event.
+/// The explanation of an event.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Why<'a> {
@@ -35,45 +35,45 @@ pub(crate) struct Why<'a> {
     kind: &'a str,
     channel_id: Option<ChannelId>,
     answer: String,
-    deliveries: Vec<Told<'a>>,
-    not_routed: Vec<Passed>,
+    deliveries: Vec<DeliveryExplanation<'a>>,
+    not_routed: Vec<UnroutedExplanation>,
 }
 
 impl<'a> Why<'a> {
-    /// Of these deliveries and rules; `nobody` says why there are none.
+    /// `describe_none` is the answer where there are neither deliveries nor rules.
     pub(crate) fn of(
         event: &'a Event,
         channel_id: Option<ChannelId>,
-        deliveries: Vec<Told<'a>>,
-        not_routed: Vec<Passed>,
-        nobody: impl FnOnce() -> String,
+        deliveries: Vec<DeliveryExplanation<'a>>,
+        not_routed: Vec<UnroutedExplanation>,
+        describe_none: impl FnOnce() -> String,
     ) -> Self {
         let answer = match (deliveries.as_slice(), not_routed.as_slice()) {
-            ([], []) => nobody(),
-            ([told], []) => told.answer.clone(),
-            ([], [passed]) => passed.answer.clone(),
-            (told, passed) => counted(told, passed.len()),
+            ([], []) => describe_none(),
+            ([delivery], []) => delivery.answer.clone(),
+            ([], [rule]) => rule.answer.clone(),
+            (deliveries, rules) => describe_counts(deliveries, rules.len()),
         };
         Self { event_id: event.id, kind: event.kind.as_str(), channel_id, answer, deliveries, not_routed }
     }
 }
 
-/// `3 deliveries: 1 sent, 2 held; 1 rule was passed over`.
-fn counted(told: &[Told<'_>], passed: usize) -> String {
+/// `3 deliveries: 1 sent, 2 held; 1 rule did not match`.
+fn describe_counts(deliveries: &[DeliveryExplanation<'_>], unmatched_rules: usize) -> String {
     let by_status = Status::ALL.iter().filter_map(|status| {
-        let count = told.iter().filter(|told| told.status == status.as_str()).count();
+        let count = deliveries.iter().filter(|delivery| delivery.status == status.as_str()).count();
         (count > 0).then(|| format!("{count} {}", status.as_str()))
     });
     let by_status = by_status.collect::<Vec<_>>().join(", ");
-    let deliveries = match told.len() {
+    let deliveries = match deliveries.len() {
         0 => String::new(),
         1 => format!("1 delivery: {by_status}"),
         count => format!("{count} deliveries: {by_status}"),
     };
-    let rules = match passed {
+    let rules = match unmatched_rules {
         0 => String::new(),
-        1 => "1 rule was passed over".to_owned(),
-        count => format!("{count} rules were passed over"),
+        1 => "1 rule did not match".to_owned(),
+        count => format!("{count} rules did not match"),
     };
     [deliveries, rules].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
@@ -81,7 +81,7 @@ fn counted(told: &[Told<'_>], passed: usize) -> String {
 /// What became of one delivery.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Told<'a> {
+pub(crate) struct DeliveryExplanation<'a> {
     delivery_id: DeliveryId,
     rule_id: Option<RuleId>,
     channel_id: ChannelId,
@@ -89,24 +89,24 @@ pub(crate) struct Told<'a> {
     status: &'a str,
     reason: Option<&'a str>,
     sequence: u32,
-    replaces_id: Option<DeliveryId>,
+    replaces_delivery_id: Option<DeliveryId>,
     digest_id: Option<DeliveryId>,
     attempt_count: u32,
     answer: String,
     verdicts: Vec<Verdict<'a>>,
 }
 
-impl<'a> Told<'a> {
-    /// A delivery through a channel of this name, which tries so many times, if it is still there; and the delivery by
-    /// which it was said late, if it was.
+impl<'a> DeliveryExplanation<'a> {
+    /// `channel_name` and `attempts_max` are those of its channel, none if that was deleted. `replaced_by` is the deferred
+    /// delivery that was sent in place of this one.
     pub(crate) fn of(
         record: &'a DeliveryRecord,
         channel_name: Option<String>,
         attempts_max: Option<u32>,
-        said_late: Option<DeliveryId>,
-        saying: Saying<'_>,
+        replaced_by: Option<DeliveryId>,
+        phrasing: Phrasing<'_>,
     ) -> Self {
-        let late = said_late.map(|id| format!("; said late by {id}")).unwrap_or_default();
+        let replacement = replaced_by.map(|id| format!("; sent later as {id}")).unwrap_or_default();
         Self {
             delivery_id: record.id,
             rule_id: record.rule_id,
@@ -115,53 +115,55 @@ impl<'a> Told<'a> {
             status: record.status.as_str(),
             reason: record.reason.as_deref(),
             sequence: record.sequence,
-            replaces_id: record.replaces_id,
+            replaces_delivery_id: record.replaces_id,
             digest_id: record.digest_id,
             attempt_count: record.attempt_count,
-            answer: format!("{}{late}", outcome(record, attempts_max, saying)),
+            answer: format!("{}{replacement}", describe_outcome(record, attempts_max, phrasing)),
             verdicts: record.gate_evaluations.iter().flat_map(verdicts).collect(),
         }
     }
 }
 
 /// What became of a delivery, in one sentence.
-fn outcome(record: &DeliveryRecord, attempts_max: Option<u32>, saying: Saying<'_>) -> String {
+fn describe_outcome(record: &DeliveryRecord, attempts_max: Option<u32>, phrasing: Phrasing<'_>) -> String {
+    // Without "of {max}" for tests, which are not retried, and after manual resends beyond the policy's attempts.
     let number =
         |count: u32| match attempts_max.filter(|max| record.event.kind != EventKind::ChannelTest && count <= *max) {
             Some(max) => format!("attempt {count} of {max}"),
             None => format!("attempt {count}"),
         };
     let count = record.attempt_count;
-    let when = |instant: Option<Timestamp>| instant.map(|at| format!(" at {}", saying.at(at))).unwrap_or_default();
+    let when =
+        |instant: Option<Timestamp>| instant.map(|at| format!(" at {}", phrasing.format(at))).unwrap_or_default();
     let error = record.last_error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
     match (record.status, record.digest_id) {
         (Status::Sent, Some(digest)) => format!("Sent{} in the digest {digest}", when(record.sent_at)),
         (Status::Sent, None) => format!("Sent{}, {}", when(record.sent_at), number(count)),
-        (Status::Failed, Some(digest)) => format!("Not delivered: the digest {digest} that carried it failed"),
+        (Status::Failed, Some(digest)) => format!("Not delivered: the digest {digest}, which contains it, failed"),
         (Status::Failed, None) => {
             format!("Not delivered: {} failed{}{error}", number(count), when(record.completed_at))
         }
-        (Status::Held, Some(digest)) => format!("Held back, and about to leave in the digest {digest}"),
-        (Status::Held, None) => held(record, saying),
+        (Status::Held, Some(digest)) => format!("Held, to be sent in the digest {digest}"),
+        (Status::Held, None) => describe_hold(record, phrasing),
         (Status::Pending, _) if count > 0 => {
-            format!("Tried again{}: {} failed{error}", when(record.next_attempt_at), number(count))
+            format!("Retry{}: {} failed{error}", when(record.next_attempt_at), number(count))
         }
         (Status::Pending, _) if record.blocked_by.is_some() && record.next_attempt_at.is_none() => {
-            "Waits until an earlier message about this incident is settled".to_owned()
+            "Waiting for an earlier notification of this incident".to_owned()
         }
-        (Status::Pending, _) => "SubjectInfo to be sent".to_owned(),
-        (Status::Sending, _) => format!("Being sent, {}", number(count + 1)),
-        (Status::Suppressed, _) => not_told(stopped_because(record).unwrap_or_else(|| reason(record))),
-        (Status::Skipped, _) => not_told(skipped_because(reason(record))),
+        (Status::Pending, _) => "About to be sent".to_owned(),
+        (Status::Sending, _) => format!("Sending, {}", number(count + 1)),
+        (Status::Suppressed, _) => not_notified(stop_detail(record).unwrap_or_else(|| reason(record))),
+        (Status::Skipped, _) => not_notified(describe_skip(reason(record))),
     }
 }
 
 fn reason(record: &DeliveryRecord) -> &str {
-    record.reason.as_deref().unwrap_or("no reason was kept")
+    record.reason.as_deref().unwrap_or("no reason was recorded")
 }
 
-/// What the gate that stopped it at the last said.
-fn stopped_because(record: &DeliveryRecord) -> Option<&str> {
+/// The detail of the verdict that stopped it last.
+fn stop_detail(record: &DeliveryRecord) -> Option<&str> {
     record
         .gate_evaluations
         .iter()
@@ -170,67 +172,67 @@ fn stopped_because(record: &DeliveryRecord) -> Option<&str> {
         .map(|(_, stop)| stop.detail.as_str())
 }
 
-/// A gate's own words say until when; where that has changed since, they are not said.
-fn held(record: &DeliveryRecord, saying: Saying<'_>) -> String {
+/// The gate's own sentence, which names the time of the release; unless that time has changed since.
+fn describe_hold(record: &DeliveryRecord, phrasing: Phrasing<'_>) -> String {
     let last = record
         .gate_evaluations
         .last()
         .filter(|evaluation| evaluation.held().map(|(_, until)| until) == record.held_until);
-    let words = last.and_then(|evaluation| evaluation.stopped.as_ref()).map(|(_, stop)| stop.detail.clone());
-    words.filter(|words| words.starts_with("Held ")).unwrap_or_else(|| {
-        let until = record.held_until.map(|at| format!(" until {}", saying.at(at))).unwrap_or_default();
+    let detail = last.and_then(|evaluation| evaluation.stopped.as_ref()).map(|(_, stop)| stop.detail.clone());
+    detail.filter(|detail| detail.starts_with("Held ")).unwrap_or_else(|| {
+        let until = record.held_until.map(|at| format!(" until {}", phrasing.format(at))).unwrap_or_default();
         format!("Held{until}: {}", reason(record))
     })
 }
 
-fn skipped_because(reason: &str) -> &str {
+fn describe_skip(reason: &str) -> &str {
     match reason {
-        "rule_disabled" => "the rule was disabled while it waited",
-        "rule_deleted" => "the rule was deleted while it waited",
-        "rule_changed" => "the rule speaks through another channel by now",
-        "channel_deleted" => "the channel was deleted while it waited",
-        "endpoint_deleted" => "the endpoint was deleted while it waited",
+        "rule_disabled" => "the rule was disabled before the delivery was sent",
+        "rule_deleted" => "the rule was deleted before the delivery was sent",
+        "rule_changed" => "the rule was moved to another channel before the delivery was sent",
+        "channel_deleted" => "the channel was deleted before the delivery was sent",
+        "endpoint_deleted" => "the endpoint was deleted before the delivery was sent",
         other => other,
     }
 }
 
-/// `Not told: …`, in the words of what stopped it; what is a sentence of its own stays one.
-fn not_told(because: &str) -> String {
-    if because.starts_with("Dropped: ") {
-        return because.to_owned();
+/// `Not notified: …` with the detail of the gate. "Dropped: …" is a whole sentence already.
+fn not_notified(detail: &str) -> String {
+    if detail.starts_with("Dropped: ") {
+        return detail.to_owned();
     }
-    let because = match because.split_once(' ') {
+    let detail = match detail.split_once(' ') {
         Some((first @ ("This" | "Everything"), rest)) => format!("{} {rest}", first.to_lowercase()),
-        _ => because.to_owned(),
+        _ => detail.to_owned(),
     };
-    format!("Not told: {because}")
+    format!("Not notified: {detail}")
 }
 
-/// A rule that was passed over.
+/// Why a rule of the resource did not match the event.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Passed {
+pub(crate) struct UnroutedExplanation {
     rule_id: RuleId,
-    /// The channel that the rule speaks through by now; none if the rule is gone.
+    /// The current channel of the rule; none if the rule was deleted.
     pub channel_id: Option<ChannelId>,
     channel_name: Option<String>,
     reason: &'static str,
     answer: String,
 }
 
-impl Passed {
-    pub(crate) fn of(passed: NotRouted, event: &Event, channel: Option<Channel>) -> Self {
+impl UnroutedExplanation {
+    pub(crate) fn of(not_routed: NotRouted, event: &Event, channel: Option<Channel>) -> Self {
         Self {
-            rule_id: passed.rule_id,
+            rule_id: not_routed.rule_id,
             channel_id: channel.as_ref().map(|channel| channel.id),
             channel_name: channel.map(|channel| channel.name),
-            reason: passed.reason.as_str(),
-            answer: format!("Not told: {}", passed_because(passed.reason, event)),
+            reason: not_routed.reason.as_str(),
+            answer: format!("Not notified: {}", describe_not_routed(not_routed.reason, event)),
         }
     }
 }
 
-fn passed_because(reason: NotRoutedReason, event: &Event) -> String {
+fn describe_not_routed(reason: NotRoutedReason, event: &Event) -> String {
     match reason {
         NotRoutedReason::RuleDisabled => "the rule is disabled".to_owned(),
         NotRoutedReason::Trigger => {
@@ -238,33 +240,33 @@ fn passed_because(reason: NotRoutedReason, event: &Event) -> String {
                 RuleTrigger::Success => "runs that succeed",
                 RuleTrigger::Failure => "runs that fail",
                 RuleTrigger::Opened => "incidents that open",
-                RuleTrigger::Resolved => "incidents that are over",
-                RuleTrigger::Escalated => "incidents that get worse",
+                RuleTrigger::Resolved => "incidents that are resolved",
+                RuleTrigger::Escalated => "incidents that worsen or escalate",
             };
-            format!("the rule does not ask for {what}")
+            format!("the rule is not triggered by {what}")
         }
         NotRoutedReason::TriggerType => match event.run().and_then(|run| run.trigger_type.as_ref()) {
-            Some(how) => format!("the rule does not ask for runs started as {}", how.as_str()),
-            None => "the rule asks how runs were started, and of this one that is not known".to_owned(),
+            Some(how) => format!("the rule does not include the trigger type {}", how.as_str()),
+            None => "the rule includes certain trigger types only, and the run has none".to_owned(),
         },
-        NotRoutedReason::RecoveryDisabled => "the endpoint does not want its recoveries to be said".to_owned(),
+        NotRoutedReason::RecoveryDisabled => "recovery notifications are disabled for the endpoint".to_owned(),
     }
 }
 
-/// Why there is nothing to tell of: for this channel, if one is named. `is_asked_now` if there is a rule by now.
-pub(crate) fn nobody_asked(event: &Event, channel_name: Option<&str>, is_asked_now: bool) -> String {
-    if event.incident().is_some_and(|outage| outage.escalates_to.is_some()) {
-        return "Nobody asked: this step of the escalation tells another channel only".to_owned();
+/// The answer for an event without deliveries and rules; for this channel, if one is named. `is_matched_now`: whether
+/// such a rule exists by now.
+pub(crate) fn no_matching_rule(event: &Event, channel_name: Option<&str>, is_matched_now: bool) -> String {
+    if event.incident().is_some_and(|incident| incident.escalates_to.is_some()) {
+        return "No rule applies: this escalation step notifies another channel only".to_owned();
     }
     let resource = format!("{} {}", event.resource_type.title().to_lowercase(), event.resource_label());
     let channel = channel_name.unwrap_or("a channel");
-    if is_asked_now {
-        format!("Nobody asked: no rule joined {resource} to {channel} when it came in; one does now")
+    if is_matched_now {
+        format!("No rule joined {resource} to {channel} when the event was received; one does now")
     } else {
-        format!("Nobody asked: no rule joins {resource} to {channel}")
+        format!("No rule joins {resource} to {channel}")
     }
 }
 
 #[cfg(test)]
-#[path = "why_tests.rs"]
 mod tests;

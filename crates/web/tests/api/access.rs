@@ -1,33 +1,33 @@
-//! Who is let in.
+//! Authentication and authorisation of every route.
 
 use http_body_util::Full;
 use serde_json::json;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId};
 
-use crate::harness::{Answered, Service, nobodys};
+use crate::harness::{ApiResponse, Service, unknown_id};
 
-/// A path of a route, with ids that nothing has.
+/// The path of a route, with unknown ids.
 fn path_of(route: &str) -> String {
     let id = match route {
-        _ if route.starts_with("/events") => nobodys::<EventId>(),
-        _ if route.starts_with("/channels") => nobodys::<ChannelId>(),
-        _ if route.starts_with("/deliveries") => nobodys::<DeliveryId>(),
-        _ => nobodys::<RuleId>(),
+        _ if route.starts_with("/events") => unknown_id::<EventId>(),
+        _ if route.starts_with("/channels") => unknown_id::<ChannelId>(),
+        _ if route.starts_with("/deliveries") => unknown_id::<DeliveryId>(),
+        _ => unknown_id::<RuleId>(),
     };
     route.replace("{id}", &id).replace("{use_case}", "uc")
 }
 
-async fn with_key(service: &Service, method: &str, path: &str, key: &str) -> Answered {
+async fn with_key(service: &Service, method: &str, path: &str, key: &str) -> ApiResponse {
     let request = service.bare(method, path).header("authorization", key).header("content-type", "application/json");
-    service.ask(request.body(Full::from("{}")).unwrap()).await
+    service.execute(request.body(Full::from("{}")).unwrap()).await
 }
 
 #[tokio::test]
-async fn no_route_of_a_workspace_answers_without_a_key() {
+async fn every_workspace_route_without_api_key_returns_401() {
     let service = Service::start().await;
     for (method, route) in tidings_web::api::routes() {
         let path = format!("/api/workspaces/default{}", path_of(route));
-        let answered = service.ask(service.bare(method.as_str(), &path).body(Full::default()).unwrap()).await;
+        let answered = service.execute(service.bare(method.as_str(), &path).body(Full::default()).unwrap()).await;
         assert_eq!(answered.header("www-authenticate"), Some("Bearer realm=\"tidings\""), "{method} {path}");
         answered.problem(401, "unauthenticated");
         for wrong in ["Bearer tdg_nobodys", "Bearer ", "Basic Zm9vOmJhcg==", &service.key] {
@@ -37,7 +37,7 @@ async fn no_route_of_a_workspace_answers_without_a_key() {
 }
 
 #[tokio::test]
-async fn a_workspace_that_the_key_does_not_open_is_as_one_that_is_not_there() {
+async fn workspace_of_another_key_returns_404() {
     let service = Service::start().await;
     let key = format!("Bearer {}", service.other_key);
     for (method, route) in tidings_web::api::routes() {
@@ -52,7 +52,7 @@ async fn a_workspace_that_the_key_does_not_open_is_as_one_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_key_that_may_only_read_changes_nothing_and_reads_everything() {
+async fn read_only_key_can_read_and_not_write() {
     let service = Service::start().await;
     let key = format!("Bearer {}", service.read_only_key);
     for (method, route) in tidings_web::api::routes() {
@@ -67,7 +67,7 @@ async fn a_key_that_may_only_read_changes_nothing_and_reads_everything() {
 }
 
 #[tokio::test]
-async fn a_workspace_is_found_by_its_slug_and_by_its_id() {
+async fn workspace_is_found_by_slug_and_by_id() {
     let service = Service::start().await;
     let key = format!("bearer {}", service.key);
     for name in ["default".to_owned(), service.workspace_id.to_string()] {
@@ -76,7 +76,7 @@ async fn a_workspace_is_found_by_its_slug_and_by_its_id() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_another_workspace_is_not_there() {
+async fn resource_of_another_workspace_returns_404() {
     let service = Service::start().await;
     let channel = json!({"name": "a", "type": "webhook", "config": {"url": "https://example.com/hook"}});
     let made = service.post("/channels", &channel).await.expect(201);

@@ -1,10 +1,10 @@
-//! Bad input: each kind with the status, the code and the pointer that it gets.
+//! Invalid input: the status, code and pointers of each kind.
 
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tidings_domain::id::{ChannelId, RuleId};
 
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 
 fn rule() -> Value {
     json!({
@@ -19,7 +19,7 @@ fn rule_with(key: &str, value: Value) -> Value {
     rule
 }
 
-/// Every path that takes a JSON object, with its method.
+/// Every route with a JSON object as its body.
 const OBJECTS: [(&str, &str); 5] = [
     ("POST", "/notification-rules"),
     ("POST", "/notification-rules/test"),
@@ -29,13 +29,13 @@ const OBJECTS: [(&str, &str); 5] = [
 ];
 
 #[tokio::test]
-async fn what_is_no_json_is_400_wherever_json_is_read() {
+async fn body_that_is_not_json_returns_400_on_every_route() {
     let service = Service::start().await;
     let deep = format!("{{\"a\":{}", "[".repeat(50_000));
     for (_, path) in OBJECTS.into_iter().chain([("POST", "/runs")]) {
         for body in ["{", "{\"a\": 1,}", "not json", "{\"a\":\"\u{0}\"}", "{} {}", "{\"a\":1,\"a\":2}", &deep] {
             let answered = service.post_raw(path, "application/json", body.to_owned()).await;
-            assert!(answered.text.contains("line"), "says where: {}", answered.text);
+            assert!(answered.text.contains("line"), "names the line: {}", answered.text);
             answered.problem(400, "invalid_json");
         }
     }
@@ -43,7 +43,7 @@ async fn what_is_no_json_is_400_wherever_json_is_read() {
 }
 
 #[tokio::test]
-async fn what_is_json_but_no_object_is_422() {
+async fn json_body_that_is_not_an_object_returns_422() {
     let service = Service::start().await;
     for (_, path) in OBJECTS {
         for body in ["", "  \n", "[]", "null", "5", "\"text\""] {
@@ -54,7 +54,7 @@ async fn what_is_json_but_no_object_is_422() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_type_is_415_and_one_of_none_is_taken_for_json() {
+async fn unsupported_content_type_returns_415_and_none_means_json() {
     let service = Service::start().await;
     for (_, path) in OBJECTS.into_iter().chain([("POST", "/runs")]) {
         for kind in
@@ -65,13 +65,13 @@ async fn a_body_of_another_type_is_415_and_one_of_none_is_taken_for_json() {
     }
     service.post_raw("/channels", "application/x-ndjson", "{}").await.problem(415, "unsupported_media_type");
     let untyped = service.request("POST", "/notification-rules").body(Full::from(rule().to_string())).unwrap();
-    service.ask(untyped).await.expect(201);
+    service.execute(untyped).await.expect(201);
     let merge_patch = service.post_raw("/notification-rules", "application/vnd.api+json", rule().to_string()).await;
     merge_patch.expect(201);
 }
 
 #[tokio::test]
-async fn a_body_over_one_mebibyte_is_413() {
+async fn body_over_1_mib_returns_413() {
     let service = Service::start().await;
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(1_048_576));
     for (_, path) in OBJECTS.into_iter().chain([("POST", "/runs")]) {
@@ -82,7 +82,7 @@ async fn a_body_over_one_mebibyte_is_413() {
 }
 
 #[tokio::test]
-async fn a_wrong_rule_is_422_by_its_fields() {
+async fn invalid_rule_returns_422_with_pointers() {
     let service = Service::start().await;
     let wrongs = [
         ("resourceType", json!("dashboard"), "/resourceType"),
@@ -104,7 +104,7 @@ async fn a_wrong_rule_is_422_by_its_fields() {
         ("failureSeverity", json!("fatal"), "/failureSeverity"),
         ("channelType", json!("pigeon"), "/channelType"),
         ("channelType", Value::Null, "/channelType"),
-        ("channelId", json!(nobodys::<ChannelId>()), "/url"),
+        ("channelId", json!(unknown_id::<ChannelId>()), "/url"),
         ("recipients", json!(["a@example.com"]), "/recipients"),
         ("url", Value::Null, "/url"),
         ("url", json!(7), "/url"),
@@ -129,7 +129,7 @@ async fn a_wrong_rule_is_422_by_its_fields() {
 }
 
 #[tokio::test]
-async fn a_wrong_rule_of_another_channel_is_422_in_the_words_of_its_own_fields() {
+async fn invalid_inline_channel_returns_422_with_pointers_to_inline_fields() {
     let service = Service::start().await;
     let base = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"]});
     let wrongs = [
@@ -144,7 +144,7 @@ async fn a_wrong_rule_of_another_channel_is_422_in_the_words_of_its_own_fields()
         (json!({"channelType": "email", "recipients": ["a@example.com\r\nBcc: b@example.com"]}), "/recipients/0"),
         (json!({"channelType": "discord", "webhookUrl": "nonsense"}), "/webhookUrl"),
         (json!({"channelId": "nonsense"}), "/channelId"),
-        (json!({"channelId": nobodys::<ChannelId>()}), "/channelId"),
+        (json!({"channelId": unknown_id::<ChannelId>()}), "/channelId"),
     ];
     for (fields, pointer) in wrongs {
         let mut body = base.clone();
@@ -155,7 +155,7 @@ async fn a_wrong_rule_of_another_channel_is_422_in_the_words_of_its_own_fields()
 }
 
 #[tokio::test]
-async fn a_wrong_run_is_422_by_its_fields() {
+async fn invalid_run_returns_422_with_pointers() {
     let service = Service::start().await;
     let body = json!({"resourceType": "endpoint", "resourceId": "", "runId": "r\n", "status": "failed", "nope": 1});
     let mut pointers = service.post("/runs", &body).await.problem(422, "invalid");
@@ -170,7 +170,7 @@ async fn a_wrong_run_is_422_by_its_fields() {
 }
 
 #[tokio::test]
-async fn a_wrong_channel_is_422_by_its_fields() {
+async fn invalid_channel_returns_422_with_pointers() {
     let service = Service::start().await;
     let right = json!({"name": "a", "type": "webhook", "config": {"url": "https://example.com/hook"}});
     let wrongs = [
@@ -211,7 +211,7 @@ async fn a_wrong_channel_is_422_by_its_fields() {
 }
 
 #[tokio::test]
-async fn a_wrong_subscription_is_422_by_its_fields() {
+async fn invalid_subscription_returns_422_with_pointers() {
     let service = Service::start().await;
     let right = json!({"url": "https://example.com/hook", "events": ["workflow.failed"], "triggerTypes": []});
     let wrongs = [
@@ -232,7 +232,7 @@ async fn a_wrong_subscription_is_422_by_its_fields() {
 }
 
 #[tokio::test]
-async fn a_wrong_query_is_422_by_its_parameters() {
+async fn invalid_query_returns_422_with_parameter_names() {
     let service = Service::start().await;
     let wrongs = [
         ("/notification-rules", vec!["/resourceType", "/resourceId"]),
@@ -261,9 +261,9 @@ async fn a_wrong_query_is_422_by_its_parameters() {
 }
 
 #[tokio::test]
-async fn what_nothing_has_is_404() {
+async fn unknown_id_returns_404() {
     let service = Service::start().await;
-    let (rule, channel) = (nobodys::<RuleId>(), nobodys::<ChannelId>());
+    let (rule, channel) = (unknown_id::<RuleId>(), unknown_id::<ChannelId>());
     for path in [format!("/notification-rules/{rule}"), format!("/channels/{channel}")] {
         service.get(&path).await.problem(404, "not_found");
         service.patch(&path, &json!({"enabled": false})).await.problem(404, "not_found");

@@ -1,4 +1,4 @@
-//! Shared channels: made, edited, tested, given fresh secrets, deleted.
+//! Shared channels: creation, edits, tests, secret rotation, deletion.
 
 use serde_json::{Value, json};
 use tidings_domain::secret::Secret;
@@ -15,7 +15,7 @@ async fn make(service: &Service, url: &str) -> (String, String) {
     (made["channel"]["id"].as_str().unwrap().to_owned(), secret)
 }
 
-/// Whether one of the Standard Webhooks signatures is this secret's.
+/// Whether one of the Standard Webhooks signatures is made with this secret.
 fn signed_by(received: &Received, secret: &str) -> bool {
     let seconds: i64 = received.header("webhook-timestamp").parse().unwrap();
     let at = Timestamp::from_unix_ms(seconds * 1_000);
@@ -24,7 +24,7 @@ fn signed_by(received: &Received, secret: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_channel_is_shown_without_its_secrets() {
+async fn channel_response_has_no_secrets() {
     let service = Service::start().await;
     let channel = json!({
         "name": "Ops", "type": "webhook", "enabled": true, "severityFilter": "warning+", "retryOnFailure": true,
@@ -55,7 +55,7 @@ async fn a_channel_is_shown_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn an_edit_changes_what_it_names_and_null_is_not_nothing() {
+async fn channel_edit_changes_named_fields_and_null_is_a_violation() {
     let service = Service::start().await;
     let (id, _) = make(&service, "https://example.com/hook").await;
     let path = format!("/channels/{id}");
@@ -78,11 +78,11 @@ async fn an_edit_changes_what_it_names_and_null_is_not_nothing() {
     }
     service.patch(&path, &json!({"type": "webhook", "config": {"url": ""}})).await.expect(200);
     let stale = service.request("PATCH", &path).header("if-match", "\"1\"").body("{}".into()).unwrap();
-    service.ask(stale).await.problem(412, "revision_mismatch");
+    service.execute(stale).await.problem(412, "revision_mismatch");
 }
 
 #[tokio::test]
-async fn a_test_is_logged_as_one_and_tells_of_connectivity() {
+async fn channel_test_is_logged_and_updates_connectivity() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let (id, secret) = make(&service, &receiver.url).await;
@@ -111,7 +111,7 @@ async fn a_test_is_logged_as_one_and_tells_of_connectivity() {
 }
 
 #[tokio::test]
-async fn a_secret_is_rotated_with_an_overlap() {
+async fn signing_secret_rotation_signs_with_both_during_overlap() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let (id, first) = make(&service, &receiver.url).await;
@@ -141,7 +141,7 @@ async fn a_secret_is_rotated_with_an_overlap() {
 }
 
 #[tokio::test]
-async fn a_channel_in_use_is_deleted_only_by_force() {
+async fn channel_in_use_is_deleted_with_force_only() {
     let service = Service::start().await;
     let (id, _) = make(&service, "https://example.com/hook").await;
     let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": id});
@@ -158,7 +158,7 @@ async fn a_channel_in_use_is_deleted_only_by_force() {
 }
 
 #[tokio::test]
-async fn a_channel_whose_receiver_is_gone_is_disabled_until_it_is_enabled_again() {
+async fn receiver_gone_410_disables_channel_until_enabled() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     receiver.answer(410);
@@ -184,7 +184,7 @@ async fn a_channel_whose_receiver_is_gone_is_disabled_until_it_is_enabled_again(
 }
 
 #[tokio::test]
-async fn another_destination_revives_what_was_gone() {
+async fn new_destination_enables_channel_disabled_by_410() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     receiver.answer(410);
@@ -211,11 +211,11 @@ async fn another_destination_revives_what_was_gone() {
 
     service.patch(&path, &json!({"enabled": false})).await.expect(200);
     let edited = service.patch(&path, &json!({"config": {"url": receiver.url}})).await.expect(200);
-    assert_eq!(shown(edited), (json!(false), Value::Null), "what somebody disabled stays so");
+    assert_eq!(shown(edited), (json!(false), Value::Null), "a channel that a user disabled stays disabled");
 }
 
 #[tokio::test]
-async fn a_channel_that_was_given_another_destination_meanwhile_is_not_gone() {
+async fn stale_410_after_destination_change_does_not_disable() {
     let service = Service::start().await;
     let mut receiver = Receiver::start_waiting().await;
     receiver.answer(410);

@@ -1,4 +1,4 @@
-//! Checks that a prober elsewhere made: taken in once each, they open and resolve incidents, and are kept and summed up.
+//! Checks of external probers: idempotent reports, incidents, lists and summaries.
 
 use serde_json::{Value, json};
 use tidings_domain::id::{CheckId, Id, uuid_v7};
@@ -10,17 +10,17 @@ use crate::harness::Service;
 use crate::receiver::Receiver;
 
 /// Reports a check of the endpoint at `path`.
-async fn told(service: &Service, path: &str, check: Value) -> Value {
+async fn report(service: &Service, path: &str, check: Value) -> Value {
     service.post(&format!("{path}/checks"), &check).await.expect(202)
 }
 
-/// An instant so many milliseconds ago.
+/// The instant `ms` milliseconds ago.
 fn ago(ms: u64) -> Timestamp {
     SystemClock::default().now().minus_ms(ms)
 }
 
 #[tokio::test]
-async fn three_failing_checks_open_an_incident_and_two_healthy_ones_resolve_it() {
+async fn reported_checks_open_and_resolve_incident() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let channel = channel(&service, &receiver.url).await;
@@ -31,11 +31,11 @@ async fn three_failing_checks_open_an_incident_and_two_healthy_ones_resolve_it()
     let down =
         json!({"status": "down", "statusReason": "HTTP 502 — expected 200", "statusCode": 502, "responseTimeMs": 81});
     for _ in 0..2 {
-        let answer = told(&service, &path, down.clone()).await;
+        let answer = report(&service, &path, down.clone()).await;
         assert_eq!((&answer["duplicate"], &answer["incident"]), (&json!(false), &Value::Null));
         assert!(answer["checkId"].as_str().unwrap().starts_with("chk_"));
     }
-    let opened = told(&service, &path, down.clone()).await["incident"].clone();
+    let opened = report(&service, &path, down.clone()).await["incident"].clone();
     assert_eq!(opened["transition"], "opened");
     let event = receiver.next().await.json();
     assert_eq!((&event["event"], &event["severity"]), (&json!("incident_opened"), &json!("critical")), "{event}");
@@ -44,12 +44,12 @@ async fn three_failing_checks_open_an_incident_and_two_healthy_ones_resolve_it()
     let shown = service.get(&path).await.expect(200);
     assert_eq!((&shown["status"], &shown["incidentId"]), (&json!("down"), &opened["id"]));
     assert_eq!(shown["lastCheck"]["statusReason"], "HTTP 502 — expected 200");
-    let still = told(&service, &path, down).await["incident"].clone();
+    let still = report(&service, &path, down).await["incident"].clone();
     assert_eq!((&still["id"], &still["transition"]), (&opened["id"], &Value::Null));
 
     let healthy = json!({"status": "healthy", "statusCode": 200});
-    assert_eq!(told(&service, &path, healthy.clone()).await["incident"]["transition"], Value::Null);
-    let resolved = told(&service, &path, healthy).await["incident"].clone();
+    assert_eq!(report(&service, &path, healthy.clone()).await["incident"]["transition"], Value::Null);
+    let resolved = report(&service, &path, healthy).await["incident"].clone();
     assert_eq!((&resolved["id"], &resolved["transition"]), (&opened["id"], &json!("resolved")));
     let event = receiver.next().await.json();
     assert_eq!((&event["event"], &event["severity"]), (&json!("incident_resolved"), &json!("success")), "{event}");
@@ -67,34 +67,34 @@ async fn three_failing_checks_open_an_incident_and_two_healthy_ones_resolve_it()
 }
 
 #[tokio::test]
-async fn a_check_told_again_changes_nothing() {
+async fn repeated_check_is_a_duplicate() {
     let service = Service::start().await;
     let path = path(&made(&service, json!({})).await);
     let check = json!({"checkId": "probe-7/42", "status": "down", "checkedAt": ago(1_000)});
-    let first = told(&service, &path, check.clone()).await;
+    let first = report(&service, &path, check.clone()).await;
     for _ in 0..4 {
-        let again = told(&service, &path, check.clone()).await;
+        let again = report(&service, &path, check.clone()).await;
         assert_eq!((&again["checkId"], &again["duplicate"]), (&first["checkId"], &json!(true)));
         assert_eq!(again["incident"], Value::Null, "five times is once");
     }
-    // The same name at another time, or of another endpoint, is another check.
+    // The same id at another time, or of another endpoint, is another check.
     let later = json!({"checkId": "probe-7/42", "status": "down", "checkedAt": ago(0)});
-    assert_ne!(told(&service, &path, later).await["checkId"], first["checkId"]);
+    assert_ne!(report(&service, &path, later).await["checkId"], first["checkId"]);
     let other = crate::endpoints::path(&made(&service, json!({})).await);
-    let answer = told(&service, &other, check).await;
+    let answer = report(&service, &other, check).await;
     assert_eq!(answer["duplicate"], false);
     assert_ne!(answer["checkId"], first["checkId"]);
 
-    // Ours can be told again, too: by a caller that has lost the answer to the second telling.
+    // Ids in the format of Tidings are idempotent, too.
     let own = CheckId::from_uuid(uuid_v7(ago(0).unix_ms().unsigned_abs(), &[7; 10])).to_string();
     let check = json!({"checkId": own, "status": "healthy"});
-    let first = told(&service, &path, check.clone()).await;
+    let first = report(&service, &path, check.clone()).await;
     assert_eq!((&first["checkId"], &first["duplicate"]), (&json!(own), &json!(false)));
-    assert_eq!(told(&service, &path, check).await["duplicate"], true);
+    assert_eq!(report(&service, &path, check).await["duplicate"], true);
 }
 
 #[tokio::test]
-async fn a_wrong_check_is_422_by_its_fields() {
+async fn invalid_check_returns_422_with_pointers() {
     let service = Service::start().await;
     let path = format!("{}/checks", path(&made(&service, json!({})).await));
     let old = CheckId::from_uuid(uuid_v7(1_000_000_000_000, &[7; 10])).to_string();
@@ -153,14 +153,14 @@ async fn checks_are_listed_newest_first() {
 }
 
 #[tokio::test]
-async fn hours_are_summed_up() {
+async fn summaries_count_checks_by_hour() {
     let service = Service::start().await;
     let path = path(&made(&service, json!({})).await);
-    // Within one hour, three hours back; its end lies behind by more than it is left open.
+    // Within one hour, three hours ago: that hour is closed, because its end is longer ago than late checks are accepted.
     let hour = ago(3 * 3_600_000).unix_ms() / 3_600_000 * 3_600_000;
     for (minute, status) in ["healthy", "healthy", "degraded", "down", "inconclusive"].into_iter().enumerate() {
         let checked_at = Timestamp::from_unix_ms(hour + minute as i64 * 60_000);
-        told(&service, &path, json!({"status": status, "checkedAt": checked_at, "responseTimeMs": 40})).await;
+        report(&service, &path, json!({"status": status, "checkedAt": checked_at, "responseTimeMs": 40})).await;
     }
     service.store.summarise(SystemClock::default().now(), 10_000).await.unwrap();
     let hours = service.get(&format!("{path}/summaries?period=hour")).await.expect(200);

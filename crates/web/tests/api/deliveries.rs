@@ -1,12 +1,12 @@
-//! The delivery log: found by filters, shown in full, sent again.
+//! The delivery log: filters, full responses, resends.
 
 use serde_json::{Value, json};
 use tidings_domain::id::DeliveryId;
 
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 use crate::receiver::Receiver;
 
-/// A channel that tries once, and a rule of the flow `f1` on it.
+/// A channel without retries, and a rule of the flow `f1` for it.
 async fn channel_that_tries_once(service: &Service, url: &str) -> (String, String) {
     let channel = json!({"name": "once", "type": "webhook", "config": {"url": url}, "retryOnFailure": false});
     let channel = service.post("/channels", &channel).await.expect(201)["channel"]["id"].as_str().unwrap().to_owned();
@@ -16,7 +16,7 @@ async fn channel_that_tries_once(service: &Service, url: &str) -> (String, Strin
 }
 
 #[tokio::test]
-async fn a_delivery_is_shown_with_all_that_is_known_of_it() {
+async fn delivery_response_has_all_fields() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let (channel, rule) = channel_that_tries_once(&service, &receiver.url).await;
@@ -50,7 +50,7 @@ async fn a_delivery_is_shown_with_all_that_is_known_of_it() {
 }
 
 #[tokio::test]
-async fn the_log_is_found_by_each_filter() {
+async fn delivery_log_supports_each_filter() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let (channel, rule) = channel_that_tries_once(&service, &receiver.url).await;
@@ -93,7 +93,7 @@ async fn the_log_is_found_by_each_filter() {
 }
 
 #[tokio::test]
-async fn a_failed_delivery_is_sent_again_by_hand_with_the_same_id() {
+async fn resend_of_failed_delivery_keeps_its_id() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     channel_that_tries_once(&service, &receiver.url).await;
@@ -109,12 +109,12 @@ async fn a_failed_delivery_is_sent_again_by_hand_with_the_same_id() {
     let shown = service.get(&format!("/deliveries/{id}")).await.expect(200);
     let triggers: Vec<_> = shown["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["trigger"]).collect();
     assert_eq!(triggers, [&json!("scheduled"), &json!("resend")]);
-    let absent = format!("/deliveries/{}/resend", nobodys::<DeliveryId>());
+    let absent = format!("/deliveries/{}/resend", unknown_id::<DeliveryId>());
     service.send("POST", &absent, None).await.problem(404, "not_found");
 }
 
 #[tokio::test]
-async fn what_has_no_live_rule_is_not_sent_again() {
+async fn resend_with_disabled_rule_returns_409() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let (_, rule) = channel_that_tries_once(&service, &receiver.url).await;
@@ -126,7 +126,7 @@ async fn what_has_no_live_rule_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn all_that_failed_is_recovered_at_once() {
+async fn recover_resends_all_failed_deliveries() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let (channel, _) = channel_that_tries_once(&service, &receiver.url).await;

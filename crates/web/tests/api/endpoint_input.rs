@@ -1,10 +1,10 @@
-//! Endpoints that cannot be: each fault with its pointer, when one is made, edited or tested.
+//! Invalid endpoints: each violation with its pointer, on creation, edit and test.
 
 use serde_json::{Value, json};
 use tidings_domain::id::{ChannelId, EndpointId};
 
 use crate::endpoints::{channel, made, path};
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 
 fn right() -> Value {
     json!({"name": "a", "type": "http", "url": "https://api.example.com/health"})
@@ -25,11 +25,11 @@ fn recurring(key: &str, value: Value) -> Value {
     json!([window])
 }
 
-/// What is wrong in a body, and at which pointer that is said.
+/// A change that makes a body invalid, and the pointer of the violation.
 fn wrongs() -> Vec<(&'static str, Value, &'static str)> {
     let many = |item: Value, count: usize| Value::from(vec![item; count]);
     let steps = |seconds: &[u32]| {
-        let step = |after: &u32| json!({"afterSeconds": after, "channelId": nobodys::<ChannelId>()});
+        let step = |after: &u32| json!({"afterSeconds": after, "channelId": unknown_id::<ChannelId>()});
         Value::from(seconds.iter().map(step).collect::<Vec<_>>())
     };
     vec![
@@ -95,7 +95,7 @@ fn wrongs() -> Vec<(&'static str, Value, &'static str)> {
         ("cooldownSeconds", json!(2_592_001), "/cooldownSeconds"),
         ("recoveryAlert", json!(1), "/recoveryAlert"),
         ("parentId", json!("ep_1"), "/parentId"),
-        ("parentId", json!(nobodys::<EndpointId>()), "/parentId"),
+        ("parentId", json!(unknown_id::<EndpointId>()), "/parentId"),
         ("reminderMinutes", json!(0), "/reminderMinutes"),
         ("maintenanceWindows", json!({}), "/maintenanceWindows"),
         ("maintenanceWindows", json!([{"startsAt": "2026-05-02T01:00:00Z"}]), "/maintenanceWindows/0/kind"),
@@ -117,7 +117,7 @@ fn wrongs() -> Vec<(&'static str, Value, &'static str)> {
         ("escalation", json!([{"afterSeconds": 900}]), "/escalation/0/channelId"),
         ("escalation", json!([{"afterSeconds": 900, "channelId": "ch_1"}]), "/escalation/0/channelId"),
         ("escalation", steps(&[900]), "/escalation/0/channelId"),
-        ("escalation", json!([{"channelId": nobodys::<ChannelId>()}]), "/escalation/0/afterSeconds"),
+        ("escalation", json!([{"channelId": unknown_id::<ChannelId>()}]), "/escalation/0/afterSeconds"),
         ("escalation", steps(&(1..=11).collect::<Vec<_>>()), "/escalation"),
         ("tags", json!("a"), "/tags"),
         ("tags", json!(["a", 5]), "/tags/1"),
@@ -132,7 +132,7 @@ fn wrongs() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 #[tokio::test]
-async fn a_wrong_endpoint_is_422_by_its_fields_whether_it_is_made_or_edited() {
+async fn invalid_endpoint_returns_422_with_pointers_on_create_and_edit() {
     let service = Service::start().await;
     let path = path(&made(&service, json!({})).await);
     for (key, value, pointer) in wrongs() {
@@ -140,7 +140,7 @@ async fn a_wrong_endpoint_is_422_by_its_fields_whether_it_is_made_or_edited() {
         body[key] = value.clone();
         let pointers = service.post("/endpoints", &body).await.problem(422, "invalid");
         assert_eq!(pointers, [pointer], "made: {body:.200}");
-        // In an edit, what is not there stays: `null` may be a value, and the type before goes on.
+        // In an edit absent fields keep their value, the type included, and `null` may be a value.
         if !(key == "auth" && value.get("type").is_none()) {
             let pointers = service.patch(&path, &json!({ (key): value })).await.problem(422, "invalid");
             assert_eq!(pointers, [pointer], "edited: {body:.200}");
@@ -151,7 +151,7 @@ async fn a_wrong_endpoint_is_422_by_its_fields_whether_it_is_made_or_edited() {
 }
 
 #[tokio::test]
-async fn an_address_that_may_not_be_watched_is_refused_with_the_setting_that_would_let_it() {
+async fn forbidden_target_returns_422_naming_the_setting() {
     let service = Service::start().await;
     for (body, pointer) in [
         (json!({"name": "a", "type": "http", "url": "http://192.168.1.1/"}), "/url"),
@@ -167,7 +167,7 @@ async fn an_address_that_may_not_be_watched_is_refused_with_the_setting_that_wou
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
+async fn all_violations_are_returned_at_once() {
     let service = Service::start().await;
     let mut pointers = service.post("/endpoints", &json!({})).await.problem(422, "invalid");
     pointers.sort_unstable();
@@ -183,7 +183,7 @@ async fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn parents_do_not_go_in_a_circle() {
+async fn circular_parents_return_422() {
     let service = Service::start().await;
     let top = made(&service, json!({})).await;
     let middle = made(&service, json!({"parentId": top["id"]})).await;
@@ -198,17 +198,17 @@ async fn parents_do_not_go_in_a_circle() {
 }
 
 #[tokio::test]
-async fn an_escalation_goes_through_a_shared_channel_of_this_workspace_alone() {
+async fn escalation_channel_must_be_shared_and_of_the_workspace() {
     let service = Service::start().await;
     let step = |id: &str| json!({"escalation": [{"afterSeconds": 60, "channelId": id}]});
     let shared = channel(&service, "https://example.com/1").await;
     let path = path(&made(&service, step(&shared)).await);
-    // The channel of another workspace, and one of a rule's own.
+    // A channel of another workspace, and one that a rule owns.
     let foreign = {
         let body = json!({"name": "a", "type": "webhook", "config": {"url": "https://example.com/2"}}).to_string();
         let request = service.bare("POST", "/api/workspaces/other/channels");
         let request = request.header("authorization", format!("Bearer {}", service.other_key));
-        service.ask(request.body(body.into()).unwrap()).await.expect(201)["channel"]["id"].clone()
+        service.execute(request.body(body.into()).unwrap()).await.expect(201)["channel"]["id"].clone()
     };
     let rule = service.rule_to("https://example.com/3").await;
     let own = service.get(&format!("/notification-rules/{rule}")).await.expect(200)["channelId"].clone();
@@ -219,7 +219,7 @@ async fn an_escalation_goes_through_a_shared_channel_of_this_workspace_alone() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_none_are_refused_wherever_one_is_read() {
+async fn endpoint_routes_reject_invalid_bodies() {
     let service = Service::start().await;
     let path = path(&made(&service, json!({})).await);
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(1_048_576));

@@ -1,4 +1,4 @@
-//! “Test now”: what a probe sees is answered at once, and nothing of it is kept.
+//! `POST /endpoints/test`: the result is returned at once, and nothing is stored.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ async fn test(service: &Service, body: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_healthy_endpoint_is_seen_with_its_times_and_each_assertion() {
+async fn endpoint_test_returns_timings_and_assertions() {
     let service = Service::start().await;
     let target = Receiver::start().await;
     let seen = test(
@@ -40,11 +40,11 @@ async fn a_healthy_endpoint_is_seen_with_its_times_and_each_assertion() {
     assert_eq!((&assertions[0]["kind"], &assertions[0]["value"]), (&json!("body"), &json!("answered")));
     assert_eq!(assertions[0]["actual"], "answered 200");
     assert_eq!((&assertions[2]["severity"], &assertions[2]["actual"]), (&json!("degraded"), &Value::Null));
-    assert!(assertions[2]["words"].is_string());
+    assert!(assertions[2]["description"].is_string());
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_in_words() {
+async fn endpoint_test_describes_each_failure() {
     let service = Service::start().await;
     let target = Receiver::start().await;
     target.answer(502);
@@ -63,7 +63,7 @@ async fn what_is_wrong_is_said_in_words() {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_tested_with_what_is_put_over_it_and_stays_as_it_is() {
+async fn endpoint_test_merges_overrides_without_storing_them() {
     let service = Service::start().await;
     let mut target = Receiver::start().await;
     let body = json!({"url": target.url, "auth": {"type": "bearer", "token": "t0p"}, "headers": {"X-A": "1"}});
@@ -81,7 +81,7 @@ async fn an_endpoint_is_tested_with_what_is_put_over_it_and_stays_as_it_is() {
     test(&service, none).await;
     assert!(!target.next().await.headers.contains_key("authorization"));
 
-    // What was given for one place is not shown to another.
+    // A secret that was set for one origin is not sent to another.
     let mut elsewhere = Receiver::start().await;
     let moved = json!({"endpointId": id, "url": elsewhere.url});
     assert_eq!(service.post("/endpoints/test", &moved).await.problem(422, "invalid"), ["/auth/token"]);
@@ -97,7 +97,7 @@ async fn an_endpoint_is_tested_with_what_is_put_over_it_and_stays_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_so_many_tests_run_at_once() {
+async fn concurrent_endpoint_tests_are_limited() {
     let service = Arc::new(Service::start().await);
     let mut target = Receiver::start_waiting().await;
     let body = json!({"type": "http", "url": target.url});
@@ -117,11 +117,11 @@ async fn only_so_many_tests_run_at_once() {
     for one in join_all(under_way).await {
         assert_eq!(one.unwrap(), "healthy");
     }
-    assert_eq!(test(&service, body).await["status"], "healthy", "there is room again");
+    assert_eq!(test(&service, body).await["status"], "healthy", "a slot is free again");
 }
 
 #[tokio::test]
-async fn what_cannot_be_tested_is_422() {
+async fn invalid_endpoint_test_returns_422() {
     let service = Service::start().await;
     let id = made(&service, json!({})).await["id"].clone();
     for (body, pointer) in [
@@ -136,6 +136,6 @@ async fn what_cannot_be_tested_is_422() {
     ] {
         assert_eq!(service.post("/endpoints/test", &body).await.problem(422, "invalid"), [pointer], "{body}");
     }
-    let nobodys = crate::harness::nobodys::<tidings_domain::id::EndpointId>();
-    service.post("/endpoints/test", &json!({"endpointId": nobodys})).await.problem(404, "not_found");
+    let unknown_id = crate::harness::unknown_id::<tidings_domain::id::EndpointId>();
+    service.post("/endpoints/test", &json!({"endpointId": unknown_id})).await.problem(404, "not_found");
 }

@@ -1,30 +1,30 @@
-//! Endpoints: made, merged, listed.
+//! Endpoints: creation, edits, lists.
 
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::harness::{Answered, Service};
+use crate::harness::{ApiResponse, Service};
 
-/// Makes an endpoint that is this body, with a name and a place if it has none.
+/// Creates an endpoint of this body, with a default name and URL.
 pub async fn made(service: &Service, body: Value) -> Value {
     let mut whole = json!({"name": "Production API", "type": "http", "url": "https://api.example.com/health"});
     whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
     service.post("/endpoints", &whole).await.expect(201)["endpoint"].clone()
 }
 
-/// The path of what was made.
+/// The path of a created endpoint.
 pub fn path(endpoint: &Value) -> String {
     format!("/endpoints/{}", endpoint["id"].as_str().unwrap())
 }
 
-/// Makes a shared webhook channel to this URL, and gives its id.
+/// Creates a shared webhook channel and returns its id.
 pub async fn channel(service: &Service, url: &str) -> String {
     let body = json!({"name": "a channel", "type": "webhook", "config": {"url": url}});
     service.post("/channels", &body).await.expect(201)["channel"]["id"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn an_endpoint_has_the_defaults_of_the_contract() {
+async fn new_endpoint_has_documented_defaults() {
     let service = Service::start().await;
     let body = json!({"name": "Production API", "type": "http", "url": "https://api.example.com/health", "body": null});
     let answered = service.post("/endpoints", &body).await;
@@ -51,7 +51,7 @@ async fn an_endpoint_has_the_defaults_of_the_contract() {
 }
 
 #[tokio::test]
-async fn every_field_is_kept_as_it_was_written() {
+async fn endpoint_fields_round_trip() {
     let service = Service::start().await;
     let parent = made(&service, json!({})).await;
     let channel = channel(&service, "https://example.com/hook").await;
@@ -85,7 +85,7 @@ async fn every_field_is_kept_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn every_type_has_its_own_fields() {
+async fn each_endpoint_type_has_its_own_fields() {
     let service = Service::start().await;
     for body in [
         json!({"name": "a", "type": "tcp", "host": "db.example.com", "port": 5432}),
@@ -102,7 +102,7 @@ async fn every_type_has_its_own_fields() {
 }
 
 #[tokio::test]
-async fn a_patch_changes_what_it_names_and_nothing_else() {
+async fn endpoint_patch_changes_named_fields_only() {
     let service = Service::start().await;
     let before = made(&service, json!({"reminderMinutes": 5, "tags": ["a"], "headers": {"X-A": "1"}})).await;
     let edit = json!({"name": "Other", "reminderMinutes": null, "headers": {"X-B": "2"}, "timeoutMs": 3_000});
@@ -118,7 +118,7 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn another_type_needs_its_own_fields_and_leaves_none_of_the_old_behind() {
+async fn type_change_requires_new_fields_and_drops_old_ones() {
     let service = Service::start().await;
     let endpoint = made(&service, json!({"intervalSeconds": 90, "auth": {"type": "bearer", "token": "t"}})).await;
     let path = path(&endpoint);
@@ -135,7 +135,7 @@ async fn another_type_needs_its_own_fields_and_leaves_none_of_the_old_behind() {
 }
 
 #[tokio::test]
-async fn a_secret_is_never_shown_and_stays_where_it_was_given_for() {
+async fn endpoint_secret_is_hidden_and_bound_to_its_origin() {
     let service = Service::start().await;
     let auth = json!({"auth": {"type": "basic", "username": "u", "password": "hunter2"}});
     let path = path(&made(&service, auth).await);
@@ -175,13 +175,13 @@ async fn a_secret_is_never_shown_and_stays_where_it_was_given_for() {
     );
 }
 
-async fn if_match(service: &Service, method: &str, path: &str, tag: &str) -> Answered {
+async fn if_match(service: &Service, method: &str, path: &str, tag: &str) -> ApiResponse {
     let request = service.request(method, path).header("if-match", tag).header("content-type", "application/json");
-    service.ask(request.body(Full::from(if method == "PATCH" { "{\"name\":\"x\"}" } else { "" })).unwrap()).await
+    service.execute(request.body(Full::from(if method == "PATCH" { "{\"name\":\"x\"}" } else { "" })).unwrap()).await
 }
 
 #[tokio::test]
-async fn an_edit_of_what_somebody_else_has_edited_is_412() {
+async fn stale_endpoint_edit_returns_412() {
     let service = Service::start().await;
     let path = path(&made(&service, json!({})).await);
     if_match(&service, "PATCH", &path, "\"1\"").await.expect(200);
@@ -197,7 +197,7 @@ fn names(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_list_is_filtered_and_comes_in_pages() {
+async fn endpoint_list_supports_filters_and_pages() {
     let service = Service::start().await;
     made(&service, json!({"name": "one", "tags": ["eu", "shop"]})).await;
     made(&service, json!({"name": "two", "url": "https://www.example.org/", "enabled": false})).await;

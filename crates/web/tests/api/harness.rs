@@ -1,4 +1,4 @@
-//! A service to test against: its own directory, its own port, the engine's own limits, and a client.
+//! A service under test, with its own data directory and port, and a client for it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,57 +24,52 @@ use tidings_monitor::{Prober, ProberConfig};
 use tidings_store::Store;
 use tidings_store::settings::ApiKey;
 use tidings_store::sqlite::SqliteStore;
-use tidings_web::{Draining, WebSettings};
+use tidings_web::{Shutdown, WebSettings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// A running service with two workspaces, `default` and `other`.
 pub struct Service {
-    /// Where it listens.
     pub address: SocketAddr,
-    /// The workspace `default`.
+    /// The id of the workspace `default`.
     pub workspace_id: WorkspaceId,
-    /// A key of it that may write.
+    /// An API key of `default` with write access.
     pub key: String,
-    /// A key of it that may only read.
+    /// A read-only API key of `default`.
     pub read_only_key: String,
-    /// A key of `other`.
+    /// An API key of `other`.
     pub other_key: String,
-    /// Raised to make it drain.
-    pub draining: Draining,
-    /// Its store, to be broken.
+    /// Makes `/readyz` fail when requested.
+    pub shutdown: Shutdown,
+    /// For tests that close it.
     pub store: Arc<dyn Store>,
     client: Client<HttpConnector, Full<Bytes>>,
     stop: Option<oneshot::Sender<()>>,
     _directory: tempfile::TempDir,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
-pub struct Answered {
-    /// Its status.
+pub struct ApiResponse {
     pub status: StatusCode,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, as text.
     pub text: String,
 }
 
-impl Answered {
-    /// Its body, as JSON.
+impl ApiResponse {
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The same, if it has this status.
+    /// The body as JSON, `null` if it is empty. Panics on another status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Sees that it is a problem of this status and code, and gives the pointers of what was wrong.
+    /// Asserts that it is a problem of this status and code. Returns the pointers of its errors.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Vec<String> {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{}", self.text);
@@ -83,34 +78,33 @@ impl Answered {
         assert_eq!((&body["code"], &body["status"]), (&code.into(), &header_status.into()), "{body}");
         assert!(body["type"].is_string() && body["title"].is_string() && body["detail"].is_string(), "{body}");
         let errors = body["errors"].as_array().cloned().unwrap_or_default();
-        assert!(errors.iter().all(|error| error["detail"].as_str().is_some_and(|words| !words.is_empty())), "{body}");
+        assert!(errors.iter().all(|error| error["detail"].as_str().is_some_and(|detail| !detail.is_empty())), "{body}");
         errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
 impl Service {
-    /// A service with the usual limits.
+    /// With default limits.
     pub async fn start() -> Self {
         Self::start_with(Options::default(), Arc::new(SystemClock::default())).await
     }
 
-    /// A service whose workspaces may have so many shared channels.
+    /// With this quota of shared channels.
     pub async fn start_with_quota(channels_max: u32) -> Self {
         let settings = SettingsLimits { channels_max, ..SettingsLimits::default() };
         Self::start_with(Options { settings, ..Options::default() }, Arc::new(SystemClock::default())).await
     }
 
-    /// A service whose clock stands still until it is moved.
+    /// With a clock that moves only when the test moves it.
     pub async fn start_at(clock: Arc<ManualClock>) -> Self {
         Self::start_with(Options::default(), clock).await
     }
 
-    /// A service that sends one thing at a time, so that what comes second waits.
+    /// With one send slot, so that a second delivery waits for the first.
     pub async fn start_slow() -> Self {
         let limits = Limits { node_slots: 1, channel_slots: 1, own_slots: 1, ..Limits::default() };
         Self::start_with(Options { limits, ..Options::default() }, Arc::new(SystemClock::default())).await
@@ -130,12 +124,12 @@ impl Service {
         let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
         let environment = ChannelContext::new(Arc::new(Egress::new(guard)));
         let engine = Engine::start(Arc::clone(&store), environment, vault, Arc::clone(&clock), options).await.unwrap();
-        let draining = Draining::default();
+        let shutdown = Shutdown::default();
         let watched = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
         let settings = WebSettings {
             clock,
             metrics: Arc::new(|| "# nothing\n".to_owned()),
-            draining: draining.clone(),
+            shutdown: shutdown.clone(),
             prober: Arc::new(Prober::new(ProberConfig::of_system(watched))),
             public_url: Some("https://tidings.example.com/".to_owned()),
         };
@@ -150,7 +144,7 @@ impl Service {
             key: first.made.unwrap().expose().to_owned(),
             read_only_key,
             other_key: other_key.expose().to_owned(),
-            draining,
+            shutdown,
             store,
             client: Client::builder(TokioExecutor::new()).build_http(),
             stop: Some(stop),
@@ -158,67 +152,67 @@ impl Service {
         }
     }
 
-    /// Asks for a path of the workspace `default` with its key.
-    pub async fn get(&self, path: &str) -> Answered {
+    /// GET in the workspace `default` with its key.
+    pub async fn get(&self, path: &str) -> ApiResponse {
         self.send("GET", path, None).await
     }
 
-    /// Posts JSON there.
-    pub async fn post(&self, path: &str, body: &Value) -> Answered {
+    /// POST of JSON in `default`.
+    pub async fn post(&self, path: &str, body: &Value) -> ApiResponse {
         self.send("POST", path, Some(body)).await
     }
 
-    /// Patches with JSON there.
-    pub async fn patch(&self, path: &str, body: &Value) -> Answered {
+    /// PATCH of JSON in `default`.
+    pub async fn patch(&self, path: &str, body: &Value) -> ApiResponse {
         self.send("PATCH", path, Some(body)).await
     }
 
-    /// Puts JSON there.
-    pub async fn put(&self, path: &str, body: &Value) -> Answered {
+    /// PUT of JSON in `default`.
+    pub async fn put(&self, path: &str, body: &Value) -> ApiResponse {
         self.send("PUT", path, Some(body)).await
     }
 
-    /// Deletes there.
-    pub async fn delete(&self, path: &str) -> Answered {
+    /// DELETE in `default`.
+    pub async fn delete(&self, path: &str) -> ApiResponse {
         self.send("DELETE", path, None).await
     }
 
-    /// Posts these bytes there.
-    pub async fn post_raw(&self, path: &str, content_type: &str, body: impl Into<Bytes>) -> Answered {
+    /// POST of bytes in `default`.
+    pub async fn post_raw(&self, path: &str, content_type: &str, body: impl Into<Bytes>) -> ApiResponse {
         let request = self.request("POST", path).header("content-type", content_type);
-        self.ask(request.body(Full::new(body.into())).unwrap()).await
+        self.execute(request.body(Full::new(body.into())).unwrap()).await
     }
 
     /// Sends a request to the workspace `default` with its key.
-    pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answered {
+    pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> ApiResponse {
         let mut request = self.request(method, path);
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        self.ask(request.body(Full::from(body)).unwrap()).await
+        self.execute(request.body(Full::from(body)).unwrap()).await
     }
 
-    /// A request to the workspace `default` with its key, to be completed.
+    /// Begins a request to the workspace `default` with its key.
     pub fn request(&self, method: &str, path: &str) -> http::request::Builder {
         let path = format!("/api/workspaces/default{path}");
         self.bare(method, &path).header("authorization", format!("Bearer {}", self.key))
     }
 
-    /// A request without a key, to be completed.
+    /// Begins a request without a key; `path` is complete.
     pub fn bare(&self, method: &str, path: &str) -> http::request::Builder {
         Request::builder().method(method).uri(format!("http://{}{path}", self.address))
     }
 
-    /// Sends it.
-    pub async fn ask(&self, request: Request<Full<Bytes>>) -> Answered {
+    /// Sends a request.
+    pub async fn execute(&self, request: Request<Full<Bytes>>) -> ApiResponse {
         let (parts, body) = self.client.request(request).await.unwrap().into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answered { status: parts.status, headers: parts.headers, text }
+        ApiResponse { status: parts.status, headers: parts.headers, text }
     }
 
-    /// Makes a rule of the flow `f1` that speaks through a webhook to `url`, and gives its id.
+    /// Creates a rule of the flow `f1` with a webhook channel of its own, and returns its id.
     pub async fn rule_to(&self, url: &str) -> String {
         let rule = serde_json::json!({
             "resourceType": "flow", "resourceId": "f1", "triggers": ["success", "failure"],
@@ -227,7 +221,7 @@ impl Service {
         self.post("/notification-rules", &rule).await.expect(201)["rule"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// Reports that the flow `f1` failed in this run.
+    /// Reports a failed run of the flow `f1`.
     pub async fn failed(&self, run_id: &str) -> Value {
         let run = serde_json::json!({
             "resourceType": "flow", "resourceId": "f1", "runId": run_id, "status": "failure",
@@ -235,7 +229,7 @@ impl Service {
         self.post("/runs", &run).await.expect(202)
     }
 
-    /// The deliveries of a run, as soon as each has one of these states.
+    /// The deliveries of a run, once each has one of these statuses.
     pub async fn settled(&self, run_id: &str, wanted: &[&str]) -> Vec<Value> {
         for _ in 0..1_000 {
             let page = self.get(&format!("/deliveries?q={run_id}")).await.expect(200);
@@ -246,7 +240,7 @@ impl Service {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the deliveries of {run_id} never came to be {wanted:?}");
+        panic!("the deliveries of {run_id} did not become {wanted:?}");
     }
 }
 
@@ -264,7 +258,7 @@ fn read_only(workspace_id: WorkspaceId, key: &str, clock: &dyn Clock) -> ApiKey 
     ApiKey { id, workspace_id, name: "reader".into(), hash: api_key_hash(key), read_only: true, created_at: now }
 }
 
-/// An id of this kind that nothing has.
-pub fn nobodys<T: Id + std::fmt::Display>() -> String {
+/// An unknown id of this type.
+pub fn unknown_id<T: Id + std::fmt::Display>() -> String {
     T::from_bytes([0x11; 16]).to_string()
 }

@@ -1,4 +1,4 @@
-//! Inbound doors: made with a URL that is shown once, and what Alertmanager tells through one.
+//! Inbound webhooks: their secret URL, and messages of Alertmanager.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tidings_domain::id::InboundWebhookId;
 
 use crate::endpoints::channel;
-use crate::harness::{Answered, Service, nobodys};
+use crate::harness::{ApiResponse, Service, unknown_id};
 use crate::receiver::Receiver;
 
-/// Makes a door, and gives its path and its id.
-async fn door(service: &Service) -> (String, String) {
+/// Creates an inbound webhook and returns its path and id.
+async fn create_webhook(service: &Service) -> (String, String) {
     let answered = service.post("/inbound-webhooks", &json!({"type": "alertmanager", "name": "Prometheus"})).await;
     assert_eq!(answered.header("cache-control"), Some("no-store"));
     let made = answered.expect(201);
@@ -21,9 +21,9 @@ async fn door(service: &Service) -> (String, String) {
     (path, made["inboundWebhook"]["id"].as_str().unwrap().to_owned())
 }
 
-async fn tell(service: &Service, path: &str, message: &Value) -> Answered {
+async fn send(service: &Service, path: &str, message: &Value) -> ApiResponse {
     let request = service.bare("POST", path).header("content-type", "application/json");
-    service.ask(request.body(Full::from(message.to_string())).unwrap()).await
+    service.execute(request.body(Full::from(message.to_string())).unwrap()).await
 }
 
 /// An alert as Alertmanager writes it.
@@ -48,22 +48,22 @@ fn message(alerts: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_firing_alert_opens_an_incident_and_a_resolved_one_ends_it() {
+async fn firing_alert_opens_and_resolved_alert_resolves_incident() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let channel = channel(&service, &receiver.url).await;
     let rule =
         json!({"resourceType": "alert", "resourceId": "*", "channelId": channel, "triggers": ["opened", "resolved"]});
     service.post("/notification-rules", &rule).await.expect(201);
-    let (path, _) = door(&service).await;
+    let (path, _) = create_webhook(&service).await;
     let firing = message(json!([alert("a1", "firing")]));
-    let counts = tell(&service, &path, &firing).await.expect(200);
+    let counts = send(&service, &path, &firing).await.expect(200);
     assert_eq!(counts, json!({"opened": 1, "resolved": 0, "unchanged": 0}));
     let event = receiver.next().await.json();
     assert_eq!((&event["event"], &event["severity"]), (&json!("incident_opened"), &json!("critical")), "{event}");
     assert_eq!(event["link"], "http://prometheus:9090/graph?g0.expr=up&g0.tab=1");
-    let counts = tell(&service, &path, &firing).await.expect(200);
-    assert_eq!(counts, json!({"opened": 0, "resolved": 0, "unchanged": 1}), "told again");
+    let counts = send(&service, &path, &firing).await.expect(200);
+    assert_eq!(counts, json!({"opened": 0, "resolved": 0, "unchanged": 1}), "repeated");
 
     let incident = service.get("/incidents?resourceType=alert&resourceId=a1").await.expect(200)["data"][0].clone();
     for (key, value) in [
@@ -79,46 +79,46 @@ async fn a_firing_alert_opens_an_incident_and_a_resolved_one_ends_it() {
     assert_eq!(incident["fields"][0]["label"], "description");
     assert_eq!(incident["fields"][3], json!({"label": "team", "value": "shop"}));
 
-    let both = message(json!([alert("a1", "resolved"), alert("nobody-knows", "resolved")]));
-    let counts = tell(&service, &path, &both).await.expect(200);
+    let both = message(json!([alert("a1", "resolved"), alert("unknown", "resolved")]));
+    let counts = send(&service, &path, &both).await.expect(200);
     assert_eq!(counts, json!({"opened": 0, "resolved": 1, "unchanged": 1}));
     assert_eq!(receiver.next().await.json()["event"], "incident_resolved");
-    tell(&service, &path, &firing).await.expect(200);
+    send(&service, &path, &firing).await.expect(200);
     let again = receiver.next().await.json();
     assert_eq!(again["event"], "incident_opened");
     assert_ne!(again["incident"]["id"], event["incident"]["id"], "another incident");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_alertmanagers_that_tell_the_same_open_one_incident() {
+async fn same_alert_from_two_alertmanagers_opens_one_incident() {
     let service = Arc::new(Service::start().await);
-    let (one, _) = door(&service).await;
-    let (two, _) = door(&service).await;
+    let (one, _) = create_webhook(&service).await;
+    let (two, _) = create_webhook(&service).await;
     for (status, key) in [("firing", "opened"), ("resolved", "resolved")] {
-        let tellings = (0..20).map(|n| {
+        let requests = (0..20).map(|n| {
             let (service, path) = (Arc::clone(&service), if n % 2 == 0 { one.clone() } else { two.clone() });
-            tokio::spawn(async move { tell(&service, &path, &message(json!([alert("a1", status)]))).await.expect(200) })
+            tokio::spawn(async move { send(&service, &path, &message(json!([alert("a1", status)]))).await.expect(200) })
         });
-        let counts: Vec<_> = join_all(tellings).await.into_iter().map(Result::unwrap).collect();
+        let counts: Vec<_> = join_all(requests).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(counts.iter().map(|count| count[key].as_u64().unwrap()).sum::<u64>(), 1, "{status}");
     }
     assert_eq!(service.get("/incidents").await.expect(200)["data"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn as_many_alerts_as_may_come_at_once_are_taken() {
+async fn message_with_the_maximum_of_alerts_is_accepted() {
     let service = Service::start().await;
-    let (path, _) = door(&service).await;
+    let (path, _) = create_webhook(&service).await;
     for (status, key) in [("firing", "opened"), ("resolved", "resolved")] {
         let alerts: Vec<_> = (0..1_000).map(|n| alert(&format!("a{n}"), status)).collect();
-        assert_eq!(tell(&service, &path, &message(json!(alerts))).await.expect(200)[key], 1_000);
+        assert_eq!(send(&service, &path, &message(json!(alerts))).await.expect(200)[key], 1_000);
     }
 }
 
 #[tokio::test]
-async fn severities_and_names_are_read_as_they_are_used() {
+async fn alert_labels_map_to_severity_and_name() {
     let service = Service::start().await;
-    let (path, _) = door(&service).await;
+    let (path, _) = create_webhook(&service).await;
     for (number, (severity, expected)) in [
         (json!("critical"), "critical"),
         (json!("PAGE"), "critical"),
@@ -133,7 +133,7 @@ async fn severities_and_names_are_read_as_they_are_used() {
         one["labels"] = json!({"severity": severity, "long": "x".repeat(5_000), "broken": "a\nb"});
         one["annotations"] = json!({});
         one["generatorURL"] = json!("javascript:alert(1)");
-        tell(&service, &path, &message(json!([one]))).await.expect(200);
+        send(&service, &path, &message(json!([one]))).await.expect(200);
         let query = format!("/incidents?resourceType=alert&resourceId=s{number}");
         let incident = service.get(&query).await.expect(200)["data"][0].clone();
         assert_eq!((&incident["severity"], &incident["causeDetail"]), (&json!(expected), &Value::Null));
@@ -149,9 +149,9 @@ async fn severities_and_names_are_read_as_they_are_used() {
 }
 
 #[tokio::test]
-async fn a_wrong_message_is_422_and_nothing_of_it_is_done() {
+async fn invalid_message_returns_422_and_changes_nothing() {
     let service = Service::start().await;
-    let (path, _) = door(&service).await;
+    let (path, _) = create_webhook(&service).await;
     let with = |key: &str, value: Value| {
         let mut one = alert("a2", "firing");
         one[key] = value;
@@ -175,12 +175,12 @@ async fn a_wrong_message_is_422_and_nothing_of_it_is_done() {
         (with("annotations", json!("text")), vec!["/alerts/1/annotations"]),
         (message(Value::from(vec![json!({}); 1_001])), vec!["/alerts"]),
     ] {
-        assert_eq!(tell(&service, &path, &body).await.problem(422, "invalid"), pointers, "{body:.200}");
+        assert_eq!(send(&service, &path, &body).await.problem(422, "invalid"), pointers, "{body:.200}");
     }
     let large = format!("{{\"version\":\"4\",\"x\":\"{}\"}}", "x".repeat(1_048_576));
     let raw = async |body: String, kind: &str| {
         let request = service.bare("POST", &path).header("content-type", kind);
-        service.ask(request.body(Full::from(body)).unwrap()).await
+        service.execute(request.body(Full::from(body)).unwrap()).await
     };
     raw(large, "application/json").await.problem(413, "too_large");
     raw("{".to_owned(), "application/json").await.problem(400, "invalid_json");
@@ -190,22 +190,22 @@ async fn a_wrong_message_is_422_and_nothing_of_it_is_done() {
     let mut more = with("startsAt", json!("2026-05-02T04:00:12+02:00"));
     more["newField"] = json!({"of": "a later version"});
     more["alerts"][0]["another"] = json!(1);
-    assert_eq!(tell(&service, &path, &more).await.expect(200)["opened"], 2, "what is not known is let be");
-    assert_eq!(tell(&service, &path, &message(json!([]))).await.expect(200)["unchanged"], 0);
+    assert_eq!(send(&service, &path, &more).await.expect(200)["opened"], 2, "unknown fields are ignored");
+    assert_eq!(send(&service, &path, &message(json!([]))).await.expect(200)["unchanged"], 0);
 }
 
 #[tokio::test]
-async fn a_door_is_known_by_its_url_alone_until_it_is_deleted() {
+async fn inbound_webhook_url_works_until_deletion() {
     let service = Service::start().await;
-    let (path, id) = door(&service).await;
+    let (path, id) = create_webhook(&service).await;
     let list = service.get("/inbound-webhooks").await;
     assert!(!list.text.contains(path.rsplit('/').next().unwrap()), "the secret is not shown again");
     let list = list.expect(200);
     assert_eq!((&list["data"][0]["id"], &list["data"][0]["type"]), (&json!(id), &json!("alertmanager")));
     for wrong in ["/in/alertmanager/0123456789abcdef", "/in/alertmanager/", "/in/github/0", &path[..path.len() - 1]] {
-        tell(&service, wrong, &message(json!([]))).await.problem(404, "not_found");
+        send(&service, wrong, &message(json!([]))).await.problem(404, "not_found");
     }
-    service.ask(service.bare("GET", &path).body(Full::default()).unwrap()).await.problem(405, "method_not_allowed");
+    service.execute(service.bare("GET", &path).body(Full::default()).unwrap()).await.problem(405, "method_not_allowed");
     for (body, pointer) in [
         (json!({"name": "a"}), "/type"),
         (json!({"name": "a", "type": "fax"}), "/type"),
@@ -217,10 +217,10 @@ async fn a_door_is_known_by_its_url_alone_until_it_is_deleted() {
     }
     let foreign = service.bare("DELETE", &format!("/api/workspaces/other/inbound-webhooks/{id}"));
     let foreign = foreign.header("authorization", format!("Bearer {}", service.other_key));
-    service.ask(foreign.body(Full::default()).unwrap()).await.problem(404, "not_found");
+    service.execute(foreign.body(Full::default()).unwrap()).await.problem(404, "not_found");
     service.delete(&format!("/inbound-webhooks/{id}")).await.expect(204);
-    tell(&service, &path, &message(json!([]))).await.problem(404, "not_found");
+    send(&service, &path, &message(json!([]))).await.problem(404, "not_found");
     service.delete(&format!("/inbound-webhooks/{id}")).await.problem(404, "not_found");
-    let nobodys = nobodys::<InboundWebhookId>();
-    service.delete(&format!("/inbound-webhooks/{nobodys}")).await.problem(404, "not_found");
+    let unknown_id = unknown_id::<InboundWebhookId>();
+    service.delete(&format!("/inbound-webhooks/{unknown_id}")).await.problem(404, "not_found");
 }

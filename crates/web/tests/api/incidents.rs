@@ -1,14 +1,14 @@
-//! Incidents: listed, shown, and taken on.
+//! Incidents: lists, responses, acknowledgement.
 
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tidings_domain::id::IncidentId;
 
 use crate::endpoints::{channel, made, path};
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 use crate::receiver::Receiver;
 
-/// Makes an endpoint that one failing check opens an incident of, with one; gives the endpoint and the incident's id.
+/// Creates an endpoint with an open incident. Returns the endpoint and the id of the incident.
 async fn broken(service: &Service, body: Value) -> (Value, String) {
     let mut whole = json!({"failureThreshold": 1, "recoveryThreshold": 1});
     whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
@@ -28,13 +28,13 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn incidents_are_listed_by_what_they_are_about_and_how_they_stand() {
+async fn incident_list_filters_by_subject_and_status() {
     let service = Service::start().await;
     let (first, first_id) = broken(&service, json!({"name": "one", "tags": ["eu"]})).await;
     let (second, second_id) = broken(&service, json!({"name": "two"})).await;
     recovers(&service, &first).await;
     let (one, two) = (first["id"].as_str().unwrap(), second["id"].as_str().unwrap());
-    let nobodys_endpoint = nobodys::<tidings_domain::id::EndpointId>();
+    let nobodys_endpoint = unknown_id::<tidings_domain::id::EndpointId>();
     for (query, expected) in [
         (String::new(), vec![second_id.as_str(), first_id.as_str()]),
         ("?status=active".to_owned(), vec![&second_id]),
@@ -82,17 +82,17 @@ async fn incidents_are_listed_by_what_they_are_about_and_how_they_stand() {
     }
     assert!(shown["durationMs"].is_u64() && shown["startedAt"].is_string() && shown["resolvedAt"].is_string());
     assert_eq!(shown["timeline"][0]["detail"], "timed out");
-    service.get(&format!("/incidents/{}", nobodys::<IncidentId>())).await.problem(404, "not_found");
+    service.get(&format!("/incidents/{}", unknown_id::<IncidentId>())).await.problem(404, "not_found");
 }
 
 #[tokio::test]
-async fn an_incident_is_taken_on_once_and_only_while_it_goes_on() {
+async fn incident_is_acknowledged_once_and_while_active() {
     let service = Service::start().await;
     let (endpoint, id) = broken(&service, json!({})).await;
     let acknowledge = format!("/incidents/{id}/acknowledge");
     let request = service.bare("POST", &format!("/api/workspaces/default{acknowledge}"));
     let request = request.header("authorization", format!("Bearer {}", service.read_only_key));
-    service.ask(request.body(Full::default()).unwrap()).await.problem(403, "read_only");
+    service.execute(request.body(Full::default()).unwrap()).await.problem(403, "read_only");
     for (body, pointer) in [
         (json!({"note": 5}), "/note"),
         (json!({"note": "x".repeat(1_001)}), "/note"),
@@ -114,19 +114,19 @@ async fn an_incident_is_taken_on_once_and_only_while_it_goes_on() {
     );
     recovers(&service, &endpoint).await;
     service.post(&acknowledge, &json!({})).await.problem(409, "incident_resolved");
-    let nobodys = nobodys::<IncidentId>();
-    service.post(&format!("/incidents/{nobodys}/acknowledge"), &json!({})).await.problem(404, "not_found");
+    let unknown_id = unknown_id::<IncidentId>();
+    service.post(&format!("/incidents/{unknown_id}/acknowledge"), &json!({})).await.problem(404, "not_found");
 }
 
 #[tokio::test]
-async fn who_takes_an_incident_on_stops_its_escalation() {
+async fn acknowledgement_stops_escalation() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let channel = channel(&service, &receiver.url).await;
     let steps = json!({"escalation": [{"afterSeconds": 1, "channelId": channel}]});
     let (_, taken) = broken(&service, steps.clone()).await;
     service.post(&format!("/incidents/{taken}/acknowledge"), &json!({})).await.expect(200);
-    // It would have been told of before this one, which nobody takes on.
+    // Its escalation would have been sent before that of this incident, which is not acknowledged.
     let (_, left) = broken(&service, steps).await;
     let event = receiver.next().await.json();
     assert_eq!((&event["event"], &event["incident"]["id"]), (&json!("incident_escalated"), &json!(left)), "{event}");
@@ -136,12 +136,12 @@ async fn who_takes_an_incident_on_stops_its_escalation() {
 }
 
 #[tokio::test]
-async fn an_incident_of_another_workspace_is_not_there() {
+async fn incident_of_another_workspace_returns_404() {
     let service = Service::start().await;
     let (_, id) = broken(&service, json!({})).await;
     for (method, path) in [("GET", format!("/incidents/{id}")), ("POST", format!("/incidents/{id}/acknowledge"))] {
         let request = service.bare(method, &format!("/api/workspaces/other{path}"));
         let request = request.header("authorization", format!("Bearer {}", service.other_key));
-        service.ask(request.body(Full::default()).unwrap()).await.problem(404, "not_found");
+        service.execute(request.body(Full::default()).unwrap()).await.problem(404, "not_found");
     }
 }

@@ -1,31 +1,31 @@
-//! The doors from outside: over TCP, on a real store and a real engine, with receivers that are told what to answer.
+//! The HTTP API from outside: over TCP, with a real store and a real engine, and receivers whose responses a test sets.
 
 mod access;
 mod bad_input;
 mod channels;
 mod checks;
-mod counting;
+mod concurrency;
 mod deliveries;
-mod documents;
+mod documentation;
 mod endpoint_input;
+mod endpoint_operations;
 mod endpoint_test;
-mod endpoint_use;
 mod endpoints;
 mod harness;
-mod held;
+mod held_deliveries;
 mod inbound;
+mod incident_rules;
 mod incidents;
 mod mutes;
-mod operating;
 mod policies;
 mod preferences;
-mod races;
 mod receiver;
+mod request_metrics;
+mod rule_contract;
 mod rules;
-mod rules_of_incidents;
 mod runs;
-mod seeds;
+mod server;
 mod simulate;
 mod simulate_agrees;
-mod use_cases;
+mod use_case_webhooks;
 mod why;

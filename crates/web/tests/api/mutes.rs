@@ -1,4 +1,4 @@
-//! Mutes: made, listed while they are not over, deleted, and heard of in verdicts.
+//! Mutes: creation, list until they end, deletion, and their verdicts.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use tidings_domain::time::Timestamp;
 use tidings_engine::clock::ManualClock;
 
 use crate::endpoints::{channel, made};
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 
 #[tokio::test]
-async fn a_mute_is_made_shown_and_deleted() {
+async fn mute_is_created_listed_and_deleted() {
     let service = Service::start().await;
     let endpoint = made(&service, json!({})).await;
     let body = json!({
@@ -39,17 +39,17 @@ async fn a_mute_is_made_shown_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_wrong_mute_is_422_by_its_fields() {
+async fn invalid_mute_returns_422_with_pointers() {
     let service = Service::start().await;
     let id = channel(&service, "https://example.com/hook").await;
-    let endpoint = nobodys::<EndpointId>();
+    let endpoint = unknown_id::<EndpointId>();
     for (body, pointers) in [
         (json!({}), vec!["/scope"]),
         (json!({"scope": "team"}), vec!["/scope"]),
         (json!({"scope": "channel"}), vec!["/targetId"]),
         (json!({"scope": "channel", "targetId": 5}), vec!["/targetId"]),
         (json!({"scope": "channel", "targetId": endpoint}), vec!["/targetId"]),
-        (json!({"scope": "channel", "targetId": nobodys::<ChannelId>()}), vec!["/targetId"]),
+        (json!({"scope": "channel", "targetId": unknown_id::<ChannelId>()}), vec!["/targetId"]),
         (json!({"scope": "endpoint", "targetId": endpoint}), vec!["/targetId"]),
         (json!({"scope": "global", "targetId": id}), vec!["/targetId"]),
         (json!({"scope": "channel", "targetId": id, "expiresAt": "2020-01-01T00:00:00Z"}), vec!["/expiresAt"]),
@@ -66,12 +66,12 @@ async fn a_wrong_mute_is_422_by_its_fields() {
     let theirs = service.bare("POST", "/api/workspaces/other/mutes").header("content-type", "application/json");
     let theirs = theirs.header("authorization", format!("Bearer {}", service.other_key));
     let body = json!({"scope": "channel", "targetId": id}).to_string();
-    let answered = service.ask(theirs.body(Full::from(body)).unwrap()).await;
+    let answered = service.execute(theirs.body(Full::from(body)).unwrap()).await;
     assert_eq!(answered.problem(422, "invalid"), ["/targetId"], "another workspace's channel is not there");
 }
 
 #[tokio::test]
-async fn a_mute_is_over_when_it_expires() {
+async fn expired_mute_has_no_effect() {
     let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-05-02T12:00:00Z").unwrap()));
     let service = Service::start_at(Arc::clone(&clock)).await;
     let id = channel(&service, "https://example.com/hook").await;
@@ -93,5 +93,5 @@ async fn a_mute_is_over_when_it_expires() {
     assert_eq!(service.get("/mutes").await.expect(200)["data"], json!([]), "what is over is not shown");
     let accepted = service.failed("run-2").await;
     assert_eq!(accepted["deliveries"], json!({"pending": 1, "held": 0, "suppressed": 0}));
-    service.delete(&format!("/mutes/{}", nobodys::<MuteId>())).await.problem(404, "not_found");
+    service.delete(&format!("/mutes/{}", unknown_id::<MuteId>())).await.problem(404, "not_found");
 }

@@ -1,4 +1,4 @@
-//! The policies of channels, how many there may be, how live sends go, and what else than rules uses a channel.
+//! Policies of channels, the channel quota, channel health, and other users of a channel than rules.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn night() -> Value {
 }
 
 #[tokio::test]
-async fn policies_are_kept_as_they_were_written() {
+async fn channel_policies_round_trip() {
     let service = Service::start().await;
     let policies = json!({
         "eventFilters": {"sendOpen": true, "sendResolved": false, "sendEscalated": true},
@@ -45,7 +45,7 @@ async fn policies_are_kept_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn wrong_policies_are_422_by_their_fields() {
+async fn invalid_policies_return_422_with_pointers() {
     let service = Service::start().await;
     let id = channel(&service, "https://example.com/hook").await;
     let hours = |key: &str, value: Value| {
@@ -86,7 +86,7 @@ async fn wrong_policies_are_422_by_their_fields() {
 }
 
 #[tokio::test]
-async fn an_edit_is_merged_and_null_takes_away() {
+async fn policy_edit_merges_and_null_removes() {
     let service = Service::start().await;
     let id = channel(&service, "https://example.com/hook").await;
     let path = format!("/channels/{id}");
@@ -107,7 +107,7 @@ async fn an_edit_is_merged_and_null_takes_away() {
 }
 
 #[tokio::test]
-async fn edits_at_once_are_all_merged() {
+async fn concurrent_policy_edits_are_all_applied() {
     let service = Service::start().await;
     for _ in 0..5 {
         let path = format!("/channels/{}", channel(&service, "https://example.com/hook").await);
@@ -119,7 +119,7 @@ async fn edits_at_once_are_all_merged() {
 }
 
 #[tokio::test]
-async fn there_are_as_many_channels_as_the_plan_allows() {
+async fn channel_quota_is_enforced() {
     let service = Service::start_with_quota(2).await;
     let quota = async || service.get("/channels").await.expect(200)["quota"].clone();
     assert_eq!(quota().await, json!({"used": 0, "max": 2}));
@@ -136,7 +136,7 @@ async fn there_are_as_many_channels_as_the_plan_allows() {
 }
 
 #[tokio::test]
-async fn health_tells_of_live_sends_and_not_of_tests() {
+async fn channel_health_counts_live_sends_and_not_tests() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let id = channel(&service, &receiver.url).await;
@@ -149,7 +149,7 @@ async fn health_tells_of_live_sends_and_not_of_tests() {
     receiver.next().await;
     let health = async || service.get(&path).await.expect(200)["health"].clone();
     let nothing = json!({"lastSentAt": null, "lastFailedAt": null, "failingSince": null, "successRate": null});
-    assert_eq!(health().await, nothing, "a test is no live send");
+    assert_eq!(health().await, nothing, "a test does not count");
     let mut known = Vec::new();
     for (run, status, settled, rate) in
         [("run-1", 500, "failed", 0.0), ("run-2", 500, "failed", 0.0), ("run-3", 200, "sent", 1.0 / 3.0)]
@@ -158,7 +158,7 @@ async fn health_tells_of_live_sends_and_not_of_tests() {
         service.failed(run).await;
         receiver.next().await;
         service.settled(run, &[settled]).await;
-        // The send is settled first, and then remembered.
+        // Health is updated after the delivery is settled.
         let key = if status == 200 { "lastSentAt" } else { "lastFailedAt" };
         let now = loop {
             let now = health().await;
@@ -178,7 +178,7 @@ async fn health_tells_of_live_sends_and_not_of_tests() {
 }
 
 #[tokio::test]
-async fn a_step_of_an_escalation_uses_its_channel() {
+async fn channel_of_an_escalation_step_counts_as_in_use() {
     let service = Service::start().await;
     let (used, other) =
         (channel(&service, "https://example.com/1").await, channel(&service, "https://example.com/2").await);

@@ -1,4 +1,4 @@
-//! What a workspace prefers, and what new channels begin with.
+//! Preferences of a workspace, and the defaults of new channels.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ const PATH: &str = "/notification-preferences";
 const FOREVER: &str = "9999-12-31T23:59:59.999Z";
 
 #[tokio::test]
-async fn preferences_are_shown_and_edited() {
+async fn preferences_are_read_and_edited() {
     let service = Service::start().await;
     let all = json!({"sendOpen": true, "sendResolved": true, "sendEscalated": true});
     let at_first = json!({
@@ -32,11 +32,11 @@ async fn preferences_are_shown_and_edited() {
     other["eventFilters"] = json!({"sendOpen": false});
     let made = service.post("/channels", &other).await.expect(201)["channel"].clone();
     assert_eq!(made["eventFilters"], json!({"sendOpen": false, "sendResolved": false, "sendEscalated": true}));
-    assert_eq!(made["severityFilter"], "critical", "what is said goes before what is preferred");
+    assert_eq!(made["severityFilter"], "critical", "a field in the body has precedence over the preference");
 }
 
 #[tokio::test]
-async fn wrong_preferences_are_422_by_their_fields() {
+async fn invalid_preferences_return_422_with_pointers() {
     let service = Service::start().await;
     for (edit, pointers) in [
         (json!({"timezone": "Mars/Olympus"}), vec!["/timezone"]),
@@ -53,7 +53,7 @@ async fn wrong_preferences_are_422_by_their_fields() {
 }
 
 #[tokio::test]
-async fn the_global_mute_is_a_mute_like_any_other() {
+async fn global_mute_is_listed_as_a_mute() {
     let service = Service::start().await;
     let rule = service.rule_to("https://example.com/hook").await;
     let edit = async |edit: Value| service.patch(PATH, &edit).await.expect(200)["preferences"].clone();

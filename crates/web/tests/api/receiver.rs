@@ -1,4 +1,4 @@
-//! A receiver of webhooks: keeps what came, answers what it is told, and can be made to wait.
+//! A webhook receiver: records requests, answers with a status that the test sets, and can delay its responses.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -14,35 +14,30 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
-/// A request that came.
+/// A recorded request.
 #[derive(Debug)]
 pub struct Received {
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, byte by byte.
+    /// The exact bytes.
     pub body: Bytes,
 }
 
 impl Received {
-    /// A header's value.
     #[track_caller]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers)).to_str().unwrap()
     }
 
-    /// Its body, as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-/// A receiver.
 pub struct Receiver {
-    /// Where it listens.
     pub url: String,
-    /// What it answers.
+    /// The status of its responses.
     pub status: Arc<Mutex<StatusCode>>,
-    /// How many requests it may answer; more wait.
+    /// A permit for each request that it may answer; further ones wait.
     pub may_answer: Arc<Semaphore>,
     received: mpsc::UnboundedReceiver<Received>,
 }
@@ -53,7 +48,7 @@ impl Receiver {
         Self::start_with(Semaphore::MAX_PERMITS).await
     }
 
-    /// A receiver that answers nothing before it is told to.
+    /// A receiver that answers only after a release.
     pub async fn start_waiting() -> Self {
         Self::start_with(0).await
     }
@@ -79,17 +74,17 @@ impl Receiver {
         Self { url, status, may_answer, received }
     }
 
-    /// The next request that comes.
+    /// Waits for the next request.
     pub async fn next(&mut self) -> Received {
         self.received.recv().await.unwrap()
     }
 
-    /// Whether no further request has come.
+    /// Whether there is no further request.
     pub fn is_quiet(&mut self) -> bool {
         self.received.try_recv().is_err()
     }
 
-    /// What it is to answer from now on.
+    /// Sets the status of its responses.
     pub fn answer(&self, status: u16) {
         *self.status.lock().unwrap() = StatusCode::from_u16(status).unwrap();
     }

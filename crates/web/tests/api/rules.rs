@@ -1,4 +1,4 @@
-//! Rules beyond the first origin document: edits, shared channels, revisions.
+//! Rules: edits, shared channels, revisions.
 
 use serde_json::{Value, json};
 use tidings_domain::channel::DisabledReason;
@@ -17,7 +17,7 @@ fn rule_on(channel_id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_rule_speaks_through_a_shared_channel() {
+async fn rule_sends_through_shared_channel() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let channel = shared_channel(&service, &receiver.url).await;
@@ -40,7 +40,7 @@ async fn a_rule_speaks_through_a_shared_channel() {
 }
 
 #[tokio::test]
-async fn an_edit_changes_what_it_names() {
+async fn rule_edit_changes_named_fields_only() {
     let service = Service::start().await;
     let id = service.rule_to("https://example.com/a/very-secret-token-0123").await;
     let path = format!("/notification-rules/{id}");
@@ -90,7 +90,7 @@ async fn an_edit_changes_what_it_names() {
 }
 
 #[tokio::test]
-async fn an_edit_of_what_was_changed_meanwhile_is_412() {
+async fn stale_rule_edit_returns_412() {
     let service = Service::start().await;
     let id = service.rule_to("https://example.com/a").await;
     let path = format!("/notification-rules/{id}");
@@ -98,7 +98,7 @@ async fn an_edit_of_what_was_changed_meanwhile_is_412() {
     assert_eq!(shown.header("etag"), Some("\"1\""));
     let conditional = async |method: &str, tag: &str| {
         let request = service.request(method, &path).header("if-match", tag).header("content-type", "application/json");
-        service.ask(request.body("{\"paused\":true}".into()).unwrap()).await
+        service.execute(request.body("{\"paused\":true}".into()).unwrap()).await
     };
     let edited = conditional("PATCH", "\"1\"").await;
     assert_eq!(edited.header("etag"), Some("\"2\""));
@@ -112,7 +112,7 @@ async fn an_edit_of_what_was_changed_meanwhile_is_412() {
 }
 
 #[tokio::test]
-async fn rules_of_every_resource_of_a_type_are_listed_with_those_of_each() {
+async fn wildcard_rules_are_listed_for_each_resource() {
     let service = Service::start().await;
     let own = service.rule_to("https://example.com/a").await;
     let mut all = rule_on(&shared_channel(&service, "https://example.com/b").await);
@@ -131,7 +131,7 @@ async fn rules_of_every_resource_of_a_type_are_listed_with_those_of_each() {
 }
 
 #[tokio::test]
-async fn a_private_channel_is_seen_only_through_its_rule() {
+async fn channel_owned_by_a_rule_is_visible_through_the_rule_only() {
     let service = Service::start().await;
     let id = service.rule_to("https://example.com/a").await;
     let channel = service.get(&format!("/notification-rules/{id}")).await.expect(200)["channelId"].clone();
@@ -146,7 +146,7 @@ async fn a_private_channel_is_seen_only_through_its_rule() {
     assert_eq!(service.post("/notification-rules", &rule).await.problem(422, "invalid"), ["/channelId"]);
 }
 
-/// Marks the only channel as gone, as the last attempt's 410 does.
+/// Disables the only channel as a final 410 does.
 async fn mark_gone(service: &Service) {
     let mut kept = service.store.configuration(service.workspace_id, 0).await.unwrap();
     let mut record = kept.channels.pop().unwrap();
@@ -158,7 +158,7 @@ async fn mark_gone(service: &Service) {
 }
 
 #[tokio::test]
-async fn another_destination_revives_a_rules_own_channel() {
+async fn new_inline_destination_enables_owned_channel() {
     let service = Service::start().await;
     let path = format!("/notification-rules/{}", service.rule_to("https://example.com/hook").await);
     for (edit, reason) in [

@@ -1,4 +1,4 @@
-//! Runs in: one, many, again; and what is shown of them.
+//! Reported runs: single, in batches, repeated; and their responses.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ fn run(id: &str, status: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_run_is_told_once_however_often_it_is_reported() {
+async fn repeated_run_is_sent_once() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     service.rule_to(&receiver.url).await;
@@ -20,7 +20,7 @@ async fn a_run_is_told_once_however_often_it_is_reported() {
     assert_eq!(receiver.next().await.json()["runId"], "run-1");
 
     let mut again = run("run-1", "failure");
-    again["errorMessage"] = "said later".into();
+    again["errorMessage"] = "changed".into();
     let second = service.post("/runs", &again).await.expect(202);
     assert_eq!((&second["eventId"], &second["duplicate"]), (&first["eventId"], &json!(true)));
     assert_eq!(second["deliveries"], first["deliveries"], "the same answer");
@@ -31,7 +31,7 @@ async fn a_run_is_told_once_however_often_it_is_reported() {
 }
 
 #[tokio::test]
-async fn many_runs_are_all_taken_or_none() {
+async fn batch_of_runs_is_atomic() {
     let service = Service::start().await;
     let list = json!([run("a", "success"), run("b", "failure"), run("a", "success")]);
     let answers = service.post("/runs", &list).await.expect(202);
@@ -55,7 +55,7 @@ async fn many_runs_are_all_taken_or_none() {
 }
 
 #[tokio::test]
-async fn a_full_report_is_shown_as_it_came() {
+async fn run_with_all_fields_round_trips() {
     let service = Service::start().await;
     let report = json!({
         "resourceType": "use_case", "resourceId": "uc_1", "resourceName": "Nightly import", "runId": "exec_1",
@@ -84,7 +84,7 @@ async fn a_full_report_is_shown_as_it_came() {
 }
 
 #[tokio::test]
-async fn an_event_says_who_heard_of_it_and_why_the_others_did_not() {
+async fn event_has_deliveries_and_unrouted_rules() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let mut rule = json!({
@@ -97,7 +97,7 @@ async fn an_event_says_who_heard_of_it_and_why_the_others_did_not() {
         rule["triggers"] = json!(["failure"]);
         made["rule"]["id"].as_str().unwrap().to_owned()
     };
-    let heard = make("failureSeverity", "critical".into()).await;
+    let sent_rule = make("failureSeverity", "critical".into()).await;
     let disabled = make("enabled", false.into()).await;
     let other_trigger = make("triggers", json!(["success"])).await;
     let other_start = make("triggerTypes", json!(["schedule"])).await;
@@ -129,7 +129,7 @@ async fn an_event_says_who_heard_of_it_and_why_the_others_did_not() {
             .map(|v| format!("{}:{}", v["gate"].as_str().unwrap(), v["verdict"].as_str().unwrap()))
             .collect::<Vec<_>>()
     };
-    let (sent, stopped) = (of(&heard), of(&paused));
+    let (sent, stopped) = (of(&sent_rule), of(&paused));
     assert_eq!((&sent["status"], &sent["severity"]), (&json!("sent"), &json!("critical")));
     let passed = gates(sent);
     assert!(passed.len() == 13 && passed.iter().all(|verdict| verdict.ends_with(":pass")), "{passed:?}");
@@ -142,7 +142,7 @@ async fn an_event_says_who_heard_of_it_and_why_the_others_did_not() {
 }
 
 #[tokio::test]
-async fn a_list_is_walked_by_its_cursor() {
+async fn cursor_walks_the_whole_list() {
     let service = Service::start().await;
     let runs: Vec<_> = (0..7).map(|n| run(&format!("run-{n}"), "success")).collect();
     service.post("/runs", &Value::from(runs)).await.expect(202);

@@ -1,4 +1,4 @@
-//! Asking what would happen. That it is what does happen, `simulate_agrees` shows.
+//! `POST /simulate`. That its results match real events is tested in `simulate_agrees`.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use tidings_domain::time::Timestamp;
 use tidings_engine::clock::ManualClock;
 
 use crate::endpoints::{made, path};
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 
 async fn at_noon() -> Service {
     Service::start_at(Arc::new(ManualClock::at(Timestamp::parse("2026-05-02T12:00:00Z").unwrap()))).await
 }
 
-/// A channel that is left in peace at night, and its id.
+/// Creates a channel with quiet hours at night and returns its id.
 async fn quiet_channel(service: &Service) -> String {
     let body = json!({
         "name": "#night", "type": "slack", "config": {"webhookUrl": "https://hooks.slack.com/services/T0/B0/0123456789"},
@@ -24,71 +24,71 @@ async fn quiet_channel(service: &Service) -> String {
 }
 
 #[tokio::test]
-async fn it_says_who_would_hear_and_what_stops_the_others() {
+async fn simulated_run_has_outcome_and_verdict_of_each_rule() {
     let service = at_noon().await;
     let id = quiet_channel(&service).await;
     let base = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": id});
-    let heard = service.post("/notification-rules", &base).await.expect(201)["rule"]["id"].clone();
+    let rule_id = service.post("/notification-rules", &base).await.expect(201)["rule"]["id"].clone();
     let mut other = base.clone();
     other["triggers"] = json!(["success"]);
     let other = service.post("/notification-rules", &other).await.expect(201)["rule"]["id"].clone();
     let run = json!({"resourceType": "flow", "resourceId": "f1", "status": "failure", "triggerType": "schedule"});
     let now = service.post("/simulate", &json!({"run": run})).await.expect(200);
-    let outlook = &now["deliveries"][0];
+    let delivery = &now["deliveries"][0];
     assert_eq!((&now["kind"], &now["at"]), (&json!("flow.run.terminal"), &json!("2026-05-02T12:00:00.000Z")));
-    assert_eq!((&outlook["outcome"], &outlook["until"]), (&json!("send"), &Value::Null));
-    assert_eq!((&outlook["ruleId"], &outlook["channelName"]), (&heard, &json!("#night")));
-    assert_eq!((&outlook["severity"], &outlook["channelId"]), (&json!("warning"), &json!(id)));
+    assert_eq!((&delivery["outcome"], &delivery["until"]), (&json!("send"), &Value::Null));
+    assert_eq!((&delivery["ruleId"], &delivery["channelName"]), (&rule_id, &json!("#night")));
+    assert_eq!((&delivery["severity"], &delivery["channelId"]), (&json!("warning"), &json!(id)));
     assert_eq!(now["notRouted"], json!([{"ruleId": other, "reason": "trigger"}]));
 
     let at_night = service.post("/simulate", &json!({"at": "2026-05-03T01:00:00+02:00", "run": run})).await.expect(200);
-    let mut outlook = at_night["deliveries"][0].clone();
-    let verdicts = outlook.as_object_mut().unwrap().remove("verdicts").unwrap();
+    let mut delivery = at_night["deliveries"][0].clone();
+    let verdicts = delivery.as_object_mut().unwrap().remove("verdicts").unwrap();
     let detail = "Held until 2026-05-03 07:00 UTC: quiet hours of #night";
     let expected = json!({
-        "ruleId": heard, "channelId": id, "channelName": "#night", "severity": "warning", "outcome": "hold",
+        "ruleId": rule_id, "channelId": id, "channelName": "#night", "severity": "warning", "outcome": "hold",
         "until": "2026-05-03T07:00:00.000Z", "reason": "quiet_hours", "detail": detail,
     });
-    assert_eq!(outlook, expected);
+    assert_eq!(delivery, expected);
     let last = verdicts.as_array().unwrap().last().unwrap();
     assert_eq!((&last["verdict"], &last["detail"]), (&json!("hold"), &json!(detail)));
 
     service.post("/mutes", &json!({"scope": "channel", "targetId": id})).await.expect(201);
     let muted = service.post("/simulate", &json!({"run": run})).await.expect(200);
-    let outlook = &muted["deliveries"][0];
-    assert_eq!((&outlook["outcome"], &outlook["reason"]), (&json!("suppress"), &json!("muted")));
+    let delivery = &muted["deliveries"][0];
+    assert_eq!((&delivery["outcome"], &delivery["reason"]), (&json!("suppress"), &json!("muted")));
     for path in ["/events", "/deliveries"] {
         assert_eq!(service.get(path).await.expect(200)["data"], json!([]), "{path}: nothing is written");
     }
 }
 
 #[tokio::test]
-async fn an_endpoints_incident_is_foretold() {
+async fn simulated_incident_has_kind_severity_and_outcome() {
     let service = at_noon().await;
     let id = quiet_channel(&service).await;
     let endpoint = made(&service, json!({"recoveryAlert": false})).await;
     let wire = json!({"channels": [{"channelId": id, "wired": true, "paused": false}]});
     service.put(&format!("{}/notifications", path(&endpoint)), &wire).await.expect(200);
-    let foretold = async |event: &str, cause: &str| {
+    let simulate = async |event: &str, cause: &str| {
         let endpoint = json!({"id": endpoint["id"], "event": event, "cause": cause});
         let body = json!({"at": "2026-05-02T23:00:00Z", "endpoint": endpoint});
         service.post("/simulate", &body).await.expect(200)
     };
-    let outcome = |foretold: &Value| {
-        let outlook = &foretold["deliveries"][0];
-        (foretold["kind"].clone(), outlook["severity"].clone(), outlook["outcome"].clone())
+    let outcome = |simulation: &Value| {
+        let delivery = &simulation["deliveries"][0];
+        (simulation["kind"].clone(), delivery["severity"].clone(), delivery["outcome"].clone())
     };
-    let down = foretold("opened", "endpoint_down").await;
+    let down = simulate("opened", "endpoint_down").await;
     assert_eq!(
         outcome(&down),
         (json!("incident_opened"), json!("critical"), json!("send")),
         "critical passes at night"
     );
-    let degraded = foretold("opened", "endpoint_degraded").await;
+    let degraded = simulate("opened", "endpoint_degraded").await;
     assert_eq!(outcome(&degraded), (json!("incident_opened"), json!("warning"), json!("hold")));
-    let worsened = foretold("worsened", "endpoint_down").await;
+    let worsened = simulate("worsened", "endpoint_down").await;
     assert_eq!(outcome(&worsened), (json!("incident_escalated"), json!("critical"), json!("send")));
-    let resolved = foretold("resolved", "endpoint_down").await;
+    let resolved = simulate("resolved", "endpoint_down").await;
     assert_eq!(
         (&resolved["deliveries"], &resolved["notRouted"][0]["reason"]),
         (&json!([]), &json!("recovery_disabled"))
@@ -97,7 +97,7 @@ async fn an_endpoints_incident_is_foretold() {
 }
 
 #[tokio::test]
-async fn a_wrong_question_is_422_by_its_fields() {
+async fn invalid_simulation_returns_422_with_pointers() {
     let service = at_noon().await;
     let endpoint = made(&service, json!({})).await["id"].clone();
     let run = |key: &str, value: Value| {
@@ -118,7 +118,7 @@ async fn a_wrong_question_is_422_by_its_fields() {
         (run("triggerType", json!("By Hand")), vec!["/run/triggerType"]),
         (run("runId", json!("run-1")), vec!["/run/runId"]),
         (json!({"endpoint": {}}), vec!["/endpoint/id", "/endpoint/event"]),
-        (of(&json!(nobodys::<EndpointId>()), "opened"), vec!["/endpoint/id"]),
+        (of(&json!(unknown_id::<EndpointId>()), "opened"), vec!["/endpoint/id"]),
         (of(&endpoint, "escalated"), vec!["/endpoint/event"]),
         (json!({"endpoint": {"id": endpoint, "event": "opened", "cause": "alert"}}), vec!["/endpoint/cause"]),
         (json!({"at": "2027-05-05T12:00:00Z", "endpoint": {"id": endpoint, "event": "opened"}}), vec!["/at"]),

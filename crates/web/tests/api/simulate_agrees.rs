@@ -1,4 +1,4 @@
-//! What is foretold is what happens: at one instant of a clock that stands still, whatever channels, rules and mutes are.
+//! Property: a simulation matches the real event at the same instant, for arbitrary channels, rules and mutes.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use tidings_engine::clock::ManualClock;
 use crate::endpoints::made;
 use crate::harness::Service;
 
-/// How many cases are tried; each is a dozen requests.
+/// Each case takes a dozen requests.
 const CASES: u32 = 40;
 const MINUTE_MS: u64 = 60_000;
 
-/// A channel with one rule on it: their policies, and whether the channel is muted.
+/// A channel with one rule: their policies, and whether the channel is muted.
 #[derive(Debug, Clone)]
 struct Listener {
     policies: Value,
@@ -31,7 +31,7 @@ struct Case {
     minutes_on: u64,
     listeners: Vec<Listener>,
     muted_minutes: Option<u64>,
-    /// Runs that were reported at the same instant before.
+    /// Runs that are reported before, at the same instant.
     before: usize,
     trigger_type: Option<&'static str>,
 }
@@ -92,7 +92,7 @@ fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
-/// The world of one case: what it made is deleted at its end.
+/// The resources of one case, which are deleted at its end.
 struct World<'a> {
     service: &'a Service,
     resource_id: String,
@@ -143,26 +143,26 @@ fn by_rule(list: &Value) -> Vec<Value> {
     list
 }
 
-/// Sees that what was foretold is what the event came to.
-fn compare(foretold: &Value, event: &Value) {
-    assert_eq!((&foretold["kind"], &foretold["at"]), (&event["kind"], &event["receivedAt"]));
-    assert_eq!(by_rule(&foretold["notRouted"]), by_rule(&event["notRouted"]));
-    let (outlooks, deliveries) = (by_rule(&foretold["deliveries"]), by_rule(&event["deliveries"]));
-    assert_eq!(outlooks.len(), deliveries.len());
-    for (outlook, delivery) in outlooks.iter().zip(&deliveries) {
+/// Asserts that the simulation matches the event.
+fn compare(simulation: &Value, event: &Value) {
+    assert_eq!((&simulation["kind"], &simulation["at"]), (&event["kind"], &event["receivedAt"]));
+    assert_eq!(by_rule(&simulation["notRouted"]), by_rule(&event["notRouted"]));
+    let (simulated, deliveries) = (by_rule(&simulation["deliveries"]), by_rule(&event["deliveries"]));
+    assert_eq!(simulated.len(), deliveries.len());
+    for (expected, delivery) in simulated.iter().zip(&deliveries) {
         for key in ["ruleId", "channelId", "severity", "verdicts"] {
-            assert_eq!(outlook[key], delivery[key], "{key} of {outlook} and {delivery}");
+            assert_eq!(expected[key], delivery[key], "{key} of {expected} and {delivery}");
         }
         let status = delivery["status"].as_str().unwrap();
-        match outlook["outcome"].as_str().unwrap() {
+        match expected["outcome"].as_str().unwrap() {
             "send" => assert!(matches!(status, "pending" | "sending" | "sent" | "failed"), "{delivery}"),
             "hold" => {
-                assert_eq!((status, &outlook["until"]), ("held", &delivery["heldUntil"]), "{delivery}");
-                assert_eq!(outlook["reason"], delivery["heldReason"]);
+                assert_eq!((status, &expected["until"]), ("held", &delivery["heldUntil"]), "{delivery}");
+                assert_eq!(expected["reason"], delivery["heldReason"]);
             }
             _ => {
                 assert_eq!(status, "suppressed", "{delivery}");
-                assert_eq!(outlook["reason"], delivery["suppressedReason"]);
+                assert_eq!(expected["reason"], delivery["suppressedReason"]);
             }
         }
     }
@@ -181,14 +181,14 @@ async fn check(service: &Service, clock: &ManualClock, number: usize, case: &Cas
     for earlier in 0..case.before {
         world.report(&format!("before-{earlier}"), None).await;
     }
-    let foretold = service.post("/simulate", &json!({"run": world.run(case.trigger_type)})).await.expect(200);
+    let simulation = service.post("/simulate", &json!({"run": world.run(case.trigger_type)})).await.expect(200);
     let event = world.report("run", case.trigger_type).await;
-    compare(&foretold, &event);
+    compare(&simulation, &event);
     world.end().await;
 }
 
 #[test]
-fn what_is_foretold_of_a_run_is_what_happens() {
+fn simulated_run_matches_reported_run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-03-27T00:00:00Z").unwrap()));
     let service = runtime.block_on(Service::start_at(Arc::clone(&clock)));
@@ -204,7 +204,7 @@ fn what_is_foretold_of_a_run_is_what_happens() {
 }
 
 #[tokio::test]
-async fn what_is_foretold_of_an_opening_is_what_happens() {
+async fn simulated_opening_matches_real_opening() {
     let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-05-02T23:00:00Z").unwrap()));
     let service = Service::start_at(clock).await;
     let parent = made(&service, json!({"name": "the network", "failureThreshold": 1})).await;
@@ -231,11 +231,11 @@ async fn what_is_foretold_of_an_opening_is_what_happens() {
     {
         check(&parent, parent_status).await;
         let question = json!({"endpoint": {"id": endpoint["id"], "event": "opened", "cause": cause}});
-        let foretold = service.post("/simulate", &question).await.expect(200);
+        let simulation = service.post("/simulate", &question).await.expect(200);
         check(&endpoint, status).await;
         let found = service.get("/events?kind=incident_opened&limit=1").await.expect(200);
         let event = service.get(&format!("/events/{}", found["data"][0]["id"].as_str().unwrap())).await.expect(200);
-        compare(&foretold, &event);
+        compare(&simulation, &event);
         check(&endpoint, "healthy").await;
         check(&endpoint, "healthy").await;
     }

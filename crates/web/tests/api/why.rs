@@ -1,10 +1,10 @@
-//! “Why did I not hear of it?”, asked over HTTP. What the sentences are is tested where they are made.
+//! `GET /events/{id}/why`. Its sentences are tested in `view::why`.
 
 use serde_json::{Value, json};
 use tidings_domain::id::{ChannelId, EventId};
 
 use crate::endpoints::{channel, made, path};
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 use crate::receiver::Receiver;
 
 async fn rule(service: &Service, body: Value) -> Value {
@@ -17,10 +17,10 @@ async fn why(service: &Service, event: &Value, channel: Option<&str>) -> Value {
 }
 
 #[tokio::test]
-async fn each_channel_has_its_answer() {
+async fn why_explains_each_channel() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
-    let (heard, paused, passed) = (
+    let (notified, paused, unmatched) = (
         channel(&service, &receiver.url).await,
         channel(&service, "https://example.com/2").await,
         channel(&service, "https://example.com/3").await,
@@ -32,15 +32,15 @@ async fn each_channel_has_its_answer() {
         (body["channelId"], body[key]) = (channel.into(), value);
         body
     };
-    let of_heard = rule(&service, on(&heard, "enabled", json!(true))).await;
-    let of_paused = rule(&service, on(&paused, "paused", json!(true))).await;
-    let of_passed = rule(&service, on(&passed, "triggers", json!(["success"]))).await;
+    let rule_of_notified = rule(&service, on(&notified, "enabled", json!(true))).await;
+    let rule_of_paused = rule(&service, on(&paused, "paused", json!(true))).await;
+    let rule_of_unmatched = rule(&service, on(&unmatched, "triggers", json!(["success"]))).await;
     let event = service.failed("run-1").await["eventId"].clone();
     receiver.next().await;
     service.settled("run-1", &["sent", "suppressed"]).await;
 
     let all = why(&service, &event, None).await;
-    assert_eq!(all["answer"], "2 deliveries: 1 sent, 1 suppressed; 1 rule was passed over");
+    assert_eq!(all["answer"], "2 deliveries: 1 sent, 1 suppressed; 1 rule did not match");
     assert_eq!((&all["eventId"], &all["kind"]), (&event, &json!("flow.run.terminal")));
     assert_eq!((all["deliveries"].as_array().unwrap().len(), &all["channelId"]), (2, &Value::Null));
     let of_channel = async |id: &str| {
@@ -48,45 +48,45 @@ async fn each_channel_has_its_answer() {
         assert_eq!(answered["channelId"], id);
         answered
     };
-    let sent = of_channel(&heard).await;
+    let sent = of_channel(&notified).await;
     assert!(sent["answer"].as_str().unwrap().starts_with("Sent at "), "{sent}");
     assert!(sent["answer"].as_str().unwrap().ends_with(" UTC, attempt 1 of 6"), "{sent}");
-    let told = &sent["deliveries"][0];
-    assert_eq!((&told["ruleId"], &told["channelName"]), (&of_heard, &json!("a channel")));
-    assert_eq!(told["verdicts"].as_array().unwrap().len(), 13);
+    let delivery = &sent["deliveries"][0];
+    assert_eq!((&delivery["ruleId"], &delivery["channelName"]), (&rule_of_notified, &json!("a channel")));
+    assert_eq!(delivery["verdicts"].as_array().unwrap().len(), 13);
     let stopped = of_channel(&paused).await;
-    assert_eq!(stopped["answer"], "Not told: the rule is paused");
-    assert_eq!(stopped["deliveries"][0]["ruleId"], of_paused);
-    let not_routed = of_channel(&passed).await;
-    let answer = "Not told: the rule does not ask for runs that fail";
+    assert_eq!(stopped["answer"], "Not notified: the rule is paused");
+    assert_eq!(stopped["deliveries"][0]["ruleId"], rule_of_paused);
+    let not_routed = of_channel(&unmatched).await;
+    let answer = "Not notified: the rule is not triggered by runs that fail";
     let expected = json!([{
-        "ruleId": of_passed, "channelId": passed, "channelName": "a channel", "reason": "trigger", "answer": answer,
+        "ruleId": rule_of_unmatched, "channelId": unmatched, "channelName": "a channel", "reason": "trigger", "answer": answer,
     }]);
     assert_eq!((&not_routed["answer"], &not_routed["notRouted"]), (&json!(answer), &expected));
-    let nobody = of_channel(&unwired).await;
-    assert_eq!(nobody["answer"], "Nobody asked: no rule joins flow f1 to a channel");
+    let none = of_channel(&unwired).await;
+    assert_eq!(none["answer"], "No rule joins flow f1 to a channel");
     rule(&service, on(&unwired, "enabled", json!(true))).await;
-    let answer = "Nobody asked: no rule joined flow f1 to a channel when it came in; one does now";
+    let answer = "No rule joined flow f1 to a channel when the event was received; one does now";
     assert_eq!(of_channel(&unwired).await["answer"], answer);
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_404() {
+async fn why_of_unknown_event_or_channel_returns_404() {
     let service = Service::start().await;
     let event = service.failed("run-1").await["eventId"].clone();
     let path = format!("/events/{}/why", event.as_str().unwrap());
-    assert_eq!(service.get(&path).await.expect(200)["answer"], "Nobody asked: no rule joins flow f1 to a channel");
-    service.get(&format!("{path}?channel={}", nobodys::<ChannelId>())).await.problem(404, "not_found");
+    assert_eq!(service.get(&path).await.expect(200)["answer"], "No rule joins flow f1 to a channel");
+    service.get(&format!("{path}?channel={}", unknown_id::<ChannelId>())).await.problem(404, "not_found");
     assert_eq!(service.get(&format!("{path}?channel=ops")).await.problem(422, "invalid"), ["/channel"]);
     assert_eq!(service.get(&format!("{path}?chanel=ops")).await.problem(422, "invalid"), ["/chanel"]);
-    service.get(&format!("/events/{}/why", nobodys::<EventId>())).await.problem(404, "not_found");
+    service.get(&format!("/events/{}/why", unknown_id::<EventId>())).await.problem(404, "not_found");
     let theirs = service.bare("GET", &format!("/api/workspaces/other{path}"));
     let theirs = theirs.header("authorization", format!("Bearer {}", service.other_key));
-    service.ask(theirs.body(Default::default()).unwrap()).await.problem(404, "not_found");
+    service.execute(theirs.body(Default::default()).unwrap()).await.problem(404, "not_found");
 }
 
 #[tokio::test]
-async fn events_of_incidents_tell_of_the_incident() {
+async fn incident_event_has_incident_content() {
     let service = Service::start().await;
     let endpoint = made(&service, json!({"failureThreshold": 1, "recoveryAlert": false, "recoveryThreshold": 1})).await;
     let receiver = Receiver::start().await;
@@ -113,7 +113,7 @@ async fn events_of_incidents_tell_of_the_incident() {
     service.settled(incident.as_str().unwrap(), &["sent"]).await;
     let answer = why(&service, &opened["id"], Some(&id)).await["answer"].clone();
     assert!(answer.as_str().unwrap().starts_with("Sent at "), "{answer}");
-    let answer = "Not told: the endpoint does not want its recoveries to be said";
+    let answer = "Not notified: recovery notifications are disabled for the endpoint";
     assert_eq!(why(&service, &resolved["id"], Some(&id)).await["answer"], answer);
 
     for (query, count) in

@@ -1,4 +1,4 @@
-//! A client of the API, and short words for what tests do with it all the time.
+//! A client of the API, with shortcuts for what most tests do.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,19 +9,18 @@ use super::eventually;
 use super::receiver::Receiver;
 use super::wire::{self, Message, Wire};
 
-/// A client in one workspace with one key. Every request has a connection of its own.
+/// A client with one key in one workspace. Every request has a connection of its own.
 #[derive(Clone)]
 pub struct Api {
     address: SocketAddr,
     key: String,
     workspace: String,
-    heard: Arc<Mutex<Vec<u8>>>,
+    received: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What the API answered.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
     message: Message,
 }
@@ -32,30 +31,27 @@ impl Answer {
         Self { status: status.unwrap_or_else(|| panic!("no status in {:?}", message.first)), message }
     }
 
-    /// The body, as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.message.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body, as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.message.body).into_owned()
     }
 
-    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.message.header(name)
     }
 
-    /// The body, if the status is this one.
+    /// The body as JSON, `null` if it is empty. Panics on another status.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         if self.message.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Sees that it is a problem of this status and code, and answers the pointers of what was wrong.
+    /// Asserts that it is a problem of this status and code. Returns the pointers of its errors.
     #[track_caller]
     pub fn expect_problem(&self, status: u16, code: &str) -> Vec<String> {
         let problem = self.expect(status);
@@ -70,7 +66,7 @@ impl Api {
     /// In the workspace `default`.
     pub fn new(address: SocketAddr, key: &str) -> Self {
         let (key, workspace) = (key.to_owned(), "default".to_owned());
-        Self { address, key, workspace, heard: Arc::default() }
+        Self { address, key, workspace, received: Arc::default() }
     }
 
     /// The same in another workspace.
@@ -83,17 +79,17 @@ impl Api {
         Self { address, ..self }
     }
 
-    /// Where the workspace is, from the root.
+    /// The path of the workspace.
     pub fn base(&self) -> String {
         format!("/api/workspaces/{}", self.workspace)
     }
 
-    /// Every byte of every answer to this client and its clones.
-    pub fn heard(&self) -> Vec<u8> {
-        self.heard.lock().unwrap().clone()
+    /// Headers and bodies of every response to this client and its clones.
+    pub fn received(&self) -> Vec<u8> {
+        self.received.lock().unwrap().clone()
     }
 
-    /// Sends a request to a path from the root.
+    /// Sends a request; `target` is the complete path.
     #[track_caller]
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let authorization = format!("Bearer {}", self.key);
@@ -101,9 +97,9 @@ impl Api {
         let request = wire::request(method, target, &[&ours, headers].concat(), body);
         let answered = Wire::connect(self.address).and_then(|mut wire| wire.exchange(&request));
         let message = answered.unwrap_or_else(|error| panic!("{method} {target}: {error}"));
-        let mut heard = self.heard.lock().unwrap();
-        heard.extend(format!("{:?}", message.headers).as_bytes());
-        heard.extend(&message.body);
+        let mut received = self.received.lock().unwrap();
+        received.extend(format!("{:?}", message.headers).as_bytes());
+        received.extend(&message.body);
         Answer::of(message)
     }
 
@@ -153,13 +149,13 @@ impl Api {
         self.call("DELETE", path, None)
     }
 
-    /// Makes a channel that is this body and answers its id.
+    /// Creates a channel and returns its id.
     #[track_caller]
     pub fn make_channel(&self, body: Value) -> String {
         id(&self.post("/channels", body).expect(201)["channel"])
     }
 
-    /// Makes a webhook channel to this receiver with these policies, and answers its id.
+    /// Creates a webhook channel to this receiver with these policies, and returns its id.
     #[track_caller]
     pub fn make_webhook(&self, receiver: &Receiver, policies: Value) -> String {
         let mut body = json!({"name": "a webhook", "type": "webhook", "config": {"url": receiver.url()}});
@@ -168,14 +164,14 @@ impl Api {
         self.make_channel(body)
     }
 
-    /// Makes a rule that tells the channel of every failure of the job, and answers its id.
+    /// Creates a rule for failures of the job through the channel, and returns its id.
     #[track_caller]
     pub fn make_rule(&self, job: &str, channel: &str) -> String {
         let body = json!({"resourceType": "job", "resourceId": job, "triggers": ["failure"], "channelId": channel});
         id(&self.post("/notification-rules", body).expect(201)["rule"])
     }
 
-    /// Reports that a run of the job failed, and answers the event's id.
+    /// Reports a failed run of the job, and returns the event's id.
     #[track_caller]
     pub fn fail(&self, job: &str, run: &str) -> String {
         let accepted = self.post("/runs", failed(job, run)).expect(202);
@@ -183,7 +179,7 @@ impl Api {
         accepted["eventId"].as_str().unwrap().to_owned()
     }
 
-    /// The event's only delivery, with its attempts, as it is now.
+    /// The event's only delivery, with its attempts.
     #[track_caller]
     pub fn delivery(&self, event: &str) -> Value {
         let event = self.get(&format!("/events/{event}")).expect(200);
@@ -192,28 +188,28 @@ impl Api {
         deliveries[0].clone()
     }
 
-    /// The event's only delivery, once it is in this state.
+    /// The event's only delivery, once it has this status.
     #[track_caller]
     pub fn delivery_once(&self, event: &str, status: &str) -> Value {
         eventually(&format!("the delivery is {status}"), || {
             let delivery = self.delivery(event);
             let settled = ["sent", "failed", "suppressed", "skipped"].contains(&delivery["status"].as_str().unwrap());
-            let there = delivery["status"] == status;
-            assert!(there || !settled, "it will never be {status}: {delivery}");
-            there.then_some(delivery)
+            let is_reached = delivery["status"] == status;
+            assert!(is_reached || !settled, "it will never be {status}: {delivery}");
+            is_reached.then_some(delivery)
         })
     }
 
-    /// The event's only delivery, once so many attempts of it were written down.
+    /// The event's only delivery, once this number of attempts is recorded.
     #[track_caller]
-    pub fn delivery_once_it_was_tried(&self, event: &str, times: usize) -> Value {
-        eventually(&format!("it was tried {times} times"), || {
+    pub fn delivery_after_attempts(&self, event: &str, times: usize) -> Value {
+        eventually(&format!("{times} attempts are recorded"), || {
             let delivery = self.delivery(event);
             (delivery["attemptCount"] == times && delivery["status"] != "sending").then_some(delivery)
         })
     }
 
-    /// All deliveries of a list, whatever its length; `query` filters it.
+    /// All deliveries that match the query, from all pages.
     #[track_caller]
     pub fn deliveries(&self, query: &str) -> Vec<Value> {
         let mut all = Vec::new();
@@ -228,7 +224,7 @@ impl Api {
         }
     }
 
-    /// Waits until no delivery is on its way.
+    /// Waits until no delivery is pending or sending.
     #[track_caller]
     pub fn wait_until_settled(&self) {
         eventually("everything is settled", || {
@@ -241,13 +237,13 @@ impl Api {
     }
 }
 
-/// The id of what was made.
+/// The id in a response.
 #[track_caller]
-pub fn id(made: &Value) -> String {
-    made["id"].as_str().unwrap_or_else(|| panic!("no id in {made}")).to_owned()
+pub fn id(body: &Value) -> String {
+    body["id"].as_str().unwrap_or_else(|| panic!("no id in {body}")).to_owned()
 }
 
-/// The report of a run that failed.
+/// The body that reports a failed run.
 pub fn failed(job: &str, run: &str) -> Value {
     json!({"resourceType": "job", "resourceId": job, "runId": run, "status": "failure", "errorMessage": "disk full"})
 }

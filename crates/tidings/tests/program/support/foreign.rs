@@ -1,5 +1,5 @@
-//! Programs that are not ours and run beside the one under test. `cargo xtask tools` installs them; without them a test
-//! fails, and is never passed over.
+//! Programs of others that run beside the one under test. `cargo xtask tools` installs them. A test that misses one fails;
+//! it is not skipped.
 
 use std::process::Command;
 
@@ -18,20 +18,20 @@ impl Foreign {
         Self(Process::start(command))
     }
 
-    /// Waits until there is something to see in what it wrote to standard error.
+    /// Waits until `read` finds something in standard error.
     #[track_caller]
     pub fn wait_for_stderr<R>(&self, read: impl Fn(&str) -> Option<R>) -> R {
-        let seen = self.0.stderr.wait_for(|output| match read(&output.text) {
-            Some(seen) => Some(Some(seen)),
+        let found = self.0.stderr.wait_for(|output| match read(&output.text) {
+            Some(found) => Some(Some(found)),
             None => output.ended.then_some(None),
         });
-        seen.flatten().unwrap_or_else(|| panic!("not to be seen in {}", self.0.stderr_text()))
+        found.flatten().unwrap_or_else(|| panic!("not found in {}", self.0.stderr_text()))
     }
 
-    /// Has it read its configuration again.
+    /// Sends SIGHUP, which reloads its configuration.
     #[track_caller]
     pub fn reload(&self) {
-        let told = Command::new("sh").arg("-c").arg(format!("kill -HUP {}", self.0.child.id())).status();
-        assert!(told.is_ok_and(|status| status.success()), "the signal is sent");
+        let signalled = Command::new("sh").arg("-c").arg(format!("kill -HUP {}", self.0.child.id())).status();
+        assert!(signalled.is_ok_and(|status| status.success()), "the signal is sent");
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that report runs as fast as they can, until the service is no longer there.
+//! Clients that report runs as fast as they can, until the service ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,21 +13,21 @@ use super::eventually;
 use super::server::{API_KEY, Server};
 use super::wire::{self, Wire};
 
-/// Clients that report at once.
+/// Concurrent clients.
 const CLIENTS: usize = 6;
-/// Every so many requests of a client tell of several runs.
+/// Every fifth request of a client is a batch.
 const BATCH_EVERY: usize = 5;
-/// How many runs those tell of.
+/// Runs in a batch.
 const BATCH: usize = 20;
 
-/// Clients at work.
+/// Running clients.
 pub struct Load {
     accepted: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Load {
-    /// Begins to report failed runs of the job `backup`; their ids begin with `prefix`.
+    /// Starts to report failed runs of the job `backup`, whose ids begin with `prefix`.
     pub fn start(server: &Server, prefix: &str) -> Self {
         let accepted: Arc<AtomicUsize> = Arc::default();
         let client = |number| {
@@ -37,13 +37,13 @@ impl Load {
         Self { clients: (0..CLIENTS).map(client).collect(), accepted }
     }
 
-    /// Waits until so many runs were answered 202.
+    /// Waits until `count` runs were answered with 202.
     #[track_caller]
     pub fn wait_for(&self, count: usize) {
         eventually("enough runs are accepted", || (self.accepted.load(Ordering::SeqCst) >= count).then_some(()));
     }
 
-    /// The runs that were answered 202, once the service is gone.
+    /// The runs that were answered with 202, after the service has ended.
     pub fn finish(self) -> Vec<String> {
         self.clients.into_iter().flat_map(|client| client.join().expect("every answer was 202")).collect()
     }
@@ -63,7 +63,7 @@ fn report_until_the_end(name: &str, address: SocketAddr, accepted: &AtomicUsize)
     answered
 }
 
-/// Reports runs on an open connection; the status of the answer, or an error if none came.
+/// Reports runs on an open connection. Returns the status of the response.
 fn report(wire: &mut Wire, runs: &[String]) -> io::Result<String> {
     let bodies: Vec<_> = runs.iter().map(|run| failed("backup", run)).collect();
     let body = if let [only] = bodies.as_slice() { only.clone() } else { Value::from(bodies) };

@@ -1,4 +1,4 @@
-//! A real mail server that is not ours, as a child process, and the mails that it took.
+//! A mail server (aiosmtpd) as a child process, and the mails that it received.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::watch::MonitoredEndpoint;
+use super::observed::Observed;
 
-/// A mail as the server took it.
+/// A received mail.
 #[derive(Debug, Clone)]
 pub struct Mail(Value);
 
@@ -24,27 +24,27 @@ impl Mail {
         line.unwrap_or_else(|| panic!("no {name} in {text}"))[prefix.len()..].to_owned()
     }
 
-    /// All of it, with the soft ends of its lines taken out.
+    /// The whole mail, without the soft line breaks of quoted-printable.
     pub fn text(&self) -> String {
         self.0["mail"].as_str().unwrap().replace("=\r\n", "")
     }
 
-    /// What a strict server has against it.
+    /// Violations that a strict server reports.
     pub fn complaints(&self) -> &Value {
         &self.0["complaints"]
     }
 }
 
-/// The server. It ends with this value.
+/// The server. It is killed when this is dropped.
 pub struct Mailbox {
-    /// Where it listens, on 127.0.0.1.
+    /// On 127.0.0.1.
     pub port: u16,
     child: Child,
-    printed: Arc<MonitoredEndpoint<Vec<Value>>>,
+    printed: Arc<Observed<Vec<Value>>>,
 }
 
 impl Mailbox {
-    /// Starts it, without TLS and for everybody.
+    /// Starts it, without TLS and authentication.
     #[track_caller]
     pub fn start() -> Self {
         let python = std::env::var_os("TIDINGS_TEST_PYTHON").expect(
@@ -56,27 +56,27 @@ impl Mailbox {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the Python of TIDINGS_TEST_PYTHON starts");
-        let printed: Arc<MonitoredEndpoint<Vec<Value>>> = Arc::default();
+        let printed: Arc<Observed<Vec<Value>>> = Arc::default();
         let (lines, log) = (BufReader::new(child.stdout.take().unwrap()).lines(), Arc::clone(&printed));
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let said = serde_json::from_str(&line).unwrap();
-                log.change(|log| log.push(said));
+                let event = serde_json::from_str(&line).unwrap();
+                log.change(|log| log.push(event));
             }
         });
         let mut mailbox = Self { port: 0, child, printed };
         let port = mailbox.wait(1)[0]["port"].as_u64();
-        mailbox.port = port.and_then(|port| port.try_into().ok()).expect("it says its port first");
+        mailbox.port = port.and_then(|port| port.try_into().ok()).expect("it prints its port first");
         mailbox
     }
 
     #[track_caller]
     fn wait(&self, count: usize) -> Vec<Value> {
         let printed = self.printed.wait_for(|printed| (printed.len() >= count).then(|| printed.clone()));
-        printed.unwrap_or_else(|| panic!("the mail server did not say so much: {count}"))
+        printed.unwrap_or_else(|| panic!("the mail server did not print {count} lines"))
     }
 
-    /// Waits until so many mails came, and answers all that came.
+    /// Waits for `count` mails, and returns all so far.
     #[track_caller]
     pub fn wait_for(&self, count: usize) -> Vec<Mail> {
         self.wait(count + 1)[1..].iter().cloned().map(Mail).collect()

@@ -1,38 +1,35 @@
-//! A page that is watched: it answers as it is told to, goes away and comes back.
+//! A monitored page: a server with a fixed status that can be stopped and started again.
 
 use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use super::watch::MonitoredEndpoint;
+use super::observed::Observed;
 use super::wire;
 
-/// What a page knows.
 #[derive(Default)]
 struct State {
-    /// The status that it answers.
+    /// The status of its responses.
     status: u16,
-    /// Whether it is there at all.
-    is_there: bool,
-    /// The connections that it has.
+    is_running: bool,
     connections: Vec<TcpStream>,
-    /// How often it was looked at.
-    looks: usize,
+    /// Requests so far.
+    probes: usize,
 }
 
-/// A server on an address of its own. It ends with the test.
+/// A server with an address of its own. It ends with the test.
 pub struct Page {
     address: SocketAddr,
-    state: Arc<MonitoredEndpoint<State>>,
+    state: Arc<Observed<State>>,
 }
 
 impl Page {
-    /// One that answers every request with this status.
+    /// Answers every request with this status.
     pub fn answering(status: u16) -> Self {
-        // Nobody else uses this address, so that nobody takes the port while the page is away.
+        // An address that no other process uses, so that the port stays free while the page is stopped.
         let [.., high, middle, low] = std::process::id().to_be_bytes();
         let listener = TcpListener::bind((Ipv4Addr::new(127, 64 | high & 63, middle, low), 0)).unwrap();
-        let state = MonitoredEndpoint::of(State { status, ..State::default() });
+        let state = Observed::of(State { status, ..State::default() });
         let page = Self { address: listener.local_addr().unwrap(), state: Arc::new(state) };
         page.serve(listener);
         page
@@ -40,15 +37,15 @@ impl Page {
 
     fn serve(&self, listener: TcpListener) {
         let state = Arc::clone(&self.state);
-        state.change(|state| state.is_there = true);
+        state.change(|state| state.is_running = true);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let Ok(kept) = stream.try_clone() else { continue };
-                let is_there = state.change(|state| {
+                let is_running = state.change(|state| {
                     state.connections.push(kept);
-                    state.is_there
+                    state.is_running
                 });
-                if !is_there {
+                if !is_running {
                     break;
                 }
                 let state = Arc::clone(&state);
@@ -61,44 +58,43 @@ impl Page {
         });
     }
 
-    /// Its URL.
     pub fn url(&self) -> String {
         format!("http://{}/health", self.address)
     }
 
-    /// It goes away: connections end, and new ones are refused.
+    /// Closes all connections and refuses new ones.
     pub fn stop(&self) {
-        self.state.change(|state| state.is_there = false);
-        // The listener wakes up by it, and sees that it is over.
+        self.state.change(|state| state.is_running = false);
+        // Wakes the listener, which then stops.
         let _ = TcpStream::connect(self.address);
-        // One that was still in line may be reset first.
+        // A connection in the backlog may be reset first.
         let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        super::eventually("it refuses", || TcpStream::connect(self.address).err().filter(is_refused));
+        super::eventually("connections are refused", || TcpStream::connect(self.address).err().filter(is_refused));
     }
 
-    /// It comes back, where it was.
+    /// Starts again at the same address.
     pub fn start(&self) {
         self.serve(TcpListener::bind(self.address).unwrap());
     }
 
-    /// How often it was looked at.
-    pub fn looks(&self) -> usize {
-        self.state.look(|state| state.looks)
+    /// Requests so far.
+    pub fn probes(&self) -> usize {
+        self.state.read(|state| state.probes)
     }
 
-    /// Waits until it was looked at so often.
+    /// Waits until `count` requests have come.
     #[track_caller]
-    pub fn wait_for_looks(&self, count: usize) {
-        let seen = self.state.wait_for(|state| (state.looks >= count).then_some(()));
-        assert!(seen.is_some(), "only {} of {count} looks", self.looks());
+    pub fn wait_for_probes(&self, count: usize) {
+        let seen = self.state.wait_for(|state| (state.probes >= count).then_some(()));
+        assert!(seen.is_some(), "only {} of {count} probes", self.probes());
     }
 }
 
-fn answer(stream: TcpStream, state: &MonitoredEndpoint<State>) -> io::Result<()> {
+fn answer(stream: TcpStream, state: &Observed<State>) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while wire::read(&mut reader)?.is_some() {
         let status = state.change(|state| {
-            state.looks += 1;
+            state.probes += 1;
             state.status
         });
         let head = format!("HTTP/1.1 {status} So\r\ncontent-length: 2\r\n\r\nok");

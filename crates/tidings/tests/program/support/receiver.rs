@@ -1,4 +1,4 @@
-//! Receivers of webhooks: one that does as it should, and all the others.
+//! Receivers of webhooks: correct ones, and ones that fail in all ways.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Write};
@@ -8,152 +8,144 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::watch::MonitoredEndpoint;
+use super::observed::Observed;
 use super::wire::{self, Message};
-use super::{SURELY, now};
+use super::{WAIT_MAX, now};
 
-/// A request that came, and when.
+/// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// When all of it was there.
+    /// When it was complete.
     pub at: Instant,
     message: Message,
 }
 
 impl Request {
-    /// The request line.
     pub fn line(&self) -> &str {
         &self.message.first
     }
 
-    /// The value of a header that must be there.
+    /// The value of a required header.
     #[track_caller]
     pub fn header(&self, name: &str) -> &str {
         self.message.header(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.message.headers))
     }
 
-    /// Whether a header is there.
+    /// Whether it has this header.
     pub fn has(&self, name: &str) -> bool {
         self.message.header(name).is_some()
     }
 
-    /// All headers, for those who say them back.
     pub fn headers(&self) -> &[(String, String)] {
         &self.message.headers
     }
 
-    /// The body as it came.
     pub fn body(&self) -> &[u8] {
         &self.message.body
     }
 
-    /// The body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(self.body()).unwrap()
     }
 }
 
-/// How a receiver answers.
+/// The response of a receiver.
 pub enum Reply {
-    /// With this status and nothing else.
+    /// This status without a body.
     Status(u16),
-    /// With these bytes, whatever they are; then it ends the connection.
+    /// These raw bytes; then it closes the connection.
     Bytes(Vec<u8>),
-    /// With this status, and a body of 100 MB.
+    /// This status, and a body of 100 MB.
     Flood(u16),
-    /// With a head of which a byte comes every second.
+    /// Headers at one byte a second.
     Drip,
-    /// Never.
+    /// None, with the connection open.
     Hang,
-    /// With 204, once [`Receiver::release`] was called.
+    /// 204, after [`Receiver::release`].
     Held,
-    /// By ending the connection.
+    /// None, with the connection closed.
     Close,
 }
 
-/// What a receiver knows.
 #[derive(Default)]
 struct Log {
     requests: Vec<Request>,
     released: bool,
 }
 
-type Character = dyn Fn(&Request, usize) -> Reply + Send + Sync;
+type Behaviour = dyn Fn(&Request, usize) -> Reply + Send + Sync;
 
 /// A server on a port of its own. Its threads end with the test.
 pub struct Receiver {
     address: SocketAddr,
-    log: Arc<MonitoredEndpoint<Log>>,
+    log: Arc<Observed<Log>>,
 }
 
 impl Receiver {
-    /// One that answers as `character` says to the request and its number, from 1.
-    pub fn start(character: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
+    /// Responds as `behaviour` decides by the request and its number, from 1.
+    pub fn start(behaviour: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let log: Arc<MonitoredEndpoint<Log>> = Arc::default();
+        let log: Arc<Observed<Log>> = Arc::default();
         let receiver = Self { address, log: Arc::clone(&log) };
-        let character: Arc<Character> = Arc::new(character);
+        let behaviour: Arc<Behaviour> = Arc::new(behaviour);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (log, character) = (Arc::clone(&log), Arc::clone(&character));
-                std::thread::spawn(move || serve(stream, &log, character.as_ref()));
+                let (log, behaviour) = (Arc::clone(&log), Arc::clone(&behaviour));
+                std::thread::spawn(move || serve(stream, &log, behaviour.as_ref()));
             }
         });
         receiver
     }
 
-    /// One that takes everything.
+    /// Answers every request with 204.
     pub fn good() -> Self {
         Self::start(|_, _| Reply::Status(204))
     }
 
-    /// One that answers every request like this.
+    /// Answers every request with this status.
     pub fn always(status: u16) -> Self {
         Self::start(move |_, _| Reply::Status(status))
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL.
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
-    /// Lets go of every request that is held, now and later.
+    /// Answers all requests with [`Reply::Held`], present and future.
     pub fn release(&self) {
         self.log.change(|log| log.released = true);
     }
 
-    /// What came so far.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
-        self.log.look(|log| log.requests.clone())
+        self.log.read(|log| log.requests.clone())
     }
 
-    /// How many requests came so far.
     pub fn count(&self) -> usize {
-        self.log.look(|log| log.requests.len())
+        self.log.read(|log| log.requests.len())
     }
 
-    /// Waits until so many requests came, and answers them.
+    /// Waits for `count` requests, and returns all so far.
     #[track_caller]
     pub fn wait_for(&self, count: usize) -> Vec<Request> {
-        self.wait_longer_for(count, SURELY)
+        self.wait_longer_for(count, WAIT_MAX)
     }
 
-    /// The same for what takes its time, as a rate limit does.
+    /// The same with another timeout.
     #[track_caller]
-    pub fn wait_longer_for(&self, count: usize, patience: Duration) -> Vec<Request> {
+    pub fn wait_longer_for(&self, count: usize, timeout: Duration) -> Vec<Request> {
         let enough = |log: &Log| (log.requests.len() >= count).then(|| log.requests.clone());
-        let came = self.log.wait_longer_for(patience, enough);
-        came.unwrap_or_else(|| panic!("only {} of {count} requests came", self.count()))
+        let requests = self.log.wait_longer_for(timeout, enough);
+        requests.unwrap_or_else(|| panic!("only {} of {count} requests", self.count()))
     }
 
-    /// The ids under which each run came, by the run's id.
+    /// The `webhook-id`s with which each run was sent, by the run's id.
     pub fn webhook_ids_by_run(&self) -> BTreeMap<String, Vec<String>> {
         let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for request in self.requests() {
@@ -164,12 +156,12 @@ impl Receiver {
     }
 }
 
-/// A port on which nobody listens.
+/// A port without a listener.
 pub fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn serve(stream: TcpStream, log: &MonitoredEndpoint<Log>, character: &Character) -> io::Result<()> {
+fn serve(stream: TcpStream, log: &Observed<Log>, behaviour: &Behaviour) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(message) = wire::read(&mut reader)? {
         let request = Request { at: now(), message };
@@ -178,7 +170,7 @@ fn serve(stream: TcpStream, log: &MonitoredEndpoint<Log>, character: &Character)
             log.requests.len()
         });
         let stream = reader.get_mut();
-        match character(&request, number) {
+        match behaviour(&request, number) {
             Reply::Status(status) => stream.write_all(head(status, 0).as_bytes())?,
             Reply::Held => {
                 log.wait_for(|log| log.released.then_some(()));
@@ -199,7 +191,6 @@ fn head(status: u16, length: usize) -> String {
     format!("HTTP/1.1 {status} So\r\n{length}\r\n")
 }
 
-/// How large a flood is.
 const FLOOD_BYTES: usize = 100_000_000;
 
 fn flood(stream: &mut TcpStream, status: u16) -> io::Result<()> {
@@ -217,7 +208,7 @@ fn drip(stream: &mut TcpStream) -> io::Result<()> {
     })
 }
 
-/// Reads until the peer ends the connection.
+/// Reads until the peer closes the connection.
 fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
     io::copy(stream, &mut io::sink()).map(drop)
 }

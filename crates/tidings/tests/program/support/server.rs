@@ -1,4 +1,4 @@
-//! The program under test: how it is set up, started, spoken to and ended.
+//! The program under test: its setup, start, output and end.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -12,31 +12,30 @@ use tempfile::TempDir;
 
 use super::api::Api;
 use super::now;
-use super::watch::MonitoredEndpoint;
+use super::observed::Observed;
 
-/// The API key of the workspace `default`, where the test does not let the program choose.
+/// The API key of the workspace `default`, unless a test has the program generate one.
 pub const API_KEY: &str = "tdg_of-a-test-0123456789abcdef0123456789";
 
-/// How the program is started: a directory of its own and an environment with nothing else in it.
+/// A working directory and a complete environment for the program.
 pub struct Setup {
     directory: TempDir,
     environment: Vec<(String, String)>,
 }
 
-/// What a program that ended by itself left.
+/// The result of a program that has ended.
+#[derive(Debug)]
 pub struct Finished {
-    /// Its exit code; none if a signal ended it.
+    /// None if a signal ended it.
     pub code: Option<i32>,
-    /// All of its standard output.
     pub stdout: String,
-    /// All of its standard error.
     pub stderr: String,
-    /// How long it took.
+    /// From its start, or from [`Server::terminate`].
     pub took: Duration,
 }
 
 impl Setup {
-    /// A fresh directory, a free port, a known API key, and receivers on this machine allowed.
+    /// An empty directory, a free port, [`API_KEY`], and targets in 127.0.0.0/8 allowed.
     pub fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
             .with("PATH", &std::env::var("PATH").unwrap_or_default())
@@ -69,7 +68,7 @@ impl Setup {
         self.directory().join("data")
     }
 
-    /// A command in the program's place and environment.
+    /// A command with this directory and environment.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(self.environment.iter().cloned()).current_dir(self.directory());
@@ -90,15 +89,15 @@ impl Setup {
         self.start_as(command)
     }
 
-    /// Starts the service by a command that in the end becomes it.
+    /// Starts the service by a command that finally replaces itself by it (`exec`).
     pub fn start_as(&self, command: Command) -> Server {
         let began = now();
         let process = Process::start(command);
-        let said = process.stdout.wait_for(|output| match output.text.split_once("listens on http://") {
+        let listening = process.stdout.wait_for(|output| match output.text.split_once("listens on http://") {
             Some((_, rest)) => rest.split_once('\n').map(|(address, _)| Some(address.to_owned())),
             None => output.ended.then_some(None),
         });
-        let Some(Some(address)) = said else { panic!("the service did not start: {}", process.stderr_text()) };
+        let Some(Some(address)) = listening else { panic!("the service did not start: {}", process.stderr_text()) };
         Server { process, address: address.parse().unwrap(), ready_after: began.elapsed() }
     }
 }
@@ -108,7 +107,7 @@ pub fn program() -> String {
     std::env::var("TIDINGS_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tidings").to_owned())
 }
 
-/// What came out of a process so far.
+/// The output of a process so far.
 #[derive(Default)]
 pub(super) struct Output {
     pub(super) text: String,
@@ -118,8 +117,8 @@ pub(super) struct Output {
 /// A running process. It is killed when this is dropped.
 pub(super) struct Process {
     pub(super) child: Child,
-    stdout: Arc<MonitoredEndpoint<Output>>,
-    pub(super) stderr: Arc<MonitoredEndpoint<Output>>,
+    stdout: Arc<Observed<Output>>,
+    pub(super) stderr: Arc<Observed<Output>>,
     followers: Vec<JoinHandle<()>>,
     began: std::time::Instant,
 }
@@ -139,17 +138,17 @@ impl Process {
 
     /// Waits until it ends by itself.
     fn finish(mut self) -> Finished {
-        // Its outputs end with it; a process cannot be waited for with a bound.
+        // `Child::wait` has no timeout, but standard output ends with the process.
         let ended = self.stdout.wait_for(|output| output.ended.then_some(()));
-        assert!(ended.is_some(), "it does not end; it said {}", self.stderr_text());
+        assert!(ended.is_some(), "it does not end; its log is {}", self.stderr_text());
         let code = self.child.wait().unwrap().code();
         let took = self.began.elapsed();
         self.followers.drain(..).for_each(|follower| follower.join().unwrap());
-        Finished { code, stdout: self.stdout.look(|output| output.text.clone()), stderr: self.stderr_text(), took }
+        Finished { code, stdout: self.stdout.read(|output| output.text.clone()), stderr: self.stderr_text(), took }
     }
 
     pub(super) fn stderr_text(&self) -> String {
-        self.stderr.look(|output| output.text.clone())
+        self.stderr.read(|output| output.text.clone())
     }
 }
 
@@ -160,7 +159,7 @@ impl Drop for Process {
     }
 }
 
-fn follow(pipe: impl Read + Send + 'static, output: Arc<MonitoredEndpoint<Output>>) -> JoinHandle<()> {
+fn follow(pipe: impl Read + Send + 'static, output: Arc<Observed<Output>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut lines = BufReader::new(pipe);
         let mut line = Vec::new();
@@ -175,14 +174,13 @@ fn follow(pipe: impl Read + Send + 'static, output: Arc<MonitoredEndpoint<Output
 /// The service, listening.
 pub struct Server {
     process: Process,
-    /// Where it listens.
     pub address: SocketAddr,
-    /// How long it took from its start to saying so.
+    /// From its start to the startup banner.
     pub ready_after: Duration,
 }
 
 impl Server {
-    /// A client in the workspace `default`, with the test's own key.
+    /// A client in the workspace `default`, with [`API_KEY`].
     pub fn api(&self) -> Api {
         Api::new(self.address, API_KEY)
     }
@@ -192,46 +190,46 @@ impl Server {
         self.process.child.id()
     }
 
-    /// Waits until there is something to see in what it wrote to standard output.
+    /// Waits until `read` finds something in standard output.
     #[track_caller]
     pub fn wait_for_stdout<R>(&self, read: impl Fn(&str) -> Option<R>) -> R {
         let seen = self.process.stdout.wait_for(|output| read(&output.text));
-        seen.unwrap_or_else(|| panic!("not to be seen in {:?}", self.process.stdout.look(|output| output.text.clone())))
+        seen.unwrap_or_else(|| panic!("not found in {:?}", self.process.stdout.read(|output| output.text.clone())))
     }
 
-    /// What it wrote to standard error: its log.
+    /// Its log.
     pub fn stderr(&self) -> String {
         self.process.stderr_text()
     }
 
-    /// Waits until its log holds these words.
+    /// Waits until its log contains the text.
     #[track_caller]
-    pub fn wait_for_log(&self, words: &str) {
-        let seen = self.process.stderr.wait_for(|output| output.text.contains(words).then_some(()));
-        assert!(seen.is_some(), "the log never held {words:?}: {}", self.stderr());
+    pub fn wait_for_log(&self, expected: &str) {
+        let seen = self.process.stderr.wait_for(|output| output.text.contains(expected).then_some(()));
+        assert!(seen.is_some(), "the log does not contain {expected:?}: {}", self.stderr());
     }
 
-    /// Asks it to end, as a service manager would.
-    pub fn tell_to_end(&mut self) {
-        let told = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid())).status();
-        assert!(told.is_ok_and(|status| status.success()), "the signal is sent");
+    /// Sends SIGTERM.
+    pub fn terminate(&mut self) {
+        let signalled = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid())).status();
+        assert!(signalled.is_ok_and(|status| status.success()), "the signal is sent");
         self.process.began = now();
     }
 
-    /// Waits until it has ended; how long it took counts from when it was told to.
+    /// Waits until it has ended.
     pub fn finish(self) -> Finished {
         self.process.finish()
     }
 
-    /// Asks it to end and waits until it has, in order.
+    /// Sends SIGTERM and waits until it has ended with exit code 0.
     pub fn stop(mut self) -> Finished {
-        self.tell_to_end();
+        self.terminate();
         let finished = self.finish();
         assert_eq!(finished.code, Some(0), "{}", finished.stderr);
         finished
     }
 
-    /// Kills it in the middle of whatever it does, as `kill -9` would. What it wrote stays.
+    /// Kills it with SIGKILL. Its files stay.
     pub fn kill(mut self) -> Finished {
         self.process.child.kill().unwrap();
         self.process.finish()

@@ -1,4 +1,4 @@
-//! Servers that speak TLS with a certificate that nobody vouches for, unless the test puts it into `SSL_CERT_FILE`.
+//! TLS servers with a self-signed certificate, which is trusted only if the test puts it into `SSL_CERT_FILE`.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,18 +16,17 @@ type Stream = BufReader<StreamOwned<ServerConnection, TcpStream>>;
 
 /// A server. It ends with the test.
 pub struct Certified {
-    /// Where it listens.
     pub address: SocketAddr,
-    /// Its certificate, as `SSL_CERT_FILE` wants it.
+    /// Its certificate, for `SSL_CERT_FILE`.
     pub pem: String,
 }
 
-/// What a certificate for this machine says.
+/// The parameters of a certificate for this machine.
 fn parameters() -> CertificateParams {
     CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap()
 }
 
-/// Starts a server that treats every connection like this.
+/// Starts a server that handles every connection with this function.
 fn start(serve: impl Fn(Stream) -> io::Result<()> + Send + Sync + 'static) -> Certified {
     start_with(parameters(), serve)
 }
@@ -57,12 +56,12 @@ fn start_with(
     Certified { address, pem: cert.pem() }
 }
 
-/// A receiver of webhooks that takes everything.
+/// A webhook receiver that answers every request with 204.
 pub fn receiver() -> Certified {
     start(take_everything)
 }
 
-/// The same, with a certificate that ended long ago.
+/// The same with an expired certificate.
 pub fn expired() -> Certified {
     let mut parameters = parameters();
     (parameters.not_before, parameters.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 31));
@@ -76,7 +75,7 @@ fn take_everything(mut stream: Stream) -> io::Result<()> {
     Ok(())
 }
 
-/// A mail server that knows nobody, and says back who was there and with which password, in every form.
+/// A mail server that rejects every login, and echoes user and password in all encodings.
 pub fn talkative_mail_server() -> Certified {
     start(|mut stream| {
         let mut say = "220 hello\r\n".to_owned();

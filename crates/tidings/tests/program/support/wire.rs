@@ -1,30 +1,29 @@
-//! Just enough HTTP/1.1, on blocking sockets: messages whose end is told by `content-length` or by the connection's.
+//! A minimal HTTP/1.1 on blocking sockets: messages that end by `content-length` or with the connection.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::SURELY;
+use super::WAIT_MAX;
 
 /// The start line, the headers and the body of a message.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// The first line.
+    /// The request or status line.
     pub first: String,
-    /// Names and values, in their order.
+    /// Names and values in order.
     pub headers: Vec<(String, String)>,
-    /// All of the body.
     pub body: Vec<u8>,
 }
 
 impl Message {
-    /// The value of a header; the first, if it stands more than once.
+    /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         values.next().map(|(_, value)| value.as_str())
     }
 }
 
-/// Reads a message; none if the peer ended the connection before it began.
+/// Reads a message; `None` if the peer closed the connection before.
 pub fn read(stream: &mut impl BufRead) -> io::Result<Option<Message>> {
     let Some(first) = line(stream)? else { return Ok(None) };
     let mut headers = Vec::new();
@@ -34,7 +33,7 @@ pub fn read(stream: &mut impl BufRead) -> io::Result<Option<Message>> {
     }
     let mut message = Message { first, headers, body: Vec::new() };
     let length = message.header("content-length").map(str::parse).transpose().map_err(io::Error::other)?;
-    assert!(message.header("transfer-encoding").is_none(), "bodies of known length are sent as such");
+    assert!(message.header("transfer-encoding").is_none(), "bodies of known length have content-length");
     message.body.resize(length.unwrap_or(0), 0);
     stream.read_exact(&mut message.body)?;
     Ok(Some(message))
@@ -46,26 +45,25 @@ fn line(stream: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-/// A connection of a client, open for one request after the other.
+/// A keep-alive client connection.
 pub struct Wire(BufReader<TcpStream>);
 
 impl Wire {
-    /// Connects.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(SURELY))?;
+        stream.set_read_timeout(Some(WAIT_MAX))?;
         stream.set_nodelay(true)?;
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Sends a request, written out, and reads its answer.
+    /// Sends an encoded request and reads the response.
     pub fn exchange(&mut self, request: &[u8]) -> io::Result<Message> {
         self.0.get_mut().write_all(request)?;
         read(&mut self.0)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }
 
-/// A request, written out.
+/// An encoded request.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nhost: tidings.test\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {

@@ -1,7 +1,7 @@
-//! How an endpoint shows who we are: `auth`, and the secret that is never shown again.
+//! `auth` of an HTTP endpoint and its secret, which no response contains.
 //!
-//! A secret that is kept goes nowhere else than where it was given for: whoever moves an endpoint to another origin says
-//! its password or token anew.
+//! A stored secret is sent only to the origin for which it was set. Without that rule, a caller who cannot read the secret
+//! could obtain it by an edit of the URL; so an edit that changes the origin must set the password or token again.
 
 use tidings_domain::endpoint::Auth;
 use tidings_domain::secret::Secret;
@@ -10,18 +10,18 @@ use tidings_domain::violation::{Violation, Violations};
 
 use crate::fields::{Fields, one_of};
 
-/// Longest password or token, in bytes.
+/// Bytes of a password or token.
 const SECRET_BYTES_MAX: usize = 4_096;
 
-/// How the endpoint showed who we are until now.
-pub(super) struct Kept {
+/// The present `auth` of the endpoint.
+pub(super) struct StoredAuth {
     pub(super) auth: Option<Auth>,
     pub(super) secret: Option<Secret>,
-    /// Whether it leads to another origin than it did.
-    pub(super) is_moved: bool,
+    /// Whether this request changes the origin of the URL.
+    pub(super) origin_changed: bool,
 }
 
-/// Where the secret of this `auth` stands in it.
+/// The field that holds the secret.
 const fn secret_key(auth: &Auth) -> &'static str {
     match auth {
         Auth::Basic { .. } => "password",
@@ -29,28 +29,28 @@ const fn secret_key(auth: &Auth) -> &'static str {
     }
 }
 
-const ANEW: &str = "must be given anew, as the endpoint leads to another origin (scheme, host or port)";
+const REQUIRED_AGAIN: &str = "must be set again, because the origin of the URL (scheme, host or port) changes";
 
-/// Reads it, over what it was.
-pub(super) fn auth(fields: &mut Fields, kept: Kept, found: &mut Violations) -> (Option<Auth>, Option<Secret>) {
+/// Reads `auth`, merged over the present one.
+pub(super) fn auth(fields: &mut Fields, stored: StoredAuth, found: &mut Violations) -> (Option<Auth>, Option<Secret>) {
     if fields.take_null("auth") {
         return (None, None);
     }
     if !fields.has("auth") {
         fields.know("auth");
-        if let (Some(auth), true) = (&kept.auth, kept.is_moved && kept.secret.is_some()) {
-            found.push(Violation::new(format!("/auth/{}", secret_key(auth)), ANEW));
+        if let (Some(auth), true) = (&stored.auth, stored.origin_changed && stored.secret.is_some()) {
+            found.push(Violation::new(format!("/auth/{}", secret_key(auth)), REQUIRED_AGAIN));
         }
-        return (kept.auth, kept.secret);
+        return (stored.auth, stored.secret);
     }
-    match fields.nested("auth", |fields| auth_object(fields, &kept)) {
+    match fields.nested("auth", |fields| auth_object(fields, &stored)) {
         Some((auth, secret)) => (Some(auth), Some(secret)),
         None => (None, None),
     }
 }
 
-fn auth_object(fields: &mut Fields, kept: &Kept) -> Option<(Auth, Secret)> {
-    let kind_before = kept.auth.as_ref().map(|auth| match auth {
+fn auth_object(fields: &mut Fields, stored: &StoredAuth) -> Option<(Auth, Secret)> {
+    let kind_before = stored.auth.as_ref().map(|auth| match auth {
         Auth::Basic { .. } => "basic",
         Auth::Bearer => "bearer",
     });
@@ -63,7 +63,7 @@ fn auth_object(fields: &mut Fields, kept: &Kept) -> Option<(Auth, Secret)> {
     let auth = if kind == "bearer" {
         Some(Auth::Bearer)
     } else {
-        let username = fields.text("username").or_else(|| match &kept.auth {
+        let username = fields.text("username").or_else(|| match &stored.auth {
             Some(Auth::Basic { username }) => Some(username.clone()),
             _ => None,
         });
@@ -71,10 +71,10 @@ fn auth_object(fields: &mut Fields, kept: &Kept) -> Option<(Auth, Secret)> {
     };
     let key = if kind == "bearer" { "token" } else { "password" };
     let secret =
-        fields.text_where(key, |text| secret_fault(kind, text)).filter(|text| !text.is_empty()).map(Secret::new);
-    let secret = match (secret, &kept.secret) {
-        (None, Some(_)) if kind_before == Some(kind) && kept.is_moved => {
-            fields.refuse_once(key, ANEW);
+        fields.string_matching(key, |text| secret_fault(kind, text)).filter(|text| !text.is_empty()).map(Secret::new);
+    let secret = match (secret, &stored.secret) {
+        (None, Some(_)) if kind_before == Some(kind) && stored.origin_changed => {
+            fields.refuse_once(key, REQUIRED_AGAIN);
             None
         }
         (None, Some(before)) if kind_before == Some(kind) => Some(before.clone()),

@@ -1,5 +1,5 @@
-//! Bodies of endpoints: to be made, edited or tested, each read with everything that is wrong in its form. How far numbers
-//! and lists may go is the domain's to say.
+//! Request bodies of endpoints: creation, edit and test. This module checks types and known values; the domain validates
+//! bounds.
 
 use serde_json::Value;
 use tidings_domain::check::{ASSERTIONS_MAX, Assertion, AssertionKind, CheckStatus, Operator};
@@ -14,37 +14,37 @@ use crate::body::Object;
 use crate::fields::{Fields, INTEGER_MAX, one_of};
 use crate::query::INSTANT_FORM;
 
-/// What a test calls itself where it has no name.
+/// The name of an endpoint test without one.
 const NAME_OF_TEST: &str = "a test";
-/// The most days that a window may list; what is wrong with fewer is said one by one.
+/// Days in a maintenance window.
 const DAYS_MAX: usize = 7;
 
-/// Reads an endpoint that is to be made.
+/// Reads a creation.
 pub(super) fn new(object: Object) -> Result<EndpointDraft, Violations> {
-    read(Fields::where_null_is_absent(object), None, None)
+    read(Fields::null_as_absent(object), None, None)
 }
 
-/// Reads an edit, over the endpoint as it is.
+/// Reads an edit, merged over the endpoint.
 pub(super) fn merged(object: Object, before: EndpointDraft) -> Result<EndpointDraft, Violations> {
     read(Fields::new(object), Some(before), None)
 }
 
-/// Reads what is to be tested and not kept: over an endpoint as it is, or as one that is to be made, without a name.
+/// Reads a test: merged over an endpoint, or like a creation, in which the name is optional.
 pub(super) fn test(object: Object, before: Option<EndpointDraft>) -> Result<EndpointDraft, Violations> {
     match before {
         Some(before) => merged(object, before),
-        None => read(Fields::where_null_is_absent(object), None, Some(NAME_OF_TEST)),
+        None => read(Fields::null_as_absent(object), None, Some(NAME_OF_TEST)),
     }
 }
 
 fn read(
     mut fields: Fields,
     before: Option<EndpointDraft>,
-    name_otherwise: Option<&str>,
+    default_name: Option<&str>,
 ) -> Result<EndpointDraft, Violations> {
     let (name_before, enabled_before) = match &before {
         Some(before) => (Some(before.name.clone()), before.enabled),
-        None => (name_otherwise.map(str::to_owned), true),
+        None => (default_name.map(str::to_owned), true),
     };
     let name = fields.text("name").or(name_before);
     let name = fields.required("name", name);
@@ -56,7 +56,8 @@ fn read(
         let known = definition.get_or_insert_with(|| Definition::new(probe.clone()));
         known.probe = probe.clone();
     }
-    // Without a probe the rest is read all the same, for what is wrong in it.
+    // Without a valid probe the other fields are read all the same, so that their violations are reported, too. The
+    // placeholder is discarded below.
     let mut definition =
         definition.unwrap_or_else(|| Definition::new(tidings_domain::endpoint::Probe::Icmp { host: String::new() }));
     overwrite(&mut fields, &mut definition);
@@ -70,7 +71,7 @@ fn read(
     }
 }
 
-/// Puts what is there over the definition, all but its probe.
+/// Overwrites the definition with the fields that are present, except the probe.
 fn overwrite(fields: &mut Fields, definition: &mut Definition) {
     put(&mut definition.assertions, fields.objects("assertions", ASSERTIONS_MAX, assertion));
     put(&mut definition.interval_seconds, number(fields, "intervalSeconds"));
@@ -92,13 +93,13 @@ fn overwrite(fields: &mut Fields, definition: &mut Definition) {
     put(&mut definition.tags, items(fields, "tags", TAGS_MAX, "must be a string", tag));
 }
 
-fn put<T>(place: &mut T, value: Option<T>) {
+fn put<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
-        *place = value;
+        *field = value;
     }
 }
 
-/// A field for which `null` is a value: that there is none.
+/// A field that may be `null`, which is `Some(None)`.
 pub(super) fn nullable<T>(
     fields: &mut Fields,
     key: &'static str,
@@ -107,12 +108,12 @@ pub(super) fn nullable<T>(
     if fields.take_null(key) { Some(None) } else { read(fields).map(Some) }
 }
 
-/// A whole number; the domain says how large it may be.
+/// A whole number, clamped to `u32`; the domain validates its bounds.
 pub(super) fn number(fields: &mut Fields, key: &'static str) -> Option<u32> {
     fields.integer(key, 0, INTEGER_MAX).map(|number| number.try_into().unwrap_or(u32::MAX))
 }
 
-/// A list of at most `items_max` values, each of which `parse` can read; `expected` says what that is.
+/// A list of at most `items_max` values that `parse` accepts; `expected` is the message for others.
 pub(super) fn items<T>(
     fields: &mut Fields,
     key: &'static str,
@@ -163,7 +164,7 @@ fn window(fields: &mut Fields) -> Option<MaintenanceWindow> {
     let is_once = match fields.required("kind", kind) {
         Some(is_once) => is_once,
         None => {
-            // What else stands there is right or wrong for one of the two only.
+            // The other fields depend on the kind: without it, none of them is reported as unknown.
             for key in
                 ["startsAt", "endsAt", "days", "monthDay", "start", "durationMinutes", "timezone", "from", "until"]
             {

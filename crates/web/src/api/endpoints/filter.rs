@@ -1,4 +1,4 @@
-//! Which endpoints of a list are wanted.
+//! The filter of `GET /endpoints`.
 
 use tidings_domain::endpoint::{Endpoint, Probe};
 
@@ -7,7 +7,7 @@ use crate::fields::one_of;
 use crate::query::Query;
 use crate::view::endpoint::STATUSES;
 
-/// What is asked of each of them; all that is asked must hold.
+/// Conditions that all must hold.
 pub(super) struct Filter {
     status: Option<&'static str>,
     tag: Option<String>,
@@ -17,9 +17,8 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Reads it.
     pub(super) fn read(query: &mut Query) -> Self {
-        let known = |words: &[&'static str], word: &str| words.iter().copied().find(|known| *known == word);
+        let known = |values: &[&'static str], word: &str| values.iter().copied().find(|known| *known == word);
         Self {
             status: query.parsed("status", &one_of(STATUSES), |word| known(&STATUSES, word)),
             tag: query.search("tag"),
@@ -28,25 +27,26 @@ impl Filter {
         }
     }
 
-    /// Whether the endpoint is wanted, as far as that lies in what it is.
-    pub(super) fn fits(&self, endpoint: &Endpoint) -> bool {
+    /// Whether the definition matches. The status is apart, because it needs the state from the store.
+    pub(super) fn matches(&self, endpoint: &Endpoint) -> bool {
         let definition = &endpoint.definition;
         self.kind.is_none_or(|kind| kind == type_of(&definition.probe))
             && self.tag.as_ref().is_none_or(|tag| definition.tags.contains(tag))
             && self.text.as_ref().is_none_or(|text| {
-                let holds = |other: &str| other.to_lowercase().contains(text);
-                holds(&endpoint.name) || holds(place(&definition.probe)) || definition.tags.iter().any(|tag| holds(tag))
+                let contains = |other: &str| other.to_lowercase().contains(text);
+                contains(&endpoint.name)
+                    || contains(target(&definition.probe))
+                    || definition.tags.iter().any(|tag| contains(tag))
             })
     }
 
-    /// Whether it is wanted, standing so.
-    pub(super) fn fits_status(&self, status: &str) -> bool {
-        self.status.is_none_or(|wanted| wanted == status)
+    pub(super) fn matches_status(&self, status: &str) -> bool {
+        self.status.is_none_or(|expected| expected == status)
     }
 }
 
-/// Where it is.
-fn place(probe: &Probe) -> &str {
+/// The URL or host.
+fn target(probe: &Probe) -> &str {
     match probe {
         Probe::Http(http) => &http.url,
         Probe::Tcp { host, .. } | Probe::Icmp { host } | Probe::Dns { host, .. } | Probe::Tls { host, .. } => host,

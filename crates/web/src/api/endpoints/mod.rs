@@ -1,5 +1,5 @@
-//! `/endpoints`: what is watched. Made, edited, cloned, paused; wired to channels ([`wiring`]), checked ([`checks`]), and
-//! tested before anything of it is kept ([`test`]).
+//! `/endpoints`: monitored endpoints. Their rules for shared channels are in [`wiring`], their checks and summaries in
+//! [`checks`], and tests of a definition that is not stored in [`test`].
 
 mod auth;
 mod checks;
@@ -16,133 +16,157 @@ use tidings_engine::EngineError;
 use tidings_engine::settings::endpoints::EndpointDraft;
 use tidings_monitor::Prober;
 
-use crate::answer::{Answer, no_content, ok};
-use crate::auth::{PathId, Reader, Writer};
+use crate::auth::{Authorized, PathId, Read, Write};
 use crate::body::Object;
 use crate::fields::Fields;
 use crate::query::Query;
+use crate::response::{ApiResult, no_content, ok};
 use crate::revision::IfMatch;
-use crate::view::endpoint::{self, Seen};
+use crate::view::endpoint::{self, EndpointWithState};
 
 pub(super) use checks::{list as checks, report as report_check, summaries};
 pub(super) use test::test;
 pub(super) use wiring::{rewire, wiring};
 
 /// Endpoints, newest first.
-pub(super) async fn list(reader: Reader, mut query: Query) -> Answer {
+pub(super) async fn list(caller: Authorized<Read>, mut query: Query) -> ApiResult {
     let page = query.page();
     let filter = filter::Filter::read(&mut query);
     let filter = query.finish(|| Some(filter))?;
-    let (engine, workspace_id) = (reader.engine(), reader.workspace_id());
-    let mut found = Vec::new();
-    for live in engine.endpoints(workspace_id)?.into_iter().rev() {
-        let id = live.endpoint.id;
-        if page.before.is_some_and(|before| id >= before) || !filter.fits(&live.endpoint) {
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    let mut matching = Vec::new();
+    for loaded in engine.endpoints(workspace_id)?.into_iter().rev() {
+        let id = loaded.endpoint.id;
+        if page.before.is_some_and(|before| id >= before) || !filter.matches(&loaded.endpoint) {
             continue;
         }
-        let seen = Seen::new(live.endpoint.clone(), engine.endpoint_state(workspace_id, id).await);
-        if filter.fits_status(seen.status()) {
-            found.push(seen);
+        // Only now: the state is read from the store.
+        let endpoint = EndpointWithState::new(loaded.endpoint.clone(), engine.endpoint_state(workspace_id, id).await);
+        if filter.matches_status(endpoint.status()) {
+            matching.push(endpoint);
         }
-        if found.len() >= page.wanted() as usize {
+        if matching.len() >= page.fetch_limit() as usize {
             break;
         }
     }
-    ok(&page.of(&found, |seen| seen.endpoint.id, endpoint::Endpoint::of))
+    ok(&page.of(&matching, |endpoint| endpoint.endpoint.id, endpoint::Endpoint::of))
 }
 
-/// One endpoint, with how much of the last day and month it was up.
-pub(super) async fn one(reader: Reader, PathId(id): PathId<EndpointId>) -> Answer {
-    let (engine, workspace_id) = (reader.engine(), reader.workspace_id());
-    let live = engine.endpoint(workspace_id, id)?;
-    let uptime = checks::uptime(engine, workspace_id, id, reader.now()).await?;
-    let seen = Seen::new(live.endpoint.clone(), engine.endpoint_state(workspace_id, id).await);
-    Ok(endpoint::shown(&seen, uptime))
+/// One endpoint, with its uptime of the last 24 hours and 30 days.
+pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<EndpointId>) -> ApiResult {
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    let loaded = engine.endpoint(workspace_id, id)?;
+    let uptime = checks::uptime(engine, workspace_id, id, caller.now()).await?;
+    let endpoint = EndpointWithState::new(loaded.endpoint.clone(), engine.endpoint_state(workspace_id, id).await);
+    Ok(endpoint::response(&endpoint, uptime))
 }
 
-/// Makes an endpoint.
-pub(super) async fn create(writer: Writer, object: Object) -> Answer {
+/// Creates an endpoint.
+pub(super) async fn create(caller: Authorized<Write>, object: Object) -> ApiResult {
     let draft = draft::new(object).map_err(EngineError::Invalid)?;
-    watchable(writer.prober(), &draft.definition)?;
-    let made = writer.engine().create_endpoint(writer.workspace_id(), draft).await?;
-    written(&writer, StatusCode::CREATED, made).await
+    ensure_probe_supported(caller.prober(), &draft.definition)?;
+    let created = caller.engine().create_endpoint(caller.workspace_id(), draft).await?;
+    write_response(&caller, StatusCode::CREATED, created).await
 }
 
 /// Edits an endpoint.
 pub(super) async fn edit(
-    writer: Writer,
+    caller: Authorized<Write>,
     PathId(id): PathId<EndpointId>,
-    IfMatch(seen): IfMatch,
+    IfMatch(expected): IfMatch,
     Object(object): Object,
-) -> Answer {
-    let prober = writer.prober();
+) -> ApiResult {
+    let prober = caller.prober();
     let edit = |before: EndpointDraft| {
         let probe = before.definition.probe.clone();
         let draft = draft::merged(Object(object.clone()), before).map_err(EngineError::Invalid)?;
-        // What may be watched is the operator's to change: an endpoint that was made before can still be renamed.
+        // Only if the probe changes: the operator may have forbidden the target since, and such an endpoint must still be
+        // editable.
         if draft.definition.probe != probe {
-            watchable(prober, &draft.definition)?;
+            ensure_probe_supported(prober, &draft.definition)?;
         }
         Ok(draft)
     };
-    let edited = writer.engine().edit_endpoint(writer.workspace_id(), id, seen, edit).await?;
-    written(&writer, StatusCode::OK, edited).await
+    let edited = caller.engine().edit_endpoint(caller.workspace_id(), id, expected, edit).await?;
+    write_response(&caller, StatusCode::OK, edited).await
 }
 
-/// Deletes an endpoint, with its checks and the rules about it.
-pub(super) async fn delete(writer: Writer, PathId(id): PathId<EndpointId>, IfMatch(seen): IfMatch) -> Answer {
-    writer.engine().delete_endpoint(writer.workspace_id(), id, seen).await?;
+/// Deletes an endpoint with its checks and rules.
+pub(super) async fn delete(
+    caller: Authorized<Write>,
+    PathId(id): PathId<EndpointId>,
+    IfMatch(expected): IfMatch,
+) -> ApiResult {
+    caller.engine().delete_endpoint(caller.workspace_id(), id, expected).await?;
     no_content()
 }
 
-/// Makes another endpoint like this one, wired to the same shared channels.
-pub(super) async fn clone(writer: Writer, PathId(id): PathId<EndpointId>, object: Option<Object>) -> Answer {
+/// Creates a copy of an endpoint, with rules for the same shared channels.
+pub(super) async fn clone(
+    caller: Authorized<Write>,
+    PathId(id): PathId<EndpointId>,
+    object: Option<Object>,
+) -> ApiResult {
     let name = match object {
         None => None,
         Some(object) => {
-            let mut fields = Fields::where_null_is_absent(object);
+            let mut fields = Fields::null_as_absent(object);
             let name = fields.text("name");
             fields.finish(|| Some(name))?
         }
     };
-    let made = writer.engine().clone_endpoint(writer.workspace_id(), id, name).await?;
-    written(&writer, StatusCode::CREATED, made).await
+    let created = caller.engine().clone_endpoint(caller.workspace_id(), id, name).await?;
+    write_response(&caller, StatusCode::CREATED, created).await
 }
 
-/// Stops watching it for now.
-pub(super) async fn pause(writer: Writer, PathId(id): PathId<EndpointId>, IfMatch(seen): IfMatch) -> Answer {
-    set_enabled(writer, id, seen, false).await
+/// Pauses monitoring.
+pub(super) async fn pause(
+    caller: Authorized<Write>,
+    PathId(id): PathId<EndpointId>,
+    IfMatch(expected): IfMatch,
+) -> ApiResult {
+    set_enabled(caller, id, expected, false).await
 }
 
-/// Watches it again.
-pub(super) async fn resume(writer: Writer, PathId(id): PathId<EndpointId>, IfMatch(seen): IfMatch) -> Answer {
-    set_enabled(writer, id, seen, true).await
+/// Resumes monitoring.
+pub(super) async fn resume(
+    caller: Authorized<Write>,
+    PathId(id): PathId<EndpointId>,
+    IfMatch(expected): IfMatch,
+) -> ApiResult {
+    set_enabled(caller, id, expected, true).await
 }
 
-async fn set_enabled(writer: Writer, id: EndpointId, seen: Option<u32>, enabled: bool) -> Answer {
-    let (engine, workspace_id) = (writer.engine(), writer.workspace_id());
-    let live = engine.endpoint(workspace_id, id)?;
-    let is_so = live.endpoint.enabled == enabled && seen.is_none_or(|seen| seen == live.endpoint.revision);
-    let endpoint = if is_so {
-        live.endpoint.clone()
+async fn set_enabled(caller: Authorized<Write>, id: EndpointId, expected: Option<u32>, enabled: bool) -> ApiResult {
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    let loaded = engine.endpoint(workspace_id, id)?;
+    // Idempotent: no new revision where nothing changes.
+    let is_unchanged =
+        loaded.endpoint.enabled == enabled && expected.is_none_or(|expected| expected == loaded.endpoint.revision);
+    let endpoint = if is_unchanged {
+        loaded.endpoint.clone()
     } else {
-        engine.edit_endpoint(workspace_id, id, seen, |draft| Ok(EndpointDraft { enabled, ..draft })).await?
+        engine.edit_endpoint(workspace_id, id, expected, |draft| Ok(EndpointDraft { enabled, ..draft })).await?
     };
-    written(&writer, StatusCode::OK, endpoint).await
+    write_response(&caller, StatusCode::OK, endpoint).await
 }
 
-async fn written(writer: &Writer, status: StatusCode, endpoint: tidings_domain::endpoint::Endpoint) -> Answer {
-    let state = writer.engine().endpoint_state(writer.workspace_id(), endpoint.id).await;
-    Ok(endpoint::written(status, &Seen::new(endpoint, state)))
+async fn write_response(
+    caller: &Authorized<Write>,
+    status: StatusCode,
+    endpoint: tidings_domain::endpoint::Endpoint,
+) -> ApiResult {
+    let state = caller.engine().endpoint_state(caller.workspace_id(), endpoint.id).await;
+    Ok(endpoint::write_response(status, &EndpointWithState::new(endpoint, state)))
 }
 
-/// Sees that it may be watched from here. What is wrong in itself is left to be said with all else that is.
-fn watchable(prober: &Prober, definition: &Definition) -> Result<(), EngineError> {
-    let is_right = violations(definition, None, 1).is_empty();
+/// Checks that the prober may reach the target. An invalid definition passes: the engine reports all its violations.
+fn ensure_probe_supported(prober: &Prober, definition: &Definition) -> Result<(), EngineError> {
+    let is_valid = violations(definition, None, 1).is_empty();
     match prober.check(&definition.probe) {
-        Err(why) if is_right => {
-            let at = if matches!(definition.probe, Probe::Http(_)) { "/url" } else { "/host" };
-            Err(EngineError::invalid(at, why))
+        Err(why) if is_valid => {
+            let pointer = if matches!(definition.probe, Probe::Http(_)) { "/url" } else { "/host" };
+            Err(EngineError::invalid(pointer, why))
         }
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! The part of an endpoint's body that says what is looked at, and how: other fields for each type.
+//! The probe in the body of an endpoint: its type, and the fields of that type.
 
 use serde_json::Value;
 use tidings_domain::endpoint::{EXPECTED_STATUS_CODES_MAX, HttpProbe, Probe};
@@ -7,14 +7,14 @@ use tidings_domain::violation::{Violation, Violations, pointer};
 use tidings_engine::settings::endpoints::EndpointDraft;
 use url::Url;
 
-use super::auth::{Kept, auth};
+use super::auth::{StoredAuth, auth};
 use super::draft::{items, nullable};
 use crate::fields::{Fields, one_of};
 
-/// The words for the types of endpoints.
+/// The types of endpoints.
 pub(crate) const TYPES: [&str; 5] = ["http", "tcp", "icmp", "dns", "tls"];
-/// The fields that not every type has.
-const OF_TYPES: [&str; 11] = [
+/// The fields that depend on the type.
+const TYPE_SPECIFIC: [&str; 11] = [
     "url",
     "method",
     "headers",
@@ -27,12 +27,10 @@ const OF_TYPES: [&str; 11] = [
     "recordType",
     "expectedValue",
 ];
-/// The port of TLS where nobody says otherwise.
-const TLS_PORT: u16 = 443;
-/// The record that is asked for where nobody says otherwise.
-const RECORD_TYPE: &str = "A";
+const TLS_PORT_DEFAULT: u16 = 443;
+const RECORD_TYPE_DEFAULT: &str = "A";
 
-/// The word for the type of an endpoint.
+/// The type of a probe.
 pub(crate) const fn type_of(probe: &Probe) -> &'static str {
     match probe {
         Probe::Http(_) => "http",
@@ -43,21 +41,21 @@ pub(crate) const fn type_of(probe: &Probe) -> &'static str {
     }
 }
 
-/// A probe as it was read, with its secret.
+/// A probe with the secret of its `auth`.
 pub(super) struct Read {
     pub(super) probe: Probe,
     pub(super) secret: Option<Secret>,
 }
 
-/// Reads the type and its fields, over those before if the type stays. What `fields` has no place for is noted in
-/// `found`.
+/// Reads the type and its fields, merged over `before` if the type stays the same. Violations with pointers that `fields`
+/// cannot express go to `found`.
 pub(super) fn read(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violations) -> Option<Read> {
     let named = fields.parsed("type", &one_of(TYPES), |word| TYPES.into_iter().find(|kind| *kind == word));
     let before_type = before.map(|before| type_of(&before.definition.probe));
     let kind = fields.required("type", named.or(before_type));
     let Some(kind) = kind else {
-        // Which of these would be right, the type alone could say.
-        OF_TYPES.into_iter().for_each(|key| _ = fields.take(key));
+        // Without a type, none of these is reported as unknown.
+        TYPE_SPECIFIC.into_iter().for_each(|key| _ = fields.take(key));
         return None;
     };
     let before = before.filter(|before| type_of(&before.definition.probe) == kind);
@@ -74,13 +72,13 @@ pub(super) fn read(fields: &mut Fields, before: Option<&EndpointDraft>, found: &
             Probe::Tcp { host: host?, port: port? }
         }
         "tls" => {
-            let port = port(fields, known).unwrap_or(TLS_PORT);
+            let port = port(fields, known).unwrap_or(TLS_PORT_DEFAULT);
             Probe::Tls { host: host?, port }
         }
         "dns" => {
             let (record_before, value_before) = match known {
                 Some(Probe::Dns { record_type, expected_value, .. }) => (record_type.as_str(), expected_value.clone()),
-                _ => (RECORD_TYPE, None),
+                _ => (RECORD_TYPE_DEFAULT, None),
             };
             let record_type = fields.text("recordType").unwrap_or_else(|| record_before.to_owned());
             let expected_value = nullable(fields, "expectedValue", |fields| fields.text("expectedValue"));
@@ -116,8 +114,9 @@ fn http(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violati
     let url = fields.text("url").or_else(|| known.map(|http| http.url.clone()));
     let url = fields.required("url", url);
     let mut http = known.cloned().unwrap_or_else(|| HttpProbe::new(""));
-    let is_moved = known.zip(url.as_ref()).is_some_and(|(known, url)| !is_same_origin(&known.url, url));
-    let kept = Kept { auth: http.auth.take(), secret: before.and_then(|before| before.secret.clone()), is_moved };
+    let origin_changed = known.zip(url.as_ref()).is_some_and(|(known, url)| !is_same_origin(&known.url, url));
+    let stored =
+        StoredAuth { auth: http.auth.take(), secret: before.and_then(|before| before.secret.clone()), origin_changed };
     if let Some(url) = url.clone() {
         http.url = url;
     }
@@ -135,12 +134,12 @@ fn http(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violati
     let expected = "must be a status code, such as 200";
     let codes = items(fields, "expectedStatusCodes", EXPECTED_STATUS_CODES_MAX, expected, code);
     http.expected_status_codes = codes.unwrap_or(http.expected_status_codes);
-    let (auth, secret) = auth(fields, kept, found);
+    let (auth, secret) = auth(fields, stored, found);
     http.auth = auth;
     url.map(|_| Read { probe: Probe::Http(http), secret })
 }
 
-/// Whether both lead to the same scheme, host and port. What cannot be read leads nowhere.
+/// Whether scheme, host and port are equal. An invalid URL has no origin and equals none.
 fn is_same_origin(one: &str, other: &str) -> bool {
     let origin = |text| Url::parse(text).ok().map(|url| url.origin());
     origin(one).is_some_and(|one| one.is_tuple() && Some(one) == origin(other))

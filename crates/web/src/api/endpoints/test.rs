@@ -1,5 +1,4 @@
-//! `/endpoints/test`: looks at an endpoint at once, as it would be if it were kept, and says all that was seen. Nothing is
-//! kept of it.
+//! `/endpoints/test`: probes an endpoint at once and returns the full result. Nothing is stored.
 
 use std::time::Duration;
 
@@ -10,22 +9,23 @@ use tidings_engine::EngineError;
 use tidings_engine::settings::endpoints::EndpointDraft;
 use tidings_monitor::USER_AGENT;
 
-use super::{draft, watchable};
-use crate::answer::{Answer, ok};
-use crate::auth::Writer;
+use super::{draft, ensure_probe_supported};
+use crate::auth::{Authorized, Write};
 use crate::body::Object;
 use crate::problem::{Code, Problem};
-use crate::view::check::tested;
+use crate::response::{ApiResult, ok};
+use crate::view::check::test_result;
 
-/// Looks at it now: at an endpoint by `endpointId`, with what stands beside that put over it, or at one that is not kept.
-pub(in crate::api) async fn test(writer: Writer, Object(mut object): Object) -> Answer {
+/// Probes a stored endpoint (`endpointId`), with the other fields merged over its definition, or a definition that is not
+/// stored.
+pub(in crate::api) async fn test(caller: Authorized<Write>, Object(mut object): Object) -> ApiResult {
     let before = match object.remove("endpointId") {
         None | Some(serde_json::Value::Null) => None,
         Some(id) => {
             let id = id.as_str().and_then(|id| id.parse::<EndpointId>().ok());
             let id =
                 id.ok_or_else(|| Problem::invalid_field("/endpointId", "must be an endpoint's id, such as ep_…"))?;
-            Some(EndpointDraft::of(&*writer.engine().endpoint(writer.workspace_id(), id)?))
+            Some(EndpointDraft::of(&*caller.engine().endpoint(caller.workspace_id(), id)?))
         }
     };
     let draft = draft::test(Object(object), before).map_err(EngineError::Invalid)?;
@@ -33,11 +33,11 @@ pub(in crate::api) async fn test(writer: Writer, Object(mut object): Object) -> 
     if !found.is_empty() {
         return Err(Problem::invalid(found));
     }
-    watchable(writer.prober(), &draft.definition)?;
-    let place = writer.place_for_test();
-    let _place = place.ok_or_else(|| Problem::new(Code::Unavailable, "as many tests run at once as may: try again"))?;
+    ensure_probe_supported(caller.prober(), &draft.definition)?;
+    let slot = caller.try_acquire_test_slot();
+    let _slot = slot.ok_or_else(|| Problem::new(Code::Unavailable, "too many tests are running at once: try again"))?;
     let timeout = Duration::from_millis(draft.definition.timeout_ms.into());
     let probe = &draft.definition.probe;
-    let observation = writer.prober().probe(probe, draft.secret.as_ref(), timeout, USER_AGENT, writer.now()).await;
-    ok(&tested(&draft.definition, &judge(&draft.definition, &observation)))
+    let observation = caller.prober().probe(probe, draft.secret.as_ref(), timeout, USER_AGENT, caller.now()).await;
+    ok(&test_result(&draft.definition, &judge(&draft.definition, &observation)))
 }

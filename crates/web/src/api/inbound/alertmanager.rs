@@ -1,7 +1,8 @@
-//! `/in/alertmanager/{secret}`: takes in what Prometheus' Alertmanager tells its webhook receivers (version 4).
+//! `/in/alertmanager/{secret}`: ingests webhook messages of Prometheus Alertmanager (format version 4).
 //!
-//! Each alert is a resource of its own, known by its fingerprint: the same whoever tells of it, so that two Alertmanagers
-//! that tell the same open one incident. Fields that are not read here are let be: the form is not ours.
+//! Each alert is a resource, identified by its fingerprint. The fingerprint is a hash of the labels, so that two
+//! Alertmanagers of a cluster that send the same alert open one incident. Unknown fields are ignored, because later versions
+//! of Alertmanager may add some.
 
 use std::collections::BTreeMap;
 
@@ -14,30 +15,29 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::incidents::Alert;
 
-use crate::answer::{Answer, ok};
 use crate::api::runs::{instant_fault, link_fault, resource_id_fault};
 use crate::auth::InboundCaller;
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::problem::Problem;
 use crate::query::INSTANT_FORM;
+use crate::response::{ApiResult, ok};
 
-/// The word for this form.
+/// The `type` of these webhooks.
 pub(super) const KIND: &str = "alertmanager";
-/// The most alerts in one message.
 const ALERTS_MAX: usize = 1_000;
-/// How many labels of an alert are kept.
+/// Labels of an alert that are stored; further ones are dropped.
 const LABELS_MAX: usize = 20;
-/// How much of each is kept, in characters.
+/// Longer texts are truncated.
 const LABEL_CHARS_MAX: usize = 100;
 const VALUE_CHARS_MAX: usize = 300;
 const TAG_CHARS_MAX: usize = 50;
 const NAME_CHARS_MAX: usize = 200;
 const DETAIL_CHARS_MAX: usize = 1_000;
-/// What the timeline says where Alertmanager says that it is over.
-const RESOLVED: &str = "Alertmanager says that it is resolved";
+/// The detail of a resolution in the incident's timeline.
+const RESOLVED: &str = "resolved in Alertmanager";
 
-/// What a message did.
+/// The response: what became of the alerts.
 #[derive(Serialize, Default)]
 struct Counts {
     opened: u32,
@@ -45,9 +45,9 @@ struct Counts {
     unchanged: u32,
 }
 
-/// Takes a message in. Nothing is done if anything in it is wrong; then its alerts are taken in their order. One that is
-/// told again, because the answer was lost, changes nothing.
-pub(crate) async fn tell(caller: InboundCaller, object: Object) -> Answer {
+/// Ingests a message: nothing of it if it has a violation, else its alerts in order. Idempotent: Alertmanager repeats a
+/// message whose response it did not get, and a repeated alert changes nothing.
+pub(crate) async fn ingest(caller: InboundCaller, object: Object) -> ApiResult {
     if caller.kind() != KIND {
         return Err(Problem::not_found("path"));
     }
@@ -65,7 +65,7 @@ pub(crate) async fn tell(caller: InboundCaller, object: Object) -> Answer {
 }
 
 fn read(object: Object) -> Result<Vec<Alert>, Problem> {
-    let mut fields = Fields::where_null_is_absent(object);
+    let mut fields = Fields::null_as_absent(object);
     let version = fields.parsed("version", "must be \"4\"", |version| (version == "4").then_some(()));
     fields.required("version", version);
     let link = fields.text("externalURL").filter(|link| link_fault(link).is_none());
@@ -86,23 +86,23 @@ fn read(object: Object) -> Result<Vec<Alert>, Problem> {
     for (index, alert) in alerts.into_iter().enumerate() {
         let at = format!("/alerts/{index}");
         match alert {
-            Value::Object(object) => read.extend(one(Object(object), at, link.as_deref(), &mut found)),
+            Value::Object(object) => read.extend(read_alert(Object(object), at, link.as_deref(), &mut found)),
             _ => found.push(Violation::new(at, "must be an object")),
         }
     }
     if found.is_empty() { Ok(read) } else { Err(Problem::invalid(found)) }
 }
 
-/// Reads one alert.
-fn one(object: Object, at: String, otherwise: Option<&str>, found: &mut Violations) -> Option<Alert> {
-    let mut fields = Fields::where_null_is_absent(object).at(at.clone());
+/// Reads one alert. `default_link` is the URL of Alertmanager, for alerts without one of their own.
+fn read_alert(object: Object, at: String, default_link: Option<&str>, found: &mut Violations) -> Option<Alert> {
+    let mut fields = Fields::null_as_absent(object).at(at.clone());
     let is_firing = fields.parsed("status", &one_of(["firing", "resolved"]), |word| match word {
         "firing" => Some(true),
         "resolved" => Some(false),
         _ => None,
     });
     let is_firing = fields.required("status", is_firing);
-    let fingerprint = fields.text_where("fingerprint", resource_id_fault);
+    let fingerprint = fields.string_matching("fingerprint", resource_id_fault);
     let fingerprint = fields.required("fingerprint", fingerprint);
     let starts_at = fields.parsed("startsAt", INSTANT_FORM, Timestamp::parse);
     let starts_at = fields.required("startsAt", starts_at);
@@ -110,35 +110,35 @@ fn one(object: Object, at: String, otherwise: Option<&str>, found: &mut Violatio
         fields.refuse("startsAt", fault);
     }
     let link = fields.text("generatorURL").filter(|link| link_fault(link).is_none());
-    let link = link.or_else(|| otherwise.map(str::to_owned));
-    let labels = texts(&mut fields, "labels");
-    let annotations = texts(&mut fields, "annotations");
+    let link = link.or_else(|| default_link.map(str::to_owned));
+    let labels = strings(&mut fields, "labels");
+    let annotations = strings(&mut fields, "annotations");
     found.extend(fields.into_violations_of_known());
     let (resource_id, is_firing) = (fingerprint?, is_firing?);
-    let about = about(&labels, &annotations, &resource_id, link);
+    let subject_info = subject_info(&labels, &annotations, &resource_id, link);
     Some(Alert {
         is_firing,
         severity: severity(labels.get("severity").map(String::as_str)),
         starts_at: starts_at?,
         detail: if is_firing { detail(&annotations) } else { Some(RESOLVED.to_owned()) },
-        about,
+        about: subject_info,
         resource_id,
     })
 }
 
-/// An object of texts.
-fn texts(fields: &mut Fields, key: &'static str) -> BTreeMap<String, String> {
-    let mut texts = BTreeMap::new();
+/// An object of strings.
+fn strings(fields: &mut Fields, key: &'static str) -> BTreeMap<String, String> {
+    let mut strings = BTreeMap::new();
     for (name, value) in fields.object(key).unwrap_or_default() {
         match value {
-            Value::String(value) => _ = texts.insert(name, value),
+            Value::String(value) => _ = strings.insert(name, value),
             _ => fields.refuse_once(key, "must be an object of strings"),
         }
     }
-    texts
+    strings
 }
 
-/// What the label `severity` means: there is no rule for it, only habits.
+/// Maps the label `severity`. Its values are a convention of rule authors, so that unknown ones become warnings.
 fn severity(label: Option<&str>) -> Severity {
     match label.unwrap_or_default().to_ascii_lowercase().as_str() {
         "critical" | "page" => Severity::Critical,
@@ -148,12 +148,12 @@ fn severity(label: Option<&str>) -> Severity {
 }
 
 fn detail(annotations: &BTreeMap<String, String>) -> Option<String> {
-    let said = |key: &str| annotations.get(key).filter(|text| !text.trim().is_empty());
-    let text = said("summary").or_else(|| said("description")).or_else(|| said("message"))?;
+    let annotation = |key: &str| annotations.get(key).filter(|text| !text.trim().is_empty());
+    let text = annotation("summary").or_else(|| annotation("description")).or_else(|| annotation("message"))?;
     Some(truncate_chars(text.trim(), DETAIL_CHARS_MAX))
 }
 
-fn about(
+fn subject_info(
     labels: &BTreeMap<String, String>,
     annotations: &BTreeMap<String, String>,
     fingerprint: &str,
@@ -167,8 +167,8 @@ fn about(
     let described = annotations.get("description").filter(|_| annotations.contains_key("summary"));
     let described =
         described.map(|text| SubjectField { label: "description".to_owned(), value: clean(text, DETAIL_CHARS_MAX) });
-    let others = labels.iter().filter(|(label, _)| *label != "alertname").take(LABELS_MAX);
-    let fact = |(label, value): (&String, &String)| SubjectField {
+    let other_labels = labels.iter().filter(|(label, _)| *label != "alertname").take(LABELS_MAX);
+    let field = |(label, value): (&String, &String)| SubjectField {
         label: clean(label, LABEL_CHARS_MAX),
         value: clean(value, VALUE_CHARS_MAX),
     };
@@ -176,12 +176,12 @@ fn about(
         name: clean(&name, NAME_CHARS_MAX),
         url: None,
         link,
-        fields: described.into_iter().chain(others.clone().map(fact)).collect(),
-        tags: others.map(|(label, value)| clean(&format!("{label}={value}"), TAG_CHARS_MAX)).collect(),
+        fields: described.into_iter().chain(other_labels.clone().map(field)).collect(),
+        tags: other_labels.map(|(label, value)| clean(&format!("{label}={value}"), TAG_CHARS_MAX)).collect(),
     }
 }
 
-/// One line of at most so many characters.
+/// One line of at most `chars_max` characters.
 fn clean(text: &str, chars_max: usize) -> String {
     let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     truncate_chars(&line, chars_max)

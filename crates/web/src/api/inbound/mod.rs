@@ -1,4 +1,4 @@
-//! `/inbound-webhooks`, and what comes in through them: secret URLs at which others tell of facts in their own form.
+//! `/inbound-webhooks`: secret URLs at which other products report alerts in their own format.
 
 pub(crate) mod alertmanager;
 
@@ -8,14 +8,14 @@ use tidings_domain::id::InboundWebhookId;
 use tidings_domain::time::Timestamp;
 use tidings_store::settings::InboundWebhook;
 
-use crate::answer::{Answer, json, no_content, not_stored, ok};
-use crate::auth::{PathId, Reader, Writer};
+use crate::auth::{Authorized, PathId, Read, Write};
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::page::List;
 use crate::query::Query;
+use crate::response::{ApiResult, json, no_content, no_store, ok};
 
-/// Whose forms are read.
+/// The products whose formats are supported.
 const SOURCE_TYPES: [&str; 1] = [alertmanager::KIND];
 
 /// A webhook, without its secret.
@@ -37,34 +37,34 @@ impl<'a> InboundWebhookView<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Made<'a> {
+struct CreatedResponse<'a> {
     inbound_webhook: InboundWebhookView<'a>,
     url: String,
 }
 
-/// The doors, oldest first.
-pub(super) async fn list(reader: Reader, query: Query) -> Answer {
+/// The webhooks, oldest first.
+pub(super) async fn list(caller: Authorized<Read>, query: Query) -> ApiResult {
     query.finish(|| Some(()))?;
-    let webhooks = reader.engine().inbound_webhooks(reader.workspace_id())?;
-    ok(&List::whole(webhooks.iter().map(InboundWebhookView::of).collect()))
+    let webhooks = caller.engine().inbound_webhooks(caller.workspace_id())?;
+    ok(&List::complete(webhooks.iter().map(InboundWebhookView::of).collect()))
 }
 
-/// Makes a webhook. Its URL is its secret, and is shown this once.
-pub(super) async fn create(writer: Writer, object: Object) -> Answer {
-    let mut fields = Fields::where_null_is_absent(object);
+/// Creates a webhook. Its URL is the credential, and only this response holds it.
+pub(super) async fn create(caller: Authorized<Write>, object: Object) -> ApiResult {
+    let mut fields = Fields::null_as_absent(object);
     let kind = fields.parsed("type", &one_of(SOURCE_TYPES), |word| SOURCE_TYPES.into_iter().find(|kind| *kind == word));
     let kind = fields.required("type", kind);
     let name = fields.text("name");
     let name = fields.required("name", name);
     let (kind, name) = fields.finish(|| kind.zip(name))?;
-    let (webhook, secret) = writer.engine().create_inbound_webhook(writer.workspace_id(), kind, name).await?;
-    let base = writer.public_url().unwrap_or_default().trim_end_matches('/');
+    let (webhook, secret) = caller.engine().create_inbound_webhook(caller.workspace_id(), kind, name).await?;
+    let base = caller.public_url().unwrap_or_default().trim_end_matches('/');
     let url = format!("{base}/in/{kind}/{}", secret.expose());
-    Ok(not_stored(json(StatusCode::CREATED, &Made { inbound_webhook: InboundWebhookView::of(&webhook), url })))
+    Ok(no_store(json(StatusCode::CREATED, &CreatedResponse { inbound_webhook: InboundWebhookView::of(&webhook), url })))
 }
 
-/// Deletes a webhook: its URL leads nowhere any more.
-pub(super) async fn delete(writer: Writer, PathId(id): PathId<InboundWebhookId>) -> Answer {
-    writer.engine().delete_inbound_webhook(writer.workspace_id(), id).await?;
+/// Deletes a webhook; its URL returns 404 from then on.
+pub(super) async fn delete(caller: Authorized<Write>, PathId(id): PathId<InboundWebhookId>) -> ApiResult {
+    caller.engine().delete_inbound_webhook(caller.workspace_id(), id).await?;
     no_content()
 }

@@ -1,4 +1,4 @@
-//! What is held back, and the digest in which it leaves.
+//! Held deliveries, and the digest in which they are sent.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use tidings_domain::id::DeliveryId;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::ManualClock;
 
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 use crate::receiver::Receiver;
 
-/// A service in the night, and a channel on it that is left in peace until morning, with a rule of the flow `f1`.
+/// A service at night, with a channel in quiet hours and a rule of the flow `f1`.
 async fn at_night(url: &str) -> (Service, String) {
     let clock = ManualClock::at(Timestamp::parse("2026-05-02T23:30:00Z").unwrap());
     let service = Service::start_at(Arc::new(clock)).await;
@@ -29,7 +29,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_is_held_back_says_why_and_until_when() {
+async fn held_delivery_has_reason_and_release_time() {
     let (service, channel) = at_night("https://discord.com/api/webhooks/1/0123456789abcdef").await;
     let accepted = service.failed("run-1").await;
     assert_eq!(accepted["deliveries"], json!({"pending": 0, "held": 1, "suppressed": 0}));
@@ -55,7 +55,7 @@ async fn what_is_held_back_says_why_and_until_when() {
 }
 
 #[tokio::test]
-async fn what_was_held_back_leaves_in_a_digest_and_comes_to_what_that_comes_to() {
+async fn released_deliveries_share_the_outcome_of_their_digest() {
     let mut receiver = Receiver::start().await;
     let (service, channel) = at_night(&receiver.url).await;
     let first = service.failed("run-1").await["eventId"].clone();
@@ -63,22 +63,22 @@ async fn what_was_held_back_leaves_in_a_digest_and_comes_to_what_that_comes_to()
     service.settled("run-", &["held"]).await;
     service.patch(&format!("/channels/{channel}"), &json!({"quietHours": null})).await.expect(200);
     receiver.next().await;
-    let carried = service.settled("run-", &["sent"]).await;
-    assert!(receiver.is_quiet(), "both left together");
+    let members = service.settled("run-", &["sent"]).await;
+    assert!(receiver.is_quiet(), "both are sent in one digest");
 
-    let digest = carried[0]["digestId"].as_str().unwrap();
+    let digest = members[0]["digestId"].as_str().unwrap();
     let shown = service.get(&format!("/deliveries/{digest}")).await.expect(200);
     assert_eq!((&shown["kind"], &shown["status"], &shown["ruleId"]), (&json!("digest"), &json!("sent"), &Value::Null));
     assert_eq!((&shown["resourceType"], &shown["resourceId"]), (&json!("channel"), &json!(channel)));
-    for one in &carried {
+    for one in &members {
         assert_eq!((&one["digestId"], &one["attemptCount"]), (&json!(digest), &json!(0)));
         assert_eq!((&one["heldReason"], &one["suppressedReason"]), (&Value::Null, &Value::Null));
         assert!(one["sentAt"].is_string() && one["heldUntil"].is_null(), "{one}");
     }
     let found = service.get(&format!("/deliveries?digest={digest}")).await.expect(200);
-    assert_eq!(ids(&found), carried.iter().map(|one| one["id"].as_str().unwrap()).collect::<Vec<_>>());
-    let nobodys = service.get(&format!("/deliveries?digest={}", nobodys::<DeliveryId>())).await.expect(200);
-    assert_eq!(ids(&nobodys), [""; 0]);
+    assert_eq!(ids(&found), members.iter().map(|one| one["id"].as_str().unwrap()).collect::<Vec<_>>());
+    let unknown_id = service.get(&format!("/deliveries?digest={}", unknown_id::<DeliveryId>())).await.expect(200);
+    assert_eq!(ids(&unknown_id), [""; 0]);
     assert_eq!(ids(&service.get("/deliveries?kind=digest").await.expect(200)), [digest]);
 
     let event = service.get(&format!("/events/{}", shown["eventId"].as_str().unwrap())).await.expect(200);

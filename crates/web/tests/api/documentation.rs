@@ -1,11 +1,11 @@
-//! The documents say what is there.
+//! docs/API.md covers every route and problem code.
 
 use tidings_web::problem::Code;
 
 const API: &str = include_str!("../../../../docs/API.md");
 
 #[test]
-fn every_route_is_described() {
+fn every_route_is_documented() {
     for (method, path) in tidings_web::api::routes() {
         let heading = format!("`{method} {}`", path.replace("{use_case}", "{useCase}"));
         assert!(API.contains(&heading), "docs/API.md lacks {heading}");
@@ -13,7 +13,7 @@ fn every_route_is_described() {
 }
 
 #[test]
-fn every_problem_is_described_with_its_status() {
+fn every_problem_code_is_documented_with_its_status() {
     for code in Code::ALL {
         let row = format!("| `{}` | {} |", code.as_str(), code.status().as_u16());
         assert!(API.contains(&row), "docs/API.md lacks {row}");

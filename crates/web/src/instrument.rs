@@ -1,4 +1,4 @@
-//! What stands around every handler: it is counted and timed, and if it panics the caller still gets an answer.
+//! Wrappers around handlers: request metrics, a response to panics, and writes that survive a disconnect.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,19 +16,22 @@ use tokio::time::Instant;
 
 use crate::problem::{Code, Problem};
 
-/// How many connections are open.
 pub(crate) const CONNECTIONS: &str = "tidings_http_connections";
 const REQUESTS: &str = "tidings_http_requests_total";
 const DURATION: &str = "tidings_http_request_duration_seconds";
 
-/// Says what each series means.
-pub(crate) fn describe() {
+/// Registers the help texts of the metrics.
+pub(crate) fn describe_metrics() {
     describe_counter!(REQUESTS, Unit::Count, "Requests answered, by route, method and status code.");
-    describe_histogram!(DURATION, Unit::Seconds, "How long requests took until their answer was ready, by route.");
-    describe_gauge!(CONNECTIONS, Unit::Count, "Connections of clients that are open.");
+    describe_histogram!(
+        DURATION,
+        Unit::Seconds,
+        "Time from a request's headers until its response is ready, by route."
+    );
+    describe_gauge!(CONNECTIONS, Unit::Count, "Open client connections.");
 }
 
-/// The series of one route, method and status.
+/// The metric handles of one route, method and status.
 struct Series {
     method: &'static str,
     status: u16,
@@ -37,47 +40,47 @@ struct Series {
 }
 
 thread_local! {
-    /// The series by route, each looked up once on each thread: finding one by its labels costs more than counting.
+    /// The handles by route, cached in each thread: looking one up by its labels costs more than the increment.
     static SERIES: RefCell<HashMap<String, Vec<Series>>> = RefCell::default();
 }
 
-/// The handler for a method, observed.
-pub(crate) fn observed<H, T, S>(filter: MethodFilter, handler: H) -> MethodRouter<S>
+/// A route for the method, with the handler instrumented.
+pub(crate) fn instrumented<H, T, S>(filter: MethodFilter, handler: H) -> MethodRouter<S>
 where
     H: Handler<T, S, Future: Unpin>,
     T: 'static,
     S: Clone + Send + Sync + 'static,
 {
-    on(filter, Observed(handler))
+    on(filter, Instrumented(handler))
 }
 
-/// A handler that is counted and timed, and answered for if it panics. It wraps the handler itself: a layer around its
-/// route would cost each request a copy of the route and a future on the heap.
+/// A handler that is counted and timed, and answers 500 if it panics. It wraps the handler itself: a layer around the
+/// route would cost each request a clone of the route and a boxed future.
 #[derive(Clone)]
-pub(crate) struct Observed<H>(pub H);
+pub(crate) struct Instrumented<H>(pub H);
 
-impl<H: Handler<T, S, Future: Unpin>, T, S> Handler<T, S> for Observed<H> {
-    type Future = Observing<H::Future>;
+impl<H: Handler<T, S, Future: Unpin>, T, S> Handler<T, S> for Instrumented<H> {
+    type Future = InstrumentedFuture<H::Future>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
-        Observing {
+        InstrumentedFuture {
             path: request.extensions().get::<MatchedPath>().cloned(),
-            method: word(request.method()),
+            method: method_label(request.method()),
             began: Instant::now(),
             running: self.0.call(request, state),
         }
     }
 }
 
-/// A handler that runs.
-pub(crate) struct Observing<F> {
+/// The future of an [`Instrumented`] handler.
+pub(crate) struct InstrumentedFuture<F> {
     path: Option<MatchedPath>,
     method: &'static str,
     began: Instant,
     running: F,
 }
 
-impl<F: Future<Output = Response> + Unpin> Future for Observing<F> {
+impl<F: Future<Output = Response> + Unpin> Future for InstrumentedFuture<F> {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
@@ -85,8 +88,9 @@ impl<F: Future<Output = Response> + Unpin> Future for Observing<F> {
         let route = path.as_ref().map_or("none", MatchedPath::as_str);
         let response = match catch_unwind(AssertUnwindSafe(|| Pin::new(running).poll(context))) {
             Ok(polled) => ready!(polled),
+            // Unwind safe: with this response the future completes, so that the broken one is not polled again.
             Err(_) => {
-                tracing::error!(%route, method, "a handler panicked");
+                tracing::error!(%route, method, "handler panicked");
                 Problem::internal().into_response()
             }
         };
@@ -96,29 +100,30 @@ impl<F: Future<Output = Response> + Unpin> Future for Observing<F> {
 }
 
 fn count(route: &str, method: &'static str, status: u16, seconds: f64) {
-    SERIES.with_borrow_mut(|known| {
-        let of_route = match known.get_mut(route) {
+    SERIES.with_borrow_mut(|cache| {
+        // `entry` needs an owned key; only the first request of a route in this thread allocates one.
+        let of_route = match cache.get_mut(route) {
             Some(of_route) => of_route,
-            None => known.entry(route.to_owned()).or_default(),
+            None => cache.entry(route.to_owned()).or_default(),
         };
-        let place = of_route.iter().position(|series| series.status == status && series.method == method);
-        let place = place.unwrap_or_else(|| {
+        let index = of_route.iter().position(|series| series.status == status && series.method == method);
+        let index = index.unwrap_or_else(|| {
             let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
             let durations = histogram!(DURATION, "route" => route.to_owned());
             of_route.push(Series { method, status, requests: counter!(REQUESTS, &labels), durations });
             of_route.len() - 1
         });
-        of_route[place].requests.increment(1);
-        of_route[place].durations.record(seconds);
+        of_route[index].requests.increment(1);
+        of_route[index].durations.record(seconds);
     });
 }
 
-/// A handler that is carried through to its end even if the caller hangs up: what was begun in the store must also be
-/// seen by everybody.
+/// A handler that runs on a task of its own, to its end even if the client disconnects. A future that is dropped between
+/// the write to the store and the update of the engine's memory would leave the two different.
 #[derive(Clone)]
-pub(crate) struct Carried<H>(pub H);
+pub(crate) struct RunToCompletion<H>(pub H);
 
-impl<H: Handler<T, S>, T, S> Handler<T, S> for Carried<H> {
+impl<H: Handler<T, S>, T, S> Handler<T, S> for RunToCompletion<H> {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
@@ -128,15 +133,15 @@ impl<H: Handler<T, S>, T, S> Handler<T, S> for Carried<H> {
                 Ok(response) => response,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_) => Problem::new(Code::Unavailable, "this node is about to stop").into_response(),
+                    Err(_) => Problem::new(Code::Unavailable, "this node is shutting down").into_response(),
                 },
             }
         })
     }
 }
 
-/// The method as a label: what callers make up must not make series.
-fn word(method: &Method) -> &'static str {
+/// The method as a label. Unknown ones share a label, so that clients cannot create time series.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -163,28 +168,28 @@ mod tests {
 
     use super::*;
 
-    fn ask(method: &str) -> Request {
+    fn request(method: &str) -> Request {
         Request::builder().method(method).uri("/").body(Body::empty()).unwrap()
     }
 
     #[tokio::test]
-    async fn a_handler_that_panics_is_answered_for() {
+    async fn panicking_handler_answers_500() {
         async fn panics() -> StatusCode {
-            panic!("a test of what happens then")
+            panic!("expected by this test")
         }
-        let carried = observed(MethodFilter::POST, Carried(panics));
-        let router = Router::new().route("/", observed(MethodFilter::GET, panics).merge(carried));
+        let spawned = instrumented(MethodFilter::POST, RunToCompletion(panics));
+        let router = Router::new().route("/", instrumented(MethodFilter::GET, panics).merge(spawned));
         let service = TowerToHyperService::new(router);
         for method in ["GET", "POST"] {
-            let response = service.call(ask(method)).await.unwrap();
+            let response = service.call(request(method)).await.unwrap();
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{method}");
             assert_eq!(response.headers()["content-type"], "application/problem+json");
         }
     }
 
     #[tokio::test]
-    async fn what_is_carried_ends_even_if_the_caller_hangs_up() {
-        let (begun, has_begun) = oneshot::channel();
+    async fn run_to_completion_survives_a_client_disconnect() {
+        let (begun, is_requested) = oneshot::channel();
         let (ended, has_ended) = oneshot::channel();
         let (release, released) = oneshot::channel::<()>();
         let signals = std::sync::Mutex::new(Some((begun, ended, released)));
@@ -199,11 +204,11 @@ mod tests {
             let shared = Arc::clone(&shared);
             async move { shared().await }
         };
-        let router = Router::new().route("/", post(Carried(handler)));
-        let asking = tokio::spawn(TowerToHyperService::new(router).call(ask("POST")));
-        has_begun.await.unwrap();
-        asking.abort();
-        assert!(asking.await.unwrap_err().is_cancelled());
+        let router = Router::new().route("/", post(RunToCompletion(handler)));
+        let request = tokio::spawn(TowerToHyperService::new(router).call(request("POST")));
+        is_requested.await.unwrap();
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
         release.send(()).unwrap();
         has_ended.await.unwrap();
     }

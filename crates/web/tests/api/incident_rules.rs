@@ -1,11 +1,11 @@
-//! Rules about what breaks: endpoints and alerts.
+//! Rules of endpoints and alerts.
 
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tidings_domain::id::EndpointId;
 
 use crate::endpoints::{channel, made};
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 use crate::receiver::Receiver;
 
 fn rule(resource_type: &str, resource_id: &Value, channel: &str) -> Value {
@@ -13,7 +13,7 @@ fn rule(resource_type: &str, resource_id: &Value, channel: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_rule_of_an_endpoint_asks_for_everything_unless_it_says_otherwise() {
+async fn endpoint_rule_has_all_incident_triggers_by_default() {
     let service = Service::start().await;
     let (id, endpoint) = (channel(&service, "https://example.com/1").await, made(&service, json!({})).await);
     let of_one = service.post("/notification-rules", &rule("endpoint", &endpoint["id"], &id)).await.expect(201);
@@ -45,14 +45,14 @@ async fn a_rule_of_an_endpoint_asks_for_everything_unless_it_says_otherwise() {
 }
 
 #[tokio::test]
-async fn a_wrong_rule_of_what_breaks_is_422_by_its_fields() {
+async fn invalid_incident_rule_returns_422_with_pointers() {
     let service = Service::start().await;
     let (id, endpoint) = (channel(&service, "https://example.com/1").await, made(&service, json!({})).await);
     for (key, value, pointer) in [
         ("triggers", json!(["opened", "failure"]), "/triggers/1"),
         ("triggers", json!([]), "/triggers"),
         ("triggerTypes", json!(["scheduled"]), "/triggerTypes"),
-        ("resourceId", json!(nobodys::<EndpointId>()), "/resourceId"),
+        ("resourceId", json!(unknown_id::<EndpointId>()), "/resourceId"),
         ("resourceId", json!("Production API"), "/resourceId"),
         ("resourceType", json!("flow"), "/triggers"),
         ("channelId", json!("#ops"), "/channelId"),
@@ -66,12 +66,12 @@ async fn a_wrong_rule_of_what_breaks_is_422_by_its_fields() {
     let body = json!({
         "resourceType": "endpoint", "resourceId": endpoint["id"], "channelType": "webhook", "url": "https://example.com/",
     });
-    let answered = service.ask(theirs.body(Full::from(body.to_string())).unwrap()).await;
+    let answered = service.execute(theirs.body(Full::from(body.to_string())).unwrap()).await;
     assert_eq!(answered.problem(422, "invalid"), ["/resourceId"], "another workspace's endpoint is not there");
 }
 
 #[tokio::test]
-async fn a_rule_of_an_endpoint_is_tested_like_any_other() {
+async fn endpoint_rule_can_be_tested() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let (id, endpoint) = (channel(&service, &receiver.url).await, made(&service, json!({})).await);

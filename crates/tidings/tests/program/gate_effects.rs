@@ -1,11 +1,10 @@
-//! The second origin document as a evaluation, its third part: what it keeps and does not do is done here. Scoped mutes, delivery
-//! priority, quiet hours, the rate limit, retries, escalation.
+//! The effects of scoped mutes, delivery priority, quiet hours, rate limits, retries and escalation.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::outages::quiet_now;
+use crate::support::incidents::quiet_now;
 use crate::support::{Api, Receiver, Reply, Server, Setup, ahead};
 
 /// A server and two endpoints.
@@ -31,7 +30,7 @@ impl World {
         channel
     }
 
-    /// A Slack channel with these policies, wired to both endpoints: one that has digests.
+    /// A Slack channel, which supports digests, with these policies, wired to both endpoints.
     fn slack(&self, receiver: &Receiver, policies: Value) -> String {
         let channel = self.api.make_slack(receiver, policies);
         self.wire(&channel);
@@ -49,7 +48,7 @@ impl World {
 }
 
 #[test]
-fn a_mute_of_an_endpoint_or_of_a_channel_silences_that_and_nothing_else() {
+fn scoped_mute_suppresses_its_endpoint_or_channel_only() {
     let world = world();
     let World { api, shop, search, .. } = &world;
     let receiver = Receiver::good();
@@ -62,7 +61,7 @@ fn a_mute_of_an_endpoint_or_of_a_channel_silences_that_and_nothing_else() {
                     let verdict = api.stopped(&incident, "opened", channel, "muted");
                     assert_eq!(verdict["muteId"], mute, "{verdict}");
                 } else {
-                    api.told_once(&incident, "opened", channel, "sent");
+                    api.incident_delivery_once(&incident, "opened", channel, "sent");
                 }
             }
             api.resolve(endpoint);
@@ -86,7 +85,7 @@ fn a_mute_of_an_endpoint_or_of_a_channel_silences_that_and_nothing_else() {
 }
 
 #[test]
-fn a_mute_that_runs_out_has_what_still_burns_said_late() {
+fn expired_mute_sends_deferred_opening_of_active_incident() {
     let world = world();
     let World { api, shop, .. } = &world;
     let receiver = Receiver::good();
@@ -96,16 +95,16 @@ fn a_mute_that_runs_out_has_what_still_burns_said_late() {
     let incident = api.open(shop, "down");
     let verdict = api.stopped(&incident, "opened", &hook, "muted");
     assert_eq!(verdict["until"], expires_at, "{verdict}");
-    let said = receiver.wait_for(1)[0].json();
-    assert_eq!((&said["event"], &said["incident"]["id"]), (&json!("incident_opened"), &json!(incident)));
-    let told = api.told(&incident, "opened", &hook);
-    assert_eq!((told.len(), &told[1]["replacesDeliveryId"]), (2, &told[0]["id"]), "{told:?}");
-    assert!(told[1]["verdicts"][0]["evaluatedAt"].as_str() >= Some(expires_at.as_str()), "{told:?}");
+    let body = receiver.wait_for(1)[0].json();
+    assert_eq!((&body["event"], &body["incident"]["id"]), (&json!("incident_opened"), &json!(incident)));
+    let deliveries = api.incident_deliveries(&incident, "opened", &hook);
+    assert_eq!((deliveries.len(), &deliveries[1]["replacesDeliveryId"]), (2, &deliveries[0]["id"]), "{deliveries:?}");
+    assert!(deliveries[1]["verdicts"][0]["evaluatedAt"].as_str() >= Some(expires_at.as_str()), "{deliveries:?}");
     assert_eq!(api.get("/mutes").expect(200)["data"], json!([]), "it is over");
 }
 
 #[test]
-fn critical_priority_bypasses_cooldown_and_rate_limit_and_standard_does_not() {
+fn critical_priority_bypasses_cooldown_and_rate_limit() {
     let world = world();
     let World { api, shop, search, .. } = &world;
     let receiver = Receiver::good();
@@ -115,57 +114,57 @@ fn critical_priority_bypasses_cooldown_and_rate_limit_and_standard_does_not() {
     api.patch(&format!("/endpoints/{shop}"), json!({"cooldownSeconds": 3_600})).expect(200);
     let first = api.open(shop, "down");
     for channel in [&standard, &critical] {
-        api.told_once(&first, "opened", channel, "sent");
+        api.incident_delivery_once(&first, "opened", channel, "sent");
     }
     api.resolve(shop);
     for channel in [&standard, &critical] {
-        // The all-clear of what was said comes, whatever the limit.
-        api.told_once(&first, "resolved", channel, "sent");
+        // The resolution of a sent incident passes the limit.
+        api.incident_delivery_once(&first, "resolved", channel, "sent");
     }
     let again = api.open(shop, "down");
     assert_eq!(api.stopped(&again, "opened", &standard, "cooldown")["gate"], "cooldown");
-    api.told_once(&again, "opened", &critical, "sent");
+    api.incident_delivery_once(&again, "opened", &critical, "sent");
     let beside = api.open(search, "down");
     let verdict = api.stopped(&beside, "opened", &standard, "rate_limit");
     assert!(verdict["detail"].as_str().unwrap().contains("takes at most 1 message a minute"), "{verdict}");
-    api.told_once(&beside, "opened", &critical, "sent");
+    api.incident_delivery_once(&beside, "opened", &critical, "sent");
 }
 
 #[test]
-fn quiet_hours_hold_what_is_no_emergency_and_one_digest_says_it_when_they_end() {
+fn quiet_hours_hold_non_critical_deliveries_for_one_digest() {
     let world = world();
     let World { api, shop, search, .. } = &world;
     let receiver = Receiver::always(200);
     let slack = world.slack(&receiver, quiet_now(json!({})));
     let over = api.open(shop, "degraded");
-    let held = api.told_once(&over, "opened", &slack, "held");
+    let held = api.incident_delivery_once(&over, "opened", &slack, "held");
     assert_eq!(held["heldReason"], "quiet_hours", "{held}");
     assert!(held["heldUntil"].as_str().is_some_and(|until| until > held["createdAt"].as_str().unwrap()), "{held}");
     let burning = api.open(search, "degraded");
-    api.told_once(&burning, "opened", &slack, "held");
+    api.incident_delivery_once(&burning, "opened", &slack, "held");
     api.resolve(shop);
-    api.told_once(&over, "resolved", &slack, "held");
+    api.incident_delivery_once(&over, "resolved", &slack, "held");
     assert_eq!(receiver.count(), 0);
 
-    // What is critical passes; here one of the two gets worse.
+    // Critical notifications pass; here one of the two incidents worsens.
     assert_eq!(api.check(search, "down")["transition"], "worsened");
-    api.told_once(&burning, "worsened", &slack, "sent");
+    api.incident_delivery_once(&burning, "worsened", &slack, "sent");
     assert_eq!(receiver.wait_for(1).len(), 1);
 
     api.edit_channel(&slack, json!({"quietHours": null}));
     let digest = String::from_utf8(receiver.wait_for(2)[1].body().to_vec()).unwrap();
     let places = ["Search", "Shop"].map(|name| digest.find(name).unwrap_or_else(|| panic!("no {name} in {digest}")));
     assert!(places[0] < places[1], "what is still open comes first: {digest}");
-    let carried = api.told_once(&over, "opened", &slack, "sent");
+    let carried = api.incident_delivery_once(&over, "opened", &slack, "sent");
     assert!(carried["digestId"].is_string(), "{carried}");
     for (incident, trigger) in [(&over, "resolved"), (&burning, "opened")] {
-        assert_eq!(api.told_once(incident, trigger, &slack, "sent")["digestId"], carried["digestId"]);
+        assert_eq!(api.incident_delivery_once(incident, trigger, &slack, "sent")["digestId"], carried["digestId"]);
     }
     assert_eq!(receiver.count(), 2, "one digest, and nothing besides");
 }
 
 #[test]
-fn quiet_hours_drop_where_they_are_to_and_include_what_is_critical_where_they_are_to() {
+fn quiet_hours_can_drop_and_can_include_critical_deliveries() {
     let world = world();
     let World { api, shop, .. } = &world;
     let receiver = Receiver::good();
@@ -174,34 +173,34 @@ fn quiet_hours_drop_where_they_are_to_and_include_what_is_critical_where_they_ar
     let loud = world.webhook(&receiver, json!({}));
     let warning = api.open(shop, "degraded");
     api.stopped(&warning, "opened", &drop, "quiet_hours");
-    api.told_once(&warning, "opened", &hold_all, "held");
-    api.told_once(&warning, "opened", &loud, "sent");
+    api.incident_delivery_once(&warning, "opened", &hold_all, "held");
+    api.incident_delivery_once(&warning, "opened", &loud, "sent");
     api.resolve(shop);
     let critical = api.open(shop, "down");
-    api.told_once(&critical, "opened", &drop, "sent");
-    api.told_once(&critical, "opened", &hold_all, "held");
+    api.incident_delivery_once(&critical, "opened", &drop, "sent");
+    api.incident_delivery_once(&critical, "opened", &hold_all, "held");
 }
 
 #[test]
-fn beyond_the_rate_limit_it_is_held_for_one_digest() {
+fn deliveries_over_the_rate_limit_are_held_for_one_digest() {
     let world = world();
     let World { api, shop, search, .. } = &world;
     let receiver = Receiver::always(200);
     let slack = world.slack(&receiver, json!({"rateLimit": {"maxPerMinute": 1}}));
-    let said = api.open(shop, "down");
-    api.told_once(&said, "opened", &slack, "sent");
+    let incident = api.open(shop, "down");
+    api.incident_delivery_once(&incident, "opened", &slack, "sent");
     let too_many = api.open(search, "down");
-    let held = api.told_once(&too_many, "opened", &slack, "held");
+    let held = api.incident_delivery_once(&too_many, "opened", &slack, "held");
     assert_eq!(held["heldReason"], "rate_limit", "{held}");
     assert!(held["heldUntil"].is_string(), "{held}");
     api.edit_channel(&slack, json!({"rateLimit": null}));
     let digest = receiver.wait_for(2)[1].clone();
     assert!(String::from_utf8_lossy(digest.body()).contains("Search"), "{digest:?}");
-    assert!(api.told_once(&too_many, "opened", &slack, "sent")["digestId"].is_string());
+    assert!(api.incident_delivery_once(&too_many, "opened", &slack, "sent")["digestId"].is_string());
 }
 
 #[test]
-fn what_fails_is_tried_again_where_that_is_wanted() {
+fn failed_delivery_is_retried_if_the_channel_allows() {
     let world = world();
     let World { api, shop, .. } = &world;
     let flaky = || Receiver::start(|_, number| Reply::Status(if number == 1 { 500 } else { 204 }));
@@ -209,18 +208,18 @@ fn what_fails_is_tried_again_where_that_is_wanted() {
     let policies = [json!({"retryDelaysSeconds": [1]}), json!({"retryOnFailure": false}), json!({})];
     let [soon, never, later] = [0, 1, 2].map(|number| world.webhook(&receivers[number], policies[number].clone()));
     let incident = api.open(shop, "down");
-    let failed = api.told_once(&incident, "opened", &never, "failed");
+    let failed = api.incident_delivery_once(&incident, "opened", &never, "failed");
     assert_eq!((&failed["attemptCount"], receivers[1].count()), (&json!(1), 1), "{failed}");
-    let sent = api.told_once(&incident, "opened", &soon, "sent");
+    let sent = api.incident_delivery_once(&incident, "opened", &soon, "sent");
     assert_eq!((&sent["attemptCount"], receivers[0].count()), (&json!(2), 2), "{sent}");
-    let waiting = api.told_once(&incident, "opened", &later, "pending");
-    assert_eq!(waiting["attemptCount"], 1, "unless said otherwise it is tried again, after 15 seconds: {waiting}");
+    let waiting = api.incident_delivery_once(&incident, "opened", &later, "pending");
+    assert_eq!(waiting["attemptCount"], 1, "by default the first retry is after 15 seconds: {waiting}");
     let next = waiting["nextAttemptAt"].as_str().unwrap();
     assert!(next > ahead(Duration::from_secs(2)).to_string().as_str(), "{waiting}");
 }
 
 #[test]
-fn an_incident_that_nobody_takes_on_is_told_to_the_next() {
+fn unacknowledged_incident_escalates_to_the_next_channel() {
     let world = world();
     let World { api, shop, search, .. } = &world;
     let receivers = [(); 2].map(|()| Receiver::good());
@@ -233,8 +232,15 @@ fn an_incident_that_nobody_takes_on_is_told_to_the_next() {
     let taken = api.open(search, "down");
     api.post(&format!("/incidents/{taken}/acknowledge"), json!({"note": "on it"})).expect(200);
     let ignored = api.open(shop, "down");
-    let said = receivers[1].wait_for(1)[0].json();
-    assert_eq!((&said["event"], &said["severity"]), (&json!("incident_escalated"), &json!("critical")), "{said}");
-    assert_eq!((&said["incident"]["id"], receivers[1].count()), (&json!(ignored), 1), "who took it on is left alone");
-    assert!(api.told(&ignored, "escalated:1", &first).is_empty(), "a step speaks through its own channel alone");
+    let body = receivers[1].wait_for(1)[0].json();
+    assert_eq!((&body["event"], &body["severity"]), (&json!("incident_escalated"), &json!("critical")), "{body}");
+    assert_eq!(
+        (&body["incident"]["id"], receivers[1].count()),
+        (&json!(ignored), 1),
+        "the acknowledged incident does not escalate"
+    );
+    assert!(
+        api.incident_deliveries(&ignored, "escalated:1", &first).is_empty(),
+        "a step speaks through its own channel alone"
+    );
 }

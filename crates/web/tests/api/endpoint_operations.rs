@@ -1,4 +1,4 @@
-//! What is done with endpoints: wired, cloned, paused, deleted, from everywhere at once.
+//! Operations on endpoints: wiring, clone, pause, deletion, and all of them concurrently.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tidings_domain::id::{ChannelId, EndpointId};
 
 use crate::endpoints::{channel, made, path};
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 
 #[tokio::test]
-async fn channels_are_wired_and_what_is_not_listed_stays() {
+async fn wiring_changes_listed_channels_only() {
     let service = Service::start().await;
     let (one, two) =
         (channel(&service, "https://example.com/1").await, channel(&service, "https://example.com/2").await);
@@ -28,18 +28,18 @@ async fn channels_are_wired_and_what_is_not_listed_stays() {
     assert_eq!(wires(&answer), [(one.clone(), true, true), (two.clone(), false, false)]);
     assert!(answer["channels"][0]["ruleId"].as_str().unwrap().starts_with("rule_"));
     service.put(&path, &put(json!([{"channelId": two, "wired": true}]))).await.expect(200);
-    // Unwired it is still known as paused.
+    // The paused flag is kept while the channel is not wired.
     let answer = service.put(&path, &put(json!([{"channelId": one, "wired": false}]))).await.expect(200);
     assert_eq!(wires(&answer), [(one.clone(), false, true), (two.clone(), true, false)]);
 
-    let nobodys = nobodys::<ChannelId>();
+    let unknown_id = unknown_id::<ChannelId>();
     for (body, pointer) in [
         (json!({}), "/channels"),
         (put(json!({})), "/channels"),
         (put(json!([1])), "/channels/0"),
         (put(json!([{"wired": true}])), "/channels/0/channelId"),
         (put(json!([{"channelId": "ch_1", "wired": true}])), "/channels/0/channelId"),
-        (put(json!([{"channelId": nobodys, "wired": true}])), "/channels/0/channelId"),
+        (put(json!([{"channelId": unknown_id, "wired": true}])), "/channels/0/channelId"),
         (put(json!([{"channelId": one, "wired": "yes"}])), "/channels/0/wired"),
         (put(json!([{"channelId": one, "wired": true, "loud": true}])), "/channels/0/loud"),
         (put(json!([{"channelId": one, "wired": true}, {"channelId": one, "wired": false}])), "/channels/1/channelId"),
@@ -50,7 +50,7 @@ async fn channels_are_wired_and_what_is_not_listed_stays() {
 }
 
 #[tokio::test]
-async fn a_clone_is_like_it_and_wired_to_the_same_channels() {
+async fn clone_copies_definition_and_wiring() {
     let service = Service::start().await;
     let channel = channel(&service, "https://example.com/1").await;
     let original = made(&service, json!({"tags": ["a"], "auth": {"type": "bearer", "token": "t"}})).await;
@@ -73,7 +73,7 @@ async fn a_clone_is_like_it_and_wired_to_the_same_channels() {
 }
 
 #[tokio::test]
-async fn a_paused_endpoint_takes_no_checks_until_it_is_resumed() {
+async fn paused_endpoint_rejects_checks_until_resumed() {
     let service = Service::start().await;
     let path = path(&made(&service, json!({})).await);
     let paused = service.send("POST", &format!("{path}/pause"), None).await.expect(200);
@@ -88,7 +88,7 @@ async fn a_paused_endpoint_takes_no_checks_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_deleted_endpoint_takes_its_rules_along_and_is_nobodys_parent() {
+async fn endpoint_deletion_removes_rules_and_parent_references() {
     let service = Service::start().await;
     let channel = channel(&service, "https://example.com/1").await;
     let parent = made(&service, json!({})).await;
@@ -102,13 +102,13 @@ async fn a_deleted_endpoint_takes_its_rules_along_and_is_nobodys_parent() {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_another_workspace_is_not_there() {
+async fn endpoint_of_another_workspace_returns_404() {
     let service = Service::start().await;
     let path = path(&made(&service, json!({})).await);
     let foreign = async |method: &str, path: &str| {
         let request = service.bare(method, &format!("/api/workspaces/other{path}"));
         let request = request.header("authorization", format!("Bearer {}", service.other_key));
-        service.ask(request.header("content-type", "application/json").body(Full::from("{}")).unwrap()).await
+        service.execute(request.header("content-type", "application/json").body(Full::from("{}")).unwrap()).await
     };
     for (method, path) in [
         ("GET", path.clone()),
@@ -129,14 +129,14 @@ async fn an_endpoint_of_another_workspace_is_not_there() {
     let request = service.bare("POST", "/api/workspaces/other/endpoints/test");
     let request = request.header("authorization", format!("Bearer {}", service.other_key));
     let body = Full::from(json!({"endpointId": id}).to_string());
-    service.ask(request.body(body).unwrap()).await.problem(404, "not_found");
-    let nobodys = nobodys::<EndpointId>();
-    service.get(&format!("/endpoints/{nobodys}")).await.problem(404, "not_found");
+    service.execute(request.body(body).unwrap()).await.problem(404, "not_found");
+    let unknown_id = unknown_id::<EndpointId>();
+    service.get(&format!("/endpoints/{unknown_id}")).await.problem(404, "not_found");
     service.get(&path).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn edits_checks_and_a_deletion_at_once_leave_nothing_half_done() {
+async fn concurrent_endpoint_edits_checks_and_deletion_are_atomic() {
     let service = Arc::new(Service::start().await);
     for _ in 0..5 {
         let path = path(&made(&service, json!({"failureThreshold": 1})).await);

@@ -1,4 +1,4 @@
-//! The first origin document as a evaluation: rules for queries and flows, their webhooks, their log.
+//! Notifications of runs: rules of queries and flows, their webhooks and their log, as the clients of that API expect them.
 
 use std::thread::spawn;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::signed::{is_signed_as_mako, is_signed_as_standard, is_signing_secret};
 use crate::support::{Api, Receiver, Server, Setup};
 
-/// The document's own example, but for the URL.
+/// The example of the contract, with another URL.
 fn example(url: &str) -> Value {
     json!({
         "resourceType": "scheduled_query",
@@ -19,7 +19,7 @@ fn example(url: &str) -> Value {
     })
 }
 
-/// A run of the document's example, as it is reported.
+/// A run that the example rule matches.
 fn run(id: &str, status: &str) -> Value {
     json!({
         "resourceType": "scheduled_query", "resourceId": "65f...", "resourceName": "Daily revenue rollup",
@@ -28,7 +28,7 @@ fn run(id: &str, status: &str) -> Value {
     })
 }
 
-/// A server with the document's rule.
+/// A server with the example rule.
 struct World {
     api: Api,
     receiver: Receiver,
@@ -55,7 +55,7 @@ impl World {
 }
 
 #[test]
-fn the_examples_rule_is_taken_and_its_secret_is_shown_once() {
+fn example_rule_is_created_and_its_secret_returned_once() {
     let world = world();
     assert!(is_signing_secret(&world.secret), "{}", world.secret);
     let listed = world.api.get("/notification-rules?resourceType=scheduled_query&resourceId=65f...").expect(200);
@@ -72,7 +72,7 @@ fn the_examples_rule_is_taken_and_its_secret_is_shown_once() {
 }
 
 #[test]
-fn a_failed_run_is_told_as_the_document_says() {
+fn webhook_of_a_failed_run_matches_the_contract() {
     let world = world();
     let mut report = run("01HX...", "failure");
     report["errorMessage"] = json!("relation \"orders\" does not exist");
@@ -88,14 +88,14 @@ fn a_failed_run_is_told_as_the_document_says() {
     let body = request.json();
     let workspace = body["workspaceId"].as_str().unwrap();
     assert!(workspace.starts_with("ws_"), "{workspace}");
-    let told = json!({
+    let expected = json!({
         "version": 1, "event": "flow.run.terminal", "trigger": "failure", "resourceType": "scheduled_query",
         "resourceId": "65f...", "resourceName": "Daily revenue rollup", "runId": "01HX...",
         "completedAt": "2026-05-02T04:00:12.345Z", "durationMs": 1842, "rowCount": 124,
         "errorMessage": "relation \"orders\" does not exist", "triggerType": "scheduled", "workspaceId": workspace,
         "deepLink": "https://app.mako.ai/workspace/65a.../console/65f..."
     });
-    assert_eq!(body, told);
+    assert_eq!(body, expected);
 
     let delivery = world.api.delivery_once(accepted["eventId"].as_str().unwrap(), "sent");
     assert_eq!(delivery["id"], request.header("webhook-id"));
@@ -104,7 +104,7 @@ fn a_failed_run_is_told_as_the_document_says() {
 }
 
 #[test]
-fn what_is_not_known_is_there_and_null() {
+fn unknown_values_are_null_in_the_webhook() {
     let world = world();
     let bare = json!({"resourceType": "scheduled_query", "resourceId": "65f...", "runId": "1", "status": "failure"});
     world.api.post("/runs", bare).expect(202);
@@ -116,7 +116,7 @@ fn what_is_not_known_is_there_and_null() {
 }
 
 #[test]
-fn a_rule_tells_of_its_triggers_only_and_of_nothing_while_it_is_disabled() {
+fn rule_notifies_of_its_triggers_only_and_not_while_disabled() {
     let world = world();
     let path = format!("/notification-rules/{}", world.rule);
     let not_routed = |accepted: Value| {
@@ -140,7 +140,7 @@ fn a_rule_tells_of_its_triggers_only_and_of_nothing_while_it_is_disabled() {
 }
 
 #[test]
-fn a_run_that_is_told_fifty_times_at_once_is_one() {
+fn run_reported_fifty_times_at_once_is_one_event() {
     let world = world();
     let report = || {
         let api = world.api.clone();
@@ -156,7 +156,7 @@ fn a_run_that_is_told_fifty_times_at_once_is_one() {
 }
 
 #[test]
-fn the_secret_is_rotated_and_the_old_one_overlaps() {
+fn rotated_secret_overlaps_with_the_old_one() {
     let world = world();
     let path = format!("/notification-rules/{}", world.rule);
     let config = json!({"channelType": "webhook", "url": world.receiver.url(), "rotateWebhookSecret": false});
@@ -175,7 +175,7 @@ fn the_secret_is_rotated_and_the_old_one_overlaps() {
 }
 
 #[test]
-fn tests_are_sent_at_once_and_leave_no_delivery() {
+fn rule_test_is_sent_at_once_and_not_in_the_log() {
     let world = world();
     let saved = world.api.post("/notification-rules/test", json!({"ruleId": world.rule})).expect(200);
     assert_eq!((&saved["ok"], &saved["httpStatus"], &saved["error"]), (&json!(true), &json!(204), &Value::Null));
@@ -196,7 +196,7 @@ fn tests_are_sent_at_once_and_leave_no_delivery() {
 }
 
 #[test]
-fn each_row_of_the_log_has_the_documents_ten_fields() {
+fn rule_log_rows_have_the_ten_fields_of_the_contract() {
     let world = world();
     world.api.post("/runs", run("1", "failure")).expect(202);
     world.api.wait_until_settled();
@@ -219,13 +219,13 @@ fn each_row_of_the_log_has_the_documents_ten_fields() {
 }
 
 #[test]
-fn what_fails_is_tried_again_after_a_quarter_of_a_minute() {
+fn failed_delivery_is_retried_after_15_seconds() {
     let receiver = Receiver::always(500);
     let server = Setup::new().start();
     let api = server.api();
     api.post("/notification-rules", example(&receiver.url())).expect(201);
     let accepted = api.post("/runs", run("1", "failure")).expect(202);
-    let waiting = api.delivery_once_it_was_tried(accepted["eventId"].as_str().unwrap(), 1);
+    let waiting = api.delivery_after_attempts(accepted["eventId"].as_str().unwrap(), 1);
     assert_eq!(
         (&waiting["status"], &waiting["lastError"]),
         (&json!("pending"), &json!("HTTP 500 Internal Server Error"))
@@ -234,7 +234,7 @@ fn what_fails_is_tried_again_after_a_quarter_of_a_minute() {
 }
 
 #[test]
-fn the_documents_other_channels_are_taken_as_they_stand() {
+fn other_channel_types_of_the_contract_are_accepted() {
     let setup = Setup::new()
         .with("TIDINGS_SMTP_URL", "smtp://127.0.0.1:1?tls=none")
         .with("TIDINGS_MAIL_FROM", "Tidings <tidings@example.com>");
@@ -252,7 +252,7 @@ fn the_documents_other_channels_are_taken_as_they_stand() {
                             "slackWebhookUrl": "https://hooks.slack.com/services/T.../B.../..."}));
     assert_eq!(slack["rule"]["displayLabel"], "#data-alerts");
     assert!(slack["rule"]["slackWebhookUrl"].as_str().unwrap().starts_with("https://hooks.slack.com/services/"));
-    assert!(!slack.to_string().contains("T..."), "what opens the door is masked: {slack}");
+    assert!(!slack.to_string().contains("T..."), "the webhook URL is masked: {slack}");
     let webhook = rule(json!({"channelType": "webhook", "url": "https://example.com/hooks/mako",
                               "rotateWebhookSecret": false}));
     assert!(is_signing_secret(webhook["signingSecretOnce"].as_str().unwrap()));

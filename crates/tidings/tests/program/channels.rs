@@ -1,12 +1,11 @@
-//! The second origin document as a evaluation, its fourth part: the channels' page. Connectivity, the log, quotas, and what is
-//! left of it all when the log is pruned.
+//! Channels: connectivity, health, delivery log, quota, and the counter of sent notifications.
 
 use serde_json::{Value, json};
 
 use crate::support::{Receiver, Reply, Setup, eventually};
 
 #[test]
-fn every_channel_is_shown_with_its_type_and_connectivity_and_can_be_tested() {
+fn channel_list_has_type_and_connectivity_after_tests() {
     let receivers = [Receiver::always(200), Receiver::always(500)];
     let server = Setup::new().start();
     let api = server.api();
@@ -21,7 +20,7 @@ fn every_channel_is_shown_with_its_type_and_connectivity_and_can_be_tested() {
     };
     let types: Vec<_> = rows().iter().map(|row| (row["name"].clone(), row["type"].clone())).collect();
     assert_eq!(types, [(json!("#ops"), json!("slack")), (json!("hook"), json!("webhook"))]);
-    assert!(rows().iter().all(|row| facts(row) == (Value::Null, false, false, false)), "nobody knows yet");
+    assert!(rows().iter().all(|row| facts(row) == (Value::Null, false, false, false)), "unknown before a test");
 
     let tested = channels.each_ref().map(|id| api.post(&format!("/channels/{id}/test"), json!({})).expect(200));
     assert_eq!((&tested[0]["ok"], &tested[1]["ok"]), (&json!(true), &json!(false)), "{tested:?}");
@@ -41,8 +40,8 @@ fn every_channel_is_shown_with_its_type_and_connectivity_and_can_be_tested() {
 }
 
 #[test]
-fn live_dispatches_change_nothing_about_connectivity_and_health_stands_beside_it() {
-    // The test succeeds; what is live fails once, and then goes through.
+fn live_sends_update_health_and_not_connectivity() {
+    // The test succeeds; the live delivery fails once and then succeeds.
     let receiver = Receiver::start(|_, number| Reply::Status(if number == 2 { 500 } else { 204 }));
     let server = Setup::new().start();
     let api = server.api();
@@ -58,7 +57,7 @@ fn live_dispatches_change_nothing_about_connectivity_and_health_stands_beside_it
     let endpoint = api.make_endpoint(json!({}));
     api.wire(&endpoint, &[&hook]);
     let incident = api.open(&endpoint, "down");
-    api.told_once(&incident, "opened", &hook, "sent");
+    api.incident_delivery_once(&incident, "opened", &hook, "sent");
     let health = eventually("the sends are seen", || {
         let health = api.get(&format!("/channels/{hook}")).expect(200)["health"].clone();
         health["lastSentAt"].is_string().then_some(health)
@@ -69,7 +68,7 @@ fn live_dispatches_change_nothing_about_connectivity_and_health_stands_beside_it
 }
 
 #[test]
-fn the_log_shows_every_attempt_whether_it_succeeded_or_failed() {
+fn delivery_log_has_successful_and_failed_attempts() {
     let receiver = Receiver::start(|_, number| Reply::Status(if number == 1 { 503 } else { 204 }));
     let server = Setup::new().start();
     let api = server.api();
@@ -77,7 +76,7 @@ fn the_log_shows_every_attempt_whether_it_succeeded_or_failed() {
     let endpoint = api.make_endpoint(json!({}));
     api.wire(&endpoint, &[&hook]);
     let incident = api.open(&endpoint, "down");
-    let sent = api.told_once(&incident, "opened", &hook, "sent");
+    let sent = api.incident_delivery_once(&incident, "opened", &hook, "sent");
     let shown = api.get(&format!("/deliveries/{}", sent["id"].as_str().unwrap())).expect(200);
     let attempts: Vec<_> = shown["attempts"].as_array().unwrap().iter().map(|it| it["httpStatus"].clone()).collect();
     assert_eq!(attempts, [json!(503), json!(204)], "{shown}");
@@ -85,7 +84,7 @@ fn the_log_shows_every_attempt_whether_it_succeeded_or_failed() {
 }
 
 #[test]
-fn channels_are_capped_and_one_too_many_is_pt403() {
+fn channel_over_quota_returns_pt403() {
     let receiver = Receiver::good();
     let server = Setup::new().with("TIDINGS_CHANNELS_MAX", "2").start();
     let api = server.api();
@@ -97,7 +96,7 @@ fn channels_are_capped_and_one_too_many_is_pt403() {
     refused.expect_problem(403, "PT403");
     assert!(refused.json()["detail"].as_str().unwrap().contains('2'), "{}", refused.text());
     api.edit_channel(&channels[0], json!({"name": "what is there may be edited"}));
-    // A channel of a rule's own is outside the quota.
+    // A channel that a rule owns does not count.
     let rule = json!({"resourceType": "job", "resourceId": "*", "triggers": ["failure"], "channelType": "webhook",
                       "url": receiver.url()});
     api.post("/notification-rules", rule).expect(201);
@@ -107,7 +106,7 @@ fn channels_are_capped_and_one_too_many_is_pt403() {
 }
 
 #[test]
-fn an_incident_counts_what_was_sent_of_it_and_keeps_that_number() {
+fn incident_counts_its_sent_notifications() {
     let receiver = Receiver::good();
     let setup = Setup::new();
     let server = setup.start();
@@ -116,10 +115,10 @@ fn an_incident_counts_what_was_sent_of_it_and_keeps_that_number() {
     let [one, other] = [(); 2].map(|()| api.make_webhook(&receiver, json!({})));
     api.wire(&endpoint, &[&one, &other]);
     let incident = api.open(&endpoint, "down");
-    let sent = api.told_once(&incident, "opened", &one, "sent");
-    api.told_once(&incident, "opened", &other, "sent");
+    let sent = api.incident_delivery_once(&incident, "opened", &one, "sent");
+    api.incident_delivery_once(&incident, "opened", &other, "sent");
     assert_eq!(api.incident(&incident)["notificationsSent"], 2);
-    // Sent again by hand it is still one notification.
+    // A manual resend is still the same notification.
     api.post(&format!("/deliveries/{}/resend", sent["id"].as_str().unwrap()), json!({})).expect(202);
     receiver.wait_for(3);
     api.resolve(&endpoint);

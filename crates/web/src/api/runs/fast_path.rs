@@ -1,4 +1,4 @@
-//! Reading reports that are right, in one pass over the bytes. Whatever is not gives `None`: the careful way will say why.
+//! The fast path: parses valid bodies in one pass. Returns `None` for all others, which `diagnostics` then explains.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,17 +8,18 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{Trigger, TriggerType};
 use tidings_engine::accept::RunReport;
 
-use super::limits::{
+use super::validation::{
     error_fault, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
 };
 use super::{RUNS_MAX, Reports};
-use crate::body::Form;
+use crate::body::BodyFormat;
 use crate::fields::INTEGER_MAX;
 
-/// A report as it stands in the body. Words and instants are borrowed: no right one needs an escape.
+/// A run in a body. Enumerated values and timestamps borrow from it, which serde_json allows for strings without escape
+/// sequences only; others go to the slow path.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Body<'a> {
+struct RunRequest<'a> {
     resource_type: &'a str,
     resource_id: String,
     resource_name: Option<String>,
@@ -35,37 +36,37 @@ struct Body<'a> {
     deep_link: Option<String>,
 }
 
-/// Reads the reports in a body, if they are right.
-pub(super) fn read(bytes: &[u8], form: Form, now: Timestamp) -> Option<Reports> {
-    // Once for all of it, instead of text by text.
+/// Reads the runs of a body if all of them are valid.
+pub(super) fn read(bytes: &[u8], format: BodyFormat, now: Timestamp) -> Option<Reports> {
+    // Validates UTF-8 once for the whole body instead of string by string.
     let text = std::str::from_utf8(bytes).ok()?;
-    match (form, bytes.trim_ascii_start().first()?) {
-        (Form::Json, b'{') => {
-            let only: Body<'_> = serde_json::from_str(text).ok()?;
-            Some(Reports { runs: vec![only.checked(now)?], many: false })
+    match (format, bytes.trim_ascii_start().first()?) {
+        (BodyFormat::Json, b'{') => {
+            let only: RunRequest<'_> = serde_json::from_str(text).ok()?;
+            Some(Reports { runs: vec![only.validate(now)?], is_list: false })
         }
-        (Form::Json, b'[') => {
-            let bodies: Vec<Body<'_>> = serde_json::from_str(text).ok()?;
-            of_many(bodies.into_iter().map(Some), now)
+        (BodyFormat::Json, b'[') => {
+            let bodies: Vec<RunRequest<'_>> = serde_json::from_str(text).ok()?;
+            read_batch(bodies.into_iter().map(Some), now)
         }
-        (Form::Json, _) => None,
-        (Form::Lines, _) => {
+        (BodyFormat::Json, _) => None,
+        (BodyFormat::Lines, _) => {
             let lines = text.split('\n').filter(|line| !line.trim_ascii().is_empty());
-            of_many(lines.map(|line| serde_json::from_str(line).ok()), now)
+            read_batch(lines.map(|line| serde_json::from_str(line).ok()), now)
         }
     }
 }
 
-fn of_many<'a>(bodies: impl Iterator<Item = Option<Body<'a>>>, now: Timestamp) -> Option<Reports> {
-    let runs: Vec<_> = bodies.take(RUNS_MAX + 1).map(|body| body?.checked(now)).collect::<Option<_>>()?;
-    (1..=RUNS_MAX).contains(&runs.len()).then_some(Reports { runs, many: true })
+fn read_batch<'a>(bodies: impl Iterator<Item = Option<RunRequest<'a>>>, now: Timestamp) -> Option<Reports> {
+    let runs: Vec<_> = bodies.take(RUNS_MAX + 1).map(|body| body?.validate(now)).collect::<Option<_>>()?;
+    (1..=RUNS_MAX).contains(&runs.len()).then_some(Reports { runs, is_list: true })
 }
 
-impl Body<'_> {
-    fn checked(self, now: Timestamp) -> Option<RunReport> {
-        let started_at = if_there(self.started_at, instant)?;
-        let completed_at = if_there(self.completed_at, instant)?;
-        let right = resource_id_fault(&self.resource_id)
+impl RunRequest<'_> {
+    fn validate(self, now: Timestamp) -> Option<RunReport> {
+        let started_at = optional(self.started_at, instant)?;
+        let completed_at = optional(self.completed_at, instant)?;
+        let is_valid = resource_id_fault(&self.resource_id)
             .or_else(|| run_id_fault(&self.run_id))
             .or_else(|| name_fault(self.resource_name.as_deref()?))
             .or_else(|| error_fault(self.error_message.as_deref()?))
@@ -73,8 +74,8 @@ impl Body<'_> {
             .or_else(|| order_fault(started_at, completed_at))
             .or_else(|| output_fault(self.output?.get()))
             .is_none();
-        let countable = |number: Option<u64>| number.is_none_or(|number| number <= INTEGER_MAX);
-        if !(right && countable(self.duration_ms) && countable(self.row_count)) {
+        let is_exact = |number: Option<u64>| number.is_none_or(|number| number <= INTEGER_MAX);
+        if !(is_valid && is_exact(self.duration_ms) && is_exact(self.row_count)) {
             return None;
         }
         Some(RunReport {
@@ -84,7 +85,7 @@ impl Body<'_> {
             run_id: self.run_id,
             run: Run {
                 resource_name: self.resource_name,
-                trigger_type: if_there(self.trigger_type, TriggerType::parse)?,
+                trigger_type: optional(self.trigger_type, TriggerType::parse)?,
                 started_at,
                 completed_at: completed_at.unwrap_or(now),
                 duration_ms: self.duration_ms,
@@ -97,8 +98,8 @@ impl Body<'_> {
     }
 }
 
-/// Reads a text that may be missing; gives up on one that is there and cannot be read.
-fn if_there<T>(text: Option<&str>, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+/// Parses a string that may be absent. The outer `None`: it is present and invalid.
+fn optional<T>(text: Option<&str>, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
     text.map_or(Some(None), |text| read(text).map(Some))
 }
 

@@ -1,5 +1,4 @@
-//! The second origin document as a evaluation, its second part: what gates a dispatch, one after the other, and what each filter
-//! lets through.
+//! Gates: their order, the log of their verdicts, and what each filter passes.
 
 use std::time::Duration;
 
@@ -33,13 +32,13 @@ impl World {
 }
 
 #[test]
-fn the_first_gate_that_stops_decides_and_the_log_says_which() {
+fn first_stopping_gate_decides_and_is_logged() {
     let World { api, receiver, hook, endpoint, .. } = &world();
     let global = |until: Value| api.patch("/notification-preferences", json!({"globalMuteUntil": until})).expect(200);
     let filters = |severity: &str, open: bool| {
         api.edit_channel(hook, json!({"severityFilter": severity, "eventFilters": {"sendOpen": open}}));
     };
-    // All are closed at first. A gate is opened only after it was seen to decide.
+    // All gates stop at first. Each is opened after it was the one that decided.
     api.pause(endpoint, hook, true);
     api.edit_channel(hook, json!({"enabled": false}));
     global(json!("2099-01-01T00:00:00Z"));
@@ -56,7 +55,7 @@ fn the_first_gate_that_stops_decides_and_the_log_says_which() {
         let incident = api.open(endpoint, "degraded");
         let verdict = api.stopped(&incident, "opened", hook, reason);
         assert_eq!(verdict["gate"], gate);
-        let delivery = &api.told(&incident, "opened", hook)[0];
+        let delivery = &api.incident_deliveries(&incident, "opened", hook)[0];
         assert_eq!((&delivery["attemptCount"], &delivery["sentAt"]), (&json!(0), &Value::Null), "{delivery}");
         let verdicts = delivery["verdicts"].as_array().unwrap();
         let before: Vec<_> = verdicts[..verdicts.len() - 1].iter().map(|verdict| verdict["gate"].clone()).collect();
@@ -67,22 +66,22 @@ fn the_first_gate_that_stops_decides_and_the_log_says_which() {
         open();
     }
     let incident = api.open(endpoint, "degraded");
-    let delivery = api.told_once(&incident, "opened", hook, "sent");
+    let delivery = api.incident_delivery_once(&incident, "opened", hook, "sent");
     assert_eq!((&delivery["suppressedReason"], &delivery["httpStatus"]), (&Value::Null, &json!(204)), "{delivery}");
     let bodies: Vec<_> = receiver.requests().iter().map(|request| request.json()).collect();
     let opened: Vec<_> = bodies.iter().filter(|body| body["event"] == "incident_opened").collect();
-    assert_eq!((opened.len(), &opened[0]["incident"]["id"]), (1, &json!(incident)), "none but the last was said");
+    assert_eq!((opened.len(), &opened[0]["incident"]["id"]), (1, &json!(incident)), "only the last was sent");
 }
 
 #[test]
-fn what_passes_is_sent_and_the_log_says_how_that_went() {
+fn passed_delivery_is_sent_and_its_outcome_logged() {
     let World { api, hook, endpoint, .. } = &world();
     let broken = api.make_webhook(&Receiver::always(502), json!({"retryOnFailure": false}));
     api.wire(endpoint, &[&broken]);
     let incident = api.open(endpoint, "down");
-    let sent = api.told_once(&incident, "opened", hook, "sent");
+    let sent = api.incident_delivery_once(&incident, "opened", hook, "sent");
     assert_eq!((&sent["httpStatus"], &sent["lastError"]), (&json!(204), &Value::Null), "{sent}");
-    let failed = api.told_once(&incident, "opened", &broken, "failed");
+    let failed = api.incident_delivery_once(&incident, "opened", &broken, "failed");
     assert_eq!(
         (&failed["httpStatus"], &failed["lastError"]),
         (&json!(502), &json!("HTTP 502 Bad Gateway")),
@@ -92,15 +91,15 @@ fn what_passes_is_sent_and_the_log_says_how_that_went() {
 }
 
 #[test]
-fn without_recovery_alerts_a_resolution_is_not_told_and_leaves_no_row() {
+fn resolution_without_recovery_alert_creates_no_delivery() {
     let World { api, receiver, hook, endpoint, .. } = &world();
     api.patch(&format!("/endpoints/{endpoint}"), json!({"recoveryAlert": false})).expect(200);
-    // It comes before the mute, which would leave a row.
+    // It is evaluated before the mute, which would create a delivery.
     let incident = api.open(endpoint, "down");
-    api.told_once(&incident, "opened", hook, "sent");
+    api.incident_delivery_once(&incident, "opened", hook, "sent");
     api.patch("/notification-preferences", json!({"globalMuteUntil": "2099-01-01T00:00:00Z"})).expect(200);
     api.resolve(endpoint);
-    assert_eq!(api.told(&incident, "resolved", hook), Vec::<Value>::new());
+    assert_eq!(api.incident_deliveries(&incident, "resolved", hook), Vec::<Value>::new());
     let events = api.get("/events?trigger=resolved").expect(200);
     assert_eq!(events["data"][0]["runId"], incident);
     assert_eq!(events["data"][0]["notRouted"][0]["reason"], "recovery_disabled", "{events}");
@@ -108,12 +107,12 @@ fn without_recovery_alerts_a_resolution_is_not_told_and_leaves_no_row() {
 }
 
 #[test]
-fn while_everything_is_muted_every_dispatch_is_suppressed_as_muted() {
+fn global_mute_suppresses_every_delivery() {
     let world = world();
     let World { api, receiver, hook, endpoint, .. } = &world;
     api.make_rule("backup", hook);
     let incident = api.open(endpoint, "down");
-    api.told_once(&incident, "opened", hook, "sent");
+    api.incident_delivery_once(&incident, "opened", hook, "sent");
     world.preferences(json!({"globalMuteUntil": "2099-01-01T00:00:00Z"}));
     api.resolve(endpoint);
     api.stopped(&incident, "resolved", hook, "muted");
@@ -125,13 +124,17 @@ fn while_everything_is_muted_every_dispatch_is_suppressed_as_muted() {
     let why = api.get(&format!("/events/{}/why", run["eventId"].as_str().unwrap())).expect(200);
     assert!(why["answer"].as_str().unwrap().to_lowercase().contains("muted"), "{why}");
 
-    // When it is over it mutes nothing, and what still burns is said.
+    // After its end the opening of the active incident is sent.
     world.preferences(json!({"globalMuteUntil": ahead(Duration::from_secs(1)).to_string()}));
-    eventually("the opening is said late", || {
-        let told = api.told(&incident, "opened", hook);
-        let late = told.get(1).filter(|late| late["status"] == "sent")?;
-        assert_eq!((&late["sequence"], &late["replacesDeliveryId"]), (&json!(2), &told[0]["id"]), "{late}");
-        assert_eq!(told[0]["status"], "suppressed", "the row stays");
+    eventually("the deferred opening is sent", || {
+        let deliveries = api.incident_deliveries(&incident, "opened", hook);
+        let deferred = deliveries.get(1).filter(|deferred| deferred["status"] == "sent")?;
+        assert_eq!(
+            (&deferred["sequence"], &deferred["replacesDeliveryId"]),
+            (&json!(2), &deliveries[0]["id"]),
+            "{deferred}"
+        );
+        assert_eq!(deliveries[0]["status"], "suppressed", "the row stays");
         Some(())
     });
     assert_eq!(receiver.wait_for(2)[1].json()["incident"]["id"], incident);
@@ -139,7 +142,7 @@ fn while_everything_is_muted_every_dispatch_is_suppressed_as_muted() {
 }
 
 #[test]
-fn each_severity_filter_lets_through_what_the_document_says() {
+fn severity_filter_passes_its_severities() {
     let World { api, endpoint, .. } = &world();
     let receiver = Receiver::good();
     let filtered = |filter: &str| api.make_webhook(&receiver, json!({"severityFilter": filter}));
@@ -153,7 +156,7 @@ fn each_severity_filter_lets_through_what_the_document_says() {
     let expect = |incident: &str, trigger: &str, through: [bool; 3]| {
         for (channel, passes) in channels.iter().zip(through) {
             if passes {
-                api.told_once(incident, trigger, channel, "sent");
+                api.incident_delivery_once(incident, trigger, channel, "sent");
             } else {
                 api.stopped(incident, trigger, channel, "severity_filter");
             }
@@ -179,7 +182,7 @@ fn each_severity_filter_lets_through_what_the_document_says() {
 }
 
 #[test]
-fn each_event_filter_keeps_its_event_out_and_both_let_everything_through_at_first() {
+fn event_filters_suppress_their_event_and_default_to_all() {
     let World { api, hook, endpoint, .. } = &world();
     let shown = api.get(&format!("/channels/{hook}")).expect(200);
     assert_eq!(shown["eventFilters"], json!({"sendOpen": true, "sendResolved": true, "sendEscalated": true}));
@@ -189,22 +192,22 @@ fn each_event_filter_keeps_its_event_out_and_both_let_everything_through_at_firs
     api.wire(endpoint, &[&clear, &page]);
     let incident = api.open(endpoint, "down");
     for channel in [hook, &page] {
-        api.told_once(&incident, "opened", channel, "sent");
+        api.incident_delivery_once(&incident, "opened", channel, "sent");
     }
     api.stopped(&incident, "opened", &clear, "event_filter");
     api.resolve(endpoint);
     for channel in [hook, &clear] {
-        api.told_once(&incident, "resolved", channel, "sent");
+        api.incident_delivery_once(&incident, "resolved", channel, "sent");
     }
     api.stopped(&incident, "resolved", &page, "event_filter");
-    let said = receivers
+    let events = receivers
         .each_ref()
         .map(|receiver| receiver.requests().iter().map(|it| it.json()["event"].clone()).collect::<Vec<_>>());
-    assert_eq!(said, [vec![json!("incident_resolved")], vec![json!("incident_opened")]]);
+    assert_eq!(events, [vec![json!("incident_resolved")], vec![json!("incident_opened")]]);
 }
 
 #[test]
-fn a_channel_that_is_disabled_is_silent_everywhere_and_a_pause_is_of_one_endpoint() {
+fn disabled_channel_is_silent_and_pause_affects_one_endpoint() {
     let World { api, hook, endpoint, .. } = &world();
     let other = api.make_endpoint(json!({"name": "Search"}));
     api.wire(&other, &[hook]);
@@ -219,5 +222,5 @@ fn a_channel_that_is_disabled_is_silent_everywhere_and_a_pause_is_of_one_endpoin
     let incident = api.open(endpoint, "down");
     api.stopped(&incident, "opened", hook, "rule_paused");
     let incident = api.open(&other, "down");
-    api.told_once(&incident, "opened", hook, "sent");
+    api.incident_delivery_once(&incident, "opened", hook, "sent");
 }

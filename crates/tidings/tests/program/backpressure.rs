@@ -1,4 +1,4 @@
-//! Whoever brings more for a channel that is crowded and soon free is held back a little, and nobody else is.
+//! Backpressure: a report for a congested but fast channel is delayed a little; reports for other channels are not.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde_json::json;
 use crate::support::api::{Api, failed};
 use crate::support::{Receiver, Reply, Setup, now};
 
-/// Requests that the receiver answers at once, so that it is known to be fast.
+/// Requests that the receiver answers at once, so that the channel counts as fast.
 const FAST: usize = 32;
-/// Deliveries that make a crowd: more than 1,024, wherever they are.
+/// Deliveries that congest a channel: more than 1,024 in memory and store together.
 const CROWD: usize = 1_100;
-/// What one run waits for its channel to be less crowded: 100 ms, and 30 for its one delivery.
+/// The maximum delay of a report with one delivery: 100 ms, and 30 ms for the delivery.
 const PATIENCE: Duration = Duration::from_millis(130);
 
-/// How long a report of one run took to be answered.
+/// The response time of a report of one run.
 fn timed(api: &Api, job: &str, run: usize) -> Duration {
     let began = now();
     api.fail(job, &run.to_string());
@@ -22,7 +22,7 @@ fn timed(api: &Api, job: &str, run: usize) -> Duration {
 }
 
 #[test]
-fn more_for_a_crowded_channel_waits_a_little_and_is_taken_all_the_same() {
+fn report_for_congested_channel_is_delayed_and_accepted() {
     let busy = Receiver::start(|_, number| if number <= FAST { Reply::Status(204) } else { Reply::Held });
     let idle = Receiver::good();
     let server = Setup::new().start();
@@ -40,8 +40,8 @@ fn more_for_a_crowded_channel_waits_a_little_and_is_taken_all_the_same() {
 
     let last = FAST + CROWD;
     let waited = timed(&api, "busy", last);
-    assert!(waited >= PATIENCE, "{waited:?}: nobody held it back");
-    // Whatever else this machine does: if they were held back, every one of them would be.
+    assert!(waited >= PATIENCE, "{waited:?}: it was not delayed");
+    // The minimum of several: other load may delay some of them, but backpressure would delay all.
     let quickest = (0..5).map(|run| timed(&api, "idle", run)).min().unwrap();
     assert!(quickest < PATIENCE, "{quickest:?}: held back for a channel that is not its own");
 
@@ -51,5 +51,5 @@ fn more_for_a_crowded_channel_waits_a_little_and_is_taken_all_the_same() {
     let mut ids: Vec<_> = busy.requests().iter().map(|request| request.header("webhook-id").to_owned()).collect();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), last + 1, "each was told once");
+    assert_eq!(ids.len(), last + 1, "each was sent once");
 }

@@ -1,5 +1,5 @@
-//! The second origin document as a evaluation, its first part: endpoints that are watched, channels that are wired to them, and
-//! when whom is told what. Its gates, and what it keeps and does not do itself, are walked in the files beside this.
+//! Incidents of monitored endpoints: channels that are wired to them, and which notification is sent when. Gates are tested
+//! in `gates` and `gate_effects`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::api::id;
 use crate::support::{Api, Mailbox, Page, Receiver, Reply, Setup, eventually, now};
 
-/// Watches every second.
+/// Checks every second.
 fn setup() -> Setup {
     Setup::new().with("TIDINGS_WATCH_INTERVAL_SECONDS_MIN", "1")
 }
@@ -19,9 +19,9 @@ fn channel(api: &Api, name: &str, config: Value) -> String {
 }
 
 #[test]
-fn an_outage_and_its_end_arrive_by_mail_slack_discord_and_webhook_as_one_thread() {
+fn incident_arrives_by_mail_slack_discord_and_webhook_as_one_thread() {
     let (mailbox, page) = (Mailbox::start(), Page::answering(200));
-    // What Slack answers; the others take any success.
+    // Slack requires this body; the others accept any success.
     let receivers = [(); 3].map(|()| Receiver::always(200));
     let [slack, discord, webhook] = &receivers;
     let server = setup().start();
@@ -35,7 +35,7 @@ fn an_outage_and_its_end_arrive_by_mail_slack_discord_and_webhook_as_one_thread(
         channel(&api, "webhook", json!({"url": webhook.url()})),
     ];
     let more = json!({"intervalSeconds": 1, "timeoutMs": 1_000, "failureThreshold": 2, "recoveryThreshold": 2});
-    let endpoint = api.make_watched(&page.url(), more);
+    let endpoint = api.make_monitored(&page.url(), more);
     api.wire(&endpoint, &channels.each_ref().map(String::as_str));
     api.endpoint_once(&endpoint, "healthy");
 
@@ -68,14 +68,14 @@ fn an_outage_and_its_end_arrive_by_mail_slack_discord_and_webhook_as_one_thread(
     assert_eq!(seen["notificationsSent"], 8, "two events through four channels: {seen}");
     for channel in &channels {
         for trigger in ["opened", "resolved"] {
-            api.told_once(incident, trigger, channel, "sent");
+            api.incident_delivery_once(incident, trigger, channel, "sent");
         }
     }
     assert_eq!(receivers.each_ref().map(Receiver::count), [2, 2, 2], "and nothing else");
 }
 
 #[test]
-fn not_every_failed_check_is_told_but_a_streak_of_them_is_once() {
+fn failure_streak_opens_one_incident() {
     // Fails every other time, and from the fifth on always.
     let page = Receiver::start(|_, number| Reply::Status(if number % 2 == 0 && number < 5 { 200 } else { 500 }));
     let receiver = Receiver::good();
@@ -83,7 +83,7 @@ fn not_every_failed_check_is_told_but_a_streak_of_them_is_once() {
     let api = server.api();
     let hook = api.make_webhook(&receiver, json!({}));
     let more = json!({"intervalSeconds": 1, "timeoutMs": 1_000, "failureThreshold": 2, "recoveryThreshold": 2});
-    let endpoint = api.make_watched(&page.url(), more);
+    let endpoint = api.make_monitored(&page.url(), more);
     api.wire(&endpoint, &[&hook]);
 
     let opened = receiver.wait_for(1)[0].json();
@@ -103,11 +103,11 @@ fn not_every_failed_check_is_told_but_a_streak_of_them_is_once() {
     assert_eq!(api.incident(incident)["failingSince"], checks[4]["checkedAt"], "the streak began with the fifth");
     let incidents = api.get("/incidents").expect(200);
     assert_eq!(incidents["data"].as_array().map(Vec::len), Some(1), "{incidents}");
-    assert_eq!(receiver.count(), 1, "and an incident that goes on is not told again");
+    assert_eq!(receiver.count(), 1, "and an active incident is not sent again");
 }
 
 #[test]
-fn a_channel_is_made_once_and_wired_to_many_endpoints() {
+fn channel_can_be_wired_to_many_endpoints() {
     let receiver = Receiver::good();
     let server = Setup::new().start();
     let api = server.api();
@@ -116,17 +116,17 @@ fn a_channel_is_made_once_and_wired_to_many_endpoints() {
     for (count, name) in names.into_iter().enumerate() {
         let endpoint = api.make_endpoint(json!({"name": name}));
         api.wire(&endpoint, &[&hook]);
-        let told = now();
+        let reported_at = now();
         api.open(&endpoint, "down");
         let request = receiver.wait_for(count + 1)[count].clone();
         assert_eq!(request.json()["endpoint"]["name"], name);
-        // The first message leaves with the incident, and waits for no timer.
-        assert!(request.at - told < Duration::from_secs(5), "{:?}", request.at - told);
+        // The first notification is sent with the incident, without a timer.
+        assert!(request.at - reported_at < Duration::from_secs(5), "{:?}", request.at - reported_at);
     }
 }
 
 #[test]
-fn wired_and_paused_are_two_switches_of_each_endpoint() {
+fn wired_and_paused_are_independent_for_each_endpoint() {
     let receivers = [(); 2].map(|()| Receiver::good());
     let server = Setup::new().start();
     let api = server.api();
@@ -139,13 +139,13 @@ fn wired_and_paused_are_two_switches_of_each_endpoint() {
     };
     let off = |channel: &String| (channel.clone(), false, false);
     assert_eq!(switches(&shop), [off(&one), off(&other)], "every channel is shown");
-    let outage = |endpoint: &str| {
+    let open_and_resolve = |endpoint: &str| {
         let incident = api.open(endpoint, "down");
         api.resolve(endpoint);
         incident
     };
-    let unheard = outage(&shop);
-    assert!(api.deliveries(&format!("&incident={unheard}")).is_empty(), "what is not wired is not told, nor logged");
+    let unwired = open_and_resolve(&shop);
+    assert!(api.deliveries(&format!("&incident={unwired}")).is_empty(), "a channel that is not wired has no delivery");
 
     for endpoint in [&shop, &search] {
         api.wire(endpoint, &[&one, &other]);
@@ -153,19 +153,19 @@ fn wired_and_paused_are_two_switches_of_each_endpoint() {
     api.pause(&shop, &one, true);
     assert_eq!(switches(&shop), [(one.clone(), true, true), (other.clone(), true, false)], "it stays wired");
     assert_eq!(switches(&search), [(one.clone(), true, false), (other.clone(), true, false)]);
-    let incident = outage(&shop);
+    let incident = open_and_resolve(&shop);
     for trigger in ["opened", "resolved"] {
         api.stopped(&incident, trigger, &one, "rule_paused");
-        api.told_once(&incident, trigger, &other, "sent");
+        api.incident_delivery_once(&incident, trigger, &other, "sent");
     }
-    let incident = outage(&search);
-    api.told_once(&incident, "resolved", &one, "sent");
-    assert_eq!(receivers[0].wait_for(2)[0].json()["endpoint"]["name"], "Search", "only the other endpoint is heard");
+    let incident = open_and_resolve(&search);
+    api.incident_delivery_once(&incident, "resolved", &one, "sent");
+    assert_eq!(receivers[0].wait_for(2)[0].json()["endpoint"]["name"], "Search", "only the other endpoint notifies");
 
-    // On every dispatch: what opened before the pause is not resolved aloud in it.
+    // For every notification: an incident that opened before the pause has no resolution notice during it.
     api.pause(&shop, &one, false);
     let incident = api.open(&shop, "down");
-    api.told_once(&incident, "opened", &one, "sent");
+    api.incident_delivery_once(&incident, "opened", &one, "sent");
     api.pause(&shop, &one, true);
     api.resolve(&shop);
     api.stopped(&incident, "resolved", &one, "rule_paused");
@@ -173,9 +173,9 @@ fn wired_and_paused_are_two_switches_of_each_endpoint() {
     let wires = json!({"channels": [{"channelId": one, "wired": false}]});
     api.put(&format!("/endpoints/{shop}/notifications"), wires).expect(200);
     assert_eq!(switches(&shop), [(one.clone(), false, true), (other.clone(), true, false)], "the pause is remembered");
-    let incident = outage(&shop);
-    assert!(api.told(&incident, "opened", &one).is_empty());
-    api.told_once(&incident, "resolved", &other, "sent");
+    let incident = open_and_resolve(&shop);
+    assert!(api.incident_deliveries(&incident, "opened", &one).is_empty());
+    api.incident_delivery_once(&incident, "resolved", &other, "sent");
 }
 
 fn id_of(row: &Value) -> String {
@@ -183,28 +183,28 @@ fn id_of(row: &Value) -> String {
 }
 
 #[test]
-fn each_kind_of_message_has_the_documents_severity() {
+fn each_kind_of_notification_has_its_severity() {
     let receiver = Receiver::good();
     let server = Setup::new().start();
     let api = server.api();
     let hook = api.make_webhook(&receiver, json!({}));
     let endpoint = api.make_endpoint(json!({}));
     api.wire(&endpoint, &[&hook]);
-    let mut said = Vec::new();
+    let mut bodies = Vec::new();
     for cause in ["down", "degraded"] {
         let incident = api.open(&endpoint, cause);
         assert_eq!(api.incident(&incident)["cause"], format!("endpoint_{cause}"));
-        receiver.wait_for(said.len() + 1);
+        receiver.wait_for(bodies.len() + 1);
         api.resolve(&endpoint);
-        said = receiver.wait_for(said.len() + 2);
+        bodies = receiver.wait_for(bodies.len() + 2);
     }
     let tested = api.post(&format!("/channels/{hook}/test"), json!({})).expect(200);
     assert_eq!(tested["ok"], true, "{tested}");
-    let said: Vec<_> = receiver.wait_for(5).iter().map(|request| request.json()).collect();
-    let said: Vec<_> =
-        said.iter().map(|body| [&body["event"], &body["severity"]].map(|it| it.as_str().unwrap())).collect();
+    let bodies: Vec<_> = receiver.wait_for(5).iter().map(|request| request.json()).collect();
+    let bodies: Vec<_> =
+        bodies.iter().map(|body| [&body["event"], &body["severity"]].map(|it| it.as_str().unwrap())).collect();
     assert_eq!(
-        said,
+        bodies,
         [
             ["incident_opened", "critical"],
             ["incident_resolved", "success"],
@@ -216,7 +216,7 @@ fn each_kind_of_message_has_the_documents_severity() {
 }
 
 #[test]
-fn an_incident_that_goes_on_opens_once_and_one_that_is_over_may_open_again() {
+fn active_incident_opens_once_and_may_open_again_after_resolution() {
     let receiver = Receiver::good();
     let server = Setup::new().start();
     let api = server.api();
@@ -230,13 +230,13 @@ fn an_incident_that_goes_on_opens_once_and_one_that_is_over_may_open_again() {
     );
     api.resolve(&endpoint);
     assert_eq!(api.check(&endpoint, "healthy"), Value::Null);
-    // What is said of two incidents keeps no order; what is said of one does.
+    // Notifications of different incidents have no order; those of one incident do.
     receiver.wait_for(2);
     let second = api.open(&endpoint, "down");
     assert_ne!(first, second);
-    let said: Vec<_> = receiver.wait_for(3).iter().map(|request| request.json()).collect();
+    let bodies: Vec<_> = receiver.wait_for(3).iter().map(|request| request.json()).collect();
     let of =
-        |number: usize| (said[number]["event"].as_str().unwrap(), said[number]["incident"]["id"].as_str().unwrap());
+        |number: usize| (bodies[number]["event"].as_str().unwrap(), bodies[number]["incident"]["id"].as_str().unwrap());
     assert_eq!([of(0), of(1)], [("incident_opened", first.as_str()), ("incident_resolved", first.as_str())]);
     assert_eq!(of(2), ("incident_opened", second.as_str()));
 }

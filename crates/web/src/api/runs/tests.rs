@@ -1,41 +1,43 @@
-//! Both ways of reading reports, against each other and against what must be said of wrong ones.
+//! The fast and the slow path, against each other and against the expected violations.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tidings_domain::time::Timestamp;
 
-use super::super::quick;
+use super::diagnostics::read;
 use super::*;
+use crate::problem::Code;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_777_694_412_345);
 
-/// The code and the pointers of a body's problem.
-fn wrong(body: &str, form: Form) -> (Code, Vec<String>) {
-    assert!(quick::read(body.as_bytes(), form, NOW).is_none(), "the quick way took {body}");
-    let problem = read(body.as_bytes(), form, NOW).err().unwrap_or_else(|| panic!("the careful way took {body}"));
+/// The code and the pointers of the problem of an invalid body.
+fn problem_of(body: &str, format: BodyFormat) -> (Code, Vec<String>) {
+    assert!(fast_path::read(body.as_bytes(), format, NOW).is_none(), "the fast path accepted {body}");
+    let problem = read(body.as_bytes(), format, NOW).err().unwrap_or_else(|| panic!("the slow path accepted {body}"));
     let code = problem.code();
     let pointers = std::sync::Mutex::new(Vec::new());
-    problem.with_pointers(|pointer| {
+    problem.map_pointers(|pointer| {
         pointers.lock().unwrap().push(pointer.to_owned());
         pointer.to_owned()
     });
     (code, pointers.into_inner().unwrap())
 }
 
-fn right() -> Value {
+fn valid_run() -> Value {
     json!({"resourceType": "flow", "resourceId": "f1", "runId": "r1", "status": "failure"})
 }
 
-/// A right report with one member changed; `null` takes it away.
+/// A valid run with one field changed; `null` removes it.
 fn with(key: &str, value: Value) -> Value {
-    let mut run = right();
+    let mut run = valid_run();
     run[key] = value;
     run
 }
 
 #[test]
-fn each_field_is_refused_by_its_pointer() {
+fn invalid_field_is_reported_by_its_pointer() {
     let long = |chars: usize| json!("x".repeat(chars));
-    let wrongs = [
+    let invalid = [
         ("resourceType", json!("Flow")),
         ("resourceType", json!("channel")),
         ("resourceType", json!(1)),
@@ -67,86 +69,90 @@ fn each_field_is_refused_by_its_pointer() {
         ("colour", json!("red")),
         ("__proto__", json!({})),
     ];
-    for (key, value) in wrongs {
+    for (key, value) in invalid {
         let body = with(key, value).to_string();
-        assert_eq!(wrong(&body, Form::Json), (Code::Invalid, vec![format!("/{key}")]), "{body:.200}");
+        assert_eq!(problem_of(&body, BodyFormat::Json), (Code::Invalid, vec![format!("/{key}")]), "{body:.200}");
     }
     let mut reversed = with("startedAt", json!("2026-05-02T04:00:12Z"));
     reversed["completedAt"] = json!("2026-05-02T04:00:11Z");
-    assert_eq!(wrong(&reversed.to_string(), Form::Json).1, ["/startedAt"]);
+    assert_eq!(problem_of(&reversed.to_string(), BodyFormat::Json).1, ["/startedAt"]);
 }
 
 #[test]
-fn everything_wrong_is_told_at_once_and_where_it_stands() {
+fn all_violations_are_reported_at_once() {
     let bad = json!({"resourceType": "flow", "status": "done", "extra/one": 1});
     let found = ["/resourceId", "/runId", "/status", "/extra~1one"];
-    let mut pointers = wrong(&bad.to_string(), Form::Json).1;
+    let mut pointers = problem_of(&bad.to_string(), BodyFormat::Json).1;
     pointers.sort_unstable();
     let mut expected: Vec<_> = found.map(str::to_owned).to_vec();
     expected.sort_unstable();
     assert_eq!(pointers, expected);
 
-    let many = json!([right(), right(), with("runId", Value::Null), 5]);
-    assert_eq!(wrong(&many.to_string(), Form::Json).1, ["/2/runId", "/3"]);
-    let lines = format!("{}\n\n{}\n{}\n", right(), right(), with("status", json!("x")));
-    assert_eq!(wrong(&lines, Form::Lines).1, ["/3/status"], "by line, counted from 0");
+    let many = json!([valid_run(), valid_run(), with("runId", Value::Null), 5]);
+    assert_eq!(problem_of(&many.to_string(), BodyFormat::Json).1, ["/2/runId", "/3"]);
+    let lines = format!("{}\n\n{}\n{}\n", valid_run(), valid_run(), with("status", json!("x")));
+    assert_eq!(problem_of(&lines, BodyFormat::Lines).1, ["/3/status"], "by line, counted from 0");
 }
 
 #[test]
-fn what_holds_no_run_at_all_is_refused_as_a_whole() {
+fn body_without_a_run_is_one_violation_of_the_root() {
     for body in ["", " \n", "[]", "5", "\"run\"", "null"] {
-        assert_eq!(wrong(body, Form::Json), (Code::Invalid, vec![String::new()]), "{body:?}");
+        assert_eq!(problem_of(body, BodyFormat::Json), (Code::Invalid, vec![String::new()]), "{body:?}");
     }
-    assert_eq!(wrong("\n\n", Form::Lines), (Code::Invalid, vec![String::new()]));
-    let too_many = Value::from(vec![right(); RUNS_MAX + 1]).to_string();
-    assert_eq!(wrong(&too_many, Form::Json), (Code::Invalid, vec![String::new()]));
-    assert!(quick::read(Value::from(vec![right(); RUNS_MAX]).to_string().as_bytes(), Form::Json, NOW).is_some());
+    assert_eq!(problem_of("\n\n", BodyFormat::Lines), (Code::Invalid, vec![String::new()]));
+    let too_many = Value::from(vec![valid_run(); RUNS_MAX + 1]).to_string();
+    assert_eq!(problem_of(&too_many, BodyFormat::Json), (Code::Invalid, vec![String::new()]));
+    assert!(
+        fast_path::read(Value::from(vec![valid_run(); RUNS_MAX]).to_string().as_bytes(), BodyFormat::Json, NOW)
+            .is_some()
+    );
 }
 
 #[test]
-fn what_is_no_json_is_said_to_be_none() {
-    let twice = r#"{"resourceType":"flow","resourceId":"a","resourceId":"b","runId":"r","status":"failure"}"#;
+fn body_that_is_not_json_is_invalid_json() {
+    let duplicate = r#"{"resourceType":"flow","resourceId":"a","resourceId":"b","runId":"r","status":"failure"}"#;
     let deep = format!(r#"{{"resourceName":{}"#, "[".repeat(10_000));
-    for body in ["{", "{'runId': 1}", "[{}", "{} {}", twice, &deep, "\u{0}"] {
-        assert_eq!(wrong(body, Form::Json).0, Code::InvalidJson, "{body:.80}");
+    for body in ["{", "{'runId': 1}", "[{}", "{} {}", duplicate, &deep, "\u{0}"] {
+        assert_eq!(problem_of(body, BodyFormat::Json).0, Code::InvalidJson, "{body:.80}");
     }
-    assert_eq!(wrong(&format!("{}\n{{\n", right()), Form::Lines).0, Code::InvalidJson);
+    assert_eq!(problem_of(&format!("{}\n{{\n", valid_run()), BodyFormat::Lines).0, Code::InvalidJson);
     let nested =
         with("output", json!(null)).to_string().replace("null", &format!("{}{}", "[".repeat(101), "]".repeat(101)));
-    assert_eq!(wrong(&nested, Form::Json), (Code::Invalid, vec!["/output".to_owned()]));
+    assert_eq!(problem_of(&nested, BodyFormat::Json), (Code::Invalid, vec!["/output".to_owned()]));
 }
 
 #[test]
-fn an_output_is_kept_as_it_was_written() {
+fn output_keeps_its_exact_text() {
     let body = r#"{"resourceType":"use_case","resourceId":"uc","runId":"e","status":"success","output": {"b": 1.10,  "a": [ ]}}"#;
-    for reports in
-        [quick::read(body.as_bytes(), Form::Json, NOW).unwrap(), read(body.as_bytes(), Form::Json, NOW).unwrap()]
-    {
+    for reports in [
+        fast_path::read(body.as_bytes(), BodyFormat::Json, NOW).unwrap(),
+        read(body.as_bytes(), BodyFormat::Json, NOW).unwrap(),
+    ] {
         assert_eq!(reports.runs[0].run.output.as_ref().unwrap().get(), r#"{"b": 1.10,  "a": [ ]}"#);
-        assert_eq!(reports.runs[0].run.completed_at, NOW, "now, where nothing is said");
+        assert_eq!(reports.runs[0].run.completed_at, NOW, "the default is now");
     }
 }
 
 #[test]
-fn what_is_written_with_escapes_is_read_by_one_of_both_ways() {
-    let words = json!({"triggerType": "schedule", "startedAt": "2026-05-02T04:00:11Z", "output": "ä"});
-    let mut plain = right();
-    plain.as_object_mut().unwrap().extend(words.as_object().unwrap().clone());
+fn escape_sequences_are_accepted_by_the_slow_path() {
+    let extra = json!({"triggerType": "schedule", "startedAt": "2026-05-02T04:00:11Z", "output": "ä"});
+    let mut plain = valid_run();
+    plain.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let plain = plain.to_string();
     let escaped =
         plain.replace("sched", "\\u0073ched").replace("2026", "202\\u0036").replace("failure", "fail\\u0075re");
-    let of = |body: &str| match quick::read(body.as_bytes(), Form::Json, NOW) {
+    let parse = |body: &str| match fast_path::read(body.as_bytes(), BodyFormat::Json, NOW) {
         Some(reports) => (true, format!("{:?}", reports.runs)),
-        None => (false, format!("{:?}", read(body.as_bytes(), Form::Json, NOW).unwrap().runs)),
+        None => (false, format!("{:?}", read(body.as_bytes(), BodyFormat::Json, NOW).unwrap().runs)),
     };
-    assert_eq!(of(&plain), (true, of(&escaped).1));
+    assert_eq!(parse(&plain), (true, parse(&escaped).1));
 }
 
 #[test]
-fn what_is_no_utf_8_is_no_json() {
-    for (body, form) in [(&b"{\"runId\": \"\xff\"}"[..], Form::Json), (b"{}\n\xff\n", Form::Lines)] {
-        assert!(quick::read(body, form, NOW).is_none());
-        assert_eq!(read(body, form, NOW).err().map(|problem| problem.code()), Some(Code::InvalidJson));
+fn body_that_is_not_utf_8_is_invalid_json() {
+    for (body, format) in [(&b"{\"runId\": \"\xff\"}"[..], BodyFormat::Json), (b"{}\n\xff\n", BodyFormat::Lines)] {
+        assert!(fast_path::read(body, format, NOW).is_none());
+        assert_eq!(read(body, format, NOW).err().map(|problem| problem.code()), Some(Code::InvalidJson));
     }
 }
 
@@ -178,14 +184,14 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn both_ways_take_the_same_and_read_the_same(reports in prop::collection::vec(any_report(), 1..4), lines: bool) {
-        let (body, form) = if lines {
-            (reports.iter().map(|report| format!("{report}\n")).collect::<String>(), Form::Lines)
+    fn fast_and_slow_path_accept_the_same_bodies_with_the_same_result(reports in prop::collection::vec(any_report(), 1..4), lines: bool) {
+        let (body, format) = if lines {
+            (reports.iter().map(|report| format!("{report}\n")).collect::<String>(), BodyFormat::Lines)
         } else {
-            (Value::from(reports).to_string(), Form::Json)
+            (Value::from(reports).to_string(), BodyFormat::Json)
         };
-        let quick = quick::read(body.as_bytes(), form, NOW).map(|reports| format!("{:?}", reports.runs));
-        let careful = read(body.as_bytes(), form, NOW).map(|reports| format!("{:?}", reports.runs)).ok();
-        prop_assert_eq!(quick, careful);
+        let fast = fast_path::read(body.as_bytes(), format, NOW).map(|reports| format!("{:?}", reports.runs));
+        let slow = read(body.as_bytes(), format, NOW).map(|reports| format!("{:?}", reports.runs)).ok();
+        prop_assert_eq!(fast, slow);
     }
 }

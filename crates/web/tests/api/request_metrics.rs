@@ -1,4 +1,4 @@
-//! How requests are counted: by the route that they found, never by what the caller wrote.
+//! Request metrics: labelled by the matched route, never by what the client sent.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 
 use crate::harness::Service;
 
-/// Notes which series of requests there are: route, method and status.
+/// Records the labels of all request series: route, method and status.
 #[derive(Default)]
 struct Noted(Mutex<BTreeSet<String>>);
 
@@ -37,17 +37,17 @@ impl Recorder for Noted {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_the_route_that_they_found() {
+async fn requests_are_counted_by_matched_route() {
     let noted = Arc::new(Noted::default());
     let _guard = metrics::set_default_local_recorder(&*noted);
     let service = Service::start().await;
     let bare = async |method: &str, path: &str| {
-        service.ask(service.bare(method, path).body(Full::default()).unwrap()).await;
+        service.execute(service.bare(method, path).body(Full::default()).unwrap()).await;
     };
     service.failed("r1").await;
     service.post("/runs/", &serde_json::json!({})).await;
     service.send("HEAD", "/channels", None).await;
-    service.get("/channels/nobodys").await;
+    service.get("/channels/unknown_id").await;
     service.delete("/events").await;
     bare("GET", "/api/workspaces/%64efault/mutes").await;
     bare("GET", "/healthz").await;

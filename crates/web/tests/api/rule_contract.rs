@@ -1,15 +1,15 @@
-//! The first origin document, to the letter: its requests as they stand there, and its answers.
+//! The compatibility contract of `/notification-rules`: literal requests and responses of the API that its clients know.
 
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tidings_domain::secret::Secret;
 use tidings_domain::signature::Signer;
 
-use crate::harness::{Answered, Service};
+use crate::harness::{ApiResponse, Service};
 use crate::receiver::{Received, Receiver};
 
-/// The document's own request to make a rule, with its own body.
-async fn create_as_documented(service: &Service, url: &str) -> Answered {
+/// The contract's request to create a rule.
+async fn create_as_documented(service: &Service, url: &str) -> ApiResponse {
     let body = format!(
         r#"{{
 "resourceType": "scheduled_query",
@@ -25,7 +25,7 @@ async fn create_as_documented(service: &Service, url: &str) -> Answered {
         .bare("POST", &path)
         .header("Authorization", format!("Bearer {}", service.key))
         .header("Content-Type", "application/json");
-    service.ask(request.body(Full::from(body)).unwrap()).await
+    service.execute(request.body(Full::from(body)).unwrap()).await
 }
 
 #[track_caller]
@@ -36,7 +36,7 @@ fn is_signing_secret(secret: &Value) -> String {
     text
 }
 
-/// What the document's `verifyMakoSignature` does.
+/// The contract's `verifyMakoSignature`.
 fn verifies(received: &Received, secret: &str) -> bool {
     let expected = Signer::new(&Secret::new(secret), None).body_hex(&received.body);
     received.header("X-Mako-Signature") == expected
@@ -51,7 +51,7 @@ fn report(run_id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_webhook_rule_is_made_shown_and_heard_as_documented() {
+async fn webhook_rule_create_read_and_delivery_match_the_contract() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let answered = create_as_documented(&service, &receiver.url).await;
@@ -87,7 +87,7 @@ async fn a_webhook_rule_is_made_shown_and_heard_as_documented() {
     let ask = async |path: &str| {
         let request =
             service.bare("GET", &format!("{base}{path}")).header("Authorization", format!("Bearer {}", service.key));
-        service.ask(request.body(Full::default()).unwrap()).await.expect(200)
+        service.execute(request.body(Full::default()).unwrap()).await.expect(200)
     };
     for path in ["?resourceType=scheduled_query&resourceId=65f...", "/?resourceType=scheduled_query&resourceId=65f..."]
     {
@@ -123,7 +123,7 @@ async fn a_webhook_rule_is_made_shown_and_heard_as_documented() {
 }
 
 #[tokio::test]
-async fn a_secret_is_rotated_as_documented_and_never_shown_again() {
+async fn rotated_secret_is_returned_once() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let made = create_as_documented(&service, &receiver.url).await.expect(201);
@@ -142,7 +142,7 @@ async fn a_secret_is_rotated_as_documented_and_never_shown_again() {
 }
 
 #[tokio::test]
-async fn a_rule_is_disabled_without_being_deleted_and_then_deleted() {
+async fn rule_can_be_disabled_and_deleted() {
     let service = Service::start().await;
     let made = create_as_documented(&service, "https://example.com/hooks/mako").await.expect(201);
     let path = format!("/notification-rules/{}", made["rule"]["id"].as_str().unwrap());
@@ -156,7 +156,7 @@ async fn a_rule_is_disabled_without_being_deleted_and_then_deleted() {
 }
 
 #[tokio::test]
-async fn the_documents_other_channels_make_rules_too() {
+async fn rules_with_other_channel_types_match_the_contract() {
     let service = Service::start().await;
     let base = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["success", "failure"]});
     let slack = json!({
@@ -173,12 +173,16 @@ async fn the_documents_other_channels_make_rules_too() {
     let mut body = base;
     body.as_object_mut().unwrap().extend(email.as_object().unwrap().clone());
     let refused = service.post("/notification-rules", &body).await;
-    assert!(refused.text.contains("TIDINGS_SMTP_URL"), "an instance without a mail server says so: {}", refused.text);
+    assert!(
+        refused.text.contains("TIDINGS_SMTP_URL"),
+        "without a mail server the error names the setting: {}",
+        refused.text
+    );
     refused.problem(422, "invalid");
 }
 
 #[tokio::test]
-async fn a_test_is_sent_at_once_and_leaves_no_row() {
+async fn rule_test_is_sent_and_not_in_rule_log() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let adhoc = json!({"channelType": "webhook", "url": receiver.url});

@@ -1,4 +1,4 @@
-//! Bad days: the same thing at once, and things that change while others wait.
+//! Concurrent requests, and configuration that changes while deliveries are pending.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::harness::Service;
 use crate::receiver::Receiver;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_run_from_fifty_connections_at_once_is_one_event() {
+async fn same_run_from_fifty_connections_is_one_event() {
     let service = Arc::new(Service::start().await);
     let mut receiver = Receiver::start().await;
     service.rule_to(&receiver.url).await;
@@ -22,16 +22,16 @@ async fn the_same_run_from_fifty_connections_at_once_is_one_event() {
     let answers: Vec<_> = join_all(reports).await.into_iter().map(Result::unwrap).collect();
     let ids: HashSet<_> = answers.iter().map(|answer| answer["eventId"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 1, "one event");
-    assert_eq!(answers.iter().filter(|answer| answer["duplicate"] == false).count(), 1, "told once");
+    assert_eq!(answers.iter().filter(|answer| answer["duplicate"] == false).count(), 1, "accepted once");
     assert!(answers.iter().all(|answer| answer["deliveries"]["pending"] == 1), "the same answer to all");
     receiver.next().await;
     service.settled("run-1", &["sent"]).await;
-    assert!(receiver.is_quiet(), "and heard once");
+    assert!(receiver.is_quiet(), "sent once");
     assert_eq!(service.get("/events").await.expect(200)["data"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn edits_and_a_deletion_at_once_leave_nothing_half_done() {
+async fn concurrent_rule_edits_and_deletion_are_atomic() {
     let service = Arc::new(Service::start().await);
     for round in 0..10 {
         let id = service.rule_to("https://example.com/a").await;
@@ -69,7 +69,7 @@ async fn edits_and_a_deletion_at_once_leave_nothing_half_done() {
     }
 }
 
-/// Two deliveries of a rule, the first on its way, the second waiting for it. Gives the rule's path.
+/// Two deliveries of a rule: the first is being sent, the second waits for its slot. Returns the rule's path.
 async fn one_sent_one_waiting(service: &Service, receiver: &mut Receiver) -> String {
     let path = format!("/notification-rules/{}", service.rule_to(&receiver.url).await);
     service.failed("first").await;
@@ -79,7 +79,7 @@ async fn one_sent_one_waiting(service: &Service, receiver: &mut Receiver) -> Str
 }
 
 #[tokio::test]
-async fn what_waits_under_a_rule_that_is_disabled_is_skipped_and_never_revived() {
+async fn pending_delivery_of_disabled_rule_is_skipped_for_good() {
     let service = Service::start_slow().await;
     let mut receiver = Receiver::start_waiting().await;
     let path = one_sent_one_waiting(&service, &mut receiver).await;
@@ -92,11 +92,11 @@ async fn what_waits_under_a_rule_that_is_disabled_is_skipped_and_never_revived()
     assert_eq!((&second[0]["attemptCount"], second[0]["suppressedReason"].is_string()), (&json!(0), true));
     assert!(receiver.is_quiet());
     service.failed("third").await;
-    assert_eq!(receiver.next().await.json()["runId"], "third", "what comes later is heard");
+    assert_eq!(receiver.next().await.json()["runId"], "third", "later runs are sent");
 }
 
 #[tokio::test]
-async fn what_waits_under_a_rule_that_is_deleted_is_skipped() {
+async fn pending_delivery_of_deleted_rule_is_skipped() {
     let service = Service::start_slow().await;
     let mut receiver = Receiver::start_waiting().await;
     let path = one_sent_one_waiting(&service, &mut receiver).await;
@@ -108,7 +108,7 @@ async fn what_waits_under_a_rule_that_is_deleted_is_skipped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_endpoints_never_become_each_others_parents() {
+async fn concurrent_parent_edits_cannot_create_a_cycle() {
     let service = Arc::new(Service::start().await);
     for round in 0..10 {
         let endpoint = async |name: &str| {

@@ -1,5 +1,5 @@
-//! Short words for endpoints, their outages and who hears of them. Where time does not matter checks are told from
-//! outside, so that a test says when an outage begins and ends.
+//! Shortcuts for endpoints, incidents and their deliveries. Unless timing is tested, checks are reported over the API, so
+//! that the test determines when an incident begins and ends.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::api::{Api, id};
 use super::receiver::Receiver;
 use super::{ahead, eventually};
 
-/// Quiet hours that cover this minute and the next hours, with these put over them.
+/// Quiet hours that include the present and the next hours, with these fields merged over them.
 pub fn quiet_now(more: Value) -> Value {
     let at = |hours: u64| ahead(Duration::from_secs(hours * 3_600)).to_string()[11..16].to_owned();
     let mut hours = json!({"start": at(18), "end": at(6), "timezone": "UTC"});
@@ -18,26 +18,25 @@ pub fn quiet_now(more: Value) -> Value {
 }
 
 impl Api {
-    /// Makes an endpoint with what is said of it put over a name and one failing or healthy check being enough.
+    /// Creates an endpoint with these fields merged over the defaults here: one check opens or resolves an incident.
     #[track_caller]
-    pub fn make_watched(&self, url: &str, more: Value) -> String {
+    pub fn make_monitored(&self, url: &str, more: Value) -> String {
         let mut body = json!({"name": "Production API", "type": "http", "url": url, "intervalSeconds": 86_400,
                               "failureThreshold": 1, "recoveryThreshold": 1});
         body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         id(&self.post("/endpoints", body).expect(201)["endpoint"])
     }
 
-    /// Makes an endpoint of which nothing is seen but what the test tells: it is looked at once, healthy, and then not
-    /// for a day.
+    /// Creates an endpoint for reported checks: its own probe finds it healthy once, and then runs only after a day.
     #[track_caller]
     pub fn make_endpoint(&self, more: Value) -> String {
         let page = super::Page::answering(200);
-        let endpoint = self.make_watched(&page.url(), more);
+        let endpoint = self.make_monitored(&page.url(), more);
         self.endpoint_once(&endpoint, "healthy");
         endpoint
     }
 
-    /// The endpoint, once it is seen so.
+    /// The endpoint, once it has this status.
     #[track_caller]
     pub fn endpoint_once(&self, endpoint: &str, status: &str) -> Value {
         eventually(&format!("it is {status}"), || {
@@ -54,14 +53,14 @@ impl Api {
         self.put(&format!("/endpoints/{endpoint}/notifications"), json!({"channels": wires})).expect(200);
     }
 
-    /// Pauses a channel for an endpoint, or no longer does.
+    /// Pauses or resumes a channel for an endpoint.
     #[track_caller]
     pub fn pause(&self, endpoint: &str, channel: &str, paused: bool) {
         let wires = json!({"channels": [{"channelId": channel, "paused": paused}]});
         self.put(&format!("/endpoints/{endpoint}/notifications"), wires).expect(200);
     }
 
-    /// Tells of a check, and answers what came of it for an incident.
+    /// Reports a check, and returns the incident in the response.
     #[track_caller]
     pub fn check(&self, endpoint: &str, status: &str) -> Value {
         let (reason, code) = match status {
@@ -73,7 +72,7 @@ impl Api {
         self.post(&format!("/endpoints/{endpoint}/checks"), check).expect(202)["incident"].clone()
     }
 
-    /// Tells of a check that opens an incident, and answers its id.
+    /// Reports a check that opens an incident, and returns its id.
     #[track_caller]
     pub fn open(&self, endpoint: &str, status: &str) -> String {
         let incident = self.check(endpoint, status);
@@ -81,53 +80,53 @@ impl Api {
         id(&incident)
     }
 
-    /// Tells of a check that resolves the incident.
+    /// Reports a check that resolves the incident.
     #[track_caller]
     pub fn resolve(&self, endpoint: &str) {
         let incident = self.check(endpoint, "healthy");
         assert_eq!(incident["transition"], "resolved", "{incident}");
     }
 
-    /// The incident, as it is now.
+    /// The incident.
     #[track_caller]
     pub fn incident(&self, incident: &str) -> Value {
         self.get(&format!("/incidents/{incident}")).expect(200)
     }
 
-    /// The deliveries of an incident's event through a channel, oldest first.
+    /// The deliveries of an incident with this trigger through a channel, oldest first.
     #[track_caller]
-    pub fn told(&self, incident: &str, trigger: &str, channel: &str) -> Vec<Value> {
+    pub fn incident_deliveries(&self, incident: &str, trigger: &str, channel: &str) -> Vec<Value> {
         let mut all = self.deliveries(&format!("&incident={incident}&channel={channel}"));
         all.retain(|delivery| delivery["trigger"] == trigger);
         all.reverse();
         all
     }
 
-    /// The only delivery of an incident's event through a channel, once it is in this state.
+    /// The only delivery of an incident with this trigger through a channel, once it has this status.
     #[track_caller]
-    pub fn told_once(&self, incident: &str, trigger: &str, channel: &str, status: &str) -> Value {
+    pub fn incident_delivery_once(&self, incident: &str, trigger: &str, channel: &str, status: &str) -> Value {
         eventually(&format!("{trigger} is {status}"), || {
-            let told = self.told(incident, trigger, channel);
-            assert!(told.len() <= 1, "{told:?}");
-            let delivery = told.into_iter().next()?;
+            let deliveries = self.incident_deliveries(incident, trigger, channel);
+            assert!(deliveries.len() <= 1, "{deliveries:?}");
+            let delivery = deliveries.into_iter().next()?;
             let settled = ["sent", "failed", "suppressed", "skipped"].contains(&delivery["status"].as_str().unwrap());
-            let there = delivery["status"] == status;
-            assert!(there || !settled, "it will never be {status}: {delivery}");
-            there.then_some(delivery)
+            let is_reached = delivery["status"] == status;
+            assert!(is_reached || !settled, "it will never be {status}: {delivery}");
+            is_reached.then_some(delivery)
         })
     }
 
-    /// Sees that an incident's event was stopped for this reason, and answers the verdict that stopped it.
+    /// Asserts that the delivery was suppressed for this reason, and returns the verdict that stopped it.
     #[track_caller]
     pub fn stopped(&self, incident: &str, trigger: &str, channel: &str, reason: &str) -> Value {
-        let delivery = self.told_once(incident, trigger, channel, "suppressed");
+        let delivery = self.incident_delivery_once(incident, trigger, channel, "suppressed");
         assert_eq!(delivery["suppressedReason"], reason, "{delivery}");
         let verdict = delivery["verdicts"].as_array().unwrap().last().unwrap().clone();
         assert_eq!(verdict["verdict"], "suppress", "{delivery}");
         verdict
     }
 
-    /// Makes a Slack channel to this receiver with these policies, and answers its id: one that has digests.
+    /// Creates a Slack channel, which supports digests, to this receiver with these policies, and returns its id.
     #[track_caller]
     pub fn make_slack(&self, receiver: &Receiver, policies: Value) -> String {
         let url = format!("http://{}/services/T0/B0/xyz", receiver.address());
@@ -136,7 +135,7 @@ impl Api {
         self.make_channel(body)
     }
 
-    /// Changes policies of a channel.
+    /// Edits policies of a channel.
     #[track_caller]
     pub fn edit_channel(&self, channel: &str, policies: Value) {
         self.patch(&format!("/channels/{channel}"), policies).expect(200);

@@ -1,4 +1,4 @@
-//! The third origin document as a evaluation: webhook subscriptions of use cases.
+//! Webhook subscriptions of use cases, as the clients of that API expect them.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn subscribe(api: &Api, receiver: &Receiver, mut subscription: Value) -> (String
 }
 
 impl World {
-    /// Reports an execution and answers its event's id.
+    /// Reports an execution and returns its event's id.
     fn report(&self, execution: &str, status: &str, how: Value, more: Value) -> String {
         let mut run = json!({"resourceType": "use_case", "resourceId": "uc_01HX...", "runId": execution,
                              "status": status, "triggerType": how});
@@ -57,21 +57,21 @@ impl World {
 const BOTH: [&str; 2] = ["workflow.completed", "workflow.failed"];
 
 #[test]
-fn a_completed_execution_is_told_as_the_document_says() {
+fn webhook_of_a_completed_execution_matches_the_contract() {
     let world = world(Receiver::good(), json!({"events": BOTH}));
     let output = json!({"summary": "Processed 42 records"});
     world.report("exec_01HX...", "success", json!("schedule"), json!({"output": output}));
     let request = &world.receiver.wait_for(1)[0];
     world.assert_genuine(request, "workflow.completed");
-    let told = json!({
+    let expected = json!({
         "event": "workflow.completed", "execution_id": "exec_01HX...", "use_case_id": "uc_01HX...",
         "status": "completed", "trigger_type": "schedule", "output": {"summary": "Processed 42 records"}
     });
-    assert_eq!(request.json(), told);
+    assert_eq!(request.json(), expected);
 }
 
 #[test]
-fn a_failed_execution_is_told_with_its_error() {
+fn webhook_of_a_failed_execution_has_its_error() {
     let world = world(Receiver::good(), json!({"events": BOTH}));
     world.report("exec_1", "failure", json!("api"), json!({"errorMessage": "no quota", "output": {"half": true}}));
     let request = &world.receiver.wait_for(1)[0];
@@ -85,16 +85,17 @@ fn a_failed_execution_is_told_with_its_error() {
 }
 
 #[test]
-fn several_subscriptions_each_hear_their_own_events() {
+fn each_subscription_receives_its_own_events() {
     let world = world(Receiver::good(), json!({"events": ["workflow.failed"]}));
     let application = Receiver::good();
     subscribe(&world.api, &application, json!({"events": ["workflow.completed"]}));
     world.report("exec_1", "success", Value::Null, json!({}));
     world.report("exec_2", "failure", Value::Null, json!({}));
     world.api.wait_until_settled();
-    let told =
-        |receiver: &Receiver| receiver.requests().iter().map(|told| told.json()["execution_id"].clone()).collect();
-    let (alerting, application): (Vec<_>, Vec<_>) = (told(&world.receiver), told(&application));
+    let executions = |receiver: &Receiver| {
+        receiver.requests().iter().map(|request| request.json()["execution_id"].clone()).collect()
+    };
+    let (alerting, application): (Vec<_>, Vec<_>) = (executions(&world.receiver), executions(&application));
     assert_eq!((alerting, application), (vec![json!("exec_2")], vec![json!("exec_1")]));
     let listed = world.api.get(WEBHOOKS).expect(200);
     assert_eq!(listed["data"].as_array().map(Vec::len), Some(2), "{listed}");
@@ -102,7 +103,7 @@ fn several_subscriptions_each_hear_their_own_events() {
 }
 
 #[test]
-fn the_filter_by_trigger_type_knows_the_documents_words() {
+fn trigger_type_filter_accepts_the_names_of_the_contract() {
     let world = world(Receiver::good(), json!({"events": BOTH, "triggerTypes": ["schedule", "manual"]}));
     let listed = world.api.get(&format!("{WEBHOOKS}/{}", world.id)).expect(200);
     assert_eq!(listed["triggerTypes"], json!(["schedule", "manual"]), "{listed}");
@@ -115,13 +116,14 @@ fn the_filter_by_trigger_type_knows_the_documents_words() {
         assert_eq!(event["notRouted"], json!([{"ruleId": world.id, "reason": "trigger_type"}]));
     }
     world.api.wait_until_settled();
-    let mut told: Vec<_> = world.receiver.requests().iter().map(|told| told.json()["trigger_type"].clone()).collect();
-    told.sort_by_key(Value::to_string);
-    assert_eq!(told, ["manual", "manual", "schedule", "schedule"]);
+    let mut trigger_types: Vec<_> =
+        world.receiver.requests().iter().map(|request| request.json()["trigger_type"].clone()).collect();
+    trigger_types.sort_by_key(Value::to_string);
+    assert_eq!(trigger_types, ["manual", "manual", "schedule", "schedule"]);
 }
 
 #[test]
-fn a_test_event_is_signed_and_stands_in_the_history() {
+fn test_event_is_signed_and_in_the_history() {
     let world = world(Receiver::good(), json!({"events": ["workflow.failed"]}));
     let tested = world.api.post(&format!("{WEBHOOKS}/{}/test", world.id), json!({})).expect(200);
     assert_eq!((&tested["ok"], &tested["httpStatus"]), (&json!(true), &json!(204)), "{tested}");
@@ -134,12 +136,12 @@ fn a_test_event_is_signed_and_stands_in_the_history() {
 }
 
 #[test]
-fn the_history_has_every_attempt_with_its_status_and_body() {
+fn history_has_each_attempt_with_status_and_body() {
     let sorry = b"HTTP/1.1 503 Unavailable\r\ncontent-length: 10\r\n\r\ntry later!".to_vec();
     let receiver = Receiver::start(move |_, _| Reply::Bytes(sorry.clone()));
     let world = world(receiver, json!({"events": BOTH}));
     let event = world.report("exec_1", "success", json!("schedule"), json!({}));
-    let waiting = world.api.delivery_once_it_was_tried(&event, 1);
+    let waiting = world.api.delivery_after_attempts(&event, 1);
     assert_eq!(waiting["status"], "pending");
     let row = &world.history()[0];
     assert_eq!((&row["execution_id"], &row["executionId"]), (&Value::Null, &json!("exec_1")), "{row}");
@@ -150,7 +152,7 @@ fn the_history_has_every_attempt_with_its_status_and_body() {
 }
 
 #[test]
-fn a_deleted_subscription_hears_nothing_more() {
+fn deleted_subscription_receives_nothing() {
     let world = world(Receiver::good(), json!({"events": BOTH}));
     let path = format!("{WEBHOOKS}/{}", world.id);
     world.api.delete(&format!("/use-cases/another/webhooks/{}", world.id)).expect_problem(404, "not_found");
@@ -162,7 +164,7 @@ fn a_deleted_subscription_hears_nothing_more() {
 }
 
 #[test]
-fn what_is_wrong_with_a_subscription_is_named() {
+fn invalid_subscription_is_rejected_with_pointers() {
     let world = world(Receiver::good(), json!({"events": BOTH}));
     let wrong = |body: Value| world.api.post(WEBHOOKS, body).expect_problem(422, "invalid");
     assert_eq!(wrong(json!({})), ["/url", "/events"]);

@@ -1,4 +1,4 @@
-//! What stands beside the API: health, metrics, wrong paths and methods, and connections that misbehave.
+//! The server itself: health, metrics, unknown paths and methods, connection limits, shutdown.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answered, Service};
+use crate::harness::{ApiResponse, Service};
 
-async fn bare(service: &Service, method: &str, path: &str) -> Answered {
-    service.ask(service.bare(method, path).body(Full::default()).unwrap()).await
+async fn bare(service: &Service, method: &str, path: &str) -> ApiResponse {
+    service.execute(service.bare(method, path).body(Full::default()).unwrap()).await
 }
 
 #[tokio::test]
-async fn health_is_told_without_a_key() {
+async fn health_routes_need_no_api_key() {
     let service = Service::start().await;
     bare(&service, "GET", "/healthz").await.expect(200);
     bare(&service, "GET", "/readyz").await.expect(200);
@@ -21,15 +21,15 @@ async fn health_is_told_without_a_key() {
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(metrics.text, "# nothing\n");
 
-    service.draining.begin();
-    let draining = bare(&service, "GET", "/readyz").await;
-    assert_eq!(draining.header("retry-after"), Some("5"));
-    draining.problem(503, "unavailable");
+    service.shutdown.request();
+    let shutdown = bare(&service, "GET", "/readyz").await;
+    assert_eq!(shutdown.header("retry-after"), Some("5"));
+    shutdown.problem(503, "unavailable");
     bare(&service, "GET", "/healthz").await.expect(200);
 }
 
 #[tokio::test]
-async fn a_store_that_is_closed_takes_nothing_in() {
+async fn closed_store_makes_readyz_and_writes_return_503() {
     let service = Service::start().await;
     service.store.close().await;
     bare(&service, "GET", "/readyz").await.problem(503, "unavailable");
@@ -40,7 +40,7 @@ async fn a_store_that_is_closed_takes_nothing_in() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem_too() {
+async fn unknown_path_and_method_return_problems() {
     let service = Service::start().await;
     for path in ["/", "/api", "/api/workspaces/default", "/api/workspaces/default/nothing", "/healthz/x", "/%ff"] {
         bare(&service, "GET", path).await.problem(404, "not_found");
@@ -59,14 +59,14 @@ async fn what_is_not_there_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn head_answers_as_get_without_its_body() {
+async fn head_returns_headers_of_get() {
     let service = Service::start().await;
     let answered = service.send("HEAD", "/channels", None).await;
     assert_eq!((answered.status.as_u16(), answered.text.as_str()), (200, ""));
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+async fn declared_body_over_limit_is_rejected_before_reading() {
     let service = Service::start().await;
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     let head = format!(
@@ -80,11 +80,11 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn headers_without_end_are_refused() {
+async fn endless_headers_are_rejected() {
     let service = Service::start().await;
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ").await.unwrap();
-    // The server may hang up while we still write.
+    // The server may close the connection while the client still writes.
     let _ = stream.write_all(&vec![b'x'; 200_000]).await;
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap();
@@ -93,7 +93,7 @@ async fn headers_without_end_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_being_served_is_finished_when_the_service_ends() {
+async fn shutdown_waits_for_requests_in_flight() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (begun, mut has_begun) = tokio::sync::mpsc::channel(1);
@@ -120,7 +120,7 @@ async fn what_is_being_served_is_finished_when_the_service_ends() {
 }
 
 #[tokio::test]
-async fn a_connection_that_rests_is_ended_when_the_service_ends() {
+async fn shutdown_closes_idle_connections() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -1,5 +1,5 @@
-//! Reading reports with everything that is wrong in them, each thing by its JSON pointer. The slow way, for bodies that
-//! the quick one gave up on; what it finds nothing wrong with is a report all the same.
+//! The slow path: parses bodies that the fast path rejected, and collects every violation with its JSON pointer. A body may
+//! still turn out valid, such as one with escape sequences in enumerated values.
 
 use serde_json::Map;
 use serde_json::value::RawValue;
@@ -10,43 +10,43 @@ use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::accept::RunReport;
 
-use super::limits::{
+use super::validation::{
     error_fault, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
 };
-use super::{RUN_STATUS_FORM, RUNS_MAX, Reports, no_report};
-use crate::body::{Form, Object};
+use super::{RUN_STATUS_FORM, RUNS_MAX, Reports, not_a_report};
+use crate::body::{BodyFormat, Object};
 use crate::fields::{Fields, INTEGER_MAX, one_of};
 use crate::json::{self, Members};
 use crate::problem::{Code, Problem};
 use crate::query::INSTANT_FORM;
 
-/// How many things that are wrong are told at once.
+/// Violations in one response; further ones are dropped.
 const VIOLATIONS_MAX: usize = 100;
 
-/// Reads the reports in a body, or says everything that is wrong with them.
-pub(super) fn read(bytes: &[u8], form: Form, now: Timestamp) -> Result<Reports, Problem> {
+/// Reads the runs of a body, or all their violations.
+pub(super) fn read(bytes: &[u8], format: BodyFormat, now: Timestamp) -> Result<Reports, Problem> {
     if bytes.trim_ascii().is_empty() {
-        return Err(no_report(form));
+        return Err(not_a_report(format));
     }
-    match form {
-        Form::Json => {
+    match format {
+        BodyFormat::Json => {
             let body: &RawValue = serde_json::from_slice(bytes).map_err(|error| json::invalid(&error))?;
             if body.get().starts_with('[') {
                 let items: Vec<&RawValue> = serde_json::from_str(body.get()).map_err(|error| json::invalid(&error))?;
-                many(items.into_iter().enumerate().collect(), form, now)
+                many(items.into_iter().enumerate().collect(), format, now)
             } else {
                 one(body, now)
             }
         }
-        Form::Lines => {
+        BodyFormat::Lines => {
             let lines = bytes.split(|byte| *byte == b'\n').enumerate();
             let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-            many(lines.map(line).collect::<Result<_, _>>()?, form, now)
+            many(lines.map(line).collect::<Result<_, _>>()?, format, now)
         }
     }
 }
 
-/// One line of many, with its index.
+/// A line with its index.
 fn line((index, line): (usize, &[u8])) -> Result<(usize, &RawValue), Problem> {
     let read = serde_json::from_slice(line).map(|raw| (index, raw));
     read.map_err(|error| {
@@ -58,14 +58,14 @@ fn line((index, line): (usize, &[u8])) -> Result<(usize, &RawValue), Problem> {
 fn one(body: &RawValue, now: Timestamp) -> Result<Reports, Problem> {
     let mut violations = Violations::new();
     match run(body, String::new(), now, &mut violations)? {
-        Some(run) if violations.is_empty() => Ok(Reports { runs: vec![run], many: false }),
+        Some(run) if violations.is_empty() => Ok(Reports { runs: vec![run], is_list: false }),
         _ => Err(Problem::invalid(violations)),
     }
 }
 
-fn many(items: Vec<(usize, &RawValue)>, form: Form, now: Timestamp) -> Result<Reports, Problem> {
+fn many(items: Vec<(usize, &RawValue)>, format: BodyFormat, now: Timestamp) -> Result<Reports, Problem> {
     if items.is_empty() || items.len() > RUNS_MAX {
-        return Err(no_report(form));
+        return Err(not_a_report(format));
     }
     let mut violations = Violations::new();
     let mut runs = Vec::with_capacity(items.len());
@@ -76,10 +76,10 @@ fn many(items: Vec<(usize, &RawValue)>, form: Form, now: Timestamp) -> Result<Re
             break;
         }
     }
-    if violations.is_empty() { Ok(Reports { runs, many: true }) } else { Err(Problem::invalid(violations)) }
+    if violations.is_empty() { Ok(Reports { runs, is_list: true }) } else { Err(Problem::invalid(violations)) }
 }
 
-/// One run, that stands at `at` in the body. None if something is wrong with it, which then is noted.
+/// Reads the run at the pointer `at`; `None` if it has violations.
 fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) -> Result<Option<RunReport>, Problem> {
     let Some(Members(members)) = Members::read(raw)? else {
         violations.push(Violation::new(at, "must be a run, as a JSON object"));
@@ -88,28 +88,29 @@ fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) 
     let mut output = None;
     let mut object = Map::new();
     for (key, value) in members {
+        // Stored exactly as it is written: parsing and serialising would normalise numbers and whitespace.
         if key == "output" {
             output = Some(value).filter(|value| value.get() != "null");
         } else {
             object.insert(key, json::read(value.get().as_bytes())?);
         }
     }
-    let mut fields = Fields::where_null_is_absent(Object(object)).at(at);
+    let mut fields = Fields::null_as_absent(Object(object)).at(at);
     let report = read_fields(&mut fields, output, now);
     let found = fields.into_violations();
-    let is_right = found.is_empty();
+    let is_valid = found.is_empty();
     violations.extend(found);
-    Ok(report.filter(|_| is_right))
+    Ok(report.filter(|_| is_valid))
 }
 
 fn read_fields(fields: &mut Fields, output: Option<&RawValue>, now: Timestamp) -> Option<RunReport> {
     let types = one_of(ResourceType::OF_RUNS.map(ResourceType::as_str));
     let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_of_runs);
     let resource_type = fields.required("resourceType", resource_type);
-    let resource_id = fields.text_where("resourceId", resource_id_fault);
+    let resource_id = fields.string_matching("resourceId", resource_id_fault);
     let resource_id = fields.required("resourceId", resource_id);
-    let resource_name = fields.text_where("resourceName", name_fault);
-    let run_id = fields.text_where("runId", run_id_fault);
+    let resource_name = fields.string_matching("resourceName", name_fault);
+    let run_id = fields.string_matching("runId", run_id_fault);
     let run_id = fields.required("runId", run_id);
     let status = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_of_run);
     let status = fields.required("status", status);
@@ -121,12 +122,12 @@ fn read_fields(fields: &mut Fields, output: Option<&RawValue>, now: Timestamp) -
     }
     let duration_ms = fields.integer("durationMs", 0, INTEGER_MAX);
     let row_count = fields.integer("rowCount", 0, INTEGER_MAX);
-    let error_message = fields.text_where("errorMessage", error_fault);
+    let error_message = fields.string_matching("errorMessage", error_fault);
     fields.know("output");
     if let Some(fault) = output.and_then(|output| output_fault(output.get())) {
         fields.refuse("output", fault);
     }
-    let deep_link = fields.text_where("deepLink", link_fault);
+    let deep_link = fields.string_matching("deepLink", link_fault);
     Some(RunReport {
         resource_type: resource_type?,
         resource_id: resource_id?,
@@ -156,7 +157,3 @@ fn instant(fields: &mut Fields, key: &'static str) -> Option<Timestamp> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "reading_tests.rs"]
-mod tests;

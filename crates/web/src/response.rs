@@ -1,4 +1,4 @@
-//! Answers that went well.
+//! Successful responses. Failed ones are [`Problem`]s.
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -9,42 +9,43 @@ use tidings_domain::secret::Secret;
 
 use crate::problem::Problem;
 
-/// What every handler answers.
-pub(crate) type Answer = Result<Response, Problem>;
+/// What every handler returns.
+pub(crate) type ApiResult = Result<Response, Problem>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A JSON answer.
+/// A JSON response.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let mut bytes = Vec::with_capacity(192);
     if let Err(error) = serde_json::to_writer(&mut bytes, body) {
-        tracing::error!(%error, "an answer has no JSON form");
+        tracing::error!(%error, "failed to serialise a response");
         return Problem::internal().into_response();
     }
-    // Without room to spare the bytes need no second allocation to be shared.
+    // A boxed slice has no spare capacity, so that `Bytes` takes it over without a second allocation.
     let mut response = Response::new(Bytes::from(bytes.into_boxed_slice()).into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }
 
-/// A JSON answer, 200.
-pub(crate) fn ok(body: &impl Serialize) -> Answer {
+/// A JSON response with status 200.
+pub(crate) fn ok(body: &impl Serialize) -> ApiResult {
     Ok(json(StatusCode::OK, body))
 }
 
-/// Nothing to say: it is done.
-pub(crate) fn no_content() -> Answer {
+/// 204 without a body.
+pub(crate) fn no_content() -> ApiResult {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Notes that the answer holds a secret that is shown once, so that nobody on the way keeps it.
-pub(crate) fn not_stored(mut response: Response) -> Response {
+/// Sets `Cache-Control: no-store`, for responses that may hold a secret which is returned only once.
+pub(crate) fn no_store(mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// The one place where a signing secret goes out.
-pub(crate) fn shown_once(secret: &Option<Secret>) -> Option<&str> {
+/// A signing secret in plain text. The only function through which one leaves the service; its callers answer with
+/// [`no_store`].
+pub(crate) fn expose_once(secret: &Option<Secret>) -> Option<&str> {
     secret.as_ref().map(Secret::expose)
 }

@@ -6,7 +6,7 @@ use tidings_domain::secret::Secret;
 use tidings_domain::signature::Signer;
 use tidings_domain::time::Timestamp;
 
-use crate::harness::{Service, nobodys};
+use crate::harness::{Service, unknown_id};
 use crate::receiver::{Received, Receiver};
 
 async fn subscribe(service: &Service, body: Value) -> (String, String, Value) {
@@ -23,7 +23,7 @@ async fn ended(service: &Service, run_id: &str, status: &str, trigger_type: &str
     service.post("/runs", &run).await.expect(202)
 }
 
-/// Verifies as the document says: the timestamp out of the header, a dot, the raw body.
+/// Verifies as documented: HMAC over the timestamp of the header, a dot, and the raw body.
 fn verifies(received: &Received, secret: &str) -> bool {
     let header = received.header("X-MagOne-Signature");
     let timestamp = header.strip_prefix("t=").unwrap().split(',').next().unwrap();
@@ -32,7 +32,7 @@ fn verifies(received: &Received, secret: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_subscription_hears_what_it_asked_for_in_the_documents_words() {
+async fn subscription_receives_its_events_in_the_workflow_format() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let body = json!({"url": receiver.url, "events": ["workflow.completed", "workflow.failed"], "triggerTypes": []});
@@ -61,7 +61,7 @@ async fn a_subscription_hears_what_it_asked_for_in_the_documents_words() {
 }
 
 #[tokio::test]
-async fn subscriptions_are_made_listed_shown_and_deleted() {
+async fn subscription_is_created_listed_and_deleted() {
     let service = Service::start().await;
     let body = json!({
         "url": "https://example.com/hook?token=0123456789abcdef", "events": ["workflow.failed"],
@@ -94,13 +94,13 @@ async fn subscriptions_are_made_listed_shown_and_deleted() {
     service.delete(&elsewhere).await.problem(404, "not_found");
     service.send("POST", &format!("{elsewhere}/test"), None).await.problem(404, "not_found");
     service.get(&format!("{elsewhere}/deliveries")).await.problem(404, "not_found");
-    service.delete(&format!("/use-cases/uc_01HX/webhooks/{}", nobodys::<RuleId>())).await.problem(404, "not_found");
+    service.delete(&format!("/use-cases/uc_01HX/webhooks/{}", unknown_id::<RuleId>())).await.problem(404, "not_found");
     service.delete(&path).await.expect(204);
     service.get(&path).await.problem(404, "not_found");
 }
 
 #[tokio::test]
-async fn a_filter_by_trigger_type_keeps_the_noise_down() {
+async fn trigger_type_filter_excludes_other_runs() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let body = json!({"url": receiver.url, "events": ["workflow.completed"], "triggerTypes": ["schedule"]});
@@ -118,7 +118,7 @@ async fn a_filter_by_trigger_type_keeps_the_noise_down() {
 }
 
 #[tokio::test]
-async fn the_history_holds_tests_and_every_attempt_with_what_was_answered() {
+async fn history_has_tests_and_attempts_with_responses() {
     let service = Service::start().await;
     let mut receiver = Receiver::start().await;
     let (id, secret, _) = subscribe(&service, json!({"url": receiver.url, "events": ["workflow.failed"]})).await;
@@ -139,13 +139,13 @@ async fn the_history_holds_tests_and_every_attempt_with_what_was_answered() {
         }
         tokio::task::yield_now().await;
     };
-    let [live, test] = history["data"].as_array().unwrap().as_slice() else { panic!("{history}") };
+    let [delivery, test] = history["data"].as_array().unwrap().as_slice() else { panic!("{history}") };
     assert_eq!(
-        (&live["event"], &live["executionId"], &live["test"]),
+        (&delivery["event"], &delivery["executionId"], &delivery["test"]),
         (&json!("workflow.failed"), &json!("exec_1"), &json!(false))
     );
-    assert_eq!((&live["status"], &live["lastError"].is_string()), (&json!("pending"), &true));
-    let attempt = &live["attempts"][0];
+    assert_eq!((&delivery["status"], &delivery["lastError"].is_string()), (&json!("pending"), &true));
+    let attempt = &delivery["attempts"][0];
     assert_eq!((&attempt["number"], &attempt["httpStatus"]), (&json!(1), &json!(500)));
     assert_eq!((&attempt["responseBody"], attempt["error"].is_string()), (&json!("answered 500"), true));
     assert!(attempt["startedAt"].is_string() && attempt["durationMs"].is_u64());
@@ -158,6 +158,6 @@ async fn the_history_holds_tests_and_every_attempt_with_what_was_answered() {
     let runs: Vec<_> = of_runs["data"].as_array().unwrap().iter().map(|row| &row["runId"]).collect();
     assert_eq!(runs, [&json!("exec_1")], "a test is no run");
     let instant = |value: &Value| Timestamp::parse(value.as_str().unwrap()).unwrap();
-    let waits_ms = instant(&live["nextAttemptAt"]).since_ms(instant(&attempt["startedAt"]));
+    let waits_ms = instant(&delivery["nextAttemptAt"]).since_ms(instant(&attempt["startedAt"]));
     assert!((26_000..36_000).contains(&waits_ms), "the use cases' own policy, about 30 s: {waits_ms}");
 }
