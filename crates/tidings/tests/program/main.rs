@@ -4,6 +4,7 @@
 //! built with this test. Every test has its own data directory, ports and receivers.
 
 mod alertmanager;
+mod api_examples;
 mod backpressure;
 mod channels;
 mod crash;

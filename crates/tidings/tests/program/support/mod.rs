@@ -28,7 +28,7 @@ pub use server::{Server, Setup};
 /// How long to wait for what must happen: enough for a busy machine.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The interval of polls.
-const POLL_INTERVAL: Duration = Duration::from_millis(15);
+pub const POLL_INTERVAL: Duration = Duration::from_millis(15);
 
 /// The real time: durations are part of what is tested.
 #[expect(clippy::disallowed_methods, reason = "the program under test runs in real time")]
