@@ -1,32 +1,32 @@
-//! The arrows between crates: `domain ← store, channels ← engine ← watch ← web ← tidings`, and nothing points back.
+//! Dependencies between crates: `domain ← store, channels ← engine ← monitor ← web ← tidings`, never the other way.
 //!
-//! Cargo refuses circles; it does not refuse a crate that reaches to its right, or through a development dependency.
+//! Cargo rejects cycles only. It accepts a dependency of a lower layer on a higher one, and a development dependency that
+//! forms a cycle.
 
 use anyhow::Context as _;
 use toml::{Table, Value};
 
-/// The rooms from left to right. A crate may depend on those strictly to its left; rooms that share a place do not
-/// know of each other.
-const ROOMS: [&[&str]; 6] = [
+/// The layers, lowest first. A crate may only depend on crates of lower layers, not on others of its own.
+const LAYERS: [&[&str]; 6] = [
     &["tidings-domain"],
     &["tidings-store", "tidings-channels"],
     &["tidings-engine"],
-    &["tidings-watch"],
+    &["tidings-monitor"],
     &["tidings-web"],
     &["tidings"],
 ];
 
-/// Crates that would bring into a room what it must not know. Tests may use them.
-const STRANGERS: [(&str, &[&str], &str); 6] = [
+/// External crates that a crate must not depend on, and why. Tests may use them.
+const FORBIDDEN_DEPENDENCIES: [(&str, &[&str], &str); 6] = [
     ("tidings-domain", &["anyhow", "async-trait", "axum", "getrandom", "hyper", "rusqlite", "tokio"], "is pure"),
-    ("tidings-store", &["anyhow", "axum", "http", "hyper", "lettre", "reqwest"], "knows no HTTP"),
-    ("tidings-channels", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "knows neither SQL nor our own webhooks"),
-    ("tidings-engine", &["anyhow", "axum", "hyper", "rusqlite", "tokio-postgres"], "knows neither SQL nor HTTP"),
-    ("tidings-watch", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "knows neither SQL nor our own webhooks"),
-    ("tidings-web", &["anyhow", "rusqlite", "tokio-postgres"], "knows no SQL"),
+    ("tidings-store", &["anyhow", "axum", "http", "hyper", "lettre", "reqwest"], "has no HTTP"),
+    ("tidings-channels", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "has neither SQL nor an HTTP server"),
+    ("tidings-engine", &["anyhow", "axum", "hyper", "rusqlite", "tokio-postgres"], "has neither SQL nor HTTP"),
+    ("tidings-monitor", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "has neither SQL nor an HTTP server"),
+    ("tidings-web", &["anyhow", "rusqlite", "tokio-postgres"], "has no SQL"),
 ];
 
-/// What a `Cargo.toml` says about a crate and what it depends on.
+/// The name and the dependencies of a crate.
 #[derive(Debug)]
 pub struct Manifest {
     path: String,
@@ -41,11 +41,11 @@ struct Dependency {
 }
 
 impl Manifest {
-    /// Reads the text of a `Cargo.toml`.
+    /// Parses a `Cargo.toml`.
     pub fn parse(path: &str, text: &str) -> anyhow::Result<Self> {
         let manifest: Table = text.parse().with_context(|| format!("cannot parse {path}"))?;
         let package = manifest.get("package").and_then(|package| package.get("name")).and_then(Value::as_str);
-        let package = package.with_context(|| format!("{path} names no package"))?.to_owned();
+        let package = package.with_context(|| format!("{path} has no package name"))?.to_owned();
         let mut dependencies = dependencies(&manifest);
         for target in manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values) {
             dependencies.extend(target.as_table().map(self::dependencies).unwrap_or_default());
@@ -53,7 +53,7 @@ impl Manifest {
         Ok(Self { path: path.to_owned(), package, dependencies })
     }
 
-    fn is_room(&self) -> bool {
+    fn is_layered(&self) -> bool {
         self.path.starts_with("crates/")
     }
 }
@@ -69,25 +69,25 @@ fn dependencies(table: &Table) -> Vec<Dependency> {
     found
 }
 
-/// Everything that points the wrong way.
+/// All forbidden dependencies.
 pub fn check(manifests: &[Manifest]) -> Vec<String> {
     let mut findings = Vec::new();
-    for manifest in manifests.iter().filter(|manifest| manifest.is_room()) {
+    for manifest in manifests.iter().filter(|manifest| manifest.is_layered()) {
         let (path, package) = (&manifest.path, &manifest.package);
-        let Some(own) = place(package) else {
-            findings.push(format!("{path}: {package} has no place among the rooms; give it one in {}", file!()));
+        let Some(own) = layer(package) else {
+            findings.push(format!("{path}: {package} is in no layer; add it to {}", file!()));
             continue;
         };
         for Dependency { package: other, for_tests } in &manifest.dependencies {
-            let is_ours = manifests.iter().any(|manifest| manifest.package == *other) || place(other).is_some();
-            // A crate's own test suites may ask for its own features.
+            let is_ours = manifests.iter().any(|manifest| manifest.package == *other) || layer(other).is_some();
+            // A crate may be its own development dependency, to enable its features in its tests.
             let is_itself = *for_tests && other == package;
-            if is_ours && !is_itself && place(other).is_none_or(|other| other >= own) {
-                findings.push(format!("{path}: {package} must not depend on {other}: {}", drawn()));
+            if is_ours && !is_itself && layer(other).is_none_or(|other| other >= own) {
+                findings.push(format!("{path}: {package} must not depend on {other}: {}", diagram()));
             }
-            for (_, _, why) in STRANGERS
+            for (_, _, why) in FORBIDDEN_DEPENDENCIES
                 .iter()
-                .filter(|(room, strangers, _)| room == package && strangers.contains(&other.as_str()) && !for_tests)
+                .filter(|(name, forbidden, _)| name == package && forbidden.contains(&other.as_str()) && !for_tests)
             {
                 findings.push(format!("{path}: {package} must not depend on {other}: it {why}"));
             }
@@ -96,12 +96,12 @@ pub fn check(manifests: &[Manifest]) -> Vec<String> {
     findings
 }
 
-fn place(package: &str) -> Option<usize> {
-    ROOMS.iter().position(|rooms| rooms.contains(&package))
+fn layer(package: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&package))
 }
 
-fn drawn() -> String {
-    ROOMS.map(|rooms| rooms.join(", ")).join(" ← ")
+fn diagram() -> String {
+    LAYERS.map(|layer| layer.join(", ")).join(" ← ")
 }
 
 #[cfg(test)]
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_to_the_left_are_fine() {
+    fn check_dependency_on_a_lower_layer_is_allowed() {
         assert!(
             one("tidings-engine", "[dependencies]\ntidings-domain.workspace = true\ntidings-store = {}").is_empty()
         );
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_to_the_right_are_not_of_whatever_kind() {
+    fn check_dependency_on_a_higher_layer_is_reported_in_every_section() {
         for section in ["dependencies", "dev-dependencies", "build-dependencies", "target.'cfg(unix)'.dependencies"] {
             let found = one("tidings-domain", &format!("[{section}]\ntidings-engine.workspace = true"));
             assert_eq!(found.len(), 1, "{section}");
@@ -136,36 +136,36 @@ mod tests {
     }
 
     #[test]
-    fn rooms_that_share_a_place_do_not_know_of_each_other() {
+    fn check_dependency_within_a_layer_is_reported() {
         assert_eq!(one("tidings-store", "[dependencies]\ntidings-channels.workspace = true").len(), 1);
         assert_eq!(one("tidings-channels", "[dev-dependencies]\ntidings-store.workspace = true").len(), 1);
     }
 
     #[test]
-    fn no_room_depends_on_the_sheds() {
-        let room =
+    fn check_dependency_on_a_tool_is_reported() {
+        let layered =
             ("crates/x/Cargo.toml", "[package]\nname = \"tidings-web\"\n[dependencies]\nxtask.path = \"../..\"\n");
-        let shed = ("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n[dependencies]\ntidings-web.path = \"..\"\n");
-        let found = findings(&[room, shed]);
+        let tool = ("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n[dependencies]\ntidings-web.path = \"..\"\n");
+        let found = findings(&[layered, tool]);
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("tidings-web must not depend on xtask"), "{found:?}");
     }
 
     #[test]
-    fn strangers_stay_outside_except_for_tests() {
+    fn check_forbidden_dependency_is_reported_except_for_tests() {
         let found = one("tidings-store", "[dependencies]\nhyper.workspace = true");
-        assert_eq!(found, ["crates/x/Cargo.toml: tidings-store must not depend on hyper: it knows no HTTP"]);
+        assert_eq!(found, ["crates/x/Cargo.toml: tidings-store must not depend on hyper: it has no HTTP"]);
         assert!(one("tidings-store", "[dev-dependencies]\nhyper.workspace = true").is_empty());
     }
 
     #[test]
-    fn every_crate_has_a_place() {
-        assert_eq!(one("tidings-attic", "").len(), 1);
+    fn check_crate_without_layer_is_reported() {
+        assert_eq!(one("tidings-unknown", "").len(), 1);
     }
 
     #[test]
-    fn text_that_is_no_manifest_is_an_error_that_names_the_file() {
+    fn parse_invalid_manifest_error_names_the_file() {
         assert!(Manifest::parse("crates/x/Cargo.toml", "[package").unwrap_err().to_string().contains("crates/x"));
-        assert!(Manifest::parse("crates/x/Cargo.toml", "").unwrap_err().to_string().contains("names no package"));
+        assert!(Manifest::parse("crates/x/Cargo.toml", "").unwrap_err().to_string().contains("has no package name"));
     }
 }
