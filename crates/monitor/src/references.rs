@@ -1,4 +1,4 @@
-//! Reference targets: tells a failing endpoint from a failing network on this machine.
+//! Reference targets: distinguish a failing endpoint from a failing network on this machine.
 //!
 //! They are probed only when a probe failed in a way that this machine's network can cause. At most one reference probe
 //! runs at a time, and at most one per second; failures in between wait for it. A result counts for a failure only if

@@ -114,7 +114,7 @@ async fn dns_probe_returns_records_of_each_type() {
 }
 
 #[tokio::test]
-async fn what_comes_instead_of_records_is_told_apart() {
+async fn dns_probe_failure_has_class_and_message() {
     let prober = prober(name_server(0).await.0, Guard::default());
     for (host, record_type, class, words) in [
         ("nowhere.example", "A", FailureClass::Dns, "could not be resolved: there is no such name"),

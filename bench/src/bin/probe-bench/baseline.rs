@@ -1,10 +1,10 @@
-//! The floor: the same exchanges with nothing of the prober in them. One connection a loop, which stays open.
+//! The baseline: the same HTTP exchanges without the prober, over one keep-alive connection per loop.
 
 use std::{io, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tidings_bench::{hosts, inbox::Inbox, wire};
+use tidings_bench::{hosts, read_buffer::ReadBuffer, wire};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -16,14 +16,14 @@ use crate::{Hosts, flat_out::Count, report::Report};
 
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// Each loop has one of the hosts.
+/// Each loop sends requests to one host.
 pub async fn run(hosts: &Hosts, at_once: u32, time: Duration) -> anyhow::Result<Report> {
-    anyhow::ensure!(hosts.path != "/close", "its connections stay open");
+    anyhow::ensure!(hosts.path != "/close", "the baseline keeps its connections open");
     let count = Arc::new(Count::default());
     let tls = hosts.tls.is_some().then(|| connector(hosts)).transpose()?;
     let mut loops = JoinSet::new();
     for number in 0..at_once {
-        // Names are all the first host's.
+        // All names resolve to the first host.
         let address = hosts::host(hosts.first[0], if tls.is_some() { 0 } else { number % hosts.hosts });
         let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
@@ -56,21 +56,21 @@ async fn exchange(
     request: String,
     count: Arc<Count>,
 ) -> anyhow::Result<()> {
-    let mut inbox = Inbox::new(ANSWER_BYTES_MAX);
+    let mut buffer = ReadBuffer::new(ANSWER_BYTES_MAX);
     while !count.is_over() {
         stream.write_all(request.as_bytes()).await?;
         let (status, length) = loop {
-            if let Some(answer) = wire::response(inbox.bytes())? {
+            if let Some(answer) = wire::response(buffer.bytes())? {
                 break (answer.status, answer.length);
             }
-            let length = stream.read(inbox.space()?).await?;
+            let length = stream.read(buffer.space()?).await?;
             if length == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            inbox.filled(length);
+            buffer.filled(length);
         };
-        inbox.used_up(length);
-        count.add((status != 200).then(|| format!("answered {status}")));
+        buffer.consume(length);
+        count.add((status != 200).then(|| format!("status {status}")));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What arrived, by path.
+//! Received requests by path.
 
 use std::{
     hash::{DefaultHasher, Hasher as _},
@@ -9,28 +9,28 @@ use serde::Serialize;
 use tidings_bench::{
     clock,
     latency::{Latencies, Summary},
-    stamp,
+    send_time,
     wire::Request,
 };
 
-/// More paths than this are a mistake, and are answered 404.
+/// Paths at most; requests for more are answered 404.
 const PATHS_MAX: usize = 64;
-/// Ids beyond this are not remembered: 256 MiB.
+/// Webhook ids that are kept, at most: 256 MiB.
 const IDS_MAX: usize = 32 * 1024 * 1024;
 
 /// How a path behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Answers at once.
+    /// Answers immediately with this status.
     Answer(u16),
-    /// Answers 200 after a while.
+    /// Answers 200 after this time.
     Slow(Duration),
     /// Never answers.
     Hang,
 }
 
 impl Behaviour {
-    fn of(path: &[u8]) -> Option<Self> {
+    fn from_path(path: &[u8]) -> Option<Self> {
         let mut parts = str::from_utf8(path).ok()?.strip_prefix('/')?.split('/');
         match parts.next()? {
             "ok" => Some(Self::Answer(200)),
@@ -42,11 +42,11 @@ impl Behaviour {
     }
 }
 
-/// Everything that is counted.
+/// All counters.
 #[derive(Default)]
-pub struct Board {
+pub struct Stats {
     paths: Vec<Counts>,
-    stamps: stamp::Reader,
+    send_times: send_time::Reader,
 }
 
 struct Counts {
@@ -56,16 +56,15 @@ struct Counts {
     first_nanos: u64,
     last_nanos: u64,
     latencies: Latencies,
-    /// Hashes of webhook-ids in order of arrival: a list grows cheaply, sorting waits until somebody asks.
+    /// Hashes of webhook-ids in order of arrival. Appending is cheap; they are sorted only when the distinct ones are queried.
     ids: Vec<u64>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
+struct PathStats<'a> {
     path: std::borrow::Cow<'a, str>,
     requests: u64,
-    /// How many had a webhook-id.
     with_id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     distinct: Option<u64>,
@@ -74,13 +73,13 @@ struct Told<'a> {
     latency: Option<Summary>,
 }
 
-impl Board {
-    /// Counts a request and says how to answer; `None` if its path means nothing.
+impl Stats {
+    /// Counts a request and returns how to answer it; `None` for an unknown path.
     pub fn receive(&mut self, request: &Request<'_>) -> Option<Behaviour> {
         let counts = match self.paths.iter().position(|counts| *counts.path == *request.target) {
             Some(known) => &mut self.paths[known],
             None => {
-                let behaviour = Behaviour::of(request.target).filter(|_| self.paths.len() < PATHS_MAX)?;
+                let behaviour = Behaviour::from_path(request.target).filter(|_| self.paths.len() < PATHS_MAX)?;
                 self.paths.push(Counts::new(request.target, behaviour));
                 self.paths.last_mut()?
             }
@@ -98,21 +97,21 @@ impl Board {
             hasher.write(id);
             counts.ids.push(hasher.finish());
         }
-        if let Some(then) = self.stamps.nanos(request.body) {
+        if let Some(then) = self.send_times.nanos(request.body) {
             counts.latencies.record(now.saturating_sub(then));
         }
         Some(counts.behaviour)
     }
 
-    /// Forgets everything.
+    /// Resets all counters.
     pub fn reset(&mut self) {
         self.paths.clear();
     }
 
-    /// Everything as JSON. Counting the different ids takes a while when there are many: only if asked.
-    pub fn stats(&self, with_distinct: bool) -> Vec<u8> {
-        let told: Vec<Told<'_>> = self.paths.iter().map(|counts| counts.told(with_distinct)).collect();
-        serde_json::to_vec(&serde_json::json!({ "paths": told })).unwrap_or_default()
+    /// All counters as JSON. Counting distinct ids is slow if there are many.
+    pub fn to_json(&self, with_distinct: bool) -> Vec<u8> {
+        let paths: Vec<PathStats<'_>> = self.paths.iter().map(|counts| counts.stats(with_distinct)).collect();
+        serde_json::to_vec(&serde_json::json!({ "paths": paths })).unwrap_or_default()
     }
 }
 
@@ -122,14 +121,14 @@ impl Counts {
         Self { path, behaviour, requests: 0, first_nanos: 0, last_nanos: 0, latencies, ids: Vec::new() }
     }
 
-    fn told(&self, with_distinct: bool) -> Told<'_> {
+    fn stats(&self, with_distinct: bool) -> PathStats<'_> {
         let distinct = || {
             let mut ids = self.ids.clone();
             ids.sort_unstable();
             ids.dedup();
             ids.len() as u64
         };
-        Told {
+        PathStats {
             path: String::from_utf8_lossy(&self.path),
             requests: self.requests,
             with_id: self.ids.len() as u64,
@@ -150,38 +149,38 @@ mod tests {
     }
 
     #[test]
-    fn the_path_says_how_it_behaves() {
-        assert_eq!(Behaviour::of(b"/ok/a"), Some(Behaviour::Answer(200)));
-        assert_eq!(Behaviour::of(b"/status/503"), Some(Behaviour::Answer(503)));
-        assert_eq!(Behaviour::of(b"/slow/200/b"), Some(Behaviour::Slow(Duration::from_millis(200))));
-        assert_eq!(Behaviour::of(b"/hang"), Some(Behaviour::Hang));
+    fn behaviour_is_parsed_from_the_path() {
+        assert_eq!(Behaviour::from_path(b"/ok/a"), Some(Behaviour::Answer(200)));
+        assert_eq!(Behaviour::from_path(b"/status/503"), Some(Behaviour::Answer(503)));
+        assert_eq!(Behaviour::from_path(b"/slow/200/b"), Some(Behaviour::Slow(Duration::from_millis(200))));
+        assert_eq!(Behaviour::from_path(b"/hang"), Some(Behaviour::Hang));
         for path in ["/", "ok", "/status", "/status/99", "/slow/x", "/other"] {
-            assert_eq!(Behaviour::of(path.as_bytes()), None, "{path}");
+            assert_eq!(Behaviour::from_path(path.as_bytes()), None, "{path}");
         }
     }
 
     #[test]
-    fn repeats_are_told_from_others_and_paths_from_each_other() {
-        let mut board = Board::default();
+    fn stats_count_distinct_ids_per_path() {
+        let mut stats = Stats::default();
         for (path, id) in [("/ok/a", "1"), ("/ok/a", "2"), ("/ok/a", "1"), ("/ok/b", "1")] {
-            assert_eq!(board.receive(&request(path, id)), Some(Behaviour::Answer(200)));
+            assert_eq!(stats.receive(&request(path, id)), Some(Behaviour::Answer(200)));
         }
-        assert_eq!(board.receive(&request("/nowhere", "1")), None);
-        let stats: serde_json::Value = serde_json::from_slice(&board.stats(true)).unwrap();
+        assert_eq!(stats.receive(&request("/nowhere", "1")), None);
+        let stats: serde_json::Value = serde_json::from_slice(&stats.to_json(true)).unwrap();
         assert_eq!(stats["paths"][0]["requests"], 3);
         assert_eq!(stats["paths"][0]["distinct"], 2);
         assert_eq!(stats["paths"][1]["distinct"], 1);
-        board.reset();
-        assert_eq!(board.stats(false), br#"{"paths":[]}"#);
+        stats.reset();
+        assert_eq!(stats.to_json(false), br#"{"paths":[]}"#);
     }
 
     #[test]
-    fn there_is_an_end_to_new_paths() {
-        let mut board = Board::default();
+    fn receive_too_many_paths_returns_none() {
+        let mut stats = Stats::default();
         for path in 0..PATHS_MAX {
-            assert!(board.receive(&request(&format!("/ok/{path}"), "1")).is_some());
+            assert!(stats.receive(&request(&format!("/ok/{path}"), "1")).is_some());
         }
-        assert!(board.receive(&request("/ok/more", "1")).is_none());
-        assert!(board.receive(&request("/ok/0", "1")).is_some());
+        assert!(stats.receive(&request("/ok/more", "1")).is_none());
+        assert!(stats.receive(&request("/ok/0", "1")).is_some());
     }
 }

@@ -1,8 +1,7 @@
-//! Endpoints on schedule, and how late their probes begin.
+//! Endpoints on schedule, and the lag of their probes.
 //!
-//! The scheduler is told when each endpoint was last checked, evenly spread, so that it is known from outside when each
-//! is due: one interval later, and every interval from then on. How late a probe begins is told by what was observed,
-//! not by the scheduler.
+//! Each endpoint gets an evenly spread time of its last check, so that its due times are known from outside: one interval
+//! later, and every interval after that. The lag is computed from the observations, not taken from the scheduler.
 
 use std::{
     collections::HashMap,
@@ -24,28 +23,28 @@ use tokio::time::sleep;
 
 use crate::{
     Hosts,
-    report::{Begun, Report},
-    watched::{fault, now, probe},
+    report::{Report, Start},
+    targets::{fault, now, probe},
 };
 
-/// What is under way at the end is waited for so long.
+/// Grace period for probes in flight at the end.
 const STOP_BOUND: Duration = Duration::from_secs(10);
-/// From here to where the scheduler reads the time of day.
+/// Time from here until the scheduler reads the wall clock, at most.
 const LEAD_MS: u64 = 200;
-/// A probe that seems to begin up to so much too early counts as that much off. Later than an interval less this shows
-/// as turns that are missing.
+/// A probe that starts up to this much early counts its earliness as lag. A lag beyond an interval minus this shows as
+/// missing runs instead.
 const EARLY_MS: u64 = 1_000;
 
-struct Book {
-    watched: Arc<EndpointSet>,
+struct BenchSource {
+    endpoints: Arc<EndpointSet>,
     interval_ms: u64,
-    /// When each is due for the first time.
+    /// First due time of each endpoint.
     first_due: HashMap<EndpointId, Timestamp>,
-    seen: Mutex<Seen>,
+    results: Mutex<Results>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Results {
     checks: u64,
     failures: u64,
     first_failure: Option<String>,
@@ -53,39 +52,39 @@ struct Seen {
 }
 
 #[async_trait]
-impl EndpointSource for Book {
+impl EndpointSource for BenchSource {
     fn endpoints(&self) -> Arc<EndpointSet> {
-        self.watched.clone()
+        self.endpoints.clone()
     }
 
     async fn changed(&self, _: u64) {
         pending().await
     }
 
-    async fn observed(&self, watch: &MonitoredEndpoint, observation: Observation) {
-        let late_ms = self.first_due.get(&watch.id).map(|due| {
+    async fn record(&self, endpoint: &MonitoredEndpoint, observation: Observation) {
+        let late_ms = self.first_due.get(&endpoint.id).map(|due| {
             let since_ms = observation.started_at.plus_ms(EARLY_MS).since_ms(*due);
             (since_ms % self.interval_ms).abs_diff(EARLY_MS)
         });
-        let mut seen = self.seen();
-        seen.checks += 1;
-        seen.lag.record(late_ms.unwrap_or_default() * 1_000_000);
+        let mut results = self.results();
+        results.checks += 1;
+        results.lag.record(late_ms.unwrap_or_default() * 1_000_000);
         if let Some(fault) = fault(&observation) {
-            seen.failures += 1;
-            seen.first_failure.get_or_insert(fault);
+            results.failures += 1;
+            results.first_failure.get_or_insert(fault);
         }
     }
 }
 
-impl Book {
+impl BenchSource {
     fn new(hosts: &Hosts, interval_seconds: u32) -> Self {
         let interval_ms = u64::from(interval_seconds) * 1_000;
         let urls = hosts.urls();
-        let (begin, count) = (now().plus_ms(LEAD_MS), urls.len() as u64);
+        let (first, count) = (now().plus_ms(LEAD_MS), urls.len() as u64);
         let mut first_due = HashMap::new();
         let endpoints = (0..).zip(&urls).map(|(number, url)| {
             let id = EndpointId::from_uuid(uuid_v7(1_777_000_000_000 + u64::from(number), &id_suffix(number, [0; 10])));
-            let due = begin.plus_ms(u64::from(number) * (interval_ms - LEAD_MS) / count);
+            let due = first.plus_ms(u64::from(number) * (interval_ms - LEAD_MS) / count);
             first_due.insert(id, due);
             Arc::new(MonitoredEndpoint {
                 id,
@@ -96,28 +95,28 @@ impl Book {
                 last_checked_at: Some(due.minus_ms(interval_ms)),
             })
         });
-        let watched = Arc::new(EndpointSet { version: 1, endpoints: endpoints.collect() });
-        Self { watched, interval_ms, first_due, seen: Mutex::default() }
+        let endpoints = Arc::new(EndpointSet { version: 1, endpoints: endpoints.collect() });
+        Self { endpoints, interval_ms, first_due, results: Mutex::default() }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn results(&self) -> MutexGuard<'_, Results> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One endpoint a host.
+/// Probes one endpoint per host.
 pub async fn run(hosts: &Hosts, interval_seconds: u32, time: Duration) -> anyhow::Result<Report> {
     let prober = Arc::new(hosts.prober()?);
-    let book = Arc::new(Book::new(hosts, interval_seconds));
-    let handle = Scheduler::start(book.clone(), prober, Arc::new(now));
+    let source = Arc::new(BenchSource::new(hosts, interval_seconds));
+    let handle = Scheduler::start(source.clone(), prober, Arc::new(now));
     sleep(Duration::from_secs(u64::from(interval_seconds) * 2)).await;
-    *book.seen() = Seen::default();
-    let begun = Begun::now()?;
+    *source.results() = Results::default();
+    let start = Start::now()?;
     sleep(time).await;
-    let seen = std::mem::take(&mut *book.seen());
-    let mut report = begun.report(seen.checks, seen.failures, seen.first_failure)?;
+    let results = std::mem::take(&mut *source.results());
+    let mut report = start.report(results.checks, results.failures, results.first_failure)?;
     handle.stop(STOP_BOUND).await;
-    report.lag = seen.lag.summary();
+    report.lag = results.lag.summary();
     report.due = Some((report.seconds * f64::from(hosts.hosts) / f64::from(interval_seconds)) as u64);
     Ok(report)
 }

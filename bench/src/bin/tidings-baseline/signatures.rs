@@ -1,4 +1,4 @@
-//! How many bodies of the usual size one core signs in a second.
+//! Signatures per second on one core.
 
 use std::{hint::black_box, time::Duration};
 
@@ -7,10 +7,10 @@ use serde_json::json;
 use sha2::Sha256;
 use tidings_bench::clock;
 
-/// So many between two looks at the clock.
+/// Signatures between two reads of the clock.
 const ROUND: u64 = 1_000;
 
-/// Signs until the time is over. The key is prepared once, as a server would that keeps it.
+/// Signs until the time limit. The key is prepared once, as in the server.
 pub fn measure(limit: Duration, body_bytes: usize) -> serde_json::Value {
     let prepared = Hmac::<Sha256>::new_from_slice(&[0x5a; 48]).expect("HMAC takes keys of any length");
     let body = vec![b'x'; body_bytes];

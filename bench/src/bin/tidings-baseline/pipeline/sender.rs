@@ -1,7 +1,6 @@
-//! The way out: signed requests over kept connections.
+//! Sends signed requests over keep-alive connections.
 //!
-//! A request and the connection under it are driven by one task, as in the server: a hand-over between two tasks would
-//! cost more than the request.
+//! One task drives a request and its connection, as in the server: waking a second task would cost more than the request.
 
 use std::{
     future::poll_fn,
@@ -26,56 +25,56 @@ use sha2::Sha256;
 use tidings_bench::{clock, target::Target};
 use tokio::{net::TcpStream, sync::Semaphore};
 
-/// Connections to the sink at most for each path: the slots that one channel of the server has.
-const CONNECTIONS_OF_PATH: usize = 64;
-/// And in all: the slots of the server's process.
+/// Connections per path: the server's slots per channel.
+const CONNECTIONS_PER_PATH: usize = 64;
+/// Connections in total: the server's slots per process.
 const CONNECTIONS_MAX: usize = 512;
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-const BODY_SIGNATURE: HeaderName = HeaderName::from_static("x-floor-signature");
+const BODY_SIGNATURE: HeaderName = HeaderName::from_static("x-baseline-signature");
 
 /// Sends deliveries to the sink.
 pub struct Sender {
     address: SocketAddr,
     host: HeaderValue,
-    /// The first delivery of each event goes to the first of them, and so on.
+    /// The n-th delivery of each event goes to the n-th path.
     paths: Vec<SignedPath>,
-    /// One for each connection that may be in use.
+    /// One permit per connection in use.
     slots: Semaphore,
-    /// Those that nobody uses, the last used on top.
+    /// Idle connections, most recently used last.
     idle: Mutex<Vec<Wire>>,
 }
 
-/// Where one delivery of each event goes, with keys of its own.
+/// A path with its own keys.
 struct SignedPath {
     uri: Uri,
     signer: Signer,
 }
 
 impl Sender {
-    /// One without connections: they are opened when they are needed.
+    /// Connections are opened when needed.
     pub fn new(target: &Target, fan_out: usize) -> anyhow::Result<Self> {
         let path = |number| -> anyhow::Result<SignedPath> {
-            let uri = format!("{}/{number}", target.path).parse().context("the target's path is not one")?;
+            let uri = format!("{}/{number}", target.path).parse().context("the target's path is invalid")?;
             Ok(SignedPath { uri, signer: Signer::new() })
         };
         Ok(Self {
             address: target.address,
             host: target.address.to_string().parse()?,
             paths: (0..fan_out).map(path).collect::<anyhow::Result<_>>()?,
-            slots: Semaphore::new((CONNECTIONS_OF_PATH * fan_out).min(CONNECTIONS_MAX)),
+            slots: Semaphore::new((CONNECTIONS_PER_PATH * fan_out).min(CONNECTIONS_MAX)),
             idle: Mutex::default(),
         })
     }
 
-    /// Sends a delivery. Anything but a 2xx is an error.
+    /// Sends a delivery. Fails unless the response is 2xx.
     pub async fn send(&self, delivery: u64, body: Bytes) -> anyhow::Result<()> {
         let path = &self.paths[(delivery % self.paths.len() as u64) as usize];
         let _slot = self.slots.acquire().await?;
-        let kept = self.idle().pop();
-        let mut wire = match kept {
+        let idle = self.idle().pop();
+        let mut wire = match idle {
             Some(wire) => wire,
             None => Wire::open(self.address).await?,
         };
@@ -96,7 +95,7 @@ impl Sender {
     }
 }
 
-/// An open connection, and the handle that puts requests into it.
+/// An open connection with its request handle.
 struct Wire {
     sender: SendRequest<Full<Bytes>>,
     connection: Connection<TokioIo<TcpStream>, Full<Bytes>>,
@@ -125,17 +124,18 @@ impl Wire {
                 return Poll::Ready(done);
             }
             if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
-                let error = ended.err().map_or_else(|| anyhow::anyhow!("the sink closed it"), anyhow::Error::from);
+                let error =
+                    ended.err().map_or_else(|| anyhow::anyhow!("the sink closed the connection"), anyhow::Error::from);
                 return Poll::Ready(Err(error.context("a connection to the sink broke")));
             }
-            // Whatever the connection brought is taken now rather than after another wake-up.
+            // Poll again: the connection may have completed the response, and that saves a wake-up.
             answered.as_mut().poll(cx)
         })
         .await
     }
 }
 
-/// Signs as the server does: that of Standard Webhooks, and a vendor's hex over the body. Both keys are prepared.
+/// Signs as the server does: Standard Webhooks, and a vendor's hex signature of the body. Both keys are prepared.
 struct Signer {
     standard: Hmac<Sha256>,
     vendor: Hmac<Sha256>,
@@ -148,7 +148,7 @@ impl Signer {
     }
 
     fn headers(&self, number: u64, seconds: u64, body: &[u8]) -> anyhow::Result<HeaderMap> {
-        let id = format!("way_{number:016x}");
+        let id = format!("dlv_{number:016x}");
         let seconds = seconds.to_string();
         let tag = |key: &Hmac<Sha256>, parts: &[&[u8]]| {
             let mut mac = key.clone();
@@ -173,9 +173,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signatures_are_those_that_a_receiver_computes() {
+    fn headers_match_signatures_computed_independently() {
         let headers = Signer::new().headers(255, 1_767_225_600, br#"{"runId":"a"}"#).unwrap();
-        assert_eq!(headers[ID], "way_00000000000000ff");
+        assert_eq!(headers[ID], "dlv_00000000000000ff");
         assert_eq!(headers[TIMESTAMP], "1767225600");
         assert_eq!(headers[SIGNATURE], "v1,X2C8aXpx4G4Epr2pGxcizkvDrMPZ5hFhtMIzndbSh/Y=");
         assert_eq!(headers[BODY_SIGNATURE], "99e7a3da9f6bb27b4c7893bb1c051e633bf753760313f0461f037a3c8c313f93");

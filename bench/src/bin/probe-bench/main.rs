@@ -1,53 +1,53 @@
-//! The check engine in a process of its own, without server and store: the prober, and the schedule over it.
+//! Prober and scheduler in a process of their own, without server and store.
 //!
-//! What is measured is what looking costs, not what becomes of it: nothing is judged and nothing is written down. It
-//! prints one line of JSON: how many checks, and the processor time and memory of this process, from `/proc`.
+//! Measures the cost of probing only: results are neither evaluated nor persisted. Prints one line of JSON with the number of
+//! checks and the processor time and memory of this process.
 
-mod bare;
+mod baseline;
 mod flat_out;
 mod report;
 mod schedule;
-mod watched;
+mod targets;
 
 use std::{net::SocketAddrV4, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use tidings_bench::files;
+use tidings_bench::process;
 
 /// The server's own, so that the allocator makes no difference.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Watches what `tidings-target` serves and prints one line of JSON about it
+/// Probes the hosts of tidings-target and prints one line of JSON
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
-    how: How,
+    mode: Mode,
 }
 
 #[derive(Subcommand)]
-enum How {
-    /// Probes as fast as it can: each of a number of loops begins the next when the last has ended
+enum Mode {
+    /// Probe at full speed: each loop starts the next probe when the previous one has finished
     FlatOut(FlatOut),
-    /// The same without the prober: requests as finished bytes over connections that stay open
-    Bare(FlatOut),
-    /// Watches endpoints on schedule, each a host of its own
+    /// The same without the prober: prepared requests over keep-alive connections
+    Baseline(FlatOut),
+    /// Probe endpoints on schedule, one per host
     Schedule(Schedule),
 }
 
-/// What is watched.
+/// The hosts to probe.
 #[derive(Args)]
 struct Hosts {
     /// The first host of each target process, such as 127.1.0.1:8080; loopback only
     #[arg(long, required = true)]
     first: Vec<SocketAddrV4>,
-    /// How many hosts there are in all; over TLS they are names for the first address
+    /// Number of hosts; with TLS they are names of the first address
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     hosts: u32,
-    /// Speak TLS, and trust the authority whose certificate (DER) is in this file
+    /// Use TLS and trust the authority whose certificate (DER) is in this file
     #[arg(long)]
     tls: Option<PathBuf>,
-    /// What is asked for; after `/close` the connection has to be made anew
+    /// Path of the requests; after /close the server closes the connection
     #[arg(long, default_value = "/health")]
     path: String,
 }
@@ -56,10 +56,10 @@ struct Hosts {
 struct FlatOut {
     #[command(flatten)]
     hosts: Hosts,
-    /// How many loops
+    /// Number of loops
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     at_once: u32,
-    /// How long it is measured, after a second to warm up
+    /// Duration of the measurement, after one second of warm-up
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
 }
@@ -68,22 +68,24 @@ struct FlatOut {
 struct Schedule {
     #[command(flatten)]
     hosts: Hosts,
-    /// How often each endpoint is looked at
+    /// Interval of each endpoint
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=3_600))]
     interval_seconds: u32,
-    /// How long it is measured, after two intervals to warm up
+    /// Duration of the measurement, after two intervals of warm-up
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
 }
 
 fn main() -> anyhow::Result<()> {
-    let how = Cli::parse().how;
-    files::as_many_as_granted();
+    let mode = Cli::parse().mode;
+    process::raise_open_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = match how {
-        How::FlatOut(it) => runtime.block_on(flat_out::run(&it.hosts, it.at_once, Duration::from_secs(it.seconds)))?,
-        How::Bare(it) => runtime.block_on(bare::run(&it.hosts, it.at_once, Duration::from_secs(it.seconds)))?,
-        How::Schedule(it) => {
+    let report = match mode {
+        Mode::FlatOut(it) => runtime.block_on(flat_out::run(&it.hosts, it.at_once, Duration::from_secs(it.seconds)))?,
+        Mode::Baseline(it) => {
+            runtime.block_on(baseline::run(&it.hosts, it.at_once, Duration::from_secs(it.seconds)))?
+        }
+        Mode::Schedule(it) => {
             runtime.block_on(schedule::run(&it.hosts, it.interval_seconds, Duration::from_secs(it.seconds)))?
         }
     };

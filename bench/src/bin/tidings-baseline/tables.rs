@@ -1,5 +1,4 @@
-//! The least that the server's store could be: its tables, and what accepting an event and settling one of its deliveries
-//! write into them.
+//! The minimal store: tables, and the writes of accepting an event and settling a delivery.
 
 use std::path::Path;
 
@@ -7,7 +6,7 @@ use anyhow::Context as _;
 use rusqlite::{Connection, Transaction, params};
 use tidings_bench::clock;
 
-/// The least that the server's tables could be: no columns for other kinds of events, no indexes for the log.
+/// The server's tables without columns for other kinds of events and without indexes for the history.
 const SCHEMA: &str = "
     CREATE TABLE keys (workspace BLOB NOT NULL, resource_type TEXT NOT NULL, resource_id TEXT NOT NULL,
         run_id TEXT NOT NULL, trigger TEXT NOT NULL, event BLOB NOT NULL,
@@ -23,9 +22,9 @@ const SCHEMA: &str = "
         PRIMARY KEY (workspace, delivery, number)) STRICT, WITHOUT ROWID;
 ";
 
-/// The log is copied into the database when it has grown to this, as the server's is: 16 MiB.
+/// WAL size of a checkpoint, as in the server: 16 MiB.
 const CHECKPOINT_PAGES: u32 = 4_096;
-/// How long a node keeps what it is sending.
+/// Duration of a lease.
 const LEASE_MS: i64 = 60_000;
 
 const WORKSPACE: [u8; 16] = [1; 16];
@@ -34,7 +33,7 @@ const CHANNEL: u8 = 3;
 const SENDING: u8 = 3;
 const SENT: u8 = 4;
 
-/// A new database, set as the server's is.
+/// Creates a database with the server's settings.
 pub fn open(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
@@ -45,8 +44,8 @@ pub fn open(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Writes an event, its key and its deliveries, which are being sent from then on: each by a rule of its own through a
-/// channel of its own. Those of the event 7 are numbered from 7 × `fan_out`.
+/// Inserts an event, its key and its deliveries in state sending, each with its own rule and channel. Delivery numbers of
+/// event `n` start at `n * fan_out`.
 pub fn accept(transaction: &Transaction<'_>, event: u64, fan_out: u64, body: &[u8]) -> rusqlite::Result<()> {
     let event_id = id(event, 0);
     let now = now_ms();
@@ -72,7 +71,7 @@ pub fn accept(transaction: &Transaction<'_>, event: u64, fan_out: u64, body: &[u
     Ok(())
 }
 
-/// Writes the delivery's attempt, and that it was sent.
+/// Inserts the delivery's attempt and marks it as sent.
 pub fn settle(transaction: &Transaction<'_>, delivery: u64) -> anyhow::Result<()> {
     let delivery_id = id(delivery, 1);
     transaction.prepare_cached("INSERT INTO attempts VALUES (?1, ?2, 1, ?3, 1, 200)")?.execute(params![
@@ -86,7 +85,7 @@ pub fn settle(transaction: &Transaction<'_>, delivery: u64) -> anyhow::Result<()
              WHERE workspace = ?1 AND id = ?2 AND status = ?4 AND attempts = 0",
         )?
         .execute(params![WORKSPACE, delivery_id, SENT, SENDING])?;
-    anyhow::ensure!(changed == 1, "the delivery {delivery} is not there");
+    anyhow::ensure!(changed == 1, "delivery {delivery} does not exist");
     Ok(())
 }
 
@@ -94,7 +93,7 @@ fn now_ms() -> i64 {
     i64::try_from(clock::now_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
-/// Sorted by time, as the server's ids are.
+/// Ordered by time, like the server's ids.
 fn id(number: u64, kind: u8) -> [u8; 16] {
     let mut id = [kind; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());

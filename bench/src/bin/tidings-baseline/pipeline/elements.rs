@@ -1,14 +1,14 @@
-//! Where one event of a batch ends and the next begins.
+//! Splits a batch into its events.
 //!
-//! Nothing is parsed and nothing checked: brackets are counted, and strings are skipped, which may hold brackets of their
-//! own. That is the least that tells the elements of any array of objects from each other, whatever their lengths.
+//! Nothing is parsed or validated: braces are counted and strings skipped, which is the least work that splits an array of
+//! objects of any length.
 
 use bytes::Bytes;
 use memchr::{memchr2, memchr3};
 
-/// The objects of an array, which share its memory; any other body as it is. `None` for an array of something else, or
-/// one without an end.
-pub fn of(body: Bytes) -> Option<Vec<Bytes>> {
+/// The objects of an array, sharing its memory, or the body itself if it is no array. `None` if the array is incomplete or
+/// has other elements.
+pub fn split(body: Bytes) -> Option<Vec<Bytes>> {
     if body.first() != Some(&b'[') {
         return Some(vec![body]);
     }
@@ -28,7 +28,7 @@ pub fn of(body: Bytes) -> Option<Vec<Bytes>> {
     }
 }
 
-/// Where the object that begins at `start` is over.
+/// The end of the object that starts at `start`.
 fn end_of_object(body: &[u8], start: usize) -> Option<usize> {
     let (mut at, mut depth) = (start, 0_usize);
     loop {
@@ -45,7 +45,7 @@ fn end_of_object(body: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// The closing quotation mark of the string that begins at `start`.
+/// The closing quotation mark of the string that starts at `start`.
 fn end_of_string(body: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
@@ -53,7 +53,7 @@ fn end_of_string(body: &[u8], start: usize) -> Option<usize> {
         if body[at] == b'"' {
             return Some(at);
         }
-        // Whatever is escaped is no end.
+        // Skip the backslash and the escaped character.
         at += 2;
     }
 }
@@ -63,12 +63,12 @@ mod tests {
     use super::*;
 
     fn texts(body: &'static str) -> Option<Vec<String>> {
-        let elements = of(Bytes::from_static(body.as_bytes()))?;
+        let elements = split(Bytes::from_static(body.as_bytes()))?;
         Some(elements.iter().map(|element| String::from_utf8(element.to_vec()).unwrap()).collect())
     }
 
     #[test]
-    fn elements_are_told_from_each_other() {
+    fn split_array_returns_its_objects() {
         let elements = texts(r#"[{"a":{"b":[{}]}}, {"c":"}]{\\\"},"} ,{}]"#).unwrap();
         assert_eq!(elements, [r#"{"a":{"b":[{}]}}"#, r#"{"c":"}]{\\\"},"}"#, "{}"]);
         for element in elements {
@@ -77,12 +77,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_array_is_one_event() {
+    fn split_object_returns_it_whole() {
         assert_eq!(texts(r#"{"a":[]}"#).unwrap(), [r#"{"a":[]}"#]);
     }
 
     #[test]
-    fn what_has_no_end_is_refused() {
+    fn split_incomplete_array_returns_none() {
         for body in ["[", "[]", "[1]", "[{", "[{}", r#"[{"a"#, r#"[{"a\"#, r#"[{"a\"}]"#] {
             assert_eq!(texts(body), None, "{body}");
         }

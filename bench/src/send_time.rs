@@ -1,8 +1,8 @@
-//! The stamp in every run's id: its number, and the instant at which its request began.
+//! The send time in every run id: the run's number and when its request started.
 //!
-//! `tdb-0000000042-1767225600123456789`: always as long, so that the generator patches it into a finished request, and
-//! found by its first bytes wherever the server puts the run's id in the webhook's body. A target that is watched stamps
-//! its answers, too; then the instant is that of the answer.
+//! `tdb-0000000042-1767225600123456789`: of fixed length, so that the generator can patch it into a prepared request, and
+//! found by its prefix wherever the server puts the run id in the webhook's body. `tidings-target` puts the time of its
+//! response into response bodies in the same form.
 
 use memchr::memmem::Finder;
 
@@ -10,10 +10,10 @@ const MARK: &[u8] = b"tdb-";
 const NUMBER_DIGITS: usize = 10;
 const NANOS_DIGITS: usize = 19;
 
-/// How many bytes a stamp has.
+/// Length in bytes.
 pub const LENGTH: usize = MARK.len() + NUMBER_DIGITS + 1 + NANOS_DIGITS;
 
-/// Writes a stamp over the first [`LENGTH`] bytes.
+/// Overwrites the first [`LENGTH`] bytes.
 pub fn write(into: &mut [u8], number: u64, nanos: u64) {
     let (mark, rest) = into[..LENGTH].split_at_mut(MARK.len());
     let (number_digits, rest) = rest.split_at_mut(NUMBER_DIGITS);
@@ -30,7 +30,7 @@ fn digits(into: &mut [u8], mut value: u64) {
     }
 }
 
-/// Finds the instant in a body.
+/// Finds the send time in a body.
 pub struct Reader(Finder<'static>);
 
 impl Default for Reader {
@@ -40,7 +40,7 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Nanoseconds since the Unix epoch from the first stamp in `body`.
+    /// The first send time in `body`, in nanoseconds since the Unix epoch.
     pub fn nanos(&self, body: &[u8]) -> Option<u64> {
         self.0.find_iter(body).find_map(|at| {
             let (number, nanos) = body[at..].get(MARK.len()..LENGTH)?.split_at(NUMBER_DIGITS);
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn reader_finds_a_written_send_time() {
         let mut body =
             br#"{"resourceId":"tdb-not-this","runId":"__________________________________","rowCount":7}"#.to_vec();
         let at = body.windows(2).position(|two| two == b"__").unwrap();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_a_stamp_has_no_instant() {
+    fn reader_ignores_malformed_send_times() {
         let reader = Reader::default();
         for body in ["", "tdb-", "tdb-0000000042-17672256001234567x9", "tdb-0000000042_1767225600123456789"] {
             assert_eq!(reader.nanos(body.as_bytes()), None, "{body}");

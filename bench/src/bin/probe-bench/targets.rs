@@ -1,4 +1,4 @@
-//! Endpoints on the benchmark's hosts, and a prober that may look at them.
+//! Endpoints on the benchmark's hosts, and a prober that may probe them.
 
 use std::{fs, io, net::SocketAddr, sync::Arc};
 
@@ -16,13 +16,13 @@ use tidings_monitor::{DnsResolver, IDLE_MAX, Prober, ProberConfig};
 
 use crate::Hosts;
 
-/// The time of day.
+/// The wall-clock time.
 pub fn now() -> Timestamp {
     Timestamp::from_unix_ms((clock::now_nanos() / 1_000_000) as i64)
 }
 
 impl Hosts {
-    /// What endpoints ask for, one of each host.
+    /// One URL per host.
     pub fn urls(&self) -> Vec<String> {
         (0..self.hosts).map(|number| self.url(number)).collect()
     }
@@ -31,13 +31,13 @@ impl Hosts {
         if self.tls.is_some() {
             return format!("https://host-{number}.bench.example:{}{}", self.first[0].port(), self.path);
         }
-        // The target processes have an equal share of them.
+        // Hosts are distributed evenly over the target processes.
         let share = self.hosts.div_ceil(self.first.len() as u32);
         let (process, number) = (number / share, number % share);
         format!("http://{}{}", hosts::host(self.first[process as usize], number), self.path)
     }
 
-    /// The authorities that are trusted.
+    /// The trusted certificate authorities.
     pub fn roots(&self) -> anyhow::Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
         if let Some(file) = &self.tls {
@@ -47,14 +47,14 @@ impl Hosts {
         Ok(roots)
     }
 
-    /// A prober that may look at loopback addresses, and knows every name.
+    /// A prober that may probe loopback and resolves every name to the first target.
     pub fn prober(&self) -> anyhow::Result<Prober> {
-        anyhow::ensure!(self.first.iter().all(|first| first.ip().is_loopback()), "only loopback is watched");
+        anyhow::ensure!(self.first.iter().all(|first| first.ip().is_loopback()), "only loopback may be probed");
         let guard = Guard { allow: vec!["127.0.0.0/8".parse()?], allow_http: false };
         Ok(Prober::new(ProberConfig {
             guard,
-            resolver: Arc::new(Names(SocketAddr::V4(self.first[0]))),
-            names: Arc::new(DnsResolver::asking(Vec::new())),
+            resolver: Arc::new(FakeDns(SocketAddr::V4(self.first[0]))),
+            names: Arc::new(DnsResolver::with_servers(Vec::new())),
             roots: self.roots()?,
             idle_max: IDLE_MAX,
             references: Vec::new(),
@@ -62,26 +62,26 @@ impl Hosts {
     }
 }
 
-/// All names are the first target's.
-struct Names(SocketAddr);
+/// Resolves every name to the first target.
+struct FakeDns(SocketAddr);
 
 #[async_trait]
-impl Resolve for Names {
+impl Resolve for FakeDns {
     async fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(vec![SocketAddr::new(self.0.ip(), port)])
     }
 }
 
-/// A plain GET.
+/// A GET of this URL.
 pub fn probe(url: &str) -> Probe {
     Probe::Http(HttpProbe::new(url))
 }
 
-/// Why it is not the answer that was expected.
+/// Why an observation is not the expected answer.
 pub fn fault(observation: &Observation) -> Option<String> {
     match &observation.outcome {
         Ok(Answer::Http { status: 200, body, .. }) if body == b"{\"status\":\"ok\"}" => None,
-        Ok(other) => Some(format!("answered {other:?}")),
+        Ok(other) => Some(format!("unexpected answer: {other:?}")),
         Err(failure) => Some(failure.message.clone()),
     }
 }

@@ -1,5 +1,4 @@
-//! The one thread that writes. All that waits becomes one transaction; while that is on its way to the disk, the next
-//! gathers by itself.
+//! The writer thread: all waiting operations become one transaction. While it is committed, the next ones accumulate.
 
 use std::{
     sync::{
@@ -15,76 +14,76 @@ use bytes::Bytes;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::give_up;
+use super::abort;
 use crate::tables;
 
-/// The way to the thread, which ends when this is dropped.
+/// Handle of the thread, which ends when this is dropped.
 pub struct Writer {
-    /// Unbounded as a channel, bounded by the places: no delivery has more than one operation in it.
-    waiting: mpsc::Sender<Operation>,
+    /// The channel is unbounded, but permits bound the number of operations: a delivery has at most one at a time.
+    operations: mpsc::Sender<Operation>,
     settled: Arc<AtomicU64>,
 }
 
 enum Operation {
-    /// All events of one request, numbered from `first` on. They go back with the answer.
+    /// The events of one request, numbered from `first`. They are returned with the reply.
     Accept { first: u64, events: Vec<Bytes>, committed: oneshot::Sender<Vec<Bytes>> },
     Settle {
         delivery: u64,
-        /// Free again after the commit.
-        place: OwnedSemaphorePermit,
+        /// Released after the commit.
+        permit: OwnedSemaphorePermit,
     },
 }
 
 impl Writer {
-    /// Starts the thread, which writes `fan_out` deliveries with each event.
+    /// Starts the thread, which inserts `fan_out` deliveries per event.
     pub fn start(connection: Connection, fan_out: u64) -> Self {
-        let (sender, waiting) = mpsc::channel();
+        let (sender, operations) = mpsc::channel();
         let settled = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&settled);
-        thread::spawn(move || work(connection, fan_out, &waiting, &counted).unwrap_or_else(|error| give_up(&error)));
-        Self { waiting: sender, settled }
+        thread::spawn(move || run(connection, fan_out, &operations, &counted).unwrap_or_else(|error| abort(&error)));
+        Self { operations: sender, settled }
     }
 
-    /// Writes events, and hands them back when they are on the disk.
+    /// Inserts events and returns them after the commit.
     pub async fn accept(&self, first: u64, events: Vec<Bytes>) -> anyhow::Result<Vec<Bytes>> {
         let (committed, answer) = oneshot::channel();
-        self.put(Operation::Accept { first, events, committed })?;
-        answer.await.context("the writer is gone")
+        self.enqueue(Operation::Accept { first, events, committed })?;
+        answer.await.context("the writer thread ended")
     }
 
-    /// Writes that a delivery was sent, and waits for nothing.
-    pub fn settle(&self, delivery: u64, place: OwnedSemaphorePermit) -> anyhow::Result<()> {
-        self.put(Operation::Settle { delivery, place })
+    /// Settles a delivery without waiting for the commit.
+    pub fn settle(&self, delivery: u64, permit: OwnedSemaphorePermit) -> anyhow::Result<()> {
+        self.enqueue(Operation::Settle { delivery, permit })
     }
 
-    /// How many deliveries are settled on the disk.
+    /// Number of settled deliveries, committed only.
     pub fn settled(&self) -> u64 {
         self.settled.load(Ordering::Relaxed)
     }
 
-    fn put(&self, operation: Operation) -> anyhow::Result<()> {
-        self.waiting.send(operation).ok().context("the writer is gone")
+    fn enqueue(&self, operation: Operation) -> anyhow::Result<()> {
+        self.operations.send(operation).ok().context("the writer thread ended")
     }
 }
 
-fn work(
+fn run(
     mut connection: Connection,
     fan_out: u64,
-    waiting: &mpsc::Receiver<Operation>,
+    operations: &mpsc::Receiver<Operation>,
     settled: &AtomicU64,
 ) -> anyhow::Result<()> {
     let mut batch = Vec::new();
-    while let Ok(first) = waiting.recv() {
+    while let Ok(first) = operations.recv() {
         batch.push(first);
-        batch.extend(waiting.try_iter());
-        commit(&mut connection, fan_out, &batch).context("a batch could not be committed")?;
+        batch.extend(operations.try_iter());
+        commit(&mut connection, fan_out, &batch).context("failed to commit a batch")?;
         for operation in batch.drain(..) {
             match operation {
-                // A caller that went away does not want to know.
+                // The client may have disconnected.
                 Operation::Accept { events, committed, .. } => drop(committed.send(events)),
-                Operation::Settle { place, .. } => {
+                Operation::Settle { permit, .. } => {
                     settled.fetch_add(1, Ordering::Relaxed);
-                    drop(place);
+                    drop(permit);
                 }
             }
         }
@@ -112,14 +111,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_was_answered_is_in_the_database() {
-        let dir = std::env::temp_dir().join(format!("tidings-floor-way-{}", std::process::id()));
+    async fn accept_and_settle_reply_after_the_commit() {
+        let dir = std::env::temp_dir().join(format!("tidings-baseline-pipeline-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("way.db");
+        let path = dir.join("pipeline.db");
         let writer = Writer::start(tables::open(&path).unwrap(), 2);
         let reader = Connection::open(&path).unwrap();
         let count = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
-        let places = Arc::new(Semaphore::new(3));
+        let permits = Arc::new(Semaphore::new(3));
         let bodies = |count: usize| vec![Bytes::from_static(b"{}"); count];
         assert_eq!(writer.accept(0, bodies(1)).await.unwrap(), bodies(1));
         assert_eq!(count("SELECT count(*) FROM deliveries WHERE status = 3"), 2);
@@ -127,10 +126,10 @@ mod tests {
         assert_eq!(count("SELECT count(*) FROM events"), 3);
         assert_eq!(count("SELECT count(*) FROM deliveries WHERE status = 3"), 6);
         for delivery in [0, 1, 5] {
-            writer.settle(delivery, Arc::clone(&places).try_acquire_owned().unwrap()).unwrap();
+            writer.settle(delivery, Arc::clone(&permits).try_acquire_owned().unwrap()).unwrap();
         }
-        // The places come back with the commit.
-        let _all = places.acquire_many(3).await.unwrap();
+        // The permits are released by the commit.
+        let _all = permits.acquire_many(3).await.unwrap();
         assert_eq!((count("SELECT count(*) FROM deliveries WHERE status = 4"), writer.settled()), (3, 3));
         std::fs::remove_dir_all(&dir).unwrap();
     }

@@ -1,9 +1,9 @@
-//! What this machine could do at best: rows that are committed in groups, signatures, and the bare way of an event.
+//! The machine's upper limits: group-committed rows, signatures, and a minimal event pipeline.
 
+mod pipeline;
 mod rows;
 mod signatures;
 mod tables;
-mod way;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,74 +14,74 @@ use tidings_bench::target::Target;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures what the server cannot be faster than on this machine
+/// Measures upper limits of the server's performance on this machine
 #[derive(Parser)]
 struct Args {
     #[command(subcommand)]
-    what: What,
+    mode: Mode,
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// Accepts and settles events in SQLite as the server's store does: WAL, synchronous=FULL, many in one commit
+enum Mode {
+    /// Accept and settle events in SQLite as the server's store does: WAL, synchronous=FULL, group commit
     Rows {
-        /// An existing directory on the disk to be measured; the database is made in it
+        /// An existing directory on the disk to measure; the database is created in it
         #[arg(long)]
         dir: PathBuf,
-        /// How long
+        /// Duration
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
-        /// Operations in one commit, half of them accepts and half settles
+        /// Operations per commit, half accepts and half settles
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=10_000))]
         operations: u16,
         /// Bytes of one event
         #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u16).range(1..))]
         body_bytes: u16,
     },
-    /// HMAC-SHA256 of one body after the other
+    /// Sign bodies with HMAC-SHA256, one after another
     Hmac {
-        /// How long
+        /// Duration
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
         /// Bytes of one body
         #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u16).range(1..))]
         body_bytes: u16,
     },
-    /// Serves the bare way of an event until it is killed: POST in, committed, 202, signed, POST out, settled
+    /// Run a minimal event pipeline until killed: POST in, commit, 202, sign, POST out, settle
     ///
-    /// A body that is an array brings an event with each of its elements; any other body is one event. The first line
-    /// that it prints is the address that it listens on. GET tells how many deliveries were settled.
-    Way {
-        /// An existing directory on the disk to be measured; the database is made in it
+    /// Each element of an array body is an event; any other body is one event. Prints the address that it listens on.
+    /// GET returns the number of settled deliveries.
+    Pipeline {
+        /// An existing directory on the disk to measure; the database is created in it
         #[arg(long)]
         dir: PathBuf,
-        /// Below what deliveries go, such as http://127.0.0.1:8081/ok/way for /ok/way/0 and on; loopback only
+        /// Base URL of deliveries, such as http://127.0.0.1:8081/ok/pipeline for /ok/pipeline/0 and so on; loopback only
         #[arg(long)]
         target: String,
-        /// Deliveries of each event, each signed with keys of its own and sent to a path of its own
+        /// Deliveries per event, each with its own path and keys
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
         fan_out: u16,
-        /// Where to listen; port 0 takes a free one
+        /// Address to listen on; port 0 selects a free port
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
-        /// End when standard input ends, so as not to outlive the program that started it
+        /// Exit when standard input closes, that is, when the parent process ends
         #[arg(long)]
         with_parent: bool,
     },
 }
 
 fn main() -> anyhow::Result<()> {
-    let line = match Args::parse().what {
-        What::Rows { dir, seconds, operations, body_bytes } => {
+    let line = match Args::parse().mode {
+        Mode::Rows { dir, seconds, operations, body_bytes } => {
             rows::measure(&dir, Duration::from_secs(seconds), operations.into(), body_bytes.into())?
         }
-        What::Hmac { seconds, body_bytes } => signatures::measure(Duration::from_secs(seconds), body_bytes.into()),
-        What::Way { dir, target, fan_out, listen, with_parent } => {
+        Mode::Hmac { seconds, body_bytes } => signatures::measure(Duration::from_secs(seconds), body_bytes.into()),
+        Mode::Pipeline { dir, target, fan_out, listen, with_parent } => {
             anyhow::ensure!(listen.ip().is_loopback(), "it listens on loopback only");
             if with_parent {
-                tidings_bench::parent::end_with_it();
+                tidings_bench::process::exit_with_parent();
             }
-            return way::serve(&dir, &Target::parse(&target)?, fan_out, listen);
+            return pipeline::serve(&dir, &Target::parse(&target)?, fan_out, listen);
         }
     };
     println!("{line}");

@@ -1,4 +1,4 @@
-//! Probes as fast as they are answered.
+//! Probes at full speed.
 
 use std::{
     sync::{
@@ -14,14 +14,14 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     Hosts,
-    report::{Begun, Report},
-    watched::{fault, now, probe},
+    report::{Report, Start},
+    targets::{fault, now, probe},
 };
 
 const WARM_UP: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What all loops count in.
+/// Counters shared by all loops.
 #[derive(Default)]
 pub struct Count {
     checks: AtomicU64,
@@ -31,12 +31,12 @@ pub struct Count {
 }
 
 impl Count {
-    /// Whether there is no need to go on.
+    /// Whether the measurement is over.
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// Another one, and what was wrong with it.
+    /// Counts a check and what was wrong with it.
     pub fn add(&self, fault: Option<String>) {
         self.checks.fetch_add(1, Ordering::Relaxed);
         if fault.is_some() {
@@ -46,14 +46,14 @@ impl Count {
         }
     }
 
-    /// Lets the loops run for so long, and tells what they came to. None may end before.
+    /// Measures the loops for this time. Fails if a loop ended before.
     pub async fn measure(&self, mut loops: JoinSet<anyhow::Result<()>>, time: Duration) -> anyhow::Result<Report> {
         sleep(WARM_UP).await;
-        let (begun, before) = (Begun::now()?, self.checks.load(Ordering::Relaxed));
+        let (start, before) = (Start::now()?, self.checks.load(Ordering::Relaxed));
         sleep(time).await;
         let checks = self.checks.load(Ordering::Relaxed) - before;
         let first_failure = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let report = begun.report(checks, self.failures.load(Ordering::Relaxed), first_failure);
+        let report = start.report(checks, self.failures.load(Ordering::Relaxed), first_failure);
         self.is_over.store(true, Ordering::Relaxed);
         while let Some(ended) = loops.join_next().await {
             ended??;
@@ -62,19 +62,19 @@ impl Count {
     }
 }
 
-/// Each loop has its share of the hosts, and goes round them.
+/// Each loop probes its share of the hosts in turn.
 pub async fn run(hosts: &Hosts, at_once: u32, time: Duration) -> anyhow::Result<Report> {
     let (prober, count) = (Arc::new(hosts.prober()?), Arc::new(Count::default()));
     let urls = hosts.urls();
     let mut loops = JoinSet::new();
     for first in 0..at_once.min(hosts.hosts) as usize {
         let mine = urls.iter().skip(first).step_by(at_once as usize).map(|url| probe(url)).collect();
-        loops.spawn(look(prober.clone(), mine, count.clone()));
+        loops.spawn(probe_in_turn(prober.clone(), mine, count.clone()));
     }
     count.measure(loops, time).await
 }
 
-async fn look(prober: Arc<Prober>, probes: Vec<Probe>, count: Arc<Count>) -> anyhow::Result<()> {
+async fn probe_in_turn(prober: Arc<Prober>, probes: Vec<Probe>, count: Arc<Count>) -> anyhow::Result<()> {
     for probe in probes.iter().cycle() {
         if count.is_over() {
             break;
