@@ -18,10 +18,7 @@ const BANNED: &[(&[&str], &str)] = &[
         "a caller, the receiver, another node, anyone, no one, all; or name who it is",
     ),
     (&["so many", "so often", "so late"], "a number: N, at most `limit`, every `interval`"),
-    (
-        &["let go", "lets go", "letting go", "let_through"],
-        "release, released; wait_for_capacity",
-    ),
+    (&["let go", "lets go", "letting go", "let_through"], "release, released; wait_for_capacity"),
     (&["come up", "comes up", "coming up", "came up"], "become due, is due"),
     (&["take up", "takes up", "taking up", "taken up", "took up"], "claim, reclaim, load, start; use (of space)"),
     (&["take_in", "take_on", "take_over", "take_back"], "ingest, apply, revert, recover; name the operation"),
@@ -49,10 +46,7 @@ const BANNED: &[(&[&str], &str)] = &[
         "replacesDeliveryId, blockedByDeliveryId, ongoingTotal, url",
     ),
     (&["reference looks", "check turns"], "reference_probes, probe_runs"),
-    (
-        &["crates watch", "tidings watcher", "tidings floor"],
-        "tidings-monitor, probe-bench, tidings-baseline",
-    ),
+    (&["crates watch", "tidings watcher", "tidings floor"], "tidings-monitor, probe-bench, tidings-baseline"),
 ];
 
 /// Exceptions: file, phrase (`*` for all) and the reason.

@@ -166,10 +166,10 @@ mod tests {
             assert_eq!(stats.receive(&request(path, id)), Some(Behaviour::Answer(200)));
         }
         assert_eq!(stats.receive(&request("/nowhere", "1")), None);
-        let stats: serde_json::Value = serde_json::from_slice(&stats.to_json(true)).unwrap();
-        assert_eq!(stats["paths"][0]["requests"], 3);
-        assert_eq!(stats["paths"][0]["distinct"], 2);
-        assert_eq!(stats["paths"][1]["distinct"], 1);
+        let json: serde_json::Value = serde_json::from_slice(&stats.to_json(true)).unwrap();
+        assert_eq!(json["paths"][0]["requests"], 3);
+        assert_eq!(json["paths"][0]["distinct"], 2);
+        assert_eq!(json["paths"][1]["distinct"], 1);
         stats.reset();
         assert_eq!(stats.to_json(false), br#"{"paths":[]}"#);
     }

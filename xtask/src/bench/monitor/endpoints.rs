@@ -1,4 +1,4 @@
-//! Endpoints, made over the API as their users make them.
+//! Creates endpoints through the API.
 
 use std::{thread, time::Duration};
 
@@ -11,30 +11,28 @@ use crate::bench::{
     server::Workspace,
 };
 
-/// Connections over which they are made.
+/// Concurrent connections.
 const CONNECTIONS: u64 = 8;
 
-/// What is to be made: one endpoint for each of the first hosts.
+/// Endpoints to create, one per host.
 pub struct Endpoints<'a> {
-    /// Where the hosts are.
     pub targets: &'a Targets,
-    /// How many.
     pub count: u64,
-    /// How many in a second, evenly; as fast as they are taken, if not said.
+    /// Endpoints created per second; `None` for full speed.
     pub rate: Option<u64>,
-    /// What is asked for.
+    /// Path of the probed URL.
     pub path: &'a str,
-    /// Besides what every endpoint has.
+    /// Additional fields.
     pub fields: Value,
 }
 
 impl Endpoints<'_> {
-    /// Makes them, and tells how many seconds it took.
-    pub fn make(&self, workspace: &Workspace) -> anyhow::Result<f64> {
+    /// Creates them and returns how many seconds that took.
+    pub fn create(&self, workspace: &Workspace) -> anyhow::Result<f64> {
         let start_nanos = clock::now_nanos();
         thread::scope(|scope| {
             let threads: Vec<_> = (0..CONNECTIONS)
-                .map(|first| scope.spawn(move || self.make_every(first, start_nanos, workspace)))
+                .map(|first| scope.spawn(move || self.create_every(first, start_nanos, workspace)))
                 .collect();
             threads
                 .into_iter()
@@ -43,7 +41,7 @@ impl Endpoints<'_> {
         Ok(clock::seconds_between(start_nanos, clock::now_nanos()))
     }
 
-    fn make_every(&self, first: u64, start_nanos: u64, workspace: &Workspace) -> anyhow::Result<()> {
+    fn create_every(&self, first: u64, start_nanos: u64, workspace: &Workspace) -> anyhow::Result<()> {
         let (mut connection, path) = (Connection::open(workspace.address)?, workspace.path("endpoints"));
         for number in (first..self.count).step_by(CONNECTIONS as usize) {
             if let Some(rate) = self.rate {
@@ -72,8 +70,8 @@ impl Endpoints<'_> {
     }
 }
 
-/// An error if an endpoint is anything else than healthy.
-pub fn must_be_healthy(workspace: &Workspace) -> anyhow::Result<()> {
+/// Fails if any endpoint is not healthy.
+pub fn ensure_healthy(workspace: &Workspace) -> anyhow::Result<()> {
     for status in ["down", "degraded", "inconclusive", "pending", "paused"] {
         let path = format!("{}?status={status}&limit=1", workspace.path("endpoints"));
         let answer = http::call(workspace.address, "GET", &path, &workspace.key, "")?;

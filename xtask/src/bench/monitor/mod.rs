@@ -1,45 +1,45 @@
-//! The check engine: what a check costs, whether ten thousand endpoints are looked at in time, and how long it is from
-//! a failing check to the channel.
+//! Monitoring: the cost of a check, ten thousand endpoints on schedule, and the latency from a failing check to the
+//! notification.
 //!
 //! ```text
-//! tidings-watcher ──probes──▶ tidings-target        (5,000 hosts a process, each an address of loopback)
+//! probe-bench ──────probes──▶ tidings-target        (5,000 hosts per process, each a loopback address)
 //! tidings serve ────probes──▶ tidings-target
 //!       └───────────webhooks─▶ tidings-sink
 //! ```
 //!
-//! The watcher is the prober and its schedule in a process of their own: nothing is judged, nothing written down. It is
-//! the floor of the server, which does all of it.
+//! `probe-bench` runs prober and scheduler in a process of their own, without evaluating or persisting results. It is the
+//! server's baseline.
 
-mod alert;
-mod alone;
 mod endpoints;
-mod served;
+mod incident;
+mod prober;
+mod server;
 mod targets;
 
-use super::{Bench, say, table::Table, table::thousands};
+use super::{Bench, progress, table::Table, table::thousands};
 use targets::Targets;
 
-/// How often each endpoint is looked at.
+/// Interval of all endpoints.
 const INTERVAL_SECONDS: u64 = 10;
 
-/// What is measured, and how.
-const WORDS: &str = "watch: checks flat out are made by the prober in a process of its own; the rest is the whole \
-    server. Its floor is the prober with its schedule, which judges and stores nothing, on the same endpoints. Lag is \
-    read from the buckets of /metrics, the floor's from every check in whole milliseconds. An alert is timed from the \
-    answer that meets the threshold, as it leaves the target, to the webhook at the receiver.";
+/// Explains the figures below the table.
+const REMARK: &str = "monitor: checks at full speed are made by the prober in its own process; the rest by the whole \
+    server. Its baseline is prober and scheduler on the same endpoints, without evaluation and storage. Lag is read from \
+    the buckets of /metrics, the baseline's from every check in whole milliseconds. A notification is timed from the \
+    response that meets the failure threshold, when the target sends it, to the webhook at the receiver.";
 
 /// Measures it and adds it to the table.
 pub fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
-    table.remark(WORDS.to_owned());
-    say("  flat out");
-    alone::flat_out(bench, table)?;
+    table.remark(REMARK.to_owned());
+    progress("  full speed");
+    prober::flat_out(bench, table)?;
     let endpoints: u64 = bench.pick(10_000, 1_000);
     let mut targets = Targets::plain(bench, 1, endpoints)?;
-    say(&format!("  {} endpoints on schedule, the prober alone", thousands(endpoints as f64)));
-    let floor = alone::on_schedule(bench, &mut targets, endpoints, table)?;
-    say("  the same, the server");
-    let mut server = served::measure(bench, &mut targets, endpoints, &floor, table)?;
-    say("  from a failing check to the channel");
-    alert::measure(bench, &mut server, table)?;
+    progress(&format!("  {} endpoints on schedule, prober only", thousands(endpoints as f64)));
+    let baseline = prober::on_schedule(bench, &mut targets, endpoints, table)?;
+    progress("  the same, server");
+    let mut server = server::measure(bench, &mut targets, endpoints, &baseline, table)?;
+    progress("  failing check to notification");
+    incident::measure(bench, &mut server, table)?;
     targets.check()
 }

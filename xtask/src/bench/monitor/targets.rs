@@ -1,4 +1,4 @@
-//! What is watched: `tidings-target`, many hosts in a process, each an address of loopback.
+//! The endpoints: `tidings-target` processes with many hosts, each a loopback address.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,26 +12,26 @@ use anyhow::Context as _;
 use crate::bench::{Bench, process::Process};
 
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
-/// Each host is an open file twice: one listens, one is connected.
-const HOSTS_IN_A_PROCESS: u64 = 5_000;
-/// Addresses in one third byte, as `tidings_bench::hosts` has them.
-const IN_A_ROW: u64 = 250;
+/// Each host needs two open files: a listener and a connection.
+const HOSTS_PER_PROCESS: u64 = 5_000;
+/// Hosts that share the third byte of their address, as in `tidings_bench::hosts`.
+const HOSTS_PER_BLOCK: u64 = 250;
 
-/// Processes that answer.
+/// Running targets.
 pub struct Targets {
     processes: Vec<Process>,
-    /// The first host of each.
+    /// The first host of each process.
     pub firsts: Vec<SocketAddr>,
-    /// The certificate of the authority that is to be trusted, if they speak TLS.
+    /// The authority's certificate, with TLS only.
     pub tls: Option<PathBuf>,
 }
 
 impl Targets {
-    /// Plain HTTP on so many hosts, from 127.`net`.0.1 on; every process has the next net.
+    /// Plain HTTP on this number of hosts, starting at 127.`net`.0.1; each process uses the next net.
     pub fn plain(bench: &Bench, net: u64, hosts: u64) -> anyhow::Result<Self> {
         let mut targets = Self { processes: Vec::new(), firsts: Vec::new(), tls: None };
-        for number in 0..hosts.div_ceil(HOSTS_IN_A_PROCESS) {
-            let hosts = (hosts - number * HOSTS_IN_A_PROCESS).min(HOSTS_IN_A_PROCESS);
+        for number in 0..hosts.div_ceil(HOSTS_PER_PROCESS) {
+            let hosts = (hosts - number * HOSTS_PER_PROCESS).min(HOSTS_PER_PROCESS);
             let first = format!("127.{}.0.1:0", net + number);
             targets.start(bench, &["--first", &first, "--hosts", &hosts.to_string()])?;
         }
@@ -57,18 +57,18 @@ impl Targets {
         Ok(())
     }
 
-    /// An error, with the last it said, if one has ended.
+    /// Fails with the end of its log if one has exited.
     pub fn check(&mut self) -> anyhow::Result<()> {
         self.processes.iter_mut().try_for_each(Process::check)
     }
 
     /// The URL of a path on the host with this number.
     pub fn url(&self, number: u64, path: &str) -> anyhow::Result<String> {
-        let (process, number) = (number / HOSTS_IN_A_PROCESS, number % HOSTS_IN_A_PROCESS);
+        let (process, number) = (number / HOSTS_PER_PROCESS, number % HOSTS_PER_PROCESS);
         let first = self.firsts.get(process as usize).with_context(|| format!("no process has host {number}"))?;
         let SocketAddr::V4(first) = first else { anyhow::bail!("{first} is not of IPv4") };
         let [a, b, ..] = first.ip().octets();
-        let host = Ipv4Addr::new(a, b, (number / IN_A_ROW) as u8, (number % IN_A_ROW + 1) as u8);
+        let host = Ipv4Addr::new(a, b, (number / HOSTS_PER_BLOCK) as u8, (number % HOSTS_PER_BLOCK + 1) as u8);
         Ok(format!("http://{host}:{}{path}", first.port()))
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_follow_the_first_of_their_process() {
+    fn url_maps_host_numbers_to_processes_and_addresses() {
         let firsts = vec!["127.1.0.1:80".parse().unwrap(), "127.2.0.1:81".parse().unwrap()];
         let targets = Targets { processes: Vec::new(), firsts, tls: None };
         assert_eq!(targets.url(0, "/").unwrap(), "http://127.1.0.1:80/");
