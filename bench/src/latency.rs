@@ -1,18 +1,18 @@
-//! Latencies: recorded in nanoseconds, reported in milliseconds.
+//! Latency histograms: recorded in nanoseconds, reported in milliseconds.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// A minute; what is longer counts as that.
+/// One minute; longer latencies count as this.
 const NANOS_MAX: u64 = 60_000_000_000;
 
-/// Where single latencies are put.
+/// A latency histogram.
 pub struct Latencies(Histogram<u64>);
 
-/// What is said of them.
+/// Summary of a histogram, as JSON.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names suffice")]
 pub struct Summary {
     pub count: u64,
     pub mean_ms: f64,
@@ -30,22 +30,22 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Adds one.
+    /// Adds a latency.
     pub fn record(&mut self, nanos: u64) {
         self.0.saturating_record(nanos.max(1));
     }
 
-    /// Adds all of another.
+    /// Adds all latencies of another histogram.
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("all have the same bounds");
     }
 
-    /// Forgets all.
+    /// Removes all latencies.
     pub fn reset(&mut self) {
         self.0.reset();
     }
 
-    /// What there is to say; `None` while there are none.
+    /// `None` if the histogram is empty.
     pub fn summary(&self) -> Option<Summary> {
         let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e6;
         (!self.0.is_empty()).then(|| Summary {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_come_out_in_milliseconds() {
+    fn summary_reports_quantiles_in_milliseconds() {
         let (mut latencies, mut others) = (Latencies::default(), Latencies::default());
         assert!(latencies.summary().is_none());
         (1..=50).for_each(|ms| latencies.record(ms * 1_000_000));

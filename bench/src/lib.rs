@@ -1,24 +1,22 @@
-//! What the programs of the benchmark share. Each is as cheap as it can be made, because generator, server and sink
-//! share the machine's cores: what they take, the server lacks.
+//! Shared parts of the benchmark's programs. All of them are as cheap as possible, because load generator, server and
+//! receiver share the machine's cores: what they use, the server lacks.
 //!
-//! - `tidings-load` sends runs to the server (or straight to the sink, which is the floor);
-//! - `tidings-sink` receives webhooks, counts them and measures how long they were on their way;
-//! - `tidings-floor` measures what this machine could do at best: group-committed rows, signatures, and the bare way
-//!   of an event with nothing of the product in it;
-//! - `tidings-target` is what the check engine watches: many hosts in one process;
-//! - `tidings-watcher` is the check engine without the server: its prober, flat out or on schedule, which is the floor
-//!   of the server's checks, and the bare exchange as the prober's own floor.
+//! - `tidings-load` sends runs to the server, or directly to the sink as a baseline;
+//! - `tidings-sink` receives webhooks, counts them and measures their latency;
+//! - `tidings-baseline` measures what this machine can do at best: group-committed rows, signatures, and a minimal event
+//!   pipeline without the product;
+//! - `tidings-target` is the endpoint of monitoring benchmarks: many hosts in one process;
+//! - `probe-bench` runs prober and scheduler without the server, at full speed or on schedule. It is the baseline of the
+//!   server's checks, and has a baseline of its own: the same HTTP exchanges without the prober.
 //!
-//! `cargo xtask bench` starts them, and prints one table. None of this stands in the way of an event.
+//! `cargo xtask bench` starts them and prints one table. The product itself uses none of this.
 
 pub mod clock;
-pub mod cpu;
-pub mod files;
 pub mod hosts;
-pub mod inbox;
 pub mod latency;
-pub mod memory;
-pub mod parent;
-pub mod stamp;
+pub mod process;
+pub mod procfs;
+pub mod read_buffer;
+pub mod send_time;
 pub mod target;
 pub mod wire;

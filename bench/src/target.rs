@@ -1,25 +1,24 @@
-//! Where the programs of the benchmark send to: an address of this machine, and a path.
+//! The destination of a benchmark program's requests: a loopback address and a path.
 
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
-/// Where requests go.
+/// An address and a path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Whom to connect to.
     pub address: SocketAddr,
     /// Path and query.
     pub path: String,
 }
 
 impl Target {
-    /// From `http://127.0.0.1:8080/path`. Anything but loopback is refused.
+    /// Parses `http://127.0.0.1:8080/path`. Fails for anything but loopback.
     pub fn parse(url: &str) -> anyhow::Result<Self> {
-        let rest = url.strip_prefix("http://").context("the URL must begin with http://")?;
+        let rest = url.strip_prefix("http://").context("the URL must start with http://")?;
         let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
         let address: SocketAddr = address.parse().context("the URL must name an IP address and a port")?;
-        anyhow::ensure!(address.ip().is_loopback(), "the load goes to loopback only");
+        anyhow::ensure!(address.ip().is_loopback(), "only loopback addresses are allowed");
         anyhow::ensure!(path.bytes().all(|byte| byte.is_ascii_graphic()), "the URL's path is not plain ASCII");
         Ok(Self { address, path: format!("/{path}") })
     }
@@ -30,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_load_stays_on_this_machine() {
+    fn parse_non_loopback_url_fails() {
         for url in ["https://127.0.0.1:1/", "http://192.0.2.1:80/", "http://localhost:80/", "http://127.0.0.1/"] {
             assert!(Target::parse(url).is_err(), "{url}");
         }

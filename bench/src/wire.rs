@@ -1,16 +1,16 @@
-//! Just enough HTTP/1.1: messages with a `content-length`, on connections that stay open, between programs of ours.
+//! A minimal HTTP/1.1 parser: messages with a `content-length` on keep-alive connections, between our own programs.
 
 use memchr::memchr;
 
-/// Heads are ours or the server's: larger ones are a mistake.
+/// The largest head in bytes. All heads are our own or the server's, and smaller.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Bytes that are no HTTP message of the kind that these programs speak.
+/// Bytes that this parser does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an HTTP message this program understands: {0}")]
+#[error("unsupported HTTP message: {0}")]
 pub struct Malformed(&'static str);
 
-/// A request, borrowed from the bytes that arrived.
+/// A request, borrowed from the received bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// `GET`, `POST`, …
@@ -21,22 +21,22 @@ pub struct Request<'a> {
     pub webhook_id: Option<&'a [u8]>,
     /// All of the body.
     pub body: &'a [u8],
-    /// How many bytes head and body have together.
+    /// Length of head and body in bytes.
     pub length: usize,
 }
 
-/// An answer, borrowed from the bytes that arrived.
+/// A response, borrowed from the received bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Response<'a> {
     /// Such as 202.
     pub status: u16,
     /// All of the body.
     pub body: &'a [u8],
-    /// How many bytes head and body have together.
+    /// Length of head and body in bytes.
     pub length: usize,
 }
 
-/// The first request in `bytes`; `None` while a part of it is missing.
+/// The first request in `bytes`; `None` if it is incomplete.
 pub fn request(bytes: &[u8]) -> Result<Option<Request<'_>>, Malformed> {
     let Some(Message { first, webhook_id, body, length }) = message(bytes)? else { return Ok(None) };
     let mut words = first.split(|byte| *byte == b' ');
@@ -46,7 +46,7 @@ pub fn request(bytes: &[u8]) -> Result<Option<Request<'_>>, Malformed> {
     }
 }
 
-/// The first answer in `bytes`; `None` while a part of it is missing.
+/// The first response in `bytes`; `None` if it is incomplete.
 pub fn response(bytes: &[u8]) -> Result<Option<Response<'_>>, Malformed> {
     let Some(Message { first, body, length, .. }) = message(bytes)? else { return Ok(None) };
     let status = match first {
@@ -110,7 +110,7 @@ mod tests {
     const POST: &[u8] = b"POST /ok/a HTTP/1.1\r\nHost: x\r\nWebhook-Id: dlv_1\r\nContent-Length: 2\r\n\r\nhiGET /";
 
     #[test]
-    fn a_request_is_read_with_its_body_and_nothing_of_the_next() {
+    fn request_ends_before_the_next_one() {
         let request = request(POST).unwrap().unwrap();
         assert_eq!((request.method, request.target), (b"POST".as_slice(), b"/ok/a".as_slice()));
         assert_eq!((request.webhook_id, request.body), (Some(b"dlv_1".as_slice()), b"hi".as_slice()));
@@ -118,20 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_message_is_not_yet_one() {
+    fn request_incomplete_bytes_return_none() {
         let whole = request(POST).unwrap().unwrap().length;
         assert!((0..whole).all(|length| request(&POST[..length]) == Ok(None)));
     }
 
     #[test]
-    fn an_answer_has_a_status() {
+    fn response_returns_status_and_body() {
         let bytes = b"HTTP/1.1 202 Accepted\r\ncontent-length: 3\r\n\r\nyes";
         assert_eq!(response(bytes), Ok(Some(Response { status: 202, body: b"yes", length: bytes.len() })));
         assert_eq!(response(b"HTTP/1.1 204\r\n\r\n").unwrap().unwrap().status, 204);
     }
 
     #[test]
-    fn what_is_not_understood_is_an_error() {
+    fn response_unsupported_message_fails() {
         for bytes in [
             "HTTP/1.1 OK\r\n\r\n",
             "SSH-2.0\r\n\r\n",

@@ -1,17 +1,17 @@
-//! `cargo xtask bench`: how fast, how cheap and how fair the release build is, beside what this machine could do.
+//! `cargo xtask bench`: performance of the release build, compared with what this machine can do at best.
 //!
 //! ```text
 //! tidings-load ──runs──▶ tidings serve ──webhooks──▶ tidings-sink        (loopback, free ports, a scratch directory)
 //!       │                   └──probes──▶ tidings-target     ▲
-//!       ├───────▶ the bare way: tidings-floor ──────────────┤
-//!       └────────────── the floor: straight into it ────────┘
+//!       ├───────▶ baseline pipeline: tidings-baseline ──────┤
+//!       └────────────── baseline: directly ─────────────────┘
 //! ```
 //!
-//! What is measured is never an error, however slow: the table says what misses its target. Lost events, failed
-//! deliveries and a server that dies are errors. They end their scenario; the others are measured and told all the same.
+//! A slow result is not an error: the table marks missed targets. Lost events, failed deliveries and a crash of the server are
+//! errors. They end their scenario; the other scenarios still run.
 
+mod baselines;
 mod clock;
-mod floors;
 mod flow;
 mod http;
 mod isolation;
@@ -19,14 +19,14 @@ mod latency;
 mod load;
 mod machine;
 mod metrics;
+mod monitor;
+mod pipeline;
 mod process;
 mod server;
 mod sink;
 mod spread;
 mod table;
 mod throughput;
-mod watch;
-mod way;
 
 use std::path::PathBuf;
 
@@ -39,62 +39,60 @@ use self::{
 use crate::shell::{self, Repo, Stopwatch};
 
 const HELP: &str = "\
-How fast, how cheap and how fair Tidings is on this machine, beside what the machine could do at best.
+Measures Tidings on this machine, compared with what the machine can do at best.
 
 Usage: cargo xtask bench [SCENARIO]… [OPTIONS]
 
 Builds release binaries, starts server, load generator and sink on free ports of loopback and in a directory below
-`target`, and prints one table: what was measured, the target, and the floor: what this machine does in the same run
-without the server. A missed target is told, not an error. Lost events are an error: it ends its scenario, and is told
-below the table of the others.
+`target`, and prints one table with results, targets and baselines: what this machine does in the same run without the
+server. A missed target is reported, but is not an error. Lost events are an error, which ends its scenario only.
 
-The bare way of an event is commits and requests with the server's libraries, and no server. It takes turns with the
-server, five each. On a machine that is slower or busier than the one that targets are for, the ratio to it is the
-figure that says something. Each turn is told when it is over, each scenario's part of the table when that is done.
+The baseline pipeline makes the same commits and requests with the server's libraries, but without the server. It
+alternates with the server, five turns each. On a machine that is slower or busier than the one that the targets are
+for, the ratio to it is the meaningful figure. Results of turns and scenarios are printed as they finish.
 
 Options:
-  --quick         Fewer events, shorter, once instead of several times: to see that it runs, not what it does
-  --only NAME     Only this scenario, as if named without it; may be given more than once. The floors of
-                  what is measured are measured with it.
+  --quick         Fewer events, shorter, without repetition: to check that it runs, not for results
+  --only NAME     Only this scenario, same as the plain name; may be repeated. Its baselines are included.
                     throughput  one run per request over 64 connections, one webhook each; memory; cost;
-                                in turns with the bare way
-                    batches     100 runs per request, one webhook each; in turns with the bare way
-                    fan-out     one run per request, ten webhooks each; in turns with the bare way
-                    latency     200 runs per second; in turns with the bare way
-                    isolation   the same alone, and beside channels that refuse, hang, and have 100,000
-                                waiting: in pairs, at least five, and the middle of what they say
-                    watch       what a check costs, over HTTP and TLS; a server with 10,000 endpoints every
-                                10 seconds; from a failing check to the receiver
-  --tidings PATH  Measure this server instead of the one that was built (to compare two builds)
-  --no-build      Take the binaries that are there
-  -h, --help      This text
+                                alternating with the baseline pipeline
+                    batches     100 runs per request, one webhook each; alternating with the baseline pipeline
+                    fan-out     one run per request, ten webhooks each; alternating with the baseline pipeline
+                    latency     200 runs per second; alternating with the baseline pipeline
+                    isolation   the same without neighbours, and next to channels that refuse, hang, and have a
+                                backlog of 100,000: the median of at least five pairs
+                    monitor     cost of a check over HTTP and TLS; a server with 10,000 endpoints every
+                                10 seconds; latency from a failing check to the receiver
+  --tidings PATH  Measure this server instead of the one that was built, to compare two builds
+  --no-build      Use existing binaries
+  -h, --help      Print this text
 
-All of it takes about fifteen minutes, `--quick` about three. Leave the machine alone meanwhile.";
+Takes about fifteen minutes, with `--quick` about three. Do not use the machine meanwhile.";
 
 /// The scenarios, in the order of the table.
-const SCENARIOS: [&str; 6] = ["throughput", "batches", "fan-out", "latency", "isolation", WATCH];
-/// The one that brings its own floors.
-const WATCH: &str = "watch";
+const SCENARIOS: [&str; 6] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR];
+/// The scenario that measures its own baselines.
+const MONITOR: &str = "monitor";
 
-/// What all scenarios work with.
+/// Settings of all scenarios.
 pub struct Bench {
     /// Where the release binaries are.
     binaries: PathBuf,
     /// The server that is measured.
     tidings: PathBuf,
-    /// Where everything that is started keeps its files.
+    /// Directory for the files of all processes.
     scratch: Scratch,
-    /// Whether to look only if it runs.
+    /// Only check that it runs.
     quick: bool,
 }
 
 impl Bench {
-    /// How often a measurement is repeated that stands alone; the median is told.
+    /// Repetitions of a single measurement, of which the median is reported.
     fn repeats(&self) -> usize {
         self.pick(3, 1)
     }
 
-    /// How often two take turns that are compared: the medians are told.
+    /// Turns of two systems that are compared by their medians.
     fn turns(&self) -> usize {
         self.pick(5, 1)
     }
@@ -128,11 +126,11 @@ impl Options {
                 "--only" => {
                     let name = value()?;
                     let is_known = SCENARIOS.contains(&name.as_str());
-                    anyhow::ensure!(is_known, "there is no scenario `{name}`; there are {}", SCENARIOS.join(", "));
+                    anyhow::ensure!(is_known, "unknown scenario `{name}`; known are {}", SCENARIOS.join(", "));
                     options.only.push(name.clone());
                 }
                 name if SCENARIOS.contains(&name) => options.only.push(name.to_owned()),
-                unknown => anyhow::bail!("`cargo xtask bench` takes no `{unknown}`; see `cargo xtask bench --help`"),
+                unknown => anyhow::bail!("unknown argument `{unknown}`; see `cargo xtask bench --help`"),
             }
         }
         Ok(options)
@@ -142,13 +140,13 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|name| name == scenario)
     }
 
-    /// Whether anything is measured whose floors are measured beforehand.
-    fn wants_floors(&self) -> bool {
-        SCENARIOS.into_iter().any(|scenario| scenario != WATCH && self.wants(scenario))
+    /// Whether any scenario needs the common baselines.
+    fn wants_baselines(&self) -> bool {
+        SCENARIOS.into_iter().any(|scenario| scenario != MONITOR && self.wants(scenario))
     }
 }
 
-/// Runs the benchmark with the words behind `cargo xtask bench`.
+/// Runs the benchmark with the arguments of `cargo xtask bench`.
 pub fn run(args: &[String]) -> anyhow::Result<()> {
     let options = Options::parse(args)?;
     if options.help {
@@ -166,46 +164,46 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
         quick: options.quick,
     };
     let watch = Stopwatch::start();
-    let machine = Machine::look()?;
+    let machine = Machine::observe()?;
     let (table, failures) = measure(&bench, &options);
     println!("\n{table}");
     println!("{machine}\nTook {}.", watch.read());
     if options.quick {
-        println!("Quick: measured once and briefly; the full run says more.");
+        println!("Quick run: measured once and briefly, not meaningful as a result.");
     }
     anyhow::ensure!(failures.is_empty(), failures.join("\n"));
     Ok(())
 }
 
-/// Everything that is wanted, and what failed.
+/// Runs the selected scenarios. Returns the table and the failures.
 fn measure(bench: &Bench, options: &Options) -> (Table, Vec<String>) {
     let mut run = Run::default();
-    let floors = options.wants_floors().then(|| {
-        run.scenario("floors", |part| {
-            let floors = floors::measure(bench)?;
-            floors.tell(part);
-            Ok(floors)
+    let baselines = options.wants_baselines().then(|| {
+        run.scenario("baselines", |part| {
+            let baselines = baselines::measure(bench)?;
+            baselines.add_to(part);
+            Ok(baselines)
         })
     });
     for name in SCENARIOS.into_iter().filter(|name| options.wants(name)) {
         run.scenario(name, |part| {
-            if name == WATCH {
-                return watch::measure(bench, part);
+            if name == MONITOR {
+                return monitor::measure(bench, part);
             }
-            let floors = floors.as_ref().and_then(Option::as_ref).context("it needs the floors")?;
+            let baselines = baselines.as_ref().and_then(Option::as_ref).context("the baselines are missing")?;
             match name {
-                "throughput" => throughput::one_by_one(bench, floors, part),
-                "batches" => throughput::batches(bench, floors, part),
-                "fan-out" => throughput::fan_out(bench, floors, part),
-                "latency" => latency::measure(bench, floors, part),
-                _ => isolation::measure(bench, floors, part),
+                "throughput" => throughput::one_by_one(bench, baselines, part),
+                "batches" => throughput::batches(bench, baselines, part),
+                "fan-out" => throughput::fan_out(bench, baselines, part),
+                "latency" => latency::measure(bench, baselines, part),
+                _ => isolation::measure(bench, baselines, part),
             }
         });
     }
     (run.table, run.failures)
 }
 
-/// What the scenarios came to so far. One that fails takes nothing away from the others.
+/// Results so far. A failed scenario does not affect the others.
 #[derive(Default)]
 struct Run {
     table: Table,
@@ -213,18 +211,18 @@ struct Run {
 }
 
 impl Run {
-    /// Measures one, and tells at once what it came to: the run may yet be cut off.
+    /// Runs a scenario and prints its results at once, in case the run is interrupted.
     fn scenario<T>(&mut self, name: &str, measure: impl FnOnce(&mut Table) -> anyhow::Result<T>) -> Option<T> {
-        say(name);
+        progress(name);
         let mut part = Table::default();
         let result = measure(&mut part).with_context(|| format!("in the scenario `{name}`"));
         let measured = match result {
             Ok(measured) => Some(measured),
             Err(error) => {
                 let failure = format!("{error:#}");
-                say(&failure);
+                progress(&failure);
                 self.failures.push(failure);
-                part.remark(format!("`{name}` failed: its figures are missing or not all there."));
+                part.remark(format!("`{name}` failed: its figures are incomplete."));
                 None
             }
         };
@@ -236,17 +234,17 @@ impl Run {
     }
 }
 
-/// Tells what is going on, beside the table and not in it.
-fn say(what: &str) {
+/// Prints progress to standard error.
+fn progress(what: &str) {
     eprintln!("bench: {what}");
 }
 
-/// Two that are compared, in the order of this turn: neither always comes first.
+/// Two systems in the order of this turn, so that neither is always first.
 fn alternately<T>(turn: usize, [first, second]: [T; 2]) -> [T; 2] {
     if turn.is_multiple_of(2) { [first, second] } else { [second, first] }
 }
 
-/// The middle one; of an even number the mean of the two in the middle.
+/// The median; of an even number of values the mean of the two in the middle.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match (values.len(), values.len() / 2) {
@@ -265,35 +263,35 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_asked_for_is_wanted() {
+    fn options_select_scenarios() {
         let only = options(&["--quick", "--only", "latency", "--only", "isolation"]).unwrap();
         assert!(only.quick && only.wants("latency") && only.wants("isolation") && !only.wants("batches"));
         assert!(options(&[]).unwrap().wants("batches"));
-        let watch = options(&["watch", "--quick"]).unwrap();
-        assert!(watch.wants(WATCH) && !watch.wants_floors() && options(&[]).unwrap().wants_floors());
+        let monitor = options(&["monitor", "--quick"]).unwrap();
+        assert!(monitor.wants(MONITOR) && !monitor.wants_baselines() && options(&[]).unwrap().wants_baselines());
     }
 
     #[test]
-    fn words_that_mean_nothing_are_refused() {
+    fn options_unknown_arguments_fail() {
         for args in [&["--fast"][..], &["--only"], &["--only", "speed"], &["--tidings"]] {
             assert!(options(args).is_err(), "{args:?}");
         }
     }
 
     #[test]
-    fn every_scenario_is_in_the_help() {
+    fn help_lists_every_scenario() {
         assert!(SCENARIOS.iter().all(|scenario| HELP.contains(scenario)));
     }
 
     #[test]
-    fn a_scenario_that_fails_takes_nothing_from_the_others() {
+    fn failed_scenario_does_not_affect_the_others() {
         let mut run = Run::default();
         let figure = |name| table::Figure {
             name,
             value: 1.0,
             unit: table::Unit::Count,
             target: table::Target::None,
-            floor: None,
+            baseline: None,
         };
         let first = run.scenario("first", |part| {
             part.add(figure("half a figure"));
@@ -305,20 +303,20 @@ mod tests {
         });
         assert_eq!((first, second), (None::<u32>, Some(2)));
         assert_eq!(run.failures, ["in the scenario `first`: it broke"]);
-        let told = run.table.to_string();
+        let text = run.table.to_string();
         assert!(
-            told.contains("half a figure") && told.contains("a figure") && told.contains("`first` failed"),
-            "{told}"
+            text.contains("half a figure") && text.contains("a figure") && text.contains("`first` failed"),
+            "{text}"
         );
     }
 
     #[test]
-    fn neither_of_two_always_comes_first() {
+    fn alternately_swaps_every_turn() {
         assert_eq!([0, 1, 2].map(|turn| alternately(turn, ['a', 'b'])), [['a', 'b'], ['b', 'a'], ['a', 'b']]);
     }
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn median_of_odd_even_and_empty() {
         assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), 3.0);
         assert!(median(Vec::new()).is_nan());

@@ -1,6 +1,6 @@
-//! `cargo xtask`: the chores of this repository. One command a chore, each safe to repeat, none with hidden steps.
+//! `cargo xtask`: the repository's tasks. Each is safe to repeat and prints what it does.
 //!
-//! The words on the command line are few, so they are read by hand: the fewer crates here, the sooner a chore starts.
+//! Arguments are parsed by hand: fewer dependencies make every task start sooner.
 
 mod bench;
 mod shell;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use crate::{shell::Repo, steps::Step};
 
 const HELP: &str = "\
-The chores of the Tidings repository.
+Tasks of the Tidings repository.
 
 Usage: cargo xtask <COMMAND>
 
@@ -22,7 +22,8 @@ Commands:
                needs first (and says what), then: format, lints, licences and bans, tidy checks,
                documentation tests, release build, tests. Stops at the first step that fails.
   check        The quick part of it, for while you work: format, lints, tidy checks
-  tidy         Only the house rules that no compiler checks: file headers and sizes, crate arrows, …
+  tidy         Only the repository checks: file headers and sizes, test layout, doc comments, crate
+               layers, decision records, banned words
   tools        Only install what the tests need
   advisories   Known vulnerabilities in dependencies. Reads the advisory database from its git
                host, and its answer changes without any change here, so it is not part of `test`
@@ -45,8 +46,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &[String]) -> anyhow::Result<()> {
-    if let [chore, options @ ..] = args
-        && chore == "bench"
+    if let [task, options @ ..] = args
+        && task == "bench"
     {
         return bench::run(options);
     }
@@ -61,6 +62,6 @@ fn run(args: &[String]) -> anyhow::Result<()> {
             println!("{HELP}");
             Ok(())
         }
-        _ => anyhow::bail!("there is no chore `{}`; `cargo xtask help` lists them", args.join(" ")),
+        _ => anyhow::bail!("unknown task `{}`; see `cargo xtask help`", args.join(" ")),
     }
 }

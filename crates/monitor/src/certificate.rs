@@ -1,5 +1,5 @@
-//! What is of interest in a certificate, read from its DER. It was sent by anybody: what is kept of it is bounded and
-//! holds no control characters.
+//! Extracts expiry, issuer and subject from a certificate's DER. The input is untrusted: extracted names are bounded in
+//! length and hold no control characters.
 
 use tidings_domain::check::Certificate;
 use tidings_domain::text::truncate_chars;
@@ -10,43 +10,43 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
-/// The longest name that is kept, in characters.
+/// The longest subject or issuer, in characters; longer ones are truncated.
 const NAME_CHARS_MAX: usize = 300;
-/// How many of a certificate's names are kept where it has no subject.
+/// Alternative names that stand in for a missing subject, at most.
 const NAMES_MAX: usize = 3;
 
-/// A certificate, and whether it vouches for itself.
+/// The parsed parts of a certificate.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
+pub(crate) struct CertificateInfo {
     pub certificate: Certificate,
     pub is_self_signed: bool,
 }
 
-/// Reads a certificate; none if it is none.
-pub(crate) fn read(der: &[u8]) -> Option<Seen> {
+/// Parses a certificate; `None` if it is malformed.
+pub(crate) fn parse(der: &[u8]) -> Option<CertificateInfo> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let not_after = Timestamp::from_unix_ms(parsed.validity().not_after.timestamp().saturating_mul(1_000));
-    let mut subject = name(parsed.subject());
+    let mut subject = format_name(parsed.subject());
     if subject.is_empty() {
         subject = alternative_names(&parsed);
     }
-    let certificate = Certificate { not_after, issuer: name(parsed.issuer()), subject };
-    Some(Seen { certificate, is_self_signed: parsed.issuer().as_raw() == parsed.subject().as_raw() })
+    let certificate = Certificate { not_after, issuer: format_name(parsed.issuer()), subject };
+    Some(CertificateInfo { certificate, is_self_signed: parsed.issuer().as_raw() == parsed.subject().as_raw() })
 }
 
-/// The most telling part first, as RFC 4514 writes names: `CN=R11, O=Let's Encrypt, C=US`.
-fn name(name: &X509Name<'_>) -> String {
+/// Most specific part first, as in RFC 4514: `CN=R11, O=Let's Encrypt, C=US`.
+fn format_name(name: &X509Name<'_>) -> String {
     let parts: Vec<_> = name.iter_rdn().flat_map(|part| part.iter()).collect();
-    let written = parts.iter().rev().map(|part| {
+    let formatted = parts.iter().rev().map(|part| {
         let oid = part.attr_type();
         let kind = oid2abbrev(oid, oid_registry()).map_or_else(|_| oid.to_id_string(), str::to_owned);
         let value = part.as_str().map_or_else(|_| String::from_utf8_lossy(part.as_slice()).into_owned(), str::to_owned);
         format!("{kind}={value}")
     });
-    clean(&written.collect::<Vec<_>>().join(", "))
+    sanitize(&formatted.collect::<Vec<_>>().join(", "))
 }
 
-/// Newer certificates have no subject, only names that they are for.
+/// Newer certificates have an empty subject and only alternative names.
 fn alternative_names(parsed: &X509Certificate<'_>) -> String {
     let Ok(Some(extension)) = parsed.subject_alternative_name() else { return String::new() };
     let names = extension.value.general_names.iter().filter_map(|name| match name {
@@ -57,10 +57,10 @@ fn alternative_names(parsed: &X509Certificate<'_>) -> String {
         }
         _ => None,
     });
-    clean(&names.take(NAMES_MAX).collect::<Vec<_>>().join(", "))
+    sanitize(&names.take(NAMES_MAX).collect::<Vec<_>>().join(", "))
 }
 
-fn clean(text: &str) -> String {
+fn sanitize(text: &str) -> String {
     truncate_chars(&text.replace(char::is_control, "\u{fffd}"), NAME_CHARS_MAX)
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_is_read() {
+    fn parse_valid_certificate_returns_names_and_expiry() {
         let mut params = CertificateParams::new(vec!["shop.example".into()]).unwrap();
         params.not_after = date_time_ymd(2031, 2, 3);
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -79,26 +79,26 @@ mod tests {
         params.distinguished_name.push(DnType::OrganizationName, "Shop\nAG");
         params.distinguished_name.push(DnType::CommonName, "shop.example");
         let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let seen = read(der.der()).unwrap();
-        assert_eq!(seen.certificate.subject, "CN=shop.example, O=Shop\u{fffd}AG, C=CH");
-        assert_eq!(seen.certificate.issuer, seen.certificate.subject);
-        assert_eq!(seen.certificate.not_after.to_string(), "2031-02-03T00:00:00.000Z");
-        assert!(seen.is_self_signed);
+        let info = parse(der.der()).unwrap();
+        assert_eq!(info.certificate.subject, "CN=shop.example, O=Shop\u{fffd}AG, C=CH");
+        assert_eq!(info.certificate.issuer, info.certificate.subject);
+        assert_eq!(info.certificate.not_after.to_string(), "2031-02-03T00:00:00.000Z");
+        assert!(info.is_self_signed);
     }
 
     #[test]
-    fn without_a_subject_its_names_stand_for_it() {
+    fn parse_empty_subject_uses_alternative_names() {
         let mut params =
             CertificateParams::new(vec!["a.example".into(), "b.example".into(), "127.0.0.1".into()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        assert_eq!(read(der.der()).unwrap().certificate.subject, "a.example, b.example, 127.0.0.1");
+        assert_eq!(parse(der.der()).unwrap().certificate.subject, "a.example, b.example, 127.0.0.1");
     }
 
     #[test]
-    fn what_is_no_certificate_is_none() {
+    fn parse_malformed_der_returns_none() {
         for der in [&b""[..], b"x", &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]] {
-            assert!(read(der).is_none());
+            assert!(parse(der).is_none());
         }
     }
 }

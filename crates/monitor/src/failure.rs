@@ -1,29 +1,27 @@
-//! Why no answer came, in words that a person who is woken by them understands: host and port, never a path, a query
-//! or a secret.
+//! Failures of probes, in messages for the person on call: they name host and port, never a path, a query or a secret.
 
 use std::io::{self, ErrorKind};
 
 use tidings_channels::egress::resolve::reason;
-use tidings_channels::egress::{DialError, Refused, is_own};
+use tidings_channels::egress::{DialError, is_own};
 use tidings_domain::check::{Failure, FailureClass};
 
-use crate::ALLOW_SETTING;
-use crate::target::Target;
+use crate::target::{ProbeTarget, describe_refused};
 
-/// A failure of this class, in these words.
-pub(crate) fn failure(class: FailureClass, words: impl Into<String>) -> Failure {
-    Failure { class, message: words.into() }
+/// Shorthand for a [`Failure`].
+pub(crate) fn failure(class: FailureClass, message: impl Into<String>) -> Failure {
+    Failure { class, message: message.into() }
 }
 
-/// What the guard said, with the setting that would let the address be watched.
-pub(crate) fn refused_words(why: &Refused) -> String {
-    format!("{} is {}, which is refused; {ALLOW_SETTING} can let it in", why.ip, why.what)
+/// The failure for an endpoint whose stored definition is not valid.
+pub(crate) fn invalid_endpoint(why: &str) -> Failure {
+    failure(FailureClass::Protocol, format!("the endpoint cannot be probed: {why}"))
 }
 
-/// Why there is no connection. `within` is the time that there was, in words.
-pub(crate) fn unreached(target: &Target, why: &DialError, within: &str) -> Failure {
+/// The failure for a host that was not reached. `within` is the probe's timeout as text.
+pub(crate) fn dial_failure(target: &ProbeTarget, error: &DialError, within: &str) -> Failure {
     let (host, name) = (&target.host, &target.name);
-    match why {
+    match error {
         DialError::Unresolved(error) => {
             let class = match error.kind() {
                 _ if is_own(error) => FailureClass::OwnNetwork,
@@ -32,31 +30,31 @@ pub(crate) fn unreached(target: &Target, why: &DialError, within: &str) -> Failu
             };
             failure(class, format!("the name {host} could not be resolved: {}", reason(error)))
         }
-        DialError::UnresolvedInTime => unresolved_in_time(target, within),
+        DialError::UnresolvedInTime => resolve_timeout(target, within),
         DialError::NoAddress => failure(FailureClass::Dns, format!("the name {host} has no address")),
-        DialError::Refused(why) => {
-            let words = refused_words(why);
+        DialError::Refused(refused) => {
+            let message = describe_refused(refused);
             let is_name = matches!(host, url::Host::Domain(_));
-            failure(FailureClass::Forbidden, if is_name { format!("{host}: {words}") } else { words })
+            failure(FailureClass::Forbidden, if is_name { format!("{host}: {message}") } else { message })
         }
-        DialError::Unconnected(error) => unconnected(name, error, within),
-        DialError::UnconnectedInTime => unconnected_in_time(target, within),
+        DialError::Unconnected(error) => connect_failure(name, error, within),
+        DialError::UnconnectedInTime => connect_timeout(target, within),
     }
 }
 
-/// The name service took too long.
-pub(crate) fn unresolved_in_time(target: &Target, within: &str) -> Failure {
+/// The failure for a name that was not resolved in time.
+pub(crate) fn resolve_timeout(target: &ProbeTarget, within: &str) -> Failure {
     failure(FailureClass::Timeout, format!("the name {} was not resolved within {within}", target.host))
 }
 
-/// The connection took too long.
-pub(crate) fn unconnected_in_time(target: &Target, within: &str) -> Failure {
+/// The failure for a TCP connection that was not established in time.
+pub(crate) fn connect_timeout(target: &ProbeTarget, within: &str) -> Failure {
     failure(FailureClass::Timeout, format!("no connection to {} within {within}", target.name))
 }
 
-fn unconnected(name: &str, error: &io::Error, within: &str) -> Failure {
+fn connect_failure(name: &str, error: &io::Error, within: &str) -> Failure {
     match error.kind() {
-        _ if is_own(error) => own(name, error),
+        _ if is_own(error) => local_failure(name, error),
         ErrorKind::ConnectionRefused => failure(FailureClass::Refused, format!("connection refused by {name}")),
         ErrorKind::ConnectionReset => failure(FailureClass::Connect, format!("connection reset by {name}")),
         ErrorKind::HostUnreachable => {
@@ -67,8 +65,8 @@ fn unconnected(name: &str, error: &io::Error, within: &str) -> Failure {
     }
 }
 
-/// It failed on this machine, before anything could leave it.
-pub(crate) fn own(name: &str, error: &io::Error) -> Failure {
+/// The failure for an error of this machine, before a packet could leave it.
+pub(crate) fn local_failure(name: &str, error: &io::Error) -> Failure {
     let reason = reason(error);
     failure(FailureClass::OwnNetwork, format!("nothing could be sent to {name} from this machine: {reason}"))
 }
@@ -80,21 +78,21 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use crate::target::host;
+    use crate::target::parse_host;
 
     #[test]
-    fn failures_are_told_apart() {
-        let target = Target::new(host("shop.example").unwrap(), 443).unwrap();
+    fn dial_failure_maps_each_error_to_class_and_message() {
+        let target = ProbeTarget::new(parse_host("shop.example").unwrap(), 443).unwrap();
         let os = |no: Errno| DialError::Unconnected(Arc::new(io::Error::from_raw_os_error(no.raw_os_error())));
-        let named = |kind, words: &str| DialError::Unresolved(Arc::new(io::Error::new(kind, words.to_owned())));
-        for (why, class, words) in [
+        let unresolved = |kind, text: &str| DialError::Unresolved(Arc::new(io::Error::new(kind, text.to_owned())));
+        for (error, class, message) in [
             (
-                named(ErrorKind::NotFound, "no such name"),
+                unresolved(ErrorKind::NotFound, "no such name"),
                 FailureClass::Dns,
                 "the name shop.example could not be resolved: no such name",
             ),
-            (named(ErrorKind::TimedOut, "no answer"), FailureClass::Timeout, "could not be resolved: no answer"),
-            (named(ErrorKind::NetworkUnreachable, "no route"), FailureClass::OwnNetwork, "could not be resolved"),
+            (unresolved(ErrorKind::TimedOut, "no answer"), FailureClass::Timeout, "could not be resolved: no answer"),
+            (unresolved(ErrorKind::NetworkUnreachable, "no route"), FailureClass::OwnNetwork, "could not be resolved"),
             (DialError::UnresolvedInTime, FailureClass::Timeout, "was not resolved within 10 s"),
             (DialError::NoAddress, FailureClass::Dns, "has no address"),
             (DialError::UnconnectedInTime, FailureClass::Timeout, "no connection to shop.example:443 within 10 s"),
@@ -106,9 +104,9 @@ mod tests {
             (os(Errno::MFILE), FailureClass::OwnNetwork, "too many open files"),
             (os(Errno::ADDRNOTAVAIL), FailureClass::OwnNetwork, "from this machine"),
         ] {
-            let failure = unreached(&target, &why, "10 s");
+            let failure = dial_failure(&target, &error, "10 s");
             assert_eq!(failure.class, class, "{failure:?}");
-            assert!(failure.message.contains(words), "{words:?} in {failure:?}");
+            assert!(failure.message.contains(message), "{message:?} in {failure:?}");
         }
     }
 }

@@ -1,40 +1,62 @@
-//! The check engine: what is watched is probed here.
+//! Monitoring: probes every endpoint on schedule and reports what each probe observed.
 //!
-//! In the way of an event this crate stands before the first step: a [`Scheduler`] sees to it that every endpoint is
-//! looked at in time; a [`Prober`] looks at it and says what it saw (an `Observation`); what that means is judged by
-//! `tidings_domain::check`, and only what follows from it becomes an event. Everything that leaves for the network goes through `tidings_channels::egress`, with a guard of its own:
-//! what may be watched is not what may be delivered to.
+//! ## Cast
+//!
+//! - [`EndpointSource`] lists the endpoints to monitor and takes observations. [`EngineEndpointSource`] implements it on
+//!   top of the engine's configuration snapshot.
+//! - [`Scheduler`] starts each endpoint's probe when it is due, at a fixed rate and at most one at a time per endpoint.
+//!   Its state is a pure `ScheduleTable`; `stagger` spreads first runs so that they do not start all at once.
+//! - [`Prober`] makes one probe (HTTP, TCP, ICMP, DNS or TLS) and returns an `Observation`. It never fails and never
+//!   exceeds the probe's timeout or the memory caps, whatever the other end does.
+//! - `ProbePlan` is the validated form of an endpoint's definition. `ProbeLimiter` bounds concurrent probes, in total
+//!   and per target. `TimingRecorder` keeps phase timings and the certificate even when the timeout cuts a probe off.
+//! - `Connector` resolves, asks the egress guard, connects and does the TLS handshake. [`DnsResolver`] resolves names.
+//!   `ConnectionPool` keeps HTTP connections open between probes.
+//! - `ReferenceTargets` are hosts that the operator named. If none of them responds, a failure counts as this machine's
+//!   own (`own_network`) and the check is inconclusive.
+//!
+//! ## Flow
+//!
+//! ```text
+//!  EndpointSource ──endpoints──▶ Scheduler ──due──▶ Prober ──Observation──▶ EndpointSource::record ──▶ engine
+//!                                                     │
+//!            ProbePlan ▶ ProbeLimiter ▶ Connector / DnsResolver / icmp ▶ ReferenceTargets (on failure)
+//! ```
+//!
+//! This crate only observes. `tidings_domain::check` decides whether an observation is healthy, degraded or down, and
+//! the engine turns state changes into incidents and events. All traffic passes `tidings_channels::egress` with a guard
+//! of its own, because probes and deliveries are allowed different addresses.
 
-mod aim;
 mod certificate;
+mod connector;
+mod dns;
+mod engine_source;
 mod failure;
 mod http;
 mod icmp;
-mod measure;
-mod names;
+mod limiter;
+mod metrics;
+mod plan;
 mod prober;
-mod reach;
 mod references;
-mod room;
 mod schedule;
 mod target;
+mod timing;
 mod tls;
-mod trace;
-mod watchman;
 
-/// The setting that lets refused addresses be watched, for messages.
+/// The setting that allows addresses which the guard blocks by default. Failure messages name it.
 pub const ALLOW_SETTING: &str = "TIDINGS_ALLOW_WATCH_TARGETS";
 
-/// What probes call themselves, unless the endpoint has a `User-Agent` of its own.
+/// The `User-Agent` of HTTP probes, unless the endpoint sets one itself.
 pub const USER_AGENT: &str = concat!("Tidings/", env!("CARGO_PKG_VERSION"));
 
-pub use http::body::BODY_BYTES_MAX;
-pub use http::pool::{IDLE_MAX, IDLE_TIMEOUT, KEPT_AGE_MAX};
-pub use names::DnsResolver;
+pub use dns::DnsResolver;
+pub use engine_source::EngineEndpointSource;
+pub use http::connection::BODY_BYTES_MAX;
+pub use http::pool::{CONNECTION_AGE_MAX, IDLE_MAX, IDLE_TIMEOUT};
+pub use limiter::{PER_TARGET_MAX, PROBES_MAX};
 pub use prober::{Prober, ProberConfig};
-pub use references::{REFERENCE_GAP, REFERENCE_TIMEOUT};
-pub use room::{PER_TARGET_MAX, PROBES_MAX};
+pub use references::{REFERENCE_INTERVAL_MIN, REFERENCE_TIMEOUT};
 pub use schedule::{
     EndpointProber, EndpointSet, EndpointSource, Handle, MonitoredEndpoint, PENDING_WRITES_MAX, Scheduler, WallClock,
 };
-pub use watchman::EngineEndpointSource;

@@ -1,4 +1,4 @@
-//! The prober: looks at an endpoint once and says what it saw.
+//! The prober: makes one probe of an endpoint and returns what it observed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,48 +13,48 @@ use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
-use crate::aim::Aim;
-use crate::failure::{failure, refused_words, unreached};
-use crate::http::Http;
-use crate::http::pool::{IDLE_MAX, Pool};
+use crate::connector::Connector;
+use crate::dns::DnsResolver;
+use crate::failure::{dial_failure, failure, invalid_endpoint};
+use crate::http::HttpProber;
+use crate::http::pool::{ConnectionPool, IDLE_MAX};
 use crate::icmp;
-use crate::names::DnsResolver;
-use crate::reach::Reach;
-use crate::references::References;
-use crate::room::Rooms;
-use crate::target::Target;
+use crate::limiter::ProbeLimiter;
+use crate::plan::ProbePlan;
+use crate::references::ReferenceTargets;
+use crate::target::{ProbeTarget, describe_refused};
+use crate::timing::{Phase, TimingRecorder};
 use crate::tls::Purpose;
-use crate::trace::{Stage, Trace};
 
-/// Looks at endpoints. One an instance: it keeps connections, and sees to it that all get their turn.
+/// Probes endpoints. Use one per process: it owns the connection pool and the limits on concurrent probes.
 pub struct Prober {
-    reach: Arc<Reach>,
-    names: Arc<DnsResolver>,
-    http: Http,
-    rooms: Rooms,
-    echoes: icmp::Numbers,
-    references: Option<References>,
+    connector: Arc<Connector>,
+    dns: Arc<DnsResolver>,
+    http: HttpProber,
+    limiter: ProbeLimiter,
+    echo_ids: icmp::EchoIds,
+    references: Option<ReferenceTargets>,
 }
 
-/// What a prober works with.
+/// Dependencies and limits of a [`Prober`].
 pub struct ProberConfig {
-    /// What may be watched. Plain `http` may be watched wherever it lets a probe go.
+    /// Addresses that may be probed. Plain `http` is allowed to all of them, whatever `allow_http` is.
     pub guard: Guard,
-    /// Finds addresses.
+    /// Resolves the hosts of all probes but DNS probes.
     pub resolver: Arc<dyn Resolve>,
-    /// Answers DNS probes.
+    /// Makes DNS probes.
     pub names: Arc<DnsResolver>,
-    /// The certificate authorities that are trusted.
+    /// Trusted certificate authorities.
     pub roots: RootCertStore,
-    /// How many connections may lie idle; each is an open file.
+    /// Pooled idle connections at most; each is an open file.
     pub idle_max: usize,
-    /// Hosts and ports that are always there, by the operator's word. If none of them answers, then what failed may be
-    /// this machine's own network. May be empty: then every failure is the endpoint's.
+    /// Hosts and ports that respond whenever this machine's network works. If none of them does, a failure may be this
+    /// machine's own. Empty: every failure counts as the endpoint's.
     pub references: Vec<(String, u16)>,
 }
 
 impl ProberConfig {
-    /// The system's name service and certificate authorities.
+    /// The system's name servers and certificate authorities, and no reference targets.
     pub fn of_system(guard: Guard) -> Self {
         let names = Arc::new(DnsResolver::system());
         Self {
@@ -69,27 +69,30 @@ impl ProberConfig {
 }
 
 impl Prober {
-    /// A prober in these surroundings.
-    pub fn new(surroundings: ProberConfig) -> Self {
-        let ProberConfig { guard, resolver, names, roots, idle_max, references } = surroundings;
-        let pool = Pool::new(idle_max);
-        let references = References::new(references, resolver.clone());
-        let reach = Arc::new(Reach::new(guard, resolver, roots, pool.clone()));
-        let http = Http::new(reach.clone(), pool);
-        Self { reach, names, http, rooms: Rooms::default(), echoes: icmp::Numbers::default(), references }
+    /// Opens no connection yet.
+    pub fn new(config: ProberConfig) -> Self {
+        let ProberConfig { guard, resolver, names, roots, idle_max, references } = config;
+        let pool = ConnectionPool::new(idle_max);
+        let references = ReferenceTargets::new(references, resolver.clone());
+        let connector = Arc::new(Connector::new(guard, resolver, roots, pool.clone()));
+        let http = HttpProber::new(connector.clone(), pool);
+        let (limiter, echo_ids) = (ProbeLimiter::default(), icmp::EchoIds::default());
+        Self { connector, dns: names, http, limiter, echo_ids, references }
     }
 
-    /// Whether this can be probed, as far as it can be told without asking anybody. The error says what is wrong.
+    /// Validates a probe as far as that is possible without any network access. The error describes the problem.
     pub fn check(&self, probe: &Probe) -> Result<(), String> {
-        Aim::of(probe, "Tidings")?.check(self.reach.guard())
+        ProbePlan::new(probe, "Tidings")?.check_guard(self.connector.guard())
     }
 
-    /// Looks at an endpoint. `now` is the time of day; `timeout` counts from when it is the probe's turn, as does what
-    /// is observed. Nothing that the other end does makes it take longer or cost more memory than the caps. A failure
-    /// that may be this machine's own is held back until the reference targets were looked at, if there are any: for
-    /// [`crate::REFERENCE_GAP`] and [`crate::REFERENCE_TIMEOUT`] at most, which are not the endpoint's time.
+    /// Probes an endpoint. `now` is the wall-clock time of the call. `timeout` and all timings count from when the
+    /// limiter lets the probe start.
     ///
-    /// Dropped before its end it leaves nothing behind.
+    /// Time and memory are bounded by the timeout and the caps, whatever the other end does. If reference targets are
+    /// configured, a failure that may be this machine's own is returned only after they were probed, which takes up to
+    /// [`crate::REFERENCE_INTERVAL_MIN`] plus [`crate::REFERENCE_TIMEOUT`] and is not part of the timings.
+    ///
+    /// Cancel-safe: dropping the future closes its connection.
     pub async fn probe(
         &self,
         probe: &Probe,
@@ -99,71 +102,76 @@ impl Prober {
         now: Timestamp,
     ) -> Observation {
         let called = Instant::now();
-        let aim = match Aim::of(probe, user_agent) {
-            Ok(aim) => aim,
-            // Whoever stored the endpoint has checked it; it may have been long ago.
-            Err(why) => return Trace::new(timeout, now).observation(Duration::ZERO, Err(unfit(&why))),
+        let plan = match ProbePlan::new(probe, user_agent) {
+            Ok(plan) => plan,
+            // It was valid when it was stored, but perhaps by the rules of an older version.
+            Err(why) => {
+                return TimingRecorder::new(timeout, now).into_observation(Duration::ZERO, Err(invalid_endpoint(&why)));
+            }
         };
-        let mut place = self.rooms.enter(&aim.target().name).await;
-        let began = Instant::now();
-        let mut trace = Trace::new(timeout, now.plus_ms((began - called).as_millis() as u64));
-        let deadline = began + timeout;
-        // Boxed, so that those who wait for a place are small.
-        let looking = Box::pin(self.look(aim, secret, deadline, &mut trace));
-        let looked = place.while_in(timeout_at(deadline, looking)).await;
-        let mut outcome = looked.unwrap_or_else(|_| Err(trace.late()));
-        let took = began.elapsed();
-        place.leave(took);
+        let mut permit = self.limiter.acquire(&plan.target().name).await;
+        let started = Instant::now();
+        let mut recorder = TimingRecorder::new(timeout, now.plus_ms((started - called).as_millis() as u64));
+        let deadline = started + timeout;
+        // Boxed to keep this future small: thousands of them may be waiting for a permit.
+        let running = Box::pin(self.run(plan, secret, deadline, &mut recorder));
+        let outcome = permit.run(timeout_at(deadline, running)).await;
+        let mut outcome = outcome.unwrap_or_else(|_| Err(recorder.timeout_failure()));
+        let took = started.elapsed();
+        permit.finish(took);
         if let (Some(references), Err(failure)) = (&self.references, &mut outcome) {
-            references.judge(failure, began).await;
+            references.reclassify(failure, started).await;
         }
-        trace.observation(took, outcome)
+        recorder.into_observation(took, outcome)
     }
 
-    async fn look(
+    async fn run(
         &self,
-        aim: Aim<'_>,
+        plan: ProbePlan<'_>,
         secret: Option<&Secret>,
         deadline: Instant,
-        trace: &mut Trace,
+        recorder: &mut TimingRecorder,
     ) -> Result<Answer, Failure> {
-        match aim {
-            Aim::Http { probe, hop, draft } => self.http.probe(probe, secret, *hop, *draft, deadline, trace).await,
-            Aim::Tcp(target) => self.reach.tcp(&target, deadline, trace).await.map(|_| Answer::Reached),
-            Aim::Tls(target) => {
-                let tcp = self.reach.tcp(&target, deadline, trace).await?;
-                self.reach.tls(tcp, &target, Purpose::Handshake, trace).await.map(|_| Answer::Reached)
+        match plan {
+            ProbePlan::Http { probe, hop, template } => {
+                self.http.probe(probe, secret, *hop, *template, deadline, recorder).await
             }
-            Aim::Icmp(target) => icmp::probe(&self.echoes, &self.reach, &target, deadline, trace).await,
-            Aim::Dns(target, record_type) => self.ask(&target, record_type, trace).await,
+            ProbePlan::Tcp(target) => {
+                self.connector.connect(&target, deadline, recorder).await.map(|_| Answer::Reached)
+            }
+            ProbePlan::Tls(target) => {
+                let tcp = self.connector.connect(&target, deadline, recorder).await?;
+                let handshake = self.connector.handshake(tcp, &target, Purpose::HandshakeOnly, recorder).await;
+                handshake.map(|_| Answer::Reached)
+            }
+            ProbePlan::Icmp(target) => icmp::probe(&self.echo_ids, &self.connector, &target, deadline, recorder).await,
+            ProbePlan::Dns(target, record_type) => self.probe_dns(&target, record_type, recorder).await,
         }
     }
 
-    /// A DNS probe. Addresses that may not be watched are not shown either: names of the network that Tidings runs in
-    /// are nobody's to look up.
-    async fn ask(&self, target: &Target, record_type: RecordType, trace: &mut Trace) -> Result<Answer, Failure> {
-        trace.heads_for(target);
-        trace.waits_for(Stage::Name);
-        let since = Instant::now();
+    async fn probe_dns(
+        &self,
+        target: &ProbeTarget,
+        record_type: RecordType,
+        recorder: &mut TimingRecorder,
+    ) -> Result<Answer, Failure> {
+        recorder.target(target);
+        recorder.start(Phase::Dns);
         let host = target.host.to_string();
-        let found = self.names.records(&host, record_type).await;
-        trace.got(since);
-        let records =
-            found.map_err(|error| unreached(target, &DialError::Unresolved(Arc::new(error)), &trace.within))?;
+        let lookup = self.dns.records(&host, record_type).await;
+        recorder.finish();
+        let records = lookup
+            .map_err(|error| dial_failure(target, &DialError::Unresolved(Arc::new(error)), &recorder.timeout_text))?;
         if records.is_empty() {
             return Err(failure(FailureClass::Dns, format!("the name {host} has no {record_type} record")));
         }
+        // Blocked addresses are not reported either: DNS probes must not map the internal network that Tidings runs in.
         if matches!(record_type, RecordType::A | RecordType::AAAA) {
             let mut addresses = records.iter().filter_map(|record| record.parse::<IpAddr>().ok());
-            if let Some(why) = addresses.find_map(|ip| self.reach.guard().check(ip).err()) {
-                return Err(failure(FailureClass::Forbidden, format!("{host}: {}", refused_words(&why))));
+            if let Some(refused) = addresses.find_map(|ip| self.connector.guard().check(ip).err()) {
+                return Err(failure(FailureClass::Forbidden, format!("{host}: {}", describe_refused(&refused))));
             }
         }
         Ok(Answer::Records(records))
     }
-}
-
-/// The endpoint is not one that can be probed.
-pub(crate) fn unfit(why: &str) -> Failure {
-    failure(FailureClass::Protocol, format!("the endpoint cannot be probed: {why}"))
 }

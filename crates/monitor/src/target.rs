@@ -1,29 +1,30 @@
-//! What is connected to, read once: what is checked is what is connected to.
+//! The host and port that a probe connects to. They are parsed once, so that the guard checks exactly what is connected to.
 //!
-//! The `url` crate brings odd spellings of IPv4 literals (decimal, octal, hexadecimal, short) and of names (Unicode,
-//! capitals) to one form, for bare hosts as it does for URLs.
+//! The `url` crate normalises unusual spellings of IPv4 literals (decimal, octal, hexadecimal, short) and of names
+//! (Unicode, capitals), for bare hosts in the same way as for URLs.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
+use tidings_channels::egress::Refused;
 use tidings_channels::egress::guard::Guard;
 use tidings_channels::egress::target::is_localhost;
 use url::Host;
 
-use crate::failure::refused_words;
+use crate::ALLOW_SETTING;
 
-/// A host and a port.
+/// A host with its port.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub(crate) struct ProbeTarget {
     pub host: Host,
     pub port: u16,
-    /// `host:port` for messages, or the host alone where there is no port.
+    /// `host:port`, or the host alone where there is no port. Used in messages and as the key of limits.
     pub name: Arc<str>,
 }
 
-impl Target {
-    /// This port of this host.
+impl ProbeTarget {
+    /// Fails for port 0.
     pub fn new(host: Host, port: u16) -> Result<Self, String> {
         if port == 0 {
             return Err("must not have port 0".into());
@@ -32,13 +33,13 @@ impl Target {
         Ok(Self { host, port, name })
     }
 
-    /// The host alone, for what knows no ports.
-    pub fn portless(host: Host) -> Self {
+    /// A target of a protocol that has no ports.
+    pub fn without_port(host: Host) -> Self {
         let name = host.to_string().into();
         Self { host, port: 0, name }
     }
 
-    /// Whom the certificate must name.
+    /// The name that the certificate must be valid for.
     pub fn server_name(&self) -> Result<ServerName<'static>, String> {
         match &self.host {
             Host::Ipv4(v4) => Ok(ServerName::from(IpAddr::V4(*v4))),
@@ -48,21 +49,26 @@ impl Target {
         }
     }
 
-    /// Whether the guard refuses it for sure: it is a literal or a name of this machine. Names are judged by their
-    /// addresses when they are connected to.
-    pub fn check(&self, guard: &Guard) -> Result<(), String> {
+    /// Fails if the guard blocks the target regardless of DNS: an address literal or a name of this machine. Other names
+    /// are checked by their addresses on each connection.
+    pub fn check_guard(&self, guard: &Guard) -> Result<(), String> {
         let ip = match &self.host {
             Host::Ipv4(v4) => IpAddr::V4(*v4),
             Host::Ipv6(v6) => IpAddr::V6(*v6),
             Host::Domain(name) if is_localhost(name) => IpAddr::V4(Ipv4Addr::LOCALHOST),
             Host::Domain(_) => return Ok(()),
         };
-        guard.check(ip).map_err(|why| refused_words(&why))
+        guard.check(ip).map_err(|refused| describe_refused(&refused))
     }
 }
 
-/// A host as users write it: a name or an address, an IPv6 address with or without brackets.
-pub(crate) fn host(text: &str) -> Result<Host, String> {
+/// The guard's reason, with the setting that allows the address.
+pub(crate) fn describe_refused(refused: &Refused) -> String {
+    format!("{} is {}, which is refused; {ALLOW_SETTING} can let it in", refused.ip, refused.what)
+}
+
+/// Parses a host as users enter it: a name, an IPv4 address, or an IPv6 address with or without brackets.
+pub(crate) fn parse_host(text: &str) -> Result<Host, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     match bare.parse() {
         Ok(IpAddr::V4(v4)) => Ok(Host::Ipv4(v4)),
@@ -76,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_spellings_of_refused_addresses_are_refused() {
+    fn check_guard_unusual_spellings_of_blocked_addresses_fail() {
         for text in [
             "127.0.0.1",
             "2130706433",
@@ -97,18 +103,18 @@ mod tests {
             "0xa.1",
             "fe80::1",
         ] {
-            let target = Target::new(host(text).unwrap(), 80).unwrap();
-            let why = target.check(&Guard::default()).expect_err(text);
+            let target = ProbeTarget::new(parse_host(text).unwrap(), 80).unwrap();
+            let why = target.check_guard(&Guard::default()).expect_err(text);
             assert!(why.contains("TIDINGS_ALLOW_WATCH_TARGETS") && !why.contains("TIDINGS_ALLOW_TARGETS"), "{why}");
         }
     }
 
     #[test]
-    fn what_is_no_host_is_no_target() {
+    fn parse_host_invalid_input_fails_and_valid_input_is_normalised() {
         for text in ["", " ", "a b", "a/b", "a:80", "[::1", "::1]", "fe80::1%eth0", "user@host", "1.2.3.4.5", "a\nb"] {
-            assert!(host(text).is_err(), "{text:?}");
+            assert!(parse_host(text).is_err(), "{text:?}");
         }
-        assert!(Target::new(host("example.com").unwrap(), 0).is_err());
+        assert!(ProbeTarget::new(parse_host("example.com").unwrap(), 0).is_err());
         for (text, name) in [
             ("Example.COM", "example.com:80"),
             ("bücher.example", "xn--bcher-kva.example:80"),
@@ -116,8 +122,8 @@ mod tests {
             ("0x8.8.8.8", "8.8.8.8:80"),
             ("_dmarc.example.com", "_dmarc.example.com:80"),
         ] {
-            let target = Target::new(host(text).unwrap(), 80).unwrap();
-            assert_eq!((&*target.name, target.check(&Guard::default())), (name, Ok(())));
+            let target = ProbeTarget::new(parse_host(text).unwrap(), 80).unwrap();
+            assert_eq!((&*target.name, target.check_guard(&Guard::default())), (name, Ok(())));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! TLS as a prober speaks it: the certificate is read whether or not it is trusted, and what is wrong with it is said.
+//! TLS handshakes of probes. The certificate is read whether or not it is trusted, and errors name what is wrong with it.
 //!
-//! Sessions are not resumed: a resumed one shows no certificate.
+//! Sessions are not resumed, because a resumed session presents no certificate.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,76 +17,85 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::certificate::{self, Seen};
+use crate::certificate::{self, CertificateInfo};
 
-/// The longest list of a certificate's names in a message, in characters.
+/// The longest list of certificate names in a message, in characters.
 const NAMES_CHARS_MAX: usize = 120;
 
-/// What stands in for TLS in every probe.
-pub(crate) struct Tls {
+/// Does the TLS handshakes of all probes.
+pub(crate) struct TlsClient {
     config: ClientConfig,
     roots: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// What TLS is spoken for.
+/// What follows the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// HTTP/1.1, which is said (ALPN).
+    /// HTTP/1.1, which ALPN offers.
     Http,
-    /// The handshake itself: whatever is spoken after it.
-    Handshake,
+    /// Nothing: no ALPN, so that servers of any protocol accept it.
+    HandshakeOnly,
 }
 
-/// What came of a handshake.
-pub(crate) struct Shaken {
-    /// The certificate that the other end showed, if it came to that.
-    pub seen: Option<Seen>,
-    /// The connection, or why there is none, in words.
-    pub outcome: Result<TlsStream<TcpStream>, String>,
+/// The result of a handshake.
+pub(crate) struct Handshake {
+    /// The server's certificate, also where the handshake failed after the server had sent it.
+    pub certificate: Option<CertificateInfo>,
+    /// The connection, or the failure's message.
+    pub result: Result<TlsStream<TcpStream>, String>,
 }
 
-impl Tls {
-    /// Ring, TLS 1.2 and 1.3, no client certificate.
+impl TlsClient {
+    /// Uses ring, TLS 1.2 and 1.3, and no client certificate.
     pub fn new(roots: RootCertStore) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .unwrap_or_else(|_| unreachable!("ring serves the default protocol versions"))
+            .unwrap_or_else(|_| unreachable!("ring supports the default protocol versions"))
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
         Self { config, roots: Arc::new(roots), algorithms }
     }
 
-    /// Shakes hands with `name`; `place` is what it is called in messages.
-    pub async fn shake(&self, tcp: TcpStream, name: ServerName<'static>, place: &str, purpose: Purpose) -> Shaken {
-        let witness =
-            Arc::new(Witness { roots: self.roots.clone(), algorithms: self.algorithms, seen: Mutex::default() });
-        // A copy of its own for each handshake (counters of shared parts), so that each has a witness of its own.
+    /// Does a handshake with `name`. Messages call the server `target_name`.
+    pub async fn handshake(
+        &self,
+        tcp: TcpStream,
+        name: ServerName<'static>,
+        target_name: &str,
+        purpose: Purpose,
+    ) -> Handshake {
+        let verifier = Arc::new(RecordingVerifier {
+            roots: self.roots.clone(),
+            algorithms: self.algorithms,
+            certificate: Mutex::default(),
+        });
+        // Each handshake needs a verifier of its own to record into. The clone is cheap: its parts are shared.
         let mut config = self.config.clone();
-        config.dangerous().set_certificate_verifier(witness.clone());
+        config.dangerous().set_certificate_verifier(verifier.clone());
         if purpose == Purpose::Http {
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
         }
-        let shaken = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-        let seen = witness.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let seen = seen.and_then(|der| certificate::read(&der));
-        let outcome = shaken.map_err(|error| describe(place, &error, seen.as_ref()));
-        Shaken { seen, outcome }
+        let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+        let der = verifier.certificate.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let certificate = der.and_then(|der| certificate::parse(&der));
+        let result = connected.map_err(|error| describe_tls_error(target_name, &error, certificate.as_ref()));
+        Handshake { certificate, result }
     }
 }
 
-/// Judges a certificate as every client does, and remembers it.
+/// Verifies a certificate as any client does, and records it before it does so.
 #[derive(Debug)]
-struct Witness {
+struct RecordingVerifier {
     roots: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
-    seen: Mutex<Option<CertificateDer<'static>>>,
+    certificate: Mutex<Option<CertificateDer<'static>>>,
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -95,7 +104,7 @@ impl ServerCertVerifier for Witness {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.clone().into_owned());
+        *self.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.clone().into_owned());
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
@@ -126,42 +135,43 @@ impl ServerCertVerifier for Witness {
     }
 }
 
-/// Why the handshake failed; what is wrong with the certificate is told with what it says itself.
-fn describe(place: &str, error: &io::Error, seen: Option<&Seen>) -> String {
+/// The message of a failed handshake, with details of the certificate where that is the reason.
+fn describe_tls_error(target_name: &str, error: &io::Error, certificate: Option<&CertificateInfo>) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match (inner, seen) {
-        (Some(rustls::Error::InvalidCertificate(reason)), Some(seen)) => match certificate_words(reason, seen) {
-            Some(why) => format!("TLS with {place} failed: its certificate {why}"),
-            None => EgressError::tls(place, error).message,
+    match (inner, certificate) {
+        (Some(rustls::Error::InvalidCertificate(reason)), Some(info)) => match describe_certificate_error(reason, info)
+        {
+            Some(why) => format!("TLS with {target_name} failed: its certificate {why}"),
+            None => EgressError::tls(target_name, error).message,
         },
-        _ => EgressError::tls(place, error).message,
+        _ => EgressError::tls(target_name, error).message,
     }
 }
 
-fn certificate_words(reason: &CertificateError, seen: &Seen) -> Option<String> {
+fn describe_certificate_error(reason: &CertificateError, info: &CertificateInfo) -> Option<String> {
     use CertificateError::{
         Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Revoked,
         UnknownIssuer,
     };
     match reason {
         Expired | ExpiredContext { .. } => {
-            let not_after = seen.certificate.not_after.to_string();
+            let not_after = info.certificate.not_after.to_string();
             Some(format!("expired on {}", not_after.split('T').next().unwrap_or_default()))
         }
         NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-            let names: Vec<_> = presented.iter().map(|name| plain_name(name)).collect();
+            let names: Vec<_> = presented.iter().map(|name| strip_name_wrapper(name)).collect();
             let names = truncate_chars(&names.join(", "), NAMES_CHARS_MAX);
             Some(format!("is for another name ({})", names.replace(char::is_control, "\u{fffd}")))
         }
         NotValidYet | NotValidYetContext { .. } | NotValidForName | NotValidForNameContext { .. } | Revoked => None,
-        // Whatever else is wrong with it: it was made by hand, and that is what is to be changed.
-        _ if seen.is_self_signed => Some("is self-signed".into()),
-        UnknownIssuer => Some(format!("is from an unknown issuer ({})", seen.certificate.issuer)),
+        // Any other reason is secondary: a self-signed certificate has to be replaced or trusted first.
+        _ if info.is_self_signed => Some("is self-signed".into()),
+        UnknownIssuer => Some(format!("is from an unknown issuer ({})", info.certificate.issuer)),
         _ => None,
     }
 }
 
-/// `DnsName("example.com")`, as webpki writes names, without the wrapping.
-fn plain_name(name: &str) -> &str {
+/// `example.com` from `DnsName("example.com")`, which is how webpki formats names.
+fn strip_name_wrapper(name: &str) -> &str {
     name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')').trim_matches('"'))
 }

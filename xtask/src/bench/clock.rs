@@ -1,4 +1,4 @@
-//! The wall clock, to compare instants with those that generator and sink report.
+//! The wall clock, to compare with times that generator and sink report.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ pub fn now_nanos() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Seconds between two instants.
+/// Seconds between two times.
 pub fn seconds_between(start_nanos: u64, end_nanos: u64) -> f64 {
     end_nanos.saturating_sub(start_nanos) as f64 / 1e9
 }

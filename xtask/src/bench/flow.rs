@@ -1,40 +1,39 @@
-//! Events from the first request until every webhook is delivered and settled, whoever it is that takes them: the
-//! server, or the bare way beside it.
+//! Throughput of the server or the baseline pipeline: from the first request until every delivery is settled.
 
 use std::{thread, time::Duration};
 
 use super::{Bench, clock, load::Load, sink::Sink};
 use crate::shell::Stopwatch;
 
-/// No arrival and nothing settled for so long: what is missing is lost. Longer than the first retry waits.
+/// After this time without progress the missing deliveries are lost. Longer than the delay of the first retry.
 const STALLED: Duration = Duration::from_secs(45);
-/// All of one measurement.
+/// Limit of one measurement.
 const DRAINED_WITHIN: Duration = Duration::from_secs(300);
 
-/// What takes events in, sends them to the sink and settles them.
+/// A system that accepts events, sends them to the sink and settles them.
 pub trait Serves {
-    /// An error, with the last it said, if it has ended.
+    /// Fails with the end of its log if it has exited.
     fn check(&mut self) -> anyhow::Result<()>;
-    /// Seconds of processor time that it has used.
+    /// Processor time in seconds.
     fn cpu_seconds(&self) -> anyhow::Result<f64>;
-    /// Deliveries that it has sent and settled since its start.
+    /// Deliveries sent and settled since the start.
     fn settled(&self) -> anyhow::Result<u64>;
 }
 
-/// What one measurement came to.
+/// The result of one measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Flow {
     /// Events per second, from the first request until the last was settled.
     pub events_per_second: f64,
-    /// Milliseconds of processor time for each.
+    /// Processor time per event, in milliseconds.
     pub cpu_ms_per_event: f64,
-    /// Different deliveries that the sink received: all.
+    /// Distinct deliveries that the sink received, which are all.
     pub delivered: u64,
-    /// How many it received again.
+    /// Duplicates that it received.
     pub repeats: u64,
 }
 
-/// Sends the load and waits for all of it, each event `fan_out` times.
+/// Sends the load and waits until all deliveries, `fan_out` per event, are settled.
 pub fn measure(
     bench: &Bench,
     load: &Load<'_>,
@@ -52,9 +51,9 @@ pub fn measure(
     let cpu_seconds = server.cpu_seconds()? - cpu_before;
 
     let arrived = sink.arrived("/ok/", true)?;
-    anyhow::ensure!(arrived.with_id == arrived.requests, "webhooks came without a webhook-id");
+    anyhow::ensure!(arrived.with_id == arrived.requests, "webhooks arrived without a webhook-id");
     let distinct = arrived.distinct;
-    anyhow::ensure!(distinct == expected, "{expected} deliveries were accepted, {distinct} different ones received");
+    anyhow::ensure!(distinct == expected, "{expected} deliveries were accepted, {distinct} distinct ones received");
     let accepted = sent.events as f64;
     Ok(Flow {
         events_per_second: accepted / clock::seconds_between(sent.start_nanos, end_nanos),
@@ -64,7 +63,7 @@ pub fn measure(
     })
 }
 
-/// Waits until the sink has received and the server has settled everything, and tells when that was.
+/// Waits until the sink has received and the server has settled everything. Returns the time of that.
 fn wait_until_settled(server: &mut dyn Serves, sink: &Sink, settled_before: u64, expected: u64) -> anyhow::Result<u64> {
     let watch = Stopwatch::start();
     let (mut seen, mut seen_at) = ((0, 0), Duration::ZERO);
@@ -72,7 +71,7 @@ fn wait_until_settled(server: &mut dyn Serves, sink: &Sink, settled_before: u64,
         server.check()?;
         let arrived = sink.arrived("/ok/", false)?;
         let is_all_there = arrived.requests >= expected;
-        // Asking costs the server a little: only when it can matter.
+        // Reading metrics costs the server a little, so only when it can matter.
         let settled = if is_all_there || watch.read().0.saturating_sub(seen_at) > Duration::from_secs(1) {
             server.settled()?.saturating_sub(settled_before)
         } else {
@@ -89,7 +88,7 @@ fn wait_until_settled(server: &mut dyn Serves, sink: &Sink, settled_before: u64,
         let requests = arrived.requests;
         anyhow::ensure!(
             !is_over,
-            "of {expected} deliveries {requests} were received and {settled} settled, no more come"
+            "of {expected} deliveries {requests} were received and {settled} settled, then nothing more"
         );
         thread::sleep(Duration::from_millis(if is_all_there { 3 } else { 10 }));
     }

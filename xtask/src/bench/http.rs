@@ -1,5 +1,4 @@
-//! HTTP requests, each on a connection of its own or one after another on the same: enough to set up a server and to
-//! read its figures.
+//! A minimal HTTP client, to configure a server and read its metrics.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -12,23 +11,21 @@ use anyhow::Context as _;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// An answer.
+/// A response.
 pub struct Answer {
-    /// Such as 201.
     pub status: u16,
-    /// As text.
     pub body: String,
 }
 
-/// A connection that stays open.
+/// A keep-alive connection.
 pub struct Connection {
     stream: TcpStream,
     address: SocketAddr,
-    /// What arrived and was not yet used up.
+    /// Received bytes that are not consumed.
     bytes: Vec<u8>,
 }
 
-/// Sends a request on a connection of its own and reads the answer to its end.
+/// Sends a request on a new connection and reads the response.
 pub fn call(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> anyhow::Result<Answer> {
     Connection::open(address)?.call(method, path, key, body)
 }
@@ -46,7 +43,7 @@ impl Connection {
         Ok(Self { stream, address, bytes: Vec::new() })
     }
 
-    /// Sends a request and reads the answer to its end.
+    /// Sends a request and reads the response.
     pub fn call(&mut self, method: &str, path: &str, key: &str, body: &str) -> anyhow::Result<Answer> {
         let address = self.address;
         let authorization = if key.is_empty() { String::new() } else { format!("authorization: Bearer {key}\r\n") };
@@ -67,26 +64,26 @@ impl Connection {
                 self.bytes.drain(..length);
                 return Ok(answer);
             }
-            anyhow::ensure!(self.bytes.len() <= ANSWER_BYTES_MAX, "the answer is too long");
+            anyhow::ensure!(self.bytes.len() <= ANSWER_BYTES_MAX, "the response is too long");
             let length = self.stream.read(&mut chunk)?;
-            anyhow::ensure!(length > 0, "the answer ended early");
+            anyhow::ensure!(length > 0, "the response ended early");
             self.bytes.extend_from_slice(&chunk[..length]);
         }
     }
 }
 
-/// The answer and how many bytes it has, if all of it is there.
+/// A response and its length in bytes; `None` if it is incomplete.
 fn parse(bytes: &[u8]) -> anyhow::Result<Option<(Answer, usize)>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
-    let head = str::from_utf8(&bytes[..end]).context("the answer's head is not text")?;
+    let head = str::from_utf8(&bytes[..end]).context("the response head is not UTF-8")?;
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-    let status = status.context("the answer has no status")?;
+    let status = status.context("the response has no status")?;
     let mut length = 0;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        anyhow::ensure!(!name.eq_ignore_ascii_case("transfer-encoding"), "the answer comes in chunks");
+        anyhow::ensure!(!name.eq_ignore_ascii_case("transfer-encoding"), "chunked responses are not supported");
         if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().context("the answer's length is no number")?;
+            length = value.trim().parse().context("the response has an invalid content-length")?;
         }
     }
     let Some(body) = bytes.get(end + 4..end + 4 + length) else { return Ok(None) };
@@ -99,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_complete_with_its_last_byte() {
+    fn parse_incomplete_response_returns_none() {
         let bytes = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
         assert!((0..bytes.len()).all(|length| parse(&bytes[..length]).unwrap().is_none()));
         let (answer, length) = parse(&[bytes, b"HTTP/1.1 200".as_slice()].concat()).unwrap().unwrap();
@@ -107,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_refused_rather_than_misread() {
+    fn parse_chunked_response_fails() {
         assert!(parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
     }
 }

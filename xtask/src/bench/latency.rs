@@ -1,5 +1,5 @@
-//! How long a webhook is on its way when the server has time: from the beginning of the run's request to the receiver.
-//! The server and the bare way take turns, each started anew for each.
+//! Latency of a webhook at low load, from the start of the run's request to the receiver. Server and baseline pipeline
+//! alternate, freshly started each time.
 
 use std::{thread, time::Duration};
 
@@ -7,82 +7,87 @@ use anyhow::Context as _;
 
 use super::{
     Bench, alternately,
-    floors::Floors,
+    baselines::Baselines,
     flow::Serves,
     load::{Load, Quantiles},
-    median, say,
+    median,
+    pipeline::{self, BaselinePipeline},
+    progress,
     server::Server,
     sink::Sink,
     spread::Spread,
     table::{Figure, Table, Target, Unit},
-    way::{self, Way},
 };
 use crate::shell::Stopwatch;
 
-/// Requests per second: far below what the server can do.
+/// Requests per second, far below the server's maximum.
 const RATE: u64 = 200;
-/// What is still on its way when the last answer has come is there within this, or is lost.
+/// Deliveries that arrive later than this after the last response are lost.
 const ARRIVED_WITHIN: Duration = Duration::from_secs(20);
 const PATH: &str = "/ok/latency";
 
-/// Who is measured.
+/// The measured system.
 #[derive(Clone, Copy)]
-enum Who {
+enum System {
     Server,
-    BareWay,
+    Pipeline,
 }
 
 /// Measures it and adds it to the table.
-pub fn measure(bench: &Bench, floors: &Floors, table: &mut Table) -> anyhow::Result<()> {
+pub fn measure(bench: &Bench, baselines: &Baselines, table: &mut Table) -> anyhow::Result<()> {
     let sink = Sink::start(bench)?;
-    let (mut server, mut bare) = (Vec::new(), Vec::new());
+    let (mut server, mut baseline) = (Vec::new(), Vec::new());
     for turn in 0..bench.turns() {
-        for who in alternately(turn, [Who::BareWay, Who::Server]) {
-            let (round, rounds, words) = match who {
-                Who::Server => (of_server(bench, &sink)?, &mut server, "server"),
-                Who::BareWay => (of_bare_way(bench, &sink).context("on the bare way")?, &mut bare, "bare way"),
+        for system in alternately(turn, [System::Pipeline, System::Server]) {
+            let (round, rounds, name) = match system {
+                System::Server => (measure_server(bench, &sink)?, &mut server, "server"),
+                System::Pipeline => (
+                    measure_pipeline(bench, &sink).context("in the baseline pipeline")?,
+                    &mut baseline,
+                    "baseline pipeline",
+                ),
             };
-            say(&format!("  turn {}, {words}: p50 {:.3} ms, p99 {:.3} ms", turn + 1, round.p50_ms, round.p99_ms));
+            progress(&format!("  turn {}, {name}: p50 {:.3} ms, p99 {:.3} ms", turn + 1, round.p50_ms, round.p99_ms));
             rounds.push(round);
         }
     }
-    table.remark(way::WORDS.to_owned());
-    let ((p50_ms, p99_ms), (bare_p50_ms, bare_p99_ms)) = (medians(&server), medians(&bare));
-    let mut add = |name, value, target, floor| {
-        table.add(Figure { name, value, unit: Unit::Ms, target, floor: Some(floor) });
+    table.remark(pipeline::REMARK.to_owned());
+    let ((p50_ms, p99_ms), (baseline_p50_ms, baseline_p99_ms)) = (medians(&server), medians(&baseline));
+    let mut add = |name, value, target, baseline| {
+        table.add(Figure { name, value, unit: Unit::Ms, target, baseline: Some(baseline) });
     };
-    let into_sink = |floor| (floor, "generator → sink");
-    let on_bare_way = |floor| (floor, "on the bare way");
-    let machine = floors.latency;
+    let into_sink = |baseline| (baseline, "generator → sink");
+    let in_pipeline = |baseline| (baseline, "in the baseline pipeline");
+    let machine = baselines.latency;
     add("latency at 200/s, request to receiver: p50", p50_ms, Target::AtMost(0.6), into_sink(machine.p50_ms));
-    add("latency at 200/s: p50, beside the bare way", p50_ms, Target::None, on_bare_way(bare_p50_ms));
+    add("latency at 200/s: p50, vs. baseline pipeline", p50_ms, Target::None, in_pipeline(baseline_p50_ms));
     add("latency at 200/s, request to receiver: p99", p99_ms, Target::AtMost(2.0), into_sink(machine.p99_ms));
-    add("latency at 200/s: p99, beside the bare way", p99_ms, Target::None, on_bare_way(bare_p99_ms));
+    add("latency at 200/s: p99, vs. baseline pipeline", p99_ms, Target::None, in_pipeline(baseline_p99_ms));
     let ratios = |part: fn(&Quantiles) -> f64| {
-        Spread::of(server.iter().zip(&bare).map(|(server, bare)| part(server) / part(bare)))
+        Spread::new(server.iter().zip(&baseline).map(|(server, baseline)| part(server) / part(baseline)))
     };
     table.remark(format!(
-        "latency, turn by turn: p50 {} times that of the bare way, p99 {} times.",
+        "latency, by turn: ratio to the baseline pipeline {} at p50, {} at p99.",
         ratios(|round| round.p50_ms),
         ratios(|round| round.p99_ms)
     ));
     Ok(())
 }
 
-fn of_server(bench: &Bench, sink: &Sink) -> anyhow::Result<Quantiles> {
+fn measure_server(bench: &Bench, sink: &Sink) -> anyhow::Result<Quantiles> {
     let mut server = Server::start_fresh(bench)?;
     let workspace = server.workspace();
-    workspace.wire("bench", &sink.url(PATH))?;
+    workspace.subscribe("bench", &sink.url(PATH))?;
     let round = steadily(bench, &mut server, &workspace.load("bench"), sink, PATH, seconds(bench))?;
     server.discard()?;
     Ok(round)
 }
 
-fn of_bare_way(bench: &Bench, sink: &Sink) -> anyhow::Result<Quantiles> {
-    let mut way = Way::start(bench, sink, 1)?;
-    let load = way.load();
-    let round = steadily(bench, &mut way, &load, sink, way::FIRST_PATH, seconds(bench))?;
-    way.discard()?;
+fn measure_pipeline(bench: &Bench, sink: &Sink) -> anyhow::Result<Quantiles> {
+    let mut baseline = BaselinePipeline::start(bench, sink, 1)?;
+    let load = baseline.load();
+    let round = steadily(bench, &mut baseline, &load, sink, pipeline::FIRST_PATH, seconds(bench))?;
+    baseline.discard()?;
     Ok(round)
 }
 
@@ -96,7 +101,7 @@ pub fn medians(rounds: &[Quantiles]) -> (f64, f64) {
     (of(|round| round.p50_ms), of(|round| round.p99_ms))
 }
 
-/// 200 events per second of this kind to one path, after a second to warm up. All must arrive.
+/// Sends 200 events per second to one path, after one second of warm-up. All must arrive.
 pub fn steadily(
     bench: &Bench,
     server: &mut dyn Serves,
@@ -119,14 +124,14 @@ pub fn steadily(
             server.check()?;
             let arrived = sink.arrived(path, false)?.requests;
             let is_over = watch.read().0 > ARRIVED_WITHIN;
-            anyhow::ensure!(!is_over, "of {events} events {arrived} were received, no more come");
+            anyhow::ensure!(!is_over, "of {events} events {arrived} were received, then nothing more");
             thread::sleep(Duration::from_millis(10));
         }
     }
     let distinct = sink.arrived(path, true)?.distinct;
     let events = RATE * seconds;
-    anyhow::ensure!(distinct == events, "{events} events were accepted, {distinct} different ones received");
+    anyhow::ensure!(distinct == events, "{events} events were accepted, {distinct} distinct ones received");
     let quantiles = sink.latency(path)?;
-    anyhow::ensure!(quantiles.count >= events, "only {} of {events} webhooks carried a stamp", quantiles.count);
+    anyhow::ensure!(quantiles.count >= events, "only {} of {events} webhooks have a send time", quantiles.count);
     Ok(quantiles)
 }

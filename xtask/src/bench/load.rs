@@ -1,4 +1,4 @@
-//! The generator of load: `tidings-load`, and what it reports.
+//! The load generator `tidings-load`, and its report.
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -7,55 +7,49 @@ use serde_json::Value;
 
 use super::{Bench, process::Process};
 
-/// What the generator waits for an answer at most, and some more.
+/// Longer than the generator's timeout of a response.
 const GRACE: Duration = Duration::from_secs(40);
 
-/// What to send where.
+/// What to send, and where to.
 #[derive(Clone)]
 pub struct Load<'a> {
-    /// Of the server or the sink.
     pub address: SocketAddr,
-    /// Where runs are reported.
     pub path: String,
-    /// The API key.
     pub key: &'a str,
-    /// What rules are matched by.
     pub resource_id: &'a str,
     /// Keep-alive connections.
     pub connections: u64,
-    /// Events in one request.
+    /// Events per request.
     pub batch: u64,
     /// Events in all.
     pub events: u64,
-    /// Requests per second, or as many as are answered.
+    /// Requests per second; `None` for full speed.
     pub rate: Option<u64>,
-    /// No more requests after so long.
+    /// No more requests after this time.
     pub limit: Duration,
 }
 
-/// What came of it.
+/// The generator's report.
 pub struct Sent {
-    /// Events that were accepted.
+    /// Accepted events.
     pub events: u64,
-    /// Requests per second that were answered.
+    /// Responses per second.
     pub requests_per_second: f64,
-    /// When the first request began.
+    /// Start of the first request.
     pub start_nanos: u64,
 }
 
-/// What is told of a number of latencies, in milliseconds.
+/// Quantiles of latencies, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantiles {
-    /// How many there were.
+    /// Number of latencies.
     pub count: u64,
-    /// Half took at most this.
     pub p50_ms: f64,
-    /// 99 of 100 took at most this.
     pub p99_ms: f64,
 }
 
 impl Quantiles {
-    /// From the JSON of generator and sink.
+    /// Parses the JSON of generator or sink.
     pub fn read(summary: &Value) -> anyhow::Result<Self> {
         let number = |name: &str| summary[name].as_f64().with_context(|| format!("there is no {name} in {summary}"));
         let count = summary["count"].as_u64().context("nothing was timed: did the run's id not reach the receiver?")?;
@@ -64,7 +58,7 @@ impl Quantiles {
 }
 
 impl Load<'static> {
-    /// One event over one of few connections. Callers that want more say so.
+    /// A minimal load, for struct update syntax.
     pub fn one(address: SocketAddr, path: &str) -> Self {
         Self {
             address,
@@ -81,12 +75,12 @@ impl Load<'static> {
 }
 
 impl Load<'_> {
-    /// Sends it all and waits. Anything that is not accepted is an error.
+    /// Sends everything and waits. Fails unless all of it is accepted.
     pub fn send(&self, bench: &Bench) -> anyhow::Result<Sent> {
         let (mut process, output) = self.start(bench)?;
         process.wait(self.limit + GRACE)?;
         let text = fs::read_to_string(&output).with_context(|| format!("cannot read {}", output.display()))?;
-        let report: Value = serde_json::from_str(&text).with_context(|| format!("the generator said: {text}"))?;
+        let report: Value = serde_json::from_str(&text).with_context(|| format!("the generator printed: {text}"))?;
         let number = |name: &str| report[name].as_f64().with_context(|| format!("there is no {name} in {report}"));
         let errors = report["errors"].as_u64().unwrap_or(u64::MAX);
         anyhow::ensure!(errors == 0, "{errors} requests failed, the first with: {}", report["firstError"]);
@@ -95,11 +89,11 @@ impl Load<'_> {
         Ok(Sent {
             events,
             requests_per_second: number("requestsPerSecond")?,
-            start_nanos: report["startNanos"].as_u64().context("the generator told no start")?,
+            start_nanos: report["startNanos"].as_u64().context("the generator's report has no startNanos")?,
         })
     }
 
-    /// Starts to send, and goes on while other things happen. It ends when what is returned is dropped.
+    /// Sends in the background, until the returned process is dropped.
     pub fn send_meanwhile(&self, bench: &Bench) -> anyhow::Result<Process> {
         self.start(bench).map(|(process, _)| process)
     }

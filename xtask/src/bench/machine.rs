@@ -1,4 +1,4 @@
-//! What the figures were measured on, and the directory that they were measured in.
+//! The machine that is measured on, and the scratch directory.
 
 use std::{
     fmt, fs,
@@ -9,12 +9,12 @@ use std::{
 
 use anyhow::Context as _;
 
-/// How long the machine is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// What is always going on.
+/// Duration of the observation.
+const OBSERVATION: Duration = Duration::from_secs(1);
+/// Usual background load.
 const BUSY_PERCENT_USUAL: f64 = 5.0;
 
-/// The machine, and how busy it was with other things when the benchmark began.
+/// The machine, and how busy it was when the benchmark started.
 pub struct Machine {
     processors: usize,
     model: String,
@@ -22,12 +22,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks for a second.
-    pub fn look() -> anyhow::Result<Self> {
+    /// Observes the load for a second.
+    pub fn observe() -> anyhow::Result<Self> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").context("the benchmark needs Linux")?;
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let before = Ticks::now()?;
-        thread::sleep(LOOK);
+        thread::sleep(OBSERVATION);
         let after = Ticks::now()?;
         Ok(Self {
             processors: thread::available_parallelism()?.get(),
@@ -44,14 +44,14 @@ impl fmt::Display for Machine {
         if *busy_percent > BUSY_PERCENT_USUAL {
             write!(
                 f,
-                " Others kept them {busy_percent:.0} % busy before the start: figures are worse than they could be."
+                " Other processes kept them {busy_percent:.0} % busy before the start: the results are worse than they could be."
             )?;
         }
         Ok(())
     }
 }
 
-/// What the processors have done since the machine was started.
+/// Processor time since boot, in ticks.
 #[derive(Clone, Copy)]
 struct Ticks {
     idle: u64,
@@ -61,7 +61,7 @@ struct Ticks {
 impl Ticks {
     fn now() -> anyhow::Result<Self> {
         let stat = fs::read_to_string("/proc/stat").context("the benchmark needs Linux")?;
-        Self::parse(&stat).context("/proc/stat is not of the form that proc(5) tells")
+        Self::parse(&stat).context("/proc/stat has an unexpected format")
     }
 
     fn parse(stat: &str) -> Option<Self> {
@@ -78,21 +78,21 @@ impl Ticks {
     }
 }
 
-/// A directory that goes when the benchmark ends. Below `target`, because elsewhere may be memory and no disk.
+/// A directory that is deleted at the end. Below `target`, because `/tmp` may be a RAM disk.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes it.
+    /// Creates it.
     pub fn new(target: &Path) -> anyhow::Result<Self> {
         let dir = target.join("bench").join(std::process::id().to_string());
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(Self(dir))
     }
 
-    /// A new directory in it, empty.
+    /// Creates an empty subdirectory with this prefix.
     pub fn dir(&self, name: &str) -> anyhow::Result<PathBuf> {
         let dir = (0..10_000).map(|number| self.0.join(format!("{name}-{number}"))).find(|dir| !dir.exists());
-        let dir = dir.context("there are too many directories of one name")?;
+        let dir = dir.context("too many directories with one prefix")?;
         fs::create_dir_all(&dir)?;
         Ok(dir)
     }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_idle_is_busy() {
+    fn busy_percent_counts_all_but_idle_and_iowait() {
         let before = Ticks::parse("cpu  10 0 10 100 0 0 0 0 0 0\ncpu0 1 2 3\n").unwrap();
         let after = Ticks::parse("cpu  30 0 15 160 10 0 0 5 0 0\n").unwrap();
         assert_eq!(after.busy_percent_since(before), 30.0);

@@ -1,17 +1,17 @@
-//! What a server says of itself at `/metrics`, read as its operators read it.
+//! The server's `/metrics`.
 
 use anyhow::Context as _;
 
-/// How many transactions were committed.
+/// Committed transactions.
 pub const COMMITS: &str = "tidings_store_commits_total";
-/// How many operations were written in them, by operation.
+/// Operations in them, by operation.
 pub const OPERATIONS: &str = "tidings_store_operations_total";
 
-/// Everything that `/metrics` said at one instant.
+/// One scrape.
 pub struct Metrics(String);
 
 impl Metrics {
-    /// From Prometheus' text.
+    /// From the Prometheus text format.
     pub fn new(text: String) -> Self {
         Self(text)
     }
@@ -25,13 +25,13 @@ impl Metrics {
         values.sum()
     }
 
-    /// By how much a counter has grown since an earlier look, over all of its series.
+    /// Increase of a counter since an earlier scrape, over all series.
     pub fn grown(&self, before: &Self, name: &str) -> anyhow::Result<f64> {
         self.must_have(name)?;
         Ok(self.sum(name, &[]) - before.sum(name, &[]))
     }
 
-    /// An error unless there is such a counter: a name that is wrong would pass for nothing having happened.
+    /// Fails unless there is such a metric: with a wrong name every increase would be zero.
     pub fn must_have(&self, name: &str) -> anyhow::Result<()> {
         let is_there = self.0.lines().any(|line| {
             let rest = line.strip_prefix("# TYPE ").unwrap_or(line).strip_prefix(name);
@@ -41,8 +41,8 @@ impl Metrics {
         Ok(())
     }
 
-    /// A quantile of what a histogram of seconds took in since an earlier look, in milliseconds. Within a bucket it is
-    /// taken to be evenly spread, as Prometheus' `histogram_quantile` does.
+    /// A quantile, in milliseconds, of a histogram in seconds since an earlier scrape. Interpolates linearly within a bucket,
+    /// as Prometheus' `histogram_quantile` does.
     pub fn quantile_ms(&self, before: &Self, name: &str, quantile: f64) -> anyhow::Result<f64> {
         let (then, now) = (before.buckets(name), self.buckets(name));
         let grown = |(bound, count): &(f64, f64)| {
@@ -51,11 +51,11 @@ impl Metrics {
         };
         let grown: Vec<(f64, f64)> = now.iter().map(grown).collect();
         let seconds =
-            self::quantile(&grown, quantile).with_context(|| format!("`{name}` at /metrics took in nothing"))?;
+            self::quantile(&grown, quantile).with_context(|| format!("`{name}` at /metrics has no new samples"))?;
         Ok(seconds * 1e3)
     }
 
-    /// The upper bounds of a histogram, and how many values were no larger.
+    /// Upper bounds and cumulative counts of a histogram.
     fn buckets(&self, name: &str) -> Vec<(f64, f64)> {
         let bound = |series: &str| series.split_once("le=\"")?.1.split_once('"')?.0.parse().ok();
         let name = format!("{name}_bucket");
@@ -71,14 +71,14 @@ impl Metrics {
     }
 }
 
-/// From upper bounds in rising order, and how many values were no larger than each.
+/// A quantile from ascending upper bounds and cumulative counts.
 fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
-    let sort_key = buckets.last().map(|(_, all)| all * quantile).filter(|sort_key| *sort_key > 0.0)?;
-    let index = buckets.iter().position(|(_, count)| *count >= sort_key)?;
+    let rank = buckets.last().map(|(_, all)| all * quantile).filter(|rank| *rank > 0.0)?;
+    let index = buckets.iter().position(|(_, count)| *count >= rank)?;
     let (bound, count) = buckets[index];
     let (lower, below) = if index == 0 { (0.0, 0.0) } else { buckets[index - 1] };
-    // Beyond the last bound nothing is known but that.
-    Some(if bound.is_finite() { lower + (bound - lower) * (sort_key - below) / (count - below) } else { lower })
+    // Of the `+Inf` bucket only the lower bound is known.
+    Some(if bound.is_finite() { lower + (bound - lower) * (rank - below) / (count - below) } else { lower })
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_are_added_up_by_their_labels() {
+    fn sum_adds_series_with_matching_labels() {
         let metrics = Metrics(
             "# HELP a_total x\n# TYPE a_total counter\na_total{type=\"x\",status=\"sent\"} 3\n\
              a_total{type=\"y\",status=\"sent\"} 4\na_total{type=\"y\",status=\"failed\"} 5\na_total_more 9\nb_total 2\n"
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_of_what_came_since() {
+    fn quantile_ms_counts_samples_since_the_earlier_scrape() {
         let metrics = |counts: [u32; 4]| {
             let line = |(bound, count)| format!("lag_seconds_bucket{{le=\"{bound}\"}} {count}\n");
             let lines = ["0.001", "0.1", "0.2", "+Inf"].into_iter().zip(counts).map(line);

@@ -1,4 +1,4 @@
-//! The server that is measured: started, set up and watched from outside, as its users do.
+//! The measured server, controlled from outside like any user would.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use super::{Bench, flow::Serves, http, load::Load, metrics::Metrics, process::Process};
 use crate::shell::Stopwatch;
 
-/// What the first key is. It opens a server on loopback that lives for minutes.
+/// The API key of servers that exist for minutes, on loopback.
 pub const KEY: &str = "tdg_benchmark-benchmark-benchmark-benchmark";
-/// Where the runs of the workspace that is always there are reported.
+/// Path of runs of the default workspace.
 pub const DEFAULT_RUNS_PATH: &str = "/api/workspaces/default/runs";
-/// How many deliveries ended, by the state in which they did.
+/// Settled deliveries by final status.
 pub const SETTLED: &str = "tidings_deliveries_settled_total";
 const READY_WITHIN: Duration = Duration::from_secs(15);
 const ENDED_WITHIN: Duration = Duration::from_secs(60);
@@ -27,21 +27,19 @@ const ENDED_WITHIN: Duration = Duration::from_secs(60);
 pub struct Server {
     process: Process,
     address: SocketAddr,
-    /// From its start until it said that it is ready.
+    /// Time from its start until `/readyz` succeeded.
     pub ready_ms: f64,
 }
 
-/// A workspace and the key that opens it.
+/// A workspace and its API key.
 pub struct Workspace {
-    /// Of the server.
     pub address: SocketAddr,
     slug: String,
-    /// The API key.
     pub key: String,
 }
 
 impl Server {
-    /// Starts one on a directory, which may be empty or hold what another left.
+    /// Starts one on a data directory, new or existing.
     pub fn start(bench: &Bench, dir: &Path) -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let watch = Stopwatch::start();
@@ -57,39 +55,39 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(2));
         }
-        anyhow::bail!("the server was not ready within {READY_WITHIN:?}; it said:\n{}", process.last_words())
+        anyhow::bail!("the server was not ready within {READY_WITHIN:?}; its log ends with:\n{}", process.log_tail())
     }
 
-    /// Starts one on a directory of its own.
+    /// Starts one on a new data directory.
     pub fn start_fresh(bench: &Bench) -> anyhow::Result<Self> {
         Self::start(bench, &bench.scratch.dir("data")?)
     }
 
-    /// Starts one that has a second workspace, `other`.
+    /// Starts one with a second workspace, `other`.
     pub fn start_with_another(bench: &Bench) -> anyhow::Result<(Self, Workspace)> {
         let dir = bench.scratch.dir("data")?;
         Self::start(bench, &dir)?.process.terminate(ENDED_WITHIN)?;
         let mut command = Command::new(&bench.tidings);
         let output = command.args(["workspace", "create", "other", "--data-dir"]).arg(&dir).output()?;
-        let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        anyhow::ensure!(output.status.success(), "`tidings workspace create` failed: {said}{errors}");
-        let key = key_in(&said).with_context(|| format!("`tidings workspace create` shows no key: {said}"))?;
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        anyhow::ensure!(output.status.success(), "`tidings workspace create` failed: {stdout}{stderr}");
+        let key = key_in(&stdout).with_context(|| format!("`tidings workspace create` printed no key: {stdout}"))?;
         let server = Self::start(bench, &dir)?;
         let other = Workspace { address: server.address, slug: "other".to_owned(), key: key.to_owned() };
         Ok((server, other))
     }
 
-    /// The workspace that is always there.
+    /// The default workspace.
     pub fn workspace(&self) -> Workspace {
         Workspace { address: self.address, slug: "default".to_owned(), key: KEY.to_owned() }
     }
 
-    /// Ends it at once, and takes away its directory.
+    /// Kills it and deletes its directory.
     pub fn discard(self) -> anyhow::Result<()> {
         self.process.discard()
     }
 
-    /// An error, with the last it said, if it has ended.
+    /// Fails with the end of its log if it has exited.
     pub fn check(&mut self) -> anyhow::Result<()> {
         self.process.check()
     }
@@ -101,12 +99,12 @@ impl Server {
         Ok(Metrics::new(answer.body))
     }
 
-    /// MiB resident now.
+    /// Resident memory in MiB.
     pub fn memory_mib(&self) -> anyhow::Result<f64> {
         self.process.memory_mib("VmRSS")
     }
 
-    /// The most MiB that ever were resident.
+    /// Peak resident memory in MiB.
     pub fn memory_peak_mib(&self) -> anyhow::Result<f64> {
         self.process.memory_mib("VmHWM")
     }
@@ -127,23 +125,23 @@ impl Serves for Server {
 }
 
 impl Workspace {
-    /// A run of this resource, reported to it.
+    /// Load of runs of this resource.
     pub fn load<'a>(&'a self, resource_id: &'a str) -> Load<'a> {
         Load { key: &self.key, resource_id, ..Load::one(self.address, &self.path("runs")) }
     }
 
-    /// Where its things of this kind are.
+    /// API path of a collection.
     pub fn path(&self, what: &str) -> String {
         format!("/api/workspaces/{}/{what}", self.slug)
     }
 
-    /// Makes a webhook channel for `url` and a rule that sends it the runs of `resource_id`.
-    pub fn wire(&self, resource_id: &str, url: &str) -> anyhow::Result<()> {
-        self.wire_with_timeout(resource_id, url, None)
+    /// Creates a webhook channel for `url` and a rule for the runs of `resource_id`.
+    pub fn subscribe(&self, resource_id: &str, url: &str) -> anyhow::Result<()> {
+        self.subscribe_with_timeout(resource_id, url, None)
     }
 
-    /// The same, with a timeout of its own.
-    pub fn wire_with_timeout(&self, resource_id: &str, url: &str, timeout_ms: Option<u64>) -> anyhow::Result<()> {
+    /// The same with a timeout.
+    pub fn subscribe_with_timeout(&self, resource_id: &str, url: &str, timeout_ms: Option<u64>) -> anyhow::Result<()> {
         let mut channel = json!({"name": format!("{resource_id} to {url}"), "type": "webhook", "config": {"url": url}});
         if let Some(timeout_ms) = timeout_ms {
             channel["timeoutMs"] = timeout_ms.into();
@@ -151,15 +149,16 @@ impl Workspace {
         self.rule("flow", resource_id, &["success", "failure"], &channel)
     }
 
-    /// Makes a webhook channel for `url` and a rule that tells it of every endpoint's outages as they begin.
-    pub fn wire_outages(&self, url: &str) -> anyhow::Result<()> {
-        let channel = json!({"name": format!("outages to {url}"), "type": "webhook", "config": {"url": url}});
+    /// Creates a webhook channel for `url` and a rule for all opened incidents.
+    pub fn subscribe_to_incidents(&self, url: &str) -> anyhow::Result<()> {
+        let channel = json!({"name": format!("incidents to {url}"), "type": "webhook", "config": {"url": url}});
         self.rule("endpoint", "*", &["opened"], &channel)
     }
 
     fn rule(&self, kind: &str, resource_id: &str, triggers: &[&str], channel: &Value) -> anyhow::Result<()> {
-        let made = self.create("channels", channel)?;
-        let channel_id = made["channel"]["id"].as_str().with_context(|| format!("the channel has no id: {made}"))?;
+        let created = self.create("channels", channel)?;
+        let channel_id =
+            created["channel"]["id"].as_str().with_context(|| format!("the channel has no id: {created}"))?;
         let rule = json!({
             "resourceType": kind,
             "resourceId": resource_id,
@@ -188,17 +187,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_of_the_default_workspace_have_their_path() {
+    fn load_of_the_default_workspace_has_its_path() {
         let address = "127.0.0.1:1".parse().unwrap();
         let workspace = Workspace { address, slug: "default".to_owned(), key: KEY.to_owned() };
         assert_eq!(workspace.load("bench").path, DEFAULT_RUNS_PATH);
     }
 
     #[test]
-    fn the_key_is_found_in_what_is_printed() {
+    fn key_in_finds_the_key_in_output() {
         let key = "tdg_0123456789abcdef0123456789abcdef";
         assert_eq!(key_in(&format!("workspace `other` made\n  key: {key}\n")), Some(key));
         assert_eq!(key_in(&format!("{{\"key\":\"{key}\"}}")), Some(key));
-        assert_eq!(key_in("keys begin with tdg_"), None);
+        assert_eq!(key_in("keys start with tdg_"), None);
     }
 }

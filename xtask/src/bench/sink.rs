@@ -1,4 +1,4 @@
-//! The receiver of webhooks: `tidings-sink`, and what it has counted.
+//! The webhook receiver `tidings-sink`, and its statistics.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -12,20 +12,17 @@ const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// A running sink.
 pub struct Sink {
     process: Process,
-    /// Where it listens.
     pub address: SocketAddr,
 }
 
-/// What arrived on all paths with one beginning.
+/// Requests received on all paths with one prefix.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Arrived {
-    /// Requests.
     pub requests: u64,
-    /// How many had a webhook-id.
+    /// Requests with a webhook-id.
     pub with_id: u64,
-    /// How many different webhook-ids there were, if asked.
+    /// Distinct webhook-ids, if queried.
     pub distinct: u64,
-    /// When the last arrived.
     pub last_nanos: u64,
 }
 
@@ -45,14 +42,14 @@ impl Sink {
         format!("http://{}{path}", self.address)
     }
 
-    /// Forgets all that it counted.
+    /// Resets its counters.
     pub fn reset(&self) -> anyhow::Result<()> {
         let answer = http::call(self.address, "POST", "/_reset", "", "")?;
         anyhow::ensure!(answer.status == 200, "the sink answered {}", answer.status);
         Ok(())
     }
 
-    /// What arrived on paths that begin with `prefix`.
+    /// Requests received on paths that start with `prefix`.
     pub fn arrived(&self, prefix: &str, with_distinct: bool) -> anyhow::Result<Arrived> {
         let mut arrived = Arrived::default();
         for path in self.paths(prefix, with_distinct)? {
@@ -65,14 +62,17 @@ impl Sink {
         Ok(arrived)
     }
 
-    /// How long requests of this path were on their way.
+    /// Latency of this path's requests.
     pub fn latency(&self, path: &str) -> anyhow::Result<Quantiles> {
         let paths = self.paths(path, false)?;
-        let told = paths.iter().find(|told| told["path"] == path).with_context(|| format!("nothing came to {path}"))?;
-        Quantiles::read(&told["latency"])
+        let stats = paths
+            .iter()
+            .find(|stats| stats["path"] == path)
+            .with_context(|| format!("nothing was received at {path}"))?;
+        Quantiles::read(&stats["latency"])
     }
 
-    /// Seconds of processor time that it has used.
+    /// Processor time in seconds.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
         self.process.cpu_seconds()
     }
@@ -80,9 +80,11 @@ impl Sink {
     fn paths(&self, prefix: &str, with_distinct: bool) -> anyhow::Result<Vec<Value>> {
         let what = if with_distinct { "/_stats?distinct" } else { "/_stats" };
         let answer = http::call(self.address, "GET", what, "", "")?;
-        let mut stats: Value = serde_json::from_str(&answer.body).context("the sink's figures are not JSON")?;
-        let Value::Array(mut paths) = stats["paths"].take() else { anyhow::bail!("the sink's figures have no paths") };
-        paths.retain(|told| told["path"].as_str().is_some_and(|path| path.starts_with(prefix)));
+        let mut stats: Value = serde_json::from_str(&answer.body).context("the sink's statistics are not JSON")?;
+        let Value::Array(mut paths) = stats["paths"].take() else {
+            anyhow::bail!("the sink's statistics have no paths")
+        };
+        paths.retain(|stats| stats["path"].as_str().is_some_and(|path| path.starts_with(prefix)));
         Ok(paths)
     }
 }

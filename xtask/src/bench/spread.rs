@@ -1,36 +1,32 @@
-//! Several measurements of one thing: the middle of them, and how far they lie apart.
+//! Median and range of repeated measurements.
 
 use std::fmt;
 
 use super::median;
 
-/// Of all of them, whatever they are: none is left out for being odd.
+/// Median and range. No outlier is excluded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
-    /// The median.
-    pub middle: f64,
-    /// The lowest.
-    pub least: f64,
-    /// The highest.
-    pub most: f64,
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
 }
 
 impl Spread {
-    /// Of these.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    /// From values in any order.
+    pub fn new(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
-        let least = values.iter().copied().fold(f64::NAN, f64::min);
-        let most = values.iter().copied().fold(f64::NAN, f64::max);
-        Self { middle: median(values), least, most }
+        let min = values.iter().copied().fold(f64::NAN, f64::min);
+        let max = values.iter().copied().fold(f64::NAN, f64::max);
+        Self { median: median(values), min, max }
     }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { middle, least, most } = self;
-        write!(f, "{middle:.2}")?;
-        // A single one has no ends worth telling.
-        if least < most { write!(f, " ({least:.2} to {most:.2})") } else { Ok(()) }
+        let Self { median, min, max } = self;
+        write!(f, "{median:.2}")?;
+        if min < max { write!(f, " ({min:.2} to {max:.2})") } else { Ok(()) }
     }
 }
 
@@ -39,10 +35,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_odd_one_moves_the_end_and_not_the_middle() {
-        let spread = Spread::of([1.0, 9.0, 1.25]);
-        assert_eq!(spread, Spread { middle: 1.25, least: 1.0, most: 9.0 });
+    fn outlier_changes_the_range_but_not_the_median() {
+        let spread = Spread::new([1.0, 9.0, 1.25]);
+        assert_eq!(spread, Spread { median: 1.25, min: 1.0, max: 9.0 });
         assert_eq!(spread.to_string(), "1.25 (1.00 to 9.00)");
-        assert_eq!(Spread::of([2.0]).to_string(), "2.00");
+        assert_eq!(Spread::new([2.0]).to_string(), "2.00");
     }
 }

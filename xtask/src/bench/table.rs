@@ -1,19 +1,16 @@
-//! The one table: every figure beside its target and the machine's floor.
+//! The result table: figures with targets and baselines.
 
 use std::fmt;
 
-const HEADINGS: [&str; 6] = ["figure", "measured", "target", "met", "floor of this machine", "ratio to floor"];
+const HEADINGS: [&str; 6] = ["figure", "measured", "target", "met", "baseline", "ratio to baseline"];
 
-/// What is aimed at.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy)]
 pub enum Target {
-    /// Nothing: it is told for comparison.
+    /// No target, for comparison only.
     None,
-    /// This or more.
     AtLeast(f64),
-    /// This or less.
     AtMost(f64),
-    /// Less than this.
     Below(f64),
 }
 
@@ -27,35 +24,32 @@ impl Target {
         }
     }
 
-    fn words(self, unit: Unit) -> String {
+    fn format(self, unit: Unit) -> String {
         match self {
             Self::None => String::new(),
-            Self::AtLeast(target) => format!("≥ {}", unit.words(target)),
-            Self::AtMost(target) => format!("≤ {}", unit.words(target)),
-            Self::Below(target) => format!("< {}", unit.words(target)),
+            Self::AtLeast(target) => format!("≥ {}", unit.format(target)),
+            Self::AtMost(target) => format!("≤ {}", unit.format(target)),
+            Self::Below(target) => format!("< {}", unit.format(target)),
         }
     }
 }
 
-/// What a number counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy)]
 pub enum Unit {
-    /// So many in a second.
     PerSecond,
-    /// Milliseconds.
     Ms,
-    /// MiB.
     MiB,
-    /// Processors that are busy.
+    /// Busy processors.
     Cores,
-    /// Times.
+    /// A ratio.
     Times,
-    /// Just so many.
+    /// A plain number.
     Count,
 }
 
 impl Unit {
-    fn words(self, value: f64) -> String {
+    fn format(self, value: f64) -> String {
         match self {
             Self::PerSecond => format!("{}/s", thousands(value)),
             Self::Ms => format!("{value:.3} ms"),
@@ -67,21 +61,17 @@ impl Unit {
     }
 }
 
-/// A figure of the table.
+/// A row of the table.
 pub struct Figure<'a> {
-    /// What was measured.
     pub name: &'a str,
-    /// How much it was.
     pub value: f64,
-    /// Of what.
     pub unit: Unit,
-    /// How much it should be.
     pub target: Target,
-    /// What the machine does without the server, and in which words.
-    pub floor: Option<(f64, &'a str)>,
+    /// What the machine does without the server, with a label.
+    pub baseline: Option<(f64, &'a str)>,
 }
 
-/// All figures, and remarks below them.
+/// Figures, and remarks below them.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<[String; 6]>,
@@ -92,16 +82,16 @@ pub struct Table {
 impl Table {
     /// Adds a figure.
     pub fn add(&mut self, figure: Figure<'_>) {
-        let Figure { name, value, unit, target, floor } = figure;
+        let Figure { name, value, unit, target, baseline } = figure;
         let is_met = target.is_met(value);
         if is_met == Some(false) {
             self.missed.push(name.to_owned());
         }
         let met = is_met.map_or("", |is_met| if is_met { "yes" } else { "NO" });
-        let (floor, ratio) = floor.map_or_else(Default::default, |(floor, words)| {
-            (format!("{} {words}", unit.words(floor)), format!("{:.2}", value / floor))
+        let (baseline, ratio) = baseline.map_or_else(Default::default, |(baseline, label)| {
+            (format!("{} {label}", unit.format(baseline)), format!("{:.2}", value / baseline))
         });
-        self.rows.push([name.to_owned(), unit.words(value), target.words(unit), met.to_owned(), floor, ratio]);
+        self.rows.push([name.to_owned(), unit.format(value), target.format(unit), met.to_owned(), baseline, ratio]);
     }
 
     /// Whether there is no figure in it.
@@ -109,7 +99,7 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// Adds all of another table. A remark that both make stands there once.
+    /// Appends another table. Duplicate remarks are dropped.
     pub fn append(&mut self, part: Self) {
         self.rows.extend(part.rows);
         self.missed.extend(part.missed);
@@ -135,7 +125,7 @@ impl fmt::Display for Table {
         let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
         let mut line = |cells: &[String]| {
             for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
-                // Numbers to the right, words to the left.
+                // Align numbers right and text left.
                 if matches!(column, 1 | 2 | 5) {
                     write!(f, "| {cell:>width$} ")?
                 } else {
@@ -152,7 +142,7 @@ impl fmt::Display for Table {
             writeln!(f, "{remark}")?;
         }
         match self.missed.len() {
-            0 => writeln!(f, "No target missed by what was measured."),
+            0 => writeln!(f, "All targets met."),
             count => writeln!(f, "Targets missed: {count}: {}.", self.missed.join("; ")),
         }
     }
@@ -176,20 +166,20 @@ mod tests {
     use super::*;
 
     fn figure(value: f64, target: Target) -> Figure<'static> {
-        Figure { name: "speed", value, unit: Unit::PerSecond, target, floor: Some((20_000.0, "rows")) }
+        Figure { name: "speed", value, unit: Unit::PerSecond, target, baseline: Some((20_000.0, "rows")) }
     }
 
     #[test]
-    fn a_figure_stands_beside_its_target_and_floor() {
+    fn display_shows_target_and_baseline() {
         let mut table = Table::default();
         table.add(figure(18_000.0, Target::AtLeast(18_000.0)));
         let text = table.to_string();
         assert!(text.contains("18,000/s | ≥ 18,000/s | yes | 20,000/s rows"), "{text}");
-        assert!(text.contains("0.90 |") && text.contains("No target missed by what was measured."), "{text}");
+        assert!(text.contains("0.90 |") && text.contains("All targets met."), "{text}");
     }
 
     #[test]
-    fn what_misses_its_target_is_named() {
+    fn display_lists_missed_targets() {
         let mut table = Table::default();
         table.add(figure(30.0, Target::Below(30.0)));
         table.add(figure(30.0, Target::None));
@@ -197,21 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn a_table_takes_in_another() {
+    fn append_merges_figures_and_remarks() {
         let (mut table, mut part) = (Table::default(), Table::default());
         part.add(figure(30.0, Target::Below(30.0)));
         part.remark("as it was".to_owned());
-        let told = part.to_string();
+        let expected = part.to_string();
         table.append(part);
-        assert_eq!(table.to_string(), told);
+        assert_eq!(table.to_string(), expected);
         let mut again = Table::default();
         again.remark("as it was".to_owned());
         table.append(again);
-        assert_eq!(table.to_string(), told);
+        assert_eq!(table.to_string(), expected);
     }
 
     #[test]
-    fn thousands_are_parted() {
+    fn thousands_inserts_separators() {
         assert_eq!([999.0, 1_000.4, 1_234_567.0].map(thousands), ["999", "1,000", "1,234,567"]);
     }
 }

@@ -1,46 +1,50 @@
-//! What every Rust file keeps to: it says what it is, it stays small, it leaves nothing for later.
+//! Rules for every Rust file: a header, a size limit, one layout of tests, and nothing left unfinished.
 
-use std::fmt;
-
-/// Past this a file holds two things. (Past 400 it is time to look for the second.)
+/// Files over 400 lines should be split; over this they must be.
 const LINES_MAX: usize = 600;
+/// Inline tests over 80 lines should move to `foo/tests.rs`; over this they must.
+const INLINE_TESTS_LINES_MAX: usize = 100;
 
-/// What must not stand in a file, and what to do instead. Spelt in two parts, so as not to find itself.
-const BANNED: [(&str, &str); 5] = [
-    (concat!("#[", "allow("), "silences a lint for good: `#[expect(…, reason = \"…\")]` says why and ends by itself"),
-    (concat!("#![", "allow("), "silences a lint for good: `#[expect(…, reason = \"…\")]` says why and ends by itself"),
-    (concat!("to", "do!("), "is not finished"),
-    (concat!("unimpl", "emented!("), "is not finished"),
-    (concat!("FIX", "ME"), "is not finished: mend it, or write down what is deliberately absent and why"),
+/// Banned text, and why. Written in two parts, so that this file does not match itself.
+const BANNED: [(&str, &str); 6] = [
+    (
+        concat!("#[", "allow("),
+        "hides a lint forever: use `#[expect(…, reason = \"…\")]`, which fails when it is obsolete",
+    ),
+    (
+        concat!("#![", "allow("),
+        "hides a lint forever: use `#[expect(…, reason = \"…\")]`, which fails when it is obsolete",
+    ),
+    (concat!("#[", "path"), "hides where a module is: use `foo/tests.rs` for the tests of `foo.rs`"),
+    (concat!("to", "do!("), "is unfinished"),
+    (concat!("unimpl", "emented!("), "is unfinished"),
+    (concat!("FIX", "ME"), "is unfinished: fix it, or document what is deliberately missing and why"),
 ];
 
-/// Something in a file that breaks a rule. Shown after the file's name.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Finding {
-    line: usize,
-    what: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, ":{}: {}", self.line, self.what)
-    }
-}
-
-/// Everything in one Rust file that breaks a rule.
-pub fn check(text: &str) -> Vec<Finding> {
+/// All violations in one Rust file.
+pub fn check(path: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
+    let mut report = |line: usize, problem: String| findings.push(format!("{path}:{line}: {problem}"));
     if !text.starts_with("//!") {
-        findings.push(Finding { line: 1, what: "the file does not open with `//!`: what is it, and why here?".into() });
+        report(1, "the file does not start with a `//!` comment that says what it is".to_owned());
+    }
+    if path.ends_with("_tests.rs") {
+        report(1, "tests of `foo.rs` belong into `foo/tests.rs`".to_owned());
     }
     let lines = text.lines().count();
     if lines > LINES_MAX {
-        findings
-            .push(Finding { line: lines, what: format!("{lines} lines, more than {LINES_MAX}: find the second room") });
+        report(lines, format!("{lines} lines, more than {LINES_MAX}: split the file"));
+    }
+    let inline_tests = (1..).zip(text.lines()).find(|(_, line)| *line == "mod tests {");
+    if let Some((start, _)) = inline_tests
+        && lines - start > INLINE_TESTS_LINES_MAX
+    {
+        let length = lines - start;
+        report(start, format!("{length} lines of tests, more than {INLINE_TESTS_LINES_MAX}: move them to `tests.rs`"));
     }
     for (line, content) in (1..).zip(text.lines()) {
-        for (banned, instead) in BANNED.iter().filter(|(banned, _)| content.contains(banned)) {
-            findings.push(Finding { line, what: format!("`{banned}` {instead}") });
+        for (banned, why) in BANNED.iter().filter(|(banned, _)| content.contains(banned)) {
+            report(line, format!("`{banned}` {why}"));
         }
     }
     findings
@@ -50,40 +54,44 @@ pub fn check(text: &str) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    fn shown(text: &str) -> Vec<String> {
-        check(text).iter().map(|finding| format!("x.rs{finding}")).collect()
+    fn findings(text: &str) -> Vec<String> {
+        check("x.rs", text)
     }
 
     #[test]
-    fn a_file_in_order_has_no_findings() {
-        assert!(check("//! What it is.\n\nfn main() {}\n").is_empty());
-        assert!(
-            check("//! What it is.\n#[expect(dead_code, reason = \"shown to the reader\")]\nfn f() {}\n").is_empty()
-        );
+    fn check_valid_file_has_no_findings() {
+        assert!(findings("//! What it is.\n\nfn main() {}\n").is_empty());
+        assert!(findings("//! What it is.\n#[expect(dead_code, reason = \"an example\")]\nfn f() {}\n").is_empty());
     }
 
     #[test]
-    fn a_file_opens_with_what_it_is() {
-        let expected = ["x.rs:1: the file does not open with `//!`: what is it, and why here?"];
-        assert_eq!(shown("fn main() {}\n"), expected);
-        assert_eq!(shown("\n//! Too late.\n"), expected);
-        assert_eq!(shown(""), expected);
+    fn check_missing_header_is_reported() {
+        let expected = ["x.rs:1: the file does not start with a `//!` comment that says what it is"];
+        assert_eq!(findings("fn main() {}\n"), expected);
+        assert_eq!(findings("\n//! Too late.\n"), expected);
+        assert_eq!(findings(""), expected);
     }
 
     #[test]
-    fn a_file_stays_small() {
+    fn check_long_file_is_reported() {
         let text = |lines: usize| format!("//! What it is.\n{}", "//\n".repeat(lines - 1));
-        assert!(check(&text(LINES_MAX)).is_empty());
-        assert_eq!(shown(&text(601)), ["x.rs:601: 601 lines, more than 600: find the second room"]);
+        assert!(findings(&text(LINES_MAX)).is_empty());
+        assert_eq!(findings(&text(601)), ["x.rs:601: 601 lines, more than 600: split the file"]);
     }
 
     #[test]
-    fn nothing_is_silenced_or_left_for_later() {
+    fn check_test_layout_is_enforced() {
+        let inline = |lines: usize| format!("//! X.\nmod tests {{\n{}}}\n", "    x();\n".repeat(lines - 1));
+        assert!(findings(&inline(INLINE_TESTS_LINES_MAX)).is_empty());
+        assert_eq!(findings(&inline(101)), ["x.rs:2: 101 lines of tests, more than 100: move them to `tests.rs`"]);
+        assert_eq!(check("a/x_tests.rs", "//! X.\n"), ["a/x_tests.rs:1: tests of `foo.rs` belong into `foo/tests.rs`"]);
+    }
+
+    #[test]
+    fn check_banned_text_is_reported() {
         for (banned, _) in BANNED {
-            let text = format!("//! What it is.\n\n    {banned}dead_code)]\n");
-            let findings = check(&text);
-            assert_eq!(findings.len(), 1, "{banned}");
-            assert_eq!(findings[0].line, 3, "{banned}");
+            let findings = findings(&format!("//! What it is.\n\n    {banned}dead_code)]\n"));
+            assert!(findings.len() == 1 && findings[0].starts_with("x.rs:3: "), "{findings:?}");
         }
     }
 }

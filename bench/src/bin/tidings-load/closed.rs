@@ -1,9 +1,9 @@
-//! As fast as the other side answers: each connection sends the next request when the last was answered.
+//! Closed loop: each connection sends the next request after the previous response.
 
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, time::Duration};
 
 use anyhow::Context as _;
-use tidings_bench::{clock, inbox::Inbox, wire};
+use tidings_bench::{clock, read_buffer::ReadBuffer, wire};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -12,16 +12,16 @@ use tokio::{
 
 use crate::{Plan, report::Report, request::Template};
 
-/// A connection that fails so often in a row gives up.
+/// A connection stops after this many failures in a row.
 const FAILURES_IN_A_ROW_MAX: u32 = 20;
-/// How long to wait before trying again after a failure.
+/// Delay before the retry after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
-/// How long an answer may take.
+/// Timeout of a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Answers to large batches are long: about a hundred bytes for each event.
+/// The largest response in bytes. Responses to batches have about a hundred bytes per event.
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Sends everything, or until the time is over.
+/// Sends all requests, or stops at the time limit.
 pub fn run(address: SocketAddr, template: &Template, plan: Plan) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, send_all(address, template, plan))
@@ -53,7 +53,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What the connections have in common.
+/// What the connections share.
 struct Share {
     address: SocketAddr,
     next: Rc<Cell<u64>>,
@@ -62,10 +62,10 @@ struct Share {
 }
 
 impl Share {
-    /// Takes one number after the other until there are no more.
+    /// Sends requests until none is left.
     async fn send(self, mut stream: TcpStream, mut template: Template) -> Report {
         let mut report = Report::default();
-        let mut inbox = Inbox::new(ANSWER_BYTES_MAX);
+        let mut buffer = ReadBuffer::new(ANSWER_BYTES_MAX);
         let mut failures_in_a_row = 0;
         while self.next.get() < self.plan.requests && failures_in_a_row < FAILURES_IN_A_ROW_MAX {
             let number = self.next.replace(self.next.get() + 1);
@@ -73,7 +73,7 @@ impl Share {
             if start_nanos > self.deadline_nanos {
                 break;
             }
-            let exchange = exchange(&mut stream, template.request(number, start_nanos), &mut inbox);
+            let exchange = exchange(&mut stream, template.request(number, start_nanos), &mut buffer);
             let error = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
                 Ok(Ok(Answer { status: 200..=299, .. })) => {
                     report.end_nanos = clock::now_nanos();
@@ -88,13 +88,13 @@ impl Share {
                     None
                 }
                 Ok(Err(error)) => Some(error),
-                Err(_) => Some(io::Error::other("no answer in time")),
+                Err(_) => Some(io::Error::other("response timeout")),
             };
             failures_in_a_row += 1;
             tokio::time::sleep(AFTER_FAILURE).await;
             if let Some(error) = error {
                 report.failed(|| error.to_string());
-                inbox = Inbox::new(ANSWER_BYTES_MAX);
+                buffer = ReadBuffer::new(ANSWER_BYTES_MAX);
                 match connect(self.address).await {
                     Ok(fresh) => stream = fresh,
                     Err(_) => break,
@@ -105,25 +105,24 @@ impl Share {
     }
 }
 
-async fn exchange(stream: &mut TcpStream, request: &[u8], inbox: &mut Inbox) -> io::Result<Answer> {
+async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut ReadBuffer) -> io::Result<Answer> {
     stream.write_all(request).await?;
     loop {
-        let length = stream.read(inbox.space()?).await?;
+        let length = stream.read(buffer.space()?).await?;
         if length == 0 {
-            return Err(io::Error::other("the connection was closed before the answer"));
+            return Err(io::Error::other("the connection was closed before the response"));
         }
-        inbox.filled(length);
-        if let Some(answer) = Answer::take(inbox)? {
+        buffer.filled(length);
+        if let Some(answer) = Answer::take(buffer)? {
             return Ok(answer);
         }
     }
 }
 
-/// An answer that has been read.
+/// A response.
 pub struct Answer {
-    /// Such as 202.
     pub status: u16,
-    /// The body of one that is not 2xx.
+    /// The body, unless the status is 2xx.
     pub problem: String,
 }
 
@@ -134,13 +133,13 @@ impl std::fmt::Display for Answer {
 }
 
 impl Answer {
-    /// The answer in the inbox, if it is there as a whole.
-    pub fn take(inbox: &mut Inbox) -> io::Result<Option<Self>> {
-        let Some(response) = wire::response(inbox.bytes()).map_err(io::Error::other)? else { return Ok(None) };
+    /// Takes a response from the buffer; `None` if it is incomplete.
+    pub fn take(buffer: &mut ReadBuffer) -> io::Result<Option<Self>> {
+        let Some(response) = wire::response(buffer.bytes()).map_err(io::Error::other)? else { return Ok(None) };
         let is_fine = (200..300).contains(&response.status);
         let problem = if is_fine { String::new() } else { String::from_utf8_lossy(response.body).into_owned() };
         let (status, length) = (response.status, response.length);
-        inbox.used_up(length);
+        buffer.consume(length);
         Ok(Some(Self { status, problem }))
     }
 }

@@ -1,6 +1,6 @@
-//! Reports runs to the server as fast as it takes them, or at a steady rate, and prints one line of JSON about it.
+//! Load generator: reports runs at full speed or at a constant rate and prints one line of JSON.
 //!
-//! Requests are finished bytes in which only the stamps change, answers are read only as far as their status: this
+//! Requests are prepared bytes in which only the send times change, and of responses only the status is parsed: this
 //! program shares the cores with the server that it measures.
 
 mod closed;
@@ -15,10 +15,10 @@ use tidings_bench::target::Target;
 
 use crate::request::{Body, Template};
 
-/// Reports runs over HTTP and prints one line of JSON: how many, how fast, how long each answer took
+/// Reports runs over HTTP and prints one line of JSON with counts, rates and latencies
 ///
-/// Without --rate each connection sends the next request when the last was answered. With --rate requests leave at even
-/// intervals, whatever the answers do. The instant of sending stands in every run's id, for the receiver to read.
+/// Without --rate each connection sends the next request after the previous response (closed loop). With --rate requests
+/// are sent at even intervals, however slow the responses are (open loop). Every run id holds the send time.
 #[derive(Parser)]
 struct Args {
     /// Where to, such as http://127.0.0.1:8080/api/workspaces/default/runs; loopback only
@@ -53,7 +53,7 @@ struct Args {
     body_bytes: u16,
 }
 
-/// How much to send.
+/// Amount of load.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     connections: u64,

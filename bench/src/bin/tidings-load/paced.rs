@@ -1,8 +1,8 @@
-//! At a steady rate, whatever the answers do: the latency that a caller feels at moderate load.
+//! Open loop at a constant rate: the latency that a caller sees at moderate load.
 //!
-//! A thread for each connection, because the runtime's timers count in milliseconds and the kernel's in fractions of
-//! one. A request begins when its thread wakes up for it; one whose connection was still busy at its instant began at
-//! that instant, so that a stall is charged to everything that it delayed.
+//! Each connection has a thread, because tokio's timers have a resolution of a millisecond and the kernel's a finer one. A
+//! request starts when its thread wakes up. If the connection was still busy at the planned time, it counts from that
+//! time, so that a stall is charged to every request that it delayed (no coordinated omission).
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tidings_bench::{clock, inbox::Inbox};
+use tidings_bench::{clock, read_buffer::ReadBuffer};
 
 use crate::{
     Plan,
@@ -21,12 +21,12 @@ use crate::{
     request::Template,
 };
 
-/// How long an answer may take.
+/// Timeout of a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The first request leaves so much later than the threads start.
+/// Time from the start of the threads to the first request.
 const LEAD_NANOS: u64 = 50_000_000;
 
-/// Sends everything at `rate` requests per second.
+/// Sends all requests at `rate` per second.
 pub fn run(address: SocketAddr, template: &Template, plan: Plan, rate: u64) -> anyhow::Result<Report> {
     let requests = plan.requests.min(plan.limit.as_secs() * rate);
     let interval_nanos = 1_000_000_000 / rate;
@@ -60,7 +60,7 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends each number at its instant. The first failure of the connection ends it.
+/// Sends each request at its planned time. Stops at the first I/O error.
 fn send(
     mut stream: TcpStream,
     mut template: Template,
@@ -68,17 +68,17 @@ fn send(
     batch: u64,
 ) -> Report {
     let mut report = Report::default();
-    let mut inbox = Inbox::new(ANSWER_BYTES_MAX);
+    let mut buffer = ReadBuffer::new(ANSWER_BYTES_MAX);
     for (number, planned_nanos) in planned {
         let wait_nanos = planned_nanos.saturating_sub(clock::now_nanos());
         thread::sleep(Duration::from_nanos(wait_nanos));
         let awake_nanos = clock::now_nanos();
-        let begun_nanos = if wait_nanos > 0 { awake_nanos } else { planned_nanos };
+        let start_nanos = if wait_nanos > 0 { awake_nanos } else { planned_nanos };
         report.late.record(awake_nanos.saturating_sub(planned_nanos));
-        match exchange(&mut stream, template.request(number, begun_nanos), &mut inbox) {
+        match exchange(&mut stream, template.request(number, start_nanos), &mut buffer) {
             Ok(Answer { status: 200..=299, .. }) => {
                 report.end_nanos = clock::now_nanos();
-                report.answered.record(report.end_nanos.saturating_sub(begun_nanos));
+                report.answered.record(report.end_nanos.saturating_sub(start_nanos));
                 report.requests += 1;
                 report.events += batch;
             }
@@ -92,15 +92,15 @@ fn send(
     report
 }
 
-fn exchange(stream: &mut TcpStream, request: &[u8], inbox: &mut Inbox) -> io::Result<Answer> {
+fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut ReadBuffer) -> io::Result<Answer> {
     stream.write_all(request)?;
     loop {
-        let length = stream.read(inbox.space()?)?;
+        let length = stream.read(buffer.space()?)?;
         if length == 0 {
-            return Err(io::Error::other("the connection was closed before the answer"));
+            return Err(io::Error::other("the connection was closed before the response"));
         }
-        inbox.filled(length);
-        if let Some(answer) = Answer::take(inbox)? {
+        buffer.filled(length);
+        if let Some(answer) = Answer::take(buffer)? {
             return Ok(answer);
         }
     }

@@ -1,4 +1,4 @@
-//! What a run of the generator came to.
+//! The generator's report.
 
 use serde::Serialize;
 use tidings_bench::{
@@ -6,30 +6,29 @@ use tidings_bench::{
     latency::{Latencies, Summary},
 };
 
-/// Collected by each connection, then added up.
+/// Results of one connection, or of all after merging.
 #[derive(Default)]
 pub struct Report {
-    /// Requests that were answered 2xx.
+    /// Requests with a 2xx response.
     pub requests: u64,
-    /// Events in them.
+    /// Events in these requests.
     pub events: u64,
-    /// Requests that were answered otherwise or not at all.
+    /// Requests with another response or none.
     pub errors: u64,
-    /// What the first of those was.
     pub first_error: Option<String>,
-    /// From the beginning of a request to its answer.
+    /// Latency from the start of a request to its response.
     pub answered: Latencies,
-    /// How much later than planned requests left (with a rate only).
+    /// Delay of requests after their planned time (open loop only).
     pub late: Latencies,
-    /// When the first request began.
+    /// Start of the first request.
     pub start_nanos: u64,
-    /// When the last answer had come.
+    /// End of the last response.
     pub end_nanos: u64,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
+struct ReportJson<'a> {
     requests: u64,
     events: u64,
     errors: u64,
@@ -44,13 +43,13 @@ struct Told<'a> {
 }
 
 impl Report {
-    /// Counts a request that failed; keeps the words of the first.
+    /// Counts a failed request and keeps the first message.
     pub fn failed(&mut self, why: impl FnOnce() -> String) {
         self.errors += 1;
         self.first_error.get_or_insert_with(why);
     }
 
-    /// Adds what another connection collected.
+    /// Adds the results of another connection.
     pub fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         self.events += other.events;
@@ -64,7 +63,7 @@ impl Report {
     /// One line.
     pub fn to_json(&self) -> serde_json::Result<String> {
         let seconds = clock::seconds_between(self.start_nanos, self.end_nanos).max(1e-9);
-        serde_json::to_string(&Told {
+        serde_json::to_string(&ReportJson {
             requests: self.requests,
             events: self.events,
             errors: self.errors,

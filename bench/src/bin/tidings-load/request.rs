@@ -1,17 +1,15 @@
-//! Requests as finished bytes: everything but the stamps is written once.
+//! Prepared requests: everything but the send times is formatted once.
 
 use serde_json::json;
-use tidings_bench::{clock, stamp, target::Target};
+use tidings_bench::{clock, send_time, target::Target};
 
-/// What is said of each run.
+/// The runs of a request.
 pub struct Body {
-    /// Such as `flow`.
     pub resource_type: String,
-    /// What rules are matched by.
     pub resource_id: String,
-    /// How large one run is, if its fields leave room.
+    /// Size of one run, unless its fields need more.
     pub bytes: usize,
-    /// How many are in one request.
+    /// Runs per request.
     pub batch: usize,
 }
 
@@ -24,7 +22,7 @@ impl Body {
                 "resourceType": self.resource_type,
                 "resourceId": self.resource_id,
                 "resourceName": "Nightly sales sync",
-                "runId": "#".repeat(stamp::LENGTH),
+                "runId": "#".repeat(send_time::LENGTH),
                 "status": "success",
                 "triggerType": "scheduled",
                 "completedAt": format!("{completed_at:.3}"),
@@ -35,21 +33,22 @@ impl Body {
             })
             .to_string()
         };
-        let room = self.bytes.saturating_sub(run("").len());
-        let filling = "wrote 124 rows to sales_daily; ".bytes().cycle().take(room).map(char::from).collect::<String>();
-        Ok(run(&filling))
+        let padding = self.bytes.saturating_sub(run("").len());
+        let log = "wrote 124 rows to sales_daily; ".bytes().cycle().take(padding).map(char::from).collect::<String>();
+        Ok(run(&log))
     }
 }
 
-/// A request, ready but for its stamps.
+/// A request without its send times.
 #[derive(Clone)]
 pub struct Template {
     bytes: Vec<u8>,
-    stamps: Vec<usize>,
+    /// Offsets of the send times.
+    send_times: Vec<usize>,
 }
 
 impl Template {
-    /// Writes head and body.
+    /// Formats head and body.
     pub fn new(target: &Target, key: &str, body: &Body) -> anyhow::Result<Self> {
         anyhow::ensure!(key.bytes().all(|byte| byte.is_ascii_graphic()), "the key is not plain ASCII");
         let mut runs = vec![body.one()?; body.batch].join(",");
@@ -63,16 +62,19 @@ impl Template {
              content-length: {}\r\n\r\n{runs}",
             runs.len()
         );
-        let stamps: Vec<usize> = text.match_indices(&"#".repeat(stamp::LENGTH)).map(|(at, _)| at).collect();
-        anyhow::ensure!(stamps.len() == body.batch, "the resource's id must not look like the place of a stamp");
-        Ok(Self { bytes: text.into_bytes(), stamps })
+        let send_times: Vec<usize> = text.match_indices(&"#".repeat(send_time::LENGTH)).map(|(at, _)| at).collect();
+        anyhow::ensure!(
+            send_times.len() == body.batch,
+            "the resource id must not contain the placeholder of a send time"
+        );
+        Ok(Self { bytes: text.into_bytes(), send_times })
     }
 
-    /// The request with this number, begun at this instant.
+    /// The request with this number and send time.
     pub fn request(&mut self, number: u64, nanos: u64) -> &[u8] {
-        let first = number * self.stamps.len() as u64;
-        for (at, number) in self.stamps.iter().zip(first..) {
-            stamp::write(&mut self.bytes[*at..], number, nanos);
+        let first = number * self.send_times.len() as u64;
+        for (at, number) in self.send_times.iter().zip(first..) {
+            send_time::write(&mut self.bytes[*at..], number, nanos);
         }
         &self.bytes
     }
@@ -97,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn one_run_has_the_size_that_was_asked_for_and_its_stamp() {
+    fn request_single_run_has_its_size_and_send_time() {
         let (length, run) = sent(1, 7);
         assert_eq!(length, 600);
         assert_eq!(run["runId"], "tdb-0000000007-1767225600123456789");
     }
 
     #[test]
-    fn runs_of_a_batch_have_numbers_of_their_own() {
+    fn request_batch_numbers_its_runs() {
         let (_, runs) = sent(3, 7);
         let ids: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["runId"].as_str().unwrap()).collect();
         assert_eq!(ids[0], "tdb-0000000021-1767225600123456789");

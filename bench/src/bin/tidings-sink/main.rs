@@ -1,30 +1,30 @@
-//! A receiver of webhooks for the benchmark: as cheap as possible, so that what is measured is the server.
+//! Webhook receiver, as cheap as possible, so that the server dominates.
 //!
-//! The path says how it behaves; the whole path is the key under which it counts, so `/ok/a` and `/ok/b` count apart.
-//! Bodies that carry a stamp (see `tidings_bench::stamp`) are timed from the stamp to their arrival.
+//! The path selects the behaviour, and requests are counted by their whole path: `/ok/a` and `/ok/b` separately. Latency is
+//! measured from the send time in the body (see `tidings_bench::send_time`) to the arrival.
 
-mod board;
 mod connection;
+mod stats;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc};
 
 use anyhow::Context as _;
 use clap::Parser;
-use tidings_bench::parent;
+use tidings_bench::process;
 use tokio::{net::TcpListener, task::LocalSet};
 
-use crate::board::Board;
+use crate::stats::Stats;
 
-/// Receives webhooks, counts them and measures how long they were on their way
+/// Receives webhooks, counts them and measures their latency
 ///
-/// /ok/… answers 200 · /status/<code>/… answers that · /slow/<ms>/… answers 200 after a while · /hang/… never answers.
-/// GET /_stats tells counts and latencies by path (`?distinct`: different webhook-ids too) · POST /_reset forgets them.
+/// /ok/… answers 200 · /status/<code>/… answers <code> · /slow/<ms>/… answers 200 after <ms> · /hang/… never answers.
+/// GET /_stats returns counts and latencies by path (?distinct: also distinct webhook-ids) · POST /_reset clears them.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 takes a free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// End when standard input ends, so as not to outlive the program that started it
+    /// Exit when standard input closes, that is, when the parent process ends
     #[arg(long)]
     with_parent: bool,
 }
@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     anyhow::ensure!(args.listen.ip().is_loopback(), "it listens on loopback only");
     if args.with_parent {
-        parent::end_with_it();
+        process::exit_with_parent();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, listen(args.listen))
@@ -42,14 +42,14 @@ fn main() -> anyhow::Result<()> {
 async fn listen(address: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     println!("{}", listener.local_addr()?);
-    let board = Rc::new(RefCell::new(Board::default()));
+    let stats = Rc::new(RefCell::new(Stats::default()));
     loop {
         let (stream, _) = listener.accept().await.context("cannot accept a connection")?;
         let _ = stream.set_nodelay(true);
-        let board = Rc::clone(&board);
+        let stats = Rc::clone(&stats);
         tokio::task::spawn_local(async move {
-            // A connection that the other side drops in the middle is no news: kill tests and timeouts do that.
-            if let Err(error) = connection::serve(stream, &board).await
+            // Clients may disconnect at any time: kill tests and timeouts do that. Only malformed requests are printed.
+            if let Err(error) = connection::serve(stream, &stats).await
                 && error.kind() == std::io::ErrorKind::Other
             {
                 eprintln!("{error}");

@@ -1,4 +1,4 @@
-//! A certificate for every name below `bench.example`, from an authority that lives as long as the process.
+//! A certificate for `*.bench.example`, signed by a temporary authority.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -10,7 +10,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// What takes TLS connections. The authority's certificate goes to this file, for those who are to trust it.
+/// Creates authority and certificate, and writes the authority's certificate (DER) to this file for clients to trust.
 pub fn acceptor(authority_file: &Path) -> anyhow::Result<TlsAcceptor> {
     let authority_key = KeyPair::generate()?;
     let mut params = CertificateParams::default();

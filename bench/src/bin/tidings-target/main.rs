@@ -1,9 +1,8 @@
-//! What is watched in the benchmark: many hosts in one process, as cheap as possible, so that what is measured is the
-//! prober.
+//! The endpoints of monitoring benchmarks: many hosts in one process, as cheap as possible, so that the prober dominates.
 //!
-//! Every request is answered 200 with a small body; `/close` also closes the connection, so that the next one has to be
-//! made anew. The status in the body is `ok`; of `/stamp` it is the instant of the answer, so that whoever is told of a
-//! check that does not expect that can say how long ago it was. Nothing but loopback is listened on.
+//! Every request gets a 200 with a small JSON body. `/close` also closes the connection, so that the next probe needs a new
+//! one. The body's `status` is `ok`; for `/stamp` it is the time of the response, which fails an assertion and arrives in
+//! the notification, where the receiver computes the latency. Listens on loopback only.
 
 mod certificate;
 
@@ -17,7 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use tidings_bench::{clock, files, hosts, inbox::Inbox, parent, stamp, wire};
+use tidings_bench::{clock, hosts, process, read_buffer::ReadBuffer, send_time, wire};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -25,38 +24,38 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Requests are small.
+/// The largest request in bytes.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
-/// What a small service answers when it is asked whether it is well.
+/// A typical response of a health check.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Sat, 02 May 2026 04:00:12 GMT\r\n\
     server: target\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
 const LAST_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
     date: Sat, 02 May 2026 04:00:12 GMT\r\nserver: target\r\nconnection: close\r\ncontent-length: 15\r\n\r\n\
     {\"status\":\"ok\"}";
-/// A free port of the first address may be taken on another.
+/// Attempts to find a port that is free on all addresses.
 const PORTS_TRIED: usize = 20;
 
-/// Answers what watches it
+/// Answers health checks on many loopback addresses
 ///
-/// The first line that it prints is the address of the first host; the others follow it, on the same port.
-/// GET /_stats tells how many requests and connections came.
+/// Prints the address of the first host; the others have the following addresses and the same port.
+/// GET /_stats returns the number of requests and connections.
 #[derive(Parser)]
 struct Args {
-    /// The first host; loopback only, and port 0 takes a free one
+    /// Address of the first host; loopback only, port 0 selects a free port
     #[arg(long, default_value = "127.1.0.1:0")]
     first: SocketAddrV4,
-    /// How many hosts
+    /// Number of hosts
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     hosts: u32,
-    /// Speak TLS, as any name below `bench.example`, and write the authority's certificate (DER) to this file
+    /// Serve TLS for *.bench.example and write the authority's certificate (DER) to this file
     #[arg(long)]
     tls: Option<PathBuf>,
-    /// End when standard input ends, so as not to outlive the program that started it
+    /// Exit when standard input closes, that is, when the parent process ends
     #[arg(long)]
     with_parent: bool,
 }
 
-/// What came.
+/// Numbers of requests and connections.
 #[derive(Default)]
 struct Counts {
     requests: Cell<u64>,
@@ -67,21 +66,25 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     anyhow::ensure!(args.first.ip().is_loopback(), "it listens on loopback only");
     if args.with_parent {
-        parent::end_with_it();
+        process::exit_with_parent();
     }
-    let files = files::as_many_as_granted();
-    anyhow::ensure!(files > u64::from(args.hosts) * 2, "only {files} files may be open, for {} hosts", args.hosts);
+    let files = process::raise_open_file_limit();
+    anyhow::ensure!(
+        files > u64::from(args.hosts) * 2,
+        "the open-file limit of {files} is too low for {} hosts",
+        args.hosts
+    );
     let tls = args.tls.as_deref().map(certificate::acceptor).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, serve(args.first, args.hosts, tls))
 }
 
 async fn serve(first: SocketAddrV4, count: u32, tls: Option<TlsAcceptor>) -> anyhow::Result<()> {
-    let mut found = listen(first, count);
+    let mut listening = listen(first, count);
     for _ in 1..PORTS_TRIED {
-        found = found.or_else(|_| listen(first, count));
+        listening = listening.or_else(|_| listen(first, count));
     }
-    let (first, listeners) = found.with_context(|| format!("cannot listen on {count} hosts from {first} on"))?;
+    let (first, listeners) = listening.with_context(|| format!("cannot listen on {count} hosts from {first} on"))?;
     let counts = Rc::new(Counts::default());
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -112,7 +115,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, counts: Rc<Coun
         let _ = stream.set_nodelay(true);
         counts.connections.set(counts.connections.get() + 1);
         let (tls, counts) = (tls.clone(), counts.clone());
-        // A connection that the other side drops in the middle is no news.
+        // Clients may disconnect at any time.
         tokio::task::spawn_local(async move { answer_all(stream, tls, &counts).await.is_ok() });
     }
 }
@@ -125,9 +128,9 @@ async fn answer_all(stream: TcpStream, tls: Option<TlsAcceptor>, counts: &Counts
 }
 
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, counts: &Counts) -> io::Result<()> {
-    let mut inbox = Inbox::new(REQUEST_BYTES_MAX);
+    let mut buffer = ReadBuffer::new(REQUEST_BYTES_MAX);
     loop {
-        if let Some(request) = wire::request(inbox.bytes()).map_err(io::Error::other)? {
+        if let Some(request) = wire::request(buffer.bytes()).map_err(io::Error::other)? {
             let (length, is_last) = (request.length, request.target == b"/close");
             let is_counted = request.target != b"/_stats";
             counts.requests.set(counts.requests.get() + u64::from(is_counted));
@@ -140,14 +143,14 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, counts: &Counts
             if is_last {
                 return stream.shutdown().await;
             }
-            inbox.used_up(length);
+            buffer.consume(length);
             continue;
         }
-        let length = stream.read(inbox.space()?).await?;
+        let length = stream.read(buffer.space()?).await?;
         if length == 0 {
             return Ok(());
         }
-        inbox.filled(length);
+        buffer.filled(length);
     }
 }
 
@@ -155,10 +158,10 @@ fn stats(counts: &Counts) -> Vec<u8> {
     json(format!("{{\"requests\":{},\"connections\":{}}}", counts.requests.get(), counts.connections.get()))
 }
 
-/// An answer with this number that says when it was given.
+/// A response with the time at which it is sent.
 fn stamped(number: u64) -> Vec<u8> {
-    let mut stamp = [0; stamp::LENGTH];
-    stamp::write(&mut stamp, number, clock::now_nanos());
+    let mut stamp = [0; send_time::LENGTH];
+    send_time::write(&mut stamp, number, clock::now_nanos());
     json(format!("{{\"status\":\"{}\"}}", String::from_utf8_lossy(&stamp)))
 }
 
@@ -172,11 +175,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamped_answer_says_when_it_was_given() {
+    fn stamped_response_holds_the_time() {
         let before = clock::now_nanos();
         let bytes = stamped(7);
         let answer = wire::response(&bytes).unwrap().unwrap();
-        let nanos = stamp::Reader::default().nanos(answer.body).unwrap();
+        let nanos = send_time::Reader::default().nanos(answer.body).unwrap();
         assert_eq!((answer.status, answer.length), (200, bytes.len()));
         assert!((before..=clock::now_nanos()).contains(&nanos));
     }

@@ -1,10 +1,9 @@
-//! An HTTP probe: one exchange, and those that redirects ask for.
+//! HTTP probes: one round trip, plus one for each redirect that is followed.
 
-pub(crate) mod body;
+pub(crate) mod connection;
 pub(crate) mod pool;
 pub(crate) mod redirect;
 pub(crate) mod request;
-pub(crate) mod wire;
 
 use std::sync::Arc;
 
@@ -15,112 +14,121 @@ use tidings_domain::endpoint::{Auth, HttpProbe, REDIRECTS_MAX};
 use tidings_domain::secret::Secret;
 use tokio::time::Instant;
 
-use crate::failure::failure;
-use crate::prober::unfit;
-use crate::reach::Reach;
+use crate::connector::Connector;
+use crate::failure::{failure, invalid_endpoint};
+use crate::timing::TimingRecorder;
 use crate::tls::Purpose;
-use crate::trace::Trace;
-use body::BODY_BYTES_MAX;
-use pool::Pool;
-use request::{Draft, Hop, authorization};
-use wire::{Broken, Exchanged, Wire};
+use connection::{BODY_BYTES_MAX, ExchangeError, HttpConnection, RoundTrip};
+use pool::ConnectionPool;
+use request::{Hop, RequestTemplate, authorization_header};
 
-/// How much of a redirect's body is read so that its connection can be used again.
+/// How much of a redirect's body is read. Reading it to its end lets the connection be used again.
 const REDIRECT_BYTES_MAX: usize = 64 * 1_024;
 
-/// Probes over HTTP.
-pub(crate) struct Http {
-    reach: Arc<Reach>,
-    pool: Arc<Pool>,
+/// Makes HTTP probes.
+pub(crate) struct HttpProber {
+    connector: Arc<Connector>,
+    pool: Arc<ConnectionPool>,
 }
 
-impl Http {
-    pub fn new(reach: Arc<Reach>, pool: Arc<Pool>) -> Self {
-        Self { reach, pool }
+impl HttpProber {
+    pub fn new(connector: Arc<Connector>, pool: Arc<ConnectionPool>) -> Self {
+        Self { connector, pool }
     }
 
-    /// One probe. The deadline cuts it from outside; `deadline` only divides the time between addresses.
+    /// Makes one probe. The caller enforces the timeout; `deadline` only divides the time between addresses.
     pub async fn probe(
         &self,
         probe: &HttpProbe,
         secret: Option<&Secret>,
         mut hop: Hop,
-        mut draft: Draft,
+        mut template: RequestTemplate,
         deadline: Instant,
-        trace: &mut Trace,
+        recorder: &mut TimingRecorder,
     ) -> Result<Answer, Failure> {
         if let Some(auth) = &probe.auth {
-            draft.authorize(authorization(auth, secret).map_err(|why| unfit(&why))?);
+            template.authorize(authorization_header(auth, secret).map_err(|why| invalid_endpoint(&why))?);
         }
         let mut redirects = 0;
         loop {
-            let exchanged = self.exchange(&hop, &draft, probe.follow_redirects, deadline, trace).await?;
-            let next = match exchanged.location() {
-                Some(location) if probe.follow_redirects => redirect::target(&hop, location),
-                _ => return Ok(answer(exchanged, probe.auth.as_ref(), secret)),
+            let round_trip = self.round_trip(&hop, &template, probe.follow_redirects, deadline, recorder).await?;
+            let next = match round_trip.location() {
+                Some(location) if probe.follow_redirects => redirect::next_hop(&hop, location),
+                _ => return Ok(to_answer(round_trip, probe.auth.as_ref(), secret)),
             };
             let next = next.map_err(|why| failure(FailureClass::Redirect, format!("{} {why}", hop.target.name)))?;
             if redirects == REDIRECTS_MAX {
-                let words = format!("more than {REDIRECTS_MAX} redirects; the last one leads to {}", next.target.name);
-                return Err(failure(FailureClass::Redirect, words));
+                let message =
+                    format!("more than {REDIRECTS_MAX} redirects; the last one leads to {}", next.target.name);
+                return Err(failure(FailureClass::Redirect, message));
             }
             redirects += 1;
-            trace.redirected();
-            draft.redirect(exchanged.status(), next.origin == hop.origin);
+            recorder.redirected();
+            template.apply_redirect(round_trip.status(), next.origin == hop.origin);
             hop = next;
         }
     }
 
-    /// One exchange, over a connection that was kept if there is one. Where that turns out to be closed, a fresh one
-    /// decides.
-    async fn exchange(
+    /// Sends one request, over a pooled connection if there is one.
+    async fn round_trip(
         &self,
         hop: &Hop,
-        draft: &Draft,
+        template: &RequestTemplate,
         follow: bool,
         deadline: Instant,
-        trace: &mut Trace,
-    ) -> Result<Exchanged, Failure> {
-        let body_max =
-            |status: u16| if follow && redirect::is_one(status) { REDIRECT_BYTES_MAX } else { BODY_BYTES_MAX };
-        trace.heads_for(&hop.target);
-        if let Some(kept) = self.pool.take(&hop.origin, trace.started_at) {
-            let before = trace.mark();
-            kept.certificate.iter().for_each(|certificate| trace.saw((**certificate).clone()));
-            match wire::exchange(kept, &hop.target, draft.request(hop), body_max, trace).await {
-                Err(Broken { unanswered: true, .. }) => trace.back_to(before),
-                Ok(exchanged) if exchanged.is_farewell() => trace.back_to(before),
-                Err(broken) => return Err(broken.failure),
-                Ok(exchanged) => return Ok(self.keep(hop, exchanged)),
+        recorder: &mut TimingRecorder,
+    ) -> Result<RoundTrip, Failure> {
+        let body_max = |status: u16| match follow && redirect::is_redirect(status) {
+            true => REDIRECT_BYTES_MAX,
+            false => BODY_BYTES_MAX,
+        };
+        recorder.target(&hop.target);
+        if let Some(pooled) = self.pool.take(&hop.origin, recorder.started_at) {
+            let checkpoint = recorder.checkpoint();
+            pooled.certificate.iter().for_each(|certificate| recorder.certificate((**certificate).clone()));
+            // A server may close an idle connection just as the request is sent. That says nothing about its health, so
+            // the request is repeated, once, over a new connection.
+            match connection::exchange(pooled, &hop.target, template.build(hop), body_max, recorder).await {
+                Err(ExchangeError { without_response: true, .. }) => recorder.roll_back(checkpoint),
+                Ok(round_trip) if round_trip.is_idle_close() => recorder.roll_back(checkpoint),
+                Err(error) => return Err(error.failure),
+                Ok(round_trip) => return Ok(self.return_connection(hop, round_trip)),
             }
         }
-        let wire = Box::pin(self.open(hop, deadline, trace)).await?;
-        let exchanged = wire::exchange(wire, &hop.target, draft.request(hop), body_max, trace).await;
-        exchanged.map(|exchanged| self.keep(hop, exchanged)).map_err(|broken| broken.failure)
+        // Boxed, as it is rarely needed and its future is large.
+        let connection = Box::pin(self.connect(hop, deadline, recorder)).await?;
+        let result = connection::exchange(connection, &hop.target, template.build(hop), body_max, recorder).await;
+        result.map(|round_trip| self.return_connection(hop, round_trip)).map_err(|error| error.failure)
     }
 
-    fn keep(&self, hop: &Hop, mut exchanged: Exchanged) -> Exchanged {
-        if let Some(wire) = exchanged.wire.take() {
-            self.pool.keep(&hop.origin, wire);
+    fn return_connection(&self, hop: &Hop, mut round_trip: RoundTrip) -> RoundTrip {
+        if let Some(connection) = round_trip.connection.take() {
+            self.pool.put(&hop.origin, connection);
         }
-        exchanged
+        round_trip
     }
 
-    async fn open(&self, hop: &Hop, deadline: Instant, trace: &mut Trace) -> Result<Wire, Failure> {
+    async fn connect(
+        &self,
+        hop: &Hop,
+        deadline: Instant,
+        recorder: &mut TimingRecorder,
+    ) -> Result<HttpConnection, Failure> {
         let target = &hop.target;
-        let tcp = self.reach.tcp(target, deadline, trace).await?;
-        let made = Instant::now();
+        let tcp = self.connector.connect(target, deadline, recorder).await?;
+        let opened_at = Instant::now();
         if !hop.is_tls {
-            return Ok(Wire { stream: Stream::Plain(tcp), made, certificate: None });
+            return Ok(HttpConnection { stream: Stream::Plain(tcp), opened_at, certificate: None });
         }
-        let (stream, certificate) = self.reach.tls(tcp, target, Purpose::Http, trace).await?;
-        Ok(Wire { stream: Stream::Tls(Box::new(stream)), made, certificate: certificate.map(Arc::new) })
+        let (stream, certificate) = self.connector.handshake(tcp, target, Purpose::Http, recorder).await?;
+        let certificate = certificate.map(Arc::new);
+        Ok(HttpConnection { stream: Stream::Tls(Box::new(stream)), opened_at, certificate })
     }
 }
 
-/// What is reported: without the secret, should the other end say it back.
-fn answer(exchanged: Exchanged, auth: Option<&Auth>, secret: Option<&Secret>) -> Answer {
-    let Exchanged { head, mut body, is_whole, .. } = exchanged;
+/// The response as an observation. The secret is masked in it, in case the server echoes it.
+fn to_answer(round_trip: RoundTrip, auth: Option<&Auth>, secret: Option<&Secret>) -> Answer {
+    let RoundTrip { head, mut body, is_whole, .. } = round_trip;
     let texts = head.headers.iter().filter_map(|(name, value)| {
         std::str::from_utf8(value.as_bytes()).ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
     });

@@ -1,5 +1,7 @@
-//! Connections between probes, by origin (scheme, host and port). They have no tasks: each lies in its origin's list,
-//! and is looked at when it is taken out. What has lain too long, or was closed by the other end, is swept.
+//! Idle HTTP connections between probes, by origin (scheme, host and port).
+//!
+//! A pooled connection has no task: it is checked when it is taken out. A sweeper closes those that have been idle for
+//! too long or that the server closed.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,22 +11,20 @@ use std::time::Duration;
 use tidings_domain::time::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::wire::Wire;
-use crate::room::PER_TARGET_MAX;
+use super::connection::HttpConnection;
+use crate::limiter::PER_TARGET_MAX;
 
-/// How long a connection is used at most. Then name, address, port and certificate are looked at anew: what an old
-/// connection still reaches may be gone for everybody else.
-pub const KEPT_AGE_MAX: Duration = Duration::from_secs(600);
-/// How long a connection may lie idle: the usual interval is shorter, and what stands between (NAT, balancers) mostly
-/// forgets later.
+/// Maximum age of a connection. A new one resolves the name and verifies the certificate again: an old connection may
+/// reach a server that new clients no longer can.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+/// Maximum idle time of a connection: above the usual probe interval, below the timeouts of most NATs and load balancers.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// How many connections lie idle, in all, unless the prober is told otherwise.
+/// Default number of idle connections in total.
 pub const IDLE_MAX: usize = 10_240;
-/// How often what has lain too long is swept.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The connections.
-pub(crate) struct Pool {
+/// The pool of one prober.
+pub(crate) struct ConnectionPool {
     idle_max: usize,
     state: Mutex<State>,
 }
@@ -32,34 +32,34 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     origins: HashMap<String, Vec<Idle>>,
-    idle: usize,
-    is_swept: bool,
+    idle_count: usize,
+    has_sweeper: bool,
 }
 
 struct Idle {
-    wire: Wire,
+    connection: HttpConnection,
     since: Instant,
 }
 
-impl Pool {
-    /// An empty one for so many.
+impl ConnectionPool {
+    /// A pool of at most `idle_max` connections.
     pub fn new(idle_max: usize) -> Arc<Self> {
         Arc::new(Self { idle_max, state: Mutex::default() })
     }
 
-    /// The connection to this origin that was used last and is still good. One whose certificate has ended meanwhile
-    /// is not: a fresh one shows what everybody else sees.
-    pub fn take(&self, origin: &str, now: Timestamp) -> Option<Wire> {
-        let (instant, age_max) = (Instant::now(), age_max(origin));
+    /// The most recently used connection to this origin that is still usable.
+    pub fn take(&self, origin: &str, now: Timestamp) -> Option<HttpConnection> {
+        let (instant, max_age) = (Instant::now(), max_age(origin));
         let mut state = self.state();
-        let State { origins, idle, .. } = &mut *state;
+        let State { origins, idle_count, .. } = &mut *state;
         let list = origins.get_mut(origin)?;
         let mut found = None;
-        while let Some(mut next) = list.pop() {
-            *idle -= 1;
-            let is_valid = next.wire.certificate.as_ref().is_none_or(|certificate| now < certificate.not_after);
-            if is_valid && next.is_good(instant, age_max) {
-                found = Some(next.wire);
+        while let Some(mut idle) = list.pop() {
+            *idle_count -= 1;
+            // Once the certificate has expired, only a new handshake shows what other clients see.
+            let is_valid = idle.connection.certificate.as_ref().is_none_or(|certificate| now < certificate.not_after);
+            if is_valid && idle.is_usable(instant, max_age) {
+                found = Some(idle.connection);
                 break;
             }
         }
@@ -69,35 +69,36 @@ impl Pool {
         found
     }
 
-    /// Keeps a connection for the next probe, unless there are enough.
-    pub fn keep(self: &Arc<Self>, origin: &str, wire: Wire) {
+    /// Stores a connection for the next probe; closes it if the pool is full.
+    pub fn put(self: &Arc<Self>, origin: &str, connection: HttpConnection) {
         let mut state = self.state();
-        if state.idle >= self.idle_max {
+        if state.idle_count >= self.idle_max {
             return;
         }
-        let idle = Idle { wire, since: Instant::now() };
+        let idle = Idle { connection, since: Instant::now() };
         match state.origins.get_mut(origin) {
             Some(list) if list.len() >= PER_TARGET_MAX => return,
             Some(list) => list.push(idle),
             None => _ = state.origins.insert(origin.to_owned(), vec![idle]),
         }
-        state.idle += 1;
-        if !std::mem::replace(&mut state.is_swept, true) {
-            self.sweep_from_now_on();
+        state.idle_count += 1;
+        if !std::mem::replace(&mut state.has_sweeper, true) {
+            self.start_sweeper();
         }
     }
 
-    /// Closes them all, to make room.
+    /// Closes all idle connections, to free their file descriptors.
     pub fn clear(&self) {
         let mut state = self.state();
         let origins = std::mem::take(&mut state.origins);
-        state.idle = 0;
+        state.idle_count = 0;
+        // Unlock first: closing many sockets takes a while.
         drop(state);
         drop(origins);
     }
 
-    /// Sweeps while the pool lives. Begun with the first idle connection, when there is a runtime for sure.
-    fn sweep_from_now_on(self: &Arc<Self>) {
+    /// Sweeps for as long as the pool exists. Called with the first connection, because `new` may run outside a runtime.
+    fn start_sweeper(self: &Arc<Self>) {
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut ticks = interval(SWEEP_INTERVAL);
@@ -112,35 +113,35 @@ impl Pool {
 
     fn sweep(&self, now: Instant) {
         let mut state = self.state();
-        let mut swept = Vec::new();
+        let mut expired = Vec::new();
         state.origins.retain(|origin, list| {
-            let age_max = age_max(origin);
-            swept.extend(list.extract_if(.., |idle| !idle.is_good(now, age_max)));
+            let max_age = max_age(origin);
+            expired.extend(list.extract_if(.., |idle| !idle.is_usable(now, max_age)));
             !list.is_empty()
         });
-        state.idle -= swept.len();
-        // They are closed after others may go on.
+        state.idle_count -= expired.len();
+        // Unlock first: closing many sockets takes a while.
         drop(state);
-        drop(swept);
+        drop(expired);
     }
 
-    /// Nothing in it could be left half done by a panic elsewhere.
+    /// Poisoning is ignored: no panic can leave the state half updated.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Idle {
-    fn is_good(&mut self, now: Instant, age_max: Duration) -> bool {
-        let is_young = now.saturating_duration_since(self.wire.made) < age_max;
-        is_young && now.saturating_duration_since(self.since) < IDLE_TIMEOUT && self.wire.is_quiet()
+    fn is_usable(&mut self, now: Instant, max_age: Duration) -> bool {
+        let is_young = now.saturating_duration_since(self.connection.opened_at) < max_age;
+        is_young && now.saturating_duration_since(self.since) < IDLE_TIMEOUT && self.connection.is_idle()
     }
 }
 
-/// How long connections to this origin are used: between half of the most and the most. Those that were made together,
-/// when the process began, are not all made anew together.
-fn age_max(origin: &str) -> Duration {
+/// Between half of [`CONNECTION_AGE_MAX`] and all of it, by origin. Connections that were opened together at startup are
+/// thereby not all reopened together.
+fn max_age(origin: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     origin.hash(&mut hasher);
-    KEPT_AGE_MAX / 2 + KEPT_AGE_MAX * (hasher.finish() % 1_024) as u32 / 2_048
+    CONNECTION_AGE_MAX / 2 + CONNECTION_AGE_MAX * (hasher.finish() % 1_024) as u32 / 2_048
 }

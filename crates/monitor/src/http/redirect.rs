@@ -1,44 +1,44 @@
-//! Where an answer leads to, if it leads elsewhere.
+//! Redirects: which responses are one, and where they lead.
 
 use http::HeaderValue;
 
 use super::request::Hop;
 
-/// The longest URL that is followed, in bytes: those that sign-in pages make are long.
+/// The longest URL that is followed, in bytes. URLs of sign-in redirects are long.
 const URL_BYTES_MAX: usize = 8 * 1_024;
 
-/// Whether an answer with this status asks to go elsewhere, if it says where to.
-pub(crate) fn is_one(status: u16) -> bool {
+/// Whether a response with this status and a `Location` is a redirect.
+pub(crate) fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// The place that `Location` names. The error completes the sentence that begins with who said so.
-pub(crate) fn target(from: &Hop, location: &HeaderValue) -> Result<Hop, String> {
+/// The URL of `Location`, relative to the current one. The error continues a sentence that starts with the server's name.
+pub(crate) fn next_hop(from: &Hop, location: &HeaderValue) -> Result<Hop, String> {
     let location = String::from_utf8_lossy(location.as_bytes());
     if location.len() > URL_BYTES_MAX {
         return Err(format!("redirects to a URL of more than {URL_BYTES_MAX} bytes"));
     }
-    let mut url = from.url.join(&location).map_err(|_| "redirects to what is no URL")?;
+    let mut url = from.url.join(&location).map_err(|_| "redirects to an invalid URL")?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err("redirects to what is neither http nor https".into());
+        return Err("redirects to a URL that is neither http nor https".into());
     }
     url.set_fragment(None);
-    // Credentials are the endpoint's own and nobody else's to give; the calls fail only where there is no host.
+    // A server must not choose credentials for us. The calls fail only for URLs without a host, which are rejected below.
     let _ = (url.set_username(""), url.set_password(None));
-    Hop::to(url).map_err(|why| format!("redirects to where nothing can be asked: {why}"))
+    Hop::from_url(url).map_err(|why| format!("redirects to a URL that cannot be requested: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn to(location: &str) -> Result<String, String> {
-        let from = Hop::first("https://a.example:8443/x/y?q=1").unwrap();
-        target(&from, &HeaderValue::from_bytes(location.as_bytes()).unwrap()).map(|hop| hop.url.to_string())
+    fn resolved(location: &str) -> Result<String, String> {
+        let from = Hop::from_endpoint_url("https://a.example:8443/x/y?q=1").unwrap();
+        next_hop(&from, &HeaderValue::from_bytes(location.as_bytes()).unwrap()).map(|hop| hop.url.to_string())
     }
 
     #[test]
-    fn locations_are_read_as_browsers_read_them() {
+    fn next_hop_resolves_locations_as_browsers_do() {
         for (location, url) in [
             ("/z", "https://a.example:8443/z"),
             ("z", "https://a.example:8443/x/z"),
@@ -50,17 +50,17 @@ mod tests {
             ("/ä", "https://a.example:8443/%C3%A4"),
             ("", "https://a.example:8443/x/y?q=1"),
         ] {
-            assert_eq!(to(location).as_deref(), Ok(url));
+            assert_eq!(resolved(location).as_deref(), Ok(url));
         }
     }
 
     #[test]
-    fn what_cannot_be_followed_is_said() {
+    fn next_hop_unusable_location_fails() {
         for location in
             ["ftp://b.example/", "file:///etc/passwd", "javascript:alert(1)", "http://", "http://b:0/", "http://[::1"]
         {
-            assert!(to(location).is_err(), "{location}");
+            assert!(resolved(location).is_err(), "{location}");
         }
-        assert!(to(&"x".repeat(URL_BYTES_MAX + 1)).is_err());
+        assert!(resolved(&"x".repeat(URL_BYTES_MAX + 1)).is_err());
     }
 }

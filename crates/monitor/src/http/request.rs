@@ -1,4 +1,4 @@
-//! The request of a probe, as a pure function of the endpoint, and what becomes of it on the way through redirects.
+//! The request of an HTTP probe, as a pure function of the endpoint, and how redirects change it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,11 +15,11 @@ use tidings_domain::endpoint::{Auth, HttpProbe, METHODS, URL_BYTES_MAX};
 use tidings_domain::secret::Secret;
 use url::{Host, Url};
 
-use crate::target::Target;
+use crate::target::ProbeTarget;
 
-/// Headers that say where a message ends and what becomes of its connection, which are the transport's, and the one
-/// that asks for bodies that are not unpacked. An endpoint's own are passed over.
-const RESERVED: [HeaderName; 11] = [
+/// Headers of an endpoint that are ignored: those of message framing and connection handling, which the transport sets,
+/// and `Accept-Encoding`, because response bodies are not decompressed.
+const RESERVED_HEADERS: [HeaderName; 11] = [
     ACCEPT_ENCODING,
     CONNECTION,
     CONTENT_LENGTH,
@@ -32,38 +32,39 @@ const RESERVED: [HeaderName; 11] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-/// Headers that are for one origin only.
-const OF_ORIGIN: [HeaderName; 4] = [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION];
-/// Headers that speak of the body.
-const OF_BODY: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE];
+/// Headers that must not be sent to another origin.
+const ORIGIN_BOUND_HEADERS: [HeaderName; 4] = [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION];
+/// Headers that describe the request body.
+const BODY_HEADERS: [HeaderName; 5] =
+    [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE];
 
-/// One place that is asked.
+/// One URL in a chain of redirects.
 #[derive(Debug, Clone)]
 pub(crate) struct Hop {
     pub url: Url,
-    pub target: Target,
+    pub target: ProbeTarget,
     pub is_tls: bool,
-    /// Scheme, host and port: what connections and credentials belong to.
+    /// Scheme, host and port: the scope of connections and credentials.
     pub origin: String,
     uri: Uri,
     host: HeaderValue,
 }
 
 impl Hop {
-    /// The endpoint's own URL.
-    pub fn first(url: &str) -> Result<Self, String> {
+    /// The URL of an endpoint, which must not hold credentials.
+    pub fn from_endpoint_url(url: &str) -> Result<Self, String> {
         if url.len() > URL_BYTES_MAX {
             return Err(format!("the URL must be at most {URL_BYTES_MAX} bytes"));
         }
-        let url = Url::parse(url).map_err(|_| "the URL cannot be read")?;
+        let url = Url::parse(url).map_err(|_| "the URL is invalid")?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err("the URL must not hold a user name or password".into());
         }
-        Self::to(url)
+        Self::from_url(url)
     }
 
-    /// Any URL.
-    pub fn to(url: Url) -> Result<Self, String> {
+    /// Any `http` or `https` URL.
+    pub fn from_url(url: Url) -> Result<Self, String> {
         let is_tls = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -72,7 +73,7 @@ impl Hop {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err("the URL must name a host".into());
         };
-        let target = Target::new(host.to_owned(), port).map_err(|why| format!("the URL {why}"))?;
+        let target = ProbeTarget::new(host.to_owned(), port).map_err(|why| format!("the URL {why}"))?;
         if let (true, Host::Domain(_)) = (is_tls, &target.host) {
             target.server_name().map_err(|why| format!("the URL {why}"))?;
         }
@@ -84,36 +85,35 @@ impl Hop {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        let path: PathAndQuery = path.parse().map_err(|_| "the URL must have a path that HTTP can attempt_state")?;
-        let host =
-            HeaderValue::from_str(&authority).map_err(|_| "the URL must name a host that HTTP can attempt_state")?;
+        let path: PathAndQuery = path.parse().map_err(|_| "the URL must have a path that is valid in HTTP")?;
+        let host = HeaderValue::from_str(&authority).map_err(|_| "the URL must name a host that is valid in HTTP")?;
         let origin = format!("{}://{}", url.scheme(), target.name);
         Ok(Self { url, target, is_tls, origin, uri: Uri::from(path), host })
     }
 }
 
-/// What is asked, wherever.
+/// Method, headers and body, independent of the URL.
 #[derive(Debug, Clone)]
-pub(crate) struct Draft {
+pub(crate) struct RequestTemplate {
     method: Method,
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Draft {
+impl RequestTemplate {
     /// The endpoint's request, without its credentials.
     pub fn new(probe: &HttpProbe, user_agent: &str) -> Result<Self, String> {
         let method = if METHODS.contains(&&*probe.method) { probe.method.parse().ok() } else { None };
         let method: Method = method.ok_or_else(|| format!("the method must be one of {}", METHODS.join(", ")))?;
         let mut headers = HeaderMap::with_capacity(probe.headers.len() + 4);
         for (name, value) in &probe.headers {
-            // Both refuse line breaks and NUL: one header cannot bring another.
+            // Both parsers reject line breaks and NUL, which prevents header injection.
             let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
                 return Err("a header's name holds characters that HTTP does not allow".into());
             };
             let value = HeaderValue::from_bytes(value.as_bytes())
                 .map_err(|_| format!("the header {name} holds characters that HTTP does not allow"))?;
-            if !RESERVED.contains(&name) {
+            if !RESERVED_HEADERS.contains(&name) {
                 headers.try_append(name, value).map_err(|_| "there are too many headers")?;
             }
         }
@@ -128,13 +128,13 @@ impl Draft {
         Ok(Self { method, headers, body })
     }
 
-    /// Adds credentials; they go before a header of the endpoint's own.
+    /// Sets the credentials. They replace an `Authorization` header of the endpoint.
     pub fn authorize(&mut self, value: HeaderValue) {
         self.headers.insert(AUTHORIZATION, value);
     }
 
-    /// The request to this place.
-    pub fn request(&self, hop: &Hop) -> Request<Full<Bytes>> {
+    /// Builds the request to this URL.
+    pub fn build(&self, hop: &Hop) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = hop.uri.clone();
@@ -142,7 +142,7 @@ impl Draft {
         headers.reserve(self.headers.len() + 2);
         headers.insert(HOST, hop.host.clone());
         if self.body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) {
-            // Some servers insist on it (411); nothing writes it for a body that is not there.
+            // Some servers require it (411), and hyper writes none for an empty body.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         for (name, value) in &self.headers {
@@ -155,8 +155,8 @@ impl Draft {
         request
     }
 
-    /// What is asked of the place that an answer with this status led to, as browsers do it (Fetch, 4.4).
-    pub fn redirect(&mut self, status: u16, is_same_origin: bool) {
+    /// Changes the request for a redirect with this status, as browsers do (Fetch standard, section 4.4).
+    pub fn apply_redirect(&mut self, status: u16, is_same_origin: bool) {
         let becomes_get = match status {
             301 | 302 => self.method == Method::POST,
             303 => self.method != Method::GET && self.method != Method::HEAD,
@@ -165,20 +165,20 @@ impl Draft {
         if becomes_get {
             self.method = Method::GET;
             self.body = Bytes::new();
-            OF_BODY.iter().for_each(|name| _ = self.headers.remove(name));
+            BODY_HEADERS.iter().for_each(|name| _ = self.headers.remove(name));
         }
         if !is_same_origin {
-            OF_ORIGIN.iter().for_each(|name| _ = self.headers.remove(name));
+            ORIGIN_BOUND_HEADERS.iter().for_each(|name| _ = self.headers.remove(name));
         }
     }
 }
 
-/// The `Authorization` that shows who we are. The error does not quote the secret.
-pub(crate) fn authorization(auth: &Auth, secret: Option<&Secret>) -> Result<HeaderValue, String> {
+/// The `Authorization` header. The error does not quote the secret.
+pub(crate) fn authorization_header(auth: &Auth, secret: Option<&Secret>) -> Result<HeaderValue, String> {
     let missing = Secret::default();
     let secret = match (auth, secret) {
         (_, Some(secret)) => secret,
-        // A user may have no password; a token is there or is none.
+        // An empty password is valid, an empty token is not.
         (Auth::Basic { .. }, None) => &missing,
         (Auth::Bearer, None) => return Err("its token is missing".into()),
     };
@@ -187,12 +187,13 @@ pub(crate) fn authorization(auth: &Auth, secret: Option<&Secret>) -> Result<Head
         Auth::Bearer => "Bearer",
     };
     let text = Secret::new(format!("{scheme} {}", credentials(auth, secret).expose()));
-    let mut value = HeaderValue::from_str(text.expose()).map_err(|_| "its token holds what no header can hold")?;
+    let mut value =
+        HeaderValue::from_str(text.expose()).map_err(|_| "its token holds characters that HTTP does not allow")?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// What stands behind the scheme.
+/// The part of the header after the scheme.
 pub(crate) fn credentials(auth: &Auth, secret: &Secret) -> Secret {
     match auth {
         Auth::Basic { username } => {
@@ -204,5 +205,4 @@ pub(crate) fn credentials(auth: &Auth, secret: &Secret) -> Secret {
 }
 
 #[cfg(test)]
-#[path = "request_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! An ICMP probe: an echo is asked for once a second until one comes back.
+//! ICMP probes: sends an echo request once a second until a reply arrives.
 
 mod packet;
 mod socket;
@@ -10,79 +10,79 @@ use tidings_channels::egress::is_own;
 use tidings_domain::check::{Answer, Failure, FailureClass};
 use tokio::time::{Instant, timeout};
 
-use crate::failure::{failure, own};
-use crate::reach::Reach;
-use crate::target::Target;
-use crate::trace::{Stage, Trace};
+use crate::connector::Connector;
+use crate::failure::{failure, local_failure};
+use crate::target::ProbeTarget;
+use crate::timing::{Phase, TimingRecorder};
 use packet::Echo;
-use socket::{Socket, Unopened};
+use socket::{EchoSocket, SocketError};
 
-/// How long one echo is waited for before the next is asked for: any packet may get lost.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Time between echo requests: any packet may get lost.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tells the probes of this process apart; other processes have another id.
+/// Numbers the probes of this process. Together with the process id they identify our own replies.
 #[derive(Debug, Default)]
-pub(crate) struct Numbers(AtomicU64);
+pub(crate) struct EchoIds(AtomicU64);
 
-/// One probe. The deadline cuts it from outside.
+/// Makes one probe. The caller enforces the timeout.
 pub(crate) async fn probe(
-    numbers: &Numbers,
-    reach: &Reach,
-    target: &Target,
+    ids: &EchoIds,
+    connector: &Connector,
+    target: &ProbeTarget,
     deadline: Instant,
-    trace: &mut Trace,
+    recorder: &mut TimingRecorder,
 ) -> Result<Answer, Failure> {
-    let admitted = reach.admitted(target, deadline, trace).await?;
-    trace.waits_for(Stage::Answer);
-    let mut failed = failure(FailureClass::Dns, format!("the name {} has no address", target.host));
-    for address in admitted.addresses() {
-        let mut echo = Echo::new(address.is_ipv6(), std::process::id(), numbers.0.fetch_add(1, Ordering::Relaxed));
-        let pinged = match Socket::open(address) {
-            Ok(socket) => ping(&socket, &mut echo, trace).await,
-            Err(Unopened::Forbidden) => return Err(forbidden()),
-            Err(Unopened::Failed(error)) => Err(error),
+    let vetted = connector.resolve(target, deadline, recorder).await?;
+    let mut last_failure = failure(FailureClass::Dns, format!("the name {} has no address", target.host));
+    for address in vetted.addresses() {
+        let mut echo = Echo::new(address.is_ipv6(), std::process::id(), ids.0.fetch_add(1, Ordering::Relaxed));
+        let result = match EchoSocket::open(address) {
+            Ok(socket) => ping(&socket, &mut echo, recorder).await,
+            Err(SocketError::NotPermitted) => return Err(not_permitted()),
+            Err(SocketError::Io(error)) => Err(error),
         };
-        // Where one fails at once, the next may be of the family that is reached from here.
-        failed = match pinged {
+        // An immediate error is often a missing address family: the next address may be of the other one.
+        last_failure = match result {
             Ok(()) => return Ok(Answer::Reached),
-            Err(error) if is_own(&error) => own(&target.name, &error),
+            Err(error) if is_own(&error) => local_failure(&target.name, &error),
             Err(error) => {
-                let words = format!("{} ({}) cannot be reached: {}", target.name, address.ip(), error.kind());
-                failure(FailureClass::Connect, words)
+                let message = format!("{} ({}) cannot be reached: {}", target.name, address.ip(), error.kind());
+                failure(FailureClass::Connect, message)
             }
         };
     }
-    Err(failed)
+    Err(last_failure)
 }
 
-/// What is reported where no socket may be opened: nothing was learnt about the other end.
-fn forbidden() -> Failure {
-    let words = "ICMP is not permitted to this process: let its group into the sysctl net.ipv4.ping_group_range, or \
-                 give it the capability CAP_NET_RAW";
-    failure(FailureClass::OwnNetwork, words)
+/// The failure where this process may not open an ICMP socket. It is classed as this machine's own, so that the check is
+/// inconclusive.
+fn not_permitted() -> Failure {
+    let message = "ICMP is not permitted to this process: add its group to the sysctl net.ipv4.ping_group_range, or \
+                   grant it the capability CAP_NET_RAW";
+    failure(FailureClass::OwnNetwork, message)
 }
 
-/// Asks until an echo comes back; the error is what the network said instead.
-async fn ping(socket: &Socket, echo: &mut Echo, trace: &mut Trace) -> std::io::Result<()> {
+/// Sends requests until a reply arrives or the network reports an error.
+async fn ping(socket: &EchoSocket, echo: &mut Echo, recorder: &mut TimingRecorder) -> std::io::Result<()> {
     loop {
-        let since = Instant::now();
+        recorder.start(Phase::FirstByte);
         socket.send(&echo.request()).await?;
-        match timeout(AGAIN_AFTER, answer(socket, echo)).await {
-            Ok(answered) => {
-                answered?;
-                trace.got(since);
+        match timeout(RETRY_INTERVAL, receive_reply(socket, echo)).await {
+            Ok(received) => {
+                received?;
+                recorder.finish();
                 return Ok(());
             }
-            Err(_) => echo.again(),
+            Err(_) => echo.next_sequence(),
         }
     }
 }
 
-async fn answer(socket: &Socket, echo: &Echo) -> std::io::Result<()> {
+async fn receive_reply(socket: &EchoSocket, echo: &Echo) -> std::io::Result<()> {
     let mut buffer = [0; packet::BYTES_MAX];
     loop {
         let length = socket.receive(&mut buffer).await?;
-        if echo.is_answered_by(&buffer[..length]) {
+        if echo.matches_reply(&buffer[..length]) {
             return Ok(());
         }
     }
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_it_is_not_permitted_it_is_said_what_to_do() {
-        let failure = forbidden();
+    fn not_permitted_names_both_remedies() {
+        let failure = not_permitted();
         assert_eq!(failure.class, FailureClass::OwnNetwork);
         assert!(failure.message.contains("net.ipv4.ping_group_range") && failure.message.contains("CAP_NET_RAW"));
     }

@@ -1,18 +1,17 @@
-//! Echo requests and their answers (RFC 792, RFC 4443), as bytes.
+//! Echo requests and replies as bytes (RFC 792, RFC 4443).
 
-/// The longest packet that is looked at: our answers are shorter, other traffic does not matter.
+/// Receive buffer in bytes: our replies are shorter, and longer packets are not ours.
 pub(super) const BYTES_MAX: usize = 256;
 const HEADER_BYTES: usize = 8;
 const PAYLOAD_BYTES: usize = 32;
 const MAGIC: &[u8; 8] = b"tidings\0";
 
-/// Type numbers.
 const V4_REQUEST: u8 = 8;
-const V4_ANSWER: u8 = 0;
+const V4_REPLY: u8 = 0;
 const V6_REQUEST: u8 = 128;
-const V6_ANSWER: u8 = 129;
+const V6_REPLY: u8 = 129;
 
-/// An echo that is asked for, perhaps more than once.
+/// The echo requests of one probe, which share a payload.
 #[derive(Debug)]
 pub(super) struct Echo {
     is_v6: bool,
@@ -22,7 +21,7 @@ pub(super) struct Echo {
 }
 
 impl Echo {
-    /// The echo of this probe of this process.
+    /// `process` and `number` make the payload unique.
     pub fn new(is_v6: bool, process: u32, number: u64) -> Self {
         let mut payload = [0; PAYLOAD_BYTES];
         payload[..8].copy_from_slice(MAGIC);
@@ -31,12 +30,12 @@ impl Echo {
         Self { is_v6, identifier: number as u16, sequence: 1, payload }
     }
 
-    /// The next request is another one.
-    pub fn again(&mut self) {
+    /// Makes the next request one of its own.
+    pub fn next_sequence(&mut self) {
         self.sequence = self.sequence.wrapping_add(1);
     }
 
-    /// The request. The system writes over the identifier of an unprivileged socket, and over ICMPv6's checksum.
+    /// The request packet. The kernel overwrites the identifier on unprivileged sockets, and the checksum of ICMPv6.
     pub fn request(&self) -> Vec<u8> {
         let mut packet = vec![0; HEADER_BYTES];
         packet[0] = if self.is_v6 { V6_REQUEST } else { V4_REQUEST };
@@ -50,17 +49,17 @@ impl Echo {
         packet
     }
 
-    /// Whether this is the answer to any of the requests. A raw socket is given every ICMP packet of the host, with
-    /// the IPv4 header before it.
-    pub fn is_answered_by(&self, packet: &[u8]) -> bool {
+    /// Whether a packet is the reply to one of the requests. Identifiers are not compared, because the kernel may have
+    /// replaced ours; the payload is unique. Raw sockets receive every ICMP packet of the host, with its IPv4 header.
+    pub fn matches_reply(&self, packet: &[u8]) -> bool {
         let packet = if self.is_v6 { packet } else { without_ip_header(packet) };
-        let answer = if self.is_v6 { V6_ANSWER } else { V4_ANSWER };
+        let reply = if self.is_v6 { V6_REPLY } else { V4_REPLY };
         let Some((header, payload)) = packet.split_at_checked(HEADER_BYTES) else { return false };
-        header[0] == answer && header[1] == 0 && payload == self.payload
+        header[0] == reply && header[1] == 0 && payload == self.payload
     }
 }
 
-/// An ICMP packet whose first byte looked like that of an IPv4 header would be of a type that nobody has assigned.
+/// An ICMP packet that starts like an IPv4 header (0x4…) would have an unassigned type, so there is no ambiguity.
 fn without_ip_header(packet: &[u8]) -> &[u8] {
     match packet.first() {
         Some(first) if first >> 4 == 4 => packet.get(usize::from(first & 0x0f) * 4..).unwrap_or_default(),
@@ -82,44 +81,44 @@ fn checksum(packet: &[u8]) -> u16 {
 mod tests {
     use super::*;
 
-    /// What the other end makes of a request.
-    fn answered(request: &[u8], kind: u8) -> Vec<u8> {
+    /// The reply to a request.
+    fn reply_to(request: &[u8], kind: u8) -> Vec<u8> {
         let mut packet = request.to_vec();
         packet[0] = kind;
         packet
     }
 
     #[test]
-    fn only_the_own_echo_is_an_answer() {
-        for (is_v6, kind) in [(false, V4_ANSWER), (true, V6_ANSWER)] {
+    fn matches_reply_only_own_echo() {
+        for (is_v6, kind) in [(false, V4_REPLY), (true, V6_REPLY)] {
             let mut echo = Echo::new(is_v6, 7, 70_000);
             let first = echo.request();
-            echo.again();
+            echo.next_sequence();
             assert_ne!(first, echo.request());
-            assert!(echo.is_answered_by(&answered(&first, kind)), "a late answer is one, too");
-            assert!(!echo.is_answered_by(&first), "the request, which a raw socket on loopback sees, is none");
+            assert!(echo.matches_reply(&reply_to(&first, kind)), "late replies count");
+            assert!(!echo.matches_reply(&first), "a raw socket on loopback receives the request, too");
             for other in [Echo::new(is_v6, 8, 70_000), Echo::new(is_v6, 7, 70_001)] {
-                assert!(!echo.is_answered_by(&answered(&other.request(), kind)));
+                assert!(!echo.matches_reply(&reply_to(&other.request(), kind)));
             }
             for cut in 0..first.len() {
-                assert!(!echo.is_answered_by(&answered(&first, kind)[..cut]));
+                assert!(!echo.matches_reply(&reply_to(&first, kind)[..cut]));
             }
         }
     }
 
     #[test]
-    fn an_ip_header_is_passed_over() {
+    fn matches_reply_skips_ip_header() {
         let echo = Echo::new(false, 7, 1);
         let mut packet = vec![0x45; 20];
-        packet.extend(answered(&echo.request(), V4_ANSWER));
-        assert!(echo.is_answered_by(&packet));
+        packet.extend(reply_to(&echo.request(), V4_REPLY));
+        assert!(echo.matches_reply(&packet));
         for broken in [&[0x4f][..], &[0x45; 21], &[]] {
-            assert!(!echo.is_answered_by(broken));
+            assert!(!echo.matches_reply(broken));
         }
     }
 
     #[test]
-    fn the_checksum_of_a_packet_with_its_checksum_is_zero() {
+    fn checksum_over_complete_packet_is_zero() {
         assert_eq!(checksum(&Echo::new(false, 4_711, 99).request()), 0);
         assert_eq!(checksum(&[0x01, 0x02, 0x03]), !0x0402);
     }

@@ -1,20 +1,18 @@
-//! The schedule: sees to it that every endpoint is looked at in time, and that no one's trouble is another's.
+//! The schedule: starts every endpoint's probe when it is due, without letting one endpoint delay another.
 //!
 //! ```text
-//! EndpointSource ──what is watched──▶ scheduler ──EndpointProber──▶ prober ──Observation──▶ EndpointSource::observed
-//!                                 │
-//!                             timetable (pure), spread (pure)
+//! EndpointSource ──endpoints──▶ scheduler ──EndpointProber──▶ prober ──Observation──▶ EndpointSource::record
+//!                                  │
+//!                schedule_table (pure), stagger (pure)
 //! ```
 //!
-//! Each endpoint has at most one probe under way, which is also the bound of all that wait. A probe that hangs holds
-//! nothing but its own turns. Everything goes by monotonic time; the time of day is only written on what was seen.
+//! Each endpoint has at most one probe in flight, which bounds the number of tasks. A probe that hangs delays only the
+//! next runs of its own endpoint. Due times use the monotonic clock; wall-clock time is only written into observations.
 
-mod check;
-mod roster;
+mod endpoint_source;
+mod schedule_table;
 mod scheduler;
-mod spread;
-mod tally;
-mod timetable;
+mod stagger;
 
-pub use roster::{EndpointProber, EndpointSet, EndpointSource, MonitoredEndpoint};
+pub use endpoint_source::{EndpointProber, EndpointSet, EndpointSource, MonitoredEndpoint};
 pub use scheduler::{Handle, PENDING_WRITES_MAX, Scheduler, WallClock};

@@ -1,0 +1,11 @@
+//! The prober against well-behaved, slow and hostile servers.
+
+mod concurrency;
+mod dns;
+mod guard;
+mod hostile;
+mod http;
+mod icmp;
+mod keep_alive;
+mod redirects;
+mod tls;
