@@ -3,6 +3,7 @@
 mod arrows;
 mod records;
 mod sources;
+mod unused;
 
 use std::{
     fs,
@@ -25,17 +26,20 @@ pub fn run(repo: &Repo) -> anyhow::Result<()> {
     files.sort();
 
     let mut findings = Vec::new();
-    let mut rust_files = 0;
+    let mut rust_files = Vec::new();
     for path in files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
-        let name = shown(repo, path);
-        findings.extend(sources::check(&read(path)?).iter().map(|finding| format!("{name}{finding}")));
-        rust_files += 1;
+        let (name, text) = (shown(repo, path), read(path)?);
+        findings.extend(sources::check(&text).iter().map(|finding| format!("{name}{finding}")));
+        rust_files.push((path, text));
     }
-    anyhow::ensure!(rust_files > 0, "found no Rust at all under {}", repo.root.display());
+    anyhow::ensure!(!rust_files.is_empty(), "found no Rust at all under {}", repo.root.display());
 
     let mut manifests = Vec::new();
     for path in files.iter().filter(|path| path.ends_with("Cargo.toml")) {
-        manifests.push(arrows::Manifest::parse(&shown(repo, path), &read(path)?)?);
+        let (name, text) = (shown(repo, path), read(path)?);
+        let of_the_crate = rust_files.iter().filter(|(file, _)| path.parent().is_some_and(|dir| file.starts_with(dir)));
+        findings.extend(unused::check(&name, &text, of_the_crate.map(|(_, text)| text.as_str()))?);
+        manifests.push(arrows::Manifest::parse(&name, &text)?);
     }
     findings.extend(arrows::check(&manifests));
 
@@ -53,7 +57,8 @@ pub fn run(repo: &Repo) -> anyhow::Result<()> {
     }
     anyhow::ensure!(findings.is_empty(), "the house is not tidy; findings above: {}", findings.len());
     println!(
-        "tidy: {rust_files} Rust files, {} manifests, {} decision records, no findings",
+        "tidy: {} Rust files, {} manifests, {} decision records, no findings",
+        rust_files.len(),
         manifests.len(),
         records.len()
     );
