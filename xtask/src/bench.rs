@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast, how cheap and how fair the release build is, beside what this machine could do.
+//! `cargo xtask bench`: how fast, how cheap and how fair a release is, beside what this machine could do.
 //!
 //! ```text
 //! tidings-load ──runs──▶ tidings serve ──webhooks──▶ tidings-sink        (loopback, free ports, a scratch directory)
@@ -36,16 +36,16 @@ use self::{
     machine::{Machine, Scratch},
     table::Table,
 };
-use crate::shell::{self, Repo, Stopwatch};
+use crate::shell::{self, Repo, Stopwatch, program};
 
 const HELP: &str = "\
 How fast, how cheap and how fair Tidings is on this machine, beside what the machine could do at best.
 
 Usage: cargo xtask bench [SCENARIO]… [OPTIONS]
 
-Builds release binaries, starts server, load generator and sink on free ports of loopback and in a directory below
-`target`, and prints one table: what was measured, the target, and the floor: what this machine does in the same run
-without the server. A missed target is told, not an error. Lost events are an error: it ends its scenario, and is told
+Builds with the profile `dist`, as releases are built, starts server, load generator and sink on free ports of loopback
+and in a directory below `target`, and prints one table: what was measured, the target, and the floor: what this machine
+does in the same run without the server. A missed target is told, not an error. Lost events are an error: it ends its scenario, and is told
 below the table of the others.
 
 The bare way of an event is commits and requests with the server's libraries, and no server. It takes turns with the
@@ -78,7 +78,7 @@ const WATCH: &str = "watch";
 
 /// What all scenarios work with.
 pub struct Bench {
-    /// Where the release binaries are.
+    /// Where what was built is.
     binaries: PathBuf,
     /// The server that is measured.
     tidings: PathBuf,
@@ -157,11 +157,12 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     }
     let repo = Repo::find()?;
     if !options.no_build {
-        shell::run(&mut repo.cargo(&["build", "--release", "--package", "tidings-bench", "--package", "tidings"]))?;
+        let packages = ["--package", "tidings-bench", "--package", "tidings"];
+        shell::run(repo.cargo(&["build", "--profile", "dist"]).args(packages))?;
     }
     let bench = Bench {
-        binaries: repo.target.join("release"),
-        tidings: options.tidings.clone().unwrap_or_else(|| repo.tidings_bin()),
+        binaries: repo.dist(),
+        tidings: options.tidings.clone().unwrap_or_else(|| program(&repo.dist())),
         scratch: Scratch::new(&repo.target)?,
         quick: options.quick,
     };
