@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: performance of the release build, compared with what this machine can do at best.
+//! `cargo xtask bench`: performance of a release (profile `dist`), compared with what this machine can do at best.
 //!
 //! ```text
 //! tidings-load ──runs──▶ tidings serve ──webhooks──▶ tidings-sink        (loopback, free ports, a scratch directory)
@@ -36,14 +36,14 @@ use self::{
     machine::{Machine, Scratch},
     table::Table,
 };
-use crate::shell::{self, Repo, Stopwatch};
+use crate::shell::{self, Repo, Stopwatch, program};
 
 const HELP: &str = "\
 Measures Tidings on this machine, compared with what the machine can do at best.
 
 Usage: cargo xtask bench [SCENARIO]… [OPTIONS]
 
-Builds release binaries, starts server, load generator and sink on free ports of loopback and in a directory below
+Builds with the profile `dist`, like releases, starts server, load generator and sink on free ports of loopback and in a directory below
 `target`, and prints one table with results, targets and baselines: what this machine does in the same run without the
 server. A missed target is reported, but is not an error. Lost events are an error, which ends its scenario only.
 
@@ -76,7 +76,7 @@ const MONITOR: &str = "monitor";
 
 /// Settings of all scenarios.
 pub struct Bench {
-    /// Where the release binaries are.
+    /// Where what was built is.
     binaries: PathBuf,
     /// The server that is measured.
     tidings: PathBuf,
@@ -155,11 +155,12 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     }
     let repo = Repo::find()?;
     if !options.no_build {
-        shell::run(&mut repo.cargo(&["build", "--release", "--package", "tidings-bench", "--package", "tidings"]))?;
+        let packages = ["--package", "tidings-bench", "--package", "tidings"];
+        shell::run(repo.cargo(&["build", "--profile", "dist"]).args(packages))?;
     }
     let bench = Bench {
-        binaries: repo.target.join("release"),
-        tidings: options.tidings.clone().unwrap_or_else(|| repo.tidings_bin()),
+        binaries: repo.dist(),
+        tidings: options.tidings.clone().unwrap_or_else(|| program(&repo.dist())),
         scratch: Scratch::new(&repo.target)?,
         quick: options.quick,
     };

@@ -27,7 +27,7 @@ Commands:
   tools        Only install what the tests need
   advisories   Known vulnerabilities in dependencies. Reads the advisory database from its git
                host, and its answer changes without any change here, so it is not part of `test`
-  bench        How fast, how cheap and how fair the release build is; `cargo xtask bench --help`
+  bench        How fast, how cheap and how fair a release is; `cargo xtask bench --help`
   help         This text
 
 A step that fails says how to run it alone. `cargo xtask test` needs a Rust toolchain with rustfmt

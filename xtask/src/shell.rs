@@ -27,9 +27,14 @@ impl Repo {
         Ok(Self { root: root.to_owned(), target: target.to_owned() })
     }
 
-    /// The program that the tests of crashes and restarts start and kill.
+    /// The program that the tests of crashes and restarts start and kill: the one that is built soonest.
     pub fn tidings_bin(&self) -> PathBuf {
-        self.target.join("release").join(format!("tidings{}", env::consts::EXE_SUFFIX))
+        program(&self.target.join("release"))
+    }
+
+    /// Where Cargo puts what it builds with the profile `dist`: what is released, and what is measured.
+    pub fn dist(&self) -> PathBuf {
+        self.target.join("dist")
     }
 
     /// The Python of the tests' own environment.
@@ -64,6 +69,11 @@ impl Repo {
         command.args(args);
         command
     }
+}
+
+/// The program in this directory of a profile.
+pub fn program(directory: &Path) -> PathBuf {
+    directory.join(format!("tidings{}", env::consts::EXE_SUFFIX))
 }
 
 fn is_about_this_package(variable: &str) -> bool {

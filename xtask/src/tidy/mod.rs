@@ -4,6 +4,7 @@ mod decisions;
 mod docs;
 mod layers;
 mod sources;
+mod unused;
 mod words;
 
 use std::{
@@ -31,18 +32,21 @@ pub fn run(repo: &Repo) -> anyhow::Result<()> {
     files.sort();
 
     let mut findings = Vec::new();
-    let (mut rust_files, mut manifests) = (0, Vec::new());
-    for path in &files {
-        let name = relative(repo, path);
-        if has_extension(path, &["rs"]) {
-            let text = read(path)?;
-            findings.extend(sources::check(&name, &text));
-            findings.extend(docs::check(&name, &text));
-            rust_files += 1;
-        } else if path.ends_with("Cargo.toml") {
-            manifests.push(layers::Manifest::parse(&name, &read(path)?)?);
-        }
+    let mut rust_files = Vec::new();
+    for path in files.iter().filter(|path| has_extension(path, &["rs"])) {
+        let (name, text) = (relative(repo, path), read(path)?);
+        findings.extend(sources::check(&name, &text));
+        findings.extend(docs::check(&name, &text));
+        rust_files.push((path, text));
     }
+    let mut manifests = Vec::new();
+    for path in files.iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let (name, text) = (relative(repo, path), read(path)?);
+        let of_crate = rust_files.iter().filter(|(file, _)| path.parent().is_some_and(|dir| file.starts_with(dir)));
+        findings.extend(unused::check(&name, &text, of_crate.map(|(_, text)| text.as_str()))?);
+        manifests.push(layers::Manifest::parse(&name, &text)?);
+    }
+    let rust_files = rust_files.len();
     anyhow::ensure!(rust_files > 0, "found no Rust files under {}", repo.root.display());
     findings.extend(layers::check(&manifests));
 
