@@ -121,7 +121,7 @@ impl AttemptResult {
 
     /// It failed, and a retry would not help.
     pub fn permanent_failure(class: ErrorClass, error: impl Into<String>) -> Self {
-        Self::failed(Outcome::Dead, class, error)
+        Self::failed(Outcome::PermanentFailure, class, error)
     }
 
     fn failed(outcome: Outcome, class: ErrorClass, error: impl Into<String>) -> Self {

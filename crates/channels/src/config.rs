@@ -42,7 +42,7 @@ pub struct ChannelContext {
     /// The only way out to the network.
     pub egress: Arc<Egress>,
     /// The instance's SMTP server, if the operator set one.
-    pub mail: Option<Arc<RelayConfig>>,
+    pub relay: Option<Arc<RelayConfig>>,
     /// Prefix of the vendor headers for runs (`X-Mako`).
     pub run_header_prefix: String,
     /// Prefix of the vendor headers for use cases (`X-MagOne`).
@@ -59,7 +59,7 @@ impl ChannelContext {
     pub fn new(egress: Arc<Egress>) -> Self {
         Self {
             egress,
-            mail: None,
+            relay: None,
             run_header_prefix: "X-Mako".into(),
             workflow_header_prefix: "X-MagOne".into(),
             slack_api_base: SLACK_API_BASE.into(),

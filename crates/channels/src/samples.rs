@@ -63,7 +63,7 @@ pub fn incident(trigger: IncidentTrigger) -> Event {
         failing_since: now().minus_ms(840_000),
         resolved_at: (trigger == IncidentTrigger::Resolved).then_some(now()),
         at: now(),
-        changes: Some(7),
+        flap_changes: Some(7),
         escalates_to: None,
         actor: None,
         fields: vec![SubjectField { label: "Region".into(), value: "eu-west".into() }],

@@ -130,7 +130,7 @@ fn timestamp(instant: jiff::Timestamp) -> Timestamp {
 }
 
 /// The violation of the field `timezone`, if the zone is unknown.
-pub fn zone_violation(name: &str) -> Option<Violation> {
+pub fn validate_timezone(name: &str) -> Option<Violation> {
     let message = "must be the IANA name of a time zone, such as Europe/Zurich, America/New_York or UTC";
     Zone::from_name(name).is_none().then(|| Violation::new("/timezone", message))
 }

@@ -129,7 +129,7 @@ impl Default for Policies {
 
 impl Policies {
     /// The retry policy: the channel's own delays, or else `default`; no retries if they are turned off.
-    pub fn retries(&self, default: &RetryPolicy) -> RetryPolicy {
+    pub fn retry_policy(&self, default: &RetryPolicy) -> RetryPolicy {
         match (&self.retry_delays_seconds, self.retry_on_failure) {
             (_, false) => RetryPolicy::none(),
             (Some(seconds), true) => RetryPolicy::from_seconds(seconds),
@@ -142,20 +142,20 @@ impl Policies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DisabledReason {
     /// The receiver answered the last attempt of a delivery with 410 Gone.
-    Gone,
+    ReceiverGone,
 }
 
 impl DisabledReason {
     /// The wire name: API and store.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Gone => "gone",
+            Self::ReceiverGone => "gone",
         }
     }
 
     /// Parses a wire name.
     pub fn parse(name: &str) -> Option<Self> {
-        (name == "gone").then_some(Self::Gone)
+        (name == "gone").then_some(Self::ReceiverGone)
     }
 }
 
@@ -171,7 +171,7 @@ pub struct Connectivity {
 
 impl Connectivity {
     /// The state after a test at `now`.
-    pub fn tested(self, ok: bool, now: Timestamp) -> Self {
+    pub fn after_test(self, ok: bool, now: Timestamp) -> Self {
         Self {
             is_connected: Some(ok),
             last_tested_at: Some(now),
@@ -231,17 +231,17 @@ pub(crate) mod tests {
     fn channel_retry_delays_override_the_default() {
         let default = RetryPolicy::from_seconds(&[15, 60]);
         let mut policies = Policies::default();
-        assert_eq!(policies.retries(&default), default);
+        assert_eq!(policies.retry_policy(&default), default);
         policies.retry_delays_seconds = Some(vec![1]);
-        assert_eq!(policies.retries(&default), RetryPolicy::from_seconds(&[1]));
+        assert_eq!(policies.retry_policy(&default), RetryPolicy::from_seconds(&[1]));
         policies.retry_on_failure = false;
-        assert_eq!(policies.retries(&default).attempts_max(), 1);
+        assert_eq!(policies.retry_policy(&default).attempts_max(), 1);
     }
 
     #[test]
     fn connectivity_keeps_the_last_success_and_the_last_failure() {
         let (one, two) = (Timestamp::from_unix_ms(1), Timestamp::from_unix_ms(2));
-        let connectivity = Connectivity::default().tested(true, one).tested(false, two);
+        let connectivity = Connectivity::default().after_test(true, one).after_test(false, two);
         assert_eq!(connectivity.is_connected, Some(false));
         assert_eq!(
             (connectivity.last_success_at, connectivity.last_failure_at, connectivity.last_tested_at),

@@ -137,7 +137,7 @@ pub enum Outcome {
         after_ms: Option<u64>,
     },
     /// A permanent failure.
-    Dead,
+    PermanentFailure,
 }
 
 /// What follows an attempt.
@@ -152,7 +152,7 @@ pub enum NextStep {
 pub fn next_step(outcome: Outcome, policy: &RetryPolicy, number: u32, jitter: f64, now: Timestamp) -> NextStep {
     match outcome {
         Outcome::Delivered => NextStep::Settled(Status::Sent),
-        Outcome::Dead => NextStep::Settled(Status::Failed),
+        Outcome::PermanentFailure => NextStep::Settled(Status::Failed),
         Outcome::Retry { after_ms } => match policy.delay_ms(number, jitter, after_ms) {
             Some(delay_ms) => NextStep::RetryAt(now.plus_ms(delay_ms)),
             None => NextStep::Settled(Status::Failed),
@@ -167,7 +167,7 @@ const KEY_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 pub fn idempotency_key(event: &Event, channel_type: ChannelType, rule_id: Option<RuleId>) -> String {
     let mut key = String::with_capacity(160);
     let rule_id = rule_id.map_or_else(String::new, |id| id.to_string());
-    let trigger = event.trigger.word();
+    let trigger = event.trigger.wire_name();
     let parts =
         [event.resource_type.as_str(), &event.resource_id, &event.run_id, &*trigger, channel_type.as_str(), &rule_id];
     for (index, part) in parts.into_iter().enumerate() {
@@ -193,10 +193,10 @@ mod tests {
 
     #[test]
     fn next_step_follows_outcome_and_policy() {
-        let (policy, now) = (RetryPolicy::of(ResourceType::Flow), Timestamp::from_unix_ms(1_000));
+        let (policy, now) = (RetryPolicy::default_for(ResourceType::Flow), Timestamp::from_unix_ms(1_000));
         let retry = Outcome::Retry { after_ms: None };
         assert_eq!(next_step(Outcome::Delivered, &policy, 1, 0.0, now), NextStep::Settled(Status::Sent));
-        assert_eq!(next_step(Outcome::Dead, &policy, 1, 0.0, now), NextStep::Settled(Status::Failed));
+        assert_eq!(next_step(Outcome::PermanentFailure, &policy, 1, 0.0, now), NextStep::Settled(Status::Failed));
         assert_eq!(next_step(retry, &policy, 1, 0.0, now), NextStep::RetryAt(Timestamp::from_unix_ms(16_000)));
         assert_eq!(next_step(retry, &policy, 6, 0.0, now), NextStep::Settled(Status::Failed));
         assert_eq!(

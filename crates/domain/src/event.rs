@@ -72,7 +72,7 @@ impl EventKind {
     }
 
     /// Whether the event belongs to an incident.
-    pub const fn is_of_incident(self) -> bool {
+    pub const fn is_incident(self) -> bool {
         matches!(
             self,
             Self::IncidentOpened
@@ -85,12 +85,12 @@ impl EventKind {
     }
 
     /// Whether the event reports a run.
-    pub const fn is_of_run(self) -> bool {
+    pub const fn is_run(self) -> bool {
         matches!(self, Self::RunTerminal | Self::WorkflowCompleted | Self::WorkflowFailed)
     }
 
     /// The kind of the event at the end of a run.
-    pub const fn of_run(resource_type: ResourceType, trigger: Trigger) -> Self {
+    pub const fn for_run(resource_type: ResourceType, trigger: Trigger) -> Self {
         match (resource_type, trigger) {
             (ResourceType::UseCase, Trigger::Success) => Self::WorkflowCompleted,
             (ResourceType::UseCase, Trigger::Failure) => Self::WorkflowFailed,
@@ -131,7 +131,7 @@ impl Content {
     /// # Errors
     /// If the text is not of that form.
     pub fn from_json(kind: EventKind, text: &str) -> Result<Self, serde_json::Error> {
-        if kind.is_of_incident() {
+        if kind.is_incident() {
             serde_json::from_str(text).map(Self::Incident)
         } else if kind == EventKind::Digest {
             serde_json::from_str(text).map(Self::Digest)
@@ -284,7 +284,7 @@ pub(crate) mod tests {
             failing_since: at("2026-05-02T03:58:00Z"),
             resolved_at: (trigger == crate::incident::IncidentTrigger::Resolved).then_some(event.received_at),
             at: event.received_at,
-            changes: Some(7),
+            flap_changes: Some(7),
             escalates_to: None,
             actor: None,
             fields: vec![crate::incident::SubjectField { label: "region".into(), value: "eu-west".into() }],

@@ -45,7 +45,7 @@ impl MuteScope {
     }
 
     /// Parses the API's `scope` and `targetId`.
-    pub fn read(scope: &str, target_id: Option<&str>) -> Result<Self, Violation> {
+    pub fn parse(scope: &str, target_id: Option<&str>) -> Result<Self, Violation> {
         match scope {
             "global" => match target_id {
                 None => Ok(Self::Global),

@@ -125,7 +125,7 @@ fn run_body<'a>(event: &'a Event, run: &'a Run) -> RunBody<'a> {
     RunBody {
         version: 1,
         event: event.kind.as_str(),
-        trigger: event.trigger.word(),
+        trigger: event.trigger.wire_name(),
         resource_type: event.resource_type.as_str(),
         resource_id: &event.resource_id,
         resource_name: run.resource_name.as_deref(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::{
     DAY_MINUTES, Period, TimeOfDay, Weekdays, Zone, days_violations, interval_end, next_interval, start_violation,
-    zone_violation,
+    validate_timezone,
 };
 use crate::severity::Severity;
 use crate::time::Timestamp;
@@ -84,7 +84,7 @@ impl QuietHours {
                            altogether disable it or mute it";
             violations.push(Violation::new("/end", message));
         }
-        violations.extend(zone_violation(&self.timezone));
+        violations.extend(validate_timezone(&self.timezone));
         violations.extend(days_violations(&self.days));
         if violations.is_empty() && self.parsed().is_none() {
             let message = "must leave out a day, or the hours must not be whole days, as the channel would always be \

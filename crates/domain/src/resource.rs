@@ -54,12 +54,12 @@ impl ResourceType {
     }
 
     /// Parses the wire name of a type that has runs.
-    pub fn parse_of_runs(name: &str) -> Option<Self> {
+    pub fn parse_run_type(name: &str) -> Option<Self> {
         Self::OF_RUNS.into_iter().find(|kind| kind.as_str() == name)
     }
 
     /// Parses the wire name of a type that rules can be about.
-    pub fn parse_of_rules(name: &str) -> Option<Self> {
+    pub fn parse_rule_type(name: &str) -> Option<Self> {
         Self::OF_RULES.into_iter().find(|kind| kind.as_str() == name)
     }
 
@@ -112,7 +112,7 @@ impl ResourceSelector {
 }
 
 /// What is wrong with a resource id or run id, if anything.
-pub fn invalid_external_id(text: &str) -> Option<&'static str> {
+pub fn validate_external_id(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         Some("must not be empty")
     } else if text.len() > RESOURCE_ID_BYTES_MAX {
@@ -138,9 +138,9 @@ mod tests {
 
     #[test]
     fn external_id_is_bounded_and_has_no_control_characters() {
-        assert_eq!(invalid_external_id("65f:ä/x y"), None);
-        assert!(invalid_external_id("").is_some());
-        assert!(invalid_external_id(&"x".repeat(201)).is_some());
-        assert!(invalid_external_id("a\nb").is_some());
+        assert_eq!(validate_external_id("65f:ä/x y"), None);
+        assert!(validate_external_id("").is_some());
+        assert!(validate_external_id(&"x".repeat(201)).is_some());
+        assert!(validate_external_id("a\nb").is_some());
     }
 }

@@ -25,7 +25,7 @@ impl RetryPolicy {
     }
 
     /// The default policy for events of a resource type.
-    pub fn of(resource_type: ResourceType) -> Self {
+    pub fn default_for(resource_type: ResourceType) -> Self {
         match resource_type {
             ResourceType::UseCase => Self::from_seconds(&[30, 120, 450, 1200]),
             _ => Self::from_seconds(&[15, 60, 240, 480, 960]),
@@ -43,7 +43,7 @@ impl RetryPolicy {
     /// ```
     /// use tidings_domain::{resource::ResourceType, retry::RetryPolicy};
     ///
-    /// let policy = RetryPolicy::of(ResourceType::Flow);
+    /// let policy = RetryPolicy::default_for(ResourceType::Flow);
     /// assert_eq!(policy.delay_ms(1, 0.0, None), Some(15_000));
     /// assert_eq!(policy.delay_ms(1, 0.0, Some(60_000)), Some(60_000), "the receiver requested a minute");
     /// assert_eq!(policy.delay_ms(policy.attempts_max(), 0.0, None), None, "that was the last");
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn default_delays_match_the_documentation() {
-        let flow = RetryPolicy::of(ResourceType::Flow);
+        let flow = RetryPolicy::default_for(ResourceType::Flow);
         let delays: Vec<_> = (1..=6).map(|n| flow.delay_ms(n, 0.0, None)).collect();
         assert_eq!(delays, [Some(15_000), Some(60_000), Some(240_000), Some(480_000), Some(960_000), None]);
-        let use_case = RetryPolicy::of(ResourceType::UseCase);
+        let use_case = RetryPolicy::default_for(ResourceType::UseCase);
         assert_eq!(use_case.attempts_max(), 5);
         let total: u64 = (1..=4).filter_map(|n| use_case.delay_ms(n, 0.0, None)).sum();
         assert_eq!(total, 30 * 60 * 1000, "roughly thirty minutes");
@@ -76,7 +76,7 @@ mod tests {
         fn delay_is_within_ten_percent_and_at_least_retry_after(
             n in 1u32..6, jitter in -3.0f64..3.0, after in proptest::option::of(0u64..10_000_000)
         ) {
-            let policy = RetryPolicy::of(ResourceType::Job);
+            let policy = RetryPolicy::default_for(ResourceType::Job);
             let plain = policy.delay_ms(n, 0.0, None).unwrap() as f64;
             let free = policy.delay_ms(n, jitter, None).unwrap() as f64;
             prop_assert!((free - plain).abs() <= plain * 0.1 + 1.0);

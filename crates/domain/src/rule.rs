@@ -46,7 +46,7 @@ pub(crate) mod tests {
             resource_type: event.resource_type,
             resource: ResourceSelector::One(event.resource_id.clone()),
             channel_id: ChannelId::from_bytes([4; 16]),
-            triggers: RuleTrigger::of(event.resource_type).to_vec(),
+            triggers: RuleTrigger::allowed_for(event.resource_type).to_vec(),
             trigger_types: Vec::new(),
             enabled: true,
             paused: false,

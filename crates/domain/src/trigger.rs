@@ -24,11 +24,11 @@ impl Trigger {
     pub const OF_RUNS: [Self; 2] = [Self::Success, Self::Failure];
 
     /// The wire name: API, webhook bodies and store. `success`, `opened`, `escalated:900`, …
-    pub fn word(self) -> Cow<'static, str> {
+    pub fn wire_name(self) -> Cow<'static, str> {
         match self {
             Self::Success => Cow::Borrowed("success"),
             Self::Failure => Cow::Borrowed("failure"),
-            Self::Incident(trigger) => trigger.word(),
+            Self::Incident(trigger) => trigger.wire_name(),
         }
     }
 
@@ -42,7 +42,7 @@ impl Trigger {
     }
 
     /// Parses the wire name of a run's trigger.
-    pub fn parse_of_run(name: &str) -> Option<Self> {
+    pub fn parse_run(name: &str) -> Option<Self> {
         Self::parse(name).filter(|trigger| Self::OF_RUNS.contains(trigger))
     }
 
@@ -82,7 +82,7 @@ impl RuleTrigger {
     pub const OF_INCIDENTS: [Self; 3] = [Self::Opened, Self::Resolved, Self::Escalated];
 
     /// The classes that a rule about this resource type can list.
-    pub const fn of(resource_type: ResourceType) -> &'static [Self] {
+    pub const fn allowed_for(resource_type: ResourceType) -> &'static [Self] {
         if resource_type.has_incidents() { &Self::OF_INCIDENTS } else { &Self::OF_RUNS }
     }
 
@@ -99,7 +99,7 @@ impl RuleTrigger {
 
     /// Parses the wire name of a class that a rule about this resource type can list.
     pub fn parse(resource_type: ResourceType, name: &str) -> Option<Self> {
-        Self::of(resource_type).iter().copied().find(|trigger| trigger.as_str() == name)
+        Self::allowed_for(resource_type).iter().copied().find(|trigger| trigger.as_str() == name)
     }
 
     /// The event name in the webhooks of use cases; `None` for classes of incidents.
@@ -187,9 +187,9 @@ mod tests {
             IncidentTrigger::Resolved,
         ];
         for trigger in Trigger::OF_RUNS.into_iter().chain(of_incidents.map(Trigger::Incident)) {
-            assert_eq!(Trigger::parse(&trigger.word()), Some(trigger));
+            assert_eq!(Trigger::parse(&trigger.wire_name()), Some(trigger));
         }
-        assert_eq!(Trigger::parse_of_run("opened"), None);
+        assert_eq!(Trigger::parse_run("opened"), None);
         assert_eq!(RuleTrigger::parse(ResourceType::Flow, "opened"), None);
         assert_eq!(RuleTrigger::parse(ResourceType::Endpoint, "opened"), Some(RuleTrigger::Opened));
     }

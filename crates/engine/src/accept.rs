@@ -78,7 +78,7 @@ fn run_event(view: &WorkspaceView, clock: &dyn Clock, report: RunReport, now: Ti
     Arc::new(Event {
         id: new_id(clock, now),
         workspace_id: view.workspace.id,
-        kind: EventKind::of_run(report.resource_type, report.trigger),
+        kind: EventKind::for_run(report.resource_type, report.trigger),
         resource_type: report.resource_type,
         resource_id: report.resource_id,
         run_id: report.run_id,
@@ -169,7 +169,7 @@ impl AcceptBatch {
             channel_id: channel.id,
             channel_type: channel.channel_type,
             severity,
-            start,
+            initial_state: start,
             evaluation,
             rate_limit,
             blocked_by,
@@ -247,7 +247,7 @@ async fn commit(store: &dyn Store, queue: &Queue, batch: AcceptBatch) -> Result<
 }
 
 fn stored_work(new_event: &NewEvent) -> impl Iterator<Item = StoredWork> {
-    new_event.deliveries.iter().filter_map(|delivery| match delivery.start {
+    new_event.deliveries.iter().filter_map(|delivery| match delivery.initial_state {
         InitialState::Due => Some(StoredWork::Due(delivery.channel_id, delivery.evaluation.evaluated_at)),
         InitialState::Held => delivery.evaluation.held().map(|(_, until)| StoredWork::Held(until)),
         InitialState::Leased(_) | InitialState::Suppressed => None,

@@ -23,7 +23,7 @@ pub enum EngineError {
     #[error("a delivery that is {} cannot be resent: only sent and failed ones can", .0.as_str())]
     NotResendable(Status),
     #[error("the rule of this delivery is disabled or deleted: enable it first")]
-    RuleNotLive,
+    RuleInactive,
     /// With the gate's detail.
     #[error("{0}: a delivery resent now would be suppressed")]
     GateClosed(String),

@@ -51,11 +51,11 @@ impl Engine {
         let rule = match delivery.rule_id {
             Some(id) => {
                 let rule = view.rule(id).filter(|rule| rule.enabled && rule.channel_id == delivery.channel_id);
-                Some(rule.ok_or(EngineError::RuleNotLive)?)
+                Some(rule.ok_or(EngineError::RuleInactive)?)
             }
             None => None,
         };
-        let loaded = view.channel(delivery.channel_id).ok_or(EngineError::RuleNotLive)?;
+        let loaded = view.channel(delivery.channel_id).ok_or(EngineError::RuleInactive)?;
         let now = self.clock().now();
         let endpoint = self.incidents().active().endpoint_context_of(&view, &delivery.event);
         let current_rule = rule.map(AsRef::as_ref);

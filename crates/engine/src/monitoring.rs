@@ -97,12 +97,12 @@ impl Engine {
 
     /// Changes which shared channels are notified of an endpoint, all or nothing. Channels that are not listed keep their
     /// wiring.
-    pub async fn wire(&self, workspace_id: WorkspaceId, id: EndpointId, wires: &[EndpointWiring]) -> Result<()> {
+    pub async fn set_wiring(&self, workspace_id: WorkspaceId, id: EndpointId, wires: &[EndpointWiring]) -> Result<()> {
         self.lock_for_update().await.wire(workspace_id, id, wires).await
     }
 
     /// The endpoints of every workspace. A workspace's pointer is the same as long as none of its endpoints changes.
-    pub fn watched(&self) -> Vec<(WorkspaceId, SharedEndpoints)> {
+    pub fn endpoints_by_workspace(&self) -> Vec<(WorkspaceId, SharedEndpoints)> {
         let snapshot = self.snapshot();
         let shared = snapshot.workspaces().map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
         let mut endpoints: Vec<_> = shared.collect();

@@ -89,7 +89,7 @@ impl Engine {
                     output: None,
                     deep_link: None,
                 };
-                let kind = EventKind::of_run(resource_type, trigger);
+                let kind = EventKind::for_run(resource_type, trigger);
                 let event = Event {
                     id: new_id::<EventId>(self.clock(), at),
                     workspace_id,
@@ -144,7 +144,7 @@ impl Engine {
             }
         };
         let endpoint = Some(self.incidents().active().endpoint_context(view, loaded));
-        let mut last_openings = state.openings.clone();
+        let mut last_openings = state.last_openings.clone();
         let earlier = match active {
             Some(incident_id) => self.store().incident_deliveries(view.workspace.id, incident_id).await?,
             None if trigger == IncidentTrigger::Opened => Vec::new(),

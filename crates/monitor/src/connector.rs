@@ -46,9 +46,9 @@ impl Connector {
     ) -> Result<VettedAddrs, Failure> {
         recorder.target(target);
         recorder.start(Phase::Dns);
-        let vetted = self.dialer.admitted(&target.host.to_string(), target.port, deadline).await;
+        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, deadline).await;
         // Address literals have no DNS timing, and a lookup that was cut off did not finish.
-        if matches!(target.host, url::Host::Domain(_)) && !matches!(vetted, Err(DialError::UnresolvedInTime)) {
+        if matches!(target.host, url::Host::Domain(_)) && !matches!(vetted, Err(DialError::LookupTimeout)) {
             recorder.finish();
         }
         vetted.map_err(|error| dial_failure(target, &error, &recorder.timeout_text))

@@ -70,7 +70,7 @@ impl EngineEndpointSource {
 #[async_trait]
 impl EndpointSource for EngineEndpointSource {
     fn endpoints(&self) -> Arc<EndpointSet> {
-        let endpoints = self.engine.watched();
+        let endpoints = self.engine.endpoints_by_workspace();
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         // Pointers suffice: the engine shares a workspace's endpoints for as long as none of them changes.
         let is_same = |((id, one), (other_id, other)): (

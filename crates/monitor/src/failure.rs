@@ -22,7 +22,7 @@ pub(crate) fn invalid_endpoint(why: &str) -> Failure {
 pub(crate) fn dial_failure(target: &ProbeTarget, error: &DialError, within: &str) -> Failure {
     let (host, name) = (&target.host, &target.name);
     match error {
-        DialError::Unresolved(error) => {
+        DialError::LookupFailed(error) => {
             let class = match error.kind() {
                 _ if is_own(error) => FailureClass::OwnNetwork,
                 ErrorKind::TimedOut => FailureClass::Timeout,
@@ -30,15 +30,15 @@ pub(crate) fn dial_failure(target: &ProbeTarget, error: &DialError, within: &str
             };
             failure(class, format!("the name {host} could not be resolved: {}", reason(error)))
         }
-        DialError::UnresolvedInTime => resolve_timeout(target, within),
+        DialError::LookupTimeout => resolve_timeout(target, within),
         DialError::NoAddress => failure(FailureClass::Dns, format!("the name {host} has no address")),
         DialError::Refused(refused) => {
             let message = describe_refused(refused);
             let is_name = matches!(host, url::Host::Domain(_));
             failure(FailureClass::Forbidden, if is_name { format!("{host}: {message}") } else { message })
         }
-        DialError::Unconnected(error) => connect_failure(name, error, within),
-        DialError::UnconnectedInTime => connect_timeout(target, within),
+        DialError::ConnectFailed(error) => connect_failure(name, error, within),
+        DialError::ConnectTimeout => connect_timeout(target, within),
     }
 }
 
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn dial_failure_maps_each_error_to_class_and_message() {
         let target = ProbeTarget::new(parse_host("shop.example").unwrap(), 443).unwrap();
-        let os = |no: Errno| DialError::Unconnected(Arc::new(io::Error::from_raw_os_error(no.raw_os_error())));
-        let unresolved = |kind, text: &str| DialError::Unresolved(Arc::new(io::Error::new(kind, text.to_owned())));
+        let os = |no: Errno| DialError::ConnectFailed(Arc::new(io::Error::from_raw_os_error(no.raw_os_error())));
+        let unresolved = |kind, text: &str| DialError::LookupFailed(Arc::new(io::Error::new(kind, text.to_owned())));
         for (error, class, message) in [
             (
                 unresolved(ErrorKind::NotFound, "no such name"),
@@ -93,9 +93,9 @@ mod tests {
             ),
             (unresolved(ErrorKind::TimedOut, "no answer"), FailureClass::Timeout, "could not be resolved: no answer"),
             (unresolved(ErrorKind::NetworkUnreachable, "no route"), FailureClass::OwnNetwork, "could not be resolved"),
-            (DialError::UnresolvedInTime, FailureClass::Timeout, "was not resolved within 10 s"),
+            (DialError::LookupTimeout, FailureClass::Timeout, "was not resolved within 10 s"),
             (DialError::NoAddress, FailureClass::Dns, "has no address"),
-            (DialError::UnconnectedInTime, FailureClass::Timeout, "no connection to shop.example:443 within 10 s"),
+            (DialError::ConnectTimeout, FailureClass::Timeout, "no connection to shop.example:443 within 10 s"),
             (os(Errno::CONNREFUSED), FailureClass::Refused, "connection refused by shop.example:443"),
             (os(Errno::CONNRESET), FailureClass::Connect, "connection reset by shop.example:443"),
             (os(Errno::HOSTUNREACH), FailureClass::Connect, "shop.example:443 cannot be reached"),

@@ -161,7 +161,7 @@ impl Prober {
         let lookup = self.dns.records(&host, record_type).await;
         recorder.finish();
         let records = lookup
-            .map_err(|error| dial_failure(target, &DialError::Unresolved(Arc::new(error)), &recorder.timeout_text))?;
+            .map_err(|error| dial_failure(target, &DialError::LookupFailed(Arc::new(error)), &recorder.timeout_text))?;
         if records.is_empty() {
             return Err(failure(FailureClass::Dns, format!("the name {host} has no {record_type} record")));
         }

@@ -104,11 +104,11 @@ impl ReferenceTargets {
     }
 
     async fn responds(&self, host: &str, port: u16, deadline: Instant) -> bool {
-        let Ok(addresses) = self.dialer.admitted(host, port, deadline).await else { return false };
+        let Ok(addresses) = self.dialer.vetted(host, port, deadline).await else { return false };
         match self.dialer.connect(&addresses, deadline).await {
             Ok(_) => true,
             // A refusal is a packet from the host: the network path works.
-            Err(DialError::Unconnected(error)) => error.kind() == ErrorKind::ConnectionRefused,
+            Err(DialError::ConnectFailed(error)) => error.kind() == ErrorKind::ConnectionRefused,
             Err(_) => false,
         }
     }

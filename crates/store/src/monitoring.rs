@@ -36,7 +36,7 @@ pub struct EndpointState {
     /// Its active incident.
     pub incident_id: Option<IncidentId>,
     /// For each channel, when an opening last passed its gates (cooldown).
-    pub openings: BTreeMap<ChannelId, Timestamp>,
+    pub last_openings: BTreeMap<ChannelId, Timestamp>,
     /// Starts at 1 and increases by one with every write. Any other revision than the next is a conflict.
     pub revision: u64,
 }
@@ -50,7 +50,7 @@ impl EndpointState {
             flap_history: FlapHistory::default(),
             last_check: None,
             incident_id: None,
-            openings: BTreeMap::new(),
+            last_openings: BTreeMap::new(),
             revision: 0,
         }
     }
@@ -78,7 +78,7 @@ pub struct TransitionRecord {
     /// The check that caused it, if it was one.
     pub check: Option<CheckRecord>,
     /// The endpoint's state after it.
-    pub state: Option<EndpointState>,
+    pub endpoint_state: Option<EndpointState>,
     /// The incident that is opened or changed.
     pub incident: Option<IncidentRecord>,
     /// Entries for the timeline of `incident` or, without one, of the incident that `state` names.

@@ -35,7 +35,7 @@ pub struct NewDelivery {
     /// The event's severity according to the rule.
     pub severity: Severity,
     /// The requested initial state. The transaction may change it, because of `rate_limit` or `blocked_by`.
-    pub start: InitialState,
+    pub initial_state: InitialState,
     /// The gate evaluation that led to `start`.
     pub evaluation: GateEvaluation,
     /// The channel's rate limit, to be applied within the transaction: a refusal turns [`InitialState::Leased`] and
@@ -250,7 +250,7 @@ pub struct ReleaseBatch {
     pub now: Timestamp,
     /// Deliveries that are not sent now: suppressed, skipped or held again ([`NextState::Suppressed`],
     /// [`NextState::Skipped`], [`NextState::Held`]).
-    pub stopped: Vec<(DeliveryId, NextState)>,
+    pub not_sent: Vec<(DeliveryId, NextState)>,
     /// Deliveries released one by one, in this order, until the rate limit refuses one; that one and the rest stay
     /// held.
     pub individual: Vec<DeliveryId>,
@@ -266,7 +266,7 @@ pub struct NewDigest {
     /// The event with its one delivery, which begins [`InitialState::Due`].
     pub new_event: NewEvent,
     /// The members: they stay held and are settled with the digest. A digest cannot be a member.
-    pub carried: Vec<DeliveryId>,
+    pub members: Vec<DeliveryId>,
 }
 
 /// The result of a release.
@@ -275,7 +275,7 @@ pub struct ReleaseOutcome {
     /// Deliveries that are now pending (due, or blocked by an earlier one), including the digest itself.
     pub due: u32,
     /// Members of the digest.
-    pub carried: u32,
+    pub members: u32,
     /// Deliveries that the rate limit refused and that stay held.
     pub held: u32,
 }

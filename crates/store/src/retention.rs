@@ -15,7 +15,7 @@ pub const HOUR_GRACE_MS: u64 = 300_000;
 pub struct Retention {
     /// Events with their deliveries and idempotency keys, in milliseconds. An event with unsettled deliveries is kept
     /// until they are settled.
-    pub log_ms: u64,
+    pub events_ms: u64,
     /// Checks, in milliseconds.
     pub checks_ms: u64,
     /// The maximum number of checks of one endpoint; the newest are kept.
@@ -29,7 +29,7 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self {
-            log_ms: 90 * DAY_MS,
+            events_ms: 90 * DAY_MS,
             checks_ms: 48 * HOUR_MS,
             checks_max: 2_880,
             hours_ms: 30 * DAY_MS,
@@ -67,7 +67,7 @@ pub struct Pruned {
     pub events: u32,
     pub deliveries: u32,
     /// Rate windows of channels in which no admission counts any more.
-    pub admissions: u32,
+    pub rate_windows: u32,
     pub checks: u32,
     /// Hourly summaries.
     pub hours: u32,
@@ -119,7 +119,7 @@ impl SummaryGranularity {
 /// Which summaries of an endpoint to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SummaryFilter {
-    pub span: SummaryGranularity,
+    pub granularity: SummaryGranularity,
     /// Only those that begin at or after this instant.
     pub since: Option<Timestamp>,
     /// Only those that begin before this instant.

@@ -68,7 +68,7 @@ pub(crate) async fn bootstrap(
     }
     Ok(created.map(|created| Created {
         slug: created.workspace.slug,
-        key: created.made.map_or(KeyLocation::Configured, KeyLocation::Banner),
+        key: created.generated.map_or(KeyLocation::Configured, KeyLocation::Banner),
     }))
 }
 

@@ -42,7 +42,7 @@ pub enum Code {
     /// The delivery's status does not allow a resend.
     NotResendable,
     /// The delivery's rule is disabled or was deleted.
-    RuleNotLive,
+    RuleInactive,
     /// `If-Match` is not an ETag of this API.
     InvalidIfMatch,
     /// The resource is not at the revision that `If-Match` names.
@@ -76,7 +76,7 @@ impl Code {
         Self::EndpointPaused,
         Self::IncidentResolved,
         Self::NotResendable,
-        Self::RuleNotLive,
+        Self::RuleInactive,
         Self::InvalidIfMatch,
         Self::RevisionMismatch,
         Self::TooLarge,
@@ -102,7 +102,7 @@ impl Code {
             Self::EndpointPaused => "endpoint_paused",
             Self::IncidentResolved => "incident_resolved",
             Self::NotResendable => "not_resendable",
-            Self::RuleNotLive => "rule_not_live",
+            Self::RuleInactive => "rule_inactive",
             Self::InvalidIfMatch => "invalid_if_match",
             Self::RevisionMismatch => "revision_mismatch",
             Self::TooLarge => "too_large",
@@ -128,7 +128,7 @@ impl Code {
             | Self::EndpointPaused
             | Self::IncidentResolved
             | Self::NotResendable
-            | Self::RuleNotLive => StatusCode::CONFLICT,
+            | Self::RuleInactive => StatusCode::CONFLICT,
             Self::InvalidIfMatch | Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -153,7 +153,7 @@ impl Code {
             Self::EndpointPaused => "The endpoint is paused",
             Self::IncidentResolved => "The incident is resolved",
             Self::NotResendable => "The delivery cannot be sent again",
-            Self::RuleNotLive => "The rule of the delivery is disabled or deleted",
+            Self::RuleInactive => "The rule of the delivery is disabled or deleted",
             Self::InvalidIfMatch => "If-Match is not an ETag of this API",
             Self::RevisionMismatch => "The resource has changed since",
             Self::TooLarge => "The body is too large",
@@ -240,7 +240,7 @@ impl From<EngineError> for Problem {
             EngineError::Quota { .. } => Self::new(Code::Quota, message),
             EngineError::IncidentResolved => Self::new(Code::IncidentResolved, message),
             EngineError::NotResendable(_) | EngineError::TestNotResendable => Self::new(Code::NotResendable, message),
-            EngineError::RuleNotLive => Self::new(Code::RuleNotLive, message),
+            EngineError::RuleInactive => Self::new(Code::RuleInactive, message),
             EngineError::GateClosed(_) => Self::new(Code::NotResendable, message),
             EngineError::Unusable(_) => Self::new(Code::ChannelUnusable, message),
             EngineError::Store(StoreError::Closed) => Self::new(Code::Unavailable, "the store is shutting down"),

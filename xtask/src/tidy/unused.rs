@@ -17,7 +17,9 @@ pub fn check<'a>(
         for name in manifest.get(section).and_then(Value::as_table).into_iter().flat_map(Table::keys) {
             let ident = name.replace('-', "_");
             if !sources.clone().any(|source| source.lines().any(|line| is_used(line, &ident))) {
-                findings.push(format!("{path}: `{name}` in [{section}] is not used by any Rust file of the crate: remove it"));
+                findings.push(format!(
+                    "{path}: `{name}` in [{section}] is not used by any Rust file of the crate: remove it"
+                ));
             }
         }
     }

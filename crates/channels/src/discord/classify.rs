@@ -35,7 +35,7 @@ pub(super) fn classify_response(response: &HttpResponse, now: Timestamp) -> Atte
     match response.status.as_u16() {
         // The webhook was removed or lacks a permission, or Discord does not accept this embed.
         400 | 401 | 403 | 404 => {
-            result.outcome = Outcome::Dead;
+            result.outcome = Outcome::PermanentFailure;
             result.error_class = Some(ErrorClass::Rejected);
         }
         429 => {
@@ -64,9 +64,9 @@ mod tests {
         for (status, header, body, outcome, error) in [
             (204, None, "", Outcome::Delivered, None),
             (200, None, "{}", Outcome::Delivered, None),
-            (404, None, unknown, Outcome::Dead, Some("HTTP 404 Not Found: Unknown Webhook (10015)")),
-            (401, None, "", Outcome::Dead, Some("HTTP 401 Unauthorized")),
-            (400, None, "{}", Outcome::Dead, Some("HTTP 400 Bad Request")),
+            (404, None, unknown, Outcome::PermanentFailure, Some("HTTP 404 Not Found: Unknown Webhook (10015)")),
+            (401, None, "", Outcome::PermanentFailure, Some("HTTP 401 Unauthorized")),
+            (400, None, "{}", Outcome::PermanentFailure, Some("HTTP 400 Bad Request")),
             (
                 429,
                 Some("65"),

@@ -36,10 +36,10 @@ impl VettedAddrs {
 pub enum DialError {
     /// The lookup failed.
     #[error("the name could not be resolved: {}", resolve::reason(.0))]
-    Unresolved(Arc<io::Error>),
+    LookupFailed(Arc<io::Error>),
     /// The lookup exceeded the deadline.
     #[error("the name was not resolved in time")]
-    UnresolvedInTime,
+    LookupTimeout,
     /// The lookup succeeded without any address.
     #[error("the name has no address")]
     NoAddress,
@@ -48,21 +48,21 @@ pub enum DialError {
     Refused(Refused),
     /// No address accepted the connection; this is the last error.
     #[error("no connection: {0}")]
-    Unconnected(Arc<io::Error>),
+    ConnectFailed(Arc<io::Error>),
     /// The last address did not respond in time.
     #[error("no connection in time")]
-    UnconnectedInTime,
+    ConnectTimeout,
 }
 
 impl DialError {
     /// Whether the cause is this machine, so that the error is no evidence about the host.
     pub fn is_own(&self) -> bool {
-        matches!(self, Self::Unresolved(error) | Self::Unconnected(error) if is_own(error))
+        matches!(self, Self::LookupFailed(error) | Self::ConnectFailed(error) if is_own(error))
     }
 
     /// Whether the process or the system is out of file descriptors.
     pub fn is_out_of_files(&self) -> bool {
-        matches!(self, Self::Unresolved(error) | Self::Unconnected(error) if is_out_of_files(error))
+        matches!(self, Self::LookupFailed(error) | Self::ConnectFailed(error) if is_out_of_files(error))
     }
 }
 
@@ -103,7 +103,7 @@ impl Dialer {
     }
 
     /// The addresses of `host` that pass the guard.
-    pub async fn admitted(&self, host: &str, port: u16, deadline: Instant) -> Result<VettedAddrs, DialError> {
+    pub async fn vetted(&self, host: &str, port: u16, deadline: Instant) -> Result<VettedAddrs, DialError> {
         self.vet(host, port, deadline, |address| self.guard.check(address.ip())).await
     }
 
@@ -142,8 +142,8 @@ impl Dialer {
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Ok(Err(error)) => DialError::Unconnected(Arc::new(error)),
-                Err(_) => DialError::UnconnectedInTime,
+                Ok(Err(error)) => DialError::ConnectFailed(Arc::new(error)),
+                Err(_) => DialError::ConnectTimeout,
             };
             if !why.is_own() || failure.as_ref().is_none_or(DialError::is_own) {
                 failure = Some(why);
@@ -158,8 +158,8 @@ impl Dialer {
         }
         match timeout_at(deadline, self.lookups.addresses(host, port)).await {
             Ok(Ok(addresses)) => Ok(addresses.to_vec()),
-            Ok(Err(error)) => Err(DialError::Unresolved(error)),
-            Err(_) => Err(DialError::UnresolvedInTime),
+            Ok(Err(error)) => Err(DialError::LookupFailed(error)),
+            Err(_) => Err(DialError::LookupTimeout),
         }
     }
 }
@@ -189,13 +189,13 @@ mod tests {
         let allow = vec!["127.0.0.1/32".parse().unwrap(), "255.255.255.255/32".parse().unwrap()];
         let dialer = Dialer::new(Guard { allow, allow_http: true }, Arc::new(TwoAddresses(closed)));
         let deadline = Instant::now() + Duration::from_secs(20);
-        let vetted = dialer.admitted("two.example", closed, deadline).await.unwrap();
+        let vetted = dialer.vetted("two.example", closed, deadline).await.unwrap();
         assert_eq!(vetted.addresses().len(), 2);
         let broadcast = VettedAddrs(vetted.addresses()[1..].to_vec());
         assert!(dialer.connect(&broadcast, deadline).await.unwrap_err().is_own());
         let why = dialer.connect(&vetted, deadline).await.unwrap_err();
         assert!(
-            matches!(&why, DialError::Unconnected(error) if error.kind() == io::ErrorKind::ConnectionRefused),
+            matches!(&why, DialError::ConnectFailed(error) if error.kind() == io::ErrorKind::ConnectionRefused),
             "{why}"
         );
     }

@@ -34,18 +34,18 @@ impl EgressError {
     /// The error with the host's name added.
     pub(super) fn from_dial(host: &str, port: u16, why: &DialError) -> Self {
         match why {
-            DialError::Unresolved(error) | DialError::Unconnected(error) if is_own(error) => {
+            DialError::LookupFailed(error) | DialError::ConnectFailed(error) if is_own(error) => {
                 Self::local(&format!("{host}:{port}"), error)
             }
-            DialError::Unresolved(error) => {
+            DialError::LookupFailed(error) => {
                 let reason = super::resolve::reason(error);
                 Self::new(ErrorClass::Dns, format!("the name {host} could not be resolved: {reason}"))
             }
-            DialError::UnresolvedInTime => Self::timeout(format!("the name {host} was not resolved in time")),
+            DialError::LookupTimeout => Self::timeout(format!("the name {host} was not resolved in time")),
             DialError::NoAddress => Self::new(ErrorClass::Dns, format!("{host} has no address")),
             DialError::Refused(why) => Self::refused(host, why),
-            DialError::Unconnected(error) => Self::connect(host, port, error),
-            DialError::UnconnectedInTime => Self::timeout(format!("no connection to {host}:{port} in time")),
+            DialError::ConnectFailed(error) => Self::connect(host, port, error),
+            DialError::ConnectTimeout => Self::timeout(format!("no connection to {host}:{port} in time")),
         }
     }
 
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn from_dial_out_of_files_is_classified_as_own_network() {
         let error = || Arc::new(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
-        for why in [DialError::Unresolved(error()), DialError::Unconnected(error())] {
+        for why in [DialError::LookupFailed(error()), DialError::ConnectFailed(error())] {
             let failed = EgressError::from_dial("hooks.example.com", 443, &why);
             assert_eq!(failed.class, ErrorClass::OwnNetwork);
             let message = "nothing could be sent to hooks.example.com:443 from this machine: too many open files";

@@ -72,7 +72,7 @@ pub(super) fn check(
                 violations.push(Violation::new("/smtp/password", REENTER_SECRET));
             }
         }
-        Some(None) if context.mail.is_none() => violations.push(Violation::new("/smtp", NO_SERVER)),
+        Some(None) if context.relay.is_none() => violations.push(Violation::new("/smtp", NO_SERVER)),
         _ => {}
     }
     match settings {

@@ -68,7 +68,7 @@ impl ChannelPlugin for Email {
 
     fn open(&self, stored: &ChannelConfig, context: &ChannelContext) -> Result<Arc<dyn Notifier>, String> {
         let settings = config::open(stored)?;
-        let server = match (settings.server, &context.mail) {
+        let server = match (settings.server, &context.relay) {
             (Some(own), _) => own,
             (None, Some(mail)) => mail.server.clone(),
             (None, None) => return Err(config::NO_SERVER.into()),

@@ -58,7 +58,7 @@ pub(super) fn classify_webhook_response(response: &HttpResponse, now: Timestamp)
     }
     // The webhook was revoked or removed, the channel is archived, or Slack does not accept this payload.
     if matches!(response.status.as_u16(), 400 | 401 | 403 | 404 | 410) {
-        result.outcome = Outcome::Dead;
+        result.outcome = Outcome::PermanentFailure;
         result.error_class = Some(ErrorClass::Rejected);
     }
     result
@@ -131,10 +131,10 @@ mod tests {
     fn classify_webhook_response_by_status() {
         for (status, body, outcome, error) in [
             (200, "ok", Outcome::Delivered, None),
-            (400, "invalid_payload", Outcome::Dead, Some("HTTP 400 Bad Request: invalid_payload")),
-            (403, "invalid_token", Outcome::Dead, Some("HTTP 403 Forbidden: invalid_token")),
-            (404, "no_service", Outcome::Dead, Some("HTTP 404 Not Found: no_service")),
-            (410, "channel_is_archived", Outcome::Dead, Some("HTTP 410 Gone: channel_is_archived")),
+            (400, "invalid_payload", Outcome::PermanentFailure, Some("HTTP 400 Bad Request: invalid_payload")),
+            (403, "invalid_token", Outcome::PermanentFailure, Some("HTTP 403 Forbidden: invalid_token")),
+            (404, "no_service", Outcome::PermanentFailure, Some("HTTP 404 Not Found: no_service")),
+            (410, "channel_is_archived", Outcome::PermanentFailure, Some("HTTP 410 Gone: channel_is_archived")),
             (429, "", Outcome::Retry { after_ms: Some(30_000) }, Some("HTTP 429 Too Many Requests")),
             (
                 500,
@@ -155,8 +155,8 @@ mod tests {
         for (status, body, outcome) in [
             (200, r#"{"ok":true,"ts":"1.2"}"#, Outcome::Delivered),
             (200, &*cut, Outcome::Delivered),
-            (200, r#"{"ok":false,"error":"channel_not_found"}"#, Outcome::Dead),
-            (200, r#"{"ok":false,"error":"token_revoked"}"#, Outcome::Dead),
+            (200, r#"{"ok":false,"error":"channel_not_found"}"#, Outcome::PermanentFailure),
+            (200, r#"{"ok":false,"error":"token_revoked"}"#, Outcome::PermanentFailure),
             (200, r#"{"ok":false,"error":"ratelimited"}"#, Outcome::Retry { after_ms: Some(30_000) }),
             (429, r#"{"ok":false,"error":"ratelimited"}"#, Outcome::Retry { after_ms: Some(30_000) }),
             (200, r#"{"ok":false}"#, Outcome::Retry { after_ms: Some(30_000) }),

@@ -105,7 +105,7 @@ fn sample_events() -> Vec<Event> {
         let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
         let mut event = Event::sample(id, workspace_id, resource_type, "sample", now);
         if let Some(trigger) = trigger {
-            event.kind = tidings_domain::event::EventKind::of_run(resource_type, trigger);
+            event.kind = tidings_domain::event::EventKind::for_run(resource_type, trigger);
             event.trigger = trigger;
             event.run_mut().resource_name = Some("Sample \"quoted\" \\ name".into());
             event.run_mut().duration_ms = Some(1_842);
@@ -144,7 +144,7 @@ fn sample_incident(resource_type: ResourceType, trigger: IncidentTrigger, now: T
         failing_since: now,
         resolved_at: (trigger == IncidentTrigger::Resolved).then_some(now),
         at: now,
-        changes: None,
+        flap_changes: None,
         escalates_to: None,
         actor: None,
         fields: vec![SubjectField { label: "region \"1\"".into(), value: "eu\nwest".into() }],

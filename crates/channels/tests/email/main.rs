@@ -122,12 +122,12 @@ async fn refused_by_all_recipients_is_permanent() {
     let context = local_context(RootCertStore::empty());
     let all = ["refuse@example.com", "spam@example.com"];
     let result = deliver(&*channel(own_server(&all, server.port, json!({"tls": "none"})), &context)).await;
-    assert_eq!((result.outcome, result.error_class), (Outcome::Dead, Some(ErrorClass::Rejected)));
+    assert_eq!((result.outcome, result.error_class), (Outcome::PermanentFailure, Some(ErrorClass::Rejected)));
     assert_eq!(result.http_status, Some(554));
 
     let smtp = json!({"tls": "none", "from": "nobody@example.com"});
     let result = deliver(&*channel(own_server(&["a@example.com"], server.port, smtp), &context)).await;
-    assert_eq!((result.outcome, result.error_class), (Outcome::Dead, Some(ErrorClass::Rejected)));
+    assert_eq!((result.outcome, result.error_class), (Outcome::PermanentFailure, Some(ErrorClass::Rejected)));
     assert_eq!(
         result.error.as_deref(),
         Some("the SMTP server refused the sender nobody@example.com: 550 5.7.1 sender not allowed here")
@@ -140,7 +140,7 @@ async fn wrong_password_is_permanent() {
     let smtp = json!({"tls": "tls", "username": "alerts", "password": PASSWORD});
     let channel = channel(own_server(&["a@example.com"], server.port, smtp), &local_context(server.roots.clone()));
     let result = deliver(&*channel).await;
-    assert_eq!((result.outcome, result.error_class), (Outcome::Dead, Some(ErrorClass::Rejected)));
+    assert_eq!((result.outcome, result.error_class), (Outcome::PermanentFailure, Some(ErrorClass::Rejected)));
     assert_eq!(result.http_status, Some(535));
     let error = result.error.unwrap();
     assert!(error.starts_with("the SMTP server refused the user name or password: 535"), "{error}");

@@ -35,7 +35,7 @@ pub fn local_context(roots: RootCertStore) -> ChannelContext {
 /// A guarded context with this mail server as the instance's.
 pub fn relay_context(url: &str, roots: RootCertStore) -> ChannelContext {
     let mail = RelayConfig::parse(url, "Tidings <tidings@example.com>").unwrap();
-    ChannelContext { mail: Some(Arc::new(mail)), ..guarded_context(roots) }
+    ChannelContext { relay: Some(Arc::new(mail)), ..guarded_context(roots) }
 }
 
 /// An open channel with this configuration, as after storing it.

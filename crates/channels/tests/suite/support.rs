@@ -238,7 +238,7 @@ pub fn context(guard: Guard) -> ChannelContext {
 pub fn failed(resource_type: ResourceType) -> Event {
     let (id, workspace_id) = (EventId::from_bytes([1; 16]), WorkspaceId::from_bytes([2; 16]));
     let mut event = Event::sample(id, workspace_id, resource_type, "f1", NOW);
-    event.kind = EventKind::of_run(resource_type, Trigger::Failure);
+    event.kind = EventKind::for_run(resource_type, Trigger::Failure);
     event.trigger = Trigger::Failure;
     event.run_id = "01HX".into();
     event.run_mut().resource_name = Some("Daily revenue rollup".into());
@@ -265,7 +265,7 @@ pub fn incident(resource_type: ResourceType, trigger: IncidentTrigger) -> Event 
         failing_since: NOW.minus_ms(120_000),
         resolved_at: (trigger == IncidentTrigger::Resolved).then_some(NOW),
         at: NOW,
-        changes: Some(7),
+        flap_changes: Some(7),
         escalates_to: None,
         actor: Some("Ada".into()),
         fields: vec![SubjectField { label: "region".into(), value: "eu-west".into() }],

@@ -127,7 +127,11 @@ async fn failing_template_is_permanent_and_sends_nothing() {
     let list = serde_json::to_string(&json!({"list": vec![1; 20_000]})).unwrap();
     event.run_mut().output = Some(serde_json::value::RawValue::from_string(list).unwrap());
     let result = deliver(config, &message(&event), &context).await;
-    assert_eq!((result.outcome, result.error_class), (Outcome::Dead, Some(ErrorClass::Configuration)), "{result:?}");
+    assert_eq!(
+        (result.outcome, result.error_class),
+        (Outcome::PermanentFailure, Some(ErrorClass::Configuration)),
+        "{result:?}"
+    );
     assert_eq!(result.error.as_deref(), Some("the body template failed: it takes more than 10000 steps"));
     assert_eq!(receiver.connections(), 0);
 }

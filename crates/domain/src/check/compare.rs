@@ -26,7 +26,7 @@ pub(super) fn evaluate(index: usize, assertion: &Assertion, observation: &Observ
         _ => extract(assertion, observation),
     };
     let cut_at = match &observation.outcome {
-        Ok(Answer::Http { body, is_whole: false, .. })
+        Ok(Answer::Http { body, is_complete: false, .. })
             if matches!(assertion.kind, AssertionKind::Body | AssertionKind::Json) =>
         {
             Some(body.len())

@@ -18,7 +18,7 @@ pub struct ExternalCheck {
 impl Check {
     /// The check for an external verdict. The status is adopted as reported; the reason is reduced to one line of at most
     /// [`REASON_CHARS_MAX`] characters, and dropped if it is blank.
-    pub fn reported(reported: ExternalCheck) -> Self {
+    pub fn from_external(reported: ExternalCheck) -> Self {
         let ExternalCheck { status, reason, status_code, response_time_ms, checked_at } = reported;
         let reason =
             reason.map(|text| single_line(text.trim(), REASON_CHARS_MAX)).filter(|text| !text.trim().is_empty());
@@ -40,7 +40,7 @@ impl Check {
 mod tests {
     use super::*;
 
-    fn reported(status: CheckStatus, reason: Option<&str>) -> ExternalCheck {
+    fn from_external(status: CheckStatus, reason: Option<&str>) -> ExternalCheck {
         ExternalCheck {
             status,
             reason: reason.map(str::to_owned),
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn external_check_keeps_the_reported_status() {
         for status in CheckStatus::ALL {
-            let check = Check::reported(reported(status, Some("HTTP 502 — expected 200")));
+            let check = Check::from_external(from_external(status, Some("HTTP 502 — expected 200")));
             assert_eq!((check.status, check.reason.as_deref()), (status, Some("HTTP 502 — expected 200")));
             assert_eq!((check.status_code, check.response_time_ms, check.timings.total_ms), (Some(502), Some(81), 81));
             assert_eq!((check.checked_at, check.failure), (Timestamp::from_unix_ms(7), None));
@@ -63,17 +63,19 @@ mod tests {
 
     #[test]
     fn external_check_leaves_unreported_fields_empty() {
-        let minimal = ExternalCheck { status_code: None, response_time_ms: None, ..reported(CheckStatus::Down, None) };
-        let check = Check::reported(minimal);
+        let minimal =
+            ExternalCheck { status_code: None, response_time_ms: None, ..from_external(CheckStatus::Down, None) };
+        let check = Check::from_external(minimal);
         assert_eq!((check.status_code, check.response_time_ms, check.reason), (None, None, None));
         for blank in ["", " \n", "\0\0", "\u{2028}"] {
-            assert_eq!(Check::reported(reported(CheckStatus::Down, Some(blank))).reason, None, "{blank:?}");
+            assert_eq!(Check::from_external(from_external(CheckStatus::Down, Some(blank))).reason, None, "{blank:?}");
         }
     }
 
     #[test]
     fn external_reason_is_one_truncated_line() {
-        let reason = |text: &str| Check::reported(reported(CheckStatus::Down, Some(text))).reason.unwrap_or_default();
+        let reason =
+            |text: &str| Check::from_external(from_external(CheckStatus::Down, Some(text))).reason.unwrap_or_default();
         assert_eq!(reason(" a\r\nb\u{202e}c "), "a  b c");
         assert_eq!(reason(&"é".repeat(REASON_CHARS_MAX)), "é".repeat(REASON_CHARS_MAX));
         let cut = reason(&"é".repeat(REASON_CHARS_MAX + 1));

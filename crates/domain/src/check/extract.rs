@@ -41,7 +41,7 @@ pub(super) fn extract<'a>(assertion: &Assertion, observation: &'a Observation) -
         },
         (AssertionKind::Header, Ok(Answer::Http { headers, .. })) => header(headers, target),
         (AssertionKind::Body, Ok(Answer::Http { body, .. })) => Extracted::text(String::from_utf8_lossy(body)),
-        (AssertionKind::Json, Ok(Answer::Http { body, is_whole, .. })) => json(body, *is_whole, target),
+        (AssertionKind::Json, Ok(Answer::Http { body, is_complete, .. })) => json(body, *is_complete, target),
         (AssertionKind::Header | AssertionKind::Body | AssertionKind::Json, _) => {
             Extracted::Unreadable("there is no HTTP response".to_owned())
         }
@@ -62,12 +62,12 @@ fn header<'a>(headers: &'a [(String, String)], wanted: &str) -> Extracted<'a> {
 }
 
 /// The value at `path` in the body.
-fn json<'a>(body: &'a [u8], is_whole: bool, path: &str) -> Extracted<'a> {
+fn json<'a>(body: &'a [u8], is_complete: bool, path: &str) -> Extracted<'a> {
     let path = match JsonPath::parse(path) {
         Ok(path) => path,
         Err(error) => return Extracted::Unreadable(format!("the path is invalid: {error}")),
     };
-    if !is_whole {
+    if !is_complete {
         return Extracted::Unreadable("the body is too long to be read as JSON".to_owned());
     }
     let Ok(text) = std::str::from_utf8(body) else {

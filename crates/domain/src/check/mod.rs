@@ -116,7 +116,7 @@ pub enum Answer {
         /// The body up to the prober's size cap.
         body: Vec<u8>,
         /// False if the body was cut at the cap.
-        is_whole: bool,
+        is_complete: bool,
     },
     /// The target was reached: TCP connection, ICMP echo reply or TLS handshake.
     Reached,
@@ -233,7 +233,7 @@ pub(crate) mod tests {
                     header("vary", "b"),
                 ],
                 body: body.as_bytes().to_vec(),
-                is_whole: true,
+                is_complete: true,
             }),
         }
     }

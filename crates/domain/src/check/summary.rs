@@ -36,7 +36,7 @@ fn is_zero(count: &u32) -> bool {
 
 impl Summary {
     /// The summary of these checks.
-    pub fn of<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Self {
+    pub fn from_checks<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Self {
         let mut summary = Self::default();
         for check in checks {
             summary.add(check.status, check.response_time_ms, check.failure);

@@ -99,7 +99,7 @@ pub fn re_evaluate(input: &GateInput<'_>, now: Timestamp) -> GateEvaluation {
 fn evaluate_if(input: &GateInput<'_>, now: Timestamp, is_included: impl Fn(Gate) -> bool) -> GateEvaluation {
     let mut passed = 0;
     for gate in Gate::ORDER.into_iter().filter(|gate| is_included(*gate)) {
-        match gate.ask(input, now) {
+        match gate.check(input, now) {
             Some(refusal) => return GateEvaluation { evaluated_at: now, passed, stopped: Some((gate, refusal)) },
             None => passed |= gate.bit(),
         }

@@ -20,7 +20,7 @@ pub(super) fn channel_disabled(input: &GateInput<'_>) -> Option<Refusal> {
     let channel = input.channel;
     (!channel.enabled).then(|| {
         Refusal::suppress(match channel.disabled_reason {
-            Some(DisabledReason::Gone) => {
+            Some(DisabledReason::ReceiverGone) => {
                 format!("{} was disabled because its receiver answered 410 Gone", channel.name)
             }
             None => format!("{} is disabled", channel.name),
@@ -94,7 +94,7 @@ pub(super) fn never_opened(input: &GateInput<'_>) -> Option<Refusal> {
 /// Gate 9: the endpoint's parent has an active incident, whose notifications are enough.
 pub(super) fn dependency(input: &GateInput<'_>) -> Option<Refusal> {
     let endpoint = input.endpoint?;
-    let parent = endpoint.parent_down?;
+    let parent = endpoint.active_parent?;
     Some(Refusal::suppress(format!("{} depends on {parent}, which has an active incident", endpoint.name)))
 }
 

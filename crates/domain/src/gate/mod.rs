@@ -152,7 +152,7 @@ impl Gate {
     }
 
     /// The gate's refusal; `None` if it passes. The rate limit always passes here: see [`rate_limit`].
-    pub fn ask(self, input: &GateInput<'_>, now: Timestamp) -> Option<Refusal> {
+    pub fn check(self, input: &GateInput<'_>, now: Timestamp) -> Option<Refusal> {
         if self.follows_opening() {
             match input.opening {
                 // Held together with its opening, the resolution becomes part of the same digest entry.
@@ -226,7 +226,7 @@ pub struct EndpointContext<'a> {
     pub name: &'a str,
     pub definition: &'a Definition,
     /// The name of the endpoint's parent, if that has an active incident.
-    pub parent_down: Option<&'a str>,
+    pub active_parent: Option<&'a str>,
     /// When an opening last passed for this channel.
     pub last_opening_at: Option<Timestamp>,
 }

@@ -155,7 +155,7 @@ impl World {
             id: endpoint_id,
             name: "API",
             definition: &definition,
-            parent_down: self.parent_down.then_some("Database"),
+            active_parent: self.parent_down.then_some("Database"),
             last_opening_at: self.cooling.then(|| now().minus_ms(1_000)),
         };
         evaluate(&GateInput {
@@ -270,14 +270,14 @@ fn cooldown_ends_on_the_millisecond_also_after_the_clock_was_set_back() {
         opening: OpeningOutcome::NotApplicable,
     };
     let ends_at = now().plus_ms(599_000);
-    let refusal = world.with(|input| Gate::Cooldown.ask(input, now())).unwrap();
+    let refusal = world.with(|input| Gate::Cooldown.check(input, now())).unwrap();
     assert_eq!((refusal.until, refusal.effect), (Some(ends_at), Effect::Suppress));
     assert_eq!(refusal.detail, "API is in cooldown until 12:09:59 UTC: its last opening was less than 10 min 0 s ago");
-    assert!(world.with(|input| Gate::Cooldown.ask(input, ends_at)).is_none());
-    let set_back = world.with(|input| Gate::Cooldown.ask(input, now().minus_ms(3_600_000))).unwrap();
+    assert!(world.with(|input| Gate::Cooldown.check(input, ends_at)).is_none());
+    let set_back = world.with(|input| Gate::Cooldown.check(input, now().minus_ms(3_600_000))).unwrap();
     assert_eq!(set_back.until, Some(now().minus_ms(3_000_000)), "counted from now, not from an opening in the future");
     world.priority = true;
-    assert!(world.with(|input| Gate::Cooldown.ask(input, now())).is_none());
+    assert!(world.with(|input| Gate::Cooldown.check(input, now())).is_none());
 }
 
 proptest! {
@@ -296,7 +296,7 @@ proptest! {
     #[test]
     fn each_gate_refuses_by_its_own_facts_and_re_evaluation_covers_the_rechecked_ones(world in world()) {
         for gate in Gate::ORDER {
-            prop_assert_eq!(world.with(|input| gate.ask(input, now())).is_some(), world.refuses(gate), "{:?}", gate);
+            prop_assert_eq!(world.with(|input| gate.check(input, now())).is_some(), world.refuses(gate), "{:?}", gate);
         }
         let rechecked = TABLE.into_iter().filter(|(_, _, _, _, is_rechecked, _)| *is_rechecked).map(|(gate, ..)| gate);
         let expected = rechecked.into_iter().find(|gate| world.refuses(*gate));

@@ -42,7 +42,7 @@ pub struct IncidentSnapshot {
     pub at: Timestamp,
     /// Openings and resolutions within the window, for flapping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changes: Option<u32>,
+    pub flap_changes: Option<u32>,
     /// The channel of this escalation step. No other channel is notified of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalates_to: Option<ChannelId>,
@@ -104,7 +104,7 @@ impl Incident {
             failing_since: self.failing_since,
             resolved_at: self.resolved_at,
             at,
-            changes: None,
+            flap_changes: None,
             escalates_to: None,
             actor: None,
             fields,

@@ -80,7 +80,7 @@ impl TimelineKind {
 
 impl TimelineEntry {
     /// The entry for a check.
-    pub fn of_check(check: &Check) -> Self {
+    pub fn from_check(check: &Check) -> Self {
         let kind = TimelineKind::Check {
             status: check.status,
             reason: check.reason.clone(),
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn check_entry_contains_all_that_is_shown() {
         let definition = Definition::new(Probe::Http(HttpProbe::new("https://example.com/")));
-        let entry = TimelineEntry::of_check(&judge(&definition, &answer(502, "")));
+        let entry = TimelineEntry::from_check(&judge(&definition, &answer(502, "")));
         assert_eq!(
             serde_json::to_value(&entry).unwrap(),
             json!({"at": "2026-05-02T04:00:00.000Z", "kind": "check", "status": "down", "statusCode": 502,
@@ -131,7 +131,7 @@ mod tests {
         );
         let failure = Failure { class: FailureClass::Timeout, message: "no answer within 10 s".into() };
         let entry =
-            TimelineEntry::of_check(&judge(&definition, &Observation { outcome: Err(failure), ..answer(200, "") }));
+            TimelineEntry::from_check(&judge(&definition, &Observation { outcome: Err(failure), ..answer(200, "") }));
         assert!(matches!(entry.kind, TimelineKind::Check { response_time_ms: None, status_code: None, .. }));
     }
 }

@@ -41,7 +41,7 @@ impl IncidentTrigger {
     }
 
     /// The wire name: API, webhook bodies and store. `opened`, `escalated:900`, `reminder:2`, …
-    pub fn word(self) -> Cow<'static, str> {
+    pub fn wire_name(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Opened => "opened",
             Self::Worsened => "worsened",
@@ -82,13 +82,13 @@ impl IncidentTrigger {
             _ => return None,
         };
         // Refuses other spellings of the number, such as `reminder:02`.
-        (trigger.word() == name).then_some(trigger)
+        (trigger.wire_name() == name).then_some(trigger)
     }
 }
 
 impl fmt::Display for IncidentTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.word())
+        f.write_str(&self.wire_name())
     }
 }
 

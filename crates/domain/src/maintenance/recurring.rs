@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DURATION_MINUTES_MAX;
 use crate::calendar::{
-    DAY_MINUTES, Period, TimeOfDay, Weekdays, Zone, days_violations, start_violation, zone_violation,
+    DAY_MINUTES, Period, TimeOfDay, Weekdays, Zone, days_violations, start_violation, validate_timezone,
 };
 use crate::time::Timestamp;
 use crate::violation::{Violation, Violations};
@@ -56,7 +56,7 @@ impl Recurring {
             let message = format!("must be a whole number from 1 to {DURATION_MINUTES_MAX} (a week)");
             violations.push(Violation::new("/durationMinutes", message));
         }
-        violations.extend(zone_violation(&self.timezone));
+        violations.extend(validate_timezone(&self.timezone));
         if self.from.zip(self.until).is_some_and(|(from, until)| until <= from) {
             violations.push(Violation::new("/until", "must be later than from"));
         }

@@ -94,7 +94,7 @@ fn describe(incident: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -
             (format!("{name} {still}"), format!("{name} has been {been} for {duration}."))
         }
         IncidentTrigger::Flapping => {
-            let changes = incident.changes.unwrap_or_default();
+            let changes = incident.flap_changes.unwrap_or_default();
             (
                 format!("{name} is flapping"),
                 format!("{name} went up and down too often: {changes} changes within a short time."),

@@ -37,7 +37,7 @@ fn pointers(mute: &Mute) -> Vec<String> {
 #[test]
 fn mute_scopes_round_trip() {
     for scope in [MuteScope::Global, MuteScope::Endpoint(endpoint(2)), MuteScope::Channel(channel(3))] {
-        assert_eq!(MuteScope::read(scope.as_str(), scope.target_id().as_deref()), Ok(scope));
+        assert_eq!(MuteScope::parse(scope.as_str(), scope.target_id().as_deref()), Ok(scope));
         assert!(MuteScope::NAMES.contains(&scope.as_str()));
     }
 }
@@ -54,9 +54,9 @@ fn mismatched_scope_and_target_are_reported_at_their_field() {
         ("channel", Some(&*endpoint), "/targetId"),
         ("channel", Some(""), "/targetId"),
     ] {
-        assert_eq!(MuteScope::read(scope, target).unwrap_err().pointer, pointer, "{scope} {target:?}");
+        assert_eq!(MuteScope::parse(scope, target).unwrap_err().pointer, pointer, "{scope} {target:?}");
     }
-    let violation = MuteScope::read("endpoint", Some("api")).unwrap_err();
+    let violation = MuteScope::parse("endpoint", Some("api")).unwrap_err();
     assert_eq!(violation.message, "must be the id of the muted resource, of the form ep_<32 hex digits>");
 }
 

@@ -53,7 +53,7 @@ impl ActiveIncidents {
             id: endpoint.id,
             name: &endpoint.name,
             definition: &endpoint.definition,
-            parent_down: self.parent_down(view, loaded),
+            active_parent: self.parent_down(view, loaded),
             last_opening_at: None,
         }
     }

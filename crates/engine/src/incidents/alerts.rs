@@ -27,7 +27,7 @@ pub struct Alert {
     /// The cause, for people.
     pub detail: Option<String>,
     /// What messages show about it.
-    pub about: SubjectInfo,
+    pub subject_info: SubjectInfo,
 }
 
 impl Incidents {
@@ -88,5 +88,5 @@ fn open_incident(transition: &mut IncidentTransition, id: IncidentId, key: &Subj
     let incident = Incident { opening_severity: alert.severity, ..Incident::open(id, key.0, start) };
     transition.timeline.push(TimelineEntry { at: now, kind: TimelineKind::Opened { cause, detail } });
     transition.notifications.push(IncidentNotification::of(IncidentTrigger::Opened));
-    transition.incident = Some(new_record(incident, alert.about.clone()));
+    transition.incident = Some(new_record(incident, alert.subject_info.clone()));
 }

@@ -73,7 +73,7 @@ impl Incidents {
         let Some(active) = &state.active else { return false };
         let Some(event) = &active.opening else { return false };
         let endpoint = self.loaded_endpoint(view, key);
-        let openings = &state.endpoint.openings;
+        let openings = &state.endpoint.last_openings;
         let recheck = |deferred| self.recheck_gate(view, endpoint, openings, event, deferred, now);
         active.deferred.iter().any(|deferred| matches!(recheck(deferred), GateRecheck::Open))
     }
@@ -91,12 +91,13 @@ impl Incidents {
         let Some(event) = &active.opening else { return };
         let endpoint = self.loaded_endpoint(view, key);
         for deferred in &mut active.deferred {
-            deferred.until = match self.recheck_gate(view, endpoint, &state.endpoint.openings, event, deferred, now) {
-                GateRecheck::Closed(refusal) => refusal.until,
-                GateRecheck::Open => Some(now),
-                // No wake-up: an instant in the past would wake the timer loop again and again.
-                GateRecheck::Inapplicable => None,
-            };
+            deferred.until =
+                match self.recheck_gate(view, endpoint, &state.endpoint.last_openings, event, deferred, now) {
+                    GateRecheck::Closed(refusal) => refusal.until,
+                    GateRecheck::Open => Some(now),
+                    // No wake-up: an instant in the past would wake the timer loop again and again.
+                    GateRecheck::Inapplicable => None,
+                };
         }
     }
 
@@ -119,7 +120,7 @@ impl Incidents {
         let severity = event.severity(Severity::Warning);
         let opening = OpeningOutcome::NotApplicable;
         let input = fanout::gate_input(view, loaded, Some(rule), event.trigger, severity, endpoint, &opening);
-        match deferred.gate.ask(&input, now) {
+        match deferred.gate.check(&input, now) {
             Some(refusal) => GateRecheck::Closed(refusal),
             None => GateRecheck::Open,
         }

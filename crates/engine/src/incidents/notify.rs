@@ -93,7 +93,7 @@ impl Incidents {
         let mut progress = Progress {
             earlier: self.earlier_deliveries(key, view, state, &transition, now).await?,
             deferred: state.active.as_ref().map(|active| active.deferred.clone()).unwrap_or_default(),
-            last_openings: state.endpoint.openings.clone(),
+            last_openings: state.endpoint.last_openings.clone(),
         };
         let mut batch = AcceptBatch::default();
         let mut opening = None;
@@ -124,10 +124,10 @@ impl Incidents {
 
         let (events, post_commit) = batch.split();
         let droppable = droppable_openings(&events);
-        let openings_before = state.endpoint.openings.clone();
+        let openings_before = state.endpoint.last_openings.clone();
         let record = TransitionRecord {
             check,
-            state: transition.endpoint.clone(),
+            endpoint_state: transition.endpoint.clone(),
             incident: transition.incident.clone(),
             timeline: transition.timeline,
             ended_mutes: if recovers { ended_mutes(view, &key.1) } else { Vec::new() },
@@ -212,7 +212,7 @@ impl Incidents {
     ) -> Event {
         let incident = &record.incident;
         let mut snapshot = incident.snapshot(record.subject_info.clone(), now);
-        snapshot.changes = notification.changes;
+        snapshot.flap_changes = notification.changes;
         snapshot.escalates_to = notification.escalates_to;
         Event {
             id: new_id(self.0.clock.as_ref(), now),
@@ -279,8 +279,8 @@ impl Incidents {
                 continue;
             }
             match openings_before.get(channel_id) {
-                Some(at) => state.endpoint.openings.insert(*channel_id, *at),
-                None => state.endpoint.openings.remove(channel_id),
+                Some(at) => state.endpoint.last_openings.insert(*channel_id, *at),
+                None => state.endpoint.last_openings.remove(channel_id),
             };
         }
     }
@@ -296,7 +296,7 @@ fn droppable_openings(events: &[NewEvent]) -> Vec<(DeliveryId, ChannelId)> {
 }
 
 const fn initial_status(delivery: &NewDelivery) -> Status {
-    match delivery.start {
+    match delivery.initial_state {
         InitialState::Leased(_) => Status::Sending,
         InitialState::Due => Status::Pending,
         InitialState::Held => Status::Held,
@@ -314,8 +314,8 @@ fn complete_transition(
     has_events: bool,
     now: Timestamp,
 ) {
-    if last_openings != state.endpoint.openings && endpoint.is_some() {
-        transition.endpoint.get_or_insert_with(|| state.endpoint.clone()).openings = last_openings;
+    if last_openings != state.endpoint.last_openings && endpoint.is_some() {
+        transition.endpoint.get_or_insert_with(|| state.endpoint.clone()).last_openings = last_openings;
     }
     if let Some(endpoint) = &mut transition.endpoint {
         endpoint.revision = state.endpoint.revision + 1;

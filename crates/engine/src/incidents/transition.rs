@@ -91,7 +91,7 @@ pub(super) fn on_check(
         }
         // A degraded endpoint went down.
         (Some(Transition::Worsened), Some(active)) => {
-            change.timeline.push(TimelineEntry::of_check(check));
+            change.timeline.push(TimelineEntry::from_check(check));
             if let Some(incident) = active.record.incident.worsened(check.reason.clone()) {
                 change.add_to_timeline(now, TimelineKind::Worsened { detail: check.reason.clone() });
                 change.notifications.push(IncidentNotification::of(IncidentTrigger::Worsened));
@@ -100,13 +100,13 @@ pub(super) fn on_check(
         }
         // The streak of healthy checks reached the threshold: resolve the incident.
         (Some(Transition::Resolved), Some(active)) => {
-            change.timeline.push(TimelineEntry::of_check(check));
+            change.timeline.push(TimelineEntry::from_check(check));
             change.resolve(&active.record, None, now);
             endpoint.incident_id = None;
             change.record_flap(&mut endpoint, now);
         }
         (_, Some(_)) if check.status != CheckStatus::Inconclusive => {
-            change.timeline.push(TimelineEntry::of_check(check));
+            change.timeline.push(TimelineEntry::from_check(check));
         }
         _ => {}
     }

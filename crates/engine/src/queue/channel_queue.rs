@@ -21,7 +21,7 @@ pub struct Limits {
     /// Concurrent attempts of one channel. It may borrow more while at least half of the node's slots are free.
     pub channel_slots: usize,
     /// Concurrent attempts guaranteed to every channel, even if the node's slots are used up.
-    pub own_slots: usize,
+    pub guaranteed_slots: usize,
     /// Deliveries of one channel waiting in memory.
     pub channel_ready_max: usize,
     /// Deliveries waiting in memory, all channels together.
@@ -37,7 +37,7 @@ impl Default for Limits {
         Self {
             node_slots: 512,
             channel_slots: 64,
-            own_slots: 4,
+            guaranteed_slots: 4,
             channel_ready_max: 8_192,
             node_ready_max: 12_288,
             node_ready_bytes_max: 32 << 20,
@@ -113,7 +113,7 @@ impl ChannelQueue {
         }
         // The last half of the node's slots is never lent, so that a channel that wakes up finds one.
         let can_borrow = node_in_flight * 2 < limits.node_slots;
-        self.in_flight < limits.own_slots
+        self.in_flight < limits.guaranteed_slots
             || (node_in_flight < limits.node_slots && (self.in_flight < limits.channel_slots || can_borrow))
     }
 
@@ -154,7 +154,7 @@ impl ChannelQueue {
         let capacity = (sendable as usize).clamp(limits.channel_slots, limits.channel_ready_max);
         let node_free = limits.node_ready_max.saturating_sub(node_used);
         // Even with the node's memory used up a channel keeps its guaranteed slots.
-        capacity.saturating_sub(in_memory).min(node_free.max(limits.own_slots.saturating_sub(in_memory)))
+        capacity.saturating_sub(in_memory).min(node_free.max(limits.guaranteed_slots.saturating_sub(in_memory)))
     }
 
     /// Whether the store has a delivery for it that is due already.

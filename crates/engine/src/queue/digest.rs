@@ -49,7 +49,7 @@ pub(super) fn new_digest(
         channel_id: channel.id,
         channel_type: channel.channel_type,
         severity,
-        start: InitialState::Due,
+        initial_state: InitialState::Due,
         evaluation: GateEvaluation { evaluated_at: now, passed: 0, stopped: None },
         rate_limit: None,
         blocked_by: None,
@@ -57,7 +57,7 @@ pub(super) fn new_digest(
         replaces_id: None,
     };
     let new_event = NewEvent { event: Arc::new(event), not_routed: Vec::new(), deliveries: vec![delivery] };
-    NewDigest { new_event, carried: held.iter().map(|held| held.id).collect() }
+    NewDigest { new_event, members: held.iter().map(|held| held.id).collect() }
 }
 
 /// Why these were held, for readers of the digest.
@@ -78,7 +78,7 @@ fn entries(held: &[HeldDelivery], active: &HashSet<IncidentId>) -> Vec<Entry> {
     for held in held {
         let event = &held.event;
         let entry = entry(held, active);
-        if !event.kind.is_of_incident() {
+        if !event.kind.is_incident() {
             entries.push(entry);
             continue;
         }

@@ -122,7 +122,7 @@ fn recheck(
     let is_early = until > now;
     if is_early
         && gate == Gate::QuietHours
-        && let Some(refusal) = gate.ask(&input, now).filter(|refusal| refusal.effect == gate::Effect::Hold)
+        && let Some(refusal) = gate.check(&input, now).filter(|refusal| refusal.effect == gate::Effect::Hold)
     {
         let is_unchanged = refusal.until == Some(until);
         let evaluation = GateEvaluation { evaluated_at: now, passed: 0, stopped: Some((gate, refusal)) };

@@ -112,7 +112,7 @@ async fn release_channel(
         workspace_id,
         channel_id,
         now,
-        stopped: Vec::new(),
+        not_sent: Vec::new(),
         individual: Vec::new(),
         digest: None,
         rate_limit: None,
@@ -127,7 +127,7 @@ async fn release_channel(
                 if matches!(state, NextState::Suppressed(_)) {
                     suppressed.push(Arc::clone(&held.event));
                 }
-                batch.stopped.push((held.id, state));
+                batch.not_sent.push((held.id, state));
             }
             ReleaseDecision::Release { individually: true } => batch.individual.push(held.id),
             ReleaseDecision::Release { individually: false } => merged.push(held),
@@ -141,10 +141,10 @@ async fn release_channel(
             batch.digest = Some(digest::new_digest(queue, loaded, &merged, &active, now));
         }
     }
-    if batch.stopped.is_empty() && batch.individual.is_empty() && batch.digest.is_none() {
+    if batch.not_sent.is_empty() && batch.individual.is_empty() && batch.digest.is_none() {
         return Ok(ReleaseProgress::Next(next));
     }
-    for (_, state) in &batch.stopped {
+    for (_, state) in &batch.not_sent {
         if let Some((_, loaded)) = loaded {
             metrics::record_settled(loaded.channel.channel_type, state);
         }
@@ -170,7 +170,7 @@ async fn release_channel(
 
 /// The incidents that are active, if any of these deliveries is about one.
 async fn active_incidents(queue: &Queue, held: &[HeldDelivery]) -> Result<HashSet<IncidentId>, StoreError> {
-    if !held.iter().any(|held| held.event.kind.is_of_incident()) {
+    if !held.iter().any(|held| held.event.kind.is_incident()) {
         return Ok(HashSet::new());
     }
     Ok(queue.0.store.active_incidents().await?.into_iter().map(|record| record.incident.id).collect())

@@ -131,7 +131,7 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     let now = queue.0.clock.now();
     let number = claimed.attempt_count + 1;
     let attempt = metrics::attempt_record(&result, number, claimed.attempt_trigger, started_at, now);
-    let policy = channel.policies.retries(&RetryPolicy::of(claimed.event.resource_type));
+    let policy = channel.policies.retry_policy(&RetryPolicy::default_for(claimed.event.resource_type));
     // A resend starts the retries anew, while attempts are numbered on.
     let number_in_policy = number - claimed.attempt_base;
     let jitter = if result.is_delivered() { 0.0 } else { jitter(queue.0.clock.as_ref()) };
@@ -176,7 +176,7 @@ fn follow_ups(event: &Event) -> FollowUps {
     if event.kind == EventKind::Digest {
         return FollowUps::Digest;
     }
-    let incident_id = event.kind.is_of_incident().then(|| event.run_id.parse().ok()).flatten();
+    let incident_id = event.kind.is_incident().then(|| event.run_id.parse().ok()).flatten();
     incident_id.map_or(FollowUps::None, FollowUps::Incident)
 }
 
@@ -238,7 +238,7 @@ async fn current_opening_outcome(queue: &Queue, claimed: &Claimed, rule: Option<
 /// The thread of the incident in Slack: the state that its first sent delivery through this channel left.
 async fn thread_of_incident(queue: &Queue, loaded: &LoadedChannel, claimed: &Claimed) -> Option<String> {
     let event = &claimed.event;
-    let is_later = event.kind.is_of_incident() && event.kind != EventKind::IncidentOpened;
+    let is_later = event.kind.is_incident() && event.kind != EventKind::IncidentOpened;
     let incident_id = event.run_id.parse().ok().filter(|_| is_later)?;
     if loaded.channel.channel_type != ChannelType::Slack {
         return None;

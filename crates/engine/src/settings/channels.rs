@@ -141,7 +141,7 @@ impl Settings {
                 |loaded, _| {
                     let mut channel = loaded.channel.clone();
                     channel.enabled = false;
-                    channel.disabled_reason = Some(DisabledReason::Gone);
+                    channel.disabled_reason = Some(DisabledReason::ReceiverGone);
                     Ok((channel, loaded.config.clone(), None))
                 },
             )

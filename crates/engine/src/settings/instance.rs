@@ -21,7 +21,7 @@ pub const API_KEY_PREFIX: &str = "tdg_";
 /// Least length of an API key set by the operator, in characters after the prefix.
 pub const API_KEY_CHARS_MIN: usize = 32;
 /// Name of the operator's key: that of the environment variable, so that a list of keys shows where it comes from.
-pub const CHOSEN_KEY_NAME: &str = "TIDINGS_API_KEY";
+pub const OPERATOR_KEY_NAME: &str = "TIDINGS_API_KEY";
 /// Slug of the workspace that the first start creates.
 pub const DEFAULT_WORKSPACE: &str = "default";
 
@@ -50,7 +50,7 @@ pub async fn verify_secret_key(
 pub struct BootstrapKey {
     pub workspace: Workspace,
     /// The generated API key, to be shown only now. None if the operator configured one.
-    pub made: Option<Secret>,
+    pub generated: Option<Secret>,
 }
 
 /// Ensures that the default workspace exists, and that the operator's API key, if one is configured, is the only valid
@@ -77,16 +77,16 @@ pub async fn bootstrap(
     match (default, configured) {
         (None, configured) => {
             let made = configured.is_none().then(|| new_api_key(clock));
-            let name = if made.is_some() { "first key" } else { CHOSEN_KEY_NAME };
+            let name = if made.is_some() { "first key" } else { OPERATOR_KEY_NAME };
             let key = made.as_ref().or(configured).cloned().unwrap_or_default();
             let workspace = insert_workspace(store.as_ref(), clock, DEFAULT_WORKSPACE, name, &key, now).await?;
-            Ok(Some(BootstrapKey { workspace, made }))
+            Ok(Some(BootstrapKey { workspace, generated: made }))
         }
         (Some(default), Some(configured)) => {
-            let new = api_key(clock, default.workspace.id, CHOSEN_KEY_NAME, configured, now);
+            let new = api_key(clock, default.workspace.id, OPERATOR_KEY_NAME, configured, now);
             // The new key first: if the process ends in between, one of the two is valid.
             store.add_api_key(new.clone()).await?;
-            let outdated = |key: &&ApiKey| key.name == CHOSEN_KEY_NAME && key.hash != new.hash;
+            let outdated = |key: &&ApiKey| key.name == OPERATOR_KEY_NAME && key.hash != new.hash;
             for key in default.api_keys.iter().filter(outdated) {
                 store.delete_api_key(default.workspace.id, key.id).await?;
                 tracing::info!(api_key_id = %key.id, "TIDINGS_API_KEY changed, previous key revoked");

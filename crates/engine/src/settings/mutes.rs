@@ -1,6 +1,6 @@
 //! Mutes, and the preferences of a workspace.
 
-use tidings_domain::calendar::zone_violation;
+use tidings_domain::calendar::validate_timezone;
 use tidings_domain::channel::EventFilters;
 use tidings_domain::id::{MuteId, WorkspaceId};
 use tidings_domain::mute::{Mute, MuteScope};
@@ -102,7 +102,7 @@ impl Settings {
             edit.default_severity_filter.unwrap_or(preferences.default_severity_filter);
         preferences.default_event_filters = edit.default_event_filters.unwrap_or(preferences.default_event_filters);
         if let Some(timezone) = edit.timezone {
-            if let Some(violation) = zone_violation(&timezone) {
+            if let Some(violation) = validate_timezone(&timezone) {
                 return Err(EngineError::Invalid(vec![violation]));
             }
             preferences.timezone = timezone;

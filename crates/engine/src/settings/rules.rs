@@ -278,7 +278,7 @@ fn validate_triggers(
     triggers: &[RuleTrigger],
     trigger_types: &[TriggerType],
 ) -> Result<()> {
-    let possible = RuleTrigger::of(resource_type);
+    let possible = RuleTrigger::allowed_for(resource_type);
     let invalid = triggers.iter().position(|trigger| !possible.contains(trigger));
     if triggers.is_empty() {
         return Err(EngineError::invalid("/triggers", "must list at least one trigger"));

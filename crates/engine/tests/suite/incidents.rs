@@ -193,7 +193,7 @@ fn alert_opens_and_resolves_an_incident() {
         severity: Severity::Warning,
         starts_at: world.now(),
         detail: Some("full".into()),
-        about: tidings_domain::incident::SubjectInfo::default(),
+        subject_info: tidings_domain::incident::SubjectInfo::default(),
     };
     let (firing, over) = (alert(true), alert(false));
     let ingest =
@@ -220,7 +220,7 @@ fn duplicate_check_changes_nothing() {
         let check =
             ExternalCheck { status, reason: None, status_code: None, response_time_ms: None, checked_at: world.now() };
         let id = CheckId::from_bytes([number; 16]);
-        let reported = world.engine().report_check(world.workspace_id, endpoint, Some(id), Check::reported(check));
+        let reported = world.engine().report_check(world.workspace_id, endpoint, Some(id), Check::from_external(check));
         world.wait(reported).unwrap()
     };
     assert!(!check(CheckStatus::Down, 1).is_duplicate);
@@ -265,7 +265,7 @@ fn check_older_than_the_last_is_stored_and_changes_nothing() {
         response_time_ms: None,
         checked_at,
     };
-    let reported = world.engine().report_check(world.workspace_id, endpoint, None, Check::reported(old));
+    let reported = world.engine().report_check(world.workspace_id, endpoint, None, Check::from_external(old));
     assert_eq!(world.wait(reported).unwrap().incident, None);
     world.settle();
     assert!(world.outcomes(hook).is_empty());

@@ -67,7 +67,7 @@ impl World {
 pub fn line(delivery: &DeliveryRecord) -> String {
     let trigger = match delivery.event.kind {
         EventKind::Digest => "digest".into(),
-        _ => delivery.event.trigger.word(),
+        _ => delivery.event.trigger.wire_name(),
     };
     let deferred = if delivery.sequence > 1 { "deferred " } else { "" };
     let reason = delivery.reason.as_deref().map(|reason| format!(" {reason}")).unwrap_or_default();
@@ -81,7 +81,7 @@ pub fn entries(digest: &DeliveryRecord) -> Vec<String> {
 }
 
 /// Whether it is about an incident.
-pub fn is_of_incident(delivery: &DeliveryRecord) -> bool {
+pub fn is_incident(delivery: &DeliveryRecord) -> bool {
     matches!(delivery.event.trigger, Trigger::Incident(_))
 }
 

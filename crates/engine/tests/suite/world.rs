@@ -278,7 +278,7 @@ impl World {
         let reason = status.is_failing().then(|| "timed out".to_owned());
         let reported =
             ExternalCheck { status, reason, status_code: None, response_time_ms: None, checked_at: self.now() };
-        let check = Check::reported(reported);
+        let check = Check::from_external(reported);
         let outcome = self.wait(self.engine().report_check(self.workspace_id, endpoint, None, check)).unwrap();
         outcome.incident.and_then(|(_, transition)| transition)
     }

@@ -48,7 +48,7 @@ pub(crate) struct RoundTrip {
     /// At most the cap that the caller gave.
     pub body: Vec<u8>,
     /// Whether `body` is all of it.
-    pub is_whole: bool,
+    pub is_complete: bool,
     pub connection: Option<HttpConnection>,
 }
 
@@ -126,7 +126,7 @@ pub(crate) async fn exchange(
         // The rest of the body is still on its way: the connection cannot be used again.
         BodyEnd::Truncated => None,
     };
-    Ok(RoundTrip { head, body, is_whole: matches!(end, BodyEnd::Complete), connection })
+    Ok(RoundTrip { head, body, is_complete: matches!(end, BodyEnd::Complete), connection })
 }
 
 /// How reading a body ended.

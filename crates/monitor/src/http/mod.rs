@@ -128,7 +128,7 @@ impl HttpProber {
 
 /// The response as an observation. The secret is masked in it, in case the server echoes it.
 fn to_answer(round_trip: RoundTrip, auth: Option<&Auth>, secret: Option<&Secret>) -> Answer {
-    let RoundTrip { head, mut body, is_whole, .. } = round_trip;
+    let RoundTrip { head, mut body, is_complete, .. } = round_trip;
     let texts = head.headers.iter().filter_map(|(name, value)| {
         std::str::from_utf8(value.as_bytes()).ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
     });
@@ -143,5 +143,5 @@ fn to_answer(round_trip: RoundTrip, auth: Option<&Auth>, secret: Option<&Secret>
             *value = String::from_utf8_lossy(&bytes).into_owned();
         }
     }
-    Answer::Http { status: head.status.as_u16(), headers, body, is_whole }
+    Answer::Http { status: head.status.as_u16(), headers, body, is_complete }
 }

@@ -240,7 +240,7 @@ pub struct HttpAnswer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    pub is_whole: bool,
+    pub is_complete: bool,
 }
 
 impl HttpAnswer {
@@ -251,8 +251,8 @@ impl HttpAnswer {
 
 pub fn http_answer(observation: &Observation) -> HttpAnswer {
     match &observation.outcome {
-        Ok(Answer::Http { status, headers, body, is_whole }) => {
-            HttpAnswer { status: *status, headers: headers.clone(), body: body.clone(), is_whole: *is_whole }
+        Ok(Answer::Http { status, headers, body, is_complete }) => {
+            HttpAnswer { status: *status, headers: headers.clone(), body: body.clone(), is_complete: *is_complete }
         }
         other => panic!("no HTTP answer: {other:?}"),
     }

@@ -30,7 +30,7 @@ pub(super) async fn record_test_is_in_history_with_attempt(fixture: Fixture) {
 
 pub(super) async fn record_test_sets_connectivity(fixture: Fixture) {
     fixture.store.record_test(fixture.test(fixture.ours, Status::Sent, after_ms(4))).await.unwrap();
-    let expected = Connectivity::default().tested(true, after_ms(4));
+    let expected = Connectivity::default().after_test(true, after_ms(4));
     assert_eq!(fixture.our_channel().await.channel.connectivity, expected);
     let theirs = fixture.configuration(fixture.theirs).await;
     assert_eq!(theirs.channels[0].channel.connectivity, Connectivity::default());
@@ -40,7 +40,7 @@ pub(super) async fn record_test_failed_keeps_last_success(fixture: Fixture) {
     let mut expected = Connectivity::default();
     for (status, at) in [(Status::Failed, 1), (Status::Sent, 2), (Status::Failed, 3)] {
         fixture.store.record_test(fixture.test(fixture.ours, status, after_ms(at))).await.unwrap();
-        expected = expected.tested(status == Status::Sent, after_ms(at));
+        expected = expected.after_test(status == Status::Sent, after_ms(at));
         assert_eq!(fixture.our_channel().await.channel.connectivity, expected);
     }
 }

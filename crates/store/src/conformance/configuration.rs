@@ -57,7 +57,7 @@ pub(super) async fn rule_and_channel_all_fields_read_back(fixture: Fixture) {
     record.channel.channel_type = ChannelType::Slack;
     record.channel.settings.insert("nested".into(), serde_json::json!({"list": [1, null, "ü"]}));
     record.channel.enabled = false;
-    record.channel.disabled_reason = Some(DisabledReason::Gone);
+    record.channel.disabled_reason = Some(DisabledReason::ReceiverGone);
     record.channel.policies = Policies {
         severity_filter: SeverityFilter::Critical,
         event_filters: EventFilters { send_open: true, send_resolved: false, send_escalated: false },

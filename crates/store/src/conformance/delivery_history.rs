@@ -35,7 +35,7 @@ impl Fixture {
             event.resource_type = ResourceType::OF_RUNS[number as usize % 2 * 2];
             event.resource_id = format!("r{}", number % 3);
             event.trigger = Trigger::OF_RUNS[number as usize / 4 % 2];
-            event.kind = EventKind::of_run(event.resource_type, event.trigger);
+            event.kind = EventKind::for_run(event.resource_type, event.trigger);
             let start = if number % 4 == 3 { InitialState::Suppressed } else { InitialState::Due };
             let at = after_ms(number * 11 % 16);
             let deliveries = tenants.map(|tenant| self.delivery_at(tenant, start, at));
@@ -116,7 +116,7 @@ pub(super) async fn deliveries_pages_of_one_resource_have_no_gaps(fixture: Fixtu
 /// A reference implementation of the filter, without `text`, which has cases of its own.
 fn matches(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
     let event = &record.event;
-    (!filter.runs_only || event.kind.is_of_run())
+    (!filter.runs_only || event.kind.is_run())
         && filter.event_id.is_none_or(|wanted| event.id == wanted)
         && filter.rule_id.is_none_or(|rule| record.rule_id == Some(rule))
         && filter.channel_id.is_none_or(|channel| record.channel_id == channel)

@@ -31,7 +31,7 @@ impl Fixture {
         event.run_id = format!("digest-{}", self.next_number());
         event.content = Content::Digest(Box::new(Digest::new("quiet hours".into(), vec![], NOW)));
         let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..self.delivery(self.ours, InitialState::Due) };
-        NewDigest { new_event: self.new_event(event, vec![delivery]), carried: members }
+        NewDigest { new_event: self.new_event(event, vec![delivery]), members: members }
     }
 
     /// Accepts `count` held deliveries, releases them as a digest, and claims it. Returns it with its members.
@@ -39,7 +39,7 @@ impl Fixture {
         let members = self.accept_held(count).await;
         let digest = self.digest(members.clone());
         let outcome = self.release_held(ReleaseBatch { digest: Some(digest), ..self.empty_release(NOW) }).await;
-        assert_eq!(outcome, ReleaseOutcome { due: 1, carried: count as u32, held: 0 });
+        assert_eq!(outcome, ReleaseOutcome { due: 1, members: count as u32, held: 0 });
         let mut claimed = self.claim(self.ours, NOW, lease(1, 60_000), 9).await;
         assert_eq!(claimed.len(), 1);
         (claimed.remove(0), members)
@@ -52,7 +52,7 @@ pub(super) async fn digest_takes_held_members(fixture: Fixture) {
     let (event, id) = (Arc::clone(&digest.new_event.event), digest.new_event.deliveries[0].id);
     let outcome =
         fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(after_ms(9)) }).await;
-    assert_eq!(outcome, ReleaseOutcome { due: 1, carried: 2, held: 0 });
+    assert_eq!(outcome, ReleaseOutcome { due: 1, members: 2, held: 0 });
     for member in [ids[0], ids[2]] {
         let found = fixture.read(fixture.ours, member).await;
         assert_eq!((found.status, found.digest_id, found.held_until), (Status::Held, Some(id), None));
@@ -150,7 +150,7 @@ pub(super) async fn digest_takes_one_rate_limit_slot(fixture: Fixture) {
     let outcome = fixture
         .release_held(ReleaseBatch { digest: Some(digest), rate_limit: Some(at_most(2)), ..fixture.empty_release(NOW) })
         .await;
-    assert_eq!(outcome, ReleaseOutcome { due: 1, carried: 5, held: 0 });
+    assert_eq!(outcome, ReleaseOutcome { due: 1, members: 5, held: 0 });
     assert_eq!(fixture.accept_rate_limited(at_most(2), NOW).await.0, Status::Pending);
     assert_eq!(fixture.accept_rate_limited(at_most(2), NOW).await.0, Status::Held);
 }
@@ -174,7 +174,7 @@ pub(super) async fn digest_refused_by_rate_limit_is_not_created(fixture: Fixture
         "a new delivery does not overtake"
     );
     let release = ReleaseBatch { now: after_ms(70_000), ..release };
-    assert_eq!(fixture.release_held(release).await, ReleaseOutcome { due: 1, carried: 2, held: 0 });
+    assert_eq!(fixture.release_held(release).await, ReleaseOutcome { due: 1, members: 2, held: 0 });
 }
 
 pub(super) async fn blocked_by_digest_member_waits_for_digest(fixture: Fixture) {
@@ -197,7 +197,7 @@ pub(super) async fn digest_of_many_members_is_one_release(fixture: Fixture) {
     let ids = fixture.list_all_held().await;
     let digest = fixture.digest(ids.clone());
     let outcome = fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(NOW) }).await;
-    assert_eq!(outcome, ReleaseOutcome { due: 1, carried: 2_000, held: 0 });
+    assert_eq!(outcome, ReleaseOutcome { due: 1, members: 2_000, held: 0 });
     assert_eq!(fixture.list_all_held().await, []);
     let claimed = fixture.claim(fixture.ours, NOW, lease(1, 60_000), 9).await.remove(0);
     fixture.store.settle(of_digest(attempted(&claimed, NextState::Done(Status::Sent)))).await.unwrap();

@@ -46,7 +46,7 @@ impl Fixture {
             event.resource_type = ResourceType::OF_RUNS[number as usize % 4];
             event.resource_id = format!("r{}", number % 3);
             event.trigger = Trigger::OF_RUNS[number as usize / 4 % 2];
-            event.kind = EventKind::of_run(event.resource_type, event.trigger);
+            event.kind = EventKind::for_run(event.resource_type, event.trigger);
             if number == 5 {
                 event.kind = EventKind::ChannelTest;
             }
@@ -90,7 +90,7 @@ pub(super) async fn events_pages_have_no_gaps(fixture: Fixture) {
 /// A reference implementation of the filter.
 fn matches(filter: &EventFilter, event: &Event) -> bool {
     filter.before.is_none_or(|before| event.id < before)
-        && (!filter.runs_only || event.kind.is_of_run())
+        && (!filter.runs_only || event.kind.is_run())
         && filter.kind.is_none_or(|kind| event.kind == kind)
         && filter.resource_type.is_none_or(|kind| event.resource_type == kind)
         && filter.resource_id.as_ref().is_none_or(|id| event.resource_id == *id)

@@ -218,7 +218,7 @@ impl Fixture {
             channel_id: tenant.channel_id,
             channel_type: ChannelType::Webhook,
             severity: Severity::Warning,
-            start,
+            initial_state: start,
             evaluation,
             rate_limit: None,
             blocked_by: None,

@@ -112,7 +112,7 @@ pub(super) async fn digest_sent_counts_for_each_incident(fixture: Fixture) {
     let digest = fixture.digest(fixture.list_all_held().await);
     let id = digest.new_event.deliveries[0].id;
     assert_eq!(
-        fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(NOW) }).await.carried,
+        fixture.release_held(ReleaseBatch { digest: Some(digest), ..fixture.empty_release(NOW) }).await.members,
         6
     );
     let counts =

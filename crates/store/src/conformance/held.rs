@@ -34,7 +34,7 @@ impl Fixture {
             workspace_id: self.ours.id,
             channel_id: self.ours.channel_id,
             now,
-            stopped: vec![],
+            not_sent: vec![],
             individual: vec![],
             digest: None,
             rate_limit: None,

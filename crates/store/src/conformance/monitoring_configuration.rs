@@ -130,7 +130,7 @@ pub(super) async fn delete_endpoint_deletes_dependents(fixture: Fixture) {
     fixture.assert_revision(ours, other, 1).await;
     assert_eq!(fixture.checks(ours, other).await.len(), 1);
     for span in [SummaryGranularity::Hour, SummaryGranularity::Day] {
-        let filter = SummaryFilter { span, limit: 9, ..SummaryFilter::default() };
+        let filter = SummaryFilter { granularity: span, limit: 9, ..SummaryFilter::default() };
         assert!(fixture.store.summaries(ours.id, id, filter).await.unwrap().is_empty());
         assert_eq!(fixture.store.summaries(ours.id, other, filter).await.unwrap().len(), 1);
     }

@@ -79,7 +79,7 @@ pub(super) fn degraded(checked_at: Timestamp) -> Check {
 
 /// A transition of a check and the state after it.
 pub(super) fn check_and_state(check: CheckRecord, state: EndpointState) -> TransitionRecord {
-    TransitionRecord { check: Some(check), state: Some(state), ..TransitionRecord::default() }
+    TransitionRecord { check: Some(check), endpoint_state: Some(state), ..TransitionRecord::default() }
 }
 
 /// A transition of an incident alone.

@@ -21,7 +21,7 @@ fn entry(at: Timestamp, kind: TimelineKind) -> TimelineEntry {
 }
 
 fn check_entry(at: Timestamp) -> TimelineEntry {
-    TimelineEntry::of_check(&timed_out(at))
+    TimelineEntry::from_check(&timed_out(at))
 }
 
 /// The next revision of the incident, resolved.
@@ -329,7 +329,8 @@ pub(super) async fn incident_concurrent_openings_create_one(fixture: Fixture) {
     let mut tasks = Vec::new();
     for _ in 0..20 {
         let record = fixture.incident_record(ours, Subject::Endpoint(endpoint_id));
-        let transition = TransitionRecord { state: Some(fixture.state(endpoint_id, 1)), ..incident_only(record) };
+        let transition =
+            TransitionRecord { endpoint_state: Some(fixture.state(endpoint_id, 1)), ..incident_only(record) };
         let store = Arc::clone(&fixture.store);
         tasks.push(tokio::spawn(async move { store.record_transition(ours.id, transition).await }));
     }

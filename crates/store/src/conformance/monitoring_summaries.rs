@@ -52,7 +52,8 @@ fn checks_over_hours(hours: u64) -> Vec<Check> {
 fn reference(checks: &[Check], span: SummaryGranularity) -> Vec<SummaryRecord> {
     let mut spans: BTreeMap<i64, Vec<&Check>> = BTreeMap::new();
     checks.iter().for_each(|check| spans.entry(span.number(check.checked_at)).or_default().push(check));
-    let record = |(number, checks)| SummaryRecord { starts_at: span.start(number), summary: Summary::of(checks) };
+    let record =
+        |(number, checks)| SummaryRecord { starts_at: span.start(number), summary: Summary::from_checks(checks) };
     spans.into_iter().map(record).collect()
 }
 
@@ -62,7 +63,7 @@ fn check_only(check: &CheckRecord) -> TransitionRecord {
 
 impl Fixture {
     async fn summaries(&self, tenant: Tenant, endpoint_id: EndpointId, span: SummaryGranularity) -> Vec<SummaryRecord> {
-        let filter = SummaryFilter { span, limit: 10_000, ..SummaryFilter::default() };
+        let filter = SummaryFilter { granularity: span, limit: 10_000, ..SummaryFilter::default() };
         self.store.summaries(tenant.id, endpoint_id, filter).await.unwrap()
     }
 
@@ -83,11 +84,11 @@ impl Fixture {
         let (mut all, mut cursor) = (Pruned::default(), Some(PruneCursor::default()));
         while let Some(from) = cursor {
             let step = self.store.prune(now, Retention::default(), from, limit).await.unwrap();
-            let rows = step.events + step.deliveries + step.admissions + step.checks + step.hours + step.mutes;
+            let rows = step.events + step.deliveries + step.rate_windows + step.checks + step.hours + step.mutes;
             assert!(rows <= limit, "{step:?}");
             all.events += step.events;
             all.deliveries += step.deliveries;
-            all.admissions += step.admissions;
+            all.rate_windows += step.rate_windows;
             all.checks += step.checks;
             all.hours += step.hours;
             all.mutes += step.mutes;
@@ -182,7 +183,7 @@ pub(super) async fn summaries_filter_by_time(fixture: Fixture) {
         (Some(at(1, 0)), Some(at(2, 1)), 9, vec![1, 2]),
         (Some(at(4, 0)), Some(at(4, 0)), 9, vec![]),
     ] {
-        let filter = SummaryFilter { span: SummaryGranularity::Hour, since, until, limit };
+        let filter = SummaryFilter { granularity: SummaryGranularity::Hour, since, until, limit };
         let found = fixture.store.summaries(ours.id, id, filter).await.unwrap();
         assert!(found.iter().map(|record| record.starts_at).eq(expected.into_iter().map(|hour| at(hour, 0))));
     }

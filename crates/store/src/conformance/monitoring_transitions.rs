@@ -24,7 +24,7 @@ pub(super) async fn transition_check_and_state_read_back(fixture: Fixture) {
         flap_history: FlapHistory { recent: vec![NOW, after_ms(7)], is_flapping: true },
         last_check: Some(degraded(NOW)),
         incident_id: Some(fixture.id()),
-        openings: openings(ours.channel_id, NOW),
+        last_openings: openings(ours.channel_id, NOW),
         ..fixture.state(id, 1)
     };
     let check = fixture.check(id, degraded(NOW));
@@ -97,13 +97,13 @@ pub(super) async fn transition_other_state_revision_is_conflict(fixture: Fixture
             reached = revision;
         } else {
             assert_error(outcome, &StoreError::Conflict);
-            let alone = TransitionRecord { state: Some(state), ..TransitionRecord::default() };
+            let alone = TransitionRecord { endpoint_state: Some(state), ..TransitionRecord::default() };
             assert_error(fixture.record_transition(ours, alone).await, &StoreError::Conflict);
         }
         fixture.assert_revision(ours, id, reached).await;
     }
     assert_eq!(fixture.checks(ours, id).await.len(), 2, "refused checks are not stored");
-    let alone = TransitionRecord { state: Some(fixture.state(id, 3)), ..TransitionRecord::default() };
+    let alone = TransitionRecord { endpoint_state: Some(fixture.state(id, 3)), ..TransitionRecord::default() };
     assert_eq!(fixture.record_transition(ours, alone).await, Ok(TransitionOutcome::Applied(vec![])));
 }
 
@@ -167,7 +167,8 @@ pub(super) async fn transition_deleted_endpoint_is_not_found(fixture: Fixture) {
     let ours = fixture.ours;
     let check = fixture.check(unknown_id(), healthy(NOW));
     let check_only = TransitionRecord { check: Some(check.clone()), ..TransitionRecord::default() };
-    let state_only = TransitionRecord { state: Some(fixture.state(unknown_id(), 1)), ..TransitionRecord::default() };
+    let state_only =
+        TransitionRecord { endpoint_state: Some(fixture.state(unknown_id(), 1)), ..TransitionRecord::default() };
     let incident = fixture.incident_record(ours, Subject::Endpoint(unknown_id()));
     let incident_only = TransitionRecord { incident: Some(incident), ..TransitionRecord::default() };
     let delivery = fixture.delivery(ours, InitialState::Due);
@@ -218,7 +219,7 @@ pub(super) async fn transition_from_other_workspace_is_not_found(fixture: Fixtur
     let check = fixture.check(id, timed_out(NOW));
     let state = fixture.state(id, 2);
     let check_only = TransitionRecord { check: Some(check.clone()), ..TransitionRecord::default() };
-    let state_only = TransitionRecord { state: Some(state.clone()), ..TransitionRecord::default() };
+    let state_only = TransitionRecord { endpoint_state: Some(state.clone()), ..TransitionRecord::default() };
     for transition in [check_and_state(check, state), check_only, state_only] {
         assert_refused!(fixture.record_transition(theirs, transition).await, NotFound);
     }
@@ -237,7 +238,7 @@ pub(super) async fn transition_from_other_workspace_is_not_found(fixture: Fixtur
 pub(super) async fn closed_store_refuses_monitoring(fixture: Fixture) {
     let (store, ours, id) = (Arc::clone(&fixture.store), fixture.ours, fixture.new_endpoint(fixture.ours).await);
     let plain = check_and_state(fixture.check(id, healthy(NOW)), fixture.state(id, 1));
-    let alone = TransitionRecord { state: plain.state.clone(), ..TransitionRecord::default() };
+    let alone = TransitionRecord { endpoint_state: plain.endpoint_state.clone(), ..TransitionRecord::default() };
     store.close().await;
     assert_refused!(store.record_transition(ours.id, plain).await, Closed);
     assert_refused!(store.record_transition(ours.id, alone).await, Closed);

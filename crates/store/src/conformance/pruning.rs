@@ -47,7 +47,7 @@ pub(super) async fn prune_deletes_only_old_events(fixture: Fixture) {
     let repeated = fixture.event_at(ours, NOW);
     for tenant in [ours, theirs] {
         let mut deliveries: Vec<_> = (0..5).map(|_| fixture.delivery(tenant, InitialState::Suppressed)).collect();
-        deliveries[0].start = InitialState::Due;
+        deliveries[0].initial_state = InitialState::Due;
         deliveries[0].evaluation = fixture.delivery(tenant, InitialState::Due).evaluation;
         let mut event = if tenant.id == ours.id { repeated.clone() } else { fixture.event(tenant) };
         event.workspace_id = tenant.id;
@@ -181,7 +181,7 @@ pub(super) async fn prune_deletes_old_hours_and_keeps_days(fixture: Fixture) {
         fixture.record_check(ours, id, healthy(hour.plus_ms(number * 3_600_000))).await;
     }
     let summaries = |span| {
-        let filter = SummaryFilter { span, limit: 99, ..SummaryFilter::default() };
+        let filter = SummaryFilter { granularity: span, limit: 99, ..SummaryFilter::default() };
         fixture.store.summaries(ours.id, id, filter)
     };
     fixture.store.summarise(days(1), 999).await.unwrap();
@@ -224,8 +224,8 @@ pub(super) async fn prune_deletes_expired_rate_windows(fixture: Fixture) {
         let delivery = NewDelivery { rate_limit: rate_limit(), ..fixture.delivery_at(tenant, InitialState::Due, at) };
         fixture.accept(fixture.new_event(fixture.event_at(tenant, at), vec![delivery])).await;
     }
-    assert_eq!(fixture.prune_all(after_ms(59_999), 1).await.admissions, 0);
-    assert_eq!(fixture.prune_all(after_ms(100_000), 1).await, Pruned { admissions: 2, ..Pruned::default() });
+    assert_eq!(fixture.prune_all(after_ms(59_999), 1).await.rate_windows, 0);
+    assert_eq!(fixture.prune_all(after_ms(100_000), 1).await, Pruned { rate_windows: 2, ..Pruned::default() });
     // The third admission still counts.
     let at = after_ms(100_001);
     for (tenant, not_leased) in tenants.into_iter().zip([0, 0, 1]) {

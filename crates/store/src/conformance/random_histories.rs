@@ -177,7 +177,7 @@ impl Model<'_> {
             }
             Start::Held { ms } => {
                 let until = self.now.plus_ms(ms);
-                (delivery.start, delivery.evaluation) = (InitialState::Held, held(self.now, until));
+                (delivery.initial_state, delivery.evaluation) = (InitialState::Held, held(self.now, until));
                 (state.status, state.due_at, state.held_until) = (Status::Held, None, Some(until));
             }
             Start::Suppressed => {
@@ -186,7 +186,7 @@ impl Model<'_> {
             }
             Start::Leased { owner, lease_ms } => {
                 let lease = Lease { owner, until: self.now.plus_ms(lease_ms) };
-                delivery.start = InitialState::Leased(lease);
+                delivery.initial_state = InitialState::Leased(lease);
                 (state.status, state.due_at, state.owner) = (Status::Sending, Some(lease.until), Some(owner));
                 self.leases.push(ModelLease { id: delivery.id, owner, attempt_count: 0 });
             }

@@ -60,7 +60,7 @@ pub(super) async fn release_individual_stops_at_rate_limit(fixture: Fixture) {
         rate_limit: Some(at_most(3)),
         ..fixture.empty_release(after_ms(ms))
     };
-    assert_eq!(fixture.release_held(release(20_000)).await, ReleaseOutcome { due: 2, held: 2, carried: 0 });
+    assert_eq!(fixture.release_held(release(20_000)).await, ReleaseOutcome { due: 2, held: 2, members: 0 });
     use Status::{Held, Pending};
     assert_eq!(fixture.statuses(&ids).await, [Pending, Pending, Held, Held], "in order");
     for ms in [30_000, 40_000] {
@@ -78,7 +78,7 @@ pub(super) async fn release_individual_stops_at_rate_limit(fixture: Fixture) {
         Held,
         "a new delivery does not overtake them"
     );
-    assert_eq!(fixture.release_held(release(70_000)).await, ReleaseOutcome { due: 1, held: 1, carried: 0 });
+    assert_eq!(fixture.release_held(release(70_000)).await, ReleaseOutcome { due: 1, held: 1, members: 0 });
 }
 
 pub(super) async fn release_stopped_is_settled_or_held_again(fixture: Fixture) {
@@ -90,7 +90,7 @@ pub(super) async fn release_stopped_is_settled_or_held_again(fixture: Fixture) {
         NextState::Skipped(SkipReason::RuleDeleted),
         NextState::Held(longer.clone()),
     ];
-    let release = ReleaseBatch { stopped: ids.iter().copied().zip(states).collect(), ..fixture.empty_release(now) };
+    let release = ReleaseBatch { not_sent: ids.iter().copied().zip(states).collect(), ..fixture.empty_release(now) };
     assert_eq!(fixture.release_held(release).await, ReleaseOutcome::default());
     let first = held(NOW, after_ms(HELD_MS));
     let suppressed = fixture.read(fixture.ours, ids[0]).await;
@@ -122,7 +122,7 @@ pub(super) async fn release_not_held_changes_nothing(fixture: Fixture) {
     for _ in 0..2 {
         let skip = |id: &DeliveryId| (*id, NextState::Skipped(SkipReason::RuleDeleted));
         for release in [
-            ReleaseBatch { stopped: all.iter().map(skip).collect(), ..fixture.empty_release(NOW) },
+            ReleaseBatch { not_sent: all.iter().map(skip).collect(), ..fixture.empty_release(NOW) },
             ReleaseBatch { individual: all.clone(), rate_limit: Some(at_most(1)), ..fixture.empty_release(NOW) },
             ReleaseBatch {
                 digest: Some(fixture.digest(all.clone())),
@@ -206,7 +206,7 @@ pub(super) async fn release_from_other_workspace_changes_nothing(fixture: Fixtur
     let skip = (ids[0], NextState::Skipped(SkipReason::RuleDeleted));
     let release = ReleaseBatch {
         workspace_id: fixture.theirs.id,
-        stopped: vec![skip],
+        not_sent: vec![skip],
         individual: ids.clone(),
         ..fixture.empty_release(NOW)
     };
@@ -223,7 +223,7 @@ pub(super) async fn release_refused_changes_nothing(fixture: Fixture) {
     again.new_event.event = Arc::clone(&created.new_event.event);
     let skip = (ids[0], NextState::Skipped(SkipReason::RuleDeleted));
     let release = ReleaseBatch {
-        stopped: vec![skip],
+        not_sent: vec![skip],
         individual: vec![ids[1]],
         digest: Some(again),
         rate_limit: Some(at_most(2)),
@@ -233,6 +233,6 @@ pub(super) async fn release_refused_changes_nothing(fixture: Fixture) {
     assert_eq!(fixture.list_all_held().await, ids[..3]);
     assert_eq!(fixture.accept_rate_limited(at_most(1), NOW).await.0, Status::Pending, "and no slot was taken");
 
-    let odd = ReleaseBatch { stopped: vec![(ids[0], NextState::RetryAt(NOW))], ..fixture.empty_release(NOW) };
+    let odd = ReleaseBatch { not_sent: vec![(ids[0], NextState::RetryAt(NOW))], ..fixture.empty_release(NOW) };
     assert!(matches!(fixture.store.release_held(odd).await, Err(StoreError::Corrupt(_))));
 }

@@ -29,8 +29,9 @@ pub(super) struct EncodedEvent {
 
 impl EncodedEvent {
     pub(super) fn new(new_event: NewEvent) -> Result<Self> {
-        let lacks_instant =
-            |delivery: &&NewDelivery| delivery.start == InitialState::Held && delivery.evaluation.held().is_none();
+        let lacks_instant = |delivery: &&NewDelivery| {
+            delivery.initial_state == InitialState::Held && delivery.evaluation.held().is_none()
+        };
         if let Some(delivery) = new_event.deliveries.iter().find(lacks_instant) {
             return Err(corrupt("evaluation of a held delivery", delivery.id));
         }
@@ -168,7 +169,7 @@ fn dedup_insert(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<bool> {
             &event.resource_id,
             event.workspace_id.as_bytes(),
             &event.resource_type.as_str(),
-            &event.trigger.word(),
+            &event.trigger.wire_name(),
             event.id.as_bytes(),
         ])
     })?;
@@ -186,7 +187,7 @@ fn dedup_event_id(db: &Connection, event: &Event) -> Result<EventId> {
             event.resource_id,
             event.workspace_id.as_bytes(),
             event.resource_type.as_str(),
-            event.trigger.word(),
+            event.trigger.wire_name(),
         ],
         |row| row.get(0).map(EventId::from_bytes),
     )?)

@@ -84,7 +84,7 @@ pub(super) fn settle_digest_members(
 
 /// Counts the members that are sent for the first time with this digest, each for its incident.
 fn count_digest_members(db: &Connection, sort_key: i64) -> Result<()> {
-    let kinds = EventKind::ALL.into_iter().filter(|kind| kind.is_of_incident());
+    let kinds = EventKind::ALL.into_iter().filter(|kind| kind.is_incident());
     let kinds: Vec<_> = kinds.map(|kind| format!("'{}'", kind.as_str())).collect();
     let mut statement = db.prepare_cached(&format!(
         "SELECT e.workspace_id, e.run_id FROM delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key \

@@ -55,7 +55,7 @@ pub(super) fn events(db: &Connection, workspace_id: WorkspaceId, filter: &EventF
     conditions.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
     conditions.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
     conditions.and("e.resource_id = ?", filter.resource_id.clone());
-    conditions.and("e.trigger = ?", filter.trigger.map(|trigger| trigger.word()));
+    conditions.and("e.trigger = ?", filter.trigger.map(|trigger| trigger.wire_name()));
     select_events(db, &conditions, filter.limit)
 }
 

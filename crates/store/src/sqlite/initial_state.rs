@@ -34,7 +34,7 @@ pub(super) type Overrides = HashMap<DeliveryId, InitialColumns>;
 impl InitialColumns {
     /// The requested initial state.
     pub(super) fn requested(delivery: &NewDelivery, now: Timestamp) -> Self {
-        match delivery.start {
+        match delivery.initial_state {
             InitialState::Leased(lease) => {
                 let (due_at, lease_owner) = (Some(lease.until.unix_ms()), Some(lease.owner));
                 Self { due_at, lease_owner, ..Self::with_status(Status::Sending) }
@@ -71,7 +71,7 @@ pub(super) fn stop_reason(evaluation: &GateEvaluation) -> Option<&'static str> {
 
 /// Whether the initial state depends on what is in the database.
 fn needs_resolution(delivery: &NewDelivery) -> bool {
-    let is_to_be_sent = matches!(delivery.start, InitialState::Leased(_) | InitialState::Due);
+    let is_to_be_sent = matches!(delivery.initial_state, InitialState::Leased(_) | InitialState::Due);
     is_to_be_sent && (delivery.rate_limit.is_some() || delivery.blocked_by.is_some())
 }
 
@@ -205,7 +205,7 @@ pub(super) fn count_initial_states<'a>(
 ) -> Counts {
     let mut counts = Counts::default();
     for delivery in deliveries {
-        match (overrides.get(&delivery.id).map(|columns| columns.status), delivery.start) {
+        match (overrides.get(&delivery.id).map(|columns| columns.status), delivery.initial_state) {
             (Some(Status::Held), _) | (None, InitialState::Held) => counts.held += 1,
             (Some(Status::Suppressed), _) | (None, InitialState::Suppressed) => counts.suppressed += 1,
             _ => counts.pending += 1,

@@ -31,7 +31,7 @@ pub(super) fn insert_events(db: &Db<'_>, events: &[(&EncodedEvent, Counts)]) -> 
             &event.resource_type.as_str(),
             &event.resource_id,
             &event.run_id,
-            &event.trigger.word(),
+            &event.trigger.wire_name(),
             &event.received_at.unix_ms(),
             &encoded.content(),
             &encoded.not_routed(),
@@ -113,7 +113,7 @@ pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides
 
 /// Whether [`leased_delivery_insert`] covers the delivery.
 fn fits_leased_insert(delivery: &NewDelivery) -> bool {
-    let is_leased = matches!(delivery.start, InitialState::Leased(_));
+    let is_leased = matches!(delivery.initial_state, InitialState::Leased(_));
     is_leased && delivery.blocked_by.is_none() && delivery.sequence == 1 && delivery.replaces_id.is_none()
 }
 

@@ -67,7 +67,7 @@ impl PruneCall<'_> {
         let mut old = self.db.prepare_cached(
             "SELECT sort_key FROM event WHERE sort_key > ? AND sort_key < ? ORDER BY sort_key LIMIT ?",
         )?;
-        let values = params![after, self.sort_key_before(self.retention.log_ms), self.budget];
+        let values = params![after, self.sort_key_before(self.retention.events_ms), self.budget];
         let old = old.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
         let mut done = after;
         for sort_key in &old {
@@ -137,7 +137,7 @@ impl PruneCall<'_> {
         }
         for channel_id in expired {
             self.db.prepare_cached("DELETE FROM rate_window WHERE channel_id = ?")?.execute([channel_id])?;
-            self.pruned.admissions += self.use_budget(1);
+            self.pruned.rate_windows += self.use_budget(1);
         }
         Ok(last.map_or(Position::Endpoints(0), Position::RateWindows))
     }

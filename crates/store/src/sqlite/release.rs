@@ -36,7 +36,7 @@ impl EncodedRelease {
             Some(stop) => Ok((id, stop)),
             None => Err(corrupt("next state of a held delivery", next)),
         };
-        let stopped = std::mem::take(&mut batch.stopped).into_iter().map(encode_stop).collect::<Result<_>>()?;
+        let stopped = std::mem::take(&mut batch.not_sent).into_iter().map(encode_stop).collect::<Result<_>>()?;
         let digest = batch.digest.take().map(|mut digest| {
             let [delivery] = digest.new_event.deliveries.as_mut_slice() else {
                 return Err(corrupt("deliveries of a digest", digest.new_event.deliveries.len()));
@@ -44,7 +44,7 @@ impl EncodedRelease {
             // `release_digest` asks the limit before it accepts the event; asking again there would take a second slot.
             delivery.rate_limit = None;
             let id = delivery.id;
-            Ok(EncodedDigest { event: EncodedEvent::new(digest.new_event)?, id, members: digest.carried })
+            Ok(EncodedDigest { event: EncodedEvent::new(digest.new_event)?, id, members: digest.members })
         });
         Ok(Self { batch, stopped, digest: digest.transpose()? })
     }
@@ -196,7 +196,7 @@ impl Release<'_, '_> {
         }
         outcome.due += 1;
         for id in members {
-            outcome.carried += u32::from(self.update(id, JOIN, &[&digest.id.sort_key(), digest.id.as_bytes()])?);
+            outcome.members += u32::from(self.update(id, JOIN, &[&digest.id.sort_key(), digest.id.as_bytes()])?);
         }
         Ok(())
     }

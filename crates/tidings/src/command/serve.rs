@@ -126,7 +126,7 @@ fn prober(settings: &Settings) -> Prober {
 fn channel_context(settings: &Settings) -> ChannelContext {
     let guard = Guard { allow: settings.allow_targets.clone(), allow_http: settings.allow_http };
     let mut context = ChannelContext::new(Arc::new(Egress::new(guard)));
-    context.mail.clone_from(&settings.mail);
+    context.relay.clone_from(&settings.mail);
     context.run_header_prefix.clone_from(&settings.run_header_prefix);
     context.workflow_header_prefix.clone_from(&settings.workflow_header_prefix);
     context

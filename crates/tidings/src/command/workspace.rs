@@ -45,7 +45,7 @@ pub(super) fn revoke_key(settings: &Settings, slug: &str, key_id: &str) -> Resul
     with_store(settings, async |store| {
         let key = instance::revoke_key(store, slug, id).await.map_err(|error| name_missing(error, slug, Some(id)))?;
         println!("revoked    {} ({})", key.id, key.name);
-        if key.name == instance::CHOSEN_KEY_NAME {
+        if key.name == instance::OPERATOR_KEY_NAME {
             println!("The next start adds it again unless TIDINGS_API_KEY is changed or unset.");
         }
         Ok(())

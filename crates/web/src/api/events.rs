@@ -2,7 +2,7 @@
 
 use tidings_domain::event::EventKind;
 use tidings_domain::id::EventId;
-use tidings_domain::resource::{ResourceType, invalid_external_id};
+use tidings_domain::resource::{ResourceType, validate_external_id};
 use tidings_domain::trigger::Trigger;
 use tidings_store::history::EventFilter;
 
@@ -33,13 +33,13 @@ pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<EventId>) -
 /// `resourceType` of a rule.
 pub(super) fn resource_type(query: &mut Query) -> Option<ResourceType> {
     let types = one_of(ResourceType::OF_RULES.map(ResourceType::as_str));
-    query.parsed("resourceType", &types, ResourceType::parse_of_rules)
+    query.parsed("resourceType", &types, ResourceType::parse_rule_type)
 }
 
 /// `resourceId`.
 pub(super) fn resource_id(query: &mut Query) -> Option<String> {
     query.parsed("resourceId", "must be a resource's id: 1 to 200 bytes without control characters", |id| {
-        invalid_external_id(id).is_none().then(|| id.to_owned())
+        validate_external_id(id).is_none().then(|| id.to_owned())
     })
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn create(caller: Authorized<Write>, object: Object) -> ApiResu
         .parsed("scope", &one_of(MuteScope::NAMES), |word| MuteScope::NAMES.contains(&word).then(|| word.to_owned()));
     let scope = fields.required("scope", scope);
     let target_id = fields.text("targetId");
-    let scope = scope.and_then(|word| match MuteScope::read(&word, target_id.as_deref()) {
+    let scope = scope.and_then(|word| match MuteScope::parse(&word, target_id.as_deref()) {
         Ok(scope) => Some(scope),
         Err(violation) => {
             fields.refuse_once(violation.pointer.trim_start_matches('/'), violation.message);

@@ -55,8 +55,8 @@ fn explain_delivery<'a>(
     channel: Option<Channel>,
     phrasing: Phrasing<'_>,
 ) -> DeliveryExplanation<'a> {
-    let policy = RetryPolicy::of(record.event.resource_type);
-    let attempts_max = channel.as_ref().map(|channel| channel.policies.retries(&policy).attempts_max());
+    let policy = RetryPolicy::default_for(record.event.resource_type);
+    let attempts_max = channel.as_ref().map(|channel| channel.policies.retry_policy(&policy).attempts_max());
     let replaced_by = all.iter().find(|other| other.replaces_id == Some(record.id)).map(|other| other.id);
     DeliveryExplanation::of(record, channel.map(|channel| channel.name), attempts_max, replaced_by, phrasing)
 }

@@ -111,7 +111,7 @@ impl<'a> IncidentContent<'a> {
             detail: snapshot.detail.as_deref(),
             link: snapshot.link.as_deref(),
             actor: snapshot.actor.as_deref(),
-            changes: snapshot.changes,
+            changes: snapshot.flap_changes,
             escalates_to: snapshot.escalates_to,
             fields: &snapshot.fields,
             tags: &snapshot.tags,

@@ -82,7 +82,7 @@ impl<'a> Run<'a> {
     pub(crate) fn of(record: &'a EventRecord) -> Self {
         Self {
             event_id: record.event.id,
-            status: record.event.trigger.word(),
+            status: record.event.trigger.wire_name(),
             common: CommonFields::of(&record.event),
             deliveries: record.counts.into(),
         }
@@ -107,7 +107,7 @@ impl<'a> Event<'a> {
         Self {
             id: record.event.id,
             kind: record.event.kind.as_str(),
-            trigger: record.event.trigger.word(),
+            trigger: record.event.trigger.wire_name(),
             common: CommonFields::of(&record.event),
             not_routed: &record.not_routed,
             delivery_counts: record.counts.into(),

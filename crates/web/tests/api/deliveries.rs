@@ -122,7 +122,7 @@ async fn resend_with_disabled_rule_returns_409() {
     let id = receiver.next().await.header("webhook-id").to_owned();
     service.settled("run-1", &["sent"]).await;
     service.patch(&format!("/notification-rules/{rule}"), &json!({"enabled": false})).await.expect(200);
-    service.send("POST", &format!("/deliveries/{id}/resend"), None).await.problem(409, "rule_not_live");
+    service.send("POST", &format!("/deliveries/{id}/resend"), None).await.problem(409, "rule_inactive");
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ impl Service {
 
     /// With one send slot, so that a second delivery waits for the first.
     pub async fn start_slow() -> Self {
-        let limits = Limits { node_slots: 1, channel_slots: 1, own_slots: 1, ..Limits::default() };
+        let limits = Limits { node_slots: 1, channel_slots: 1, guaranteed_slots: 1, ..Limits::default() };
         Self::start_with(Options { limits, ..Options::default() }, Arc::new(SystemClock::default())).await
     }
 
@@ -141,7 +141,7 @@ impl Service {
         Self {
             address,
             workspace_id,
-            key: first.made.unwrap().expose().to_owned(),
+            key: first.generated.unwrap().expose().to_owned(),
             read_only_key,
             other_key: other_key.expose().to_owned(),
             shutdown,

@@ -151,7 +151,7 @@ async fn mark_gone(service: &Service) {
     let mut kept = service.store.configuration(service.workspace_id, 0).await.unwrap();
     let mut record = kept.channels.pop().unwrap();
     let seen = record.channel.revision;
-    (record.channel.enabled, record.channel.disabled_reason) = (false, Some(DisabledReason::Gone));
+    (record.channel.enabled, record.channel.disabled_reason) = (false, Some(DisabledReason::ReceiverGone));
     record.channel.revision += 1;
     let put = ConfigChange::PutChannel(record, Precondition::Revision(seen));
     service.store.apply_changes(service.workspace_id, vec![put]).await.unwrap();

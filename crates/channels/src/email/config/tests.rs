@@ -8,7 +8,7 @@ use crate::email::RelayConfig;
 
 fn context(mail: Option<&str>) -> ChannelContext {
     let mail = mail.map(|url| Arc::new(RelayConfig::parse(url, "tidings@example.com").unwrap()));
-    ChannelContext { mail, ..ChannelContext::new(Arc::new(Egress::new(Guard::default()))) }
+    ChannelContext { relay: mail, ..ChannelContext::new(Arc::new(Egress::new(Guard::default()))) }
 }
 
 fn context_with_relay() -> ChannelContext {

@@ -31,7 +31,7 @@ fn into_result_by_replies() {
         (&[250, 550], Outcome::Delivered, None),
         (&[250, 451], RETRY, Some(ErrorClass::Status)),
         (&[550, 451], RETRY, Some(ErrorClass::Status)),
-        (&[550, 553], Outcome::Dead, Some(ErrorClass::Rejected)),
+        (&[550, 553], Outcome::PermanentFailure, Some(ErrorClass::Rejected)),
     ] {
         let last = codes.last().copied();
         let result = with_replies(codes).into_result();
@@ -107,7 +107,7 @@ fn record_error_rejection_refuses_all_pending_recipients() {
     let mut all_refused = RecipientLedger::resume(&all, None);
     all_refused.record_error(None, refusal());
     let result = all_refused.into_result();
-    assert_eq!((result.outcome, result.error_class), (Outcome::Dead, Some(ErrorClass::Rejected)));
+    assert_eq!((result.outcome, result.error_class), (Outcome::PermanentFailure, Some(ErrorClass::Rejected)));
     assert_eq!((result.http_status, result.attempt_state), (Some(550), None));
 
     let mut partial = RecipientLedger::resume(&all, None);

@@ -141,8 +141,8 @@ fn body_is_compared_without_surrounding_whitespace() {
 fn truncated_body_passes_only_what_its_prefix_proves() {
     let cut = |kind, operator, value: &str, body: &str| {
         let mut observation = answer(200, body);
-        if let Ok(Answer::Http { is_whole, .. }) = &mut observation.outcome {
-            *is_whole = false;
+        if let Ok(Answer::Http { is_complete, .. }) = &mut observation.outcome {
+            *is_complete = false;
         }
         evaluate(0, &assertion(kind, operator, if kind == Json { "$" } else { "" }, value), &observation)
     };
@@ -214,9 +214,9 @@ proptest! {
         whole: bool, valued: bool
     ) {
         let mut observation = answer(200, "");
-        if let Ok(Answer::Http { body: target, is_whole, headers, .. }) = &mut observation.outcome {
+        if let Ok(Answer::Http { body: target, is_complete, headers, .. }) = &mut observation.outcome {
             headers.extend(valued.then(|| (assertion.target.clone().unwrap_or_default(), "é".repeat(500))));
-            (*target, *is_whole) = (body, whole);
+            (*target, *is_complete) = (body, whole);
         }
         let result = evaluate(0, &assertion, &observation);
         prop_assert!(result.description.chars().count() < 600, "{}", result.description);

@@ -16,7 +16,7 @@ fn has_free_slot_lends_unused_slots_but_not_the_last_half() {
     queue.in_flight = limits.channel_slots - 1;
     assert!(queue.has_free_slot(limits.node_slots - 1, &limits));
     assert!(!queue.has_free_slot(limits.node_slots, &limits));
-    queue.in_flight = limits.own_slots - 1;
+    queue.in_flight = limits.guaranteed_slots - 1;
     assert!(queue.has_free_slot(limits.node_slots, &limits), "own slots are guaranteed");
 }
 
@@ -76,6 +76,6 @@ proptest! {
         queue.record_outcome(sample(took, false));
         queue.in_flight = in_flight;
         prop_assert!(queue.has_free_slot(node, &limits));
-        prop_assert!(queue.free_capacity(ready, &limits) >= limits.own_slots - in_flight);
+        prop_assert!(queue.free_capacity(ready, &limits) >= limits.guaranteed_slots - in_flight);
     }
 }

@@ -89,7 +89,7 @@ impl Simulation {
         for claimed in &self.in_progress {
             *per_channel.entry(claimed.channel_id).or_default() += 1;
         }
-        let own = per_channel.len() * self.limits.own_slots;
+        let own = per_channel.len() * self.limits.guaranteed_slots;
         assert!(self.in_progress.len() <= self.limits.node_slots + own, "the node's limit holds");
         assert_eq!(self.queues.in_flight(), self.in_progress.len());
     }
@@ -100,7 +100,7 @@ proptest! {
     fn every_enqueued_delivery_is_started_or_its_lease_returned(
         steps in proptest::collection::vec((0u8..5, any::<usize>(), 0u8..4), 1..400), down in 0u8..6
     ) {
-        let limits = Limits { node_slots: 8, channel_slots: 3, own_slots: 1, ..Limits::default() };
+        let limits = Limits { node_slots: 8, channel_slots: 3, guaranteed_slots: 1, ..Limits::default() };
         let mut game = Simulation::new(limits);
         for (channel_number, pick, action) in steps {
             if action < 3 {
@@ -122,7 +122,7 @@ proptest! {
 
 #[test]
 fn long_backlog_does_not_delay_other_channel() {
-    let limits = Limits { node_slots: 8, channel_slots: 4, own_slots: 1, ..Limits::default() };
+    let limits = Limits { node_slots: 8, channel_slots: 4, guaranteed_slots: 1, ..Limits::default() };
     let mut game = Simulation::new(limits);
     for _ in 0..1_000 {
         game.enqueue(1);
@@ -178,7 +178,7 @@ fn congestion_clears_after_failed_commit() {
 
 #[test]
 fn stop_starts_nothing_and_returns_waiting_leases() {
-    let limits = Limits { node_slots: 2, channel_slots: 1, own_slots: 1, ..Limits::default() };
+    let limits = Limits { node_slots: 2, channel_slots: 1, guaranteed_slots: 1, ..Limits::default() };
     let mut game = Simulation::new(limits);
     for _ in 0..5 {
         game.enqueue(1);
@@ -212,8 +212,13 @@ fn plan_claims_is_bounded_and_rotates() {
 
 #[test]
 fn reserve_respects_byte_limit() {
-    let limits =
-        Limits { node_slots: 1, own_slots: 1, channel_slots: 1, node_ready_bytes_max: 3_000, ..Limits::default() };
+    let limits = Limits {
+        node_slots: 1,
+        guaranteed_slots: 1,
+        channel_slots: 1,
+        node_ready_bytes_max: 3_000,
+        ..Limits::default()
+    };
     let mut game = Simulation::new(limits);
     for _ in 0..5 {
         game.enqueue(1);

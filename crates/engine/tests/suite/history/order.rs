@@ -7,7 +7,7 @@ use tidings_store::history::DeliveryRecord;
 
 use super::runner::{History, name};
 use crate::receiver::ReceivedRequest;
-use crate::records::is_of_incident;
+use crate::records::is_incident;
 
 /// Checks all of them.
 pub fn check(history: &History) {
@@ -25,7 +25,7 @@ pub fn check(history: &History) {
 
 /// No delivery of an incident was attempted while an earlier one was in progress. (A held one is not in progress.)
 fn later_events_wait(all: &[DeliveryRecord], channel: ChannelId, requests: &[ReceivedRequest]) {
-    let of_channel: Vec<_> = all.iter().filter(|it| it.channel_id == channel && is_of_incident(it)).collect();
+    let of_channel: Vec<_> = all.iter().filter(|it| it.channel_id == channel && is_incident(it)).collect();
     let arrivals = |delivery: &DeliveryRecord| -> Vec<usize> {
         let id = Some(delivery.id.to_string());
         requests.iter().enumerate().filter(|(_, it)| it.delivery_id == id).map(|(index, _)| index).collect()

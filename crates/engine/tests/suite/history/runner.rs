@@ -165,7 +165,7 @@ impl History {
             response_time_ms: None,
             checked_at: self.world.now(),
         };
-        let check = Check::reported(check);
+        let check = Check::from_external(check);
         let number = id_suffix(self.checks.len() as u32, [0; 10]);
         let id = CheckId::from_uuid(uuid_v7(self.world.now().unix_ms() as u64, &number));
         let reported = self.world.engine().report_check(self.world.workspace_id, endpoint, Some(id), check.clone());

@@ -100,7 +100,7 @@ async fn endless_body_is_read_only_to_the_cap() {
         let prober = prober();
         let observation = observe_http(&prober, &get(server.url())).await;
         let page = http_answer(&observation);
-        assert_eq!((page.body.len(), page.is_whole), (BODY_BYTES_MAX, false));
+        assert_eq!((page.body.len(), page.is_complete), (BODY_BYTES_MAX, false));
         assert!(page.body.capacity() <= 2 * BODY_BYTES_MAX);
         // The connection is closed; what the server had written by then was in the kernel's buffers.
         tokio::time::timeout(Duration::from_secs(10), closed.notified()).await.expect("the connection was closed");

@@ -64,7 +64,7 @@ async fn request_has_method_headers_and_body_of_the_endpoint() {
                 page.headers.iter().find(|(name, _)| name == "x-request-line").map(|(_, value)| value.as_str());
             assert_eq!(request_line, Some(&*format!("{method} /a%20b?c=d")));
             if method == "HEAD" {
-                assert!(page.body.is_empty() && page.is_whole);
+                assert!(page.body.is_empty() && page.is_complete);
                 continue;
             }
             let text = page.text();
@@ -118,7 +118,7 @@ async fn response_is_returned_unchanged() {
     let server = Server::answering(bytes).await;
     let observation = observe_http(&prober(), &get(server.url())).await;
     let page = http_answer(&observation);
-    assert_eq!((page.status, page.is_whole), (503, true));
+    assert_eq!((page.status, page.is_complete), (503, true));
     assert_eq!(page.body, [0x1f, 0x8b, 0, 0xff], "not decoded");
     let headers: Vec<_> = page.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let expected = ["x-b: 1", "x-b: 3", "x-a: 2", "x-text: zürich", "content-encoding: gzip", "content-length: 4"];
@@ -159,7 +159,7 @@ async fn response_without_body_is_complete_at_once() {
         let probe = HttpProbe { method: method.into(), ..get(server.url()) };
         for _ in 0..2 {
             let page = http_answer(&observe_http(&prober, &probe).await);
-            assert!(page.body.is_empty() && page.is_whole && page.status != 103, "{answer}");
+            assert!(page.body.is_empty() && page.is_complete && page.status != 103, "{answer}");
         }
         assert_eq!(server.connections(), 1, "{answer}: the connection is reused");
     }
@@ -177,12 +177,12 @@ async fn invalid_headers_are_tolerated_as_browsers_do() {
 #[tokio::test]
 async fn body_of_exactly_the_cap_is_whole() {
     let prober = prober();
-    for (over, is_whole) in [(0, true), (1, false)] {
+    for (over, is_complete) in [(0, true), (1, false)] {
         let length = BODY_BYTES_MAX + over;
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
         let server = Server::answering([head.as_bytes(), &vec![b'x'; length]].concat()).await;
         let page = http_answer(&observe_http(&prober, &get(server.url())).await);
-        assert_eq!((page.body.len(), page.is_whole), (BODY_BYTES_MAX, is_whole));
+        assert_eq!((page.body.len(), page.is_complete), (BODY_BYTES_MAX, is_complete));
     }
 }
 

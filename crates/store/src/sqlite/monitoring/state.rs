@@ -31,7 +31,7 @@ fn read(row: &Row<'_>) -> Result<EndpointState> {
         flap_history: json(row, "flap_history")?,
         last_check: optional_json(row, "last_check")?,
         incident_id: optional_id(row, "incident_id")?,
-        openings: json(row, "openings")?,
+        last_openings: json(row, "openings")?,
         revision: row.get::<_, i64>("revision")?.unsigned_abs(),
     })
 }
@@ -55,7 +55,7 @@ impl EncodedState {
             streak: to_json(&state.streak)?,
             flap_history: to_json(&state.flap_history)?,
             last_check: state.last_check.as_ref().map(to_json).transpose()?,
-            openings: to_json(&state.openings)?,
+            openings: to_json(&state.last_openings)?,
             revision: state.revision,
         })
     }

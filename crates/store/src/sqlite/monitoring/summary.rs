@@ -158,9 +158,9 @@ pub(in crate::sqlite) fn list(
     filter: &SummaryFilter,
 ) -> Result<Vec<SummaryRecord>> {
     let Some(endpoint) = endpoint::number(db, workspace_id, endpoint_id)? else { return Ok(Vec::new()) };
-    let (table, column) = table(filter.span);
+    let (table, column) = table(filter.granularity);
     // The first period that begins at this instant or after it.
-    let number = |at: Timestamp| filter.span.number(at.plus_ms(filter.span.ms() - 1));
+    let number = |at: Timestamp| filter.granularity.number(at.plus_ms(filter.granularity.ms() - 1));
     let (since, until) = (filter.since.map_or(i64::MIN, number), filter.until.map_or(i64::MAX, number));
     let mut statement = db.prepare_cached(&format!(
         "SELECT {column} AS number, summary FROM {table} WHERE endpoint = ? AND {column} >= ? AND {column} < ? \
@@ -169,7 +169,7 @@ pub(in crate::sqlite) fn list(
     let mut rows = statement.query(params![endpoint, since, until, filter.limit])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let starts_at = filter.span.start(row.get("number")?);
+        let starts_at = filter.granularity.start(row.get("number")?);
         found.push(SummaryRecord { starts_at, summary: json(row, "summary")? });
     }
     Ok(found)

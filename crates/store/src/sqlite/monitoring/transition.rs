@@ -34,7 +34,7 @@ impl EncodedTransition {
     pub(in crate::sqlite) fn new(transition: TransitionRecord) -> Result<Self> {
         Ok(Self {
             check: transition.check.as_ref().map(EncodedCheck::new).transpose()?,
-            state: transition.state.as_ref().map(EncodedState::new).transpose()?,
+            state: transition.endpoint_state.as_ref().map(EncodedState::new).transpose()?,
             incident: transition.incident.map(EncodedIncident::new).transpose()?,
             timeline: transition.timeline.iter().map(EncodedEntry::new).collect::<Result<_>>()?,
             ended_mutes: transition.ended_mutes,

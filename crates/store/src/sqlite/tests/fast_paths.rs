@@ -20,7 +20,7 @@ fn database() -> Connection {
 /// The event with this number, its delivery leased.
 fn leased(number: u64) -> NewEvent {
     let mut new_event = new_event(number);
-    new_event.deliveries[0].start = InitialState::Leased(Lease { owner: 7, until: NOW.plus_ms(9) });
+    new_event.deliveries[0].initial_state = InitialState::Leased(Lease { owner: 7, until: NOW.plus_ms(9) });
     new_event
 }
 

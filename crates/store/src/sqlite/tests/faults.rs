@@ -189,7 +189,7 @@ async fn list_held_unreadable_delivery_is_failed() {
         let mut new_event = new_event(number);
         let stop = Refusal { effect: Effect::Hold, detail: String::new(), until: Some(NOW), mute_id: None };
         let delivery = &mut new_event.deliveries[0];
-        (delivery.start, delivery.evaluation.stopped) = (InitialState::Held, Some((Gate::QuietHours, stop)));
+        (delivery.initial_state, delivery.evaluation.stopped) = (InitialState::Held, Some((Gate::QuietHours, stop)));
         new_event
     };
     store.accept(vec![held_event(1), held_event(2)]).await.unwrap();

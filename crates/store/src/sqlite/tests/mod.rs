@@ -52,7 +52,7 @@ fn new_event(number: u64) -> NewEvent {
         channel_id: channel_id(),
         channel_type: ChannelType::Webhook,
         severity: Severity::Warning,
-        start: InitialState::Due,
+        initial_state: InitialState::Due,
         evaluation: GateEvaluation { evaluated_at: NOW, passed: 0, stopped: None },
         rate_limit: None,
         blocked_by: None,

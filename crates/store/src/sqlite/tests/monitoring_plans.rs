@@ -107,9 +107,9 @@ fn full_transition(revision: u32) -> TransitionRecord {
     new_event.event = Arc::new(event);
     new_event.deliveries[0].sequence = revision;
     TransitionRecord {
-        timeline: vec![TimelineEntry::of_check(&check)],
+        timeline: vec![TimelineEntry::from_check(&check)],
         check: Some(CheckRecord { id: id(u64::from(revision)), endpoint_id: endpoint_id(), check }),
-        state: Some(EndpointState { revision: revision.into(), ..EndpointState::new(endpoint_id()) }),
+        endpoint_state: Some(EndpointState { revision: revision.into(), ..EndpointState::new(endpoint_id()) }),
         incident: Some(record),
         ended_mutes: vec![id(70)],
         events: vec![new_event],
@@ -133,8 +133,8 @@ fn plans_of_transitions_scan_no_table() {
     assert_no_scan(&traced.plans(|db| record(db, full_transition(1))));
     assert_no_scan(&traced.plans(|db| record(db, full_transition(2))));
     let check_only = |revision| {
-        let TransitionRecord { check, state, .. } = full_transition(revision);
-        TransitionRecord { check, state, ..TransitionRecord::default() }
+        let TransitionRecord { check, endpoint_state: state, .. } = full_transition(revision);
+        TransitionRecord { check, endpoint_state: state, ..TransitionRecord::default() }
     };
     assert_no_scan(&traced.plans(|db| record(db, check_only(3))));
     assert_no_scan(&traced.plans(|db| record(db, check_only(3))));
@@ -157,7 +157,7 @@ fn plans_of_monitoring_reads_scan_no_table() {
         assert_no_scan(&traced.plans(|db| check::list(db, workspace_id(), endpoint_id(), &filter)));
     }
     for span in [SummaryGranularity::Hour, SummaryGranularity::Day] {
-        let filter = SummaryFilter { span, since: Some(NOW), until: Some(NOW), limit: 9 };
+        let filter = SummaryFilter { granularity: span, since: Some(NOW), until: Some(NOW), limit: 9 };
         assert_no_scan(&traced.plans(|db| summary::list(db, workspace_id(), endpoint_id(), &filter)));
     }
     // A scan is right here: all entries of a small index are wanted.
@@ -226,8 +226,8 @@ fn plans_of_endpoint_deletion_scan_no_table() {
 fn retention_skips_undecodable_rows() {
     let traced = traced_db();
     for revision in 1..4 {
-        let TransitionRecord { check, state, .. } = full_transition(revision);
-        traced.plans(|db| record(db, TransitionRecord { check, state, ..TransitionRecord::default() }));
+        let TransitionRecord { check, endpoint_state: state, .. } = full_transition(revision);
+        traced.plans(|db| record(db, TransitionRecord { check, endpoint_state: state, ..TransitionRecord::default() }));
     }
     let corrupt = |sql: &str| assert_eq!(traced.db.execute(sql, []), Ok(1));
     corrupt("UPDATE endpoint_check SET detail = '{' WHERE sort_key = (SELECT min(sort_key) FROM endpoint_check)");
@@ -237,9 +237,9 @@ fn retention_skips_undecodable_rows() {
     assert_eq!(SummaryGranularity::Day.number(NOW), 20_601);
     let done = summary::summarise(&traced.db, now, 9).unwrap();
     assert_eq!((done.hours, done.has_more), (1, false));
-    let filter = SummaryFilter { span: SummaryGranularity::Day, limit: 9, ..SummaryFilter::default() };
+    let filter = SummaryFilter { granularity: SummaryGranularity::Day, limit: 9, ..SummaryFilter::default() };
     let days = summary::list(&traced.db, workspace_id(), endpoint_id(), &filter).unwrap();
     assert_eq!((days.len(), days[0].summary.down), (1, 2));
     let pruned = prune::prune(&traced.db, now, &Retention::default(), PruneCursor::default(), 9).unwrap();
-    assert_eq!((pruned.checks, pruned.admissions), (3, 1));
+    assert_eq!((pruned.checks, pruned.rate_windows), (3, 1));
 }

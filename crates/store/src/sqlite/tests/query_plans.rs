@@ -128,7 +128,7 @@ fn plans_of_hot_path_scan_no_table() {
 #[test]
 fn hot_path_is_four_statements() {
     let traced = TracedDb::new();
-    let leased = with_delivery(1, |delivery| delivery.start = InitialState::Leased(lease()));
+    let leased = with_delivery(1, |delivery| delivery.initial_state = InitialState::Leased(lease()));
     assert_eq!(traced.plans(|db| accept_events(db, vec![leased])).len(), 3, "key, event, delivery");
     assert_eq!(traced.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Sent)))).len(), 1);
 }
@@ -157,7 +157,7 @@ fn plans_of_held_and_blocked_deliveries_scan_no_table() {
     let limited = |number| with_delivery(number, |delivery| delivery.rate_limit = Some(at_most(1)));
     let held_event = |number| {
         with_delivery(number, |delivery| {
-            (delivery.start, delivery.evaluation) = (InitialState::Held, held_evaluation())
+            (delivery.initial_state, delivery.evaluation) = (InitialState::Held, held_evaluation())
         })
     };
     let after = |number, before| with_delivery(number, move |delivery| delivery.blocked_by = Some(id(before)));
@@ -178,12 +178,12 @@ fn plans_of_held_and_blocked_deliveries_scan_no_table() {
         workspace_id: workspace_id(),
         channel_id: channel_id(),
         now: NOW,
-        stopped: stopped.into(),
+        not_sent: stopped.into(),
         individual: vec![id(5)],
-        digest: Some(NewDigest { new_event: new_event(9), carried: vec![id(6)] }),
+        digest: Some(NewDigest { new_event: new_event(9), members: vec![id(6)] }),
         rate_limit: None,
     };
-    let refused = ReleaseBatch { stopped: vec![], rate_limit: Some(at_most(1)), ..release.clone() };
+    let refused = ReleaseBatch { not_sent: vec![], rate_limit: Some(at_most(1)), ..release.clone() };
     for release in [refused, release] {
         let encoded = release::EncodedRelease::new(release).unwrap();
         assert_no_scan(&traced.plans(|db| release::release(db, &encoded)));

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tidings_domain::check::summary::Summary;
 use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
 use tidings_domain::id::{CheckId, EndpointId, Id, WorkspaceId, uuid_v7};
-use tidings_domain::resource::invalid_external_id;
+use tidings_domain::resource::validate_external_id;
 use tidings_domain::time::Timestamp;
 use tidings_engine::{Engine, EngineError};
 use tidings_store::monitoring::CheckFilter;
@@ -83,7 +83,7 @@ fn read(object: Object, endpoint_id: EndpointId, now: Timestamp) -> Result<(Opti
     let check_id = match fields.text("checkId") {
         None => None,
         Some(text) if text.starts_with(CheckId::PREFIX) => own_id(&mut fields, &text, &accepted),
-        Some(text) => match invalid_external_id(&text) {
+        Some(text) => match validate_external_id(&text) {
             Some(fault) => {
                 fields.refuse("checkId", fault);
                 None
@@ -100,7 +100,7 @@ fn read(object: Object, endpoint_id: EndpointId, now: Timestamp) -> Result<(Opti
         let checked_at = checked_at.unwrap_or(now);
         Some((
             check_id,
-            Check::reported(ExternalCheck { status: status?, reason, status_code, response_time_ms, checked_at }),
+            Check::from_external(ExternalCheck { status: status?, reason, status_code, response_time_ms, checked_at }),
         ))
     })
 }
@@ -158,7 +158,8 @@ pub(in crate::api) async fn summaries(
         let message = format!("must be at most {SUMMARIES_MAX} hours or days before until");
         return Err(Problem::invalid_field("/from", message));
     }
-    let filter = SummaryFilter { span: granularity, since: Some(since), until: Some(until), limit: SUMMARIES_MAX };
+    let filter =
+        SummaryFilter { granularity: granularity, since: Some(since), until: Some(until), limit: SUMMARIES_MAX };
     let records = caller.engine().summaries(caller.workspace_id(), id, filter).await?;
     ok(&List::complete(records.iter().map(check::Summary::of).collect()))
 }
@@ -172,7 +173,7 @@ pub(super) async fn uptime(
 ) -> Result<Uptime, EngineError> {
     let share = async |granularity: SummaryGranularity, count: u32| {
         let since = now.minus_ms(u64::from(count) * granularity.ms());
-        let filter = SummaryFilter { span: granularity, since: Some(since), until: None, limit: count + 1 };
+        let filter = SummaryFilter { granularity: granularity, since: Some(since), until: None, limit: count + 1 };
         let mut total = Summary::default();
         for record in engine.summaries(workspace_id, id, filter).await? {
             total.merge(&record.summary);

@@ -57,7 +57,7 @@ pub(in crate::api) async fn rewire(
     let wires = fields.objects("channels", CHANNELS_MAX, read_wire);
     let wires = fields.required("channels", wires);
     let wires = fields.finish(|| wires)?;
-    engine.wire(workspace_id, id, &wires).await?;
+    engine.set_wiring(workspace_id, id, &wires).await?;
     response(engine, workspace_id, id)
 }
 

@@ -2,7 +2,7 @@
 
 use tidings_domain::channel::ChannelType;
 use tidings_domain::id::{ChannelId, RuleId};
-use tidings_domain::resource::{ResourceSelector, ResourceType, invalid_external_id};
+use tidings_domain::resource::{ResourceSelector, ResourceType, validate_external_id};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::{RuleTrigger, TRIGGER_TYPE_FORM, TriggerType};
@@ -34,7 +34,7 @@ struct RuleBase {
 impl RuleBase {
     /// Reads them for a rule of this resource type; if it is unknown, the triggers of every type are accepted.
     fn read(fields: &mut Fields, resource_type: Option<ResourceType>) -> Self {
-        let possible = resource_type.map_or(&ALL_TRIGGERS[..], RuleTrigger::of);
+        let possible = resource_type.map_or(&ALL_TRIGGERS[..], RuleTrigger::allowed_for);
         let named = |word: &str| possible.iter().copied().find(|trigger| trigger.as_str() == word);
         let words: Vec<_> = possible.iter().map(|trigger| trigger.as_str()).collect();
         let triggers = fields.words("triggers", possible.len(), &one_of(words.iter().copied()), named);
@@ -55,7 +55,7 @@ impl RuleBase {
 
 fn resource_type(fields: &mut Fields) -> Option<ResourceType> {
     let types = one_of(ResourceType::OF_RULES.map(ResourceType::as_str));
-    fields.parsed("resourceType", &types, ResourceType::parse_of_rules)
+    fields.parsed("resourceType", &types, ResourceType::parse_rule_type)
 }
 
 fn channel_type(fields: &mut Fields) -> Option<ChannelType> {
@@ -89,7 +89,7 @@ pub(super) fn new(object: Object, type_of: impl Fn(ChannelId) -> Option<ChannelT
     let mut fields = Fields::null_as_absent(object);
     let resource_type = resource_type(&mut fields);
     let resource_type = fields.required("resourceType", resource_type);
-    let resource_id = fields.string_matching("resourceId", invalid_external_id);
+    let resource_id = fields.string_matching("resourceId", validate_external_id);
     let resource_id = fields.required("resourceId", resource_id);
     let base = RuleBase::read(&mut fields, resource_type);
     let has_incidents = resource_type.is_some_and(ResourceType::has_incidents);
@@ -203,7 +203,7 @@ pub(super) fn test(object: Object) -> Result<TestRequest, Problem> {
     }
     fields.know("ruleId");
     let resource_type = resource_type(&mut fields);
-    let resource_id = fields.string_matching("resourceId", invalid_external_id).filter(|id| id != "*");
+    let resource_id = fields.string_matching("resourceId", validate_external_id).filter(|id| id != "*");
     RuleBase::read(&mut fields, resource_type);
     fields.boolean("rotateWebhookSecret");
     if fields.take("channelId").is_some() {

@@ -105,14 +105,14 @@ fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) 
 
 fn read_fields(fields: &mut Fields, output: Option<&RawValue>, now: Timestamp) -> Option<RunReport> {
     let types = one_of(ResourceType::OF_RUNS.map(ResourceType::as_str));
-    let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_of_runs);
+    let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_run_type);
     let resource_type = fields.required("resourceType", resource_type);
     let resource_id = fields.string_matching("resourceId", resource_id_fault);
     let resource_id = fields.required("resourceId", resource_id);
     let resource_name = fields.string_matching("resourceName", name_fault);
     let run_id = fields.string_matching("runId", run_id_fault);
     let run_id = fields.required("runId", run_id);
-    let status = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_of_run);
+    let status = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_run);
     let status = fields.required("status", status);
     let trigger_type = fields.parsed("triggerType", TRIGGER_TYPE_FORM, TriggerType::parse);
     let started_at = instant(fields, "startedAt");

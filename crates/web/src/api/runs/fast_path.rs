@@ -79,8 +79,8 @@ impl RunRequest<'_> {
             return None;
         }
         Some(RunReport {
-            resource_type: ResourceType::parse_of_runs(self.resource_type)?,
-            trigger: Trigger::parse_of_run(self.status)?,
+            resource_type: ResourceType::parse_run_type(self.resource_type)?,
+            trigger: Trigger::parse_run(self.status)?,
             resource_id: self.resource_id,
             run_id: self.run_id,
             run: Run {

@@ -58,7 +58,7 @@ pub(super) async fn list(caller: Authorized<Read>, mut query: Query) -> ApiResul
     let mut filter =
         EventFilter { runs_only: true, before: page.before, limit: page.fetch_limit(), ..Default::default() };
     resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
-    filter.trigger = query.parsed("status", RUN_STATUS_FORM, Trigger::parse_of_run);
+    filter.trigger = query.parsed("status", RUN_STATUS_FORM, Trigger::parse_run);
     let filter = query.finish(|| Some(filter))?;
     let records = caller.engine().events(caller.workspace_id(), filter).await?;
     ok(&page.of(&records, |record| record.event.id, Run::of))

@@ -1,6 +1,6 @@
 //! Checks of a run's fields, for the fast and the slow path. Each returns what the field must be, or `None` if it is valid.
 
-use tidings_domain::resource::invalid_external_id;
+use tidings_domain::resource::validate_external_id;
 use tidings_domain::text::has_control;
 use tidings_domain::time::Timestamp;
 use url::Url;
@@ -18,12 +18,12 @@ const INSTANTS: std::ops::RangeInclusive<i64> = 946_684_800_000..=4_102_444_799_
 pub(in crate::api) fn resource_id_fault(text: &str) -> Option<&'static str> {
     match text {
         "*" => Some("must name one resource; * is for rules only"),
-        _ => invalid_external_id(text),
+        _ => validate_external_id(text),
     }
 }
 
 pub(super) fn run_id_fault(text: &str) -> Option<&'static str> {
-    invalid_external_id(text)
+    validate_external_id(text)
 }
 
 pub(super) fn name_fault(text: &str) -> Option<&'static str> {
