@@ -20,9 +20,9 @@ pub struct Repo {
 impl Repo {
     /// From this crate's place in the workspace, and from where Cargo put this program.
     pub fn find() -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask stands in no workspace")?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is in no workspace")?;
         // <target>/debug/xtask. Asked before anything is built: a rebuild replaces the file under our feet.
-        let own = env::current_exe().context("cannot tell where this program is")?;
+        let own = env::current_exe().context("cannot find the path of this program")?;
         let target = own.ancestors().nth(2).context("this program is in no target directory")?;
         Ok(Self { root: root.to_owned(), target: target.to_owned() })
     }
@@ -56,7 +56,7 @@ impl Repo {
 
     /// Cargo, as if it had been called by hand.
     ///
-    /// `cargo run` tells the program it starts about that program's own package, and some build scripts (ring's, for
+    /// `cargo run` sets variables about the package that it runs, and some build scripts (ring's, for
     /// one) rebuild when those variables change: without this, every turn between `cargo xtask` and `cargo build`
     /// would compile them again.
     pub fn cargo(&self, args: &[&str]) -> Command {

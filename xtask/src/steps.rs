@@ -1,4 +1,4 @@
-//! The steps of `cargo xtask test` and `cargo xtask check`: an explicit list, walked in order up to the first failure.
+//! The steps of `cargo xtask test` and `cargo xtask check`: an explicit list, run in order up to the first failure.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ pub enum Step {
     Lints,
     /// Licences, banned crates and sources of the dependencies.
     Dependencies,
-    /// The house rules that no compiler checks.
+    /// Checks of the repository that no compiler makes.
     Tidy,
     /// The examples in the documentation.
     DocTests,
@@ -63,7 +63,7 @@ impl Step {
             Self::Format => "the code is formatted",
             Self::Lints => "no warning from the compiler or clippy, tests included",
             Self::Dependencies => "licences, banned crates and sources, as deny.toml says",
-            Self::Tidy => "the house rules that no compiler checks",
+            Self::Tidy => "checks of the repository that no compiler makes",
             Self::Release => "the program that the tests start, kill and start again",
             Self::Tests => "every test of every crate",
             Self::DocTests => "the examples in the documentation compile and hold",

@@ -55,7 +55,7 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "Prometheus and Alertmanager",
-        why: "tell us of alerts in their own form, as they do elsewhere",
+        why: "send alerts to an inbound webhook, as in production",
         present: |repo| {
             shell::succeeds(repo.command("prometheus").arg("--version"))
                 && shell::succeeds(repo.command("prometheus-alertmanager").arg("--version"))
@@ -173,7 +173,7 @@ fn missing_component(component: &str) -> anyhow::Result<()> {
 }
 
 /// Into Cargo's own directory, where it outlives the target directory. Not optimised: these programs wait for others
-/// most of the time, and on a fresh machine everybody waits for them (cargo-deny compiles in 50 s and checks in 2 s).
+/// most of the time, and their build delays the first run on a fresh machine (cargo-deny compiles in 50 s and checks in 2 s).
 fn cargo_install(repo: &Repo, package: &str) -> anyhow::Result<()> {
     let mut command = repo.cargo(&["install", "--locked", package]);
     command

@@ -1,7 +1,7 @@
 //! Idle connections by origin (scheme, host, port), shared by all channels that use that origin.
 //!
 //! An idle connection has no task of its own: it sits in its origin's list, unread bytes stay in the kernel, and its state
-//! is only discovered when it is used. This saves a hand-over between tasks on every request. A sweeper closes connections
+//! is only discovered when it is used. This saves a switch between tasks on every request. A sweeper closes connections
 //! that have been idle too long.
 
 use std::collections::HashMap;

@@ -106,7 +106,7 @@ CREATE TABLE inbound_webhook (
 
 -- The idempotency keys of events: narrow, and apart from the events, so that they are pruned by an age of their own. The
 -- natural key instead of a hash of it: run ids mostly rise, so that a batch of inserts touches few pages, where hashes
--- touch one page each. `run_id` comes first because it alone tells nearly all rows apart.
+-- touch one page each. `run_id` comes first because it alone distinguishes nearly all rows.
 CREATE TABLE idempotency_key (
     run_id TEXT NOT NULL,
     resource_id TEXT NOT NULL,
@@ -188,7 +188,7 @@ CREATE TABLE rate_window (
     instants TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- `number` stands for the endpoint in the tables of its checks, where 16 bytes a row would be most of the row.
+-- `number` represents the endpoint in the tables of its checks, where 16 bytes a row would be most of the row.
 -- `version` is the version of the workspace's configuration that wrote the row, so that a cache reads what changed only.
 -- `next_hour` is the first hour, counted from the Unix epoch, whose checks are not summarised yet.
 CREATE TABLE endpoint (

@@ -6,7 +6,6 @@
 //! `fixture` and `monitoring_fixture` set up the data of the cases, `samples` has values that need no store.
 
 mod accept;
-mod channel_tests;
 mod claim;
 mod configuration;
 mod delivery_history;
@@ -35,6 +34,7 @@ mod resend;
 mod samples;
 mod settle;
 mod tenancy;
+mod test_records;
 
 use std::sync::Arc;
 
@@ -243,7 +243,7 @@ suite! { $
         recover_ignores_other_channels
         recover_ignores_tests
     }
-    channel_tests {
+    test_records {
         record_test_is_in_history_with_attempt
         record_test_sets_connectivity
         record_test_failed_keeps_last_success

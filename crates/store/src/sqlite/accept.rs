@@ -74,7 +74,7 @@ impl EncodedEvent {
 
 /// Accepts all events or none. A duplicate changes nothing.
 pub(super) fn accept(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Acceptance>> {
-    // Inserting the keys first and looking at the number of inserted rows makes the common batch, without duplicates,
+    // Inserting the keys first and checking the number of inserted rows makes the common batch, without duplicates,
     // one statement. Only if some key existed are they read one by one.
     let is_new = if dedup_insert(db, batch)? { vec![true; batch.len()] } else { dedup_split(db, batch)? };
     let new = || batch.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(encoded, _)| *encoded);

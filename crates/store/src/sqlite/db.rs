@@ -12,8 +12,8 @@ use super::{accept, insert, settle};
 use crate::Result;
 
 /// Rows of the largest insert; there is a prepared statement for each number of rows up to it. A statement has a cost
-/// of its own about that of a row (it journals each page that it changes, for a rollback of the statement alone), so
-/// many rows save little more. And with more bound values than SQLite's lookaside has slots, each further one is
+/// of its own about that of a row (it journals each page that it changes, for a rollback of the statement alone):
+/// more rows save little. And with more bound values than SQLite's lookaside has slots, each further one is
 /// allocated.
 const ROWS_MAX: usize = 16;
 

@@ -3,7 +3,7 @@
 //! An `http` block titled `x` is a request, and the `jsonc` block titled `x-answer` its answer, whose first line names the
 //! status. Ids on the page stand for
 //! the real ones: an id that first occurs in an answer is bound to the id in the same position of the real answer. `…`
-//! stands for any number of elements or keys. Instants, durations and secrets are compared by their form only.
+//! means any number of elements or keys. Instants, durations and secrets are compared by their form only.
 
 use std::collections::BTreeMap;
 

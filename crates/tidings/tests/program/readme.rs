@@ -1,4 +1,4 @@
-//! The walk of `README.md`, with ports of its own and the program that is already built.
+//! The tutorial of `README.md`, with ports of its own and the program that is already built.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -25,7 +25,7 @@ impl Drop for Background {
 }
 
 /// The three terminals.
-struct Walk {
+struct Tutorial {
     setup: Setup,
     server: Server,
     /// The ports of the receiver and of the page.
@@ -35,7 +35,7 @@ struct Walk {
 
 const RECEIVED: &str = "received.txt";
 
-impl Walk {
+impl Tutorial {
     fn start() -> Self {
         let setup = Setup::new().without("TIDINGS_API_KEY").without("TIDINGS_ALLOW_TARGETS");
         let snippet = titled("readme-start");
@@ -94,48 +94,48 @@ impl Background {
 }
 
 #[test]
-fn readme_walk_from_the_first_run_to_its_delivery() {
-    let walk = Walk::start();
-    eventually("the receiver listens", || std::net::TcpStream::connect(("127.0.0.1", walk.ports[0])).ok());
-    let rule = walk.run("readme-rule", walk.text("readme-rule").split_once("\n\n").unwrap().1);
+fn readme_tutorial_from_the_first_run_to_its_delivery() {
+    let tutorial = Tutorial::start();
+    eventually("the receiver listens", || std::net::TcpStream::connect(("127.0.0.1", tutorial.ports[0])).ok());
+    let rule = tutorial.run("readme-rule", tutorial.text("readme-rule").split_once("\n\n").unwrap().1);
     assert!(rule[0].contains("\"signingSecretOnce\":\"whsec_"), "{rule:?}");
 
-    let reported = &walk.answers("readme-failure")[0];
+    let reported = &tutorial.answers("readme-failure")[0];
     assert_eq!((&reported["duplicate"], &reported["deliveries"]["pending"]), (&json!(false), &json!(1)), "{reported}");
-    walk.wait_for_received("\"errorMessage\":\"disk full\"");
-    walk.wait_for_received("webhook-signature: v1,");
-    let again = &walk.answers("readme-failure")[0];
+    tutorial.wait_for_received("\"errorMessage\":\"disk full\"");
+    tutorial.wait_for_received("webhook-signature: v1,");
+    let again = &tutorial.answers("readme-failure")[0];
     assert_eq!((&again["duplicate"], &again["eventId"]), (&json!(true), &reported["eventId"]), "{again}");
 
-    let answers = walk.answers("readme-success");
+    let answers = tutorial.answers("readme-success");
     assert_eq!(answers[1]["data"][0]["notRouted"][0]["reason"], "trigger", "{answers:?}");
 
-    let id = walk.api().get("/deliveries").expect(200)["data"][0]["id"].clone();
-    let lines = walk.text("readme-deliveries").replace("dlv_…", id.as_str().unwrap());
-    let printed = walk.run("readme-deliveries", &lines);
+    let id = tutorial.api().get("/deliveries").expect(200)["data"][0]["id"].clone();
+    let lines = tutorial.text("readme-deliveries").replace("dlv_…", id.as_str().unwrap());
+    let printed = tutorial.run("readme-deliveries", &lines);
     let delivery: Value = serde_json::from_str(&printed[1]).unwrap();
     assert!(delivery["verdicts"].is_array() && delivery["attempts"].is_array(), "{delivery}");
 }
 
 #[test]
-fn readme_walk_monitors_an_endpoint() {
-    let walk = Walk::start();
-    let mut page = walk.setup.command("sh");
-    page.args(["-euc", &format!("exec {}", walk.text("readme-page"))]);
+fn readme_tutorial_monitors_an_endpoint() {
+    let tutorial = Tutorial::start();
+    let mut page = tutorial.setup.command("sh");
+    page.args(["-euc", &format!("exec {}", tutorial.text("readme-page"))]);
     let _page = Background::spawn(page, Stdio::null());
-    eventually("the page is served", || std::net::TcpStream::connect(("127.0.0.1", walk.ports[1])).ok());
-    let answers = walk.answers("readme-endpoint");
+    eventually("the page is served", || std::net::TcpStream::connect(("127.0.0.1", tutorial.ports[1])).ok());
+    let answers = tutorial.answers("readme-endpoint");
     let endpoint = answers.last().unwrap()["id"].as_str().unwrap_or_else(|| panic!("{answers:?}")).to_owned();
-    walk.api().endpoint_once(&endpoint, "healthy");
+    tutorial.api().endpoint_once(&endpoint, "healthy");
 
     // Two failed checks, without the 20 seconds that the probes take.
     for _ in 0..2 {
         let check = json!({"status": "down", "statusReason": "connection refused"});
-        walk.api().post(&format!("/endpoints/{endpoint}/checks"), check).expect(202);
+        tutorial.api().post(&format!("/endpoints/{endpoint}/checks"), check).expect(202);
     }
-    walk.wait_for_received("\"event\":\"incident_opened\"");
-    let lines = format!("endpoint={endpoint}\n{}", walk.text("readme-ask"));
-    let printed = walk.run("readme-ask", &lines);
+    tutorial.wait_for_received("\"event\":\"incident_opened\"");
+    let lines = format!("endpoint={endpoint}\n{}", tutorial.text("readme-ask"));
+    let printed = tutorial.run("readme-ask", &lines);
     let answers: Vec<Value> = printed.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers[0]["data"][0]["resourceName"], "Local page", "{answers:?}");
     assert_eq!(answers[1]["deliveries"].as_array().map(Vec::len), Some(1), "{answers:?}");

@@ -9,7 +9,7 @@ use crate::support::{Api, Receiver, Request, Setup, snippets};
 const DOCUMENT: &str = "docs/TEMPLATES.md";
 
 /// Text that breaks a template which puts it in without `tojson`.
-const NASTY: &str = "He said \"no\" \\ and 'yes'\r\nline 2\ttab \u{1}\u{1b}[31m 💥👩‍🚀 é \u{2028} \u{202e} <b>&amp;</b> *md* _x_ \
+const NASTY: &str = "It was \"no\" \\ and 'yes'\r\nline 2\ttab \u{1}\u{1b}[31m 💥👩‍🚀 é \u{2028} \u{202e} <b>&amp;</b> *md* _x_ \
                      {{ 7 * 7 }} {% if %} {# c #} }} { } {{ end";
 
 /// Whether an object has no keys but these.
@@ -180,7 +180,7 @@ fn prove(title: &str, see: impl Fn(&Request) -> String) {
     let seen: Vec<_> = requests.iter().map(see).collect();
     let seen = seen.join("\n");
     for part in [
-        "He said \"no\" \\ and",
+        "It was \"no\" \\ and",
         "💥👩‍🚀",
         "{{ 7 * 7 }} {% if %} {# c #} }} { } {{",
         "line 2",

@@ -13,7 +13,7 @@ fn setup() -> Setup {
 }
 
 /// Creates a channel with a rule for every endpoint.
-fn hear_of_all(api: &Api, channel: &str) {
+fn notify_of_all(api: &Api, channel: &str) {
     let rule = json!({"resourceType": "endpoint", "resourceId": "*", "channelId": channel});
     api.post("/notification-rules", rule).expect(201);
 }
@@ -56,7 +56,7 @@ fn each_endpoint_failure_has_its_own_reason() {
     let receiver = Receiver::good();
     let server = setup.start();
     let api = server.api();
-    hear_of_all(&api, &api.make_webhook(&receiver, json!({})));
+    notify_of_all(&api, &api.make_webhook(&receiver, json!({})));
     let make = |case: &Case| api.make_monitored(&case.url, json!({"name": case.name, "timeoutMs": 1_000}));
     let endpoints = cases.each_ref().map(make);
     let bodies: Vec<_> = receiver.wait_for(cases.len()).iter().map(|request| request.json()).collect();
@@ -160,7 +160,7 @@ fn edit_during_a_probe_discards_its_result() {
     api.endpoint_once(&moved, "down");
     let checks = api.get(&format!("/endpoints/{moved}/checks")).expect(200);
     assert_eq!(checks["data"].as_array().map(Vec::len), Some(1), "{checks}");
-    assert_eq!((slow.count(), elsewhere.count()), (2, 1), "each place was looked at once for each");
+    assert_eq!((slow.count(), elsewhere.count()), (2, 1), "each was probed once per endpoint");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn hanging_endpoints_do_not_delay_others() {
     let endpoint = api.make_monitored(&quick.url(), json!({"intervalSeconds": 1, "timeoutMs": 1_000}));
     quick.wait_for(6);
     for slow in &slow {
-        assert_eq!(api.get(&format!("/endpoints/{slow}")).expect(200)["status"], "pending", "still being looked at");
+        assert_eq!(api.get(&format!("/endpoints/{slow}")).expect(200)["status"], "pending", "still being probed");
     }
     let checks = eventually("its checks are written down", || {
         let checks = api.get(&format!("/endpoints/{endpoint}/checks")).expect(200)["data"].as_array().unwrap().clone();

@@ -142,7 +142,7 @@ async fn event_has_deliveries_and_unrouted_rules() {
 }
 
 #[tokio::test]
-async fn cursor_walks_the_whole_list() {
+async fn cursor_pages_through_the_whole_list() {
     let service = Service::start().await;
     let runs: Vec<_> = (0..7).map(|n| run(&format!("run-{n}"), "success")).collect();
     service.post("/runs", &Value::from(runs)).await.expect(202);

@@ -87,11 +87,11 @@ fn cron_wrapper_reports_how_the_command_ended() {
             assert!(reported["errorMessage"].as_str().unwrap().starts_with(&format!("exit code {code}")), "{reported}");
         }
     }
-    let told = eventually("the failure arrives", || {
+    let webhook = eventually("the failure arrives", || {
         let requests = world.receiver.requests();
         requests.into_iter().find(|request| String::from_utf8_lossy(request.body()).contains("exit code 42"))
     });
-    assert_eq!(told.json()["trigger"], "failure");
+    assert_eq!(webhook.json()["trigger"], "failure");
     let left = fs::read_dir(world.setup.directory()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("tmp.")), "no temporary files are left");
 }

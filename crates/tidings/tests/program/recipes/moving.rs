@@ -143,8 +143,8 @@ fn alertmanager_reports_to_the_inbound_webhook() {
             "--cluster.listen-address=",
         ],
     ));
-    let address = alertmanager.wait_for_stderr(|said| {
-        let (_, rest) = said.split_once("msg=\"Listening on\" address=")?;
+    let address = alertmanager.wait_for_stderr(|log| {
+        let (_, rest) = log.split_once("msg=\"Listening on\" address=")?;
         rest.split_once('\n').map(|(address, _)| address.trim().to_owned())
     });
     let printed = world.run_after_setup(&format!("ALERTMANAGER_URL=http://{address}"), "alertmanager-try");

@@ -9,7 +9,7 @@ use super::{DOCUMENT, Ended, SHELLS, World, run};
 use crate::support::server::API_KEY;
 use crate::support::snippets;
 
-/// Stands in for the journal; it keeps its arguments.
+/// Replaces the journal; it records its arguments.
 const JOURNALCTL: &str = r#"#!/bin/sh
 echo "$@" > "$JOURNAL_ARGUMENTS"
 printf 'connecting\nerror: "disk" full \033[1m\377\n'
