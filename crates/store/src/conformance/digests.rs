@@ -31,7 +31,7 @@ impl Fixture {
         event.run_id = format!("digest-{}", self.next_number());
         event.content = Content::Digest(Box::new(Digest::new("quiet hours".into(), vec![], NOW)));
         let delivery = NewDelivery { rule_id: None, rule_generation: 0, ..self.delivery(self.ours, InitialState::Due) };
-        NewDigest { new_event: self.new_event(event, vec![delivery]), members: members }
+        NewDigest { new_event: self.new_event(event, vec![delivery]), members }
     }
 
     /// Accepts `count` held deliveries, releases them as a digest, and claims it. Returns it with its members.

@@ -159,7 +159,7 @@ pub(in crate::api) async fn summaries(
         return Err(Problem::invalid_field("/from", message));
     }
     let filter =
-        SummaryFilter { granularity: granularity, since: Some(since), until: Some(until), limit: SUMMARIES_MAX };
+        SummaryFilter { granularity, since: Some(since), until: Some(until), limit: SUMMARIES_MAX };
     let records = caller.engine().summaries(caller.workspace_id(), id, filter).await?;
     ok(&List::complete(records.iter().map(check::Summary::of).collect()))
 }
@@ -173,7 +173,7 @@ pub(super) async fn uptime(
 ) -> Result<Uptime, EngineError> {
     let share = async |granularity: SummaryGranularity, count: u32| {
         let since = now.minus_ms(u64::from(count) * granularity.ms());
-        let filter = SummaryFilter { granularity: granularity, since: Some(since), until: None, limit: count + 1 };
+        let filter = SummaryFilter { granularity, since: Some(since), until: None, limit: count + 1 };
         let mut total = Summary::default();
         for record in engine.summaries(workspace_id, id, filter).await? {
             total.merge(&record.summary);

@@ -121,7 +121,7 @@ fn read_alert(object: Object, at: String, default_link: Option<&str>, found: &mu
         severity: severity(labels.get("severity").map(String::as_str)),
         starts_at: starts_at?,
         detail: if is_firing { detail(&annotations) } else { Some(RESOLVED.to_owned()) },
-        subject_info: subject_info,
+        subject_info,
         resource_id,
     })
 }
