@@ -3,11 +3,11 @@
 //!
 //! - `tidings-load` sends runs to the server, or directly to the sink as a baseline;
 //! - `tidings-sink` receives webhooks, counts them and measures their latency;
-//! - `tidings-baseline` measures what this machine can do at best: group-committed rows, signatures, and a minimal event
-//!   pipeline without the product;
+//! - `tidings-baseline` measures what this machine can do at best: group-committed rows, signatures, and a minimal
+//!   event pipeline without the product;
 //! - `tidings-target` is the endpoint of monitoring benchmarks: many hosts in one process;
-//! - `probe-bench` runs prober and scheduler without the server, at full speed or on schedule. It is the baseline of the
-//!   server's checks, and has a baseline of its own: the same HTTP exchanges without the prober.
+//! - `probe-bench` runs prober and scheduler without the server, at full speed or on schedule. It is the baseline of
+//!   the server's checks, and has a baseline of its own: the same HTTP exchanges without the prober.
 //!
 //! `cargo xtask bench` starts them and prints one table. The product itself uses none of this.
 

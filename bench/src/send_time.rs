@@ -1,8 +1,8 @@
 //! The send time in every run id: the run's number and when its request started.
 //!
-//! `tdb-0000000042-1767225600123456789`: of fixed length, so that the generator can patch it into a prepared request, and
-//! found by its prefix wherever the server puts the run id in the webhook's body. `tidings-target` puts the time of its
-//! response into response bodies in the same form.
+//! `tdb-0000000042-1767225600123456789`: of fixed length, so that the generator can patch it into a prepared request,
+//! and found by its prefix wherever the server puts the run id in the webhook's body. `tidings-target` puts the time of
+//! its response into response bodies in the same form.
 
 use memchr::memmem::Finder;
 

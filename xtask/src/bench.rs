@@ -7,8 +7,8 @@
 //!       └────────────── baseline: directly ─────────────────┘
 //! ```
 //!
-//! A slow result is not an error: the table marks missed targets. Lost events, failed deliveries and a crash of the server are
-//! errors. They end their scenario; the other scenarios still run.
+//! A slow result is not an error: the table marks missed targets. Lost events, failed deliveries and a crash of the
+//! server are errors. They end their scenario; the other scenarios still run.
 
 mod baselines;
 mod clock;

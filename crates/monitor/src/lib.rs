@@ -2,12 +2,12 @@
 //!
 //! ## Cast
 //!
-//! - [`EndpointSource`] lists the endpoints to monitor and takes observations. [`EngineEndpointSource`] implements it on
-//!   top of the engine's configuration snapshot.
+//! - [`EndpointSource`] lists the endpoints to monitor and takes observations. [`EngineEndpointSource`] implements it
+//!   on top of the engine's configuration snapshot.
 //! - [`Scheduler`] starts each endpoint's probe when it is due, at a fixed rate and at most one at a time per endpoint.
 //!   Its state is a pure `ScheduleTable`; `stagger` spreads first runs so that they do not start all at once.
-//! - [`Prober`] makes one probe (HTTP, TCP, ICMP, DNS or TLS) and returns an `Observation`. It never fails and never
-//!   exceeds the probe's timeout or the memory caps, whatever the other end does.
+//! - [`Prober`] makes one probe (HTTP, TCP, ICMP, DNS or TLS) and returns an `Observation`; a failure is part of it, not
+//!   an error. Time and memory stay within the probe's timeout and the caps, whatever the other end does.
 //! - `ProbePlan` is the validated form of an endpoint's definition. `ProbeLimiter` bounds concurrent probes, in total
 //!   and per target. `TimingRecorder` keeps phase timings and the certificate even when the timeout cuts a probe off.
 //! - `Connector` resolves, asks the egress guard, connects and does the TLS handshake. [`DnsResolver`] resolves names.

@@ -1,8 +1,8 @@
 //! Limits concurrent probes, per target and in total, so that slow targets do not delay others.
 //!
 //! A probe that hangs holds its permits until its timeout. Therefore each target has a limit of its own, and targets
-//! whose last probe was slow draw from a separate pool. A probe that turns out to be slow while it runs returns its fast
-//! permit: even when many targets start to hang at the same time, responsive ones hardly wait.
+//! whose last probe was slow draw from a separate pool. A probe that turns out to be slow while it runs returns its
+//! fast permit: even when many targets start to hang at the same time, responsive ones hardly wait.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

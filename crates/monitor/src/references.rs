@@ -2,7 +2,8 @@
 //!
 //! They are probed only when a probe failed in a way that this machine's network can cause. At most one reference probe
 //! runs at a time, and at most one per second; failures in between wait for it. A result counts for a failure only if
-//! the reference probe ended after it: a network that worked a moment earlier proves nothing about one that broke since.
+//! the reference probe ended after it: a network that worked a moment earlier proves nothing about one that broke
+//! since.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

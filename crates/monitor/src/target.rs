@@ -1,4 +1,5 @@
-//! The host and port that a probe connects to. They are parsed once, so that the guard checks exactly what is connected to.
+//! The host and port that a probe connects to. They are parsed once, so that the guard checks exactly what is connected
+//! to.
 //!
 //! The `url` crate normalises unusual spellings of IPv4 literals (decimal, octal, hexadecimal, short) and of names
 //! (Unicode, capitals), for bare hosts in the same way as for URLs.
@@ -49,8 +50,8 @@ impl ProbeTarget {
         }
     }
 
-    /// Fails if the guard blocks the target regardless of DNS: an address literal or a name of this machine. Other names
-    /// are checked by their addresses on each connection.
+    /// Fails if the guard blocks the target regardless of DNS: an address literal or a name of this machine. Other
+    /// names are checked by their addresses on each connection.
     pub fn check_guard(&self, guard: &Guard) -> Result<(), String> {
         let ip = match &self.host {
             Host::Ipv4(v4) => IpAddr::V4(*v4),

@@ -1,4 +1,5 @@
-//! TLS handshakes of probes. The certificate is read whether or not it is trusted, and errors name what is wrong with it.
+//! TLS handshakes of probes. The certificate is read whether or not it is trusted, and errors name what is wrong with
+//! it.
 //!
 //! Sessions are not resumed, because a resumed session presents no certificate.
 

@@ -1,9 +1,9 @@
 //! How neighbours affect a healthy channel: one channel that refuses, one that hangs, one with a huge backlog.
 //!
-//! Measured in pairs of short rounds: one server without such neighbours, one with them, each freshly started. Both a channel
-//! of the neighbours' workspace and one of another workspace are measured. Rounds are compared within their pair, and the
-//! median of the ratios is reported: on a noisy machine, load that changes over minutes affects both halves of a pair, but
-//! not all pairs. No round is discarded.
+//! Measured in pairs of short rounds: one server without such neighbours, one with them, each freshly started. Both a
+//! channel of the neighbours' workspace and one of another workspace are measured. Rounds are compared within their
+//! pair, and the median of the ratios is reported: on a noisy machine, load that changes over minutes affects both
+//! halves of a pair, but not all pairs. No round is discarded.
 
 use std::{net::TcpListener, thread, time::Duration};
 
@@ -33,7 +33,8 @@ const HANGING_TIMEOUT_MS: u64 = 5_000;
 const TROUBLE_RATE: u64 = 20;
 /// Events for those channels before the measurement.
 const TROUBLE_BEFORE: u64 = 200;
-/// Events for the slow channel per request. Larger requests would be delayed by backpressure, and no backlog would grow.
+/// Events for the slow channel per request. Larger requests would be delayed by backpressure, and no backlog would
+/// grow.
 const SLOW_BATCH: u64 = 20;
 /// Time limit of the neighbours' load: longer than a round.
 const TROUBLE_LIMIT: Duration = Duration::from_secs(600);

@@ -44,7 +44,7 @@ impl fmt::Display for Machine {
         if *busy_percent > BUSY_PERCENT_USUAL {
             write!(
                 f,
-                " Other processes kept them {busy_percent:.0} % busy before the start: the results are worse than they could be."
+                " Other processes kept them {busy_percent:.0} % busy before the start: the results are too low."
             )?;
         }
         Ok(())

@@ -41,8 +41,8 @@ impl Metrics {
         Ok(())
     }
 
-    /// A quantile, in milliseconds, of a histogram in seconds since an earlier scrape. Interpolates linearly within a bucket,
-    /// as Prometheus' `histogram_quantile` does.
+    /// A quantile, in milliseconds, of a histogram in seconds since an earlier scrape. Interpolates linearly within a
+    /// bucket, as Prometheus' `histogram_quantile` does.
     pub fn quantile_ms(&self, before: &Self, name: &str, quantile: f64) -> anyhow::Result<f64> {
         let (then, now) = (before.buckets(name), self.buckets(name));
         let grown = |(bound, count): &(f64, f64)| {

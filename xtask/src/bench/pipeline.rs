@@ -1,5 +1,5 @@
-//! The baseline pipeline: `tidings-baseline pipeline` accepts, commits, signs, sends and settles with the server's libraries
-//! but without the server. It alternates with the server, so that changes of the machine's load affect both.
+//! The baseline pipeline: `tidings-baseline pipeline` accepts, commits, signs, sends and settles with the server's
+//! libraries but without the server. It alternates with the server, so that changes of the machine's load affect both.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 

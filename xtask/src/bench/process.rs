@@ -29,8 +29,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program. Standard error goes to `<name>.log` in `dir`, and standard output as well unless `set_up` changes
-    /// that.
+    /// Starts a program. Standard error goes to `<name>.log` in `dir`, and standard output as well unless `set_up`
+    /// changes that.
     pub fn start(program: &Path, dir: &Path, name: &str, set_up: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
         let log = dir.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
@@ -93,7 +93,8 @@ impl Process {
         anyhow::bail!("{} did not exit within {} s", self.name, limit.as_secs())
     }
 
-    /// Kills it and deletes its directory now: otherwise dirty pages would still be written during the next measurement.
+    /// Kills it and deletes its directory now: otherwise dirty pages would still be written during the next
+    /// measurement.
     pub fn discard(self) -> anyhow::Result<()> {
         let dir = self.dir.clone();
         drop(self);

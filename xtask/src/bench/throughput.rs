@@ -1,5 +1,5 @@
-//! Maximum throughput, from the first request until every delivery is settled. The baseline pipeline alternates with the
-//! server, with the same load.
+//! Maximum throughput, from the first request until every delivery is settled. The baseline pipeline alternates with
+//! the server, with the same load.
 
 use std::{thread, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Dependencies between crates: `domain ← store, channels ← engine ← monitor ← web ← tidings`, never the other way.
 //!
-//! Cargo rejects cycles only. It accepts a dependency of a lower layer on a higher one, and a development dependency that
-//! forms a cycle.
+//! Cargo rejects cycles only. It accepts a dependency of a lower layer on a higher one, and a development dependency
+//! that forms a cycle.
 
 use anyhow::Context as _;
 use toml::{Table, Value};

@@ -1,7 +1,7 @@
 //! Prober and scheduler in a process of their own, without server and store.
 //!
-//! Measures the cost of probing only: results are neither evaluated nor persisted. Prints one line of JSON with the number of
-//! checks and the processor time and memory of this process.
+//! Measures the cost of probing only: results are neither evaluated nor persisted. Prints one line of JSON with the
+//! number of checks and the processor time and memory of this process.
 
 mod baseline;
 mod flat_out;

@@ -1,7 +1,8 @@
 //! Endpoints on schedule, and the lag of their probes.
 //!
-//! Each endpoint gets an evenly spread time of its last check, so that its due times are known from outside: one interval
-//! later, and every interval after that. The lag is computed from the observations, not taken from the scheduler.
+//! Each endpoint gets an evenly spread time of its last check, so that its due times are known from outside: one
+//! interval later, and every interval after that. The lag is computed from the observations, not taken from the
+//! scheduler.
 
 use std::{
     collections::HashMap,

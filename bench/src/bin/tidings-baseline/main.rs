@@ -55,7 +55,8 @@ enum Mode {
         /// An existing directory on the disk to measure; the database is created in it
         #[arg(long)]
         dir: PathBuf,
-        /// Base URL of deliveries, such as http://127.0.0.1:8081/ok/pipeline for /ok/pipeline/0 and so on; loopback only
+        /// Base URL of deliveries, such as http://127.0.0.1:8081/ok/pipeline for /ok/pipeline/0 and so on; loopback
+        /// only
         #[arg(long)]
         target: String,
         /// Deliveries per event, each with its own path and keys

@@ -1,7 +1,7 @@
 //! The store's work without the server: keys, events, deliveries and attempts in SQLite, durable at every commit.
 //!
-//! Each commit accepts some events and settles those of the commit before it, as the server's writer does at saturation.
-//! There is no HTTP, routing or threading: the server cannot write less than this.
+//! Each commit accepts some events and settles those of the commit before it, as the server's writer does at
+//! saturation. There is no HTTP, routing or threading: the server cannot write less than this.
 
 use std::{path::Path, time::Duration};
 

@@ -44,8 +44,8 @@ pub fn open(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Inserts an event, its key and its deliveries in state sending, each with its own rule and channel. Delivery numbers of
-/// event `n` start at `n * fan_out`.
+/// Inserts an event, its key and its deliveries in state sending, each with its own rule and channel. Delivery numbers
+/// of event `n` start at `n * fan_out`.
 pub fn accept(transaction: &Transaction<'_>, event: u64, fan_out: u64, body: &[u8]) -> rusqlite::Result<()> {
     let event_id = id(event, 0);
     let now = now_ms();

@@ -17,8 +17,8 @@ use crate::request::{Body, Template};
 
 /// Reports runs over HTTP and prints one line of JSON with counts, rates and latencies
 ///
-/// Without --rate each connection sends the next request after the previous response (closed loop). With --rate requests
-/// are sent at even intervals, however slow the responses are (open loop). Every run id holds the send time.
+/// Without --rate each connection sends the next request after the previous response (closed loop). With --rate
+/// requests are sent at even intervals, however slow the responses are (open loop). Every run id holds the send time.
 #[derive(Parser)]
 struct Args {
     /// Where to, such as http://127.0.0.1:8080/api/workspaces/default/runs; loopback only

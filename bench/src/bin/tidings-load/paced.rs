@@ -1,8 +1,8 @@
 //! Open loop at a constant rate: the latency that a caller sees at moderate load.
 //!
-//! Each connection has a thread, because tokio's timers have a resolution of a millisecond and the kernel's a finer one. A
-//! request starts when its thread wakes up. If the connection was still busy at the planned time, it counts from that
-//! time, so that a stall is charged to every request that it delayed (no coordinated omission).
+//! Each connection has a thread, because tokio's timers have a resolution of a millisecond and the kernel's a finer
+//! one. A request starts when its thread wakes up. If the connection was still busy at the planned time, it counts from
+//! that time, so that a stall is charged to every request that it delayed (no coordinated omission).
 
 use std::{
     io::{self, Read as _, Write as _},

@@ -1,7 +1,7 @@
 //! Webhook receiver, as cheap as possible, so that the server dominates.
 //!
-//! The path selects the behaviour, and requests are counted by their whole path: `/ok/a` and `/ok/b` separately. Latency is
-//! measured from the send time in the body (see `tidings_bench::send_time`) to the arrival.
+//! The path selects the behaviour, and requests are counted by their whole path: `/ok/a` and `/ok/b` separately.
+//! Latency is measured from the send time in the body (see `tidings_bench::send_time`) to the arrival.
 
 mod connection;
 mod stats;

@@ -56,7 +56,8 @@ struct Counts {
     first_nanos: u64,
     last_nanos: u64,
     latencies: Latencies,
-    /// Hashes of webhook-ids in order of arrival. Appending is cheap; they are sorted only when the distinct ones are queried.
+    /// Hashes of webhook-ids in order of arrival. Appending is cheap; they are sorted only when the distinct ones are
+    /// queried.
     ids: Vec<u64>,
 }
 

@@ -1,8 +1,9 @@
-//! The endpoints of monitoring benchmarks: many hosts in one process, as cheap as possible, so that the prober dominates.
+//! The endpoints of monitoring benchmarks: many hosts in one process, as cheap as possible, so that the prober
+//! dominates.
 //!
-//! Every request gets a 200 with a small JSON body. `/close` also closes the connection, so that the next probe needs a new
-//! one. The body's `status` is `ok`; for `/stamp` it is the time of the response, which fails an assertion and arrives in
-//! the notification, where the receiver computes the latency. Listens on loopback only.
+//! Every request gets a 200 with a small JSON body. `/close` also closes the connection, so that the next probe needs a
+//! new one. The body's `status` is `ok`; for `/stamp` it is the time of the response, which fails an assertion and
+//! arrives in the notification, where the receiver computes the latency. Listens on loopback only.
 
 mod certificate;
 

@@ -17,7 +17,8 @@ use crate::limiter::PER_TARGET_MAX;
 /// Maximum age of a connection. A new one resolves the name and verifies the certificate again: an old connection may
 /// reach a server that new clients no longer can.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
-/// Maximum idle time of a connection: above the usual probe interval, below the timeouts of most NATs and load balancers.
+/// Maximum idle time of a connection: above the usual probe interval, below the timeouts of most NATs and load
+/// balancers.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Default number of idle connections in total.
 pub const IDLE_MAX: usize = 10_240;
@@ -97,7 +98,8 @@ impl ConnectionPool {
         drop(origins);
     }
 
-    /// Sweeps for as long as the pool exists. Called with the first connection, because `new` may run outside a runtime.
+    /// Sweeps for as long as the pool exists. Called with the first connection, because `new` may run outside a
+    /// runtime.
     fn start_sweeper(self: &Arc<Self>) {
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
@@ -138,8 +140,8 @@ impl Idle {
     }
 }
 
-/// Between half of [`CONNECTION_AGE_MAX`] and all of it, by origin. Connections that were opened together at startup are
-/// thereby not all reopened together.
+/// Between half of [`CONNECTION_AGE_MAX`] and all of it, by origin. Connections that were opened together at startup
+/// are thereby not all reopened together.
 fn max_age(origin: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     origin.hash(&mut hasher);

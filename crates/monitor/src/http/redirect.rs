@@ -12,7 +12,8 @@ pub(crate) fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// The URL of `Location`, relative to the current one. The error continues a sentence that starts with the server's name.
+/// The URL of `Location`, relative to the current one. The error continues a sentence that starts with the server's
+/// name.
 pub(crate) fn next_hop(from: &Hop, location: &HeaderValue) -> Result<Hop, String> {
     let location = String::from_utf8_lossy(location.as_bytes());
     if location.len() > URL_BYTES_MAX {
@@ -23,7 +24,8 @@ pub(crate) fn next_hop(from: &Hop, location: &HeaderValue) -> Result<Hop, String
         return Err("redirects to a URL that is neither http nor https".into());
     }
     url.set_fragment(None);
-    // A server must not choose credentials for us. The calls fail only for URLs without a host, which are rejected below.
+    // A server must not choose credentials for us. The calls fail only for URLs without a host, which are rejected
+    // below.
     let _ = (url.set_username(""), url.set_password(None));
     Hop::from_url(url).map_err(|why| format!("redirects to a URL that cannot be requested: {why}"))
 }

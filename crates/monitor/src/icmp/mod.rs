@@ -54,8 +54,8 @@ pub(crate) async fn probe(
     Err(last_failure)
 }
 
-/// The failure where this process may not open an ICMP socket. It is classed as this machine's own, so that the check is
-/// inconclusive.
+/// The failure where this process may not open an ICMP socket. It is classed as this machine's own, so that the check
+/// is inconclusive.
 fn not_permitted() -> Failure {
     let message = "ICMP is not permitted to this process: add its group to the sysctl net.ipv4.ping_group_range, or \
                    grant it the capability CAP_NET_RAW";

@@ -1,7 +1,8 @@
 //! When each endpoint is due, as a pure data structure. All times are durations since the scheduler started.
 //!
-//! It does not use the wall clock, so that clock changes have no effect. Runs have a fixed rate: the next one is due one
-//! interval after the last one was due, however late that started. Runs that were missed are skipped, not made up for.
+//! It does not use the wall clock, so that clock changes have no effect. Runs have a fixed rate: the next one is due
+//! one interval after the last one was due, however late that started. Runs that were missed are skipped, not made up
+//! for.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -18,8 +19,8 @@ pub(crate) struct ScheduleTable {
     entries: HashMap<EndpointId, Entry>,
     /// Probes that have not finished, and whether they were cancelled. They may outlast their endpoint's entry.
     in_flight: HashMap<EndpointId, bool>,
-    /// Runs by due time. An item is valid only if its number is that of its endpoint's entry: rescheduling leaves the old
-    /// item behind, because a heap cannot remove it cheaply.
+    /// Runs by due time. An item is valid only if its number is that of its endpoint's entry: rescheduling leaves the
+    /// old item behind, because a heap cannot remove it cheaply.
     queue: BinaryHeap<Reverse<QueueItem>>,
     last_number: u64,
 }

@@ -52,7 +52,8 @@ impl Scheduler {
 }
 
 impl Handle {
-    /// Starts no more probes, waits up to `grace` until those in flight are finished and persisted, and cancels the rest.
+    /// Starts no more probes, waits up to `grace` until those in flight are finished and persisted, and cancels the
+    /// rest.
     pub async fn stop(self, grace: Duration) {
         // Fails if the task has ended already, which the next line reports.
         let _ = self.stop.send(grace);

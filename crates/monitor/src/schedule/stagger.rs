@@ -10,8 +10,8 @@ pub(crate) const STAGGER_MAX: Duration = Duration::from_secs(60);
 /// Start rate of endpoints that are added together later.
 const ADDED_PER_SECOND: u32 = 1_000;
 
-/// First due time of an endpoint that exists at startup, relative to it. A restart keeps the schedule: the endpoint is due
-/// one interval after its last check. A last check in the future means that the clock was set back, and is ignored.
+/// First due time of an endpoint that exists at startup, relative to it. A restart keeps the schedule: the endpoint is
+/// due one interval after its last check. A last check in the future means that the clock was set back, and is ignored.
 pub(crate) fn first_due_at_startup(
     id: EndpointId,
     interval: Duration,

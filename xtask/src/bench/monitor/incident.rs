@@ -1,9 +1,9 @@
 //! Latency from a failing check to the notification, while the server monitors all its other endpoints.
 //!
-//! The probes are real: a host returns a body that fails the endpoint's assertion and holds the time of the response (see
-//! `tidings_bench::send_time`). The failed assertion quotes it, the notification includes the assertion, and the receiver
-//! finds the time in the webhook's body. Endpoints are created at a constant rate and probed at once and every interval
-//! after that, so incidents open at the same rate.
+//! The probes are real: a host returns a body that fails the endpoint's assertion and holds the time of the response
+//! (see `tidings_bench::send_time`). The failed assertion quotes it, the notification includes the assertion, and the
+//! receiver finds the time in the webhook's body. Endpoints are created at a constant rate and probed at once and every
+//! interval after that, so incidents open at the same rate.
 
 use std::{thread, time::Duration};
 
@@ -71,8 +71,8 @@ pub fn measure(bench: &Bench, server: &mut Server, table: &mut Table) -> anyhow:
     add("p99", took.p99_ms, Target::Below(50.0));
     let again = arrived.requests - arrived.distinct;
     table.remark(format!(
-        "monitor: {count} incidents opened within {made_seconds:.1} s, each by check no. {THRESHOLD}; all were notified, \
-         {again} duplicates."
+        "monitor: {count} incidents opened within {made_seconds:.1} s, each by check no. {THRESHOLD}; all were \
+         notified, {again} duplicates."
     ));
     Ok(())
 }

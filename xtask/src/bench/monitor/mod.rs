@@ -7,8 +7,8 @@
 //!       └───────────webhooks─▶ tidings-sink
 //! ```
 //!
-//! `probe-bench` runs prober and scheduler in a process of their own, without evaluating or persisting results. It is the
-//! server's baseline.
+//! `probe-bench` runs prober and scheduler in a process of their own, without evaluating or persisting results. It is
+//! the server's baseline.
 
 mod endpoints;
 mod incident;
@@ -24,8 +24,8 @@ const INTERVAL_SECONDS: u64 = 10;
 
 /// Explains the figures below the table.
 const REMARK: &str = "monitor: checks at full speed are made by the prober in its own process; the rest by the whole \
-    server. Its baseline is prober and scheduler on the same endpoints, without evaluation and storage. Lag is read from \
-    the buckets of /metrics, the baseline's from every check in whole milliseconds. A notification is timed from the \
+    server. Its baseline is prober and scheduler on the same endpoints, without evaluation and storage. Lag is read \
+    from the buckets of /metrics, the baseline's from every check in whole milliseconds. A notification is timed from the \
     response that meets the failure threshold, when the target sends it, to the webhook at the receiver.";
 
 /// Measures it and adds it to the table.

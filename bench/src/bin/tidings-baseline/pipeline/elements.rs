@@ -1,13 +1,13 @@
 //! Splits a batch into its events.
 //!
-//! Nothing is parsed or validated: braces are counted and strings skipped, which is the least work that splits an array of
-//! objects of any length.
+//! Nothing is parsed or validated: braces are counted and strings skipped, which is the least work that splits an array
+//! of objects of any length.
 
 use bytes::Bytes;
 use memchr::{memchr2, memchr3};
 
-/// The objects of an array, sharing its memory, or the body itself if it is no array. `None` if the array is incomplete or
-/// has other elements.
+/// The objects of an array, sharing its memory, or the body itself if it is no array. `None` if the array is incomplete
+/// or has other elements.
 pub fn split(body: Bytes) -> Option<Vec<Bytes>> {
     if body.first() != Some(&b'[') {
         return Some(vec![body]);

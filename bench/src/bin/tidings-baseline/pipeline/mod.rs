@@ -5,10 +5,11 @@
 //!                └──▶ sign twice, POST to the sink ──▶ settle in a group commit
 //! ```
 //!
-//! A request has one or more events, an event one or more deliveries; each delivery is signed, sent and settled separately.
+//! A request has one or more events, an event one or more deliveries; each delivery is signed, sent and settled
+//! separately.
 //!
-//! There is no routing, authentication, validation, JSON parsing or retry: the first error ends the program. Array bodies are
-//! only split at their elements. Libraries, allocator and durability are the server's.
+//! There is no routing, authentication, validation, JSON parsing or retry: the first error ends the program. Array
+//! bodies are only split at their elements. Libraries, allocator and durability are the server's.
 
 mod elements;
 mod sender;
@@ -47,8 +48,8 @@ use tokio::{
 use self::{sender::Sender, writer::Writer};
 use crate::tables;
 
-/// Deliveries in flight per path, from before their commit until they are settled: as many as the server keeps in memory
-/// per channel. Further events wait before their commit.
+/// Deliveries in flight per path, from before their commit until they are settled: as many as the server keeps in
+/// memory per channel. Further events wait before their commit.
 const IN_FLIGHT_PER_PATH: usize = 1_024;
 /// The largest request in bytes.
 const BODY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
@@ -131,8 +132,8 @@ fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     response
 }
 
-/// Commits the events of a request and starts their deliveries. If the client disconnects first, its events are lost; the
-/// generator does that only when it fails.
+/// Commits the events of a request and starts their deliveries. If the client disconnects first, its events are lost;
+/// the generator does that only when it fails.
 async fn accept_events(pipeline: &Arc<Pipeline>, events: Vec<Bytes>) -> anyhow::Result<()> {
     let count = events.len() as u64;
     let mut permits =

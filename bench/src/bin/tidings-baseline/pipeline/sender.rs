@@ -1,6 +1,7 @@
 //! Sends signed requests over keep-alive connections.
 //!
-//! One task drives a request and its connection, as in the server: waking a second task would cost more than the request.
+//! One task drives a request and its connection, as in the server: waking a second task would cost more than the
+//! request.
 
 use std::{
     future::poll_fn,

@@ -135,8 +135,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// At most one probe per endpoint, none of a removed endpoint, none too early; edits take effect; every endpoint has
-    /// a run within its interval.
+    /// At most one probe per endpoint, none of a removed endpoint, none too early; edits take effect; every endpoint
+    /// has a run within its interval.
     #[test]
     fn any_sequence_of_operations_keeps_the_invariants(steps in vec(step(), 1..300)) {
         let mut table = ScheduleTable::default();
@@ -183,7 +183,9 @@ proptest! {
 
     /// Probes that finish in time are due exactly one interval apart, however late each run is popped.
     #[test]
-    fn due_times_do_not_drift(interval_ms in 1_000..90_000_u64, first_ms in 0..60_000_u64, lates in vec(0..900_u64, 1..200)) {
+    fn due_times_do_not_drift(
+        interval_ms in 1_000..90_000_u64, first_ms in 0..60_000_u64, lates in vec(0..900_u64, 1..200)
+    ) {
         let mut table = ScheduleTable::default();
         table.add(id(1), ms(interval_ms), ms(first_ms));
         for (runs, late) in (0..).zip(lates) {
