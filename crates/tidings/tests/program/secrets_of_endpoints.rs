@@ -85,7 +85,7 @@ fn exercise(api: &Api, url: &str, auth: &Value) -> Vec<String> {
 /// Reads all resources.
 fn read_everything(api: &Api, endpoints: &[String]) {
     for endpoint in endpoints {
-        eventually(&format!("{endpoint} was looked at"), || {
+        eventually(&format!("{endpoint} was probed"), || {
             let seen = api.get(&format!("/endpoints/{endpoint}")).expect(200);
             seen["lastCheck"].is_object().then_some(())
         });
