@@ -58,7 +58,7 @@ fn live_sends_update_health_and_not_connectivity() {
     api.wire(&endpoint, &[&hook]);
     let incident = api.open(&endpoint, "down");
     api.incident_delivery_once(&incident, "opened", &hook, "sent");
-    let health = eventually("the sends are seen", || {
+    let health = eventually("the sends are counted", || {
         let health = api.get(&format!("/channels/{hook}")).expect(200)["health"].clone();
         health["lastSentAt"].is_string().then_some(health)
     });

@@ -138,7 +138,7 @@ fn wired_and_paused_are_independent_for_each_endpoint() {
         shown["channels"].as_array().unwrap().iter().map(switches).collect::<Vec<_>>()
     };
     let off = |channel: &String| (channel.clone(), false, false);
-    assert_eq!(switches(&shop), [off(&one), off(&other)], "every channel is shown");
+    assert_eq!(switches(&shop), [off(&one), off(&other)], "every channel is listed");
     let open_and_resolve = |endpoint: &str| {
         let incident = api.open(endpoint, "down");
         api.resolve(endpoint);

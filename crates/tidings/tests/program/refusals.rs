@@ -18,7 +18,7 @@ fn assert_refused(finished: &Finished, words: &[&str]) {
     assert!(words.iter().all(|word| stderr.contains(word)), "{words:?} in {stderr}");
     assert!(!stdout.contains("listens on"), "{stdout}");
     assert!(!stderr.contains("panicked"), "{stderr}");
-    println!("refused after {} ms: {}", took.as_millis(), stderr.trim());
+    println!("failed after {} ms: {}", took.as_millis(), stderr.trim());
 }
 
 fn database(setup: &Setup) -> Vec<u8> {

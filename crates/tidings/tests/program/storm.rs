@@ -99,7 +99,7 @@ fn two_thousand_incidents_at_once_are_thirty_messages_and_one_digest() {
 
     let requests = discord.wait_longer_for(PER_MINUTE + 1, PATIENCE);
     let waited = requests[PER_MINUTE].at - began;
-    assert!(waited >= Duration::from_secs(59), "no sooner than the window has capacity: {waited:?}");
+    assert!(waited >= Duration::from_secs(59), "not before the rate limit has capacity: {waited:?}");
     api.wait_until_settled();
     let expected = counted([("digest sent", 1), ("incident_opened sent", ENDPOINTS)]);
     assert_eq!(states(&api, &limited), expected, "the log is complete, and each has come to its end");

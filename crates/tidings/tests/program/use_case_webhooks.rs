@@ -26,7 +26,7 @@ fn world(receiver: Receiver, subscription: Value) -> World {
 fn subscribe(api: &Api, receiver: &Receiver, mut subscription: Value) -> (String, String) {
     subscription["url"] = json!(receiver.url());
     let created = api.post(WEBHOOKS, subscription).expect(201);
-    let secret = created["signingSecretOnce"].as_str().expect("it is shown once").to_owned();
+    let secret = created["signingSecretOnce"].as_str().expect("it is returned once").to_owned();
     assert!(is_signing_secret(&secret), "{secret}");
     (created["rule"]["id"].as_str().unwrap().to_owned(), secret)
 }

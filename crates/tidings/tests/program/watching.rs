@@ -160,7 +160,7 @@ fn edit_during_a_probe_discards_its_result() {
     api.endpoint_once(&moved, "down");
     let checks = api.get(&format!("/endpoints/{moved}/checks")).expect(200);
     assert_eq!(checks["data"].as_array().map(Vec::len), Some(1), "{checks}");
-    assert_eq!((slow.count(), elsewhere.count()), (2, 1), "each was probed once per endpoint");
+    assert_eq!((slow.count(), elsewhere.count()), (2, 1), "each target was probed once for each");
 }
 
 #[test]
@@ -176,7 +176,11 @@ fn hanging_endpoints_do_not_delay_others() {
     let endpoint = api.make_monitored(&quick.url(), json!({"intervalSeconds": 1, "timeoutMs": 1_000}));
     quick.wait_for(6);
     for slow in &slow {
-        assert_eq!(api.get(&format!("/endpoints/{slow}")).expect(200)["status"], "pending", "still being probed");
+        assert_eq!(
+            api.get(&format!("/endpoints/{slow}")).expect(200)["status"],
+            "pending",
+            "its probe is still in flight"
+        );
     }
     let checks = eventually("its checks are written down", || {
         let checks = api.get(&format!("/endpoints/{endpoint}/checks")).expect(200)["data"].as_array().unwrap().clone();
@@ -202,7 +206,7 @@ fn pending_delivery_of_deleted_endpoint_is_skipped() {
     let skipped = api.incident_delivery_once(&incident, "opened", &hook, "skipped");
     assert_eq!((&skipped["id"], receiver.count()), (&waiting["id"], 1), "{skipped}");
     let incident = api.incident(&incident);
-    assert_eq!(incident["status"], "resolved", "it is over, without a word: {incident}");
+    assert_eq!(incident["status"], "resolved", "it is resolved without a notification: {incident}");
     assert_eq!(api.deliveries("").len(), 1);
     assert!(!server.stderr().contains("ERROR"), "{}", server.stderr());
 }

@@ -68,7 +68,7 @@ async fn global_mute_is_listed_as_a_mute() {
     service.post("/mutes", &json!({"scope": "global"})).await.expect(201);
     assert_eq!(service.get(PATH).await.expect(200)["globalMuteUntil"], FOREVER, "the longest counts");
     let again = edit(json!({"globalMuteUntil": FOREVER})).await;
-    assert_eq!(again["globalMuteUntil"], FOREVER, "what is shown can be sent back");
+    assert_eq!(again["globalMuteUntil"], FOREVER, "a response value is accepted in requests");
     let mutes = service.get("/mutes").await.expect(200)["data"].clone();
     assert_eq!((mutes.as_array().unwrap().len(), &mutes[0]["expiresAt"]), (1, &Value::Null), "it replaces the others");
     assert_eq!(edit(json!({"timezone": "UTC"})).await["globalMuteUntil"], FOREVER);

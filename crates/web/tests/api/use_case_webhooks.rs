@@ -1,4 +1,4 @@
-//! The third origin document: a use case's webhook subscriptions.
+//! Webhook subscriptions of use cases: their compatibility contract.
 
 use serde_json::{Value, json};
 use tidings_domain::id::RuleId;

@@ -1,4 +1,4 @@
-//! Verification of webhooks as the documents describe it for receivers, independent of the code that signs.
+//! Verification of webhooks as documented for receivers, independent of the code that signs them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -158,8 +158,7 @@ pub(in crate::api) async fn summaries(
         let message = format!("must be at most {SUMMARIES_MAX} hours or days before until");
         return Err(Problem::invalid_field("/from", message));
     }
-    let filter =
-        SummaryFilter { granularity, since: Some(since), until: Some(until), limit: SUMMARIES_MAX };
+    let filter = SummaryFilter { granularity, since: Some(since), until: Some(until), limit: SUMMARIES_MAX };
     let records = caller.engine().summaries(caller.workspace_id(), id, filter).await?;
     ok(&List::complete(records.iter().map(check::Summary::of).collect()))
 }

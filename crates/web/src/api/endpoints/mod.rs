@@ -1,5 +1,5 @@
-//! `/endpoints`: monitored endpoints. Their rules for shared channels are in [`wiring`], their checks and summaries in
-//! [`checks`], and tests of a definition that is not stored in [`test`].
+//! `/endpoints`: monitored endpoints. Their rules for shared channels are in [`mod@wiring`], their checks and summaries in
+//! [`mod@checks`], and tests of a definition that is not stored in [`mod@test`].
 
 mod auth;
 mod checks;
