@@ -1,4 +1,4 @@
-//! The address guard: which addresses a tenant's channel may connect to. Pure. Literal addresses are checked when a
+//! The address guard (SSRF protection): which addresses a tenant's channel may connect to. Pure. Literal addresses are checked when a
 //! configuration is saved; every address is checked again right before it is connected to.
 //!
 //! Refused is everything that is not globally routable unicast, according to the IANA special-purpose registries (RFC

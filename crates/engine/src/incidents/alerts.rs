@@ -53,7 +53,7 @@ impl Incidents {
             // A firing alert without an active incident: open one.
             (None, true) => {
                 let id = new_id(self.0.clock.as_ref(), now);
-                open_incident(&mut transition, id, key, alert, now);
+                open_alert_incident(&mut transition, id, key, alert, now);
                 id
             }
             (Some(active), false) => {
@@ -76,7 +76,13 @@ impl Incidents {
     }
 }
 
-fn open_incident(transition: &mut IncidentTransition, id: IncidentId, key: &SubjectKey, alert: &Alert, now: Timestamp) {
+fn open_alert_incident(
+    transition: &mut IncidentTransition,
+    id: IncidentId,
+    key: &SubjectKey,
+    alert: &Alert,
+    now: Timestamp,
+) {
     let (cause, detail) = (Cause::Alert, alert.detail.clone());
     let start = IncidentStart {
         subject: key.1.clone(),

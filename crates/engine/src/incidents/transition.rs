@@ -79,7 +79,7 @@ pub(super) fn on_check(
     endpoint.last_check = Some(check.clone());
     let subject = Subject::Endpoint(endpoint.endpoint_id);
     match (transition, &current.active) {
-        // The streak of failing checks reached the threshold: open an incident.
+        // The check opens an incident: the streak of failing checks reached the threshold.
         (Some(Transition::Opened { cause, failing_since }), _) => {
             let start = IncidentStart { subject, cause, detail: check.reason.clone(), failing_since, at: now };
             let incident = Incident::open(new_id, workspace_id, start);
@@ -98,7 +98,7 @@ pub(super) fn on_check(
                 change.incident = Some(IncidentRecord { incident, ..active.record.clone() });
             }
         }
-        // The streak of healthy checks reached the threshold: resolve the incident.
+        // The check resolves the incident: the streak of healthy checks reached the threshold.
         (Some(Transition::Resolved), Some(active)) => {
             change.timeline.push(TimelineEntry::from_check(check));
             change.resolve(&active.record, None, now);

@@ -46,7 +46,7 @@ pub(crate) use suppressed_openings::SuppressedOpenings;
 const BACKPRESSURE_MAX_WAIT: Duration = Duration::from_millis(100);
 /// How much longer for each delivery that it brings.
 const BACKPRESSURE_MAX_WAIT_PER_DELIVERY: Duration = Duration::from_millis(30);
-/// Deliveries that count for that.
+/// Deliveries of a request beyond this number do not extend the wait.
 const BACKPRESSURE_DELIVERIES_MAX: usize = 90;
 
 /// Attempts that start at once; the others of a burst start one after the other.

@@ -55,8 +55,8 @@ impl PendingSend<'_> {
     }
 }
 
-/// The deliveries of an incident, oldest first. One that belongs to a digest which is held itself counts as held by the
-/// digest's gate.
+/// The deliveries of an incident, oldest first. If the digest of a held delivery is itself held, the digest's gate and
+/// instant are reported.
 pub(super) async fn incident_deliveries(
     queue: &Queue,
     workspace_id: WorkspaceId,
@@ -74,8 +74,9 @@ pub(super) async fn incident_deliveries(
     Ok(deliveries)
 }
 
-/// Corrects the re-evaluation of a resolution by what became of its opening. `NeverOpened` is not among the gates that
-/// are evaluated again, but the opening may have failed or been suppressed or held since the resolution was planned.
+/// Adds the result of [`Gate::NeverOpened`] to the re-evaluation of a resolution. The gate is not re-evaluated with the
+/// others, because its input is not configuration but the opening's delivery, which may have failed or been suppressed or
+/// held since the resolution was planned.
 pub(super) fn apply_opening_outcome(
     evaluation: GateEvaluation,
     opening: &OpeningOutcome,
@@ -85,7 +86,7 @@ pub(super) fn apply_opening_outcome(
     match (opening, &evaluation.stopped) {
         // A gate before `NeverOpened` in the order that stops keeps precedence; one after it does not.
         (OpeningOutcome::NotSent, stopped) if stopped.as_ref().is_none_or(|(gate, _)| !is_before(*gate)) => {
-            let passed = evaluation.passed_gates().filter(|gate| is_before(*gate)).map(|gate| 1 << gate as u8).sum();
+            let passed = evaluation.passed_gates().filter(|gate| is_before(*gate)).map(Gate::bit).sum();
             let detail = format!("{channel_name} was not notified of the opening");
             let refusal = Refusal { effect: Effect::Suppress, detail, until: None, mute_id: None };
             GateEvaluation { passed, stopped: Some((Gate::NeverOpened, refusal)), ..evaluation }

@@ -35,7 +35,7 @@ pub(super) use assert_refused;
 pub(super) fn passed(at: Timestamp) -> GateEvaluation {
     GateEvaluation {
         evaluated_at: at,
-        passed: Gate::ORDER.iter().fold(0, |bits, gate| bits | 1 << *gate as u8),
+        passed: Gate::ORDER.iter().fold(0, |bits, gate| bits | gate.bit()),
         stopped: None,
     }
 }

@@ -76,7 +76,8 @@ impl EncodedEvent {
 pub(super) fn accept(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Acceptance>> {
     // Inserting the keys first and checking the number of inserted rows makes the common batch, without duplicates,
     // one statement. Only if some key existed are they read one by one.
-    let is_new = if dedup_insert(db, batch)? { vec![true; batch.len()] } else { dedup_split(db, batch)? };
+    let is_new =
+        if insert_idempotency_keys(db, batch)? { vec![true; batch.len()] } else { split_duplicates(db, batch)? };
     let new = || batch.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(encoded, _)| *encoded);
     let rows: Vec<_> = new().flat_map(|encoded| encoded.delivery_rows(encoded.new_event.event.id)).collect();
     let overrides = resolve(db, &rows)?;
@@ -140,14 +141,14 @@ fn exists(db: &Connection, row: &DeliveryRow<'_>) -> Result<bool> {
     Ok(count > 0)
 }
 
-/// Which events are new, after [`dedup_insert`] inserted the missing keys: those whose key names their own id. Two more
+/// Which events are new, after [`insert_idempotency_keys`] inserted the missing keys: those whose key names their own id. Two more
 /// checks are needed because a caller may repeat an event with the same id, in this batch (`seen`) or in a later one.
-fn dedup_split(db: &Connection, batch: &[&EncodedEvent]) -> Result<Vec<bool>> {
+fn split_duplicates(db: &Connection, batch: &[&EncodedEvent]) -> Result<Vec<bool>> {
     let mut seen = HashSet::new();
     let mut is_new = Vec::with_capacity(batch.len());
     for encoded in batch {
         let event = &*encoded.new_event.event;
-        let is_first = dedup_event_id(db, event)? == event.id && seen.insert(event.id);
+        let is_first = recorded_event_id(db, event)? == event.id && seen.insert(event.id);
         is_new.push(is_first && stored_counts(db, event.id)?.is_none());
     }
     Ok(is_new)
@@ -161,7 +162,7 @@ pub(super) fn idempotency_key_insert() -> InsertSql {
 }
 
 /// Inserts the events' idempotency keys, and returns whether all of them were new.
-fn dedup_insert(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<bool> {
+fn insert_idempotency_keys(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<bool> {
     let inserted = db.idempotency_keys.insert(batch, |encoded, row| {
         let event = &*encoded.new_event.event;
         row.bind(&[
@@ -180,7 +181,7 @@ const KEY_MATCH: &str =
     "k.run_id = ? AND k.resource_id = ? AND k.workspace_id = ? AND k.resource_type = ? AND k.trigger = ?";
 
 /// The id of the first event with this event's idempotency key.
-fn dedup_event_id(db: &Connection, event: &Event) -> Result<EventId> {
+fn recorded_event_id(db: &Connection, event: &Event) -> Result<EventId> {
     Ok(db.prepare_cached(&format!("SELECT k.event_id FROM idempotency_key k WHERE {KEY_MATCH}"))?.query_row(
         params![
             event.run_id,
@@ -195,7 +196,7 @@ fn dedup_event_id(db: &Connection, event: &Event) -> Result<EventId> {
 
 /// The answer to a duplicate: that of the first event.
 fn original_acceptance(db: &Connection, event: &Event) -> Result<Acceptance> {
-    let event_id = dedup_event_id(db, event)?;
+    let event_id = recorded_event_id(db, event)?;
     let counts = stored_counts(db, event_id)?.unwrap_or_default();
     Ok(Acceptance { event_id, duplicate: true, counts, not_leased: Vec::new() })
 }
