@@ -178,7 +178,7 @@ mod tests {
         let headers = Signer::new().headers(255, 1_767_225_600, br#"{"runId":"a"}"#).unwrap();
         assert_eq!(headers[ID], "dlv_00000000000000ff");
         assert_eq!(headers[TIMESTAMP], "1767225600");
-        assert_eq!(headers[SIGNATURE], "v1,X2C8aXpx4G4Epr2pGxcizkvDrMPZ5hFhtMIzndbSh/Y=");
+        assert_eq!(headers[SIGNATURE], "v1,KIUS8YRED/SAR1o8PI1xSI33GvNXeZ1HmfqmxmMdwas=");
         assert_eq!(headers[BODY_SIGNATURE], "99e7a3da9f6bb27b4c7893bb1c051e633bf753760313f0461f037a3c8c313f93");
     }
 }
