@@ -189,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn run_to_completion_survives_a_client_disconnect() {
-        let (begun, is_requested) = oneshot::channel();
+        let (begun, has_begun) = oneshot::channel();
         let (ended, has_ended) = oneshot::channel();
         let (release, released) = oneshot::channel::<()>();
         let signals = std::sync::Mutex::new(Some((begun, ended, released)));
@@ -206,7 +206,7 @@ mod tests {
         };
         let router = Router::new().route("/", post(RunToCompletion(handler)));
         let request = tokio::spawn(TowerToHyperService::new(router).call(request("POST")));
-        is_requested.await.unwrap();
+        has_begun.await.unwrap();
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
         release.send(()).unwrap();

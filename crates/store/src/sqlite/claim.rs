@@ -118,7 +118,7 @@ pub(super) fn reclaim_leases(db: &Connection, now: Timestamp, owner: i64) -> Res
     // Names the index, which holds only the queue; without it the planner may scan the whole history.
     let reclaimed = db.execute(
         "UPDATE delivery INDEXED BY delivery_due SET status = 'pending', due_at = ?, lease_owner = NULL \
-         WHERE due_at IS NOT NULL AND status = 'sending' AND lease_owner <> ?",
+         WHERE due_at IS NOT NULL AND status = 'sending' AND lease_owner IS NOT ?",
         params![now.unix_ms(), owner],
     )?;
     Ok(reclaimed as u64)

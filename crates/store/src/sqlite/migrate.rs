@@ -14,16 +14,20 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial
 /// Applies the missing migrations.
 ///
 /// # Errors
-/// [`StoreError::TooNew`] if the schema has more migrations than this program knows, [`StoreError::OtherSchema`] if the
-/// same number of migrations made another schema.
+/// [`StoreError::TooNew`] if the schema has more migrations than this program knows, [`StoreError::OtherSchema`] if an
+/// unreleased build with other migrations wrote it.
 pub(super) fn up(connection: &mut Connection, directory: &Path) -> Result<()> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = MIGRATIONS.len() as u32;
+    let identity: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    // Builds before the fingerprint had more migrations than there are now, but are older, not newer.
+    if found > 0 && identity == 0 {
+        return Err(StoreError::OtherSchema(directory.display().to_string()));
+    }
     if found > known {
         return Err(StoreError::TooNew { found, known });
     }
     // The number alone does not distinguish two builds that edited the unreleased migration.
-    let identity: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if found > 0 && identity != fingerprint(&MIGRATIONS[..found as usize]) {
         return Err(StoreError::OtherSchema(directory.display().to_string()));
     }
@@ -66,11 +70,13 @@ mod tests {
 
     #[test]
     fn migrate_schema_of_another_build_is_refused_and_unchanged() {
-        // Builds before the fingerprint left `application_id` at 0; later unreleased ones wrote another number.
-        for other in [0, 7] {
+        // Builds before the fingerprint left `application_id` at 0 and had up to two migrations; later unreleased ones wrote
+        // another number.
+        for (other, version) in [(0, 1), (0, 2), (7, 1)] {
             let mut connection = Connection::open_in_memory().unwrap();
             up(&mut connection, Path::new("data")).unwrap();
             connection.pragma_update(None, "application_id", other).unwrap();
+            connection.pragma_update(None, "user_version", version).unwrap();
             let before: i64 = connection.pragma_query_value(None, "schema_version", |row| row.get(0)).unwrap();
             assert!(matches!(up(&mut connection, Path::new("data")), Err(StoreError::OtherSchema(_))));
             let after: i64 = connection.pragma_query_value(None, "schema_version", |row| row.get(0)).unwrap();

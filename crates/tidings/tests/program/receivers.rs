@@ -32,11 +32,11 @@ fn each_receiver_failure_has_its_own_error() {
     let no_tls = Receiver::good();
     let case = |name, url: String, class, words, http_status| Case { name, url, class, words, http_status };
     let cases = [
-        case("hangs", hanging.url(), "timeout", "no answer from 127.0.0.1", Value::Null),
-        case("drips", dripping.url(), "timeout", "no answer from 127.0.0.1", Value::Null),
+        case("hangs", hanging.url(), "timeout", "no response from 127.0.0.1", Value::Null),
+        case("drips", dripping.url(), "timeout", "no response from 127.0.0.1", Value::Null),
         case("floods", flooding.url(), "status", "HTTP 500", json!(500)),
-        case("babbles", babbling.url(), "protocol", "is no HTTP", Value::Null),
-        case("closes", closing.url(), "protocol", "closed the connection without an answer", Value::Null),
+        case("babbles", babbling.url(), "protocol", "is not valid HTTP", Value::Null),
+        case("closes", closing.url(), "protocol", "closed the connection without a response", Value::Null),
         case("redirects", redirecting.url(), "redirect", "it redirects to 169.254.169.254", json!(302)),
         case("is broken", broken.url(), "status", "HTTP 502 Bad Gateway", json!(502)),
         case("is not there", format!("http://{}/", closed_port()), "connect", "refused the connection", Value::Null),

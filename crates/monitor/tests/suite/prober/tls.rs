@@ -161,7 +161,7 @@ async fn server_without_tls_fails_with_tls_error_or_timeout() {
     })
     .await;
     let closing = Server::start(|_, _, _| async move { Ok(()) }).await;
-    for (server, words) in [(plain, "what it answered is no TLS"), (closing, "TLS")] {
+    for (server, words) in [(plain, "its response is not TLS"), (closing, "TLS")] {
         for observation in observe_both(&prober(), "127.0.0.1", &server).await {
             assert_failed(&observation, FailureClass::Tls, words);
             assert_eq!(observation.certificate, None);
