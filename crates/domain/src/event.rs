@@ -233,6 +233,7 @@ impl Event {
                 error_message: None,
                 output: None,
                 deep_link: None,
+                truncated: Vec::new(),
             }),
         }
     }

@@ -17,6 +17,8 @@ use tidings_domain::time::Timestamp;
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     pub event: Arc<Event>,
+    /// A hash of what a caller sent, by which a repetition with another body is noticed. `None` where there is none.
+    pub fingerprint: Option<i64>,
     /// The rules of its resource that did not match it.
     pub not_routed: Vec<NotRouted>,
     pub deliveries: Vec<NewDelivery>,
@@ -106,6 +108,8 @@ pub struct Acceptance {
     /// The event's id; of a duplicate that of the first event.
     pub event_id: EventId,
     pub duplicate: bool,
+    /// Whether a duplicate has another fingerprint than the first event.
+    pub differs: bool,
     /// Its deliveries when it was first accepted.
     pub counts: Counts,
     /// The deliveries that did not get the initial state that was requested, and that the caller must not send: refused

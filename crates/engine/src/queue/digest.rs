@@ -56,7 +56,8 @@ pub(super) fn new_digest(
         sequence: 1,
         replaces_id: None,
     };
-    let new_event = NewEvent { event: Arc::new(event), not_routed: Vec::new(), deliveries: vec![delivery] };
+    let new_event =
+        NewEvent { event: Arc::new(event), fingerprint: None, not_routed: Vec::new(), deliveries: vec![delivery] };
     NewDigest { new_event, members: held.iter().map(|held| held.id).collect() }
 }
 

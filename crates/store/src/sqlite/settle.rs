@@ -174,7 +174,8 @@ pub(super) fn record_test(db: &Db<'_>, test: &TestRecord) -> Result<()> {
     if !test.status.is_resendable() {
         return Err(corrupt("test status", test.status));
     }
-    let new_event = NewEvent { event: Arc::clone(&test.event), not_routed: Vec::new(), deliveries: Vec::new() };
+    let new_event =
+        NewEvent { event: Arc::clone(&test.event), fingerprint: None, not_routed: Vec::new(), deliveries: Vec::new() };
     insert_events(db, &[(&EncodedEvent::new(new_event)?, Counts::default())])?;
     let now = event.received_at.unix_ms();
     let ok = test.status == Status::Sent;

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::auth::{StoredAuth, auth};
 use super::draft::{items, nullable};
-use crate::fields::{Fields, one_of};
+use crate::fields::{Fields, one_of, whole_number};
 
 /// The types of endpoints.
 pub(crate) const TYPES: [&str; 5] = ["http", "tcp", "icmp", "dns", "tls"];
@@ -130,7 +130,7 @@ fn http(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violati
         http.body = body;
     }
     http.follow_redirects = fields.boolean("followRedirects").unwrap_or(http.follow_redirects);
-    let code = |item: &Value| item.as_u64().map(|code| code.try_into().unwrap_or(u16::MAX));
+    let code = |item: &Value| whole_number(item).map(|code| code.try_into().unwrap_or(u16::MAX));
     let expected = "must be a status code, such as 200";
     let codes = items(fields, "expectedStatusCodes", EXPECTED_STATUS_CODES_MAX, expected, code);
     http.expected_status_codes = codes.unwrap_or(http.expected_status_codes);
