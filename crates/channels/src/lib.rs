@@ -55,6 +55,8 @@ use tidings_domain::time::Timestamp;
 pub use attempt::{AttemptResult, ErrorClass, RateSignal};
 pub use config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
 
+use egress::DialOptions;
+
 /// One attempt to deliver one notification.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboundMessage<'a> {
@@ -70,11 +72,20 @@ pub struct OutboundMessage<'a> {
     pub now: Timestamp,
     /// Limit for the whole attempt.
     pub timeout: Duration,
+    /// Dial and resolve anew instead of using what was kept: for every attempt but a delivery's first, and for Tests.
+    pub fresh: bool,
     /// The last attempt's [`AttemptResult::attempt_state`], such as the recipients that have accepted already.
     pub attempt_state: Option<&'a str>,
     /// The `attempt_state` of the first message about the same incident, if this channel has delivered one: the thread
     /// that this message belongs to.
     pub thread: Option<&'a str>,
+}
+
+impl OutboundMessage<'_> {
+    /// For whom and how anew connections for this attempt are opened.
+    pub fn dial_options(&self) -> DialOptions {
+        DialOptions { workspace: Some(self.event.workspace_id), fresh: self.fresh }
+    }
 }
 
 /// An open channel: its configuration parsed, its secrets decrypted, its signing keys prepared.

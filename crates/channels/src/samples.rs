@@ -113,6 +113,7 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
         severity,
         now: now(),
         timeout: Duration::from_secs(5),
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

@@ -134,6 +134,7 @@ impl Engine {
             severity: event.severity(Severity::Info),
             now: event.received_at,
             timeout: Duration::from_millis(timeout_ms.into()),
+            fresh: true,
             attempt_state: None,
             thread: None,
         };

@@ -81,6 +81,7 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
         severity,
         now: event.received_at,
         timeout: Duration::from_secs(15),
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

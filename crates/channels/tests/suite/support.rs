@@ -305,6 +305,7 @@ pub fn message(event: &Event) -> OutboundMessage<'_> {
         severity: Severity::Warning,
         now: NOW,
         timeout: TIMEOUT,
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

@@ -301,6 +301,7 @@ async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, n
         severity: claimed.severity,
         now,
         timeout: Duration::from_millis(loaded.channel.policies.timeout_ms.into()),
+        fresh: claimed.attempt_count > 0,
         attempt_state: claimed.attempt_state.as_deref(),
         thread,
     };
