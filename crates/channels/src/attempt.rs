@@ -97,6 +97,8 @@ pub struct AttemptResult {
     pub error: Option<String>,
     /// The beginning of the response, at most [`EXCERPT_BYTES_MAX`] bytes.
     pub response_body: Option<String>,
+    /// Something worth knowing that decided nothing, such as a body template that failed; independent of the outcome.
+    pub note: Option<String>,
     /// State for the next attempt, or for later messages of the same incident, in the channel's own format.
     pub attempt_state: Option<String>,
 }
@@ -110,6 +112,7 @@ impl AttemptResult {
             error_class: None,
             error: None,
             response_body,
+            note: None,
             attempt_state: None,
         }
     }
@@ -131,6 +134,7 @@ impl AttemptResult {
             error_class: Some(class),
             error: Some(error.into()),
             response_body: None,
+            note: None,
             attempt_state: None,
         }
     }
