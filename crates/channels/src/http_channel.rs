@@ -38,6 +38,11 @@ pub trait HttpChannel: Send + Sync {
         None
     }
 
+    /// The field of `config` in which the user can make the receiver's certificate trusted, if there is one.
+    fn ca_field(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Texts to mask in results, in case the receiver echoes them.
     fn secrets(&self) -> &Secrets;
 }
@@ -71,7 +76,12 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
                 // The peer had closed a pooled connection, which is no evidence about this delivery. The request is built
                 // anew: sending consumed it, and a fresh connection cannot be stale, so this happens once.
                 Err(error) if error.stale && reuse == Reuse::Pooled => reuse = Reuse::Fresh,
-                Err(error) => break AttemptResult::from(error),
+                Err(error) => {
+                    break AttemptResult::from(match self.channel.ca_field() {
+                        Some(field) => error.naming(field),
+                        None => error,
+                    });
+                }
                 Ok(mut response) => {
                     self.channel.secrets().scrub(&mut response.body);
                     break self.channel.classify_response(&response, message.now);

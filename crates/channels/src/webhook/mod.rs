@@ -110,7 +110,8 @@ impl WebhookChannel {
     fn open(stored: &ChannelConfig, context: &ChannelContext) -> Result<Self, String> {
         let url = stored.secrets.get("url").ok_or("the webhook has no url")?;
         let url = Url::parse(url.expose()).map_err(|error| format!("the webhook's url is invalid: {error}"))?;
-        let target = context.egress.target(&url).map_err(|why| format!("the webhook's url {why}"))?;
+        let tls = config::tls(stored)?;
+        let target = context.egress.target_with_tls(&url, &tls).map_err(|why| format!("the webhook's url {why}"))?;
         let text = |key| stored.settings.get(key).and_then(Value::as_str);
         let method = config::method(text("method").unwrap_or(config::METHOD_DEFAULT)).ok_or("the method is unknown")?;
         let custom = headers::header_map(stored)?;
@@ -209,6 +210,10 @@ impl HttpChannel for WebhookChannel {
             request.extensions_mut().insert(note);
         }
         Ok(request)
+    }
+
+    fn ca_field(&self) -> Option<&'static str> {
+        Some("tls.caCertificate")
     }
 
     fn secrets(&self) -> &Secrets {
