@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::Full;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::secret::Secret;
@@ -13,9 +13,10 @@ use tidings_domain::time::Timestamp;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::attempt::EXCERPT_BYTES_MAX;
+use crate::attempt::{EXCERPT_BYTES_MAX, RateSignal};
 use crate::config_reader::{MASK, looks_like_token};
 use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse, Reuse};
+use crate::retry_after::retry_after_ms;
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 
 /// A channel as two pure functions around one HTTP exchange.
@@ -118,7 +119,9 @@ pub fn classify_response(response: &HttpResponse, now: Timestamp) -> AttemptResu
     };
     result.http_status = Some(status.as_u16());
     result.response_body = excerpt(&response.body);
-    result.outcome = Outcome::Retry { after_ms: retry_after_ms(response, now) };
+    let after_ms = retry_after_ms(response, now);
+    result.outcome = Outcome::Retry { after_ms };
+    result.rate = (status == StatusCode::TOO_MANY_REQUESTS).then_some(RateSignal::Refused { after_ms });
     result
 }
 
@@ -142,25 +145,6 @@ fn describe_redirect(response: &HttpResponse) -> String {
         Some(Err(_)) => format!("{status}: it redirects to another path; redirects are not followed"),
         None => format!("{status}: redirects are not followed"),
     }
-}
-
-/// How long the receiver asks to wait: `Retry-After` of 429 and 503 (RFC 9110).
-pub fn retry_after_ms(response: &HttpResponse, now: Timestamp) -> Option<u64> {
-    if !matches!(response.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        return None;
-    }
-    retry_after(&response.headers, now)
-}
-
-/// The `Retry-After` header, in seconds or as a date, as milliseconds from `now`.
-pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
-    let value = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(seconds.saturating_mul(1_000));
-    }
-    // Real servers send wrong weekdays; the rest of the date decides.
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value).ok()?;
-    Some(Timestamp::from_unix_ms(at.as_millisecond()).since_ms(now))
 }
 
 /// The beginning of a body as text that can be stored; `None` if it is empty.

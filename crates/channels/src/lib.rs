@@ -37,6 +37,7 @@ pub mod egress;
 pub mod email;
 pub mod http_channel;
 pub mod registry;
+pub mod retry_after;
 #[cfg(test)]
 mod samples;
 pub mod slack;
@@ -51,7 +52,7 @@ use tidings_domain::id::{DeliveryId, RuleId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-pub use attempt::{AttemptResult, ErrorClass};
+pub use attempt::{AttemptResult, ErrorClass, RateSignal};
 pub use config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
 
 /// One attempt to deliver one notification.

@@ -138,6 +138,11 @@ pub enum Outcome {
     },
     /// A permanent failure.
     PermanentFailure,
+    /// Nothing was sent, for want of capacity on this side: no attempt.
+    NotStarted {
+        /// When the delivery is due again, in milliseconds from now.
+        after_ms: u64,
+    },
 }
 
 /// What follows an attempt.
@@ -157,6 +162,7 @@ pub fn next_step(outcome: Outcome, policy: &RetryPolicy, number: u32, jitter: f6
             Some(delay_ms) => NextStep::RetryAt(now.plus_ms(delay_ms)),
             None => NextStep::Settled(Status::Failed),
         },
+        Outcome::NotStarted { after_ms } => NextStep::RetryAt(now.plus_ms(after_ms)),
     }
 }
 

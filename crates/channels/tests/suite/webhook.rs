@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidings_channels::egress::{Egress, Guard};
-use tidings_channels::{AttemptResult, ChannelConfig, ChannelContext, ErrorClass, OutboundMessage, registry, webhook};
+use tidings_channels::{
+    AttemptResult, ChannelConfig, ChannelContext, ErrorClass, OutboundMessage, RateSignal, registry, webhook,
+};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::event::{Event, EventKind};
@@ -185,12 +187,13 @@ async fn retry_after_of_429_and_503_delays_retry() {
     let date = "Sat, 02 May 2026 04:01:12 GMT";
     for (status, value, after_ms) in [
         ("429 Too Many Requests", "7", Some(7_000)),
-        ("503 Service Unavailable", "0", Some(0)),
+        ("503 Service Unavailable", "0", None),
         ("503 Service Unavailable", date, Some(59_655)),
-        ("503 Service Unavailable", "Wed, 21 Oct 2015 07:28:00 GMT", Some(0)),
+        ("503 Service Unavailable", "Wed, 21 Oct 2015 07:28:00 GMT", None),
         ("503 Service Unavailable", "soon", None),
         ("429 Too Many Requests", "-5", None),
-        ("429 Too Many Requests", "99999999999999999999", None),
+        ("429 Too Many Requests", "1.5", Some(1_500)),
+        ("429 Too Many Requests", "99999999999999999999", Some(3_600_000)),
         ("500 Internal Server Error", "7", None),
     ] {
         let answer = format!("HTTP/1.1 {status}\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n");
@@ -198,6 +201,8 @@ async fn retry_after_of_429_and_503_delays_retry() {
         let event = failed(ResourceType::Flow);
         let result = deliver(json!({"url": receiver.url()}), &message(&event), &context(loopback())).await;
         assert_eq!(result.outcome, Outcome::Retry { after_ms }, "{status} {value}");
+        let is_refused = status.starts_with("429");
+        assert_eq!(result.rate, is_refused.then_some(RateSignal::Refused { after_ms }), "{status} {value}");
     }
 }
 

@@ -129,6 +129,16 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     let thread = thread_of_incident(queue, &loaded, claimed).await;
     let result = send(&loaded, claimed, thread.as_deref(), started_at).await;
     let now = queue.0.clock.now();
+    if let Outcome::NotStarted { after_ms } = result.outcome {
+        let settlement = new_settlement(
+            claimed,
+            now,
+            None,
+            NextState::RetryAt(now.plus_ms(after_ms)),
+            claimed.attempt_state.clone(),
+        );
+        return Attempted { settlement: Some(settlement), ..Attempted::default() };
+    }
     let number = claimed.attempt_count + 1;
     let attempt = metrics::attempt_record(&result, number, claimed.attempt_trigger, started_at, now);
     let policy = channel.policies.retry_policy(&RetryPolicy::default_for(claimed.event.resource_type));
