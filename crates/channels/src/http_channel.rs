@@ -48,6 +48,11 @@ pub trait HttpChannel: Send + Sync {
     fn secrets(&self) -> &Secrets;
 }
 
+/// Something to note about an attempt whatever its outcome, such as a body template that failed. A channel puts it into
+/// the extensions of its request.
+#[derive(Debug, Clone)]
+pub struct AttemptNote(pub String);
+
 /// An [`HttpChannel`] with its transport.
 pub struct HttpNotifier<C> {
     /// Builds requests and classifies responses.
@@ -61,11 +66,13 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
     async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult {
         let deadline = Instant::now() + message.timeout;
         let mut dial = message.dial_options();
-        let result = loop {
-            let request = match self.channel.request(message) {
+        let mut note = None;
+        let mut result = loop {
+            let mut request = match self.channel.request(message) {
                 Ok(request) => request,
                 Err(result) => break result,
             };
+            note = request.extensions_mut().remove::<AttemptNote>().map(|AttemptNote(note)| note);
             match self.egress.send(self.channel.target(), request, dial, deadline).await {
                 // The peer had closed a pooled connection, which is no evidence about this delivery. The request is built
                 // anew: sending consumed it, and a fresh connection cannot be stale, so this happens once.
@@ -82,6 +89,7 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
                 }
             }
         };
+        result.note = note;
         // Within the same deadline: the attempt's limit includes the follow-up.
         if let Some((target, request)) = self.channel.follow_up_request(message).filter(|_| result.is_delivered())
             && let Err(error) = self.egress.send(target, request, message.dial_options(), deadline).await
