@@ -47,8 +47,10 @@ pub mod webhook;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tidings_domain::calendar::Zone;
 use tidings_domain::event::Event;
 use tidings_domain::id::{DeliveryId, RuleId};
+use tidings_domain::message::{self, Message};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
@@ -66,6 +68,8 @@ pub struct OutboundMessage<'a> {
     pub event: &'a Event,
     /// The severity that the rule assigns to the event.
     pub severity: Severity,
+    /// The workspace's time zone, for the times in texts.
+    pub zone: &'a Zone,
     /// The instant of this attempt; signatures contain it.
     pub now: Timestamp,
     /// Limit for the whole attempt.
@@ -75,6 +79,13 @@ pub struct OutboundMessage<'a> {
     /// The `attempt_state` of the first message about the same incident, if this channel has delivered one: the thread
     /// that this message belongs to.
     pub thread: Option<&'a str>,
+}
+
+impl OutboundMessage<'_> {
+    /// The event's texts for people, in the workspace's time zone.
+    pub fn texts(&self) -> Message {
+        message::of(self.event, self.severity, self.zone)
+    }
 }
 
 /// An open channel: its configuration parsed, its secrets decrypted, its signing keys prepared.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidings_domain::calendar::Zone;
 use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::{DeliveryId, EndpointId, EventId, Id as _, IncidentId, RuleId, WorkspaceId};
@@ -104,6 +105,12 @@ pub fn test_event() -> Event {
     Event::sample(id, workspace_id, ResourceType::Flow, "sample", now())
 }
 
+/// A zone that outlives every sample.
+pub fn utc() -> &'static Zone {
+    static UTC: Zone = Zone::UTC;
+    &UTC
+}
+
 /// A first attempt to deliver the event.
 pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
@@ -111,6 +118,7 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
         rule_id: Some(RuleId::from_bytes([3; 16])),
         event,
         severity,
+        zone: utc(),
         now: now(),
         timeout: Duration::from_secs(5),
         attempt_state: None,

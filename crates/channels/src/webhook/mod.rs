@@ -20,7 +20,7 @@ use tidings_domain::channel::ChannelType;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::signature::Signer;
 use tidings_domain::violation::Violations;
-use tidings_domain::{delivery, message, payload};
+use tidings_domain::{delivery, payload};
 use url::Url;
 
 use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
@@ -130,7 +130,7 @@ impl WebhookChannel {
     }
 
     fn body(&self, outbound: &OutboundMessage<'_>) -> Result<Vec<u8>, AttemptResult> {
-        let message = || message::of(outbound.event, outbound.severity);
+        let message = || outbound.texts();
         let key = || delivery::idempotency_key(outbound.event, ChannelType::Webhook, outbound.rule_id);
         let plain = payload::body(outbound.event, message, key);
         match &self.template {

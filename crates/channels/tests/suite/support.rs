@@ -13,6 +13,7 @@ use rustls::RootCertStore;
 use serde_json::{Map, Value};
 use tidings_channels::egress::{Egress, Guard, Resolve, SystemResolver};
 use tidings_channels::{ChannelConfig, ChannelContext, OutboundMessage, registry, webhook};
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
@@ -297,12 +298,15 @@ pub fn digest(titles: &[&str]) -> Event {
     event
 }
 
+static UTC: Zone = Zone::UTC;
+
 pub fn message(event: &Event) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([3; 16]),
         rule_id: Some(RuleId::from_bytes([4; 16])),
         event,
         severity: Severity::Warning,
+        zone: &UTC,
         now: NOW,
         timeout: TIMEOUT,
         attempt_state: None,

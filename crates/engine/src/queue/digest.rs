@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tidings_domain::calendar::Zone;
 use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::gate::{Gate, GateEvaluation};
@@ -96,7 +97,8 @@ fn entries(held: &[HeldDelivery], active: &HashSet<IncidentId>) -> Vec<Entry> {
 }
 
 fn entry(held: &HeldDelivery, active: &HashSet<IncidentId>) -> Entry {
-    let message = message::of(&held.event, held.severity);
+    // Any zone does: titles contain no times.
+    let message = message::of(&held.event, held.severity, &Zone::UTC);
     // Not derived from the last held event: the resolution may have been suppressed for this channel.
     let is_ongoing = || held.event.run_id.parse().is_ok_and(|id| active.contains(&id));
     let state = match (held.event.incident(), held.event.kind) {

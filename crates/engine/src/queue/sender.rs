@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidings_channels::{AttemptResult, ErrorClass, OutboundMessage};
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{NextStep, Outcome, Status, next_step};
 use tidings_domain::event::{Event, EventKind};
@@ -108,7 +109,8 @@ struct Attempted {
 
 /// What to do with a due delivery.
 enum SendDecision {
-    Send(Arc<LoadedChannel>),
+    /// With the time zone of the workspace.
+    Send(Arc<LoadedChannel>, Zone),
     /// A gate stopped it, or what it was planned for is gone.
     Settle(NextState),
     /// The lease could expire during the attempt, and the delivery be sent twice.
@@ -116,18 +118,18 @@ enum SendDecision {
 }
 
 async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
-    let loaded = match decide(queue, claimed).await {
+    let (loaded, zone) = match decide(queue, claimed).await {
         SendDecision::LeaseTooShort => return Attempted::default(),
         SendDecision::Settle(next) => {
             let settlement = new_settlement(claimed, queue.0.clock.now(), None, next, None);
             return Attempted { settlement: Some(settlement), ..Attempted::default() };
         }
-        SendDecision::Send(loaded) => loaded,
+        SendDecision::Send(loaded, zone) => (loaded, zone),
     };
     let channel = &loaded.channel;
     let started_at = queue.0.clock.now();
     let thread = thread_of_incident(queue, &loaded, claimed).await;
-    let result = send(&loaded, claimed, thread.as_deref(), started_at).await;
+    let result = send(&loaded, claimed, &zone, thread.as_deref(), started_at).await;
     let now = queue.0.clock.now();
     if let Outcome::NotStarted { after_ms } = result.outcome {
         let settlement = new_settlement(
@@ -227,7 +229,7 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> SendDecision {
     if claimed.lease.until < needed_until {
         SendDecision::LeaseTooShort
     } else {
-        SendDecision::Send(Arc::clone(context.channel))
+        SendDecision::Send(Arc::clone(context.channel), context.view.zone.clone())
     }
 }
 
@@ -260,7 +262,13 @@ async fn thread_of_incident(queue: &Queue, loaded: &LoadedChannel, claimed: &Cla
 }
 
 /// Makes the attempt.
-async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, now: Timestamp) -> AttemptResult {
+async fn send(
+    loaded: &LoadedChannel,
+    claimed: &Claimed,
+    zone: &Zone,
+    thread: Option<&str>,
+    now: Timestamp,
+) -> AttemptResult {
     let notifier = match &loaded.notifier {
         Ok(notifier) => notifier,
         Err(error) => return AttemptResult::retry(ErrorClass::Configuration, error.clone()),
@@ -270,6 +278,7 @@ async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, n
         rule_id: claimed.rule_id,
         event: &claimed.event,
         severity: claimed.severity,
+        zone,
         now,
         timeout: Duration::from_millis(loaded.channel.policies.timeout_ms.into()),
         attempt_state: claimed.attempt_state.as_deref(),

@@ -11,7 +11,7 @@ fn refusal(source: &str) -> String {
 
 fn rendered(source: &str) -> String {
     let event = sample_events().swap_remove(0);
-    let message = message::of(&event, Severity::Warning);
+    let message = message::of(&event, Severity::Warning, &Zone::UTC);
     let plain = payload::body(&event, || message.clone(), String::new);
     let body = Template::new(source).and_then(|template| template.render(&plain, &message)).unwrap();
     String::from_utf8(body).unwrap()
@@ -40,7 +40,7 @@ fn render_sees_default_body_and_message() {
 #[test]
 fn render_sees_incident() {
     let event = sample_events().into_iter().find(|event| event.incident().is_some()).unwrap();
-    let message = message::of(&event, Severity::Critical);
+    let message = message::of(&event, Severity::Critical, &Zone::UTC);
     let plain = payload::body(&event, || message.clone(), String::new);
     for (source, body) in [
         (
@@ -128,7 +128,7 @@ fn filters_steps_and_output_are_limited() {
 fn render_large_strings_of_the_event_are_cut() {
     let mut event = sample_events().swap_remove(0);
     event.run_mut().error_message = Some("é".repeat(1_000_000));
-    let message = message::of(&event, Severity::Warning);
+    let message = message::of(&event, Severity::Warning, &Zone::UTC);
     let plain = payload::body(&event, || message.clone(), String::new);
     let template = Template::new("{{ errorMessage }}").unwrap();
     let body = template.render(&plain, &message).unwrap();
@@ -242,7 +242,7 @@ proptest! {
             return Ok(());
         }
         for event in sample_events() {
-            let message = message::of(&event, Severity::Warning);
+            let message = message::of(&event, Severity::Warning, &Zone::UTC);
             let plain = payload::body(&event, || message.clone(), String::new);
             let body = template.render(&plain, &message).map_err(TestCaseError::fail)?;
             prop_assert!(body.len() <= OUTPUT_BYTES_MAX);
