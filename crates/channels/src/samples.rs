@@ -86,12 +86,9 @@ pub fn digest(total: u64) -> Event {
     let entry = |at: u64| {
         let (title, severity, state) = known[at as usize % known.len()];
         Entry {
-            title: title.into(),
-            severity,
-            state,
-            at: now().minus_ms(60_000 * (total - at)),
             link: at.is_multiple_of(2).then(|| format!("https://app.example.com/incidents/{at}")),
             events: 1 + u32::from(state == EntryState::Resolved),
+            ..Entry::new(title, severity, state, now().minus_ms(60_000 * (total - at)))
         }
     };
     let entries = (0..total).map(entry).collect();

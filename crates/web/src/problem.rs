@@ -33,6 +33,8 @@ pub enum Code {
     RequestTimeout,
     /// Rules still use the channel.
     ChannelInUse,
+    /// An identical rule exists.
+    RuleExists,
     /// The channel's stored configuration cannot be used.
     ChannelUnusable,
     /// The endpoint is paused and accepts no checks.
@@ -63,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, ordered by status.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidJson,
         Self::Unauthenticated,
         Self::ReadOnly,
@@ -72,6 +74,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::ChannelInUse,
+        Self::RuleExists,
         Self::ChannelUnusable,
         Self::EndpointPaused,
         Self::IncidentResolved,
@@ -98,6 +101,7 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
             Self::ChannelInUse => "channel_in_use",
+            Self::RuleExists => "rule_exists",
             Self::ChannelUnusable => "channel_unusable",
             Self::EndpointPaused => "endpoint_paused",
             Self::IncidentResolved => "incident_resolved",
@@ -124,6 +128,7 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ChannelInUse
+            | Self::RuleExists
             | Self::ChannelUnusable
             | Self::EndpointPaused
             | Self::IncidentResolved
@@ -149,6 +154,7 @@ impl Code {
             Self::MethodNotAllowed => "This path does not support the method",
             Self::RequestTimeout => "The body did not arrive in time",
             Self::ChannelInUse => "The channel is still in use",
+            Self::RuleExists => "The rule exists already",
             Self::ChannelUnusable => "The channel cannot be used",
             Self::EndpointPaused => "The endpoint is paused",
             Self::IncidentResolved => "The incident is resolved",
@@ -172,7 +178,8 @@ pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Violations,
-    /// The rules and endpoints that use a channel, for [`Code::ChannelInUse`].
+    /// The rules and endpoints that use a channel, for [`Code::ChannelInUse`]; the rule that exists, for
+    /// [`Code::RuleExists`].
     users: ChannelUsers,
 }
 
@@ -236,6 +243,10 @@ impl From<EngineError> for Problem {
             EngineError::ChannelInUse(users) => {
                 let detail = format!("{users}; remove it there first, or delete it anyway with ?force=true");
                 Self { users, ..Self::new(Code::ChannelInUse, detail) }
+            }
+            EngineError::RuleExists(id) => {
+                let users = ChannelUsers { rules: vec![id], ..ChannelUsers::default() };
+                Self { users, ..Self::new(Code::RuleExists, message) }
             }
             EngineError::Quota { .. } => Self::new(Code::Quota, message),
             EngineError::IncidentResolved => Self::new(Code::IncidentResolved, message),

@@ -286,12 +286,9 @@ pub fn digest(titles: &[&str]) -> Event {
         (EntryState::Resolved, Severity::Success),
     ];
     let entry = |title: &str, (state, severity)| Entry {
-        title: title.to_owned(),
-        severity,
-        state,
-        at: NOW.minus_ms(60_000),
         link: Some(format!("https://example.com/{title}")),
         events: 2,
+        ..Entry::new(title, severity, state, NOW.minus_ms(60_000))
     };
     let entries = titles.iter().flat_map(|title| states.map(|state| entry(title, state))).collect();
     event.content = Content::Digest(Box::new(Digest::new("quiet hours of On-call".into(), entries, NOW)));

@@ -98,7 +98,7 @@ mod tests {
 
     fn entry(title: &str, state: EntryState) -> Entry {
         let at = Timestamp::parse("2026-05-02T04:00:00Z").unwrap();
-        Entry { title: title.into(), severity: Severity::Warning, state, at, link: None, events: 1 }
+        Entry::new(title, Severity::Warning, state, at)
     }
 
     fn message(entries: Vec<Entry>) -> Message {

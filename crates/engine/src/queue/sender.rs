@@ -20,6 +20,7 @@ use tidings_store::queue::{Attempt, Claimed, FollowUps, LeaseRef, NextState, Set
 
 use super::Queue;
 use super::channel_queue::AttemptSample;
+use super::digest;
 use super::send_context::{PendingSend, apply_opening_outcome, incident_deliveries};
 use crate::clock::jitter;
 use crate::fanout;
@@ -129,7 +130,13 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     let channel = &loaded.channel;
     let started_at = queue.0.clock.now();
     let thread = thread_of_incident(queue, &loaded, claimed).await;
-    let result = send(&loaded, claimed, &zone, thread.as_deref(), started_at).await;
+    // Boxed, because only digests have one.
+    let updated = match claimed.event.kind {
+        EventKind::Digest => Box::pin(digest::updated_event(queue, &claimed.event)).await,
+        _ => None,
+    };
+    let event = updated.as_ref().unwrap_or(&claimed.event);
+    let result = send(&loaded, claimed, event, &zone, thread.as_deref(), started_at).await;
     let now = queue.0.clock.now();
     if let Outcome::NotStarted { after_ms } = result.outcome {
         let settlement = new_settlement(
@@ -261,10 +268,11 @@ async fn thread_of_incident(queue: &Queue, loaded: &LoadedChannel, claimed: &Cla
     first.attempt_state
 }
 
-/// Makes the attempt.
+/// Makes the attempt. `event` is that of the delivery, up to date.
 async fn send(
     loaded: &LoadedChannel,
     claimed: &Claimed,
+    event: &Event,
     zone: &Zone,
     thread: Option<&str>,
     now: Timestamp,
@@ -276,8 +284,8 @@ async fn send(
     let message = OutboundMessage {
         delivery_id: claimed.id,
         rule_id: claimed.rule_id,
-        event: &claimed.event,
-        severity: claimed.severity,
+        event,
+        severity: if event.kind == EventKind::Digest { event.severity(claimed.severity) } else { claimed.severity },
         zone,
         now,
         timeout: Duration::from_millis(loaded.channel.policies.timeout_ms.into()),

@@ -24,6 +24,7 @@ mod request_metrics;
 mod rule_contract;
 mod rules;
 mod runs;
+mod same_channel;
 mod server;
 mod simulate;
 mod simulate_agrees;
