@@ -118,6 +118,8 @@ pub struct AttemptResult {
     pub error: Option<String>,
     /// The beginning of the response, at most [`EXCERPT_BYTES_MAX`] bytes.
     pub response_body: Option<String>,
+    /// Something worth knowing that decided nothing, such as a body template that failed; independent of the outcome.
+    pub note: Option<String>,
     /// State for the next attempt, or for later messages of the same incident, in the channel's own format.
     pub attempt_state: Option<String>,
     /// What the receiver allows the channel as a whole, if the attempt found out.
@@ -133,6 +135,7 @@ impl AttemptResult {
             error_class: None,
             error: None,
             response_body,
+            note: None,
             attempt_state: None,
             rate: None,
         }
@@ -155,6 +158,7 @@ impl AttemptResult {
             error_class: Some(class),
             error: Some(error.into()),
             response_body: None,
+            note: None,
             attempt_state: None,
             rate: None,
         }

@@ -39,9 +39,19 @@ pub trait HttpChannel: Send + Sync {
         None
     }
 
+    /// The field of `config` in which the user can make the receiver's certificate trusted, if there is one.
+    fn ca_field(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Texts to mask in results, in case the receiver echoes them.
     fn secrets(&self) -> &Secrets;
 }
+
+/// Something to note about an attempt whatever its outcome, such as a body template that failed. A channel puts it into
+/// the extensions of its request.
+#[derive(Debug, Clone)]
+pub struct AttemptNote(pub String);
 
 /// An [`HttpChannel`] with its transport.
 pub struct HttpNotifier<C> {
@@ -56,22 +66,30 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
     async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult {
         let deadline = Instant::now() + message.timeout;
         let mut reuse = Reuse::Pooled;
-        let result = loop {
-            let request = match self.channel.request(message) {
+        let mut note = None;
+        let mut result = loop {
+            let mut request = match self.channel.request(message) {
                 Ok(request) => request,
                 Err(result) => break result,
             };
+            note = request.extensions_mut().remove::<AttemptNote>().map(|AttemptNote(note)| note);
             match self.egress.send(self.channel.target(), request, reuse, deadline).await {
                 // The peer had closed a pooled connection, which is no evidence about this delivery. The request is built
                 // anew: sending consumed it, and a fresh connection cannot be stale, so this happens once.
                 Err(error) if error.stale && reuse == Reuse::Pooled => reuse = Reuse::Fresh,
-                Err(error) => break AttemptResult::from(error),
+                Err(error) => {
+                    break AttemptResult::from(match self.channel.ca_field() {
+                        Some(field) => error.naming(field),
+                        None => error,
+                    });
+                }
                 Ok(mut response) => {
                     self.channel.secrets().scrub(&mut response.body);
                     break self.channel.classify_response(&response, message.now);
                 }
             }
         };
+        result.note = note;
         // Within the same deadline: the attempt's limit includes the follow-up.
         if let Some((target, request)) = self.channel.follow_up_request(message).filter(|_| result.is_delivered())
             && let Err(error) = self.egress.send(target, request, Reuse::Pooled, deadline).await

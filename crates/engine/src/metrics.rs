@@ -106,5 +106,6 @@ pub(crate) fn attempt_record(
         error_class: result.error_class.map(|class| class.as_str().to_owned()),
         error: result.error.clone(),
         response_body: result.response_body.clone(),
+        note: result.note.clone(),
     }
 }

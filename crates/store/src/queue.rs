@@ -162,6 +162,8 @@ pub struct Attempt {
     pub error: Option<String>,
     /// An excerpt of the receiver's response.
     pub response_body: Option<String>,
+    /// Something worth knowing, whatever the outcome.
+    pub note: Option<String>,
 }
 
 /// The result of processing a leased delivery.

@@ -13,10 +13,10 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use super::error::is_tls;
 use super::stream::{Http, Stream, drive};
+use super::tls::Handshake;
 use super::{CONNECT_TIMEOUT, Egress, EgressError, EgressTarget};
 use crate::ErrorClass;
 
@@ -97,16 +97,16 @@ impl Egress {
     async fn open(&self, target: &EgressTarget, deadline: Instant) -> Result<Box<Wire>, EgressError> {
         let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
         let origin = &target.origin;
-        let plain = origin.server_name.is_none();
+        let plain = origin.tls.is_none();
         let check = |address: &std::net::SocketAddr| self.check_http(address.ip(), plain);
         let tcp = self.dial(&origin.host, origin.port, deadline, check).await?;
-        let stream = match &origin.server_name {
+        let stream = match &origin.tls {
             None => Stream::Plain(tcp),
-            Some(name) => {
-                let handshake = TlsConnector::from(self.tls.clone()).connect(name.clone(), tcp);
+            Some(tls) => {
+                let handshake = tls.connect(&origin.host, &origin.host, tcp, Handshake::Resume);
                 match timeout_at(deadline, handshake).await {
                     Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
-                    Ok(Err(error)) => return Err(EgressError::tls(&origin.host, &error)),
+                    Ok(Err(error)) => return Err(error.into()),
                     Err(_) => {
                         let host_port = target.host_port();
                         return Err(EgressError::timeout(format!("no TLS handshake with {host_port} in time")));

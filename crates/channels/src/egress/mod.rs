@@ -10,7 +10,9 @@
 //! - [`target`]: a URL, validated and parsed once
 //! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
 //! - `pool`: idle connections by origin
+//! - [`tls`]: how certificates are verified, and handshakes
 
+mod certificate;
 mod client;
 mod dial;
 mod error;
@@ -19,6 +21,7 @@ mod pool;
 pub mod resolve;
 mod stream;
 pub mod target;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,8 +38,10 @@ pub use guard::{Guard, Refused};
 pub use resolve::{Resolve, SystemResolver};
 pub use stream::{Http, Stream, drive};
 pub use target::EgressTarget;
+pub use tls::{TlsClients, TlsProfile};
 
 use pool::Pools;
+use tls::Handshake;
 
 /// Limit for opening a connection, TLS handshake included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,7 +49,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Guard, resolver, TLS configuration and connection pools. One per instance.
 pub struct Egress {
     dialer: Dialer,
-    tls: Arc<ClientConfig>,
+    tls: TlsClients,
     pools: Arc<Pools>,
 }
 
@@ -56,7 +61,7 @@ impl Egress {
 
     /// Uses the given resolver and certificate authorities.
     pub fn with(guard: Guard, resolver: Arc<dyn Resolve>, roots: RootCertStore) -> Self {
-        Self { dialer: Dialer::new(guard, resolver), tls: Arc::new(client_config(roots)), pools: Arc::default() }
+        Self { dialer: Dialer::new(guard, resolver), tls: TlsClients::new(roots), pools: Arc::default() }
     }
 
     /// The address guard in force.
@@ -64,9 +69,14 @@ impl Egress {
         self.dialer.guard()
     }
 
-    /// The client configuration: ring, TLS 1.2 and 1.3, no client certificate, no ALPN.
+    /// The TLS configuration of servers without settings of their own.
     pub fn tls_config(&self) -> Arc<ClientConfig> {
-        self.tls.clone()
+        self.tls.client(&TlsProfile::default()).config(Handshake::Resume)
+    }
+
+    /// The TLS clients of all settings in use.
+    pub fn tls(&self) -> &TlsClients {
+        &self.tls
     }
 
     /// Connects to an address of `host` that passes the guard. `timeout` bounds resolving and connecting.
@@ -114,13 +124,4 @@ pub fn native_roots() -> RootCertStore {
         tracing::warn!(ignored, "no certificate authorities found: every https target will fail; set SSL_CERT_FILE");
     }
     roots
-}
-
-fn client_config(roots: RootCertStore) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap_or_else(|_| unreachable!("ring supports the default protocol versions"))
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }

@@ -98,6 +98,7 @@ fn settlement(number: u64, next: NextState) -> Settlement {
         error_class: None,
         error: None,
         response_body: None,
+        note: None,
     };
     Settlement {
         workspace_id: workspace_id(),

@@ -7,7 +7,7 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::run::Run;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
-use tidings_domain::violation::{Violation, Violations};
+use tidings_domain::violation::{Violation, Violations, pointer};
 use tidings_engine::accept::RunReport;
 
 use super::validation::{
@@ -92,7 +92,9 @@ fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) 
         if key == "output" {
             output = Some(value).filter(|value| value.get() != "null");
         } else {
-            object.insert(key, json::read(value.get().as_bytes())?);
+            let read = json::read(value.get().as_bytes())
+                .map_err(|problem| problem.map_pointers(|inner| format!("{at}{}{inner}", pointer(&key))))?;
+            object.insert(key, read);
         }
     }
     let mut fields = Fields::null_as_absent(Object(object)).at(at);

@@ -5,6 +5,8 @@ use tidings_domain::text::has_control;
 use tidings_domain::time::Timestamp;
 use url::Url;
 
+use crate::json::{LONE_SURROGATE, has_lone_surrogate};
+
 const NAME_CHARS_MAX: usize = 200;
 const ERROR_BYTES_MAX: usize = 16 * 1_024;
 const LINK_BYTES_MAX: usize = 2_048;
@@ -92,6 +94,8 @@ pub(super) fn output_fault(json: &str) -> Option<&'static str> {
         Some("must be at most 256 KiB (262,144 bytes) of JSON")
     } else if count_brackets(json) > OUTPUT_DEPTH_MAX && depth(json) > OUTPUT_DEPTH_MAX {
         Some("must not nest deeper than 100 levels")
+    } else if has_lone_surrogate(json) {
+        Some(LONE_SURROGATE)
     } else {
         None
     }
