@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidings_channels::{AttemptResult, ErrorClass, OutboundMessage};
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{GiveUpReason, NextStep, Outcome, Status, next_step};
 use tidings_domain::event::{Event, EventKind};
@@ -19,6 +20,7 @@ use tidings_store::queue::{Attempt, Claimed, FollowUps, LeaseRef, NextState, Set
 
 use super::Queue;
 use super::channel_queue::AttemptSample;
+use super::digest;
 use super::pace::PAUSE_WAIT_MS_MAX;
 use super::send_context::{PendingSend, apply_opening_outcome, incident_deliveries};
 use crate::clock::jitter;
@@ -115,7 +117,8 @@ struct Attempted {
 
 /// What to do with a due delivery.
 enum SendDecision {
-    Send(Arc<LoadedChannel>),
+    /// With the time zone of the workspace.
+    Send(Arc<LoadedChannel>, Zone),
     /// A gate stopped it, or what it was planned for is gone.
     Settle(NextState),
     /// The lease could expire during the attempt, and the delivery be sent twice.
@@ -123,18 +126,24 @@ enum SendDecision {
 }
 
 async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
-    let loaded = match decide(queue, claimed).await {
+    let (loaded, zone) = match decide(queue, claimed).await {
         SendDecision::LeaseTooShort => return Attempted::default(),
         SendDecision::Settle(next) => {
             let settlement = new_settlement(claimed, queue.0.clock.now(), None, next, None);
             return Attempted { settlement: Some(settlement), ..Attempted::default() };
         }
-        SendDecision::Send(loaded) => loaded,
+        SendDecision::Send(loaded, zone) => (loaded, zone),
     };
     let channel = &loaded.channel;
     let started_at = queue.0.clock.now();
     let thread = thread_of_incident(queue, &loaded, claimed).await;
-    let result = send(&loaded, claimed, thread.as_deref(), started_at).await;
+    // Boxed, because only digests have one.
+    let updated = match claimed.event.kind {
+        EventKind::Digest => Box::pin(digest::updated_event(queue, &claimed.event)).await,
+        _ => None,
+    };
+    let event = updated.as_ref().unwrap_or(&claimed.event);
+    let result = send(&loaded, claimed, event, &zone, thread.as_deref(), started_at).await;
     let now = queue.0.clock.now();
     if let Outcome::NotStarted { after_ms } = result.outcome {
         let settlement = new_settlement(
@@ -256,7 +265,7 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> SendDecision {
     if claimed.lease.until < needed_until {
         SendDecision::LeaseTooShort
     } else {
-        SendDecision::Send(Arc::clone(context.channel))
+        SendDecision::Send(Arc::clone(context.channel), context.view.zone.clone())
     }
 }
 
@@ -288,8 +297,15 @@ async fn thread_of_incident(queue: &Queue, loaded: &LoadedChannel, claimed: &Cla
     first.attempt_state
 }
 
-/// Makes the attempt.
-async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, now: Timestamp) -> AttemptResult {
+/// Makes the attempt. `event` is that of the delivery, up to date.
+async fn send(
+    loaded: &LoadedChannel,
+    claimed: &Claimed,
+    event: &Event,
+    zone: &Zone,
+    thread: Option<&str>,
+    now: Timestamp,
+) -> AttemptResult {
     let notifier = match &loaded.notifier {
         Ok(notifier) => notifier,
         Err(error) => return AttemptResult::retry(ErrorClass::Configuration, error.clone()),
@@ -297,8 +313,9 @@ async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, n
     let message = OutboundMessage {
         delivery_id: claimed.id,
         rule_id: claimed.rule_id,
-        event: &claimed.event,
-        severity: claimed.severity,
+        event,
+        severity: if event.kind == EventKind::Digest { event.severity(claimed.severity) } else { claimed.severity },
+        zone,
         now,
         timeout: Duration::from_millis(loaded.channel.policies.timeout_ms.into()),
         fresh: claimed.attempt_count > 0,
