@@ -148,7 +148,7 @@ fn is_same_origin(one: &str, other: &str) -> bool {
 fn expected_status(item: &Value) -> Option<ExpectedStatus> {
     match item {
         Value::String(text) => ExpectedStatus::parse(text),
-        _ => item.as_u64().map(|code| ExpectedStatus::Code(code.try_into().unwrap_or(u16::MAX))),
+        _ => whole_number(item).map(|code| ExpectedStatus::Code(code.try_into().unwrap_or(u16::MAX))),
     }
 }
 
