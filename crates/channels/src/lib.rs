@@ -37,6 +37,7 @@ pub mod egress;
 pub mod email;
 pub mod http_channel;
 pub mod registry;
+pub mod retry_after;
 #[cfg(test)]
 mod samples;
 pub mod slack;
@@ -46,12 +47,14 @@ pub mod webhook;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tidings_domain::calendar::Zone;
 use tidings_domain::event::Event;
 use tidings_domain::id::{DeliveryId, RuleId};
+use tidings_domain::message::{self, Message};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-pub use attempt::{AttemptResult, ErrorClass};
+pub use attempt::{AttemptResult, ErrorClass, RateSignal};
 pub use config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
 
 use egress::DialOptions;
@@ -67,6 +70,8 @@ pub struct OutboundMessage<'a> {
     pub event: &'a Event,
     /// The severity that the rule assigns to the event.
     pub severity: Severity,
+    /// The workspace's time zone, for the times in texts.
+    pub zone: &'a Zone,
     /// The instant of this attempt; signatures contain it.
     pub now: Timestamp,
     /// Limit for the whole attempt.
@@ -84,6 +89,11 @@ impl OutboundMessage<'_> {
     /// For whom and how anew connections for this attempt are opened.
     pub fn dial_options(&self) -> DialOptions {
         DialOptions { workspace: Some(self.event.workspace_id), fresh: self.fresh }
+    }
+
+    /// The event's texts for people, in the workspace's time zone.
+    pub fn texts(&self) -> Message {
+        message::of(self.event, self.severity, self.zone)
     }
 }
 
