@@ -36,6 +36,8 @@ pub mod discord;
 pub mod egress;
 pub mod email;
 pub mod http_channel;
+mod link;
+mod plain;
 pub mod registry;
 pub mod retry_after;
 #[cfg(test)]

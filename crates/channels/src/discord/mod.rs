@@ -3,6 +3,7 @@
 mod classify;
 mod config;
 mod entries;
+mod markdown;
 mod render;
 
 use std::sync::Arc;
@@ -77,6 +78,15 @@ impl DiscordChannel {
     }
 }
 
+impl DiscordChannel {
+    fn post(&self, body: &Value) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
+        *request.method_mut() = Method::POST;
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
 impl HttpChannel for DiscordChannel {
     fn target(&self) -> &EgressTarget {
         &self.target
@@ -89,10 +99,17 @@ impl HttpChannel for DiscordChannel {
                 body[key] = Value::from(value.as_str());
             }
         }
-        let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
-        *request.method_mut() = Method::POST;
-        *request.headers_mut() = self.headers.clone();
-        Ok(request)
+        Ok(self.post(&body))
+    }
+
+    /// Without user name and avatar, too: the refused part may be one of them.
+    fn simpler_request(
+        &self,
+        message: &OutboundMessage<'_>,
+        response: &HttpResponse,
+    ) -> Option<(Request<Full<Bytes>>, &'static str)> {
+        let is_refused = classify::is_content_refusal(response);
+        is_refused.then(|| (self.post(&render::render_plain(&message.texts())), "as plain text"))
     }
 
     fn classify_response(&self, response: &HttpResponse, now: Timestamp) -> AttemptResult {

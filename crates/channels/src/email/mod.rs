@@ -16,7 +16,6 @@ mod entries;
 mod html;
 mod ledger;
 mod relay;
-mod sanitize;
 mod server;
 mod session;
 mod text;
