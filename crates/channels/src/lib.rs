@@ -37,6 +37,8 @@ pub mod egress;
 pub mod email;
 pub mod http_channel;
 mod link;
+#[cfg(test)]
+mod pictures;
 mod plain;
 pub mod registry;
 pub mod retry_after;

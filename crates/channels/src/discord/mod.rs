@@ -51,6 +51,12 @@ impl ChannelPlugin for Discord {
     }
 }
 
+/// The JSON of a message.
+#[cfg(test)]
+pub(crate) fn render_body(message: &tidings_domain::message::Message) -> Value {
+    render::render(message)
+}
+
 /// An open Discord channel.
 struct DiscordChannel {
     target: EgressTarget,

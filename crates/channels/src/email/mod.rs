@@ -76,6 +76,13 @@ impl ChannelPlugin for Email {
     }
 }
 
+/// A mail as HTML and as text, with its subject.
+#[cfg(test)]
+pub(crate) fn render_both(message: &OutboundMessage<'_>) -> (String, String) {
+    let content = content::Content::from_message(message);
+    (html::render(&content), format!("Subject: {}\n\n{}", content.subject, text::render(&content)))
+}
+
 /// An open email channel.
 struct EmailNotifier {
     egress: Arc<Egress>,

@@ -56,6 +56,12 @@ impl ChannelPlugin for Slack {
     }
 }
 
+/// The JSON of a message.
+#[cfg(test)]
+pub(crate) fn render_body(message: &tidings_domain::message::Message) -> Value {
+    render::render(message)
+}
+
 /// An open Slack channel.
 struct SlackChannel {
     target: EgressTarget,

@@ -3,6 +3,7 @@
 mod conformance;
 mod egress;
 mod hostile;
+mod refusals;
 mod slack;
 mod support;
 mod tls;

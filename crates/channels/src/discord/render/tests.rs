@@ -129,9 +129,8 @@ fn refused(body: &Value) -> Vec<String> {
     if total > 6_000 || fields.len() > 25 {
         refused.push(format!("{total} units and {} fields", fields.len()));
     }
-    let urls = embed.get("url").and_then(Value::as_str);
     // "Not a well formed URL": other schemes, hosts without a dot, spaces, characters that are not ASCII.
-    for url in urls {
+    if let Some(url) = embed.get("url").and_then(Value::as_str) {
         let host = url.split("://").nth(1).and_then(|rest| rest.split(['/', ':', '?', '#']).next()).unwrap_or_default();
         let is_web = url.starts_with("https://") || url.starts_with("http://");
         if !is_web || !host.contains('.') || !url.bytes().all(|byte| byte.is_ascii_graphic()) || url.len() > 2_048 {
