@@ -61,6 +61,8 @@ use tidings_domain::time::Timestamp;
 pub use attempt::{AttemptResult, ErrorClass, RateSignal};
 pub use config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
 
+use egress::DialOptions;
+
 /// One attempt to deliver one notification.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboundMessage<'a> {
@@ -78,6 +80,8 @@ pub struct OutboundMessage<'a> {
     pub now: Timestamp,
     /// Limit for the whole attempt.
     pub timeout: Duration,
+    /// Dial and resolve anew instead of using what was kept: for every attempt but a delivery's first, and for Tests.
+    pub fresh: bool,
     /// The last attempt's [`AttemptResult::attempt_state`], such as the recipients that have accepted already.
     pub attempt_state: Option<&'a str>,
     /// The `attempt_state` of the first message about the same incident, if this channel has delivered one: the thread
@@ -86,6 +90,11 @@ pub struct OutboundMessage<'a> {
 }
 
 impl OutboundMessage<'_> {
+    /// For whom and how anew connections for this attempt are opened.
+    pub fn dial_options(&self) -> DialOptions {
+        DialOptions { workspace: Some(self.event.workspace_id), fresh: self.fresh }
+    }
+
     /// The event's texts for people, in the workspace's time zone.
     pub fn texts(&self) -> Message {
         message::of(self.event, self.severity, self.zone)

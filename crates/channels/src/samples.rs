@@ -119,6 +119,7 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
         zone: utc(),
         now: now(),
         timeout: Duration::from_secs(5),
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

@@ -236,6 +236,7 @@ impl Event {
                 error_message: None,
                 output: (resource_type == ResourceType::UseCase).then(sample_output),
                 deep_link: None,
+                truncated: Vec::new(),
             }),
         }
     }

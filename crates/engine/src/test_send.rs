@@ -143,6 +143,7 @@ impl Engine {
             zone: &zone,
             now: event.received_at,
             timeout: Duration::from_millis(timeout_ms.into()),
+            fresh: true,
             attempt_state: None,
             thread: None,
         };

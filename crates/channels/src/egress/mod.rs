@@ -5,9 +5,11 @@
 //! the address that passed. There is no second lookup between check and connect, so DNS rebinding cannot redirect it.
 //! No proxies, no redirects, no decompression; every step is bounded in time and in bytes.
 //!
-//! - [`resolve`]: names to addresses, one lookup per name at a time
-//! - `dial`: resolve, check, connect
+//! - [`dns`]: asks the system's name servers
+//! - [`resolve`]: one lookup per name at a time, in turns between workspaces
+//! - `dial`: resolve, check, race the addresses
 //! - [`target`]: a URL, validated and parsed once
+//! - [`http1`]: leniencies and limits of HTTP/1.1
 //! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
 //! - `pool`: idle connections by origin
 //! - [`tls`]: how certificates are verified, and handshakes
@@ -15,8 +17,11 @@
 mod certificate;
 mod client;
 mod dial;
+pub mod dns;
 mod error;
+mod fair;
 pub mod guard;
+pub mod http1;
 mod pool;
 pub mod resolve;
 mod stream;
@@ -31,11 +36,12 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-pub use client::{HttpResponse, Reuse};
-pub use dial::{DialError, Dialer, VettedAddrs, is_own};
+pub use client::HttpResponse;
+pub use dial::{ATTEMPT_DELAY, DialError, DialOptions, Dialer, VettedAddrs, is_own};
+pub use dns::DnsResolver;
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
-pub use resolve::{Resolve, SystemResolver};
+pub use resolve::{LookupLimits, Resolve};
 pub use stream::{Http, Stream, drive};
 pub use target::EgressTarget;
 pub use tls::{TlsClients, TlsProfile};
@@ -54,14 +60,18 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// Uses the system's resolver and certificate authorities ([`native_roots`]).
+    /// Uses the system's name servers and certificate authorities ([`native_roots`]).
     pub fn new(guard: Guard) -> Self {
-        Self::with(guard, Arc::new(SystemResolver), native_roots())
+        Self::with(guard, Arc::new(DnsResolver::system()), native_roots())
     }
 
     /// Uses the given resolver and certificate authorities.
     pub fn with(guard: Guard, resolver: Arc<dyn Resolve>, roots: RootCertStore) -> Self {
-        Self { dialer: Dialer::new(guard, resolver), tls: TlsClients::new(roots), pools: Arc::default() }
+        Self {
+            dialer: Dialer::new(guard, resolver, LookupLimits::default()),
+            tls: TlsClients::new(roots),
+            pools: Arc::default(),
+        }
     }
 
     /// The address guard in force.
@@ -80,13 +90,25 @@ impl Egress {
     }
 
     /// Connects to an address of `host` that passes the guard. `timeout` bounds resolving and connecting.
-    pub async fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<TcpStream, EgressError> {
-        self.dial(host, port, Instant::now() + timeout, |address| self.guard().check(address.ip())).await
+    pub async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, EgressError> {
+        self.dial(host, port, dial, Instant::now() + timeout, |address| self.guard().check(address.ip())).await
     }
 
     /// Connects without the guard. Only for hosts that the operator configured, such as the instance's SMTP server.
-    pub async fn connect_trusted(&self, host: &str, port: u16, timeout: Duration) -> Result<TcpStream, EgressError> {
-        self.dial(host, port, Instant::now() + timeout, |_| Ok(())).await
+    pub async fn connect_trusted(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, EgressError> {
+        self.dial(host, port, dial, Instant::now() + timeout, |_| Ok(())).await
     }
 
     /// Resolves `host`, filters its addresses with `check`, and connects to the first one that accepts.
@@ -94,11 +116,12 @@ impl Egress {
         &self,
         host: &str,
         port: u16,
+        dial: DialOptions,
         deadline: Instant,
         check: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
     ) -> Result<TcpStream, EgressError> {
         let dialed = async {
-            let vetted = self.dialer.vet(host, port, deadline, check).await?;
+            let vetted = self.dialer.vet(host, port, dial, deadline, check).await?;
             self.dialer.connect(&vetted, deadline).await
         };
         dialed.await.map_err(|why| {

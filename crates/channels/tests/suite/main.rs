@@ -1,6 +1,7 @@
 //! Channels from outside: one conformance suite over the registry, and egress against misbehaving receivers.
 
 mod conformance;
+mod dns;
 mod egress;
 mod hostile;
 mod refusals;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rustls::RootCertStore;
 use serde_json::{Map, Value};
-use tidings_channels::egress::{Egress, Guard, Resolve, SystemResolver};
+use tidings_channels::egress::{DnsResolver, Egress, Guard, Resolve};
 use tidings_channels::{ChannelConfig, ChannelContext, OutboundMessage, registry, webhook};
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
@@ -232,7 +232,7 @@ pub fn loopback() -> Guard {
 }
 
 pub fn context(guard: Guard) -> ChannelContext {
-    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), RootCertStore::empty())))
+    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(DnsResolver::system()), RootCertStore::empty())))
 }
 
 /// A failed run of this resource type.
@@ -306,6 +306,7 @@ pub fn message(event: &Event) -> OutboundMessage<'_> {
         zone: &UTC,
         now: NOW,
         timeout: TIMEOUT,
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

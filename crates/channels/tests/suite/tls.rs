@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
-use tidings_channels::egress::{Egress, SystemResolver};
+use tidings_channels::egress::{DnsResolver, Egress};
 use tidings_channels::{AttemptResult, ChannelConfig, ChannelContext, ErrorClass, registry};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::resource::ResourceType;
@@ -73,7 +73,7 @@ async fn attempt(receiver: &Receiver, roots: &RootCertStore) -> AttemptResult {
 
 /// An attempt of a webhook with these `tls` settings.
 async fn attempt_with(receiver: &Receiver, roots: &RootCertStore, tls: serde_json::Value) -> AttemptResult {
-    let egress = Egress::with(loopback(), Arc::new(SystemResolver), roots.clone());
+    let egress = Egress::with(loopback(), Arc::new(DnsResolver::system()), roots.clone());
     let context = ChannelContext::new(Arc::new(egress));
     let config = json!({"url": format!("https://{}/hook", receiver.address), "tls": tls});
     let stored = stored(ChannelType::Webhook, config, &context);
@@ -204,7 +204,7 @@ async fn own_authority_replaces_those_of_the_system() {
 async fn connections_and_sessions_of_other_settings_are_not_used() {
     let ours = Authority::new("ours");
     let server = receiver(ours.server("127.0.0.1", 2_099)).await;
-    let egress = Egress::with(loopback(), Arc::new(SystemResolver), ours.roots.clone());
+    let egress = Egress::with(loopback(), Arc::new(DnsResolver::system()), ours.roots.clone());
     let context = ChannelContext::new(Arc::new(egress));
     let open = |tls: serde_json::Value| {
         let config = json!({"url": format!("https://{}/hook", server.address), "tls": tls});

@@ -67,7 +67,8 @@ pub(super) async fn new_digest(
         sequence: 1,
         replaces_id: None,
     };
-    let new_event = NewEvent { event: Arc::new(event), not_routed: Vec::new(), deliveries: vec![delivery] };
+    let new_event =
+        NewEvent { event: Arc::new(event), fingerprint: None, not_routed: Vec::new(), deliveries: vec![delivery] };
     Ok(NewDigest { new_event, members: held.iter().map(|held| held.id).collect() })
 }
 
