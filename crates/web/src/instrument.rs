@@ -226,7 +226,10 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         // With the highest threshold, as an operator may set it.
-        let log = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::ERROR).with_writer(move || writer.clone());
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::ERROR)
+            .with_writer(move || writer.clone());
         let _log = tracing::subscriber::set_default(log.finish());
         async fn fails() -> StatusCode {
             tracing::error!("first");

@@ -131,7 +131,10 @@ impl WebhookChannel {
 
     fn body(&self, outbound: &OutboundMessage<'_>) -> Result<Vec<u8>, AttemptResult> {
         let message = || message::of(outbound.event, outbound.severity);
-        let key = || delivery::idempotency_key(outbound.event, ChannelType::Webhook, outbound.rule_id);
+        let key = || {
+            let OutboundMessage { event, rule_id, channel_id, .. } = *outbound;
+            delivery::idempotency_key(event, ChannelType::Webhook, rule_id, channel_id)
+        };
         let plain = payload::body(outbound.event, message, key);
         match &self.template {
             None => Ok(plain),

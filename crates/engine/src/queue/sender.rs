@@ -258,6 +258,7 @@ async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, n
     let message = OutboundMessage {
         delivery_id: claimed.id,
         rule_id: claimed.rule_id,
+        channel_id: Some(claimed.channel_id),
         event: &claimed.event,
         severity: claimed.severity,
         now,
