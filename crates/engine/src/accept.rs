@@ -161,6 +161,7 @@ impl AcceptBatch {
                 channel_id: channel.id,
                 channel_type: channel.channel_type,
                 severity,
+                due_at: now,
                 attempt_count: 0,
                 attempt_base: 0,
                 attempt_trigger: AttemptTrigger::Scheduled,

@@ -130,7 +130,8 @@ impl Engine {
         let event = |trigger: IncidentTrigger| {
             let start = IncidentStart { subject: Subject::Endpoint(id), cause, detail: None, failing_since: at, at };
             let incident_id = active.unwrap_or_else(|| new_id::<IncidentId>(self.clock(), at));
-            let incident = Incident::open(incident_id, view.workspace.id, start);
+            let severity = loaded.endpoint.definition.severity_of(cause);
+            let incident = Incident { severity, ..Incident::open(incident_id, view.workspace.id, start) };
             let info = SubjectInfo { name: loaded.endpoint.name.clone(), ..SubjectInfo::default() };
             Event {
                 id: new_id::<EventId>(self.clock(), at),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
+use tidings_domain::delivery::{AttemptTrigger, GiveUpReason, SkipReason, Status};
 use tidings_domain::event::Event;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, IncidentId, RuleId, WorkspaceId};
@@ -91,6 +91,8 @@ pub struct LeaseRef {
     pub workspace_id: WorkspaceId,
     pub delivery_id: DeliveryId,
     pub owner: i64,
+    /// When the delivery became due; it is due since then if the lease is returned.
+    pub due_at: Timestamp,
 }
 
 /// The deliveries of an event by initial status.
@@ -130,6 +132,8 @@ pub struct Claimed {
     pub channel_type: ChannelType,
     /// The event's severity according to the rule.
     pub severity: Severity,
+    /// When it became due, or its last lease expired.
+    pub due_at: Timestamp,
     /// Attempts made so far.
     pub attempt_count: u32,
     /// How many of them preceded the last resend by hand; the retry policy ignores those.
@@ -146,7 +150,12 @@ pub struct Claimed {
 impl Claimed {
     /// The lease under which it is sent.
     pub fn lease_ref(&self) -> LeaseRef {
-        LeaseRef { workspace_id: self.event.workspace_id, delivery_id: self.id, owner: self.lease.owner }
+        LeaseRef {
+            workspace_id: self.event.workspace_id,
+            delivery_id: self.id,
+            owner: self.lease.owner,
+            due_at: self.due_at,
+        }
     }
 }
 
@@ -166,6 +175,8 @@ pub struct Attempt {
     pub error: Option<String>,
     /// An excerpt of the receiver's response.
     pub response_body: Option<String>,
+    /// Something worth knowing, whatever the outcome.
+    pub note: Option<String>,
 }
 
 /// The result of processing a leased delivery.
@@ -210,6 +221,8 @@ pub enum NextState {
     Held(GateEvaluation),
     /// Skipped: its rule or channel changed while it waited.
     Skipped(SkipReason),
+    /// Failed without another attempt.
+    GivenUp(GiveUpReason),
 }
 
 /// Whether a settlement was written.

@@ -11,8 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rustls::RootCertStore;
 use serde_json::{Map, Value};
-use tidings_channels::egress::{Egress, Guard, Resolve, SystemResolver};
+use tidings_channels::egress::{DnsResolver, Egress, Guard, Resolve};
 use tidings_channels::{ChannelConfig, ChannelContext, OutboundMessage, registry, webhook};
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
@@ -231,7 +232,7 @@ pub fn loopback() -> Guard {
 }
 
 pub fn context(guard: Guard) -> ChannelContext {
-    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), RootCertStore::empty())))
+    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(DnsResolver::system()), RootCertStore::empty())))
 }
 
 /// A failed run of this resource type.
@@ -285,17 +286,16 @@ pub fn digest(titles: &[&str]) -> Event {
         (EntryState::Resolved, Severity::Success),
     ];
     let entry = |title: &str, (state, severity)| Entry {
-        title: title.to_owned(),
-        severity,
-        state,
-        at: NOW.minus_ms(60_000),
         link: Some(format!("https://example.com/{title}")),
         events: 2,
+        ..Entry::new(title, severity, state, NOW.minus_ms(60_000))
     };
     let entries = titles.iter().flat_map(|title| states.map(|state| entry(title, state))).collect();
     event.content = Content::Digest(Box::new(Digest::new("quiet hours of On-call".into(), entries, NOW)));
     event
 }
+
+static UTC: Zone = Zone::UTC;
 
 pub fn message(event: &Event) -> OutboundMessage<'_> {
     OutboundMessage {
@@ -304,8 +304,10 @@ pub fn message(event: &Event) -> OutboundMessage<'_> {
         channel_id: None,
         event,
         severity: Severity::Warning,
+        zone: &UTC,
         now: NOW,
         timeout: TIMEOUT,
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

@@ -260,7 +260,7 @@ CREATE TABLE incident (
     resource_id TEXT NOT NULL,
     cause TEXT NOT NULL,
     cause_detail TEXT,
-    opening_severity TEXT NOT NULL,
+    severity TEXT NOT NULL,
     started_at INTEGER NOT NULL,
     failing_since INTEGER NOT NULL,
     resolved_at INTEGER,

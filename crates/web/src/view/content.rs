@@ -130,11 +130,21 @@ pub(super) struct DigestContent<'a> {
     entries: &'a [Entry],
     entries_total: u32,
     ongoing_total: u32,
+    one_off_total: u32,
+    resolved_total: u32,
+    notifications_total: u32,
 }
 
 impl<'a> DigestContent<'a> {
     fn of(digest: &'a Digest) -> Self {
-        let Digest { reason, entries, entries_total, ongoing_total, .. } = digest;
-        Self { reason, entries, entries_total: *entries_total, ongoing_total: *ongoing_total }
+        Self {
+            reason: &digest.reason,
+            entries: &digest.entries,
+            entries_total: digest.entries_total,
+            ongoing_total: digest.ongoing_total,
+            one_off_total: digest.one_off_total,
+            resolved_total: digest.resolved_total,
+            notifications_total: digest.notifications_total,
+        }
     }
 }

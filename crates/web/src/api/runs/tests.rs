@@ -125,6 +125,18 @@ fn body_that_is_not_json_is_invalid_json() {
     assert_eq!(problem_of(&nested, BodyFormat::Json), (Code::Invalid, vec!["/output".to_owned()]));
 }
 
+/// Text that is no Unicode cannot be delivered, so it is not accepted.
+#[test]
+fn lone_surrogate_is_refused_at_its_field() {
+    let with_name = valid_run().to_string().replace('}', r#","resourceName":"\ud83d"}"#);
+    assert_eq!(problem_of(&with_name, BodyFormat::Json), (Code::Invalid, vec!["/resourceName".into()]));
+    assert_eq!(problem_of(&format!("[{},{with_name}]", valid_run()), BodyFormat::Json).1, ["/1/resourceName"]);
+    let with_output = with("status", json!("success")).to_string().replace('}', r#","output":{"a":["\udc00"]}}"#);
+    assert_eq!(problem_of(&with_output, BodyFormat::Json), (Code::Invalid, vec!["/output".into()]));
+    let pair = valid_run().to_string().replace('}', r#","output":{"a":"\ud83d\ude00 \\ud83d \u0000"}}"#);
+    assert!(fast_path::read(pair.as_bytes(), BodyFormat::Json, NOW).is_some());
+}
+
 #[test]
 fn output_keeps_its_exact_text() {
     let body = r#"{"resourceType":"use_case","resourceId":"uc","runId":"e","status":"success","output": {"b": 1.10,  "a": [ ]}}"#;
