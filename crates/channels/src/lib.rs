@@ -36,6 +36,10 @@ pub mod discord;
 pub mod egress;
 pub mod email;
 pub mod http_channel;
+mod link;
+#[cfg(test)]
+mod pictures;
+mod plain;
 pub mod registry;
 pub mod retry_after;
 #[cfg(test)]

@@ -16,7 +16,6 @@ mod entries;
 mod html;
 mod ledger;
 mod relay;
-mod sanitize;
 mod server;
 mod session;
 mod text;
@@ -75,6 +74,13 @@ impl ChannelPlugin for Email {
         };
         Ok(Arc::new(EmailNotifier { egress: context.egress.clone(), server, recipients: settings.recipients }))
     }
+}
+
+/// A mail as HTML and as text, with its subject.
+#[cfg(test)]
+pub(crate) fn render_both(message: &OutboundMessage<'_>) -> (String, String) {
+    let content = content::Content::from_message(message);
+    (html::render(&content), format!("Subject: {}\n\n{}", content.subject, text::render(&content)))
 }
 
 /// An open email channel.

@@ -4,6 +4,7 @@ mod conformance;
 mod dns;
 mod egress;
 mod hostile;
+mod refusals;
 mod slack;
 mod support;
 mod tls;
