@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::attempt::{EXCERPT_BYTES_MAX, RateSignal};
 use crate::config_reader::{MASK, looks_like_token};
-use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse};
+use crate::egress::{DialOptions, Egress, EgressError, EgressTarget, HttpResponse};
 use crate::retry_after::retry_after_ms;
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 
@@ -81,7 +81,8 @@ impl<C: HttpChannel> HttpNotifier<C> {
         message: &OutboundMessage<'_>,
         deadline: Instant,
     ) -> AttemptResult {
-        let mut result = match self.egress.send(self.channel.target(), request, Reuse::Fresh, deadline).await {
+        let dial = DialOptions { fresh: true, ..message.dial_options() };
+        let mut result = match self.egress.send(self.channel.target(), request, dial, deadline).await {
             Err(error) => AttemptResult::from(error),
             Ok(mut response) => {
                 self.channel.secrets().scrub(&mut response.body);

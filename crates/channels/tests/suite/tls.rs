@@ -241,6 +241,8 @@ fn webhook_tls_settings_are_validated_kept_and_cleared() {
     assert!(one.settings["tls"]["caCertificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
     let kept = check(json!({"method": "PUT"}), Some(&one)).unwrap();
     assert_eq!(kept.settings["tls"], one.settings["tls"]);
+    let merged = check(json!({"tls": {"serverName": null}}), Some(&one)).unwrap();
+    assert_eq!(merged.settings["tls"], json!({"caCertificate": one.settings["tls"]["caCertificate"]}));
     let cleared = check(json!({"tls": null}), Some(&one)).unwrap();
     assert!(!cleared.settings.contains_key("tls"));
     for (input, pointer) in [
