@@ -198,5 +198,5 @@ fn check_stored_password_is_not_sent_to_another_server() {
 fn open_missing_password_returns_readable_error() {
     let mut stored = try_check(own_server(), None, &context(None)).unwrap();
     stored.secrets.clear();
-    assert_eq!(open(&stored).err().as_deref(), Some("/smtp/password: is required with a user name"));
+    assert_eq!(open(&stored).err().as_deref(), Some("/smtp/password: is required with a user name (or a token)"));
 }
