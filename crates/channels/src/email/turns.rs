@@ -17,12 +17,16 @@ impl<O: PartialEq, S: PartialEq, T> Turns<O, S, T> {
     }
 
     pub(super) fn push(&mut self, owner: O, sub_owner: S, item: T) {
-        push(entry(&mut self.owners, owner), sub_owner, item, VecDeque::push_back);
+        entry(entry(&mut self.owners, owner).1, sub_owner).1.push_back(item);
     }
 
-    /// Puts the item before the others of its sub-owner: it waited already.
+    /// Puts the item before all others: it had its turn, and it did not count.
     pub(super) fn push_first(&mut self, owner: O, sub_owner: S, item: T) {
-        push(entry(&mut self.owners, owner), sub_owner, item, VecDeque::push_front);
+        let (at, subs) = entry(&mut self.owners, owner);
+        let (sub_at, items) = entry(subs, sub_owner);
+        items.push_front(item);
+        move_to_front(subs, sub_at);
+        move_to_front(&mut self.owners, at);
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
@@ -49,22 +53,19 @@ impl<O: PartialEq, S: PartialEq, T> Turns<O, S, T> {
     }
 }
 
-fn push<S: PartialEq, T>(
-    subs: &mut VecDeque<(S, VecDeque<T>)>,
-    sub_owner: S,
-    item: T,
-    put: impl FnOnce(&mut VecDeque<T>, T),
-) {
-    put(entry(subs, sub_owner), item);
-}
-
-/// The entry of this key; a new one is last in turn.
-fn entry<K: PartialEq, V: Default>(entries: &mut VecDeque<(K, V)>, key: K) -> &mut V {
+/// The entry of this key and its index; a new one is last in turn.
+fn entry<K: PartialEq, V: Default>(entries: &mut VecDeque<(K, V)>, key: K) -> (usize, &mut V) {
     let at = entries.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
         entries.push_back((key, V::default()));
         entries.len() - 1
     });
-    &mut entries[at].1
+    (at, &mut entries[at].1)
+}
+
+fn move_to_front<T>(entries: &mut VecDeque<T>, at: usize) {
+    if let Some(entry) = entries.remove(at) {
+        entries.push_front(entry);
+    }
 }
 
 #[cfg(test)]
@@ -79,10 +80,10 @@ mod tests {
         }
         turns.push("burst", 2, "b2-0".to_owned());
         turns.push("quiet", 3, "q3-0".to_owned());
-        turns.push_first("burst", 1, "b1-first".to_owned());
+        turns.push_first("quiet", 4, "first".to_owned());
         assert_eq!(turns.len(), 9);
         let order: Vec<String> = std::iter::from_fn(|| turns.pop()).collect();
-        assert_eq!(order, ["b1-first", "q3-0", "b2-0", "b1-0", "b1-1", "b1-2", "b1-3", "b1-4", "b1-5"]);
+        assert_eq!(order, ["first", "b1-0", "q3-0", "b2-0", "b1-1", "b1-2", "b1-3", "b1-4", "b1-5"]);
         assert!(turns.is_empty());
     }
 }

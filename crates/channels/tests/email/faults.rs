@@ -334,3 +334,23 @@ async fn data_sent_before_tls_handshake_is_refused() {
     let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
     assert_retry(&result, ErrorClass::Protocol, "between STARTTLS and the TLS handshake");
 }
+
+/// With optional TLS whatever fails about it leads to a delivery in the clear.
+#[tokio::test]
+async fn opportunistic_tls_falls_back_to_no_encryption() {
+    let offer = |more: &[Step]| {
+        let hello = [send("220 hi\r\n"), Expect("EHLO"), send("250-hi\r\n250 STARTTLS\r\n"), Expect("STARTTLS")];
+        [&hello[..], more].concat()
+    };
+    let mail = || accepted("RCPT TO:<a@example.com>");
+    for (plays, encrypts) in [
+        (vec![offer(&[&[send("454 not now\r\n")][..], &mail()].concat())], "the refusal of STARTTLS"),
+        (vec![offer(&[send("220 go\r\n")]), greeted(&mail())], "a connection that is closed in the handshake"),
+    ] {
+        let port = server_in_turn(plays).await;
+        let config = own_server(&["a@example.com"], port, json!({"tls": "opportunistic"}));
+        let channel = channel(config, &local_context(RootCertStore::empty()));
+        let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{encrypts}: {result:?}");
+    }
+}
