@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::attempt::{EXCERPT_BYTES_MAX, RateSignal};
 use crate::config_reader::{MASK, looks_like_token};
-use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse, Reuse};
+use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse};
 use crate::retry_after::retry_after_ms;
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 
@@ -65,7 +65,7 @@ pub struct HttpNotifier<C> {
 impl<C: HttpChannel> Notifier for HttpNotifier<C> {
     async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult {
         let deadline = Instant::now() + message.timeout;
-        let mut reuse = Reuse::Pooled;
+        let mut dial = message.dial_options();
         let mut note = None;
         let mut result = loop {
             let mut request = match self.channel.request(message) {
@@ -73,10 +73,10 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
                 Err(result) => break result,
             };
             note = request.extensions_mut().remove::<AttemptNote>().map(|AttemptNote(note)| note);
-            match self.egress.send(self.channel.target(), request, reuse, deadline).await {
+            match self.egress.send(self.channel.target(), request, dial, deadline).await {
                 // The peer had closed a pooled connection, which is no evidence about this delivery. The request is built
                 // anew: sending consumed it, and a fresh connection cannot be stale, so this happens once.
-                Err(error) if error.stale && reuse == Reuse::Pooled => reuse = Reuse::Fresh,
+                Err(error) if error.stale && !dial.fresh => dial.fresh = true,
                 Err(error) => {
                     break AttemptResult::from(match self.channel.ca_field() {
                         Some(field) => error.naming(field),
@@ -92,7 +92,7 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
         result.note = note;
         // Within the same deadline: the attempt's limit includes the follow-up.
         if let Some((target, request)) = self.channel.follow_up_request(message).filter(|_| result.is_delivered())
-            && let Err(error) = self.egress.send(target, request, Reuse::Pooled, deadline).await
+            && let Err(error) = self.egress.send(target, request, message.dial_options(), deadline).await
         {
             tracing::debug!(delivery = %message.delivery_id, error = error.message, "failed to update the earlier message");
         }

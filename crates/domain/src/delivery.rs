@@ -100,6 +100,29 @@ impl SkipReason {
     }
 }
 
+/// Why a delivery failed without a last attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUpReason {
+    /// It waited for a day, only because the receiver limits the rate.
+    RateLimited,
+}
+
+impl GiveUpReason {
+    /// The wire name: API and store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "receiver_rate_limited",
+        }
+    }
+
+    /// For people, as the delivery's last error.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::RateLimited => "it waited 24 hours because the receiver limits the rate",
+        }
+    }
+}
+
 /// Why an attempt was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptTrigger {

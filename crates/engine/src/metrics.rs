@@ -79,6 +79,7 @@ pub(crate) fn record_settled(channel_type: ChannelType, next: &NextState) {
         NextState::Done(status) => *status,
         NextState::Suppressed(_) => Status::Suppressed,
         NextState::Skipped(_) => Status::Skipped,
+        NextState::GivenUp(_) => Status::Failed,
     };
     counter!(SETTLED, "channel_type" => channel_type.as_str(), "status" => status.as_str()).increment(1);
 }

@@ -88,6 +88,7 @@ impl Engine {
                     error_message: None,
                     output: None,
                     deep_link: None,
+                    truncated: Vec::new(),
                 };
                 let kind = EventKind::for_run(resource_type, trigger);
                 let event = Event {
@@ -129,7 +130,8 @@ impl Engine {
         let event = |trigger: IncidentTrigger| {
             let start = IncidentStart { subject: Subject::Endpoint(id), cause, detail: None, failing_since: at, at };
             let incident_id = active.unwrap_or_else(|| new_id::<IncidentId>(self.clock(), at));
-            let incident = Incident::open(incident_id, view.workspace.id, start);
+            let severity = loaded.endpoint.definition.severity_of(cause);
+            let incident = Incident { severity, ..Incident::open(incident_id, view.workspace.id, start) };
             let info = SubjectInfo { name: loaded.endpoint.name.clone(), ..SubjectInfo::default() };
             Event {
                 id: new_id::<EventId>(self.clock(), at),

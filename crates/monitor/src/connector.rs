@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use socket2::{SockRef, TcpKeepalive};
-use tidings_channels::egress::{DialError, Dialer, Guard, Resolve, TlsProfile, VettedAddrs};
+use tidings_channels::egress::{DialError, DialOptions, Dialer, Guard, Resolve, TlsProfile, VettedAddrs};
 use tidings_domain::check::{Certificate, Failure, FailureClass};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ impl Connector {
     ) -> Result<VettedAddrs, Failure> {
         recorder.target(target);
         recorder.start(Phase::Dns);
-        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, deadline).await;
+        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, DialOptions::default(), deadline).await;
         // Address literals have no DNS timing, and a lookup that was cut off did not finish.
         if matches!(target.host, url::Host::Domain(_)) && !matches!(vetted, Err(DialError::LookupTimeout)) {
             recorder.finish();

@@ -2,36 +2,114 @@
 //!
 //! Parsers disagree on which of two equal keys counts. A proxy that checks the body could see one value and this service
 //! act on the other.
+//!
+//! A `\uD800` to `\uDFFF` without its other half is no character: nothing could be done with such a text but to fail later.
+//! It is a violation of its field.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 use tidings_domain::text::truncate_chars;
-use tidings_domain::violation::{Violation, pointer};
+use tidings_domain::violation::{Violation, Violations, pointer};
 
 use crate::problem::{Code, Problem};
 
 /// Parses a value.
 pub(crate) fn read(text: &[u8]) -> Result<Value, Problem> {
+    require_utf8(text)?;
+    parse(text).map_err(|error| {
+        let not_unicode = std::str::from_utf8(text).ok().and_then(surrogate_violations);
+        not_unicode.map_or_else(|| invalid(&error), Problem::invalid)
+    })
+}
+
+fn parse(text: &[u8]) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Strict.deserialize(&mut deserializer).map_err(|error| refusal(text, &error))?;
-    deserializer.end().map_err(|error| invalid(&error))?;
+    let value = Strict.deserialize(&mut deserializer)?;
+    deserializer.end()?;
     Ok(value)
 }
 
-/// The problem of a body that could not be parsed. Lone surrogates are well-formed JSON but no Unicode text: they are
-/// violations of their fields.
-fn refusal(text: &[u8], error: &serde_json::Error) -> Problem {
-    let fields = match serde_json::from_slice::<&RawValue>(text) {
-        Ok(raw) => lone_surrogates(raw.get()),
-        Err(_) => Vec::new(),
+/// Fails for a body in another encoding, such as Latin-1.
+pub(crate) fn require_utf8(text: &[u8]) -> Result<(), Problem> {
+    std::str::from_utf8(text).map(drop).map_err(|error| {
+        let at = error.valid_up_to();
+        Problem::new(Code::InvalidJson, format!("the body is not UTF-8, at byte {at}: send JSON in UTF-8"))
+    })
+}
+
+/// The first escape sequence at or after `from` that is half of a surrogate pair without the other half. Of valid JSON.
+fn lone_surrogate_from(json: &str, mut from: usize) -> Option<Range<usize>> {
+    let escaped = |at: usize| {
+        let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(hex, 16).ok()
     };
-    if fields.is_empty() {
-        return invalid(error);
+    // A backslash occurs in strings only.
+    while let Some(at) = json.get(from..)?.find('\\').map(|found| from + found) {
+        from = match escaped(at) {
+            Some(0xd800..=0xdbff) if matches!(escaped(at + 6), Some(0xdc00..=0xdfff)) => at + 12,
+            Some(0xd800..=0xdfff) => return Some(at..at + 6),
+            Some(_) => at + 6,
+            None => at + 2,
+        };
     }
-    Problem::invalid(fields.into_iter().map(|pointer| Violation::new(pointer, LONE_SURROGATE)).collect())
+    None
+}
+
+/// The first escape sequence that is half of a surrogate pair without the other half. Of valid JSON.
+pub(crate) fn lone_surrogate(json: &str) -> Option<Range<usize>> {
+    lone_surrogate_from(json, 0)
+}
+
+/// The text with each lone surrogate replaced.
+pub(crate) fn replace_lone_surrogates<'a>(json: &'a str, replacement: &str) -> Cow<'a, str> {
+    let mut replaced = String::new();
+    let mut done = 0;
+    while let Some(found) = lone_surrogate_from(json, done) {
+        replaced.push_str(&json[done..found.start]);
+        replaced.push_str(replacement);
+        done = found.end;
+    }
+    if done == 0 { Cow::Borrowed(json) } else { Cow::Owned(replaced + &json[done..]) }
+}
+
+/// A violation for each string with a lone surrogate; `None` if there is none, or if the text has other faults.
+fn surrogate_violations(json: &str) -> Option<Violations> {
+    lone_surrogate(json)?;
+    // Found again by a character that the text has nowhere else: one of the noncharacters, which mean nothing.
+    let lower = json.to_ascii_lowercase();
+    let is_absent = |mark: &char| !json.contains(*mark) && !lower.contains(&format!("\\u{:04x}", u32::from(*mark)));
+    let mark = ('\u{fdd0}'..='\u{fdef}').find(is_absent)?;
+    let value = parse(replace_lone_surrogates(json, &mark.to_string()).as_bytes()).ok()?;
+    let mut violations = Violations::new();
+    find_mark(&value, mark, String::new(), &mut violations);
+    Some(violations)
+}
+
+fn find_mark(value: &Value, mark: char, at: String, violations: &mut Violations) {
+    const MESSAGE: &str = "must be Unicode text: \\ud800 to \\udfff are only valid in pairs";
+    match value {
+        Value::String(text) if text.contains(mark) => violations.push(Violation::new(at, MESSAGE)),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_mark(item, mark, format!("{at}/{index}"), violations);
+            }
+        }
+        Value::Object(object) => {
+            for (key, value) in object {
+                if key.contains(mark) {
+                    violations.push(Violation::new(at.clone(), MESSAGE));
+                } else {
+                    find_mark(value, mark, format!("{at}{}", pointer(key)), violations);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The problem of a body that is not JSON. serde_json's message includes the line and column.
@@ -49,80 +127,8 @@ impl<'a> Members<'a> {
             return Ok(None);
         }
         let mut deserializer = serde_json::Deserializer::from_str(raw.get());
-        let members = deserializer.deserialize_map(MembersVisitor).map(Some);
-        members.map_err(|error| refusal(raw.get().as_bytes(), &error))
+        deserializer.deserialize_map(MembersVisitor).map(Some).map_err(|error| invalid(&error))
     }
-}
-
-/// What is wrong with text that holds a lone surrogate.
-pub(crate) const LONE_SURROGATE: &str =
-    "must be Unicode text: an escape such as \\ud83d stands for half of a character and needs the other half";
-
-/// Violations in one response; further ones are dropped.
-const VIOLATIONS_MAX: usize = 100;
-
-/// Whether valid JSON holds an escaped surrogate without its other half. No string type of Rust can hold that, nor can
-/// most receivers' parsers.
-pub(crate) fn has_lone_surrogate(json: &str) -> bool {
-    let unit = |at: usize| {
-        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let mut at = 0;
-    while let Some(found) = json.get(at..).and_then(|rest| rest.find('\\')) {
-        at += found;
-        at += match unit(at) {
-            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => 12,
-            Some(0xd800..=0xdfff) => return true,
-            Some(_) => 6,
-            None => 2,
-        };
-    }
-    false
-}
-
-/// The pointers of the strings and keys of valid JSON that hold a lone surrogate.
-fn lone_surrogates(json: &str) -> Vec<String> {
-    enum Level {
-        List(usize),
-        /// The key of the member that is being read, as a pointer; `None` before it.
-        Object(Option<String>),
-    }
-    let (mut levels, mut found, mut at) = (Vec::new(), Vec::new(), 0);
-    let bytes = json.as_bytes();
-    while at < bytes.len() && found.len() < VIOLATIONS_MAX {
-        let start = at;
-        at += 1;
-        match (bytes[start], levels.last_mut()) {
-            (b'{', _) => levels.push(Level::Object(None)),
-            (b'[', _) => levels.push(Level::List(0)),
-            (b'}' | b']', _) => _ = levels.pop(),
-            (b',', Some(Level::List(index))) => *index += 1,
-            (b',', Some(Level::Object(key))) => *key = None,
-            (b'"', level) => {
-                while at < bytes.len() && bytes[at] != b'"' {
-                    at += if bytes[at] == b'\\' { 2 } else { 1 };
-                }
-                at += 1;
-                let string = json.get(start..at).unwrap_or_default();
-                if let Some(Level::Object(key @ None)) = level {
-                    let name = serde_json::from_str(string).unwrap_or_else(|_| string.trim_matches('"').to_owned());
-                    *key = Some(pointer(&name));
-                } else if !has_lone_surrogate(string) {
-                    continue;
-                }
-                if has_lone_surrogate(string) {
-                    let path = levels.iter().map(|level| match level {
-                        Level::List(index) => format!("/{index}"),
-                        Level::Object(key) => key.clone().unwrap_or_default(),
-                    });
-                    found.push(path.collect());
-                }
-            }
-            _ => {}
-        }
-    }
-    found
 }
 
 fn duplicate_key<E: Error>(key: &str) -> E {
@@ -235,36 +241,36 @@ mod tests {
     }
 
     #[test]
-    fn lone_surrogate_is_a_violation_of_its_field() {
-        for (text, pointers) in [
-            (r#"{"name": "\ud83d"}"#, &["/name"][..]),
-            (
-                r#"{"name": "\ud83d\ude00 \\ud83d", "a/b": ["x", {"y": "\uDE00"}], "z": "\ud83d\ud83d\ude00"}"#,
-                &["/a~1b/1/y", "/z"],
-            ),
-            (r#"[{"ok": 1}, {"k\ud800": "\uDBFFx"}]"#, &["/1/k\\ud800", "/1/k\\ud800"]),
-            (r#""\udc00""#, &[""]),
-        ] {
-            let problem = read(text.as_bytes()).unwrap_err();
-            assert_eq!(problem.code(), Code::Invalid, "{text}");
-            let found = std::sync::Mutex::new(Vec::new());
-            problem.map_pointers(|pointer| {
-                found.lock().unwrap().push(pointer.to_owned());
-                String::new()
-            });
-            assert_eq!(found.into_inner().unwrap(), pointers, "{text}");
-        }
-        let pair = r#"{"a": "\ud83d\ude00", "b": "\\ud83d"}"#;
-        assert!(!has_lone_surrogate(pair) && read(pair.as_bytes()).is_ok());
-        assert_eq!(read(br#"{"a": "\ud83d", }"#).unwrap_err().code(), Code::InvalidJson);
-    }
-
-    #[test]
     fn invalid_json_is_an_error() {
         let deep = "[".repeat(100_000);
-        for text in ["", "{", "{} {}", "nul", "{'a': 1}", "\u{feff}{}", &deep] {
+        for text in ["", "{", "{} {}", "nul", "{'a': 1}", &deep] {
             assert_eq!(read(text.as_bytes()).unwrap_err().code(), Code::InvalidJson, "{}", truncate_chars(text, 20));
         }
         assert_eq!(read(b"\"\xff\"").unwrap_err().code(), Code::InvalidJson, "not UTF-8");
+    }
+
+    #[test]
+    fn lone_surrogate_is_a_violation_of_its_field() {
+        let read = |text: &str| match read(text.as_bytes()) {
+            Ok(_) => Vec::new(),
+            Err(problem) => {
+                assert_eq!(problem.code(), Code::Invalid, "{text}");
+                problem.into_violations().into_iter().map(|violation| violation.pointer).collect()
+            }
+        };
+        assert_eq!(read(r#"{"a": "\ud83d", "b": ["x", {"c/d": "\uDE00 \uD83D\ud83d\uDE00"}]}"#), ["/a", "/b/1/c~1d"]);
+        assert_eq!(read(r#"{"a": {"\ud83d": 1}}"#), ["/a"], "a key");
+        assert_eq!(read(r#"["\ud83d"]"#), ["/0"]);
+        assert_eq!(read(r#"["\ufdd0", "\ud83d"]"#), ["/1"], "the mark is another character");
+        assert_eq!(read(r#"["\ud83d\ude00", "\\ud83d", "\\\ud83d\ude00"]"#), Vec::<String>::new());
+        let both = super::read(br#"{"a": "\ud83d", }"#).unwrap_err();
+        assert_eq!(both.code(), Code::InvalidJson);
+    }
+
+    #[test]
+    fn replaced_surrogates_leave_the_rest_as_it_is() {
+        assert_eq!(replace_lone_surrogates(r#""a\ud83d\ude00b\\ud83d""#, "?"), r#""a\ud83d\ude00b\\ud83d""#);
+        assert_eq!(replace_lone_surrogates(r#""\ud83dx\ud83d\n\ude00""#, "?"), r#""?x?\n?""#);
+        assert_eq!(replace_lone_surrogates(r#""\ud83d\ud83d\ude00""#, "?"), r#""?\ud83d\ude00""#);
     }
 }

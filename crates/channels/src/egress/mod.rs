@@ -8,6 +8,7 @@
 //! - [`resolve`]: names to addresses, one lookup per name at a time
 //! - `dial`: resolve, check, connect
 //! - [`target`]: a URL, validated and parsed once
+//! - [`http1`]: leniencies and limits of HTTP/1.1
 //! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
 //! - `pool`: idle connections by origin
 //! - [`tls`]: how certificates are verified, and handshakes
@@ -17,6 +18,7 @@ mod client;
 mod dial;
 mod error;
 pub mod guard;
+pub mod http1;
 mod pool;
 pub mod resolve;
 mod stream;
@@ -31,8 +33,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-pub use client::{HttpResponse, Reuse};
-pub use dial::{DialError, Dialer, VettedAddrs, is_own};
+pub use client::HttpResponse;
+pub use dial::{DialError, DialOptions, Dialer, VettedAddrs, is_own};
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
 pub use resolve::{Resolve, SystemResolver};
@@ -80,13 +82,25 @@ impl Egress {
     }
 
     /// Connects to an address of `host` that passes the guard. `timeout` bounds resolving and connecting.
-    pub async fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<TcpStream, EgressError> {
-        self.dial(host, port, Instant::now() + timeout, |address| self.guard().check(address.ip())).await
+    pub async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, EgressError> {
+        self.dial(host, port, dial, Instant::now() + timeout, |address| self.guard().check(address.ip())).await
     }
 
     /// Connects without the guard. Only for hosts that the operator configured, such as the instance's SMTP server.
-    pub async fn connect_trusted(&self, host: &str, port: u16, timeout: Duration) -> Result<TcpStream, EgressError> {
-        self.dial(host, port, Instant::now() + timeout, |_| Ok(())).await
+    pub async fn connect_trusted(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, EgressError> {
+        self.dial(host, port, dial, Instant::now() + timeout, |_| Ok(())).await
     }
 
     /// Resolves `host`, filters its addresses with `check`, and connects to the first one that accepts.
@@ -94,11 +108,12 @@ impl Egress {
         &self,
         host: &str,
         port: u16,
+        dial: DialOptions,
         deadline: Instant,
         check: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
     ) -> Result<TcpStream, EgressError> {
         let dialed = async {
-            let vetted = self.dialer.vet(host, port, deadline, check).await?;
+            let vetted = self.dialer.vet(host, port, dial, deadline, check).await?;
             self.dialer.connect(&vetted, deadline).await
         };
         dialed.await.map_err(|why| {

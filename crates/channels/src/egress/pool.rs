@@ -14,6 +14,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::client::Wire;
 use super::tls::{TlsClient, TlsProfile};
 
+/// No request is sent over a connection that was opened this long ago: a name that moved, or a certificate that was replaced,
+/// is noticed within 10 minutes, and the last request may take as long as a channel's timeout allows at most.
+const REUSE_AGE_MAX: Duration = Duration::from_secs(10 * 60 - 60);
 /// How long a connection may stay idle before the sweeper closes it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How often the sweeper runs: a connection lives at most this much longer than [`IDLE_TIMEOUT`].
@@ -97,7 +100,9 @@ impl Pools {
                 let Some(pools) = pools.upgrade() else { return };
                 let origins: Vec<_> = lock(&pools.origins).values().filter_map(Weak::upgrade).collect();
                 for origin in origins {
-                    lock(&origin.idle).retain(|idle| now.duration_since(idle.since) < IDLE_TIMEOUT);
+                    let is_kept =
+                        |idle: &Idle| now.duration_since(idle.since) < IDLE_TIMEOUT && idle.wire.age() < REUSE_AGE_MAX;
+                    lock(&origin.idle).retain(is_kept);
                 }
             }
         });
@@ -108,7 +113,13 @@ impl Origin {
     /// The idle connection that was used last. Last in, first out: it is the least likely to have been closed by the peer,
     /// and surplus connections age until the sweeper closes them.
     pub(super) fn take_idle(&self) -> Option<Box<Wire>> {
-        lock(&self.idle).pop().map(|idle| idle.wire)
+        let mut list = lock(&self.idle);
+        loop {
+            let idle = list.pop()?;
+            if idle.wire.age() < REUSE_AGE_MAX {
+                return Some(idle.wire);
+            }
+        }
     }
 
     /// Keeps a connection for the next request, or closes it if a limit is reached.

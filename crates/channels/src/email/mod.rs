@@ -138,8 +138,7 @@ enum End {
 
 impl Submission<'_> {
     async fn run(mut self) -> AttemptResult {
-        // A person waits for the result of a test, which is one attempt whatever happens.
-        let is_test = self.message.event.kind == EventKind::ChannelTest;
+        let is_test = self.is_test();
         let mut patience = if is_test { self.message.timeout } else { PATIENCE };
         let mut deadline = None;
         let mut refused: Option<SmtpError> = None;
@@ -181,6 +180,11 @@ impl Submission<'_> {
         }
     }
 
+    /// A person waits for the result of a test, which is one attempt whatever happens.
+    fn is_test(&self) -> bool {
+        self.message.event.kind == EventKind::ChannelTest
+    }
+
     /// The recipient whose turn it is.
     fn recipient(&self) -> Option<usize> {
         self.pending.get(self.next).copied()
@@ -191,12 +195,14 @@ impl Submission<'_> {
     /// A verdict over a connection that an earlier delivery left may be about that connection, such as too many mails
     /// over it. It counts only if a fresh one confirms it.
     async fn use_connection(&mut self, mut permit: Permit, deadline: Instant) -> End {
-        let mut session = permit.resume(deadline).await;
+        let mut dial = self.message.dial_options();
+        // A test shows what works now, not what worked when the connection was opened. A retry may use a kept one.
+        let mut session = if self.is_test() { permit.abandon().await } else { permit.resume(deadline).await };
         let mut is_kept = session.is_some();
         loop {
             let mut open = match session.take() {
                 Some(session) => session,
-                None => match permit.open(deadline).await {
+                None => match permit.open(dial, deadline).await {
                     Ok(session) => session,
                     Err(error) if error.code == Some(421) => return End::Refused(error),
                     Err(error) => {
@@ -218,7 +224,7 @@ impl Submission<'_> {
                 }
                 Ok(_) if is_kept => {
                     permit.discard(open).await;
-                    is_kept = false;
+                    (is_kept, dial.fresh) = (false, true);
                 }
                 Ok(reply) => {
                     self.ledger.record_reply(index, &reply);
@@ -237,7 +243,7 @@ impl Submission<'_> {
                         permit.forget();
                     }
                     if is_repeatable {
-                        is_kept = false;
+                        (is_kept, dial.fresh) = (false, true);
                         continue;
                     }
                     if error.code == Some(421) {

@@ -17,8 +17,8 @@ use super::server::Server;
 use super::session::Session;
 use super::turns::Turns;
 use super::wire::SmtpError;
-use crate::egress::Egress;
 use crate::egress::tls::TlsClient;
+use crate::egress::{DialOptions, Egress};
 
 /// Connections to one server at once.
 const CONNECTIONS_MAX: usize = 3;
@@ -266,10 +266,21 @@ impl Permit {
         None
     }
 
+    /// Closes the session that an earlier delivery left.
+    pub(super) async fn abandon(&mut self) -> Option<Session> {
+        if let Some(session) = self.kept.take() {
+            self.discard(session).await;
+        }
+        None
+    }
+
     /// Opens a session.
-    pub(super) async fn open(&self, deadline: Instant) -> Result<Session, SmtpError> {
+    pub(super) async fn open(&self, dial: DialOptions, deadline: Instant) -> Result<Session, SmtpError> {
         let pool = &self.pool;
-        let session = Session::open(&pool.server, &pool.tls, &pool.egress, deadline).await?;
+        // The instance's server is no tenant's.
+        let workspace = dial.workspace.filter(|_| !pool.server.trusted);
+        let dial = DialOptions { workspace, ..dial };
+        let session = Session::open(&pool.server, &pool.tls, &pool.egress, dial, deadline).await?;
         lock(&pool.state).open += 1;
         Ok(session)
     }

@@ -13,7 +13,7 @@ use super::server::{Credentials, Proof, Security, Server};
 use super::wire::{Reply, SmtpError, Wire};
 use crate::ErrorClass;
 use crate::egress::tls::TlsClient;
-use crate::egress::{CONNECT_TIMEOUT, Egress};
+use crate::egress::{CONNECT_TIMEOUT, DialOptions, Egress};
 
 /// Limit for QUIT. Every mail has its reply by then, so nothing depends on it.
 const QUIT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -45,16 +45,17 @@ impl Session {
         server: &Server,
         tls: &TlsClient,
         egress: &Egress,
+        dial: DialOptions,
         deadline: Instant,
     ) -> Result<Self, SmtpError> {
-        match Self::connect(server, server.security, tls, egress, deadline).await {
+        match Self::connect(server, server.security, tls, egress, dial, deadline).await {
             // The handshake failed, and with it the connection.
             Err(error)
                 if error.class == ErrorClass::Tls
                     && server.security == Security::Opportunistic
                     && server.credentials.is_none() =>
             {
-                Self::connect(server, Security::None, tls, egress, deadline).await
+                Self::connect(server, Security::None, tls, egress, dial, deadline).await
             }
             opened => opened,
         }
@@ -65,13 +66,14 @@ impl Session {
         security: Security,
         tls: &TlsClient,
         egress: &Egress,
+        dial: DialOptions,
         deadline: Instant,
     ) -> Result<Self, SmtpError> {
         let timeout = CONNECT_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
         let stream = if server.trusted {
-            egress.connect_trusted(&server.host, server.port, timeout).await?
+            egress.connect_trusted(&server.host, server.port, dial, timeout).await?
         } else {
-            egress.connect(&server.host, server.port, timeout).await?
+            egress.connect(&server.host, server.port, dial, timeout).await?
         };
         let client_name = hello::client_name(stream.local_addr().ok().map(|address| address.ip()));
         let mut wire = Wire::new(stream, deadline);

@@ -23,7 +23,7 @@ use tidings_domain::event::EventKind;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::signature::Signer;
 use tidings_domain::violation::Violations;
-use tidings_domain::{delivery, message, payload};
+use tidings_domain::{delivery, payload};
 use url::Url;
 
 use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
@@ -137,7 +137,7 @@ impl WebhookChannel {
     /// The body, and why it is the standard one if the template failed. A test reports that as its result: whoever
     /// sends it wants to see whether the template works.
     fn body(&self, outbound: &OutboundMessage<'_>) -> Result<(Vec<u8>, Option<AttemptNote>), AttemptResult> {
-        let message = || message::of(outbound.event, outbound.severity);
+        let message = || outbound.texts();
         let key = || delivery::idempotency_key(outbound.event, ChannelType::Webhook, outbound.rule_id);
         let plain = payload::body(outbound.event, message, key);
         let rendered = match &self.template {

@@ -6,6 +6,7 @@
 
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
+use tidings_domain::calendar::Zone;
 use tidings_domain::event::{Content, Event};
 use tidings_domain::id::{EventId, Id, WorkspaceId};
 use tidings_domain::incident::{Cause, IncidentSnapshot, IncidentTrigger, SubjectField};
@@ -70,7 +71,7 @@ impl Template {
     /// deliveries.
     pub(super) fn try_samples(&self, is_json: bool) -> Result<(), String> {
         for event in sample_events() {
-            let message = message::of(&event, Severity::Warning);
+            let message = message::of(&event, Severity::Warning, &Zone::UTC);
             let plain = payload::body(&event, || message.clone(), String::new);
             let body =
                 self.render(&plain, &message).map_err(|why| format!("fails for {}: {why}", event.kind.as_str()))?;

@@ -51,6 +51,7 @@ async fn instance_server_over_tls_delivers() {
     assert!(received.tls);
     assert_eq!(received.user.as_deref(), Some("alerts"));
     assert_eq!(received.sender, "tidings@example.com");
+    assert!(received.hello == "[127.0.0.1]" || received.hello.contains('.') && received.hello != "example.com");
     assert!(received.mail.contains("Message-ID: <dlv_07070707070707070707070707070707@example.com>\r\n"));
     assert!(received.mail.contains("Date: Sat, 02 May 2026 04:00:12 +0000\r\n"));
 }

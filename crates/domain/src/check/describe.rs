@@ -2,6 +2,7 @@
 //! stripped of control characters, so that a reason is always one line.
 
 use super::Certificate;
+use crate::endpoint::ExpectedStatus;
 use crate::text::{truncate_chars, with_thousands_separators};
 use crate::time::Timestamp;
 
@@ -41,10 +42,10 @@ pub(super) fn pluralize(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", with_thousands_separators(number), if number == 1 { "" } else { "s" })
 }
 
-/// `200`, `200 or 204`, `200, 201 or 204`; of more than six the first five are listed and the others counted.
-pub(super) fn join_codes(codes: &[u16]) -> String {
+/// `200`, `200, 204-206`; of more than six the first five are listed and the others counted.
+pub(super) fn join_codes(codes: &[ExpectedStatus]) -> String {
     let mut parts: Vec<String> = Vec::new();
-    for code in codes.iter().map(u16::to_string) {
+    for code in codes.iter().map(ExpectedStatus::to_string) {
         if !parts.contains(&code) {
             parts.push(code);
         }
@@ -52,13 +53,9 @@ pub(super) fn join_codes(codes: &[u16]) -> String {
     if parts.len() > 6 {
         let others = parts.len() - 5;
         parts.truncate(5);
-        parts.push(format!("{others} others"));
+        return format!("{} or {others} others", parts.join(", "));
     }
-    match parts.split_last() {
-        None => "no status code".to_owned(),
-        Some((last, [])) => last.clone(),
-        Some((last, before)) => format!("{} or {last}", before.join(", ")),
-    }
+    if parts.is_empty() { "no status code".to_owned() } else { parts.join(", ") }
 }
 
 /// Such as `certificate of R11 ends in 3 days, on 2026-05-05`.
@@ -129,12 +126,13 @@ mod tests {
         assert_eq!(pluralize(1_200, "day"), "1,200 days");
         for (codes, text) in [
             (&[][..], "no status code"),
-            (&[200], "200"),
-            (&[200, 204, 200], "200 or 204"),
-            (&[200, 201, 202, 203, 204, 205], "200, 201, 202, 203, 204 or 205"),
-            (&[200, 201, 202, 203, 204, 205, 206], "200, 201, 202, 203, 204 or 2 others"),
+            (&["200"], "200"),
+            (&["200", "204-206", "200"], "200, 204-206"),
+            (&["200", "201", "202", "203", "204", "205"], "200, 201, 202, 203, 204, 205"),
+            (&["200", "201", "202", "203", "204", "205", "206"], "200, 201, 202, 203, 204 or 2 others"),
         ] {
-            assert_eq!(join_codes(codes), text);
+            let codes: Vec<_> = codes.iter().filter_map(|code| ExpectedStatus::parse(code)).collect();
+            assert_eq!(join_codes(&codes), text);
         }
     }
 

@@ -97,7 +97,8 @@ fn unexpected_response(probe: &Probe, answer: &Answer) -> Option<String> {
     match (probe, answer) {
         (Probe::Http(http), Answer::Http { status, .. }) => {
             let codes = &http.expected_status_codes;
-            (!codes.contains(status)).then(|| format!("HTTP {status} — expected {}", join_codes(codes)))
+            (!codes.iter().any(|expected| expected.contains(*status)))
+                .then(|| format!("HTTP {status} — expected {}", join_codes(codes)))
         }
         (Probe::Http(_), _) => Some("no HTTP response was reported".to_owned()),
         (Probe::Dns { host, record_type, expected_value }, Answer::Records(records)) => {

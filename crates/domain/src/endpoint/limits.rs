@@ -1,5 +1,7 @@
 //! Defaults and bounds of endpoint definitions.
 
+use crate::severity::Severity;
+
 /// The default interval between probes, in seconds.
 pub const INTERVAL_SECONDS_DEFAULT: u32 = 60;
 /// The shortest interval, in seconds, unless the instance's settings set another.
@@ -20,6 +22,8 @@ pub const LATENCY_THRESHOLD_MS_MAX: u32 = 600_000;
 pub const SSL_WARNING_DAYS_DEFAULT: u32 = 14;
 /// The longest certificate warning, in days (ten years). Zero warns only of expired certificates.
 pub const SSL_WARNING_DAYS_MAX: u32 = 3_650;
+/// The severity of an incident while the endpoint is down, by default.
+pub const SEVERITY_DEFAULT: Severity = Severity::Critical;
 /// Consecutive failing checks that open an incident, by default.
 pub const FAILURE_THRESHOLD_DEFAULT: u32 = 3;
 /// Consecutive healthy checks that resolve it, by default.
@@ -47,7 +51,7 @@ pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 pub const METHOD_DEFAULT: &str = "GET";
 /// The expected status code by default.
 pub const EXPECTED_STATUS_CODE_DEFAULT: u16 = 200;
-/// Most expected status codes of one endpoint: a whole class such as 2xx.
+/// Most expected status codes and ranges of one endpoint.
 pub const EXPECTED_STATUS_CODES_MAX: usize = 100;
 /// Longest URL, in bytes.
 pub const URL_BYTES_MAX: usize = 2_048;

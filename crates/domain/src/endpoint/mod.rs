@@ -4,6 +4,7 @@
 //! its thresholds. [`violations()`] validates it; `limits.rs` has the defaults and bounds, `target.rs` the rules for URLs,
 //! hosts and headers.
 
+mod expected_status;
 mod headers;
 mod limits;
 mod target;
@@ -13,9 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Assertion;
 use crate::id::{ChannelId, EndpointId, WorkspaceId};
+use crate::incident::Cause;
 use crate::maintenance::MaintenanceWindow;
+use crate::severity::Severity;
 use crate::time::Timestamp;
 
+pub use expected_status::ExpectedStatus;
 pub use limits::*;
 pub(crate) use target::validate_header_name;
 pub use violations::violations;
@@ -50,6 +54,9 @@ pub struct Definition {
     pub latency_threshold_ms: u32,
     /// A certificate that expires within this many days is `degraded`.
     pub ssl_warning_days: u32,
+    /// The severity of an incident while the endpoint is down. Definitions of earlier versions have none.
+    #[serde(default = "default_severity")]
+    pub severity: Severity,
     /// Failing checks in a row that open an incident.
     pub failure_threshold: u32,
     /// Healthy checks in a row that resolve it.
@@ -80,6 +87,7 @@ impl Definition {
             timeout_ms: TIMEOUT_MS_DEFAULT,
             latency_threshold_ms: LATENCY_THRESHOLD_MS_DEFAULT,
             ssl_warning_days: SSL_WARNING_DAYS_DEFAULT,
+            severity: SEVERITY_DEFAULT,
             failure_threshold: FAILURE_THRESHOLD_DEFAULT,
             recovery_threshold: RECOVERY_THRESHOLD_DEFAULT,
             cooldown_seconds: 0,
@@ -91,6 +99,18 @@ impl Definition {
             tags: Vec::new(),
         }
     }
+
+    /// The severity of an incident of this endpoint with this cause.
+    pub const fn severity_of(&self, cause: Cause) -> Severity {
+        match cause {
+            Cause::EndpointDown => self.severity,
+            Cause::EndpointDegraded | Cause::Alert => cause.severity(),
+        }
+    }
+}
+
+const fn default_severity() -> Severity {
+    SEVERITY_DEFAULT
 }
 
 /// The type of an endpoint's probe, with its parameters.
@@ -134,7 +154,7 @@ pub struct HttpProbe {
     /// Whether up to [`REDIRECTS_MAX`] redirects are followed.
     pub follow_redirects: bool,
     /// The status codes that count as up.
-    pub expected_status_codes: Vec<u16>,
+    pub expected_status_codes: Vec<ExpectedStatus>,
 }
 
 impl HttpProbe {
@@ -147,7 +167,7 @@ impl HttpProbe {
             body: None,
             auth: None,
             follow_redirects: true,
-            expected_status_codes: vec![EXPECTED_STATUS_CODE_DEFAULT],
+            expected_status_codes: vec![ExpectedStatus::Code(EXPECTED_STATUS_CODE_DEFAULT)],
         }
     }
 }
@@ -183,12 +203,22 @@ mod tests {
             serde_json::json!({
                 "type": "http", "url": "https://api.example.com/health", "method": "GET", "headers": {}, "body": null,
                 "auth": null, "followRedirects": true, "expectedStatusCodes": [200], "assertions": [],
-                "intervalSeconds": 60, "timeoutMs": 10_000, "latencyThresholdMs": 5_000, "sslWarningDays": 14,
+                "intervalSeconds": 60, "timeoutMs": 10_000, "latencyThresholdMs": 5_000, "sslWarningDays": 14, "severity": "critical",
                 "failureThreshold": 3, "recoveryThreshold": 2, "cooldownSeconds": 0, "recoveryAlert": true,
                 "parentId": null, "reminderMinutes": null, "maintenanceWindows": [], "escalation": [], "tags": []
             })
         );
         assert_eq!((REDIRECTS_MAX, INTERVAL_SECONDS_MIN_DEFAULT), (5, 10));
+    }
+
+    #[test]
+    fn definition_of_an_earlier_version_gets_the_defaults() {
+        let definition = Definition::new(Probe::Http(HttpProbe::new("https://api.example.com/health")));
+        let mut stored = serde_json::to_value(&definition).unwrap();
+        for added in ["severity"] {
+            stored.as_object_mut().unwrap().remove(added).unwrap();
+        }
+        assert_eq!(serde_json::from_value::<Definition>(stored).unwrap(), definition);
     }
 
     #[test]

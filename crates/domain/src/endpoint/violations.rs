@@ -7,10 +7,11 @@ use std::ops::RangeInclusive;
 
 use super::limits::*;
 use super::target::{validate_dns_name, validate_header, validate_host, validate_url};
-use super::{Auth, Definition, EscalationStep, HttpProbe, Probe};
+use super::{Auth, Definition, EscalationStep, ExpectedStatus, HttpProbe, Probe};
 use crate::check;
 use crate::id::EndpointId;
 use crate::maintenance;
+use crate::severity::Severity;
 use crate::text::has_control;
 use crate::violation::{Violation, Violations, pointer};
 
@@ -74,6 +75,9 @@ impl Validator {
         let latency_ms = definition.latency_threshold_ms;
         self.range("/latencyThresholdMs", latency_ms, 1..=LATENCY_THRESHOLD_MS_MAX, " milliseconds");
         self.range("/sslWarningDays", definition.ssl_warning_days, 0..=SSL_WARNING_DAYS_MAX, " days");
+        if definition.severity == Severity::Success {
+            self.error("/severity", "must be critical, warning or info");
+        }
         self.range("/failureThreshold", definition.failure_threshold, 1..=THRESHOLD_MAX, " checks");
         self.range("/recoveryThreshold", definition.recovery_threshold, 1..=THRESHOLD_MAX, " checks");
         self.range("/cooldownSeconds", definition.cooldown_seconds, 0..=COOLDOWN_SECONDS_MAX, " seconds");
@@ -142,14 +146,19 @@ impl Validator {
         }
     }
 
-    fn status_codes(&mut self, codes: &[u16]) {
+    fn status_codes(&mut self, codes: &[ExpectedStatus]) {
         const AT: &str = "/expectedStatusCodes";
         if codes.is_empty() {
-            self.error(AT, "must list at least one status code");
+            self.error(AT, "must list at least one status code or range");
         }
-        if self.at_most(AT, codes.len(), EXPECTED_STATUS_CODES_MAX, "status codes") {
-            for (index, _) in codes.iter().enumerate().filter(|(_, code)| !(100..=599).contains(*code)) {
-                self.error(format!("{AT}/{index}"), "must be from 100 to 599");
+        if self.at_most(AT, codes.len(), EXPECTED_STATUS_CODES_MAX, "status codes and ranges") {
+            for (index, expected) in codes.iter().enumerate() {
+                let (low, high) = expected.bounds();
+                if ![low, high].iter().all(|code| (100..=599).contains(code)) {
+                    self.error(format!("{AT}/{index}"), "must be from 100 to 599");
+                } else if low > high {
+                    self.error(format!("{AT}/{index}"), "must have its lower end first, such as \"200-299\"");
+                }
             }
         }
     }

@@ -51,7 +51,7 @@ impl Cause {
         Self::ALL.into_iter().find(|cause| cause.as_str() == name)
     }
 
-    /// The severity of an incident that opens with this cause.
+    /// The severity of an incident that opens with this cause, unless its endpoint or its source sets another.
     pub const fn severity(self) -> Severity {
         match self {
             Self::EndpointDown => Severity::Critical,
@@ -129,8 +129,8 @@ pub struct Incident {
     pub cause: Cause,
     /// The reason of the check that set the cause, such as `HTTP 502 — expected 200`.
     pub cause_detail: Option<String>,
-    /// The severity at the opening.
-    pub opening_severity: Severity,
+    /// The current severity, which escalations, reminders and flapping events carry.
+    pub severity: Severity,
     /// When the incident opened. Escalation and reminders count from here.
     pub started_at: Timestamp,
     /// When the first failing check of the opening streak was made; earlier than `started_at` if the failure threshold is
@@ -155,7 +155,7 @@ pub struct IncidentStart {
 }
 
 impl Incident {
-    /// Opens an incident.
+    /// Opens an incident with the severity of its cause; callers may set another.
     pub fn open(id: IncidentId, workspace_id: WorkspaceId, start: IncidentStart) -> Self {
         let IncidentStart { subject, cause, detail, failing_since, at } = start;
         Self {
@@ -164,7 +164,7 @@ impl Incident {
             subject,
             cause,
             cause_detail: detail,
-            opening_severity: cause.severity(),
+            severity: cause.severity(),
             started_at: at,
             failing_since: failing_since.min(at),
             resolved_at: None,
@@ -182,24 +182,17 @@ impl Incident {
         }
     }
 
-    /// The current severity, which escalations, reminders and flapping events carry.
-    pub const fn severity(&self) -> Severity {
-        match self.cause {
-            Cause::EndpointDown => Severity::Critical,
-            Cause::EndpointDegraded | Cause::Alert => self.opening_severity,
-        }
-    }
-
     /// Whether escalation and reminders continue: the incident is neither resolved nor acknowledged.
     pub const fn is_unacknowledged(&self) -> bool {
         self.resolved_at.is_none() && self.acknowledged_at.is_none()
     }
 
-    /// The incident after its endpoint went from degraded to down; `None` if that changes nothing, as once it is down.
+    /// The incident after its endpoint went from degraded to down, which has this severity; `None` if that changes
+    /// nothing, as once it is down.
     #[must_use]
-    pub fn worsened(&self, detail: Option<String>) -> Option<Self> {
+    pub fn worsened(&self, severity: Severity, detail: Option<String>) -> Option<Self> {
         let can_worsen = self.resolved_at.is_none() && self.cause == Cause::EndpointDegraded;
-        can_worsen.then(|| Self { cause: Cause::EndpointDown, cause_detail: detail, ..self.clone() })
+        can_worsen.then(|| Self { cause: Cause::EndpointDown, cause_detail: detail, severity, ..self.clone() })
     }
 
     /// The acknowledged incident; `None` if it is resolved or acknowledged already.
@@ -259,15 +252,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn incident_worsens_once_and_keeps_its_opening_severity() {
+    fn incident_worsens_once_and_takes_the_severity_of_down() {
         let opened = incident(Cause::EndpointDegraded);
-        assert_eq!((opened.status(), opened.severity()), (IncidentStatus::Active, Severity::Warning));
-        let worse = opened.worsened(Some("timed out".into())).unwrap();
-        assert_eq!((worse.cause, worse.severity()), (Cause::EndpointDown, Severity::Critical));
-        assert_eq!((worse.opening_severity, worse.started_at), (Severity::Warning, opened.started_at));
-        assert_eq!(worse.worsened(None), None);
-        assert_eq!(incident(Cause::Alert).worsened(None), None);
-        assert_eq!(opened.resolved(at(1)).unwrap().worsened(None), None);
+        assert_eq!((opened.status(), opened.severity), (IncidentStatus::Active, Severity::Warning));
+        let worse = opened.worsened(Severity::Critical, Some("timed out".into())).unwrap();
+        assert_eq!((worse.cause, worse.severity), (Cause::EndpointDown, Severity::Critical));
+        assert_eq!(worse.started_at, opened.started_at);
+        assert_eq!(opened.worsened(Severity::Info, None).unwrap().severity, Severity::Info, "of a minor endpoint");
+        assert_eq!(worse.worsened(Severity::Critical, None), None);
+        assert_eq!(incident(Cause::Alert).worsened(Severity::Critical, None), None);
+        assert_eq!(opened.resolved(at(1)).unwrap().worsened(Severity::Critical, None), None);
     }
 
     #[test]

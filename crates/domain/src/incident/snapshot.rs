@@ -99,7 +99,7 @@ impl Incident {
             link,
             cause: self.cause,
             detail: self.cause_detail.clone(),
-            severity: self.severity(),
+            severity: self.severity,
             started_at: self.started_at,
             failing_since: self.failing_since,
             resolved_at: self.resolved_at,

@@ -31,11 +31,12 @@ pub enum IncidentTrigger {
 }
 
 impl IncidentTrigger {
-    /// The event's severity, given the current one of the incident (see [`super::Incident::severity`]).
+    /// The event's severity, given the current one of the incident ([`super::Incident::severity`]).
     pub const fn severity(self, of_incident: Severity) -> Severity {
         match self {
-            Self::Opened | Self::Escalated { .. } | Self::Reminder { .. } | Self::Flapping => of_incident,
-            Self::Worsened => Severity::Critical,
+            Self::Opened | Self::Worsened | Self::Escalated { .. } | Self::Reminder { .. } | Self::Flapping => {
+                of_incident
+            }
             Self::Resolved | Self::Stable => Severity::Success,
         }
     }
@@ -102,7 +103,7 @@ mod tests {
     fn incident_triggers_have_stable_names_events_and_severities() {
         for (trigger, name, event, of_warning, of_critical) in [
             (Opened, "opened", "incident_opened", Warning, Critical),
-            (Worsened, "worsened", "incident_escalated", Critical, Critical),
+            (Worsened, "worsened", "incident_escalated", Warning, Critical),
             (Escalated { after_seconds: 900 }, "escalated:900", "incident_escalated", Warning, Critical),
             (Reminder { number: 2 }, "reminder:2", "incident_reminder", Warning, Critical),
             (Flapping, "flapping", "incident_flapping", Warning, Critical),

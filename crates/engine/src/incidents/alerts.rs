@@ -91,7 +91,7 @@ fn open_alert_incident(
         failing_since: alert.starts_at,
         at: now,
     };
-    let incident = Incident { opening_severity: alert.severity, ..Incident::open(id, key.0, start) };
+    let incident = Incident { severity: alert.severity, ..Incident::open(id, key.0, start) };
     transition.timeline.push(TimelineEntry { at: now, kind: TimelineKind::Opened { cause, detail } });
     transition.notifications.push(IncidentNotification::of(IncidentTrigger::Opened));
     transition.incident = Some(new_record(incident, alert.subject_info.clone()));

@@ -8,7 +8,7 @@ use tidings_domain::incident::flapping::{FlapLimit, FlapTransition};
 use tidings_domain::incident::reminders::{Reminders, next_escalation, next_reminder};
 use tidings_domain::incident::streak::{Thresholds, Transition, after_check};
 use tidings_domain::incident::{
-    Incident, IncidentStart, IncidentTrigger, Subject, SubjectInfo, TimelineEntry, TimelineKind,
+    Cause, Incident, IncidentStart, IncidentTrigger, Subject, SubjectInfo, TimelineEntry, TimelineKind,
 };
 use tidings_domain::time::Timestamp;
 use tidings_store::monitoring::{EndpointState, IncidentRecord};
@@ -82,7 +82,8 @@ pub(super) fn on_check(
         // The check opens an incident: the streak of failing checks reached the threshold.
         (Some(Transition::Opened { cause, failing_since }), _) => {
             let start = IncidentStart { subject, cause, detail: check.reason.clone(), failing_since, at: now };
-            let incident = Incident::open(new_id, workspace_id, start);
+            let incident =
+                Incident { severity: definition.severity_of(cause), ..Incident::open(new_id, workspace_id, start) };
             change.add_to_timeline(now, TimelineKind::Opened { cause, detail: check.reason.clone() });
             change.notifications.push(IncidentNotification::of(IncidentTrigger::Opened));
             endpoint.incident_id = Some(new_id);
@@ -92,7 +93,8 @@ pub(super) fn on_check(
         // A degraded endpoint went down.
         (Some(Transition::Worsened), Some(active)) => {
             change.timeline.push(TimelineEntry::from_check(check));
-            if let Some(incident) = active.record.incident.worsened(check.reason.clone()) {
+            let severity = definition.severity_of(Cause::EndpointDown);
+            if let Some(incident) = active.record.incident.worsened(severity, check.reason.clone()) {
                 change.add_to_timeline(now, TimelineKind::Worsened { detail: check.reason.clone() });
                 change.notifications.push(IncidentNotification::of(IncidentTrigger::Worsened));
                 change.incident = Some(IncidentRecord { incident, ..active.record.clone() });

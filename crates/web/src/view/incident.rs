@@ -44,7 +44,7 @@ impl<'a> Incident<'a> {
             status: incident.status().as_str(),
             cause: incident.cause.as_str(),
             cause_detail: incident.cause_detail.as_deref(),
-            severity: incident.severity().as_str(),
+            severity: incident.severity.as_str(),
             started_at: incident.started_at,
             failing_since: incident.failing_since,
             resolved_at: incident.resolved_at,

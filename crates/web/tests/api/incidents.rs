@@ -1,8 +1,12 @@
 //! Incidents: lists, responses, acknowledgement.
 
+use std::sync::Arc;
+
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tidings_domain::id::IncidentId;
+use tidings_domain::time::Timestamp;
+use tidings_engine::clock::ManualClock;
 
 use crate::endpoints::{channel, made, path};
 use crate::harness::{Service, unknown_id};
@@ -144,4 +148,61 @@ async fn incident_of_another_workspace_returns_404() {
         let request = request.header("authorization", format!("Bearer {}", service.other_key));
         service.execute(request.body(Full::default()).unwrap()).await.problem(404, "not_found");
     }
+}
+
+#[tokio::test]
+async fn incident_has_the_severity_of_its_endpoint_while_that_is_down() {
+    let service = Service::start().await;
+    let mut receiver = Receiver::start().await;
+    let channel = channel(&service, &receiver.url).await;
+    // (the endpoint's severity, what is reported, the severity that follows)
+    for (severity, status, expected) in [
+        ("info", "down", "info"),
+        ("warning", "down", "warning"),
+        ("critical", "down", "critical"),
+        ("info", "degraded", "warning"),
+    ] {
+        let endpoint =
+            made(&service, json!({"severity": severity, "failureThreshold": 1, "recoveryThreshold": 1})).await;
+        let path = path(&endpoint);
+        let wires = json!({"channels": [{"channelId": channel, "wired": true}]});
+        service.put(&format!("{path}/notifications"), &wires).await.expect(200);
+        let answer = service.post(&format!("{path}/checks"), &json!({"status": status})).await.expect(202);
+        let opened = receiver.next().await.json();
+        assert_eq!((&opened["event"], &opened["severity"]), (&json!("incident_opened"), &json!(expected)), "{opened}");
+        let incident = format!("/incidents/{}", answer["incident"]["id"].as_str().unwrap());
+        assert_eq!(service.get(&incident).await.expect(200)["severity"], expected);
+        if status == "degraded" {
+            // Worse: the severity becomes that of an endpoint that is down.
+            service.post(&format!("{path}/checks"), &json!({"status": "down"})).await.expect(202);
+            let worse = receiver.next().await.json();
+            assert_eq!(
+                (&worse["event"], &worse["severity"]),
+                (&json!("incident_escalated"), &json!(severity)),
+                "{worse}"
+            );
+        }
+        recovers(&service, &endpoint).await;
+        assert_eq!(receiver.next().await.json()["severity"], "success");
+    }
+}
+
+#[tokio::test]
+async fn minor_endpoint_passes_neither_severity_filter_nor_quiet_hours() {
+    let night = Timestamp::parse("2026-05-02T23:00:00Z").unwrap();
+    let service = Service::start_at(Arc::new(ManualClock::at(night))).await;
+    let receiver = Receiver::start().await;
+    let filtered = channel(&service, &receiver.url).await;
+    service.patch(&format!("/channels/{filtered}"), &json!({"severityFilter": "critical"})).await.expect(200);
+    let quiet = channel(&service, &receiver.url).await;
+    let hours = json!({"quietHours": {"start": "22:00", "end": "07:00", "timezone": "UTC", "action": "drop"}});
+    service.patch(&format!("/channels/{quiet}"), &hours).await.expect(200);
+    let endpoint = made(&service, json!({"severity": "warning", "failureThreshold": 1})).await;
+    let wires = json!({"channels": [{"channelId": filtered, "wired": true}, {"channelId": quiet, "wired": true}]});
+    service.put(&format!("{}/notifications", path(&endpoint)), &wires).await.expect(200);
+    let answer = service.post(&format!("{}/checks", path(&endpoint)), &json!({"status": "down"})).await.expect(202);
+    let deliveries = service.settled(answer["incident"]["id"].as_str().unwrap(), &["suppressed"]).await;
+    let mut reasons: Vec<_> = deliveries.iter().map(|it| it["suppressedReason"].as_str().unwrap()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["quiet_hours", "severity_filter"]);
 }

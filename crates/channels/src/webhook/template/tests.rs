@@ -13,7 +13,7 @@ fn refusal(source: &str) -> String {
 
 fn rendered(source: &str) -> String {
     let event = sample_events().swap_remove(0);
-    let message = message::of(&event, Severity::Warning);
+    let message = message::of(&event, Severity::Warning, &Zone::UTC);
     let plain = payload::body(&event, || message.clone(), String::new);
     let body = Template::new(source).and_then(|template| template.render(&plain, &message)).unwrap();
     String::from_utf8(body).unwrap()
@@ -42,7 +42,7 @@ fn render_sees_default_body_and_message() {
 #[test]
 fn render_sees_incident() {
     let event = sample_events().into_iter().find(|event| event.incident().is_some()).unwrap();
-    let message = message::of(&event, Severity::Critical);
+    let message = message::of(&event, Severity::Critical, &Zone::UTC);
     let plain = payload::body(&event, || message.clone(), String::new);
     for (source, body) in [
         (
@@ -138,7 +138,7 @@ fn event_with_output(output: &str) -> Event {
 
 fn rendered_with(source: &str, output: &str) -> Result<String, String> {
     let event = event_with_output(output);
-    let message = message::of(&event, Severity::Success);
+    let message = message::of(&event, Severity::Success, &Zone::UTC);
     let plain = payload::body(&event, || message.clone(), String::new);
     let body = Template::new(source).and_then(|template| template.render(&plain, &message))?;
     Ok(String::from_utf8(body).unwrap())
@@ -350,7 +350,7 @@ proptest! {
             return Ok(());
         }
         for event in sample_events() {
-            let message = message::of(&event, Severity::Warning);
+            let message = message::of(&event, Severity::Warning, &Zone::UTC);
             let plain = payload::body(&event, || message.clone(), String::new);
             let body = template.render(&plain, &message).map_err(TestCaseError::fail)?;
             prop_assert!(body.len() <= OUTPUT_BYTES_MAX);

@@ -4,7 +4,7 @@ use super::*;
 use crate::check::assertion::tests::assertion;
 use crate::check::tests::{answer, certificate};
 use crate::check::{Assertion, AssertionKind, Operator};
-use crate::endpoint::HttpProbe;
+use crate::endpoint::{ExpectedStatus, HttpProbe};
 use crate::time::Timestamp;
 use proptest::prelude::*;
 
@@ -63,9 +63,13 @@ fn unexpected_status_code_is_down_even_if_slow() {
     assert_eq!(check.reason.as_deref(), Some("HTTP 502 — expected 200"));
     assert_eq!((check.status, check.status_code, check.assertions.len()), (CheckStatus::Down, Some(502), 0));
     if let Probe::Http(http) = &mut definition.probe {
-        http.expected_status_codes = vec![200, 204];
+        http.expected_status_codes = ["200", "204-206"].iter().filter_map(|it| ExpectedStatus::parse(it)).collect();
     }
-    assert_eq!(verdict(&definition, &answer(301, "")), expect(CheckStatus::Down, "HTTP 301 — expected 200 or 204"));
+    assert_eq!(verdict(&definition, &answer(301, "")), expect(CheckStatus::Down, "HTTP 301 — expected 200, 204-206"));
+    for status in [200, 204, 205, 206] {
+        assert_ne!(judge(&definition, &answer(status, "ok")).status, CheckStatus::Down, "{status}");
+    }
+    assert_eq!(judge(&definition, &answer(207, "ok")).status, CheckStatus::Down);
 }
 
 #[test]

@@ -98,13 +98,18 @@ fn invalid_http_probe_fields_are_reported() {
     assert_eq!(http_pointers(|it| it.auth = basic("a:b")), ["/auth/username"]);
     assert_eq!(http_pointers(|it| it.auth = basic(&"x".repeat(256))), ["/auth/username"]);
     assert_eq!(http_pointers(|it| it.expected_status_codes.clear()), ["/expectedStatusCodes"]);
-    assert_eq!(http_pointers(|it| it.expected_status_codes = (200..301).collect()), ["/expectedStatusCodes"]);
-    let (nothing, codes) = ([""; 0], vec![100, 99, 599, 600]);
     assert_eq!(
-        http_pointers(|it| it.expected_status_codes = codes),
-        ["/expectedStatusCodes/1", "/expectedStatusCodes/3"]
+        http_pointers(|it| it.expected_status_codes = (200..301).map(ExpectedStatus::Code).collect()),
+        ["/expectedStatusCodes"]
     );
-    assert_eq!(http_pointers(|it| it.expected_status_codes = (200..300).collect()), nothing);
+    let (nothing, codes) = ([""; 0], ["100", "099", "599", "600", "204-200", "200-600", "200-299"]);
+    assert_eq!(
+        http_pointers(|it| {
+            it.expected_status_codes = codes.iter().filter_map(|code| ExpectedStatus::parse(code)).collect();
+        }),
+        ["/expectedStatusCodes/1", "/expectedStatusCodes/3", "/expectedStatusCodes/4", "/expectedStatusCodes/5"]
+    );
+    assert_eq!(http_pointers(|it| it.expected_status_codes = (200..300).map(ExpectedStatus::Code).collect()), nothing);
 }
 
 #[test]

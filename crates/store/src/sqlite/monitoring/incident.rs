@@ -98,7 +98,7 @@ fn read(row: &Row<'_>) -> Result<IncidentRecord> {
         subject: subject.ok_or_else(|| corrupt("resource_id", resource_id))?,
         cause: parsed(row, "cause", Cause::parse)?,
         cause_detail: row.get("cause_detail")?,
-        opening_severity: parsed(row, "opening_severity", Severity::parse)?,
+        severity: parsed(row, "severity", Severity::parse)?,
         started_at: instant(row, "started_at")?,
         failing_since: instant(row, "failing_since")?,
         resolved_at: optional_instant(row, "resolved_at")?,
@@ -152,7 +152,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &EncodedIn
         resource_id,
         incident.cause.as_str(),
         incident.cause_detail,
-        incident.opening_severity.as_str(),
+        incident.severity.as_str(),
         incident.started_at.unix_ms(),
         incident.failing_since.unix_ms(),
         incident.resolved_at.map(Timestamp::unix_ms),
@@ -168,7 +168,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &EncodedIn
         // The unique index `incident_active` refuses a second active incident of the subject (`Exists`).
         db.prepare_cached(
             "INSERT INTO incident (sort_key, id, workspace_id, resource_type, resource_id, cause, cause_detail, \
-             opening_severity, started_at, failing_since, resolved_at, acknowledged_at, acknowledged_by, subject_info, \
+             severity, started_at, failing_since, resolved_at, acknowledged_at, acknowledged_by, subject_info, \
              escalations_done, reminders, wake_at, revision) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
@@ -177,7 +177,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &EncodedIn
     }
     let changed = db
         .prepare_cached(
-            "UPDATE incident SET cause = ?6, cause_detail = ?7, opening_severity = ?8, started_at = ?9, \
+            "UPDATE incident SET cause = ?6, cause_detail = ?7, severity = ?8, started_at = ?9, \
              failing_since = ?10, resolved_at = ?11, acknowledged_at = ?12, acknowledged_by = ?13, subject_info = ?14, \
              escalations_done = ?15, reminders = ?16, wake_at = ?17, revision = ?18 WHERE sort_key = ?1 AND id = ?2 \
              AND workspace_id = ?3 AND resource_type = ?4 AND resource_id = ?5 AND revision = ?18 - 1",

@@ -5,6 +5,7 @@ use serde_json::Value;
 use tidings_domain::check::{ASSERTIONS_MAX, Assertion, AssertionKind, CheckStatus, Operator};
 use tidings_domain::endpoint::{Definition, ESCALATION_STEPS_MAX, EscalationStep, TAGS_MAX};
 use tidings_domain::maintenance::{MaintenanceWindow, Recurring, WINDOWS_MAX};
+use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violations;
 use tidings_engine::settings::endpoints::EndpointDraft;
@@ -78,6 +79,9 @@ fn overwrite(fields: &mut Fields, definition: &mut Definition) {
     put(&mut definition.timeout_ms, number(fields, "timeoutMs"));
     put(&mut definition.latency_threshold_ms, number(fields, "latencyThresholdMs"));
     put(&mut definition.ssl_warning_days, number(fields, "sslWarningDays"));
+    let severities = [Severity::Critical, Severity::Warning, Severity::Info];
+    let severity = |word: &str| severities.into_iter().find(|severity| severity.as_str() == word);
+    put(&mut definition.severity, fields.parsed("severity", &one_of(severities.map(Severity::as_str)), severity));
     put(&mut definition.failure_threshold, number(fields, "failureThreshold"));
     put(&mut definition.recovery_threshold, number(fields, "recoveryThreshold"));
     put(&mut definition.cooldown_seconds, number(fields, "cooldownSeconds"));

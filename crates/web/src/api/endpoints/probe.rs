@@ -1,7 +1,7 @@
 //! The probe in the body of an endpoint: its type, and the fields of that type.
 
 use serde_json::Value;
-use tidings_domain::endpoint::{EXPECTED_STATUS_CODES_MAX, HttpProbe, Probe};
+use tidings_domain::endpoint::{EXPECTED_STATUS_CODES_MAX, ExpectedStatus, HttpProbe, Probe};
 use tidings_domain::secret::Secret;
 use tidings_domain::violation::{Violation, Violations, pointer};
 use tidings_engine::settings::endpoints::EndpointDraft;
@@ -9,7 +9,7 @@ use url::Url;
 
 use super::auth::{StoredAuth, auth};
 use super::draft::{items, nullable};
-use crate::fields::{Fields, one_of};
+use crate::fields::{Fields, one_of, whole_number};
 
 /// The types of endpoints.
 pub(crate) const TYPES: [&str; 5] = ["http", "tcp", "icmp", "dns", "tls"];
@@ -130,9 +130,8 @@ fn http(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violati
         http.body = body;
     }
     http.follow_redirects = fields.boolean("followRedirects").unwrap_or(http.follow_redirects);
-    let code = |item: &Value| item.as_u64().map(|code| code.try_into().unwrap_or(u16::MAX));
-    let expected = "must be a status code, such as 200";
-    let codes = items(fields, "expectedStatusCodes", EXPECTED_STATUS_CODES_MAX, expected, code);
+    let expected = "must be a status code, such as 200, or a range, such as \"200-299\"";
+    let codes = items(fields, "expectedStatusCodes", EXPECTED_STATUS_CODES_MAX, expected, expected_status);
     http.expected_status_codes = codes.unwrap_or(http.expected_status_codes);
     let (auth, secret) = auth(fields, stored, found);
     http.auth = auth;
@@ -143,6 +142,14 @@ fn http(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violati
 fn is_same_origin(one: &str, other: &str) -> bool {
     let origin = |text| Url::parse(text).ok().map(|url| url.origin());
     origin(one).is_some_and(|one| one.is_tuple() && Some(one) == origin(other))
+}
+
+/// A number beyond `u16` is clamped, so that validation reports its bounds.
+fn expected_status(item: &Value) -> Option<ExpectedStatus> {
+    match item {
+        Value::String(text) => ExpectedStatus::parse(text),
+        _ => whole_number(item).map(|code| ExpectedStatus::Code(code.try_into().unwrap_or(u16::MAX))),
+    }
 }
 
 fn headers(fields: &mut Fields, found: &mut Violations) -> Option<Vec<(String, String)>> {
