@@ -354,3 +354,50 @@ async fn opportunistic_tls_falls_back_to_no_encryption() {
         assert_eq!(result.outcome, Outcome::Delivered, "{encrypts}: {result:?}");
     }
 }
+
+/// Lets this much time pass at once, for the program's timers.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// A connection that was idle for a while is tried before a mail depends on it.
+#[tokio::test]
+async fn idle_connection_is_checked_before_it_is_used() {
+    let mail = || accepted("RCPT TO:<a@example.com>");
+    let reset = |reply: &str| [mail(), vec![Expect("RSET"), send(reply)]].concat();
+    for (kept, fresh) in [
+        (greeted(&[reset("250 ok\r\n"), mail()].concat()), vec![send("554 no second connection\r\n")]),
+        (greeted(&reset("421 idle for too long\r\n")), greeted(&mail())),
+        (greeted(&mail()), greeted(&mail())),
+    ] {
+        let port = server_in_turn(vec![kept, fresh]).await;
+        let config = own_server(&["a@example.com"], port, json!({"tls": "none"}));
+        let channel = channel(config, &local_context(RootCertStore::empty()));
+        assert!(deliver_again(&*channel, None, Duration::from_secs(10)).await.is_delivered());
+        pass(Duration::from_secs(2)).await;
+        let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+    }
+}
+
+/// Servers count idle connections, too.
+#[tokio::test]
+async fn idle_connection_is_closed_after_some_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let quit = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mail = accepted("RCPT TO:<a@example.com>");
+        play(stream, greeted(&[mail, vec![Expect("QUIT"), send("221 bye\r\n")]].concat())).await;
+    });
+    let config = own_server(&["a@example.com"], port, json!({"tls": "none"}));
+    let channel = channel(config, &local_context(RootCertStore::empty()));
+    assert!(deliver_again(&*channel, None, Duration::from_secs(10)).await.is_delivered());
+    tokio::task::yield_now().await;
+    pass(Duration::from_secs(8)).await;
+    assert!(!quit.is_finished());
+    pass(Duration::from_secs(3)).await;
+    timeout(TOLERANCE, quit).await.expect("the connection is closed").unwrap();
+}
