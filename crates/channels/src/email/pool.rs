@@ -1,7 +1,7 @@
 //! The connections to one mail server: few, kept for several mails, and used in turns.
 //!
 //! A server allows a client some connections at once and refuses further ones with 421. So there are at most
-//! [`CONNECTIONS_MAX`]; whoever needs one waits for its turn, first between workspaces, then between their channels. A
+//! [`CONNECTIONS_MAX`]; a delivery waits for its turn, first between workspaces, then between their channels. A
 //! server that refuses one of them while others are open is given no more than those; one that refuses the only one is left
 //! alone for a while, and then tried with one.
 
@@ -28,12 +28,15 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// The pauses of a server that refuses its only connection: doubled from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// The bounds of what a delivery that got no connection is told to wait.
+/// The bounds of the wait of a delivery that got no connection.
 const COME_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The pools of all mail servers in use. One per instance.
 #[derive(Default)]
-pub struct MailPools(Mutex<HashMap<(String, u16), Vec<Weak<Pool>>>>);
+pub struct MailPools(Mutex<PoolsByAddress>);
+
+/// By host and port; servers there differ in login and TLS settings.
+type PoolsByAddress = HashMap<(String, u16), Vec<Weak<Pool>>>;
 
 impl MailPools {
     /// The pool of this server: the existing one while an open channel holds it, else a new one.
