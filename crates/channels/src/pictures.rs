@@ -32,8 +32,10 @@ fn cases() -> Vec<(&'static str, Event, Severity)> {
     };
     let hostile = |event: &mut Event| {
         event.run_mut().resource_name = Some("*Daily* <!channel> @everyone \u{202e}txt.exe\u{1b}[31m".into());
-        event.run_mut().error_message =
-            Some("\u{1b}[1;31mERROR\u{1b}[0m <b>x</b> ```\r10 %\r20 %\r\n[x](https://evil.example) \u{1b}]0;t\u{7}end".into());
+        event.run_mut().error_message = Some(
+            "\u{1b}[1;31mERROR\u{1b}[0m <b>x</b> ```\r10 %\r20 %\r\n[x](https://evil.example) \u{1b}]0;t\u{7}end"
+                .into(),
+        );
         event.run_mut().deep_link = Some("http://grafana/d/1?a=<b>".into());
     };
     vec![
