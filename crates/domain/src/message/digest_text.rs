@@ -65,6 +65,10 @@ pub(super) fn from_digest(event: &Event, digest: &Digest, severity: Severity, zo
 
 fn cleaned(entry: &Entry) -> Entry {
     let reason = entry.reason.as_deref().map(clean_line).filter(|reason| !is_blank(reason));
+    let reason = reason.map(|reason| match entry.state {
+        EntryState::Resolved => format!("It was: {reason}"),
+        EntryState::Ongoing | EntryState::OneOff => reason,
+    });
     Entry { title: clean_line(&entry.title), reason, link: entry.link.as_deref().and_then(link), ..entry.clone() }
 }
 
