@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tidings_domain::incident::{SubjectField, SubjectInfo};
 use tidings_domain::severity::Severity;
-use tidings_domain::text::truncate_chars;
+use tidings_domain::text::{is_blank, truncate_chars};
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::incidents::Alert;
@@ -159,7 +159,8 @@ fn subject_info(
     fingerprint: &str,
     link: Option<String>,
 ) -> SubjectInfo {
-    let name = match (labels.get("alertname"), labels.get("instance")) {
+    let label = |name: &str| labels.get(name).filter(|value| !is_blank(value));
+    let name = match (label("alertname"), label("instance")) {
         (Some(name), Some(instance)) => format!("{name} ({instance})"),
         (Some(name), None) => name.clone(),
         (None, _) => format!("alert {fingerprint}"),
