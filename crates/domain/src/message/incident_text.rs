@@ -9,6 +9,8 @@ use crate::trigger::Trigger;
 
 /// Most fields from the source.
 const SOURCE_FIELDS_MAX: usize = 20;
+/// From this delay on, in milliseconds, the message of a resolution says when it was.
+const LATE_MS: u64 = 60_000;
 
 pub(super) fn from_incident(event: &Event, incident: &IncidentSnapshot, severity: Severity) -> Message {
     let trigger = match event.trigger {
@@ -103,10 +105,19 @@ fn describe(incident: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -
         IncidentTrigger::Stable => {
             (format!("{name} is stable again"), format!("{name} has stopped going up and down."))
         }
-        IncidentTrigger::Resolved => match incident.cause {
-            Cause::Alert => (format!("{name} is resolved"), format!("{name} fired for {duration}.")),
-            _ => (format!("{name} has recovered"), format!("{name} is healthy again after {duration}.")),
-        },
+        IncidentTrigger::Resolved => {
+            let (title, summary) = match (incident.cause, &incident.resolution) {
+                (_, Some(how)) => {
+                    (format!("{name} is resolved"), format!("The incident of {name} ended after {duration}: {how}."))
+                }
+                (Cause::Alert, None) => (format!("{name} is resolved"), format!("{name} fired for {duration}.")),
+                (_, None) => (format!("{name} has recovered"), format!("{name} is healthy again after {duration}.")),
+            };
+            // A notification of the end that was deferred arrives long after it.
+            let resolved_at = incident.resolved_at.filter(|at| incident.at.since_ms(*at) >= LATE_MS);
+            let since = resolved_at.map(|at| format!(" It ended at {}.", format_instant(at)));
+            (title, summary + since.as_deref().unwrap_or_default())
+        }
     }
 }
 
@@ -121,6 +132,8 @@ fn fields(event: &Event, incident: &IncidentSnapshot) -> Vec<Field> {
     fields.push(Field::new("Started", format_instant(incident.failing_since)));
     fields.extend(incident.resolved_at.map(|at| Field::new("Resolved", format_instant(at))));
     fields.push(Field::new("Lasted", format_duration(incident.lasted_ms())));
+    let previous = incident.previous_resolved_at.map(format_instant);
+    fields.extend(previous.map(|at| Field::new("Previous incident ended", at)));
     fields.extend(incident.actor.clone().map(|actor| Field::new("By", actor)));
     fields.push(Field::new("Incident", event.run_id.clone()));
     let source_fields = incident.fields.iter().take(SOURCE_FIELDS_MAX);
@@ -179,6 +192,25 @@ mod tests {
         assert_eq!(message.detail.as_deref(), Some("HTTP 502 — expected 200"));
         assert_eq!(message.tags, ["prod"]);
         assert_eq!(message.detail_label, "What was wrong");
+    }
+
+    #[test]
+    fn late_resolution_and_opening_after_unsent_resolution_show_when_it_ended() {
+        let mut event = incident_event(Resolved);
+        let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+        incident.at = incident.at.plus_ms(3_600_000);
+        let summary = "Production API is healthy again after 2 min 12 s. It ended at 2026-05-02 04:00:12 UTC.";
+        assert_eq!(of(&event, Severity::Success).summary, summary);
+        let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+        (incident.resolution, incident.at) = (Some("endpoint deleted".into()), event.received_at);
+        let message = of(&event, Severity::Success);
+        let summary = "The incident of Production API ended after 2 min 12 s: endpoint deleted.";
+        assert_eq!((message.title.as_str(), message.summary.as_str()), ("Production API is resolved", summary));
+        let mut event = incident_event(Opened);
+        let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+        incident.previous_resolved_at = Some(incident.at.minus_ms(1_000));
+        let field = Field::new("Previous incident ended", "2026-05-02 04:00:11 UTC");
+        assert!(of(&event, Severity::Critical).fields.contains(&field));
     }
 
     #[test]
