@@ -12,11 +12,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ipnet::IpNet;
-use tidings_channels::egress::{DialError, Dialer, Guard, Resolve};
+use tidings_channels::egress::{DialError, DialOptions, Dialer, Guard, Resolve};
 use tidings_domain::check::{Failure, FailureClass};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use crate::connector::LOOKUP_LIMITS;
 use crate::metrics;
 
 /// Timeout of one reference probe, which connects to all targets concurrently.
@@ -47,7 +48,7 @@ impl ReferenceTargets {
     pub fn new(targets: Vec<(String, u16)>, resolver: Arc<dyn Resolve>) -> Option<Self> {
         // The operator chose these hosts, so the guard for endpoints that users enter does not apply.
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse::<IpNet>().ok()).collect();
-        let dialer = Dialer::new(Guard { allow: everywhere, allow_http: false }, resolver);
+        let dialer = Dialer::new(Guard { allow: everywhere, allow_http: false }, resolver, LOOKUP_LIMITS);
         (!targets.is_empty()).then(|| Self { targets, dialer, state: Mutex::default() })
     }
 
@@ -105,7 +106,9 @@ impl ReferenceTargets {
     }
 
     async fn responds(&self, host: &str, port: u16, deadline: Instant) -> bool {
-        let Ok(addresses) = self.dialer.vetted(host, port, deadline).await else { return false };
+        let Ok(addresses) = self.dialer.vetted(host, port, DialOptions::default(), deadline).await else {
+            return false;
+        };
         match self.dialer.connect(&addresses, deadline).await {
             Ok(_) => true,
             // A refusal is a packet from the host: the network path works.

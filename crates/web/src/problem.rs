@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use tidings_domain::id::{EndpointId, RuleId};
@@ -19,6 +19,8 @@ use tidings_store::StoreError;
 pub enum Code {
     /// The body is not JSON.
     InvalidJson,
+    /// The body is not packed as `Content-Encoding` says.
+    InvalidEncoding,
     /// The request has no API key, or an unknown one.
     Unauthenticated,
     /// The API key is read-only.
@@ -53,6 +55,8 @@ pub enum Code {
     TooLarge,
     /// The `Content-Type` is not supported.
     UnsupportedMediaType,
+    /// The `Content-Encoding` is not supported.
+    UnsupportedEncoding,
     /// The input has violations, which `errors` lists.
     Invalid,
     /// A defect in Tidings.
@@ -65,8 +69,9 @@ pub enum Code {
 
 impl Code {
     /// Every code, ordered by status.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidJson,
+        Self::InvalidEncoding,
         Self::Unauthenticated,
         Self::ReadOnly,
         Self::Quota,
@@ -84,6 +89,7 @@ impl Code {
         Self::RevisionMismatch,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::UnsupportedEncoding,
         Self::Invalid,
         Self::Internal,
         Self::SearchTooSlow,
@@ -94,6 +100,7 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid_json",
+            Self::InvalidEncoding => "invalid_content_encoding",
             Self::Unauthenticated => "unauthenticated",
             Self::ReadOnly => "read_only",
             Self::Quota => "PT403",
@@ -111,6 +118,7 @@ impl Code {
             Self::RevisionMismatch => "revision_mismatch",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedEncoding => "unsupported_content_encoding",
             Self::Invalid => "invalid",
             Self::Internal => "internal",
             Self::SearchTooSlow => "search_too_slow",
@@ -121,7 +129,7 @@ impl Code {
     /// The status of the response.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::InvalidJson => StatusCode::BAD_REQUEST,
+            Self::InvalidJson | Self::InvalidEncoding => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::ReadOnly | Self::Quota => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -136,7 +144,7 @@ impl Code {
             | Self::RuleInactive => StatusCode::CONFLICT,
             Self::InvalidIfMatch | Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::SearchTooSlow | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -147,6 +155,7 @@ impl Code {
     pub const fn title(self) -> &'static str {
         match self {
             Self::InvalidJson => "The body is not valid JSON",
+            Self::InvalidEncoding => "The body cannot be unpacked",
             Self::Unauthenticated => "A valid API key is required",
             Self::ReadOnly => "This API key is read-only",
             Self::Quota => "Quota exceeded",
@@ -164,6 +173,7 @@ impl Code {
             Self::RevisionMismatch => "The resource has changed since",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The Content-Type is not supported",
+            Self::UnsupportedEncoding => "The Content-Encoding is not supported",
             Self::Invalid => "The input is invalid",
             Self::Internal => "Internal error",
             Self::SearchTooSlow => "The search takes too long",
@@ -219,6 +229,11 @@ impl Problem {
     /// Its kind.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// The violations of [`Code::Invalid`].
+    pub fn into_violations(self) -> Violations {
+        self.errors
     }
 
     /// The same with each pointer mapped, where a field has another name in the API than in the engine.
@@ -320,6 +335,10 @@ impl IntoResponse for Problem {
         match self.code {
             Code::Unauthenticated => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidings\""));
+            }
+            // RFC 7694: which codings would be read.
+            Code::UnsupportedEncoding => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
             }
             Code::Unavailable => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);

@@ -5,20 +5,28 @@
 //! the address that passed. There is no second lookup between check and connect, so DNS rebinding cannot redirect it.
 //! No proxies, no redirects, no decompression; every step is bounded in time and in bytes.
 //!
-//! - [`resolve`]: names to addresses, one lookup per name at a time
-//! - `dial`: resolve, check, connect
+//! - [`dns`]: asks the system's name servers
+//! - [`resolve`]: one lookup per name at a time, in turns between workspaces
+//! - `dial`: resolve, check, race the addresses
 //! - [`target`]: a URL, validated and parsed once
+//! - [`http1`]: leniencies and limits of HTTP/1.1
 //! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
 //! - `pool`: idle connections by origin
+//! - [`tls`]: how certificates are verified, and handshakes
 
+mod certificate;
 mod client;
 mod dial;
+pub mod dns;
 mod error;
+mod fair;
 pub mod guard;
+pub mod http1;
 mod pool;
 pub mod resolve;
 mod stream;
 pub mod target;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,15 +36,18 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-pub use client::{HttpResponse, Reuse};
-pub use dial::{DialError, Dialer, VettedAddrs, is_own};
+pub use client::HttpResponse;
+pub use dial::{ATTEMPT_DELAY, DialError, DialOptions, Dialer, VettedAddrs, is_own};
+pub use dns::DnsResolver;
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
-pub use resolve::{Resolve, SystemResolver};
+pub use resolve::{LookupLimits, Resolve};
 pub use stream::{Http, Stream, drive};
 pub use target::EgressTarget;
+pub use tls::{TlsClients, TlsProfile};
 
 use pool::Pools;
+use tls::Handshake;
 
 /// Limit for opening a connection, TLS handshake included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,19 +55,23 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Guard, resolver, TLS configuration and connection pools. One per instance.
 pub struct Egress {
     dialer: Dialer,
-    tls: Arc<ClientConfig>,
+    tls: TlsClients,
     pools: Arc<Pools>,
 }
 
 impl Egress {
-    /// Uses the system's resolver and certificate authorities ([`native_roots`]).
+    /// Uses the system's name servers and certificate authorities ([`native_roots`]).
     pub fn new(guard: Guard) -> Self {
-        Self::with(guard, Arc::new(SystemResolver), native_roots())
+        Self::with(guard, Arc::new(DnsResolver::system()), native_roots())
     }
 
     /// Uses the given resolver and certificate authorities.
     pub fn with(guard: Guard, resolver: Arc<dyn Resolve>, roots: RootCertStore) -> Self {
-        Self { dialer: Dialer::new(guard, resolver), tls: Arc::new(client_config(roots)), pools: Arc::default() }
+        Self {
+            dialer: Dialer::new(guard, resolver, LookupLimits::default()),
+            tls: TlsClients::new(roots),
+            pools: Arc::default(),
+        }
     }
 
     /// The address guard in force.
@@ -64,19 +79,36 @@ impl Egress {
         self.dialer.guard()
     }
 
-    /// The client configuration: ring, TLS 1.2 and 1.3, no client certificate, no ALPN.
+    /// The TLS configuration of servers without settings of their own.
     pub fn tls_config(&self) -> Arc<ClientConfig> {
-        self.tls.clone()
+        self.tls.client(&TlsProfile::default()).config(Handshake::Resume)
+    }
+
+    /// The TLS clients of all settings in use.
+    pub fn tls(&self) -> &TlsClients {
+        &self.tls
     }
 
     /// Connects to an address of `host` that passes the guard. `timeout` bounds resolving and connecting.
-    pub async fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<TcpStream, EgressError> {
-        self.dial(host, port, Instant::now() + timeout, |address| self.guard().check(address.ip())).await
+    pub async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, EgressError> {
+        self.dial(host, port, dial, Instant::now() + timeout, |address| self.guard().check(address.ip())).await
     }
 
     /// Connects without the guard. Only for hosts that the operator configured, such as the instance's SMTP server.
-    pub async fn connect_trusted(&self, host: &str, port: u16, timeout: Duration) -> Result<TcpStream, EgressError> {
-        self.dial(host, port, Instant::now() + timeout, |_| Ok(())).await
+    pub async fn connect_trusted(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, EgressError> {
+        self.dial(host, port, dial, Instant::now() + timeout, |_| Ok(())).await
     }
 
     /// Resolves `host`, filters its addresses with `check`, and connects to the first one that accepts.
@@ -84,11 +116,12 @@ impl Egress {
         &self,
         host: &str,
         port: u16,
+        dial: DialOptions,
         deadline: Instant,
         check: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
     ) -> Result<TcpStream, EgressError> {
         let dialed = async {
-            let vetted = self.dialer.vet(host, port, deadline, check).await?;
+            let vetted = self.dialer.vet(host, port, dial, deadline, check).await?;
             self.dialer.connect(&vetted, deadline).await
         };
         dialed.await.map_err(|why| {
@@ -114,13 +147,4 @@ pub fn native_roots() -> RootCertStore {
         tracing::warn!(ignored, "no certificate authorities found: every https target will fail; set SSL_CERT_FILE");
     }
     roots
-}
-
-fn client_config(roots: RootCertStore) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap_or_else(|_| unreachable!("ring supports the default protocol versions"))
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }

@@ -16,7 +16,6 @@ mod entries;
 mod html;
 mod ledger;
 mod relay;
-mod sanitize;
 mod server;
 mod session;
 mod text;
@@ -77,6 +76,13 @@ impl ChannelPlugin for Email {
     }
 }
 
+/// A mail as HTML and as text, with its subject.
+#[cfg(test)]
+pub(crate) fn render_both(message: &OutboundMessage<'_>) -> (String, String) {
+    let content = content::Content::from_message(message);
+    (html::render(&content), format!("Subject: {}\n\n{}", content.subject, text::render(&content)))
+}
+
 /// An open email channel.
 struct EmailNotifier {
     egress: Arc<Egress>,
@@ -100,7 +106,8 @@ impl Notifier for EmailNotifier {
 impl EmailNotifier {
     /// Submits the mail for each of these recipients (by index) over one connection, and records the replies.
     async fn send_all(&self, message: &OutboundMessage<'_>, pending: &[usize], ledger: &mut RecipientLedger) {
-        let mut session = match Session::open(&self.server, &self.egress, Instant::now() + message.timeout).await {
+        let deadline = Instant::now() + message.timeout;
+        let mut session = match Session::open(&self.server, &self.egress, message.dial_options(), deadline).await {
             Ok(session) => session,
             Err(error) => return ledger.record_error(None, error),
         };

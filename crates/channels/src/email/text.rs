@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::content::{Content, Link};
+use super::content::Content;
 use super::entries;
+use crate::link::Link;
 
 /// Our own sentences are wrapped at this many characters; reported text keeps its lines.
 const WIDTH: usize = 72;
@@ -20,11 +21,8 @@ pub(super) fn render(content: &Content) -> String {
     if is_short {
         write_detail(content, &mut text);
     }
-    if let Some(Link::Web(url) | Link::Other(url)) = &content.link {
+    if let Some(Link::Web(url) | Link::Text(url)) = &content.link {
         let _ = write!(text, "\nView details:\n{url}\n");
-    }
-    if !is_short {
-        write_detail(content, &mut text);
     }
     entries::render_text(content, &mut text);
     let widths = content.fields.iter().map(|(label, _)| label.chars().count());
@@ -34,6 +32,9 @@ pub(super) fn render(content: &Content) -> String {
     }
     for (label, value) in &content.fields {
         let _ = writeln!(text, "{:label_width$}  {}", format!("{label}:"), wrap(value, label_width + 2));
+    }
+    if !is_short {
+        write_detail(content, &mut text);
     }
     // Two hyphens and a space start a signature, which clients set apart.
     let _ = write!(text, "\n-- \n{}\n", wrap(&content.reason, 0));
@@ -102,12 +103,12 @@ mod tests {
         https://app.example.com/flows/f1?run=01HX3K9T7Q
 
         Status:     Failure
-        Resource:   Daily revenue rollup (f1)
+        Flow:       Daily revenue rollup (f1)
         Run:        01HX3K9T7Q
+        Trigger:    scheduled
         Completed:  2026-05-02 04:00:12 UTC
         Duration:   1.8 s
         Rows:       1,240,124
-        Started:    scheduled
 
         -- 
         Sent by Tidings because a notification rule for the flow Daily revenue
@@ -127,13 +128,13 @@ mod tests {
 
             HTTP 502 — expected 200
 
-        Endpoint:  Production API
-        Address:   https://api.example.com/health
-        Started:   2026-05-02 03:46:12 UTC
-        Lasted:    14 min 0 s
-        Incident:  inc_05050505050505050505050505050505
-        Region:    eu-west
-        Tags:      prod, customer-facing
+        Endpoint:     Production API
+        Address:      https://api.example.com/health
+        Started:      2026-05-02 03:46:12 UTC
+        Ongoing for:  14 min 0 s
+        Incident:     inc_05050505050505050505050505050505
+        Region:       eu-west
+        Tags:         prod, customer-facing
 
         -- 
         Sent by Tidings because a notification rule for the endpoint Production
@@ -148,9 +149,9 @@ mod tests {
 
         This channel works. Real notifications will look like this one.
 
-        Resource:  sample
-        Run:       test_010101010101
-        Sent:      2026-05-02 04:00:12 UTC
+        Flow:  sample
+        Run:   test_010101010101
+        Sent:  2026-05-02 04:00:12 UTC
 
         -- 
         Sent by Tidings because a test of this channel was requested.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tidings_domain::secret::Secret;
+use tidings_domain::text::{clean_line, truncate_chars};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::sanitize;
 use crate::ErrorClass;
 use crate::egress::EgressError;
 
@@ -87,7 +87,7 @@ impl Reply {
 
     /// The reply on one line, such as `550 5.1.1 no such user`; long text is cut.
     pub(super) fn describe(&self) -> String {
-        let text = sanitize::block(&self.lines.join(" "), TEXT_CHARS_MAX);
+        let text = truncate_chars(&self.lines.join(" "), TEXT_CHARS_MAX);
         format!("{} {text}", self.code).trim_end().to_owned()
     }
 }
@@ -162,7 +162,7 @@ impl Wire {
                 ));
             };
             let reply = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
-            reply.lines.push(self.mask(sanitize::line(&text)));
+            reply.lines.push(self.mask(clean_line(&text)));
             if last {
                 return Ok(Reply { code, lines: std::mem::take(&mut reply.lines) });
             }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use serde_json::{Value, json};
-use tidings_channels::egress::{Egress, Guard, SystemResolver};
+use tidings_channels::egress::{DnsResolver, Egress, Guard};
 use tidings_channels::email::{Email, RelayConfig};
 use tidings_channels::{AttemptResult, ChannelContext, ChannelPlugin, Notifier, OutboundMessage};
+use tidings_domain::calendar::Zone;
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::id::{DeliveryId, EventId, Id as _, RuleId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
@@ -23,13 +24,13 @@ pub const LOGIN: &str = "alerts:marked-hunter2-password";
 
 /// A context that allows no private address.
 pub fn guarded_context(roots: RootCertStore) -> ChannelContext {
-    ChannelContext::new(Arc::new(Egress::with(Guard::default(), Arc::new(SystemResolver), roots)))
+    ChannelContext::new(Arc::new(Egress::with(Guard::default(), Arc::new(DnsResolver::system()), roots)))
 }
 
 /// A context that allows this machine.
 pub fn local_context(roots: RootCertStore) -> ChannelContext {
     let guard = Guard { allow: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into(), allow_http: false };
-    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), roots)))
+    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(DnsResolver::system()), roots)))
 }
 
 /// A guarded context with this mail server as the instance's.
@@ -72,6 +73,8 @@ pub fn event() -> Event {
     event
 }
 
+static UTC: Zone = Zone::UTC;
+
 /// A first attempt to deliver the event.
 pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
@@ -79,8 +82,10 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
         rule_id: Some(RuleId::from_bytes([3; 16])),
         event,
         severity,
+        zone: &UTC,
         now: event.received_at,
         timeout: Duration::from_secs(15),
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

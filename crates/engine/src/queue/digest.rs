@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tidings_domain::calendar::Zone;
 use tidings_domain::digest::{Digest, Entry, EntrySource, EntryState, REASON_CHARS_MAX};
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::gate::{Gate, GateEvaluation};
@@ -66,7 +67,8 @@ pub(super) async fn new_digest(
         sequence: 1,
         replaces_id: None,
     };
-    let new_event = NewEvent { event: Arc::new(event), not_routed: Vec::new(), deliveries: vec![delivery] };
+    let new_event =
+        NewEvent { event: Arc::new(event), fingerprint: None, not_routed: Vec::new(), deliveries: vec![delivery] };
     Ok(NewDigest { new_event, members: held.iter().map(|held| held.id).collect() })
 }
 
@@ -105,7 +107,8 @@ fn entries(held: &[HeldDelivery]) -> Vec<Entry> {
 }
 
 fn entry(event: &Event, severity: Severity) -> Entry {
-    let message = message::of(event, severity);
+    // Any zone does: titles and reasons contain no times.
+    let message = message::of(event, severity, &Zone::UTC);
     let state = match (event.incident(), event.kind) {
         (_, EventKind::IncidentResolved | EventKind::IncidentStable) => EntryState::Resolved,
         (Some(_), _) => EntryState::Ongoing,

@@ -7,7 +7,7 @@ use tidings_domain::event::{self, Event};
 use tidings_domain::id::ChannelId;
 use tidings_domain::incident::{IncidentSnapshot, SubjectField};
 use tidings_domain::resource::ResourceType;
-use tidings_domain::run::Run;
+use tidings_domain::run::{Run, TruncatedField};
 use tidings_domain::time::Timestamp;
 
 /// The content; which variant it is follows from the `kind` of the event.
@@ -40,6 +40,8 @@ pub(super) struct RunContent<'a> {
     error_message: Option<&'a str>,
     output: Option<&'a RawValue>,
     deep_link: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    truncated: &'a [TruncatedField],
 }
 
 impl<'a> RunContent<'a> {
@@ -53,6 +55,7 @@ impl<'a> RunContent<'a> {
             error_message: run.error_message.as_deref(),
             output: run.output.as_deref(),
             deep_link: run.deep_link.as_deref(),
+            truncated: &run.truncated,
         }
     }
 }

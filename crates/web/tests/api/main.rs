@@ -16,6 +16,7 @@ mod held_deliveries;
 mod inbound;
 mod incident_rules;
 mod incidents;
+mod lenient_input;
 mod mutes;
 mod policies;
 mod preferences;
