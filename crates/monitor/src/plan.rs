@@ -1,7 +1,7 @@
 //! Validates an endpoint's probe definition and turns it into what a probe needs.
 
-use hickory_resolver::proto::rr::RecordType;
 use tidings_channels::egress::Guard;
+use tidings_channels::egress::dns::RecordType;
 use tidings_domain::endpoint::{HttpProbe, Probe, RECORD_TYPES};
 use url::Host;
 

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::proto::rr::RecordType;
 use rustls::RootCertStore;
-use tidings_channels::egress::{DialError, Guard, Resolve, native_roots};
+use tidings_channels::egress::dns::RecordType;
+use tidings_channels::egress::{DialError, DnsResolver, Guard, Resolve, native_roots};
 use tidings_domain::check::{Answer, Failure, FailureClass, Observation};
 use tidings_domain::endpoint::Probe;
 use tidings_domain::secret::Secret;
@@ -14,7 +14,6 @@ use tidings_domain::time::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use crate::connector::Connector;
-use crate::dns::DnsResolver;
 use crate::failure::{dial_failure, failure, invalid_endpoint};
 use crate::http::HttpProber;
 use crate::http::pool::{ConnectionPool, IDLE_MAX};
