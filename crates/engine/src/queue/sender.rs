@@ -26,7 +26,7 @@ use super::digest;
 use super::pace::PAUSE_WAIT_MS_MAX;
 use super::send_context::{PendingSend, apply_opening_outcome, incident_deliveries};
 use crate::clock::jitter;
-use crate::fanout;
+use crate::fanout::{self, FanOutContext};
 use crate::metrics;
 use crate::quiescence::ActiveGuard;
 use crate::snapshot::LoadedChannel;
@@ -304,15 +304,23 @@ async fn outdated_reason(queue: &Queue, claimed: &Claimed) -> Option<OutdatedRea
     }
 }
 
-/// For a resolution: what became of the opening by now. It may have failed, or been suppressed or held, since the
+/// For a resolution: whether the channel was notified by now. The opening may have failed, or been suppressed or held, since the
 /// resolution was planned.
 async fn current_opening_outcome(queue: &Queue, claimed: &Claimed, rule: Option<&Rule>) -> OpeningOutcome {
     let FollowUps::Incident(incident_id) = follow_ups(&claimed.event) else { return OpeningOutcome::NotApplicable };
     if claimed.event.kind != EventKind::IncidentResolved {
         return OpeningOutcome::NotApplicable;
     }
-    match Box::pin(incident_deliveries(queue, claimed.event.workspace_id, incident_id)).await {
-        Ok(deliveries) => fanout::opening_outcome(&claimed.event, rule, claimed.channel_id, &deliveries),
+    let workspace_id = claimed.event.workspace_id;
+    let read = async {
+        let earlier = incident_deliveries(queue, workspace_id, incident_id).await?;
+        Ok::<_, StoreError>((earlier, queue.0.store.notified_channels(workspace_id, incident_id).await?))
+    };
+    match Box::pin(read).await {
+        Ok((earlier, notified)) => {
+            let context = FanOutContext { earlier: &earlier, notified: Some(&notified), ..FanOutContext::default() };
+            fanout::opening_outcome(&claimed.event, rule, claimed.channel_id, context)
+        }
         // A failing read is no reason to withhold the all-clear.
         Err(_) => OpeningOutcome::Sent,
     }
@@ -394,7 +402,7 @@ fn apply_settlement(queue: &Queue, claimed: &Claimed, written: Result<Settled, S
                     queue.note_due(claimed.channel_id, queue.0.clock.now());
                 }
                 next => {
-                    // A suppressed opening is deferred: the timer loop sends it once the gate opens.
+                    // A suppressed opening or resolution is deferred: the timer loop sends it once the gate opens.
                     if matches!(next, NextState::Suppressed(_)) {
                         queue.0.suppressed_openings.record(&claimed.event);
                     }

@@ -172,7 +172,9 @@ CREATE TABLE delivery (
     sequence INTEGER NOT NULL DEFAULT 1,
     replaces_id BLOB,
     digest_sort_key INTEGER,
-    digest_id BLOB
+    digest_id BLOB,
+    -- What is sent instead of the event's content: a deferred notification has the facts of its own time.
+    content TEXT
 ) STRICT;
 
 CREATE INDEX delivery_event ON delivery (event_sort_key);
@@ -292,13 +294,29 @@ CREATE TABLE incident (
     escalations_done TEXT NOT NULL,
     reminders TEXT NOT NULL,
     wake_at INTEGER,
-    revision INTEGER NOT NULL
+    revision INTEGER NOT NULL,
+    -- `{"ch_…": "rule" | "step"}`, written when a delivery is sent and kept when it is pruned.
+    notified_channels TEXT NOT NULL DEFAULT '{}',
+    -- Of an alert: the earliest start of its episode by the clock of its source.
+    episode_started_at INTEGER
 ) STRICT;
 
 CREATE INDEX incident_workspace ON incident (workspace_id);
 CREATE INDEX incident_open ON incident (workspace_id) WHERE resolved_at IS NULL;
 CREATE UNIQUE INDEX incident_active ON incident (workspace_id, resource_type, resource_id) WHERE resolved_at IS NULL;
 CREATE INDEX incident_resource ON incident (workspace_id, resource_id);
+-- Resolved, and a channel that was notified of it is still to be notified of the end.
+CREATE INDEX incident_unfinished ON incident (workspace_id) WHERE resolved_at IS NOT NULL AND wake_at IS NOT NULL;
+
+-- The latest known end of each alert's episodes, by the clock of its source: what began before is no news.
+CREATE TABLE alert_episode (
+    workspace_id BLOB NOT NULL,
+    resource_id TEXT NOT NULL,
+    ended_at INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, resource_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX alert_episode_age ON alert_episode (ended_at);
 
 CREATE TABLE incident_timeline (
     incident INTEGER NOT NULL REFERENCES incident (sort_key) ON DELETE CASCADE,

@@ -22,6 +22,7 @@ mod monitoring_configuration;
 mod monitoring_deliveries;
 mod monitoring_fixture;
 mod monitoring_incidents;
+mod monitoring_notified;
 mod monitoring_summaries;
 mod monitoring_transitions;
 mod ordering;
@@ -322,6 +323,16 @@ suite! { $
         transition_events_are_accepted_and_deferred_openings_added
         incident_deliveries_returns_all_of_incident
         incident_deliveries_returns_held_until_and_digest
+    }
+    monitoring_notified {
+        sent_deliveries_make_their_channels_notified
+        digest_members_make_their_channel_notified
+        notified_channels_outlive_pruned_deliveries
+        suppressed_resolution_gives_notified_channel_a_wake_up
+        suppressed_digest_and_release_give_wake_ups
+        deferred_delivery_has_the_content_of_its_time
+        resolved_incident_of_deleted_endpoint_takes_deferred_deliveries
+        episode_ends_keep_the_latest_and_are_pruned
     }
     monitoring_summaries {
         summarise_hours_and_days_match_checks

@@ -64,6 +64,7 @@ impl EncodedEvent {
             event_id,
             delivery,
             gate_evaluations,
+            content: None,
         })
     }
 
@@ -110,7 +111,7 @@ pub(super) fn accept(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Accepta
     batch.iter().zip(&is_new).map(answer).collect()
 }
 
-/// Accepts all events or none. A duplicate gets those of its deliveries that are deferred openings (a sequence after
+/// Accepts all events or none. A duplicate gets those of its deliveries that are deferred notifications (a sequence after
 /// the first) and were not inserted before; those that were are reported as not leased.
 pub(super) fn accept_with_deferred(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Acceptance>> {
     let mut acceptances = accept(db, batch)?;
@@ -120,7 +121,7 @@ pub(super) fn accept_with_deferred(db: &Db<'_>, batch: &[&EncodedEvent]) -> Resu
             if exists(db, &row)? {
                 acceptance.not_leased.push(row.delivery.id);
             } else {
-                rows.push(row);
+                rows.push(DeliveryRow { content: encoded.content(), ..row });
             }
         }
         let overrides = resolve(db, &rows)?;

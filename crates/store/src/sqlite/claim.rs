@@ -9,7 +9,7 @@ use tidings_domain::id::{ChannelId, DeliveryId, Id, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-use super::row::{EVENT_COLUMNS, event, id, instant, optional_id, parsed};
+use super::row::{DELIVERY_EVENT_COLUMNS, event, id, instant, optional_id, parsed};
 use super::{chain, follow_ups};
 use crate::Result;
 use crate::error::StoreError;
@@ -58,7 +58,7 @@ fn due_of_channel(
     let sql = format!(
         "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.due_at, \
          d.attempt_count, \
-         d.attempt_base, d.attempt_trigger, d.attempt_state, d.channel_type, {EVENT_COLUMNS} \
+         d.attempt_base, d.attempt_trigger, d.attempt_state, d.channel_type, {DELIVERY_EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key \
          WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.sort_key LIMIT ?"
     );

@@ -52,6 +52,8 @@ pub(super) struct DeliveryRow<'a> {
     pub(super) delivery: &'a NewDelivery,
     /// Its one evaluation, as a JSON list.
     pub(super) gate_evaluations: Json<'a>,
+    /// Its own content, if it is that of an event accepted earlier.
+    pub(super) content: Option<Json<'a>>,
 }
 
 impl DeliveryRow<'_> {
@@ -74,8 +76,8 @@ pub(super) fn leased_delivery_insert() -> InsertSql {
 pub(super) fn delivery_insert() -> InsertSql {
     let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, \
          channel_id, channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts, reason, \
-         completed_at, held_until, blocked_by_id, sequence, replaces_id)";
-    InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
+         completed_at, held_until, blocked_by_id, sequence, replaces_id, content)";
+    InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
 }
 
 /// Inserts deliveries in their initial states.
@@ -106,6 +108,7 @@ pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides
             &columns.blocked_by.as_ref().map(Id::as_bytes),
             &row.delivery.sequence,
             &row.delivery.replaces_id.as_ref().map(Id::as_bytes),
+            &row.content,
         ])
     })?;
     Ok(())

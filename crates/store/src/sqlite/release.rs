@@ -10,6 +10,7 @@ use tidings_domain::time::Timestamp;
 use super::accept::{EncodedEvent, accept};
 use super::chain::{self, Link};
 use super::db::Db;
+use super::follow_ups::{Of, apply_to_incidents};
 use super::rate_limit::{RateLimiter, refusal_of_held};
 use super::row::{corrupt, to_json};
 use super::settle::StopColumns;
@@ -99,7 +100,10 @@ impl Release<'_, '_> {
              gate_evaluations = iif(?5 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?5)))";
         let completed_at = stop.status.is_settled().then_some(self.batch.now.unix_ms());
         let StopColumns { status, reason, held_until, evaluation, error } = stop;
-        self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, evaluation, error]).map(drop)
+        if self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, evaluation, error])? {
+            apply_to_incidents(self.db, Of::Delivery(id.sort_key()), self.batch.now, *status, Some(stop))?;
+        }
+        Ok(())
     }
 
     /// Releases deliveries one by one until the rate limit refuses one. That one and all after it stay held: a later
