@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
 use tidings_channels::egress::{DnsResolver, Egress};
@@ -334,5 +338,48 @@ async fn certificates_that_are_not_valid_yet_or_name_nothing_are_described() {
         let receiver = receiver(acceptor(certificate.der().clone(), &key)).await;
         let result = attempt(&receiver, &ours.roots).await;
         assert_eq!(result.error, Some(format!("TLS with 127.0.0.1 failed: {message}")));
+    }
+}
+
+/// A self-signed certificate of version 1, as `openssl x509 -req -signkey` makes it, and its key (PKCS #8). rcgen makes
+/// version 3 only.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBDjCBtAIBATAKBggqhkjOPQQDAjASMRAwDgYDVQQDDAdwcmludGVyMCAXDTIw
+MDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjASMRAwDgYDVQQDDAdwcmludGVy
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEJEAVR6xnDmkzwJbpJCSbtmNiy8pu
+sFZwLwmvdtb/Bnx4hYrVfboggtUpfyBAQinH+bNC2Mg3ZvWo6z4a91PFoDAKBggq
+hkjOPQQDAgNJADBGAiEAwym48Fq7H22xKh5Mw25XH4WEhjrM3y1zZgXYxpwivmoC
+IQCsW/o5/LqukpiGLn28i21U+ldk6+E6kU6W5vYQy35ihA==
+-----END CERTIFICATE-----
+";
+const VERSION_1_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgSui7Ydz5re5LZpm5b6Pma8M7tve/Ha7Dp71AwhKlJa2hRANCAAQk\
+    QBVHrGcOaTPAlukkJJu2Y2LLym6wVnAvCa921v8GfHiFitV9uiCC1Sl/IEBCKcf5s0LYyDdm9ajrPhr3U8Wg";
+
+/// Presents the same certificate always, without a look at it.
+#[derive(Debug)]
+struct Always(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn pinned_certificate_of_version_1_is_accepted() {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(BASE64_STANDARD.decode(VERSION_1_KEY).unwrap()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = vec![CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap()];
+    let certified = Arc::new(CertifiedKey::new(chain, provider.key_provider.load_private_key(key).unwrap()));
+    for version in rustls::ALL_VERSIONS {
+        let config = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
+        let config = config.with_no_client_auth().with_cert_resolver(Arc::new(Always(certified.clone())));
+        let receiver = receiver(TlsAcceptor::from(Arc::new(config))).await;
+        let result = attempt(&receiver, &RootCertStore::empty()).await;
+        let error = result.error.unwrap();
+        assert!(error.ends_with("if it is your own, give it in tls.caCertificate"), "{error}");
+        let result = attempt_with(&receiver, &RootCertStore::empty(), json!({"caCertificate": VERSION_1})).await;
+        assert!(result.is_delivered(), "{result:?}");
     }
 }
