@@ -11,7 +11,8 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
-use tidings_channels::egress::{DnsResolver, Egress};
+use tidings_channels::egress::tls::{Handshake, TlsSettings, Verify};
+use tidings_channels::egress::{DnsResolver, Egress, TlsClients, TlsProfile};
 use tidings_channels::{AttemptResult, ChannelConfig, ChannelContext, ErrorClass, registry};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::resource::ResourceType;
@@ -381,5 +382,34 @@ async fn pinned_certificate_of_version_1_is_accepted() {
         assert!(error.ends_with("if it is your own, give it in tls.caCertificate"), "{error}");
         let result = attempt_with(&receiver, &RootCertStore::empty(), json!({"caCertificate": VERSION_1})).await;
         assert!(result.is_delivered(), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn verify_expiry_only_and_none_check_what_they_say() {
+    let clients = TlsClients::new(RootCertStore::empty());
+    let good = self_signed("other.example", true, 2_099).acceptor;
+    let expired = self_signed("127.0.0.1", false, 2_001).acceptor;
+    // The certificate of one server, the key of another.
+    let provider = rustls::crypto::ring::default_provider();
+    let key = KeyPair::generate().unwrap();
+    let stolen = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().self_signed(&key).unwrap().der().clone();
+    let other_key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(KeyPair::generate().unwrap().serialize_der()));
+    let other_key = provider.key_provider.load_private_key(other_key).unwrap();
+    let impostor = ServerConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+    let impostor = impostor.unwrap().with_no_client_auth();
+    let impostor = impostor.with_cert_resolver(Arc::new(Always(Arc::new(CertifiedKey::new(vec![stolen], other_key)))));
+    for (acceptor, accepted) in [
+        (good, [false, true, true]),
+        (expired, [false, false, true]),
+        (TlsAcceptor::from(Arc::new(impostor)), [false, false, false]),
+    ] {
+        let receiver = receiver(acceptor).await;
+        for (verify, is_accepted) in Verify::ALL.into_iter().zip(accepted) {
+            let profile = TlsProfile::new(&TlsSettings { verify, ..TlsSettings::default() }).unwrap();
+            let tcp = tokio::net::TcpStream::connect(receiver.address).await.unwrap();
+            let connected = clients.client(&profile).connect("127.0.0.1", "it", tcp, Handshake::Full).await;
+            assert_eq!(connected.is_ok(), is_accepted, "{verify:?}: {:?}", connected.err());
+        }
     }
 }
