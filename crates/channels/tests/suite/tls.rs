@@ -357,7 +357,7 @@ IQCsW/o5/LqukpiGLn28i21U+ldk6+E6kU6W5vYQy35ihA==
 const VERSION_1_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgSui7Ydz5re5LZpm5b6Pma8M7tve/Ha7Dp71AwhKlJa2hRANCAAQk\
     QBVHrGcOaTPAlukkJJu2Y2LLym6wVnAvCa921v8GfHiFitV9uiCC1Sl/IEBCKcf5s0LYyDdm9ajrPhr3U8Wg";
 
-/// Presents the same certificate always, without a look at it.
+/// Presents the same certificate always, without parsing it.
 #[derive(Debug)]
 struct Always(Arc<CertifiedKey>);
 
