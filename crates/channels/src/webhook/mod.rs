@@ -134,8 +134,8 @@ impl WebhookChannel {
         })
     }
 
-    /// The body, and why it is the standard one if the template failed. A test reports that as its result: whoever
-    /// sends it wants to see whether the template works.
+    /// The body, and why it is the standard one if the template failed. A test reports that as its result: it
+    /// shows whether the template works.
     fn body(&self, outbound: &OutboundMessage<'_>) -> Result<(Vec<u8>, Option<AttemptNote>), Box<AttemptResult>> {
         let message = || outbound.texts();
         let key = || {

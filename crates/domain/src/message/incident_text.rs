@@ -10,6 +10,8 @@ use crate::trigger::Trigger;
 
 /// Most fields from the source.
 const SOURCE_FIELDS_MAX: usize = 20;
+/// From this delay on, in milliseconds, the message of a resolution says when it was.
+const LATE_MS: u64 = 60_000;
 
 /// An opening lasts as long as the failure threshold took; only one that was deferred has lasted longer than this.
 const OPENING_LASTED_MS_MIN: u64 = 60_000;
@@ -107,10 +109,19 @@ fn describe(incident: &IncidentSnapshot, trigger: IncidentTrigger, name: &str, z
         IncidentTrigger::Stable => {
             (format!("{name} is stable again"), format!("{name} has stopped going up and down."))
         }
-        IncidentTrigger::Resolved => match incident.cause {
-            Cause::Alert => (format!("{name} is resolved"), format!("{name} fired for {duration}.")),
-            _ => (format!("{name} has recovered"), format!("{name} is healthy again after {duration}.")),
-        },
+        IncidentTrigger::Resolved => {
+            let (title, summary) = match (incident.cause, &incident.resolution) {
+                (_, Some(how)) => {
+                    (format!("{name} is resolved"), format!("The incident of {name} ended after {duration}: {how}."))
+                }
+                (Cause::Alert, None) => (format!("{name} is resolved"), format!("{name} fired for {duration}.")),
+                (_, None) => (format!("{name} has recovered"), format!("{name} is healthy again after {duration}.")),
+            };
+            // A notification of the end that was deferred arrives long after it.
+            let resolved_at = incident.resolved_at.filter(|at| incident.at.since_ms(*at) >= LATE_MS);
+            let since = resolved_at.map(|at| format!(" It ended at {}.", zone.format_instant(at)));
+            (title, summary + since.as_deref().unwrap_or_default())
+        }
     }
 }
 
@@ -140,6 +151,9 @@ fn fields(event: &Event, incident: &IncidentSnapshot, zone: &Zone) -> Vec<Field>
         if is_shown {
             add("Ongoing for", format_duration(lasted_ms));
         }
+    }
+    if let Some(previous) = incident.previous_resolved_at {
+        add("Previous incident ended", zone.format_instant(previous));
     }
     if let Some(actor) = incident.actor.as_deref().filter(|actor| !is_blank(actor)) {
         add("By", clean_line(actor));

@@ -95,3 +95,22 @@ fn actor_is_a_field_and_blank_name_falls_back_to_the_id() {
     assert!(message.fields.contains(&Field::new("By", "Ada")));
     assert_eq!(message.title, "ep_07070707070707070707070707070707 has recovered");
 }
+
+#[test]
+fn late_resolution_and_opening_after_unsent_resolution_show_when_it_ended() {
+    let mut event = incident_event(Resolved);
+    let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+    incident.at = incident.at.plus_ms(3_600_000);
+    let summary = "Production API is healthy again after 2 min 12 s. It ended at 2026-05-02 04:00:12 UTC.";
+    assert_eq!(of(&event, Severity::Success).summary, summary);
+    let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+    (incident.resolution, incident.at) = (Some("endpoint deleted".into()), event.received_at);
+    let message = of(&event, Severity::Success);
+    let summary = "The incident of Production API ended after 2 min 12 s: endpoint deleted.";
+    assert_eq!((message.title.as_str(), message.summary.as_str()), ("Production API is resolved", summary));
+    let mut event = incident_event(Opened);
+    let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+    incident.previous_resolved_at = Some(incident.at.minus_ms(1_000));
+    let field = Field::new("Previous incident ended", "2026-05-02 04:00:11 UTC");
+    assert!(of(&event, Severity::Critical).fields.contains(&field));
+}
