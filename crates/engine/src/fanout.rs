@@ -11,7 +11,7 @@ use tidings_domain::event::Event;
 use tidings_domain::gate::{
     self, EndpointContext, Gate, GateEvaluation, GateInput, OpeningOutcome, Refusal, rate_limit,
 };
-use tidings_domain::id::{ChannelId, DeliveryId};
+use tidings_domain::id::ChannelId;
 use tidings_domain::incident::{IncidentTrigger, Notified, NotifiedBy};
 use tidings_domain::routing::{self, NotRouted, NotRoutedReason};
 use tidings_domain::rule::Rule;
@@ -45,8 +45,6 @@ pub(crate) struct PlannedDelivery {
     pub evaluation: GateEvaluation,
     /// The last gate, left to the store: it counts within the commit. Set if all other gates passed.
     pub rate_limit: Option<RateLimitRequest>,
-    /// The delivery that must be settled before this one is sent.
-    pub blocked_by: Option<DeliveryId>,
 }
 
 /// The result of fanning out one event.
@@ -144,15 +142,7 @@ pub(crate) fn plan_for_rule(
         channel_name: loaded.channel.name.clone(),
         zone: view.zone.clone(),
     });
-    let blocked_by = blocking_delivery(channel_id, context.earlier);
-    Some(PlannedDelivery {
-        rule: rule.cloned(),
-        channel: Arc::clone(loaded),
-        severity,
-        evaluation,
-        rate_limit,
-        blocked_by,
-    })
+    Some(PlannedDelivery { rule: rule.cloned(), channel: Arc::clone(loaded), severity, evaluation, rate_limit })
 }
 
 /// The input of the gates for one rule and channel.
@@ -229,17 +219,11 @@ pub(crate) fn is_in_progress(delivery: &IncidentDelivery) -> bool {
     }
 }
 
-/// The last delivery of the incident through this channel that is in progress: the next one must wait for it. Held
-/// deliveries do not block, as they may be held for hours; on their release the store orders them.
-fn blocking_delivery(channel_id: ChannelId, earlier: &[IncidentDelivery]) -> Option<DeliveryId> {
-    earlier.iter().rfind(|it| it.channel_id == channel_id && is_in_progress(it)).map(|it| it.delivery_id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use tidings_domain::gate::Effect;
-    use tidings_domain::id::{EventId, Id, RuleId};
+    use tidings_domain::id::{DeliveryId, EventId, Id, RuleId};
 
     const RULE: [u8; 16] = [3; 16];
     const CHANNEL: [u8; 16] = [4; 16];
@@ -344,20 +328,8 @@ mod tests {
             OpeningOutcome::Sent,
             "its digest is in progress"
         );
-        assert!(blocking_delivery(in_digest.channel_id, &[in_digest]).is_some(), "and blocks later deliveries");
         for status in [Status::Pending, Status::Sending, Status::Sent] {
             assert_eq!(opening_outcome_of(&[delivery(status, None)]), OpeningOutcome::Sent);
         }
-    }
-
-    #[test]
-    fn blocking_delivery_is_the_last_in_progress_through_the_channel() {
-        let channel = ChannelId::from_bytes(CHANNEL);
-        for (status, blocks) in
-            [(Status::Pending, true), (Status::Sending, true), (Status::Held, false), (Status::Sent, false)]
-        {
-            assert_eq!(blocking_delivery(channel, &[delivery(status, None)]).is_some(), blocks, "{status:?}");
-        }
-        assert_eq!(blocking_delivery(ChannelId::from_bytes([5; 16]), &[delivery(Status::Pending, None)]), None);
     }
 }

@@ -155,7 +155,7 @@ fn fields(fields: &[(String, String)]) -> Markup {
             style="border-collapse:collapse;font-size:14px;line-height:20px" {
             @for (label, value) in fields {
                 tr {
-                    td.soft.rule valign="top" width="104" style="width:104px;padding:8px 12px 8px 0;\
+                    td.soft.rule valign="top" width="116" style="width:116px;padding:8px 12px 8px 0;\
                         border-top:1px solid #e6e8ec;color:#57606a;overflow-wrap:anywhere;word-break:break-word" {
                         (label)
                     }

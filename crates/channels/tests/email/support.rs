@@ -80,6 +80,7 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([7; 16]),
         rule_id: Some(RuleId::from_bytes([3; 16])),
+        channel_id: None,
         event,
         severity,
         zone: &UTC,

@@ -303,6 +303,7 @@ pub fn message(event: &Event) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([3; 16]),
         rule_id: Some(RuleId::from_bytes([4; 16])),
+        channel_id: None,
         event,
         severity: Severity::Warning,
         zone: &UTC,

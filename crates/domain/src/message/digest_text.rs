@@ -65,6 +65,10 @@ pub(super) fn from_digest(event: &Event, digest: &Digest, severity: Severity, zo
 
 fn cleaned(entry: &Entry) -> Entry {
     let reason = entry.reason.as_deref().map(clean_line).filter(|reason| !is_blank(reason));
+    let reason = reason.map(|reason| match entry.state {
+        EntryState::Resolved => format!("It was: {reason}"),
+        EntryState::Ongoing | EntryState::OneOff => reason,
+    });
     Entry { title: clean_line(&entry.title), reason, link: entry.link.as_deref().and_then(link), ..entry.clone() }
 }
 
@@ -86,7 +90,7 @@ impl Message {
 }
 
 impl Message {
-    /// When an entry's last event happened, the run that it is about, and how many notifications it stands for:
+    /// When an entry's last event happened, the run that it is about, and how many notifications it replaces:
     /// `2026-05-02 04:00:00 UTC · run 01HX · 3 notifications`.
     pub fn format_entry_facts(&self, entry: &Entry) -> String {
         let mut facts = self.format_instant(entry.at);

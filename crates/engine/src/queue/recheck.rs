@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Status;
-use tidings_domain::event::{Content, EventKind};
+use tidings_domain::event::EventKind;
 use tidings_domain::gate::{self, Gate, GateEvaluation, OpeningOutcome};
 use tidings_domain::id::{ChannelId, DeliveryId};
 use tidings_domain::time::Timestamp;
@@ -61,8 +61,7 @@ pub(super) async fn recheck_all(
         let context = FanOutContext { earlier: &earlier, notified: Some(&notified), ..FanOutContext::default() };
         let opening = fanout::opening_outcome(&resolution.event, rule, channel_id, context);
         decisions[index] = match recheck(queue, view, resolution, channel_id, &opening, now) {
-            // Its opening is part of a digest in progress, which blocks it. In a digest of its own it would not wait:
-            // only an individual delivery can be blocked by another.
+            // Its opening is part of a digest in progress, which it follows by itself.
             ReleaseDecision::Release { .. }
                 if opening == OpeningOutcome::Sent && is_in_digest(resolution, &earlier) =>
             {
@@ -150,8 +149,6 @@ fn recheck(
             _ => ReleaseDecision::Settle(NextState::Suppressed(evaluation)),
         };
     }
-    // Webhooks are never merged, and a digest is not put into another digest.
-    let is_digest = matches!(held.event.content, Content::Digest(_));
-    let is_webhook = context.channel.channel.channel_type == ChannelType::Webhook;
-    ReleaseDecision::Release { individually: is_digest || is_webhook }
+    // Webhooks are never merged.
+    ReleaseDecision::Release { individually: context.channel.channel.channel_type == ChannelType::Webhook }
 }

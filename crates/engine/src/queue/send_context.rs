@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidings_domain::delivery::{SkipReason, Status};
+use tidings_domain::delivery::SkipReason;
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::{self, Effect, Gate, GateEvaluation, OpeningOutcome, Refusal};
 use tidings_domain::id::{ChannelId, IncidentId, RuleId, WorkspaceId};
@@ -63,23 +63,13 @@ impl PendingSend<'_> {
     }
 }
 
-/// The deliveries of an incident, oldest first. If the digest of a held delivery is itself held, the digest's gate and
-/// instant are reported.
+/// The deliveries of an incident, oldest first.
 pub(super) async fn incident_deliveries(
     queue: &Queue,
     workspace_id: WorkspaceId,
     incident_id: IncidentId,
 ) -> Result<Vec<IncidentDelivery>, StoreError> {
-    let mut deliveries = queue.0.store.incident_deliveries(workspace_id, incident_id).await?;
-    for delivery in deliveries.iter_mut().filter(|delivery| delivery.status == Status::Held) {
-        let Some(digest_id) = delivery.digest_id else { continue };
-        let digest = queue.0.store.delivery(workspace_id, digest_id).await?;
-        if let Some(mut digest) = digest.filter(|digest| digest.status == Status::Held) {
-            (delivery.digest_id, delivery.held_until, delivery.evaluation) =
-                (None, digest.held_until, digest.gate_evaluations.pop());
-        }
-    }
-    Ok(deliveries)
+    queue.0.store.incident_deliveries(workspace_id, incident_id).await
 }
 
 /// Adds the result of [`Gate::NeverOpened`] to the re-evaluation of a resolution. The gate is not re-evaluated with the

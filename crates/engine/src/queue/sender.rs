@@ -9,12 +9,14 @@ use futures_util::FutureExt as _;
 use tidings_channels::{AttemptResult, ErrorClass, OutboundMessage};
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{GiveUpReason, NextStep, Outcome, Status, next_step};
+use tidings_domain::delivery::{AttemptTrigger, GiveUpReason, NextStep, Outcome, OutdatedReason, Status, next_step};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::{self, OpeningOutcome};
-use tidings_domain::retry::RetryPolicy;
+use tidings_domain::incident::IncidentTrigger;
+use tidings_domain::retry::{RETRY_AFTER_MS_MAX, RetryPolicy};
 use tidings_domain::rule::Rule;
 use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
 use tidings_store::StoreError;
 use tidings_store::queue::{Attempt, Claimed, FollowUps, LeaseRef, NextState, Settled, Settlement};
 
@@ -161,7 +163,17 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     // A resend starts the retries anew, while attempts are numbered on.
     let number_in_policy = number - claimed.attempt_base;
     let jitter = if result.is_delivered() { 0.0 } else { jitter(queue.0.clock.as_ref()) };
-    let next = next_step(result.outcome, &policy, number_in_policy, jitter, now);
+    let next = match result.outcome {
+        // It uses up no retry: the one that it preceded is still to come, and the store knows when.
+        Outcome::Retry { after_ms } if claimed.attempt_trigger == AttemptTrigger::NewerEvent => {
+            NextStep::RetryAt(now.plus_ms(after_ms.unwrap_or(0)))
+        }
+        outcome => next_step(outcome, &policy, number_in_policy, jitter, now),
+    };
+    let not_before = match result.outcome {
+        Outcome::Retry { after_ms } => after_ms.map(|after_ms| now.plus_ms(after_ms.min(RETRY_AFTER_MS_MAX))),
+        _ => None,
+    };
     metrics::record_attempt(channel.channel_type, &attempt);
 
     let sample = breaker_sample(&result, attempt.duration_ms);
@@ -171,7 +183,7 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     };
     // An attempt that never reached the receiver keeps the state of the one before, such as recipients already served.
     let attempt_state = result.attempt_state.or_else(|| claimed.attempt_state.clone());
-    let settlement = new_settlement(claimed, now, Some(attempt), next, attempt_state);
+    let settlement = Settlement { not_before, ..new_settlement(claimed, now, Some(attempt), next, attempt_state) };
     let counts_for_health = loaded.is_shared() && result.error_class != Some(ErrorClass::OwnNetwork);
     let is_gone = result.http_status == Some(HTTP_GONE) && channel.channel_type == ChannelType::Webhook;
     let gone = is_gone.then_some(loaded);
@@ -209,6 +221,7 @@ fn new_settlement(
         attempt,
         next,
         attempt_state,
+        not_before: None,
         follow_ups: follow_ups(&claimed.event),
     }
 }
@@ -255,6 +268,9 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> SendDecision {
     if evaluation.stopped.is_some() {
         return SendDecision::Settle(NextState::Suppressed(evaluation));
     }
+    if let Some(reason) = outdated_reason(queue, claimed).await {
+        return SendDecision::Settle(NextState::Outdated(reason));
+    }
     // Rare enough to ask under the lock only then.
     if now.since_ms(claimed.due_at) >= PAUSE_WAIT_MS_MAX
         && queue.channel_queues().is_pause_wait_exceeded(claimed.channel_id, claimed.due_at, now)
@@ -266,6 +282,25 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> SendDecision {
         SendDecision::LeaseTooShort
     } else {
         SendDecision::Send(Arc::clone(context.channel), context.view.zone.clone())
+    }
+}
+
+/// For an escalation step or a reminder: whether there is no more need for it. A resend by hand is sent all the same.
+async fn outdated_reason(queue: &Queue, claimed: &Claimed) -> Option<OutdatedReason> {
+    let Trigger::Incident(IncidentTrigger::Escalated { .. } | IncidentTrigger::Reminder { .. }) = claimed.event.trigger
+    else {
+        return None;
+    };
+    if claimed.attempt_trigger == AttemptTrigger::Resend {
+        return None;
+    }
+    let incident_id = claimed.event.run_id.parse().ok()?;
+    // A failing read is no reason to withhold it.
+    let (record, _) = Box::pin(queue.0.store.incident(claimed.event.workspace_id, incident_id)).await.ok()??;
+    match (record.incident.resolved_at, record.incident.acknowledged_at) {
+        (Some(_), _) => Some(OutdatedReason::IncidentOver),
+        (None, Some(_)) => Some(OutdatedReason::Acknowledged),
+        (None, None) => None,
     }
 }
 
@@ -321,6 +356,7 @@ async fn send(
     let message = OutboundMessage {
         delivery_id: claimed.id,
         rule_id: claimed.rule_id,
+        channel_id: Some(claimed.channel_id),
         event,
         severity: if event.kind == EventKind::Digest { event.severity(claimed.severity) } else { claimed.severity },
         zone,

@@ -171,7 +171,8 @@ fn resolution_is_held_with_opening_held_on_retry() {
     world.advance(3_600);
     let events: Vec<_> =
         world.receiver.requests().iter().map(|request| request.body["event"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(events, ["incident_opened", "incident_opened", "incident_resolved"]);
+    let opened = "incident_opened";
+    assert_eq!(events, [opened, opened, opened, "incident_resolved"], "the resolution made it try the opening again");
 }
 
 #[test]

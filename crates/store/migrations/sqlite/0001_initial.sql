@@ -168,7 +168,6 @@ CREATE TABLE delivery (
     sent_at INTEGER,
     completed_at INTEGER,
     held_until INTEGER,
-    blocked_by_sort_key INTEGER,
     blocked_by_id BLOB,
     sequence INTEGER NOT NULL DEFAULT 1,
     replaces_id BLOB,
@@ -183,8 +182,32 @@ CREATE INDEX delivery_due ON delivery (channel_id, due_at) WHERE due_at IS NOT N
 CREATE INDEX delivery_failed ON delivery (workspace_id, channel_id, completed_at) WHERE status = 'failed';
 -- With the reason, so that a rate limit finds the deliveries that it holds among all held ones of the channel.
 CREATE INDEX delivery_held ON delivery (channel_id, held_until, reason) WHERE held_until IS NOT NULL;
-CREATE INDEX delivery_blocked_by ON delivery (blocked_by_sort_key) WHERE blocked_by_sort_key IS NOT NULL;
+-- The few deferred deliveries, in the order of their own time; all others are listed in the order of their events.
+CREATE INDEX delivery_deferred ON delivery (workspace_id) WHERE sequence > 1;
 CREATE INDEX delivery_digest ON delivery (digest_sort_key) WHERE digest_sort_key IS NOT NULL;
+
+-- The deliveries in progress of one subject (an endpoint or alert) through one channel, in the order of their attempts;
+-- those behind the first have no `due_at`. `retry_at` is when the retry is due that an expedited attempt precedes.
+CREATE TABLE chain (
+    channel_id BLOB NOT NULL,
+    subject TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    delivery_sort_key INTEGER NOT NULL,
+    delivery_id BLOB NOT NULL,
+    not_before INTEGER,
+    retry_at INTEGER,
+    expedited_at INTEGER,
+    expedited_count INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (channel_id, subject, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX chain_delivery ON chain (delivery_sort_key);
+
+-- When a retry of the channel was last expedited.
+CREATE TABLE expedited (
+    channel_id BLOB PRIMARY KEY,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- The instants of the first attempts that a channel's rate limit admitted within its window.
 CREATE TABLE rate_window (

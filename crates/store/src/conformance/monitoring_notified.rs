@@ -134,11 +134,12 @@ pub(super) async fn suppressed_resolution_gives_notified_channel_a_wake_up(fixtu
     fixture.record_transition(ours, transition).await.unwrap();
     fixture.settle_due(other, follow_ups, muted).await;
     assert!(fixture.unfinished().await.is_empty(), "that channel was not notified");
-    let claimed = fixture.claim(ours, after_ms(10), lease(1, 60_000), 9).await;
-    let filtered = unattempted(&claimed[0], NextState::Suppressed(stopped(Gate::EventFilter, NOW)));
+    let claimed = fixture.claim(ours, after_ms(10), lease(1, 60_000), 9).await.remove(0);
+    let filtered = unattempted(&claimed, NextState::Suppressed(stopped(Gate::EventFilter, NOW)));
     fixture.store.settle(Settlement { follow_ups, ..filtered }).await.unwrap();
     assert!(fixture.unfinished().await.is_empty(), "that gate defers nothing");
-    let settlement = Settlement { follow_ups, ..muted(&claimed[1]) };
+    let claimed = fixture.claim(ours, after_ms(60), lease(1, 60_000), 9).await.remove(0);
+    let settlement = Settlement { follow_ups, ..muted(&claimed) };
     let now = settlement.now;
     fixture.store.settle(settlement).await.unwrap();
     let [unfinished] = &fixture.unfinished().await[..] else { panic!("one") };

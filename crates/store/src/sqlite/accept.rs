@@ -6,7 +6,8 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
 use tidings_domain::event::Event;
-use tidings_domain::id::{DeliveryId, EventId, Id};
+use tidings_domain::id::{ChannelId, DeliveryId, EventId, Id};
+use tidings_domain::time::Timestamp;
 
 use super::db::{Db, InsertSql};
 use super::initial_state::{Overrides, count_initial_states, resolve};
@@ -67,6 +68,13 @@ impl EncodedEvent {
         })
     }
 
+    fn expedited(&self, overrides: &Overrides) -> Vec<(ChannelId, Timestamp)> {
+        let expedited = |delivery: &NewDelivery| {
+            Some((delivery.channel_id, overrides.get(&delivery.id).and_then(|columns| columns.expedited_at)?))
+        };
+        if overrides.is_empty() { Vec::new() } else { self.new_event.deliveries.iter().filter_map(expedited).collect() }
+    }
+
     fn not_leased(&self, overrides: &Overrides) -> Vec<DeliveryId> {
         let ids = self.new_event.deliveries.iter().map(|delivery| delivery.id);
         if overrides.is_empty() { Vec::new() } else { ids.filter(|id| overrides.contains_key(id)).collect() }
@@ -96,6 +104,7 @@ pub(super) fn accept(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Accepta
             differs: false,
             counts: counts(encoded),
             not_leased: encoded.not_leased(&overrides),
+            expedited: encoded.expedited(&overrides),
         }),
         false => original_acceptance(db, &encoded.new_event),
     };
@@ -118,6 +127,7 @@ pub(super) fn accept_with_deferred(db: &Db<'_>, batch: &[&EncodedEvent]) -> Resu
         let overrides = resolve(db, &rows)?;
         insert_deliveries(db, &rows, &overrides)?;
         acceptance.not_leased.extend(encoded.not_leased(&overrides));
+        acceptance.expedited.extend(encoded.expedited(&overrides));
     }
     Ok(acceptances)
 }
@@ -201,7 +211,7 @@ fn original_acceptance(db: &Connection, repeated: &NewEvent) -> Result<Acceptanc
     let event_id = recorded_event_id(db, &repeated.event)?;
     let (counts, fingerprint) = stored_event(db, event_id)?.unwrap_or_default();
     let differs = fingerprint.zip(repeated.fingerprint).is_some_and(|(first, this)| first != this);
-    Ok(Acceptance { event_id, duplicate: true, differs, counts, not_leased: Vec::new() })
+    Ok(Acceptance { event_id, duplicate: true, differs, counts, not_leased: Vec::new(), expedited: Vec::new() })
 }
 
 /// The counts and the fingerprint stored with an event; `None` if there is no such event.

@@ -12,6 +12,7 @@ use tidings_domain::incident::{IncidentTrigger, NotifiedBy};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
+use super::chain;
 use super::settle::StopColumns;
 use crate::Result;
 use crate::queue::{FollowUps, Settlement};
@@ -46,17 +47,31 @@ pub(super) fn apply(
             }
             apply_to_incidents(db, Of::Delivery(sort_key), now, status, stop)?;
         }
-        FollowUps::Digest if status.is_settled() => settle_digest_members(db, sort_key, now, status, stop)?,
-        FollowUps::Digest => {}
+        FollowUps::Digest => match stop.filter(|stop| stop.status == Status::Held) {
+            Some(stop) => hold_digest_members(db, sort_key, stop)?,
+            None if status.is_settled() => settle_digest_members(db, sort_key, now, status, stop)?,
+            None => {}
+        },
     }
     // A held delivery blocks nothing, because it may be held all night.
-    if status.is_settled() || status == Status::Held { unblock(db, sort_key, now) } else { Ok(()) }
+    if status.is_settled() || status == Status::Held {
+        chain::leave(db, sort_key, status, now)
+    } else if settlement.attempt.is_some() {
+        chain::record_retry(db, sort_key, settlement.not_before)
+    } else {
+        Ok(())
+    }
 }
 
-/// Makes due what the delivery with this sort key blocked.
-pub(super) fn unblock(db: &Connection, sort_key: i64, now: Timestamp) -> Result<()> {
-    db.prepare_cached("UPDATE delivery SET due_at = ?, blocked_by_sort_key = NULL WHERE blocked_by_sort_key = ?")?
-        .execute(params![now.unix_ms(), sort_key])?;
+/// Holds the members of a digest that a gate stopped, as if it had never been created. The digest that carries them when
+/// the gate opens shows the state of then; this one, sent later, would not.
+fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE delivery SET reason = ?1, held_until = ?2, digest_sort_key = NULL, digest_id = NULL, \
+         gate_evaluations = iif(?3 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?3))) \
+         WHERE digest_sort_key = ?4 AND status = 'held'",
+    )?
+    .execute(params![stop.reason, stop.held_until, stop.evaluation, sort_key])?;
     Ok(())
 }
 

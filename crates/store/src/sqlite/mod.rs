@@ -8,6 +8,7 @@
 
 mod accept;
 mod attempts;
+mod chain;
 mod checkpoint;
 mod claim;
 mod db;

@@ -108,6 +108,10 @@ async fn channel_test_is_logged_and_updates_connectivity() {
     let log = service.get(&format!("/deliveries?channel={id}&kind=channel_test")).await.expect(200);
     let statuses: Vec<_> = log["data"].as_array().unwrap().iter().map(|row| (&row["status"], &row["test"])).collect();
     assert_eq!(statuses, [(&json!("failed"), &json!(true)), (&json!("sent"), &json!(true))]);
+    assert_eq!(log["data"][0]["trigger"], Value::Null, "it reports no success");
+    let events = service.get("/events?kind=channel_test").await.expect(200);
+    assert_eq!((&events["data"][0]["trigger"], events["data"].as_array().unwrap().len()), (&Value::Null, 2));
+    assert_eq!(service.get("/events?trigger=success").await.expect(200)["data"], json!([]));
     assert_eq!(service.get("/runs").await.expect(200)["data"], json!([]), "a test is no run");
     let failed = log["data"][0]["id"].as_str().unwrap();
     service.send("POST", &format!("/deliveries/{failed}/resend"), None).await.problem(409, "not_resendable");
