@@ -227,7 +227,7 @@ impl Problem {
     /// [`Code::Internal`]. The cause is logged by the caller and not disclosed.
     pub fn internal() -> Self {
         let detail =
-            "the error was logged with the request's id; try again, and tell the operator the id if it persists";
+            "the error was logged with the request's id; try again, and give the operator the id if it persists";
         Self::new(Code::Internal, detail)
     }
 

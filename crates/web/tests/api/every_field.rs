@@ -30,7 +30,7 @@ pub async fn known(service: &Service, method: &str, path: &str, body: &Value, wi
     list.split(", ").map(|name| name.trim_end_matches('.').to_owned()).collect()
 }
 
-/// A service whose clock stands at 23:30 UTC.
+/// A service whose clock is at 23:30 UTC.
 pub struct World {
     pub service: Service,
     clock: Arc<ManualClock>,
