@@ -8,8 +8,11 @@ use std::collections::VecDeque;
 /// Owners are found by linear search: no more wait than deliveries are in flight, some hundred.
 #[derive(Debug)]
 pub(super) struct Turns<O, S, T> {
-    owners: VecDeque<(O, VecDeque<(S, VecDeque<T>)>)>,
+    owners: Entries<O, Entries<S, VecDeque<T>>>,
 }
+
+/// Entries in the order of their turns.
+type Entries<K, V> = VecDeque<(K, V)>;
 
 impl<O: PartialEq, S: PartialEq, T> Turns<O, S, T> {
     pub(super) const fn new() -> Self {
@@ -48,13 +51,13 @@ impl<O: PartialEq, S: PartialEq, T> Turns<O, S, T> {
         self.owners.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.owners.iter().flat_map(|(_, subs)| subs).map(|(_, items)| items.len()).sum()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.owners.iter().flat_map(|(_, subs)| subs).flat_map(|(_, items)| items)
     }
 }
 
 /// The entry of this key and its index; a new one is last in turn.
-fn entry<K: PartialEq, V: Default>(entries: &mut VecDeque<(K, V)>, key: K) -> (usize, &mut V) {
+fn entry<K: PartialEq, V: Default>(entries: &mut Entries<K, V>, key: K) -> (usize, &mut V) {
     let at = entries.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
         entries.push_back((key, V::default()));
         entries.len() - 1
@@ -81,7 +84,7 @@ mod tests {
         turns.push("burst", 2, "b2-0".to_owned());
         turns.push("quiet", 3, "q3-0".to_owned());
         turns.push_first("quiet", 4, "first".to_owned());
-        assert_eq!(turns.len(), 9);
+        assert_eq!(turns.iter().count(), 9);
         let order: Vec<String> = std::iter::from_fn(|| turns.pop()).collect();
         assert_eq!(order, ["first", "b1-0", "q3-0", "b2-0", "b1-1", "b1-2", "b1-3", "b1-4", "b1-5"]);
         assert!(turns.is_empty());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidings_domain::event::{Content, Event};
 use tidings_domain::gate::{EndpointContext, Gate, OpeningOutcome, Refusal};
 use tidings_domain::id::ChannelId;
+use tidings_domain::routing;
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
@@ -67,7 +68,7 @@ impl Incidents {
             if !matches!(self.recheck_gate(view, endpoint, &last_openings, &event, deferred, now), GateRecheck::Open) {
                 continue;
             }
-            let Some(rule) = deferred.rule_id.and_then(|id| view.rule(id)) else { continue };
+            let Some(rule) = carrying_rule(view, &event, deferred) else { continue };
             let context = FanOutContext {
                 endpoint: self.endpoint_context(view, endpoint),
                 last_openings: Some(&last_openings),
@@ -134,13 +135,24 @@ impl Incidents {
         deferred: &DeferredDelivery,
         now: Timestamp,
     ) -> GateRecheck {
-        let rule = deferred.rule_id.and_then(|id| view.rule(id)).filter(|rule| rule.enabled);
-        let Some(rule) = rule else { return GateRecheck::Inapplicable };
+        let Some(rule) = carrying_rule(view, event, deferred) else { return GateRecheck::Inapplicable };
         let Some(channel) = view.channel(rule.channel_id) else { return GateRecheck::Inapplicable };
         let last_opening_at = last_openings.get(&rule.channel_id).copied();
         let endpoint = self.endpoint_context(view, endpoint);
         let endpoint = endpoint.map(|it| EndpointContext { last_opening_at, ..it });
         Carrier { view, endpoint, rule: Some(rule), channel }.recheck(deferred.gate, event, now)
+    }
+}
+
+/// The rule that carries a deferred opening: its own while it exists, or else another one to the channel that matches. (A
+/// disabled rule carries nothing, and is not replaced.)
+fn carrying_rule<'a>(view: &'a WorkspaceView, event: &Event, deferred: &DeferredDelivery) -> Option<&'a Arc<Rule>> {
+    match deferred.rule_id.and_then(|id| view.rule(id)) {
+        Some(own) => Some(own).filter(|rule| rule.enabled),
+        None => {
+            let mut rules = view.rules_of(event.resource_type, &event.resource_id);
+            rules.find(|rule| rule.channel_id == deferred.channel_id && routing::route(event, rule).is_ok())
+        }
     }
 }
 

@@ -109,7 +109,8 @@ impl DeferredDelivery {
     fn from_stored(delivery: &IncidentDelivery) -> Option<Self> {
         let Trigger::Incident(trigger) = delivery.trigger else { return None };
         let evaluation = delivery.evaluation.as_ref().filter(|_| delivery.status == Status::Suppressed)?;
-        let (gate, until) = suppressing_gate(evaluation, trigger)?;
+        let never_opened = evaluation.stopped.as_ref().filter(|(gate, _)| *gate == Gate::NeverOpened);
+        let (gate, until) = suppressing_gate(evaluation, trigger).or(never_opened.map(|(gate, _)| (*gate, None)))?;
         Some(Self {
             rule_id: delivery.rule_id,
             channel_id: delivery.channel_id,
@@ -139,7 +140,12 @@ impl DeferredDelivery {
             }
         }
         let deferred = last.into_iter().filter_map(Self::from_stored);
-        deferred.filter(|it| may_be_notified(it.channel_id, deliveries, notified)).collect()
+        let is_owed = |it: &Self| match it.gate {
+            // That gate opens when the channel is notified after all, by a delivery that was resent by hand.
+            Gate::NeverOpened => notified.contains_key(&it.channel_id),
+            _ => may_be_notified(it.channel_id, deliveries, notified),
+        };
+        deferred.filter(is_owed).collect()
     }
 }
 

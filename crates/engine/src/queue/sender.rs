@@ -402,8 +402,10 @@ fn apply_settlement(queue: &Queue, claimed: &Claimed, written: Result<Settled, S
                     queue.note_due(claimed.channel_id, queue.0.clock.now());
                 }
                 next => {
-                    // A suppressed opening or resolution is deferred: the timer loop sends it once the gate opens.
-                    if matches!(next, NextState::Suppressed(_)) {
+                    // A suppressed opening or resolution is deferred: the timer loop sends it once the gate opens. And one
+                    // that was resent by hand may have notified of an incident that is over by now.
+                    let is_resent = claimed.attempt_base > 0 && next == NextState::Done(Status::Sent);
+                    if matches!(next, NextState::Suppressed(_)) || is_resent {
                         queue.0.suppressed_openings.record(&claimed.event);
                     }
                     // Deliveries that were blocked by this one are due.

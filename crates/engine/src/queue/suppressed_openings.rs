@@ -26,10 +26,8 @@ impl SuppressedOpenings {
     /// Records that a delivery of this event was suppressed. A digest may contain those of any subject.
     pub(super) fn record(&self, event: &Event) {
         let subject = match event.kind {
-            EventKind::IncidentOpened | EventKind::IncidentResolved => {
-                Subject::parse(event.resource_type, &event.resource_id)
-            }
             EventKind::Digest => None,
+            kind if kind.is_incident() => Subject::parse(event.resource_type, &event.resource_id),
             _ => return,
         };
         self.add(event.workspace_id, subject);

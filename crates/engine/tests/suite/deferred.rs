@@ -209,6 +209,19 @@ fn deferred_opening_of_disabled_rule_causes_no_busy_loop() {
 }
 
 #[test]
+fn deferred_opening_is_carried_by_another_rule_if_its_own_is_deleted() {
+    let (world, endpoint, hook, rule) = world_with_suppressed_opening(|world, _, _, rule| world.pause(rule, true));
+    world.delete_rule(rule);
+    world.settle();
+    assert_eq!(world.outcomes(hook), ["opened suppressed rule_paused"]);
+    world.rule(endpoint, hook);
+    world.settle();
+    assert_eq!(world.outcomes(hook), ["opened suppressed rule_paused", "deferred opened sent"]);
+    world.up(endpoint);
+    assert_eq!(world.outcomes(hook)[2..], ["resolved sent"]);
+}
+
+#[test]
 fn opening_suppressed_on_retry_is_deferred() {
     let world = World::new();
     let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));

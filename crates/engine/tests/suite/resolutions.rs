@@ -502,3 +502,27 @@ fn deferred_opening_has_the_facts_of_now() {
     assert_eq!(world.receiver.requests().len(), 2);
     assert_eq!(world.last(hook).severity, tidings_domain::severity::Severity::Critical);
 }
+
+#[test]
+fn opening_resent_after_the_incident_is_followed_by_its_resolution() {
+    let mut world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.set_broken("hook", true);
+    world.down(endpoint);
+    world.advance(70);
+    world.advance(140);
+    world.up(endpoint);
+    assert_eq!(world.outcomes(hook), ["opened failed", "resolved suppressed never_opened"]);
+    world.set_broken("hook", false);
+    world.restart();
+    let opened = world.deliveries()[0].id;
+    world.wait(world.engine().resend(world.workspace_id, opened)).unwrap();
+    world.settle();
+    let expected = ["opened sent", "resolved suppressed never_opened", "deferred resolved sent"];
+    assert_eq!(world.outcomes(hook), expected);
+    world.restart();
+    world.wait(world.engine().resend(world.workspace_id, opened)).unwrap();
+    world.settle();
+    assert_eq!(world.outcomes(hook), expected, "once");
+}

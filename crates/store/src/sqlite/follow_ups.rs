@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use tidings_domain::delivery::Status;
 use tidings_domain::event::EventKind;
 use tidings_domain::gate::Gate;
-use tidings_domain::id::{ChannelId, Id, IncidentId, WorkspaceId};
+use tidings_domain::id::{ChannelId, EventId, Id, IncidentId, WorkspaceId};
 use tidings_domain::incident::{IncidentTrigger, NotifiedBy};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
@@ -166,9 +166,15 @@ pub(super) fn apply_to_incidents(
         let channel_id: ChannelId = super::row::id(row, "channel_id")?;
         if status == Status::Sent && trigger.notifies() {
             let without_rule = row.get::<_, Option<[u8; 16]>>("rule_id")?.is_none();
-            record_notified(db, workspace_id, id, channel_id, without_rule)?;
+            let by = if without_rule { NotifiedBy::Step } else { NotifiedBy::Rule };
+            // An endpoint that starts to flap as it recovers is no outage.
+            let is_active_only = trigger == IncidentTrigger::Flapping;
+            let is_resolved = record_notified(db, workspace_id, id, channel_id, by, is_active_only)?;
+            if is_resolved && was_resolution_suppressed(db, workspace_id, id, channel_id)? {
+                wake_resolved(db, workspace_id, id, channel_id, now)?;
+            }
         } else if status == Status::Suppressed && trigger == IncidentTrigger::Resolved {
-            wake_unfinished(db, workspace_id, id, channel_id, now)?;
+            wake_resolved(db, workspace_id, id, channel_id, now)?;
         }
     }
     Ok(())
@@ -179,32 +185,56 @@ fn is_deferrable(reason: &str) -> bool {
     Gate::ORDER.into_iter().any(|gate| gate.allows_deferred_resolution() && gate.reason() == reason)
 }
 
+/// Returns whether the incident is resolved and the channel was recorded.
 fn record_notified(
     db: &Connection,
     workspace_id: WorkspaceId,
     id: IncidentId,
     channel_id: ChannelId,
-    without_rule: bool,
-) -> Result<()> {
+    by: NotifiedBy,
+    is_active_only: bool,
+) -> Result<bool> {
     // A step without a rule overrides what a rule wrote, and not the other way round.
-    let (function, by) = if without_rule { ("json_set", NotifiedBy::Step) } else { ("json_insert", NotifiedBy::Rule) };
-    db.prepare_cached(&format!(
+    let function = match by {
+        NotifiedBy::Rule => "json_insert",
+        NotifiedBy::Step => "json_set",
+    };
+    let mut update = db.prepare_cached(&format!(
         "UPDATE incident SET notified_channels = {function}(notified_channels, ?, ?) WHERE sort_key = ? AND id = ? \
-         AND workspace_id = ?"
-    ))?
-    .execute(params![
-        json_path(channel_id),
-        by.as_str(),
-        id.sort_key(),
-        id.as_bytes(),
-        workspace_id.as_bytes()
-    ])?;
-    Ok(())
+         AND workspace_id = ? AND (resolved_at IS NULL OR NOT ?) RETURNING resolved_at IS NOT NULL"
+    ))?;
+    let (sort_key, path) = (id.sort_key(), json_path(channel_id));
+    let values = params![path, by.as_str(), sort_key, id.as_bytes(), workspace_id.as_bytes(), is_active_only];
+    Ok(update.query_row(values, |row| row.get(0)).optional()?.unwrap_or(false))
+}
+
+/// Whether the resolution of the incident was suppressed for this channel: it was planned before a delivery that was
+/// resent by hand notified the channel.
+fn was_resolution_suppressed(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    id: IncidentId,
+    channel_id: ChannelId,
+) -> Result<bool> {
+    let mut events = db.prepare_cached(
+        "SELECT event_id FROM idempotency_key WHERE run_id = ? AND workspace_id = ? AND trigger = 'resolved' \
+         AND resource_type IN ('endpoint', 'alert')",
+    )?;
+    let mut rows = events.query(params![id.to_string(), workspace_id.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(false) };
+    let event_id: EventId = super::row::id(row, "event_id")?;
+    let suppressed: u32 = db
+        .prepare_cached(
+            "SELECT count(*) FROM delivery WHERE event_sort_key = ? AND workspace_id = ? AND channel_id = ? \
+             AND status = 'suppressed'",
+        )?
+        .query_row(params![event_id.sort_key(), workspace_id.as_bytes(), channel_id.as_bytes()], |row| row.get(0))?;
+    Ok(suppressed > 0)
 }
 
 /// Gives a resolved incident a wake-up if the channel was notified of it: the end is still to be notified. The revision
 /// changes, so that a transition that was decided before cannot remove the wake-up.
-fn wake_unfinished(
+fn wake_resolved(
     db: &Connection,
     workspace_id: WorkspaceId,
     id: IncidentId,

@@ -116,6 +116,7 @@ fn global_mute_suppresses_every_delivery() {
     world.preferences(json!({"globalMuteUntil": "2099-01-01T00:00:00Z"}));
     api.resolve(endpoint);
     api.stopped(&incident, "resolved", hook, "muted");
+    let resolved = incident;
     let incident = api.open(endpoint, "down");
     api.stopped(&incident, "opened", hook, "muted");
     let run = api.delivery_once(&api.fail("backup", "1"), "suppressed");
@@ -124,10 +125,12 @@ fn global_mute_suppresses_every_delivery() {
     let why = api.get(&format!("/events/{}/why", run["eventId"].as_str().unwrap())).expect(200);
     assert!(why["answer"].as_str().unwrap().to_lowercase().contains("muted"), "{why}");
 
-    // After its end the opening of the active incident is sent.
+    // After its end those who were notified of the first incident are notified of its end, and the opening of the active
+    // one is sent.
+    let (first, second) = (resolved, incident);
     world.preferences(json!({"globalMuteUntil": ahead(Duration::from_secs(1)).to_string()}));
     eventually("the deferred opening is sent", || {
-        let deliveries = api.incident_deliveries(&incident, "opened", hook);
+        let deliveries = api.incident_deliveries(&second, "opened", hook);
         let deferred = deliveries.get(1).filter(|deferred| deferred["status"] == "sent")?;
         assert_eq!(
             (&deferred["sequence"], &deferred["replacesDeliveryId"]),
@@ -137,7 +140,12 @@ fn global_mute_suppresses_every_delivery() {
         assert_eq!(deliveries[0]["status"], "suppressed", "the row stays");
         Some(())
     });
-    assert_eq!(receiver.wait_for(2)[1].json()["incident"]["id"], incident);
+    let received = receiver.wait_for(3);
+    let received = |event: &str, incident: &str| {
+        let mut bodies = received[1..].iter().map(|request| request.json());
+        bodies.any(|body| body["event"] == event && body["incident"]["id"] == incident)
+    };
+    assert!(received("incident_resolved", &first) && received("incident_opened", &second));
     api.delivery_once(&api.fail("backup", "2"), "sent");
 }
 

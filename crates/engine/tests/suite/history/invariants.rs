@@ -112,8 +112,6 @@ fn deferred_deliveries_replace_suppressed_ones(all: &[DeliveryRecord]) {
             (of.event.id, of.channel_id, of.sequence + 1),
             (delivery.event.id, delivery.channel_id, delivery.sequence)
         );
-        // The end of an incident is notified under another rule if that of the suppressed delivery is gone.
-        assert!(of.rule_id == delivery.rule_id || delivery.event.trigger == RESOLVED, "{delivery:?}");
     }
 }
 
@@ -124,8 +122,7 @@ pub fn openings_were_sent(history: &History) {
     let parent_is_down = history.active().any(|incident| incident.subject == parent);
     for incident in history.active() {
         let of_incident = |it: &&DeliveryRecord| it.event.run_id == incident.id.to_string();
-        let is_of_present_rule = |it: &&DeliveryRecord| it.rule_id.is_some_and(|id| history.rules.contains(&id));
-        let openings = all.iter().filter(|it| it.event.trigger == OPENED).filter(is_of_present_rule);
+        let openings = all.iter().filter(|it| it.event.trigger == OPENED);
         for suppressed in openings.filter(of_incident).filter(|it| is_deferrable(it)) {
             let is_by_parent = suppressed.reason.as_deref() == Some("dependency") && parent_is_down;
             let deferred = all.iter().filter(|it| it.replaces_id == Some(suppressed.id)).count();

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tidings_domain::incident::episode::Report;
 use tidings_domain::incident::{SubjectField, SubjectInfo};
 use tidings_domain::severity::Severity;
-use tidings_domain::text::truncate_chars;
+use tidings_domain::text::{is_blank, truncate_chars};
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::incidents::Alert;
@@ -191,7 +191,8 @@ fn subject_info(
     fingerprint: &str,
     link: Option<String>,
 ) -> SubjectInfo {
-    let name = match (labels.get("alertname"), labels.get("instance")) {
+    let label = |name: &str| labels.get(name).filter(|value| !is_blank(value));
+    let name = match (label("alertname"), label("instance")) {
         (Some(name), Some(instance)) => format!("{name} ({instance})"),
         (Some(name), None) => name.clone(),
         (None, _) => format!("alert {fingerprint}"),
