@@ -6,6 +6,7 @@
 mod alertmanager;
 mod api_examples;
 mod backpressure;
+mod bursts;
 mod channels;
 mod crash;
 mod disk;
