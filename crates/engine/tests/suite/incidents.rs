@@ -46,7 +46,7 @@ fn unacknowledged_incident_escalates_step_by_step() {
     );
     assert_eq!(world.outcomes(board), ["escalated:3600 sent", "resolved sent"]);
     assert_eq!(world.incident_of(endpoint).incident.notifications_sent, 6);
-    // Two deliveries of the resolution have no rule: their keys are told apart by their channels.
+    // Two deliveries of the resolution have no rule: their channels make their keys differ.
     let requests = world.receiver.requests();
     let keys: BTreeSet<_> = requests.iter().map(|request| request.body["idempotencyKey"].as_str().unwrap()).collect();
     assert_eq!(keys.len(), 6, "{keys:#?}");
