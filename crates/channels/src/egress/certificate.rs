@@ -1,6 +1,7 @@
 //! Extracts expiry, issuer and subject from a certificate's DER. The input is untrusted: extracted names are bounded in
 //! length and hold no control characters.
 
+use rustls::pki_types::SubjectPublicKeyInfoDer;
 use tidings_domain::check::Certificate;
 use tidings_domain::text::truncate_chars;
 use tidings_domain::time::Timestamp;
@@ -36,6 +37,18 @@ pub fn parse(der: &[u8]) -> Option<CertificateInfo> {
     let certificate = Certificate { not_after, issuer: format_name(parsed.issuer()), subject };
     let is_self_signed = parsed.issuer().as_raw() == parsed.subject().as_raw();
     Some(CertificateInfo { certificate, not_before, is_self_signed })
+}
+
+/// The public key with its algorithm (`SubjectPublicKeyInfo`).
+pub fn public_key_info(der: &[u8]) -> Option<SubjectPublicKeyInfoDer<'_>> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    Some(SubjectPublicKeyInfoDer::from(parsed.public_key().raw.to_vec()))
+}
+
+/// The bare public key.
+pub fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    Some(parsed.public_key().subject_public_key.data.to_vec())
 }
 
 /// Most specific part first, as in RFC 4514: `CN=R11, O=Let's Encrypt, C=US`.

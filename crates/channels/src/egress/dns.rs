@@ -71,7 +71,7 @@ struct Built {
     hosts: FileState,
 }
 
-/// Tells whether a file was written or replaced. The size is part of it, because two writes may share one timestamp.
+/// Changes when a file is written or replaced. The size is part of it, because two writes may share one timestamp.
 type FileState = Option<(SystemTime, u64)>;
 
 #[derive(Clone)]

@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -47,7 +47,6 @@ pub use target::EgressTarget;
 pub use tls::{TlsClients, TlsProfile};
 
 use pool::Pools;
-use tls::Handshake;
 
 /// Limit for opening a connection, TLS handshake included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,11 +76,6 @@ impl Egress {
     /// The address guard in force.
     pub fn guard(&self) -> &Guard {
         self.dialer.guard()
-    }
-
-    /// The TLS configuration of servers without settings of their own.
-    pub fn tls_config(&self) -> Arc<ClientConfig> {
-        self.tls.client(&TlsProfile::default()).config(Handshake::Resume)
     }
 
     /// The TLS clients of all settings in use.

@@ -185,7 +185,6 @@ impl Submission<'_> {
             match self.use_connection(permit, until).await {
                 End::Done => return self.ledger.into_result(),
                 End::Refused(error) => {
-                    pool.refuse();
                     refusals += 1;
                     if is_test || refusals >= REFUSALS_MAX {
                         self.ledger.record_error(self.recipient(), error);
@@ -221,7 +220,11 @@ impl Submission<'_> {
                 Some(session) => session,
                 None => match permit.open(dial, deadline).await {
                     Ok(session) => session,
-                    Err(error) if error.code == Some(421) => return End::Refused(error),
+                    Err(error) if error.code == Some(421) => {
+                        // Before the permit goes to the next in turn, which would be refused, too.
+                        self.notifier.pool.refuse();
+                        return End::Refused(error);
+                    }
                     Err(error) => {
                         self.ledger.record_error(None, error);
                         return End::Done;
@@ -264,6 +267,7 @@ impl Submission<'_> {
                         continue;
                     }
                     if error.code == Some(421) {
+                        self.notifier.pool.refuse();
                         return End::Refused(error);
                     }
                     self.ledger.record_error(Some(index), error);

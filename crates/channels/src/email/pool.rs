@@ -29,7 +29,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// The pauses of a server that refuses its only connection: doubled from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The bounds of the wait of a delivery that got no connection.
-const COME_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const COME_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
 /// The pools of all mail servers in use. One per instance.
 #[derive(Default)]
@@ -129,10 +129,11 @@ impl State {
         Some(self.idle.pop())
     }
 
-    /// After how long a delivery that found no connection may find one.
+    /// After how long a delivery that found no connection may find one: when those that still wait are done. Of many that
+    /// leave together each sees fewer, so that they do not return together.
     fn come_again(&self, now: Instant) -> Duration {
-        let (allowed, _) = self.allowed;
-        let queue = Duration::from_secs_f64(self.waiting.len() as f64 * self.use_ms / 1_000.0 / allowed.max(1) as f64);
+        let waiting = self.waiting.iter().filter(|sender| !sender.is_closed()).count();
+        let queue = Duration::from_secs_f64(waiting as f64 * self.use_ms / 1_000.0 / self.allowed.0.max(1) as f64);
         let pause = self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         (queue + pause).clamp(COME_AGAIN.0, COME_AGAIN.1)
     }

@@ -259,7 +259,7 @@ impl Session {
         }
         let reply = self.wire.command(&format!("MAIL FROM:<{from}>"), "MAIL FROM").await?;
         if !reply.is_positive() {
-            return Err(SmtpError::from_reply(&format!("the sender {from}"), &reply));
+            return Err(sender_error(from, &reply));
         }
         self.in_transaction = true;
         let reply = self.wire.command(&format!("RCPT TO:<{to}>"), "RCPT TO").await?;
@@ -295,6 +295,16 @@ impl Session {
     pub(super) async fn close(mut self) {
         self.wire.set_deadline(Instant::now() + QUIT_TIMEOUT);
         let _ = self.wire.command("QUIT", "QUIT").await;
+    }
+}
+
+/// A refused sender. It is for good where the code is about the address; any other may be about this connection, such as
+/// a login that is missing (530) or a block of this host (554).
+fn sender_error(from: &Address, reply: &Reply) -> SmtpError {
+    let step = format!("the sender {from}");
+    match reply.code {
+        501 | 550 | 553 => SmtpError::from_reply(&step, reply),
+        _ => SmtpError::transient(&step, reply),
     }
 }
 

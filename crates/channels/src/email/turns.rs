@@ -51,8 +51,8 @@ impl<O: PartialEq, S: PartialEq, T> Turns<O, S, T> {
         self.owners.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.owners.iter().flat_map(|(_, subs)| subs).map(|(_, items)| items.len()).sum()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.owners.iter().flat_map(|(_, subs)| subs).flat_map(|(_, items)| items)
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
         turns.push("burst", 2, "b2-0".to_owned());
         turns.push("quiet", 3, "q3-0".to_owned());
         turns.push_first("quiet", 4, "first".to_owned());
-        assert_eq!(turns.len(), 9);
+        assert_eq!(turns.iter().count(), 9);
         let order: Vec<String> = std::iter::from_fn(|| turns.pop()).collect();
         assert_eq!(order, ["first", "b1-0", "q3-0", "b2-0", "b1-1", "b1-2", "b1-3", "b1-4", "b1-5"]);
         assert!(turns.is_empty());

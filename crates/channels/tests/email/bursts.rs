@@ -196,7 +196,7 @@ async fn test_is_sent_although_the_server_is_paused() {
     let mut attempts = 0;
     while !matches!(
         notifier.deliver(&message(&event(), Severity::Warning)).await.outcome,
-        Outcome::NotStarted { after_ms: 1_000.. }
+        Outcome::NotStarted { after_ms: 250.. }
     ) {
         attempts += 1;
         assert!(attempts < 5, "what cannot get a connection in time is no attempt");

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
-use tidings_channels::egress::{DnsResolver, Egress};
+use tidings_channels::egress::tls::{Handshake, TlsSettings, Verify};
+use tidings_channels::egress::{DnsResolver, Egress, TlsClients, TlsProfile};
 use tidings_channels::{AttemptResult, ChannelConfig, ChannelContext, ErrorClass, registry};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::resource::ResourceType;
@@ -334,5 +339,77 @@ async fn certificates_that_are_not_valid_yet_or_name_nothing_are_described() {
         let receiver = receiver(acceptor(certificate.der().clone(), &key)).await;
         let result = attempt(&receiver, &ours.roots).await;
         assert_eq!(result.error, Some(format!("TLS with 127.0.0.1 failed: {message}")));
+    }
+}
+
+/// A self-signed certificate of version 1, as `openssl x509 -req -signkey` makes it, and its key (PKCS #8). rcgen makes
+/// version 3 only.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBDjCBtAIBATAKBggqhkjOPQQDAjASMRAwDgYDVQQDDAdwcmludGVyMCAXDTIw
+MDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjASMRAwDgYDVQQDDAdwcmludGVy
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEJEAVR6xnDmkzwJbpJCSbtmNiy8pu
+sFZwLwmvdtb/Bnx4hYrVfboggtUpfyBAQinH+bNC2Mg3ZvWo6z4a91PFoDAKBggq
+hkjOPQQDAgNJADBGAiEAwym48Fq7H22xKh5Mw25XH4WEhjrM3y1zZgXYxpwivmoC
+IQCsW/o5/LqukpiGLn28i21U+ldk6+E6kU6W5vYQy35ihA==
+-----END CERTIFICATE-----
+";
+const VERSION_1_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgSui7Ydz5re5LZpm5b6Pma8M7tve/Ha7Dp71AwhKlJa2hRANCAAQk\
+    QBVHrGcOaTPAlukkJJu2Y2LLym6wVnAvCa921v8GfHiFitV9uiCC1Sl/IEBCKcf5s0LYyDdm9ajrPhr3U8Wg";
+
+/// Presents the same certificate always, without parsing it.
+#[derive(Debug)]
+struct Always(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn pinned_certificate_of_version_1_is_accepted() {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(BASE64_STANDARD.decode(VERSION_1_KEY).unwrap()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = vec![CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap()];
+    let certified = Arc::new(CertifiedKey::new(chain, provider.key_provider.load_private_key(key).unwrap()));
+    for version in rustls::ALL_VERSIONS {
+        let config = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
+        let config = config.with_no_client_auth().with_cert_resolver(Arc::new(Always(certified.clone())));
+        let receiver = receiver(TlsAcceptor::from(Arc::new(config))).await;
+        let result = attempt(&receiver, &RootCertStore::empty()).await;
+        let error = result.error.unwrap();
+        assert!(error.ends_with("if it is your own, give it in tls.caCertificate"), "{error}");
+        let result = attempt_with(&receiver, &RootCertStore::empty(), json!({"caCertificate": VERSION_1})).await;
+        assert!(result.is_delivered(), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn verify_expiry_only_and_none_check_what_they_say() {
+    let clients = TlsClients::new(RootCertStore::empty());
+    let good = self_signed("other.example", true, 2_099).acceptor;
+    let expired = self_signed("127.0.0.1", false, 2_001).acceptor;
+    // The certificate of one server, the key of another.
+    let provider = rustls::crypto::ring::default_provider();
+    let key = KeyPair::generate().unwrap();
+    let stolen = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().self_signed(&key).unwrap().der().clone();
+    let other_key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(KeyPair::generate().unwrap().serialize_der()));
+    let other_key = provider.key_provider.load_private_key(other_key).unwrap();
+    let impostor = ServerConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+    let impostor = impostor.unwrap().with_no_client_auth();
+    let impostor = impostor.with_cert_resolver(Arc::new(Always(Arc::new(CertifiedKey::new(vec![stolen], other_key)))));
+    for (acceptor, accepted) in [
+        (good, [false, true, true]),
+        (expired, [false, false, true]),
+        (TlsAcceptor::from(Arc::new(impostor)), [false, false, false]),
+    ] {
+        let receiver = receiver(acceptor).await;
+        for (verify, is_accepted) in Verify::ALL.into_iter().zip(accepted) {
+            let profile = TlsProfile::new(&TlsSettings { verify, ..TlsSettings::default() }).unwrap();
+            let tcp = tokio::net::TcpStream::connect(receiver.address).await.unwrap();
+            let connected = clients.client(&profile).connect("127.0.0.1", "it", tcp, Handshake::Full).await;
+            assert_eq!(connected.is_ok(), is_accepted, "{verify:?}: {:?}", connected.err());
+        }
     }
 }

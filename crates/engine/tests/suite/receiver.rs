@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -19,11 +20,16 @@ pub enum Mode {
     Respond(u16),
     /// Not before the mode changes.
     Hang,
+    /// With 200, but not at once: long enough for other requests to arrive, or for a kill, in between.
+    Slow,
     /// With 429 and `Retry-After` in seconds, if there is one.
     Limit(Option<u32>),
     /// With 503 and `Retry-After` in seconds.
     Unavailable(u32),
 }
+
+/// How long a slow response takes.
+const SLOW: Duration = Duration::from_millis(15);
 
 /// A recorded request.
 #[derive(Debug, Clone)]
@@ -120,6 +126,9 @@ impl Shared {
                 Some(Mode::Unavailable(_)) => 503,
                 _ => 200,
             };
+            if mode == Some(Mode::Slow) {
+                tokio::time::sleep(SLOW).await;
+            }
             let retry_after = match mode {
                 Some(Mode::Limit(Some(seconds)) | Mode::Unavailable(seconds)) => format!("retry-after: {seconds}\r\n"),
                 _ => String::new(),

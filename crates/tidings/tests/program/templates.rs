@@ -225,3 +225,41 @@ fn minimal_template_makes_its_body() {
     assert_eq!(body["level"], "info", "{snippet}: {body}");
     assert!(text(&body["text"]).contains("Test notification"), "{snippet}: {body}");
 }
+
+/// Nothing is lost by a template: the standard body goes out, signed, and the attempt notes why. A test reports the failure.
+#[test]
+fn failing_template_sends_the_standard_body_with_a_note() {
+    let receiver = Receiver::always(200);
+    let server = Setup::new().start();
+    let api = server.api();
+    let template = "{% for item in output.list %}{{ item }};{% endfor %}";
+    let config = json!({"url": receiver.url(), "bodyTemplate": template, "headers": {"content-type": "text/plain"}});
+    let id = api.make_channel(json!({"name": "loops", "type": "webhook", "config": config}));
+    let rule = json!({"resourceType": "use_case", "resourceId": "*", "triggers": ["success"], "channelId": id});
+    api.post("/notification-rules", rule).expect(201);
+    let report = |run: &str, items: usize| {
+        let output = json!({"list": vec![7; items]});
+        let run =
+            json!({"resourceType": "use_case", "resourceId": "u", "runId": run, "status": "success", "output": output});
+        text(&api.post("/runs", run).expect(202)["eventId"]).to_owned()
+    };
+    let fine = api.delivery_once(&report("short", 2), "sent");
+    assert_eq!(fine["attempts"][0].get("note"), None, "{fine}");
+    assert_eq!(receiver.wait_for(1)[0].body(), b"7;7;");
+
+    let sent = api.delivery_once(&report("long", 50_000), "sent");
+    let attempt = &sent["attempts"][0];
+    assert_eq!(
+        (&attempt["error"], &attempt["errorClass"], &sent["lastError"]),
+        (&json!(null), &json!(null), &json!(null))
+    );
+    let note = "the body template failed, so the standard body was sent: it takes more than 50000 steps";
+    assert_eq!(attempt["note"], note, "{sent}");
+    let request = receiver.wait_for(2).remove(1);
+    assert_eq!(request.header("content-type"), "application/json");
+    assert!(request.header("webhook-signature").starts_with("v1,"));
+    assert_eq!(
+        (&request.json()["status"], request.json()["output"]["list"].as_array().unwrap().len()),
+        (&json!("completed"), 50_000)
+    );
+}

@@ -99,7 +99,7 @@ impl<'a> IncidentContent<'a> {
     fn of(event: &'a Event, snapshot: &'a IncidentSnapshot) -> Self {
         let is_of_endpoint = event.resource_type == ResourceType::Endpoint;
         let endpoint =
-            || EndpointContext { id: &event.resource_id, name: &snapshot.name, url: snapshot.url.as_deref() };
+            || EndpointContext { id: &event.resource_id, name: event.resource_label(), url: snapshot.url.as_deref() };
         Self {
             incident: IncidentSummary {
                 id: &event.run_id,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tidings_domain::id::{ChannelId, IncidentId};
 use tidings_domain::incident::{SubjectField, TimelineEntry};
+use tidings_domain::text::name_or_id;
 use tidings_domain::time::Timestamp;
 use tidings_store::monitoring::IncidentRecord;
 
@@ -12,7 +13,7 @@ pub(crate) struct Incident<'a> {
     id: IncidentId,
     resource_type: &'a str,
     resource_id: String,
-    resource_name: &'a str,
+    resource_name: String,
     url: Option<&'a str>,
     link: Option<&'a str>,
     status: &'a str,
@@ -35,11 +36,12 @@ impl<'a> Incident<'a> {
     /// The incident; the duration of an active one ends at `now`.
     pub(crate) fn of(record: &'a IncidentRecord, now: Timestamp) -> Self {
         let (incident, info) = (&record.incident, &record.subject_info);
+        let resource_id = incident.subject.resource_id();
         Self {
             id: incident.id,
             resource_type: incident.subject.resource_type().as_str(),
-            resource_id: incident.subject.resource_id(),
-            resource_name: &info.name,
+            resource_name: name_or_id(Some(&info.name), &resource_id).to_owned(),
+            resource_id,
             url: info.url.as_deref(),
             link: info.link.as_deref(),
             status: incident.status().as_str(),

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::Channel;
-use tidings_domain::delivery::Status;
+use tidings_domain::delivery::{GiveUpReason, OutdatedReason, Status};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId};
 use tidings_domain::routing::{NotRouted, NotRoutedReason};
@@ -143,6 +143,9 @@ fn describe_outcome(record: &DeliveryRecord, attempts_max: Option<u32>, phrasing
         (Status::Sent, Some(digest)) => format!("Sent{} in the digest {digest}", when(record.sent_at)),
         (Status::Sent, None) => format!("Sent{}, {}", when(record.sent_at), number(count)),
         (Status::Failed, Some(digest)) => format!("Not delivered: the digest {digest}, which contains it, failed"),
+        (Status::Failed, None) if reason(record) == GiveUpReason::RateLimited.as_str() => {
+            format!("Not delivered{error}")
+        }
         (Status::Failed, None) => {
             format!("Not delivered: {} failed{}{error}", number(count), when(record.completed_at))
         }
@@ -156,6 +159,9 @@ fn describe_outcome(record: &DeliveryRecord, attempts_max: Option<u32>, phrasing
         }
         (Status::Pending, _) => "About to be sent".to_owned(),
         (Status::Sending, _) => format!("Sending, {}", number(count + 1)),
+        (Status::Suppressed, _) if OutdatedReason::parse(reason(record)).is_some() => {
+            not_notified(OutdatedReason::parse(reason(record)).map_or("", OutdatedReason::describe))
+        }
         (Status::Suppressed, _) => not_notified(stop_detail(record).unwrap_or_else(|| reason(record))),
         (Status::Skipped, _) => not_notified(describe_skip(reason(record))),
     }

@@ -18,7 +18,7 @@ use crate::receiver::Receiver;
 const HOOK: &str = "https://example.com/hook";
 
 /// The fields that this request knows, `within` an object in its body.
-async fn known(service: &Service, method: &str, path: &str, body: &Value, within: &str) -> BTreeSet<String> {
+pub async fn known(service: &Service, method: &str, path: &str, body: &Value, within: &str) -> BTreeSet<String> {
     let mut body = body.clone();
     let object = if within.is_empty() { &mut body } else { &mut body[within] };
     object.as_object_mut().unwrap().insert("noSuchField".into(), json!(1));
@@ -31,15 +31,15 @@ async fn known(service: &Service, method: &str, path: &str, body: &Value, within
 }
 
 /// A service whose clock stands at 23:30 UTC.
-struct World {
-    service: Service,
+pub struct World {
+    pub service: Service,
     clock: Arc<ManualClock>,
     /// Numbers what must be unique.
     next: std::cell::Cell<u32>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-05-02T23:30:00Z").unwrap()));
         let service = Service::start_at(Arc::clone(&clock)).await;
         Self { service, clock, next: std::cell::Cell::new(0) }
@@ -50,12 +50,16 @@ impl World {
         self.next.get()
     }
 
-    fn later(&self, ms: u64) -> String {
+    pub fn advance_ms(&self, ms: u64) {
+        self.clock.advance_ms(ms);
+    }
+
+    pub fn later(&self, ms: u64) -> String {
         self.clock.now().plus_ms(ms).to_string()
     }
 
     /// A channel with these fields over those of a plain webhook, and its id.
-    async fn channel(&self, fields: &Value) -> String {
+    pub async fn channel(&self, fields: &Value) -> String {
         let mut body = json!({"name": "#ops", "type": "webhook", "config": {"url": HOOK}});
         merge(&mut body, fields);
         let made = self.service.post("/channels", &body).await.expect(201);
@@ -81,7 +85,7 @@ impl World {
     }
 
     /// What would become of an event of the endpoint's incident.
-    async fn simulate_incident(&self, endpoint: &Value, event: &str) -> Value {
+    pub async fn simulate_incident(&self, endpoint: &Value, event: &str) -> Value {
         let incident = json!({"id": endpoint["id"], "event": event});
         outcome(&self.service.post("/simulate", &json!({ "endpoint": incident })).await.expect(200))
     }
@@ -115,7 +119,7 @@ impl World {
     }
 
     /// An endpoint that opens an incident with its first failing check, and a rule of it for a webhook.
-    async fn watched(&self, fields: &Value, channel: &Value) -> Value {
+    pub async fn watched(&self, fields: &Value, channel: &Value) -> Value {
         let mut body = json!({"failureThreshold": 1, "recoveryThreshold": 1});
         merge(&mut body, fields);
         let endpoint = made(&self.service, body).await;
@@ -125,7 +129,7 @@ impl World {
         endpoint
     }
 
-    async fn check(&self, endpoint: &Value, status: &str) -> Value {
+    pub async fn check(&self, endpoint: &Value, status: &str) -> Value {
         let checks = format!("{}/checks", path(endpoint));
         self.service.post(&checks, &json!({ "status": status })).await.expect(202)
     }
@@ -137,7 +141,7 @@ impl World {
     }
 }
 
-fn merge(body: &mut Value, fields: &Value) {
+pub fn merge(body: &mut Value, fields: &Value) {
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
 }
 
@@ -466,7 +470,7 @@ async fn preference_effect(field: &str) -> [Value; 2] {
     [seen(json!({})).await, seen(changed).await]
 }
 
-fn assert_differ(what: &str, [one, other]: &[Value; 2]) {
+pub fn assert_differ(what: &str, [one, other]: &[Value; 2]) {
     assert_ne!(one, other, "{what} has no effect");
 }
 

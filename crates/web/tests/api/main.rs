@@ -11,6 +11,7 @@ mod endpoint_input;
 mod endpoint_operations;
 mod endpoint_test;
 mod endpoints;
+mod every_endpoint_field;
 mod every_field;
 mod harness;
 mod held_deliveries;

@@ -1,3 +1,5 @@
+//! Which address is connected to, and when the next one is tried.
+
 use async_trait::async_trait;
 
 use super::*;

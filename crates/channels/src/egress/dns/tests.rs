@@ -1,3 +1,5 @@
+//! The hosts file, `resolv.conf`, and the order of addresses.
+
 use super::*;
 
 async fn ips(dns: &DnsResolver, name: &str) -> Vec<String> {

@@ -1,3 +1,5 @@
+//! Joined lookups, and their limits.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidings_domain::id::Id as _;

@@ -1,3 +1,5 @@
+//! TLS settings as users write them, and the clients made of them.
+
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use tidings_domain::violation::Violation;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
@@ -66,6 +68,26 @@ impl Verifier {
     }
 }
 
+impl Verifier {
+    /// Verifies the signature with the key of a certificate that webpki does not read, such as one of version 1, as
+    /// `openssl x509 -req -signkey` makes it. Only a certificate that was given exactly, or that need not be verified, gets
+    /// here.
+    fn verify_with_bare_key(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let key = certificate::public_key(cert).ok_or(CertificateError::BadEncoding)?;
+        let of_scheme = self.algorithms.mapping.iter().filter(|(scheme, _)| *scheme == dss.scheme);
+        // In TLS 1.2 a scheme does not fix the curve: the one that the key is for accepts its length.
+        let is_valid = of_scheme
+            .flat_map(|(_, algorithms)| algorithms.iter())
+            .any(|algorithm| algorithm.verify_signature(&key, message, dss.signature()).is_ok());
+        if is_valid { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
+    }
+}
+
 fn check_dates(end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls::Error> {
     let info = certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
     let now = Timestamp::from_unix_ms(i64::try_from(now.as_secs().saturating_mul(1_000)).unwrap_or(i64::MAX));
@@ -107,6 +129,9 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if ParsedCertificate::try_from(cert).is_err() {
+            return self.verify_with_bare_key(message, cert, dss);
+        }
         verify_tls12_signature(message, cert, dss, &self.algorithms)
             .map_err(|error| with_details(error, cert, !self.pinned.is_empty()))
     }
@@ -117,6 +142,10 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if ParsedCertificate::try_from(cert).is_err() {
+            let key = certificate::public_key_info(cert).ok_or(CertificateError::BadEncoding)?;
+            return verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms);
+        }
         verify_tls13_signature(message, cert, dss, &self.algorithms)
             .map_err(|error| with_details(error, cert, !self.pinned.is_empty()))
     }

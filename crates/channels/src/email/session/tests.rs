@@ -39,3 +39,15 @@ fn challenge_status_is_a_number_or_nothing() {
         assert_eq!(status(other), None, "{other}");
     }
 }
+
+#[test]
+fn sender_error_is_final_only_for_codes_about_the_address() {
+    let from = "alerts@example.com".parse().unwrap();
+    let class = |code| sender_error(&from, &Reply { code, lines: vec!["no".into()] }).class;
+    for code in [501, 550, 553] {
+        assert_eq!(class(code), ErrorClass::Rejected, "{code}");
+    }
+    for code in [421, 450, 451, 452, 500, 502, 503, 530, 552, 554, 571] {
+        assert_eq!(class(code), ErrorClass::Status, "{code}");
+    }
+}

@@ -17,6 +17,7 @@ use tidings_engine::settings::{ChannelEdit, RuleEdit};
 use tidings_engine::{Simulation, SimulationRequest};
 
 use super::strategies::{Action, CHANNELS, ENDPOINTS, Setup};
+use crate::receiver::Mode;
 use crate::records::is_unsettled;
 use crate::world::World;
 
@@ -150,6 +151,9 @@ impl History {
             }
             Action::Receiver(channel, works) => {
                 world.set_broken(&name(*channel, self.setup.channels[*channel].merges), !works);
+            }
+            Action::Slow(channel) => {
+                world.receiver.set(&name(*channel, self.setup.channels[*channel].merges), Mode::Slow);
             }
             Action::Acknowledge => self.acknowledge(),
             Action::Restart => self.world.restart(),

@@ -62,6 +62,8 @@ pub enum Action {
     Quiet(usize, Option<(i64, QuietAction, bool)>),
     /// The receiver of a channel works (true) or fails.
     Receiver(usize, bool),
+    /// The receiver of a channel works, slowly.
+    Slow(usize),
     /// All active incidents are acknowledged.
     Acknowledge,
     /// The process is killed, and another one started.
@@ -105,7 +107,7 @@ pub fn actions() -> impl Strategy<Value = Vec<Action>> {
 fn action() -> impl Strategy<Value = Action> {
     use Action::{
         Acknowledge, Advance, Channel, Check, Enable, Maintain, Mute, Pause, Quiet, Receiver, Replace, Restart, Run,
-        Unmute,
+        Slow, Unmute,
     };
     let status = prop_oneof![
         3 => Just(CheckStatus::Down),
@@ -132,6 +134,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (0..CHANNELS, is_on()).prop_map(|(channel, on)| Channel(channel, on)),
         3 => (0..CHANNELS, option::weighted(0.7, quiet)).prop_map(|(channel, quiet)| Quiet(channel, quiet)),
         4 => (0..CHANNELS, any::<bool>()).prop_map(|(channel, works)| Receiver(channel, works)),
+        2 => (0..CHANNELS).prop_map(Slow),
         1 => Just(Acknowledge),
         2 => Just(Restart),
     ]

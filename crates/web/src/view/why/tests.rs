@@ -1,6 +1,7 @@
 //! Each sentence of `GET /events/{id}/why`.
 
 use tidings_domain::channel::ChannelType;
+use tidings_domain::delivery::GiveUpReason;
 use tidings_domain::event::{Content, EventKind};
 use tidings_domain::gate::{Effect, Gate, GateEvaluation, Refusal};
 use tidings_domain::id::{Id, WorkspaceId};
@@ -136,6 +137,20 @@ fn suppressed_delivery_is_explained_with_the_detail_of_its_gate() {
     ] {
         assert_eq!(answer(&stopped(Status::Suppressed, gate, detail, None)), expected);
     }
+    // A verdict that held it before is not why it was not sent.
+    let held = stopped(Status::Suppressed, Gate::QuietHours, "Held until 07:00", None);
+    let superseded = DeliveryRecord { reason: Some("superseded".into()), ..held };
+    assert_eq!(
+        answer(&superseded),
+        "Not notified: a later notification of the same endpoint or alert was sent while this one was held"
+    );
+    let reason = GiveUpReason::RateLimited;
+    let given_up = DeliveryRecord {
+        reason: Some(reason.as_str().into()),
+        last_error: Some(reason.describe().into()),
+        ..record(Status::Failed)
+    };
+    assert_eq!(answer(&given_up), "Not delivered: it waited 24 hours because the receiver limits the rate");
     let skipped = DeliveryRecord { reason: Some("rule_disabled".into()), ..record(Status::Skipped) };
     assert_eq!(answer(&skipped), "Not notified: the rule was disabled before the delivery was sent");
     let late = DeliveryId::from_bytes([7; 16]);
