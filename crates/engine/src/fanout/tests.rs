@@ -1,4 +1,4 @@
-//! What became of the opening, and what blocks a delivery.
+//! Whether a channel was notified of an incident, and what blocks its deliveries.
 
 use super::*;
 use tidings_domain::gate::Effect;

@@ -99,7 +99,8 @@ impl Incidents {
         let definition = &loaded.endpoint.definition;
         let now = self.0.clock.now();
         let new_incident = new_id(self.0.clock.as_ref(), now);
-        let transition = on_check(&state, key.0, definition, || subject_info(loaded), check, origin, new_incident, now);
+        let transition =
+            on_check(&state, key.0, definition, || subject_info(loaded), (check, origin), new_incident, now);
         let trigger = transition.notifications.first().map(|notification| notification.trigger);
         let active_id = |state: &super::IncidentState| state.active.as_ref().map(|active| active.record.incident.id);
         let before = active_id(&state);

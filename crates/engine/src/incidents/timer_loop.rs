@@ -246,7 +246,7 @@ impl Incidents {
 }
 
 /// The endpoint's definition, unless it is paused or was not checked since it was resumed: nothing escalates and no
-/// reminders are sent about what nobody knows.
+/// reminders are sent about a state that is not known.
 pub(super) fn active_definition<'a>(loaded: &'a LoadedEndpoint, state: &EndpointState) -> Option<&'a Definition> {
     (loaded.endpoint.enabled && state.streak.since.is_some()).then_some(&loaded.endpoint.definition)
 }

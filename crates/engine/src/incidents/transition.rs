@@ -78,8 +78,7 @@ pub(super) fn on_check(
     workspace_id: WorkspaceId,
     definition: &Definition,
     subject_info: impl FnOnce() -> SubjectInfo,
-    check: &Check,
-    origin: CheckOrigin,
+    (check, origin): (&Check, CheckOrigin),
     new_id: IncidentId,
     now: Timestamp,
 ) -> IncidentTransition {

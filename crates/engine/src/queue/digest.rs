@@ -178,7 +178,7 @@ impl Present {
     /// The entry as it is true now; `None` if that is unchanged.
     fn entry(&self, entry: &Entry) -> Option<Entry> {
         let (subject, id) = incident_of(entry)?;
-        // The last entry of a subject shows the subject's state: it may be down again, as another message said.
+        // The last entry of a subject shows the subject's state: it may be down again, as another message stated.
         let active = self.active.get(&subject).filter(|_| self.newest.get(&subject) == Some(&id));
         let (record, trigger, state) = match active {
             Some(record) => (record, IncidentTrigger::Opened, EntryState::Ongoing),

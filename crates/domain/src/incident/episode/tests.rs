@@ -1,3 +1,5 @@
+//! Late, repeated, redundant and lost reports of alerts.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -170,7 +170,7 @@ fn resolutions_follow_notifications(history: &History, all: &[DeliveryRecord]) {
     }
 }
 
-/// Whoever was notified of an incident was notified of its end, unless one of the permitted reasons holds.
+/// A channel that was notified of an incident was notified of its end, unless one of the permitted reasons holds.
 fn the_notified_are_notified_of_the_end(history: &History, all: &[DeliveryRecord]) {
     let incidents = history.world.incidents();
     let events = history.world.events();

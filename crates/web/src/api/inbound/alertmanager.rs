@@ -1,8 +1,8 @@
 //! `/in/alertmanager/{secret}`: ingests webhook messages of Prometheus Alertmanager (format version 4).
 //!
 //! Each alert is a resource, identified by its fingerprint. The fingerprint is a hash of the labels, so that two
-//! Alertmanagers of a cluster that send the same alert open one incident. `startsAt` and `endsAt` tell late and repeated
-//! reports from news ([`tidings_domain::incident::episode`]). Unknown fields are ignored, because later versions of
+//! Alertmanagers of a cluster that send the same alert open one incident. `startsAt` and `endsAt` distinguish late and
+//! repeated reports from news ([`tidings_domain::incident::episode`]). Unknown fields are ignored, because later versions of
 //! Alertmanager may add some.
 
 use std::collections::BTreeMap;
