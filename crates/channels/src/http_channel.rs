@@ -15,8 +15,12 @@ use url::Url;
 
 use crate::attempt::EXCERPT_BYTES_MAX;
 use crate::config_reader::{MASK, looks_like_token};
+use crate::egress::decode::decode_beginning;
 use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse, Reuse};
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
+
+/// How much of an encoded response is decoded, in bytes of text.
+const DECODED_BYTES_MAX: usize = 16 * 1_024;
 
 /// A channel as two pure functions around one HTTP exchange.
 pub trait HttpChannel: Send + Sync {
@@ -66,6 +70,7 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
                 Err(error) if error.stale && reuse == Reuse::Pooled => reuse = Reuse::Fresh,
                 Err(error) => break AttemptResult::from(error),
                 Ok(mut response) => {
+                    response.body = decode_beginning(&response.headers, response.body, DECODED_BYTES_MAX);
                     self.channel.secrets().scrub(&mut response.body);
                     break self.channel.classify_response(&response, message.now);
                 }
@@ -189,6 +194,11 @@ impl Secrets {
             texts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
         }
         texts
+    }
+
+    /// Bytes of the longest text; 0 without any.
+    pub fn bytes_max(&self) -> usize {
+        self.0.first().map_or(0, |secret| secret.expose().len())
     }
 
     /// Masks the secrets in a body before any of it is kept.

@@ -52,7 +52,8 @@ pub const USER_AGENT: &str = concat!("Tidings/", env!("CARGO_PKG_VERSION"));
 
 pub use dns::DnsResolver;
 pub use engine_source::EngineEndpointSource;
-pub use http::connection::BODY_BYTES_MAX;
+pub use http::Connections;
+pub use http::connection::DISCARDED_BYTES_MAX;
 pub use http::pool::{CONNECTION_AGE_MAX, IDLE_MAX, IDLE_TIMEOUT};
 pub use limiter::{PER_TARGET_MAX, PROBES_MAX};
 pub use prober::{Prober, ProberConfig};

@@ -3,15 +3,17 @@
 //!
 //! A host name is resolved once, each of its addresses is checked by the [`guard`], and the connection goes to exactly
 //! the address that passed. There is no second lookup between check and connect, so DNS rebinding cannot redirect it.
-//! No proxies, no redirects, no decompression; every step is bounded in time and in bytes.
+//! No proxies, no redirects; every step is bounded in time and in bytes.
 //!
 //! - [`resolve`]: names to addresses, one lookup per name at a time
 //! - `dial`: resolve, check, connect
 //! - [`target`]: a URL, validated and parsed once
 //! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
+//! - [`decode`]: bodies as text, by content coding and charset
 //! - `pool`: idle connections by origin
 
 mod client;
+pub mod decode;
 mod dial;
 mod error;
 pub mod guard;

@@ -165,10 +165,18 @@ pub struct AssertionResult {
     /// The assertion's position in the definition's list.
     pub index: usize,
     pub passed: bool,
+    /// Whether the part of the response that was seen does not decide it. It has not passed then, but is no failure.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub inconclusive: bool,
     /// The extracted value, truncated; `None` if there was none.
     pub actual: Option<String>,
     /// For people, such as `JSON status: expected to equal "ok", is "starting"`.
     pub description: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Everything wrong with the assertions of an endpoint with this probe. Pointers are relative to the list.

@@ -3,7 +3,6 @@
 //! The scheduler depends on neither store nor engine; [`EndpointSource`] hides both.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tidings_domain::check::Observation;
@@ -13,6 +12,7 @@ use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 
 use crate::USER_AGENT;
+use crate::http::Connections;
 use crate::prober::Prober;
 
 /// An endpoint on schedule, as of the set that it is part of.
@@ -68,8 +68,7 @@ pub trait EndpointProber: Send + Sync + 'static {
 #[async_trait]
 impl EndpointProber for Prober {
     async fn probe_once(&self, endpoint: &MonitoredEndpoint, now: Timestamp) -> Observation {
-        let definition = &endpoint.definition;
-        let timeout = Duration::from_millis(definition.timeout_ms.into());
-        self.probe(&definition.probe, endpoint.secret.as_ref(), timeout, USER_AGENT, now).await
+        let secret = endpoint.secret.as_ref();
+        self.probe(&endpoint.definition, secret, USER_AGENT, now, Connections::Kept).await
     }
 }

@@ -198,7 +198,7 @@ async fn missing_close_notify_ends_a_body_of_unknown_length() {
         match fails {
             true => assert_failed(&observation, FailureClass::Protocol, "in the middle of its answer"),
             false => assert_eq!(
-                (http_answer(&observation).text().as_str(), http_answer(&observation).is_complete),
+                (http_answer(&observation).text().as_str(), http_answer(&observation).body.is_complete),
                 ("all of it", true)
             ),
         }

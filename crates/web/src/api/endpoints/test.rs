@@ -1,13 +1,11 @@
 //! `/endpoints/test`: probes an endpoint at once and returns the full result. Nothing is stored.
 
-use std::time::Duration;
-
 use tidings_domain::check::judge;
 use tidings_domain::endpoint::violations;
 use tidings_domain::id::EndpointId;
 use tidings_engine::EngineError;
 use tidings_engine::settings::endpoints::EndpointDraft;
-use tidings_monitor::USER_AGENT;
+use tidings_monitor::{Connections, USER_AGENT};
 
 use super::{draft, ensure_probe_supported};
 use crate::auth::{Authorized, Write};
@@ -36,8 +34,8 @@ pub(in crate::api) async fn test(caller: Authorized<Write>, Object(mut object): 
     ensure_probe_supported(caller.prober(), &draft.definition)?;
     let slot = caller.try_acquire_test_slot();
     let _slot = slot.ok_or_else(|| Problem::new(Code::Unavailable, "too many tests are running at once: try again"))?;
-    let timeout = Duration::from_millis(draft.definition.timeout_ms.into());
-    let probe = &draft.definition.probe;
-    let observation = caller.prober().probe(probe, draft.secret.as_ref(), timeout, USER_AGENT, caller.now()).await;
-    ok(&test_result(&draft.definition, &judge(&draft.definition, &observation)))
+    let (definition, secret) = (&draft.definition, draft.secret.as_ref());
+    // Fresh: a test shows what new clients meet now, and the certificate of now.
+    let observation = caller.prober().probe(definition, secret, USER_AGENT, caller.now(), Connections::Fresh).await;
+    ok(&test_result(definition, &judge(definition, &observation)))
 }
