@@ -68,11 +68,12 @@ impl ErrorClass {
     }
 
     /// Whether it indicates that the receiver as a whole is failing, so that the circuit breaker counts it. A refused
-    /// target, redirect, rejection or configuration error concerns this request only.
+    /// target, redirect, rejection or configuration error concerns this request only; a receiver that limits the rate
+    /// (429) is up, and pauses the channel instead.
     pub const fn is_outage(self, http_status: Option<u16>) -> bool {
         match self {
             Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Protocol => true,
-            Self::Status => matches!(http_status, Some(429 | 500..)),
+            Self::Status => matches!(http_status, Some(500..)),
             Self::TargetRefused | Self::Redirect | Self::Rejected | Self::Configuration | Self::OwnNetwork => false,
         }
     }
@@ -82,6 +83,26 @@ impl fmt::Display for ErrorClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What the receiver allows the channel as a whole, as an attempt found out. The queue pauses or slows the channel
+/// accordingly; waiting uses up no attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateSignal {
+    /// It refused the attempt because it limits the rate (429). The attempt counts.
+    Refused {
+        /// How long it asks to wait, in milliseconds. Without it the queue waits for 1 s, doubled to 60 s while refusals
+        /// go on.
+        after_ms: Option<u64>,
+    },
+    /// Rate headers, on any response: until the reset the receiver takes this many more requests. Those in flight count
+    /// among them.
+    Allowance {
+        /// Requests left. With 0 the channel is paused until the reset.
+        remaining: u32,
+        /// When the receiver counts anew, in milliseconds from now.
+        reset_after_ms: u64,
+    },
 }
 
 /// The result of one attempt. Contains no secret.
@@ -97,8 +118,12 @@ pub struct AttemptResult {
     pub error: Option<String>,
     /// The beginning of the response, at most [`EXCERPT_BYTES_MAX`] bytes.
     pub response_body: Option<String>,
+    /// Something worth knowing that decided nothing, such as a body template that failed; independent of the outcome.
+    pub note: Option<String>,
     /// State for the next attempt, or for later messages of the same incident, in the channel's own format.
     pub attempt_state: Option<String>,
+    /// What the receiver allows the channel as a whole, if the attempt found out.
+    pub rate: Option<RateSignal>,
 }
 
 impl AttemptResult {
@@ -110,7 +135,9 @@ impl AttemptResult {
             error_class: None,
             error: None,
             response_body,
+            note: None,
             attempt_state: None,
+            rate: None,
         }
     }
 
@@ -131,8 +158,17 @@ impl AttemptResult {
             error_class: Some(class),
             error: Some(error.into()),
             response_body: None,
+            note: None,
             attempt_state: None,
+            rate: None,
         }
+    }
+
+    /// Nothing was sent, because what the channel shares with others has no capacity now: this is no attempt, uses up no
+    /// retry and leaves no trace. The delivery is due again after `after_ms`.
+    pub fn not_started(after_ms: u64) -> Self {
+        let outcome = Outcome::NotStarted { after_ms };
+        Self::failed(outcome, ErrorClass::OwnNetwork, "waits for capacity")
     }
 
     /// Whether the receiver accepted it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::Full;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::secret::Secret;
@@ -13,10 +13,11 @@ use tidings_domain::time::Timestamp;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::attempt::EXCERPT_BYTES_MAX;
+use crate::attempt::{EXCERPT_BYTES_MAX, RateSignal};
 use crate::config_reader::{MASK, looks_like_token};
 use crate::egress::decode::decode_beginning;
-use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse, Reuse};
+use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse};
+use crate::retry_after::retry_after_ms;
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 
 /// How much of an encoded response is decoded, in bytes of text.
@@ -42,9 +43,19 @@ pub trait HttpChannel: Send + Sync {
         None
     }
 
+    /// The field of `config` in which the user can make the receiver's certificate trusted, if there is one.
+    fn ca_field(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Texts to mask in results, in case the receiver echoes them.
     fn secrets(&self) -> &Secrets;
 }
+
+/// Something to note about an attempt whatever its outcome, such as a body template that failed. A channel puts it into
+/// the extensions of its request.
+#[derive(Debug, Clone)]
+pub struct AttemptNote(pub String);
 
 /// An [`HttpChannel`] with its transport.
 pub struct HttpNotifier<C> {
@@ -58,17 +69,24 @@ pub struct HttpNotifier<C> {
 impl<C: HttpChannel> Notifier for HttpNotifier<C> {
     async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult {
         let deadline = Instant::now() + message.timeout;
-        let mut reuse = Reuse::Pooled;
-        let result = loop {
-            let request = match self.channel.request(message) {
+        let mut dial = message.dial_options();
+        let mut note = None;
+        let mut result = loop {
+            let mut request = match self.channel.request(message) {
                 Ok(request) => request,
                 Err(result) => break result,
             };
-            match self.egress.send(self.channel.target(), request, reuse, deadline).await {
+            note = request.extensions_mut().remove::<AttemptNote>().map(|AttemptNote(note)| note);
+            match self.egress.send(self.channel.target(), request, dial, deadline).await {
                 // The peer had closed a pooled connection, which is no evidence about this delivery. The request is built
                 // anew: sending consumed it, and a fresh connection cannot be stale, so this happens once.
-                Err(error) if error.stale && reuse == Reuse::Pooled => reuse = Reuse::Fresh,
-                Err(error) => break AttemptResult::from(error),
+                Err(error) if error.stale && !dial.fresh => dial.fresh = true,
+                Err(error) => {
+                    break AttemptResult::from(match self.channel.ca_field() {
+                        Some(field) => error.naming(field),
+                        None => error,
+                    });
+                }
                 Ok(mut response) => {
                     response.body = decode_beginning(&response.headers, response.body, DECODED_BYTES_MAX);
                     self.channel.secrets().scrub(&mut response.body);
@@ -76,9 +94,10 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
                 }
             }
         };
+        result.note = note;
         // Within the same deadline: the attempt's limit includes the follow-up.
         if let Some((target, request)) = self.channel.follow_up_request(message).filter(|_| result.is_delivered())
-            && let Err(error) = self.egress.send(target, request, Reuse::Pooled, deadline).await
+            && let Err(error) = self.egress.send(target, request, message.dial_options(), deadline).await
         {
             tracing::debug!(delivery = %message.delivery_id, error = error.message, "failed to update the earlier message");
         }
@@ -105,7 +124,9 @@ pub fn classify_response(response: &HttpResponse, now: Timestamp) -> AttemptResu
     };
     result.http_status = Some(status.as_u16());
     result.response_body = excerpt(&response.body);
-    result.outcome = Outcome::Retry { after_ms: retry_after_ms(response, now) };
+    let after_ms = retry_after_ms(response, now);
+    result.outcome = Outcome::Retry { after_ms };
+    result.rate = (status == StatusCode::TOO_MANY_REQUESTS).then_some(RateSignal::Refused { after_ms });
     result
 }
 
@@ -129,25 +150,6 @@ fn describe_redirect(response: &HttpResponse) -> String {
         Some(Err(_)) => format!("{status}: it redirects to another path; redirects are not followed"),
         None => format!("{status}: redirects are not followed"),
     }
-}
-
-/// How long the receiver asks to wait: `Retry-After` of 429 and 503 (RFC 9110).
-pub fn retry_after_ms(response: &HttpResponse, now: Timestamp) -> Option<u64> {
-    if !matches!(response.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        return None;
-    }
-    retry_after(&response.headers, now)
-}
-
-/// The `Retry-After` header, in seconds or as a date, as milliseconds from `now`.
-pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
-    let value = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(seconds.saturating_mul(1_000));
-    }
-    // Real servers send wrong weekdays; the rest of the date decides.
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value).ok()?;
-    Some(Timestamp::from_unix_ms(at.as_millisecond()).since_ms(now))
 }
 
 /// The beginning of a body as text that can be stored; `None` if it is empty.

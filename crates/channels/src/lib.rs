@@ -37,6 +37,7 @@ pub mod egress;
 pub mod email;
 pub mod http_channel;
 pub mod registry;
+pub mod retry_after;
 #[cfg(test)]
 mod samples;
 pub mod slack;
@@ -46,13 +47,17 @@ pub mod webhook;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tidings_domain::calendar::Zone;
 use tidings_domain::event::Event;
 use tidings_domain::id::{DeliveryId, RuleId};
+use tidings_domain::message::{self, Message};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-pub use attempt::{AttemptResult, ErrorClass};
+pub use attempt::{AttemptResult, ErrorClass, RateSignal};
 pub use config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
+
+use egress::DialOptions;
 
 /// One attempt to deliver one notification.
 #[derive(Debug, Clone, Copy)]
@@ -65,15 +70,31 @@ pub struct OutboundMessage<'a> {
     pub event: &'a Event,
     /// The severity that the rule assigns to the event.
     pub severity: Severity,
+    /// The workspace's time zone, for the times in texts.
+    pub zone: &'a Zone,
     /// The instant of this attempt; signatures contain it.
     pub now: Timestamp,
     /// Limit for the whole attempt.
     pub timeout: Duration,
+    /// Dial and resolve anew instead of using what was kept: for every attempt but a delivery's first, and for Tests.
+    pub fresh: bool,
     /// The last attempt's [`AttemptResult::attempt_state`], such as the recipients that have accepted already.
     pub attempt_state: Option<&'a str>,
     /// The `attempt_state` of the first message about the same incident, if this channel has delivered one: the thread
     /// that this message belongs to.
     pub thread: Option<&'a str>,
+}
+
+impl OutboundMessage<'_> {
+    /// For whom and how anew connections for this attempt are opened.
+    pub fn dial_options(&self) -> DialOptions {
+        DialOptions { workspace: Some(self.event.workspace_id), fresh: self.fresh }
+    }
+
+    /// The event's texts for people, in the workspace's time zone.
+    pub fn texts(&self) -> Message {
+        message::of(self.event, self.severity, self.zone)
+    }
 }
 
 /// An open channel: its configuration parsed, its secrets decrypted, its signing keys prepared.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidings_domain::calendar::Zone;
 use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::{DeliveryId, EndpointId, EventId, Id as _, IncidentId, RuleId, WorkspaceId};
@@ -85,12 +86,9 @@ pub fn digest(total: u64) -> Event {
     let entry = |at: u64| {
         let (title, severity, state) = known[at as usize % known.len()];
         Entry {
-            title: title.into(),
-            severity,
-            state,
-            at: now().minus_ms(60_000 * (total - at)),
             link: at.is_multiple_of(2).then(|| format!("https://app.example.com/incidents/{at}")),
             events: 1 + u32::from(state == EntryState::Resolved),
+            ..Entry::new(title, severity, state, now().minus_ms(60_000 * (total - at)))
         }
     };
     let entries = (0..total).map(entry).collect();
@@ -104,6 +102,12 @@ pub fn test_event() -> Event {
     Event::sample(id, workspace_id, ResourceType::Flow, "sample", now())
 }
 
+/// A zone that outlives every sample.
+pub fn utc() -> &'static Zone {
+    static UTC: Zone = Zone::UTC;
+    &UTC
+}
+
 /// A first attempt to deliver the event.
 pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
@@ -111,8 +115,10 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
         rule_id: Some(RuleId::from_bytes([3; 16])),
         event,
         severity,
+        zone: utc(),
         now: now(),
         timeout: Duration::from_secs(5),
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

@@ -64,6 +64,15 @@ impl Zone {
         format!("{} {}", local.strftime(&format!("{date}{time}")), self.name())
     }
 
+    /// The local date and time with the zone's abbreviation: `2026-05-02 06:00:12 CEST`, or with its offset where it has
+    /// none: `2026-05-02 01:00:12 UTC-03`.
+    pub fn format_instant(&self, at: Timestamp) -> String {
+        let local = at.to_jiff().to_zoned(self.0.clone());
+        let zone = local.strftime("%Z").to_string();
+        let utc = if zone.starts_with(['+', '-']) { "UTC" } else { "" };
+        format!("{} {utc}{zone}", local.strftime("%Y-%m-%d %H:%M:%S"))
+    }
+
     /// The local date and time.
     fn local_time(&self, at: Timestamp) -> DateTime {
         self.0.to_datetime(at.to_jiff())

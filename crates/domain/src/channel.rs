@@ -35,6 +35,17 @@ impl ChannelType {
         }
     }
 
+    /// Attempts of one channel that may be in progress at once, if the receivers of this type are known to want few.
+    ///
+    /// Discord takes 5 messages in 2 seconds through a webhook, Slack about one a second in short bursts; mail servers
+    /// bound the connections of a client. More at once would only be refused.
+    pub const fn attempts_max(self) -> Option<usize> {
+        match self {
+            Self::Email | Self::Slack | Self::Discord => Some(4),
+            Self::Webhook => None,
+        }
+    }
+
     /// Parses a wire name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)

@@ -100,6 +100,29 @@ impl SkipReason {
     }
 }
 
+/// Why a delivery failed without a last attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUpReason {
+    /// It waited for a day, only because the receiver limits the rate.
+    RateLimited,
+}
+
+impl GiveUpReason {
+    /// The wire name: API and store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "receiver_rate_limited",
+        }
+    }
+
+    /// For people, as the delivery's last error.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::RateLimited => "it waited 24 hours because the receiver limits the rate",
+        }
+    }
+}
+
 /// Why an attempt was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptTrigger {
@@ -138,6 +161,11 @@ pub enum Outcome {
     },
     /// A permanent failure.
     PermanentFailure,
+    /// Nothing was sent, for want of capacity on this side: no attempt.
+    NotStarted {
+        /// When the delivery is due again, in milliseconds from now.
+        after_ms: u64,
+    },
 }
 
 /// What follows an attempt.
@@ -157,6 +185,7 @@ pub fn next_step(outcome: Outcome, policy: &RetryPolicy, number: u32, jitter: f6
             Some(delay_ms) => NextStep::RetryAt(now.plus_ms(delay_ms)),
             None => NextStep::Settled(Status::Failed),
         },
+        Outcome::NotStarted { after_ms } => NextStep::RetryAt(now.plus_ms(after_ms)),
     }
 }
 

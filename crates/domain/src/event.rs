@@ -1,6 +1,7 @@
 //! Events: immutable facts about resources. The event pipeline starts with them.
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::id::{EventId, Id, WorkspaceId};
@@ -8,6 +9,7 @@ use crate::incident::IncidentSnapshot;
 use crate::resource::ResourceType;
 use crate::run::Run;
 use crate::severity::Severity;
+use crate::text::{is_blank, name_or_id};
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
@@ -180,18 +182,19 @@ impl Event {
         }
     }
 
-    /// The resource's name, if it is known.
+    /// The resource's name, if it is known and something of it is visible.
     pub fn resource_name(&self) -> Option<&str> {
-        match &self.content {
+        let name = match &self.content {
             Content::Run(run) => run.resource_name.as_deref(),
-            Content::Incident(incident) => Some(&incident.name),
+            Content::Incident(incident) => Some(&*incident.name),
             Content::Digest(_) => None,
-        }
+        };
+        name.filter(|name| !is_blank(name))
     }
 
     /// The name to show for the resource, or its id if there is none.
     pub fn resource_label(&self) -> &str {
-        self.resource_name().unwrap_or(&self.resource_id)
+        name_or_id(self.resource_name(), &self.resource_id)
     }
 
     /// The event's severity for a rule with this `failure_severity`.
@@ -231,11 +234,18 @@ impl Event {
                 duration_ms: None,
                 row_count: None,
                 error_message: None,
-                output: None,
+                output: (resource_type == ResourceType::UseCase).then(sample_output),
                 deep_link: None,
+                truncated: Vec::new(),
             }),
         }
     }
+}
+
+/// The output of a sample execution: a receiver of a use case's webhook expects one.
+fn sample_output() -> Box<RawValue> {
+    let json = r#"{"message":"This is a test event from Tidings."}"#;
+    RawValue::from_string(json.to_owned()).unwrap_or_else(|_| unreachable!("it is JSON"))
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ pub mod severity;
 pub mod signature;
 pub mod text;
 pub mod time;
+pub mod tls;
 pub mod trigger;
 pub mod violation;
 pub mod workspace;

@@ -10,6 +10,7 @@ use crate::id::WorkspaceId;
 use crate::message::Message;
 use crate::resource::ResourceType;
 use crate::run::Run;
+use crate::text::name_or_id;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
@@ -128,7 +129,7 @@ fn run_body<'a>(event: &'a Event, run: &'a Run) -> RunBody<'a> {
         trigger: event.trigger.wire_name(),
         resource_type: event.resource_type.as_str(),
         resource_id: &event.resource_id,
-        resource_name: run.resource_name.as_deref(),
+        resource_name: event.resource_name(),
         run_id: &event.run_id,
         completed_at: run.completed_at,
         duration_ms: run.duration_ms,
@@ -166,7 +167,7 @@ fn message_body<'a>(event: &'a Event, message: &'a Message, idempotency_key: &'a
         link: message.link.as_deref(),
         endpoint: snapshot.filter(|_| event.resource_type == ResourceType::Endpoint).map(|incident| EndpointBody {
             id: &event.resource_id,
-            name: &incident.name,
+            name: name_or_id(Some(&incident.name), &event.resource_id),
             url: incident.url.as_deref(),
         }),
         incident: snapshot.map(|incident| IncidentBody {

@@ -111,6 +111,20 @@ impl ResourceSelector {
     }
 }
 
+/// What is wrong with the id of one resource, if anything.
+pub fn validate_resource_id(text: &str) -> Option<&'static str> {
+    match validate_external_id(text) {
+        // A pattern such as `import-*` would match nothing, as ids are compared as a whole.
+        None if text.contains('*') => Some("must not contain *, except that * alone in a rule means every resource"),
+        fault => fault,
+    }
+}
+
+/// What is wrong with the selector of a rule, if anything: the id of one resource, or `*`.
+pub fn validate_resource_selector(text: &str) -> Option<&'static str> {
+    if text == "*" { None } else { validate_resource_id(text) }
+}
+
 /// What is wrong with a resource id or run id, if anything.
 pub fn validate_external_id(text: &str) -> Option<&'static str> {
     if text.is_empty() {
@@ -142,5 +156,15 @@ mod tests {
         assert!(validate_external_id("").is_some());
         assert!(validate_external_id(&"x".repeat(201)).is_some());
         assert!(validate_external_id("a\nb").is_some());
+    }
+
+    #[test]
+    fn star_is_a_selector_and_no_part_of_an_id() {
+        for id in ["*", "import-*", "*x", "**"] {
+            assert!(validate_resource_id(id).is_some(), "{id}");
+            assert_eq!(validate_resource_selector(id).is_none(), id == "*", "{id}");
+        }
+        assert_eq!(validate_resource_id("f1"), None);
+        assert_eq!(validate_external_id("run*1"), None, "a run's id is no selector");
     }
 }

@@ -15,13 +15,16 @@ pub enum NotRoutedReason {
     Trigger,
     /// The rule does not list the run's trigger type.
     TriggerType,
+    /// Another rule that matched sends the event through the same shared channel.
+    SameChannel,
     /// The endpoint has recovery alerts turned off: gate 3, the only gate that leaves no delivery.
     RecoveryDisabled,
 }
 
 impl NotRoutedReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::RuleDisabled, Self::Trigger, Self::TriggerType, Self::RecoveryDisabled];
+    pub const ALL: [Self; 5] =
+        [Self::RuleDisabled, Self::Trigger, Self::TriggerType, Self::SameChannel, Self::RecoveryDisabled];
 
     /// The wire name: API and store.
     pub const fn as_str(self) -> &'static str {
@@ -29,6 +32,7 @@ impl NotRoutedReason {
             Self::RuleDisabled => "rule_disabled",
             Self::Trigger => "trigger",
             Self::TriggerType => "trigger_type",
+            Self::SameChannel => "same_channel",
             Self::RecoveryDisabled => "recovery_disabled",
         }
     }

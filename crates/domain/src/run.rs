@@ -32,4 +32,17 @@ pub struct Run {
     /// A page about the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deep_link: Option<String>,
+    /// What was reported at greater length than is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub truncated: Vec<TruncatedField>,
+}
+
+/// A fact that was reported at greater length than is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TruncatedField {
+    /// Its beginning and end are kept.
+    ErrorMessage,
+    /// It was dropped as a whole.
+    Output,
 }

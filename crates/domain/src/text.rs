@@ -1,4 +1,8 @@
-//! Text helpers: truncation, control characters, and formatting for people.
+//! Text helpers: cleaning, truncation, control characters, and formatting for people.
+
+mod clean;
+
+pub use clean::{clean, clean_line, is_blank, name_or_id};
 
 /// Marks truncated text.
 pub const ELLIPSIS: char = '…';
@@ -15,6 +19,41 @@ pub fn truncate_chars(text: &str, chars_max: usize) -> String {
         }
     }
 }
+
+/// At most `units_max` UTF-16 units of `text`, as vendors count, including an ellipsis if it was truncated.
+pub fn truncate_units(text: &str, units_max: usize) -> String {
+    let mut units = 0;
+    let mut kept = 0;
+    for (at, character) in text.char_indices() {
+        units += character.len_utf16();
+        if units > units_max {
+            return if units_max == 0 { String::new() } else { format!("{}{ELLIPSIS}", text[..kept].trim_end()) };
+        }
+        if units < units_max {
+            kept = at + character.len_utf8();
+        }
+    }
+    text.to_owned()
+}
+
+/// At most about `chars_max` characters of `text`: its beginning and its end, with a line between them that counts what was
+/// left out. Of a long error both matter: the first line says what failed, the last ones say why.
+pub fn keep_ends(text: &str, chars_max: usize) -> String {
+    let total = text.chars().count();
+    if total <= chars_max {
+        return text.to_owned();
+    }
+    // Half of the length is left for the line between them if that is longer.
+    let kept = chars_max.saturating_sub(KEEP_ENDS_MARK_CHARS).max(chars_max / 2);
+    let (head, tail) = (kept - kept / 2, kept / 2);
+    let at = |index| text.char_indices().nth(index).map_or(text.len(), |(at, _)| at);
+    let left_out = with_thousands_separators((total - head - tail) as u64);
+    let (head, tail) = (text[..at(head)].trim_end(), text[at(total - tail)..].trim_start());
+    format!("{head}\n{ELLIPSIS} {left_out} characters left out {ELLIPSIS}\n{tail}")
+}
+
+/// The longest line that [`keep_ends`] inserts, for texts below a billion characters.
+const KEEP_ENDS_MARK_CHARS: usize = 40;
 
 /// At most `bytes_max` bytes of `text`, truncated at a character boundary, including an ellipsis if it was truncated.
 pub fn truncate_bytes(text: &str, bytes_max: usize) -> String {
@@ -94,12 +133,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn keep_ends_keeps_beginning_and_end() {
+        let text = format!("first line\n{}last line", "x".repeat(5_000));
+        let kept = keep_ends(&text, 200);
+        assert!(kept.starts_with("first line\nxxx") && kept.ends_with("xxxlast line"), "{kept}");
+        assert!(kept.contains("x\n… 4,860 characters left out …\nx"), "{kept}");
+        assert_eq!(keep_ends("short", 5), "short");
+    }
+
     proptest! {
+        #[test]
+        fn keep_ends_fits(text in "\\PC{0,400}", max in 80usize..300) {
+            prop_assert!(keep_ends(&text, max).chars().count() <= max);
+        }
+
         #[test]
         fn truncated_text_fits_and_differs_only_if_truncated(text in "\\PC{0,80}", max in 0usize..90) {
             let by_chars = truncate_chars(&text, max);
             prop_assert!(by_chars.chars().count() <= max);
             prop_assert_eq!(text.chars().count() <= max, by_chars == text);
+            let by_units = truncate_units(&text, max);
+            prop_assert!(by_units.encode_utf16().count() <= max);
+            prop_assert_eq!(text.encode_utf16().count() <= max, by_units == text);
             let by_bytes = truncate_bytes(&text, max);
             prop_assert!(by_bytes.len() <= max);
             prop_assert_eq!(text.len() <= max, by_bytes == text);

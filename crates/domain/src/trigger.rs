@@ -119,20 +119,21 @@ impl RuleTrigger {
 
 /// How a run was started: `scheduled`, `manual`, `chat`, `api`, `backfill` or another name chosen by the caller.
 ///
-/// On input, `schedule` and `in_app` are synonyms of `scheduled` and `manual`.
+/// On input, `schedule` is a synonym of `scheduled`, `in_app` and `in-app` of `manual`, and capitals are small letters.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TriggerType(String);
 
 impl TriggerType {
-    /// Parses a name: 1 to 40 of `a-z`, `0-9`, `_` and `-`.
+    /// Parses a name: 1 to 40 of letters without accents, `0-9`, `_` and `-`.
     pub fn parse(name: &str) -> Option<Self> {
         let is_valid = (1..=40).contains(&name.len())
-            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
         is_valid.then(|| {
-            Self(match name {
+            let name = name.to_ascii_lowercase();
+            Self(match name.as_str() {
                 "schedule" => "scheduled".to_owned(),
-                "in_app" => "manual".to_owned(),
-                other => other.to_owned(),
+                "in_app" | "in-app" => "manual".to_owned(),
+                _ => name,
             })
         })
     }
@@ -150,7 +151,7 @@ impl TriggerType {
 
 /// The form of a trigger type, for error messages.
 pub const TRIGGER_TYPE_FORM: &str =
-    "expected a word of a-z, 0-9, _ or -, at most 40 long, such as scheduled, manual, chat, api or backfill";
+    "expected a word of letters, 0-9, _ or -, at most 40 long, such as scheduled, manual, chat, api or backfill";
 
 impl fmt::Debug for TriggerType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

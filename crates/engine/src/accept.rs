@@ -30,6 +30,8 @@ pub struct RunReport {
     pub run_id: String,
     pub trigger: Trigger,
     pub run: Run,
+    /// See [`NewEvent::fingerprint`].
+    pub fingerprint: i64,
 }
 
 /// Events to be committed together, and the deliveries of them that already have a reservation in memory.
@@ -66,9 +68,11 @@ pub(crate) async fn accept(
     let now = clock.now();
     let mut batch = AcceptBatch::default();
     for run in runs {
+        let fingerprint = run.fingerprint;
         let event = run_event(view, clock, run, now);
         let fan_out = fan_out(view, &event, FanOutContext::default(), now);
         batch.add(queue, clock, event, fan_out, NotificationSequence::FIRST);
+        batch.set_fingerprint(fingerprint);
     }
     let (store, queue) = (Arc::clone(store), queue.clone());
     detach_on_drop(async move { commit(store.as_ref(), &queue, batch).await }).await
@@ -113,12 +117,20 @@ impl AcceptBatch {
         sequence: NotificationSequence,
     ) {
         let FanOut { not_routed, planned } = fan_out;
-        let mut new_event = NewEvent { event, not_routed, deliveries: Vec::with_capacity(planned.len()) };
+        let deliveries = Vec::with_capacity(planned.len());
+        let mut new_event = NewEvent { event, fingerprint: None, not_routed, deliveries };
         for planned in planned {
             let delivery = self.new_delivery(queue, clock, &new_event.event, planned, sequence);
             new_event.deliveries.push(delivery);
         }
         self.events.push(new_event);
+    }
+
+    /// Sets that of the event that was added last.
+    fn set_fingerprint(&mut self, fingerprint: i64) {
+        if let Some(last) = self.events.last_mut() {
+            last.fingerprint = Some(fingerprint);
+        }
     }
 
     fn new_delivery(
@@ -149,6 +161,7 @@ impl AcceptBatch {
                 channel_id: channel.id,
                 channel_type: channel.channel_type,
                 severity,
+                due_at: now,
                 attempt_count: 0,
                 attempt_base: 0,
                 attempt_trigger: AttemptTrigger::Scheduled,

@@ -234,7 +234,12 @@ impl Engine {
         edit: ChannelEdit,
         expected_revision: Option<u32>,
     ) -> Result<Committed<Channel>> {
-        self.lock_for_update().await.edit_channel(workspace_id, id, edit, expected_revision).await
+        let changes_receiver = edit.config.is_some();
+        let committed = self.lock_for_update().await.edit_channel(workspace_id, id, edit, expected_revision).await?;
+        if changes_receiver {
+            self.queue.forget_pause(id);
+        }
+        Ok(committed)
     }
 
     /// Deletes a shared channel. Fails while rules or escalations use it, unless `force` removes those as well.

@@ -1,6 +1,7 @@
 //! Errors of engine operations. A failed operation has changed nothing.
 
 use tidings_domain::delivery::Status;
+use tidings_domain::id::RuleId;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_store::StoreError;
 
@@ -27,6 +28,9 @@ pub enum EngineError {
     /// With the gate's detail.
     #[error("{0}: a delivery resent now would be suppressed")]
     GateClosed(String),
+    /// A rule with the same resource, shared channel, triggers and trigger types exists.
+    #[error("the rule {0} joins this resource to this channel for the same triggers already: edit that one")]
+    RuleExists(RuleId),
     #[error("the incident is resolved")]
     IncidentResolved,
     /// A quota of the workspace is used up.

@@ -64,9 +64,16 @@ pub(crate) fn fan_out(view: &WorkspaceView, event: &Event, context: FanOutContex
         result.planned.extend(plan_for_rule(view, event, rule, channel_id, context, now));
         return result;
     }
+    // Rules of the resource come before those of every resource, older ones before younger ones: of several that match
+    // and share a channel the first gets the delivery.
     for rule in view.rules_of(event.resource_type, &event.resource_id) {
         if let Err(reason) = routing::route(event, rule) {
             result.not_routed.push(NotRouted { rule_id: rule.id, reason });
+            continue;
+        }
+        // A private channel has one rule only.
+        if result.planned.iter().any(|planned| planned.channel.channel.id == rule.channel_id) {
+            result.not_routed.push(NotRouted { rule_id: rule.id, reason: NotRoutedReason::SameChannel });
             continue;
         }
         let Some(planned) = plan_for_rule(view, event, Some(rule), rule.channel_id, context, now) else { continue };

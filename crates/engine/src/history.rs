@@ -1,5 +1,6 @@
 //! The history of events and deliveries, and resending of deliveries from it.
 
+use tidings_domain::delivery::Status;
 use tidings_domain::gate::{self, OpeningOutcome};
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
 use tidings_domain::time::Timestamp;
@@ -25,19 +26,32 @@ impl Engine {
     pub async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<(EventRecord, Vec<DeliveryRecord>)> {
         let event = self.store().event(workspace_id, id).await?.ok_or(EngineError::NotFound("event"))?;
         let filter = DeliveryFilter { event_id: Some(id), limit: u32::MAX, with_attempts: true, ..Default::default() };
-        let mut deliveries = self.store().deliveries(workspace_id, filter).await?;
+        let mut deliveries = self.deliveries(workspace_id, filter).await?;
         deliveries.reverse();
         Ok((event, deliveries))
     }
 
     /// Deliveries, newest first.
     pub async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>> {
-        Ok(self.store().deliveries(workspace_id, filter).await?)
+        let mut deliveries = self.store().deliveries(workspace_id, filter).await?;
+        self.apply_pauses(&mut deliveries);
+        Ok(deliveries)
     }
 
     /// One delivery with its attempts.
     pub async fn delivery(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<DeliveryRecord> {
-        self.store().delivery(workspace_id, id).await?.ok_or(EngineError::NotFound("delivery"))
+        let mut delivery = self.store().delivery(workspace_id, id).await?.ok_or(EngineError::NotFound("delivery"))?;
+        self.apply_pauses(std::slice::from_mut(&mut delivery));
+        Ok(delivery)
+    }
+
+    /// The next attempt of what waits in a paused channel is the end of the pause, which the store does not know.
+    fn apply_pauses(&self, deliveries: &mut [DeliveryRecord]) {
+        for delivery in deliveries.iter_mut().filter(|delivery| delivery.status == Status::Pending) {
+            let paused_until = self.queue().paused_until(delivery.channel_id);
+            delivery.next_attempt_at =
+                delivery.next_attempt_at.map(|at| paused_until.map_or(at, |until| at.max(until)));
+        }
     }
 
     /// Makes a sent or failed delivery due again. Its retries start anew; its `webhook-id` stays, so that the receiver can

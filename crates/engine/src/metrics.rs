@@ -79,6 +79,7 @@ pub(crate) fn record_settled(channel_type: ChannelType, next: &NextState) {
         NextState::Done(status) => *status,
         NextState::Suppressed(_) => Status::Suppressed,
         NextState::Skipped(_) => Status::Skipped,
+        NextState::GivenUp(_) => Status::Failed,
     };
     counter!(SETTLED, "channel_type" => channel_type.as_str(), "status" => status.as_str()).increment(1);
 }
@@ -106,5 +107,6 @@ pub(crate) fn attempt_record(
         error_class: result.error_class.map(|class| class.as_str().to_owned()),
         error: result.error.clone(),
         response_body: result.response_body.clone(),
+        note: result.note.clone(),
     }
 }

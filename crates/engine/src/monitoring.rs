@@ -8,6 +8,7 @@ use tidings_domain::endpoint::{Endpoint, Probe};
 use tidings_domain::id::{ChannelId, CheckId, EndpointId, InboundWebhookId, IncidentId, MuteId, WorkspaceId};
 use tidings_domain::incident::TimelineEntry;
 use tidings_domain::mute::{self, Mute};
+use tidings_domain::resource::ResourceType;
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
@@ -20,6 +21,7 @@ use crate::Result;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::incidents::{Alert, CheckOutcome};
+use crate::settings::RuleView;
 use crate::settings::endpoints::{EndpointDraft, EndpointWiring, rules_for};
 use crate::settings::mutes::{NewMute, PreferencesEdit};
 use crate::snapshot::{InboundWebhookMatch, LoadedEndpoint, SharedEndpoints};
@@ -93,6 +95,20 @@ impl Engine {
         let mut wiring: Vec<_> = shared.map(|loaded| (loaded.channel.id, rule_of(loaded.channel.id, &rules))).collect();
         wiring.sort_by_key(|(id, _)| *id);
         Ok(wiring)
+    }
+
+    /// The rules that notify of this endpoint and are not in its [`Self::wiring`]: those of every endpoint, its own with
+    /// private channels, and further ones through a wired channel.
+    pub fn other_rules(&self, workspace_id: WorkspaceId, id: EndpointId) -> Result<Vec<RuleView>> {
+        let view = self.view(workspace_id)?;
+        let wired: Vec<_> = self.wiring(workspace_id, id)?.into_iter().filter_map(|(_, rule)| rule).collect();
+        let rules = view.rules_of(ResourceType::Endpoint, &id.to_string());
+        let others = rules.filter(|rule| wired.iter().all(|wired| wired.id != rule.id));
+        let with_channel = others.filter_map(|rule| {
+            let channel = view.channel(rule.channel_id)?.channel.clone();
+            Some(RuleView { rule: Arc::clone(rule), channel })
+        });
+        Ok(with_channel.collect())
     }
 
     /// Changes which shared channels are notified of an endpoint, all or nothing. Channels that are not listed keep their

@@ -88,6 +88,7 @@ impl Engine {
                     error_message: None,
                     output: None,
                     deep_link: None,
+                    truncated: Vec::new(),
                 };
                 let kind = EventKind::for_run(resource_type, trigger);
                 let event = Event {

@@ -78,8 +78,12 @@ pub struct WorkspaceView {
 }
 
 impl WorkspaceView {
-    /// The rules of this resource: its own, and those of every resource of its type.
-    pub fn rules_of<'a>(&'a self, kind: ResourceType, resource_id: &str) -> impl Iterator<Item = &'a Arc<Rule>> {
+    /// The rules of this resource: its own, then those of every resource of its type, each oldest first.
+    pub fn rules_of<'a>(
+        &'a self,
+        kind: ResourceType,
+        resource_id: &str,
+    ) -> impl Iterator<Item = &'a Arc<Rule>> + use<'a> {
         let of_type = &self.routes[kind as usize];
         let own = of_type.by_resource.get(resource_id).into_iter().flatten();
         own.chain(&of_type.any_resource)

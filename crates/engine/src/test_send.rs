@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tidings_channels::{AttemptResult, Notifier, OutboundMessage, registry};
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::Event;
@@ -51,7 +52,8 @@ impl Engine {
     /// Tests a saved channel. Recorded in the history, marked as a test, and in the channel's connectivity.
     pub async fn test_channel(&self, workspace_id: WorkspaceId, channel_id: ChannelId) -> Result<TestSend> {
         let loaded = self.loaded_channel(workspace_id, channel_id)?;
-        let event = self.sample_event(workspace_id, ResourceType::Channel, &channel_id.to_string());
+        let mut event = self.sample_event(workspace_id, ResourceType::Channel, &channel_id.to_string());
+        event.run_mut().resource_name = Some(loaded.channel.name.clone());
         self.send_and_record(&loaded, None, event).await
     }
 
@@ -100,6 +102,11 @@ impl Engine {
         Event::sample(new_id::<EventId>(self.clock(), now), workspace_id, resource_type, resource_id, now)
     }
 
+    /// The time zone of the workspace's messages.
+    fn workspace_zone(&self, workspace_id: WorkspaceId) -> Zone {
+        self.snapshot().workspace(workspace_id).map_or(Zone::UTC, |view| view.zone.clone())
+    }
+
     async fn send_and_record(&self, loaded: &LoadedChannel, rule_id: Option<RuleId>, event: Event) -> Result<TestSend> {
         let notifier = loaded.notifier.as_ref().map_err(|error| EngineError::Unusable(error.clone()))?;
         let delivery_id = new_id(self.clock(), event.received_at);
@@ -127,13 +134,16 @@ impl Engine {
         rule_id: Option<RuleId>,
         timeout_ms: u32,
     ) -> (AttemptResult, Attempt) {
+        let zone = self.workspace_zone(event.workspace_id);
         let message = OutboundMessage {
             delivery_id,
             rule_id,
             event,
             severity: event.severity(Severity::Info),
+            zone: &zone,
             now: event.received_at,
             timeout: Duration::from_millis(timeout_ms.into()),
+            fresh: true,
             attempt_state: None,
             thread: None,
         };

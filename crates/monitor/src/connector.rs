@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use socket2::{SockRef, TcpKeepalive};
-use tidings_channels::egress::{DialError, Dialer, Guard, Resolve, VettedAddrs};
+use tidings_channels::egress::{DialError, DialOptions, Dialer, Guard, Resolve, TlsProfile, VettedAddrs};
 use tidings_domain::check::{Certificate, Failure, FailureClass};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use crate::failure::{dial_failure, failure};
 use crate::http::pool::ConnectionPool;
 use crate::target::ProbeTarget;
 use crate::timing::{Phase, TimingRecorder};
-use crate::tls::{Purpose, TlsClient};
+use crate::tls::{Purpose, TlsProber};
 
 /// TCP keep-alive (idle time, interval, probes): a peer that vanished is noticed while its pooled connection is idle
 /// rather than by the next probe.
@@ -24,13 +24,13 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration:
 /// Opens connections for probes.
 pub(crate) struct Connector {
     dialer: Dialer,
-    tls: TlsClient,
+    tls: TlsProber,
     pool: Arc<ConnectionPool>,
 }
 
 impl Connector {
     pub fn new(guard: Guard, resolver: Arc<dyn Resolve>, roots: RootCertStore, pool: Arc<ConnectionPool>) -> Self {
-        Self { dialer: Dialer::new(guard, resolver), tls: TlsClient::new(roots), pool }
+        Self { dialer: Dialer::new(guard, resolver), tls: TlsProber::new(roots), pool }
     }
 
     pub fn guard(&self) -> &Guard {
@@ -46,7 +46,7 @@ impl Connector {
     ) -> Result<VettedAddrs, Failure> {
         recorder.target(target);
         recorder.start(Phase::Dns);
-        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, deadline).await;
+        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, DialOptions::default(), deadline).await;
         // Address literals have no DNS timing, and a lookup that was cut off did not finish.
         if matches!(target.host, url::Host::Domain(_)) && !matches!(vetted, Err(DialError::LookupTimeout)) {
             recorder.finish();
@@ -90,11 +90,10 @@ impl Connector {
         purpose: Purpose,
         recorder: &mut TimingRecorder,
     ) -> Result<(TlsStream<TcpStream>, Option<Certificate>), Failure> {
-        let name = target.server_name().map_err(|why| failure(FailureClass::Tls, format!("{}: {why}", target.name)))?;
         recorder.start(Phase::Tls);
-        let handshake = self.tls.handshake(tcp, name, &target.name, purpose).await;
-        let certificate = handshake.certificate.map(|info| info.certificate);
-        match handshake.result {
+        let probed = self.tls.handshake(tcp, target, &TlsProfile::default(), purpose).await;
+        let certificate = probed.certificate;
+        match probed.result {
             Ok(stream) => {
                 recorder.finish();
                 certificate.iter().for_each(|certificate| recorder.certificate(certificate.clone()));

@@ -27,7 +27,6 @@
 //! the engine turns state changes into incidents and events. All traffic passes `tidings_channels::egress` with a guard
 //! of its own, because probes and deliveries are allowed different addresses.
 
-mod certificate;
 mod connector;
 mod dns;
 mod engine_source;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ipnet::IpNet;
-use tidings_channels::egress::{DialError, Dialer, Guard, Resolve};
+use tidings_channels::egress::{DialError, DialOptions, Dialer, Guard, Resolve};
 use tidings_domain::check::{Failure, FailureClass};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
@@ -105,7 +105,9 @@ impl ReferenceTargets {
     }
 
     async fn responds(&self, host: &str, port: u16, deadline: Instant) -> bool {
-        let Ok(addresses) = self.dialer.vetted(host, port, deadline).await else { return false };
+        let Ok(addresses) = self.dialer.vetted(host, port, DialOptions::default(), deadline).await else {
+            return false;
+        };
         match self.dialer.connect(&addresses, deadline).await {
             Ok(_) => true,
             // A refusal is a packet from the host: the network path works.

@@ -171,10 +171,10 @@ pub trait Store: Send + Sync {
     /// [`Settled::Stale`]. That makes a repeated or late settlement harmless.
     async fn settle(&self, settlement: Settlement) -> Result<Settled>;
 
-    /// Returns leases whose deliveries were not attempted: they become due at `now`. Called at shutdown, and when a
-    /// channel's circuit breaker opens. Leases that the owner no longer has are ignored. Returns how many were
-    /// returned.
-    async fn return_leases(&self, now: Timestamp, leases: Vec<LeaseRef>) -> Result<u64>;
+    /// Returns leases whose deliveries were not attempted: they are due again, since the instant of each lease. Called at
+    /// shutdown, when a channel's circuit breaker opens, and when a pause begins. Leases that the owner no longer has are
+    /// ignored. Returns how many were returned.
+    async fn return_leases(&self, leases: Vec<LeaseRef>) -> Result<u64>;
 
     /// Reclaims, at the start of the node `owner`, the leases of nodes that cannot be alive: their deliveries become
     /// due at `now`. The leases of `owner` stay. Returns how many were reclaimed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
+use tidings_domain::delivery::{AttemptTrigger, GiveUpReason, SkipReason, Status};
 use tidings_domain::event::Event;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, IncidentId, RuleId, WorkspaceId};
@@ -17,6 +17,8 @@ use tidings_domain::time::Timestamp;
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     pub event: Arc<Event>,
+    /// A hash of what a caller sent, by which a repetition with another body is noticed. `None` where there is none.
+    pub fingerprint: Option<i64>,
     /// The rules of its resource that did not match it.
     pub not_routed: Vec<NotRouted>,
     pub deliveries: Vec<NewDelivery>,
@@ -89,6 +91,8 @@ pub struct LeaseRef {
     pub workspace_id: WorkspaceId,
     pub delivery_id: DeliveryId,
     pub owner: i64,
+    /// When the delivery became due; it is due since then if the lease is returned.
+    pub due_at: Timestamp,
 }
 
 /// The deliveries of an event by initial status.
@@ -106,6 +110,8 @@ pub struct Acceptance {
     /// The event's id; of a duplicate that of the first event.
     pub event_id: EventId,
     pub duplicate: bool,
+    /// Whether a duplicate has another fingerprint than the first event.
+    pub differs: bool,
     /// Its deliveries when it was first accepted.
     pub counts: Counts,
     /// The deliveries that did not get the initial state that was requested, and that the caller must not send: refused
@@ -126,6 +132,8 @@ pub struct Claimed {
     pub channel_type: ChannelType,
     /// The event's severity according to the rule.
     pub severity: Severity,
+    /// When it became due, or its last lease expired.
+    pub due_at: Timestamp,
     /// Attempts made so far.
     pub attempt_count: u32,
     /// How many of them preceded the last resend by hand; the retry policy ignores those.
@@ -142,7 +150,12 @@ pub struct Claimed {
 impl Claimed {
     /// The lease under which it is sent.
     pub fn lease_ref(&self) -> LeaseRef {
-        LeaseRef { workspace_id: self.event.workspace_id, delivery_id: self.id, owner: self.lease.owner }
+        LeaseRef {
+            workspace_id: self.event.workspace_id,
+            delivery_id: self.id,
+            owner: self.lease.owner,
+            due_at: self.due_at,
+        }
     }
 }
 
@@ -162,6 +175,8 @@ pub struct Attempt {
     pub error: Option<String>,
     /// An excerpt of the receiver's response.
     pub response_body: Option<String>,
+    /// Something worth knowing, whatever the outcome.
+    pub note: Option<String>,
 }
 
 /// The result of processing a leased delivery.
@@ -206,6 +221,8 @@ pub enum NextState {
     Held(GateEvaluation),
     /// Skipped: its rule or channel changed while it waited.
     Skipped(SkipReason),
+    /// Failed without another attempt.
+    GivenUp(GiveUpReason),
 }
 
 /// Whether a settlement was written.

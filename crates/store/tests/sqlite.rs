@@ -25,7 +25,7 @@ fn event_id(number: u8) -> EventId {
 fn new_event(number: u8) -> NewEvent {
     let mut event = Event::sample(event_id(number), workspace_id(), ResourceType::Flow, "f1", NOW);
     event.run_id = format!("run-{number}");
-    NewEvent { event: Arc::new(event), not_routed: vec![], deliveries: vec![] }
+    NewEvent { event: Arc::new(event), fingerprint: None, not_routed: vec![], deliveries: vec![] }
 }
 
 async fn event_exists(store: &SqliteStore, number: u8) -> bool {

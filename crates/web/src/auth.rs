@@ -214,7 +214,7 @@ impl FromRequestParts<AppState> for PathUseCase {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let params = path_params(parts, state).await?;
         let id = find(&params, "use_case").unwrap_or_default();
-        match tidings_domain::resource::validate_external_id(id) {
+        match tidings_domain::resource::validate_resource_selector(id) {
             None => Ok(Self(id.to_owned())),
             Some(fault) => Err(Problem::new(Code::NotFound, format!("the id of the use case {fault}"))),
         }

@@ -1,5 +1,7 @@
-//! Request bodies: bounded in size and time, and read in the format that `Content-Type` names.
+//! Request bodies: bounded in size and time, unpacked as `Content-Encoding` names it, and read in the format that
+//! `Content-Type` names. A byte order mark, which some programs write at the beginning of UTF-8, is skipped.
 
+use std::io::Read as _;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -7,29 +9,99 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, OptionalFromRequest};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use flate2::bufread::MultiGzDecoder;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use serde_json::{Map, Value};
+use tidings_domain::text::truncate_chars;
 
 use crate::auth::AppState;
 use crate::json;
 use crate::problem::{Code, Problem};
 
 pub(crate) const BODY_BYTES_MAX: usize = 1_048_576;
+/// Of a report of runs: a failure must not be lost for the length of its log.
+pub(crate) const RUNS_BODY_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
+/// Packed bodies from this size on are unpacked on a thread of their own: it may take tens of milliseconds.
+const LARGE_PACKED_BYTES: usize = 16 * 1_024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the body. The rest of the request is dropped first, so that a slow body holds no more memory than needed.
-pub(crate) fn read(request: Request<Body>) -> impl Future<Output = Result<Bytes, Problem>> {
+/// Reads the body, unpacked and without a byte order mark, of at most `bytes_max` bytes in either form.
+fn read(request: Request<Body>, bytes_max: usize) -> impl Future<Output = Result<Bytes, Problem>> {
+    let coding = content_coding(request.headers());
+    let reading = read_packed(request, bytes_max);
+    async move {
+        let bytes = match coding? {
+            Coding::Identity => reading.await?,
+            Coding::Gzip => unpack(reading.await?, bytes_max).await?,
+        };
+        Ok(if bytes.starts_with(b"\xef\xbb\xbf") { bytes.slice(3..) } else { bytes })
+    }
+}
+
+enum Coding {
+    Identity,
+    Gzip,
+}
+
+/// The content coding of the body.
+fn content_coding(headers: &HeaderMap) -> Result<Coding, Problem> {
+    let mut coding = Coding::Identity;
+    for value in headers.get_all(CONTENT_ENCODING) {
+        for word in value.to_str().unwrap_or("?").split(',').map(str::trim) {
+            let is = |name: &str| word.eq_ignore_ascii_case(name);
+            coding = match coding {
+                coding if is("") || is("identity") => coding,
+                Coding::Identity if is("gzip") || is("x-gzip") => Coding::Gzip,
+                _ => {
+                    let shown = truncate_chars(&word.escape_debug().to_string(), 60);
+                    let detail = format!("Content-Encoding {shown} is not read here: send gzip, once, or none");
+                    return Err(Problem::new(Code::UnsupportedEncoding, detail));
+                }
+            };
+        }
+    }
+    Ok(coding)
+}
+
+async fn unpack(packed: Bytes, bytes_max: usize) -> Result<Bytes, Problem> {
+    if packed.len() < LARGE_PACKED_BYTES {
+        return unpack_now(&packed, bytes_max);
+    }
+    let unpacking = tokio::task::spawn_blocking(move || unpack_now(&packed, bytes_max));
+    unpacking.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "unpacking a body failed");
+        Err(Problem::internal())
+    })
+}
+
+/// Stops at `bytes_max`, however much a few packed bytes would become.
+fn unpack_now(packed: &[u8], bytes_max: usize) -> Result<Bytes, Problem> {
+    let mut bytes = Vec::new();
+    let unpacked = MultiGzDecoder::new(packed).take(bytes_max as u64 + 1).read_to_end(&mut bytes);
+    match unpacked {
+        Ok(_) if bytes.len() > bytes_max => Err(too_large(bytes_max)),
+        Ok(_) => Ok(bytes.into()),
+        Err(error) => {
+            let detail = format!("the body is not valid gzip, as Content-Encoding says: {error}");
+            Err(Problem::new(Code::InvalidEncoding, detail))
+        }
+    }
+}
+
+/// Reads the body as it was sent. The rest of the request is dropped first, so that a slow body holds no more memory than
+/// needed.
+fn read_packed(request: Request<Body>, bytes_max: usize) -> impl Future<Output = Result<Bytes, Problem>> {
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let body = request.into_body();
     async move {
-        if declared.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
-            return Err(too_large());
+        if declared.is_some_and(|bytes| bytes > bytes_max) {
+            return Err(too_large(bytes_max));
         }
-        let mut collecting = pin!(collect(body));
+        let mut collecting = pin!(collect(body, bytes_max));
         // Most bodies arrive together with their headers: for them the timer is never set.
         if let Poll::Ready(bytes) = poll_twice(collecting.as_mut()).await {
             return bytes;
@@ -58,26 +130,26 @@ async fn poll_twice<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 /// The whole body; without a copy if it is one chunk.
-async fn collect(mut body: Body) -> Result<Bytes, Problem> {
-    let Some(first) = next_chunk(&mut body, BODY_BYTES_MAX).await? else { return Ok(Bytes::new()) };
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let Some(first) = next_chunk(&mut body, 0, bytes_max).await? else { return Ok(Bytes::new()) };
     if body.is_end_stream() {
         return Ok(first);
     }
     let mut bytes = Vec::from(first);
-    while let Some(chunk) = next_chunk(&mut body, BODY_BYTES_MAX - bytes.len()).await? {
+    while let Some(chunk) = next_chunk(&mut body, bytes.len(), bytes_max).await? {
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.into())
 }
 
-/// The next chunk of the body, of at most `bytes_max` bytes.
-async fn next_chunk(body: &mut Body, bytes_max: usize) -> Result<Option<Bytes>, Problem> {
+/// The next chunk of the body, which has `before` bytes so far and may have `bytes_max`.
+async fn next_chunk(body: &mut Body, before: usize, bytes_max: usize) -> Result<Option<Bytes>, Problem> {
     while let Some(frame) = body.frame().await {
         // The client is gone: only the request metrics see this problem.
         let frame = frame
             .map_err(|_| Problem::new(Code::RequestTimeout, "the connection closed before the body was complete"))?;
         match frame.into_data() {
-            Ok(data) if data.len() > bytes_max => return Err(too_large()),
+            Ok(data) if data.len() > bytes_max - before => return Err(too_large(bytes_max)),
             Ok(data) => return Ok(Some(data)),
             // Trailers are ignored.
             Err(_) => {}
@@ -86,8 +158,14 @@ async fn next_chunk(body: &mut Body, bytes_max: usize) -> Result<Option<Bytes>, 
     Ok(None)
 }
 
-fn too_large() -> Problem {
-    Problem::new(Code::TooLarge, "a body may have at most 1 MiB (1,048,576 bytes)")
+fn too_large(bytes_max: usize) -> Problem {
+    let detail = if bytes_max == RUNS_BODY_BYTES_MAX {
+        "a report of runs may have at most 8 MiB (8,388,608 bytes), also unpacked: send fewer runs at once, or less of each \
+            output and errorMessage (16 KiB of an error are kept)"
+    } else {
+        "a body may have at most 1 MiB (1,048,576 bytes), also unpacked"
+    };
+    Problem::new(Code::TooLarge, detail)
 }
 
 /// The format of a body.
@@ -120,18 +198,18 @@ pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Problem> {
     ))
 }
 
-/// A body that is not parsed yet, with its format.
-pub(crate) struct RawBody {
+/// A report of runs that is not parsed yet, with its format.
+pub(crate) struct RunsBody {
     pub format: BodyFormat,
     pub bytes: Bytes,
 }
 
-impl FromRequest<AppState> for RawBody {
+impl FromRequest<AppState> for RunsBody {
     type Rejection = Problem;
 
     fn from_request(request: Request<Body>, _: &AppState) -> impl Future<Output = Result<Self, Problem>> + Send {
         let format = body_format(request.headers());
-        let reading = read(request);
+        let reading = read(request, RUNS_BODY_BYTES_MAX);
         async move { Ok(Self { format: format?, bytes: reading.await? }) }
     }
 }
@@ -149,7 +227,7 @@ impl FromRequest<AppState> for Object {
                 "send one JSON object with Content-Type: application/json",
             ));
         }
-        let bytes = read(request).await?;
+        let bytes = read(request, BODY_BYTES_MAX).await?;
         if bytes.trim_ascii().is_empty() {
             return Err(Problem::invalid_field("", "the body must be a JSON object, but it is empty"));
         }
@@ -173,60 +251,4 @@ impl OptionalFromRequest<AppState> for Object {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-
-    use futures_util::stream;
-
-    use super::*;
-
-    async fn read_chunks(chunks: Vec<io::Result<&'static [u8]>>) -> Result<Bytes, Code> {
-        let body = Body::from_stream(stream::iter(chunks));
-        read(Request::new(body)).await.map_err(|problem| problem.code())
-    }
-
-    #[tokio::test]
-    async fn body_in_any_number_of_chunks_is_complete() {
-        assert_eq!(read_chunks(vec![]).await.unwrap(), "");
-        assert_eq!(read_chunks(vec![Ok(b"all")]).await.unwrap(), "all");
-        assert_eq!(read_chunks(vec![Ok(b"one "), Ok(b""), Ok(b"two "), Ok(b"three")]).await.unwrap(), "one two three");
-        assert_eq!(read(Request::new(Body::from("all"))).await.unwrap(), "all");
-    }
-
-    #[tokio::test]
-    async fn broken_or_too_large_body_is_a_problem() {
-        const HALF: &[u8] = &[b' '; BODY_BYTES_MAX / 2];
-        assert_eq!(read_chunks(vec![Ok(HALF), Ok(HALF)]).await.unwrap().len(), BODY_BYTES_MAX);
-        assert_eq!(read_chunks(vec![Ok(HALF), Ok(HALF), Ok(b" ")]).await, Err(Code::TooLarge));
-        let broken = io::Error::from(io::ErrorKind::ConnectionReset);
-        assert_eq!(read_chunks(vec![Ok(b"one "), Err(broken)]).await, Err(Code::RequestTimeout));
-    }
-
-    #[tokio::test]
-    async fn poll_twice_returns_after_the_second_poll() {
-        for (pending_polls, is_ready) in [(0, true), (1, true), (2, false)] {
-            let mut left = pending_polls;
-            let mut future = std::future::poll_fn(|_| {
-                let is_last = left == 0;
-                left -= i32::from(!is_last);
-                if is_last { Poll::Ready(()) } else { Poll::Pending }
-            });
-            assert_eq!(poll_twice(Pin::new(&mut future)).await.is_ready(), is_ready, "{pending_polls}");
-        }
-    }
-
-    #[test]
-    fn content_type_is_matched_in_any_case_and_with_parameters() {
-        let read = |value: &'static str| {
-            let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(value))]);
-            body_format(&headers).ok()
-        };
-        for json in ["", "application/json", "Application/JSON; charset=utf-8", "text/json", "application/x.y+Json"] {
-            assert_eq!(read(json), Some(BodyFormat::Json), "{json}");
-        }
-        assert_eq!(read("application/X-NDJSON;x"), Some(BodyFormat::Lines));
-        for other in ["text/plain", "json", "application/json-seq", "application/+jsonx"] {
-            assert_eq!(read(other), None, "{other}");
-        }
-    }
-}
+mod tests;

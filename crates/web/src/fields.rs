@@ -114,6 +114,19 @@ impl Fields {
         }
     }
 
+    /// An id of the caller's, for which `fault` returns no violation: a string, or an integer, which is taken as its digits.
+    pub(crate) fn external_id(
+        &mut self,
+        key: &'static str,
+        fault: impl FnOnce(&str) -> Option<&'static str>,
+    ) -> Option<String> {
+        // Integers beyond 64 bits have lost digits by now, and are refused.
+        if let Some(digits) = self.left.get(key).and_then(integer_digits) {
+            self.left.insert(key.to_owned(), Value::String(digits));
+        }
+        self.string_matching(key, fault)
+    }
+
     /// A string that `parse` accepts; `expected` is the message if it does not.
     pub(crate) fn parsed<T>(
         &mut self,
@@ -135,8 +148,7 @@ impl Fields {
     /// An integer from `min` to `max`.
     pub(crate) fn integer(&mut self, key: &'static str, min: u64, max: u64) -> Option<u64> {
         let value = self.take(key)?;
-        value
-            .as_u64()
+        whole_number(&value)
             .filter(|number| (min..=max).contains(number))
             .or_else(|| self.type_error(key, integer_form(min, max)))
     }
@@ -264,6 +276,22 @@ impl Fields {
             Problem::internal()
         })
     }
+}
+
+fn integer_digits(value: &Value) -> Option<String> {
+    let number = value.as_number().filter(|number| number.is_u64() || number.is_i64())?;
+    Some(number.to_string())
+}
+
+/// The number, if it is whole and not negative, however it is written: JSON has one type of number, so that some
+/// serialisers write `1842.0` or `1e3`.
+pub(crate) fn whole_number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| {
+        let number = value.as_f64()?;
+        // Every whole number up to this bound is exact as a float.
+        let is_whole = number.fract() == 0.0 && (0.0..=INTEGER_MAX as f64).contains(&number);
+        is_whole.then_some(number as u64)
+    })
 }
 
 fn integer_form(min: u64, max: u64) -> String {

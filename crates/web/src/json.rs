@@ -2,22 +2,114 @@
 //!
 //! Parsers disagree on which of two equal keys counts. A proxy that checks the body could see one value and this service
 //! act on the other.
+//!
+//! A `\uD800` to `\uDFFF` without its other half is no character: nothing could be done with such a text but to fail later.
+//! It is a violation of its field.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 use tidings_domain::text::truncate_chars;
+use tidings_domain::violation::{Violation, Violations, pointer};
 
 use crate::problem::{Code, Problem};
 
 /// Parses a value.
 pub(crate) fn read(text: &[u8]) -> Result<Value, Problem> {
+    require_utf8(text)?;
+    parse(text).map_err(|error| {
+        let not_unicode = std::str::from_utf8(text).ok().and_then(surrogate_violations);
+        not_unicode.map_or_else(|| invalid(&error), Problem::invalid)
+    })
+}
+
+fn parse(text: &[u8]) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Strict.deserialize(&mut deserializer).map_err(|error| invalid(&error))?;
-    deserializer.end().map_err(|error| invalid(&error))?;
+    let value = Strict.deserialize(&mut deserializer)?;
+    deserializer.end()?;
     Ok(value)
+}
+
+/// Fails for a body in another encoding, such as Latin-1.
+pub(crate) fn require_utf8(text: &[u8]) -> Result<(), Problem> {
+    std::str::from_utf8(text).map(drop).map_err(|error| {
+        let at = error.valid_up_to();
+        Problem::new(Code::InvalidJson, format!("the body is not UTF-8, at byte {at}: send JSON in UTF-8"))
+    })
+}
+
+/// The first escape sequence at or after `from` that is half of a surrogate pair without the other half. Of valid JSON.
+fn lone_surrogate_from(json: &str, mut from: usize) -> Option<Range<usize>> {
+    let escaped = |at: usize| {
+        let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(hex, 16).ok()
+    };
+    // A backslash occurs in strings only.
+    while let Some(at) = json.get(from..)?.find('\\').map(|found| from + found) {
+        from = match escaped(at) {
+            Some(0xd800..=0xdbff) if matches!(escaped(at + 6), Some(0xdc00..=0xdfff)) => at + 12,
+            Some(0xd800..=0xdfff) => return Some(at..at + 6),
+            Some(_) => at + 6,
+            None => at + 2,
+        };
+    }
+    None
+}
+
+/// The first escape sequence that is half of a surrogate pair without the other half. Of valid JSON.
+pub(crate) fn lone_surrogate(json: &str) -> Option<Range<usize>> {
+    lone_surrogate_from(json, 0)
+}
+
+/// The text with each lone surrogate replaced.
+pub(crate) fn replace_lone_surrogates<'a>(json: &'a str, replacement: &str) -> Cow<'a, str> {
+    let mut replaced = String::new();
+    let mut done = 0;
+    while let Some(found) = lone_surrogate_from(json, done) {
+        replaced.push_str(&json[done..found.start]);
+        replaced.push_str(replacement);
+        done = found.end;
+    }
+    if done == 0 { Cow::Borrowed(json) } else { Cow::Owned(replaced + &json[done..]) }
+}
+
+/// A violation for each string with a lone surrogate; `None` if there is none, or if the text has other faults.
+fn surrogate_violations(json: &str) -> Option<Violations> {
+    lone_surrogate(json)?;
+    // Found again by a character that the text has nowhere else: one of the noncharacters, which mean nothing.
+    let lower = json.to_ascii_lowercase();
+    let is_absent = |mark: &char| !json.contains(*mark) && !lower.contains(&format!("\\u{:04x}", u32::from(*mark)));
+    let mark = ('\u{fdd0}'..='\u{fdef}').find(is_absent)?;
+    let value = parse(replace_lone_surrogates(json, &mark.to_string()).as_bytes()).ok()?;
+    let mut violations = Violations::new();
+    find_mark(&value, mark, String::new(), &mut violations);
+    Some(violations)
+}
+
+fn find_mark(value: &Value, mark: char, at: String, violations: &mut Violations) {
+    const MESSAGE: &str = "must be Unicode text: \\ud800 to \\udfff are only valid in pairs";
+    match value {
+        Value::String(text) if text.contains(mark) => violations.push(Violation::new(at, MESSAGE)),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_mark(item, mark, format!("{at}/{index}"), violations);
+            }
+        }
+        Value::Object(object) => {
+            for (key, value) in object {
+                if key.contains(mark) {
+                    violations.push(Violation::new(at.clone(), MESSAGE));
+                } else {
+                    find_mark(value, mark, format!("{at}{}", pointer(key)), violations);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The problem of a body that is not JSON. serde_json's message includes the line and column.
@@ -151,9 +243,34 @@ mod tests {
     #[test]
     fn invalid_json_is_an_error() {
         let deep = "[".repeat(100_000);
-        for text in ["", "{", "{} {}", "nul", "{'a': 1}", "\u{feff}{}", &deep] {
+        for text in ["", "{", "{} {}", "nul", "{'a': 1}", &deep] {
             assert_eq!(read(text.as_bytes()).unwrap_err().code(), Code::InvalidJson, "{}", truncate_chars(text, 20));
         }
         assert_eq!(read(b"\"\xff\"").unwrap_err().code(), Code::InvalidJson, "not UTF-8");
+    }
+
+    #[test]
+    fn lone_surrogate_is_a_violation_of_its_field() {
+        let read = |text: &str| match read(text.as_bytes()) {
+            Ok(_) => Vec::new(),
+            Err(problem) => {
+                assert_eq!(problem.code(), Code::Invalid, "{text}");
+                problem.into_violations().into_iter().map(|violation| violation.pointer).collect()
+            }
+        };
+        assert_eq!(read(r#"{"a": "\ud83d", "b": ["x", {"c/d": "\uDE00 \uD83D\ud83d\uDE00"}]}"#), ["/a", "/b/1/c~1d"]);
+        assert_eq!(read(r#"{"a": {"\ud83d": 1}}"#), ["/a"], "a key");
+        assert_eq!(read(r#"["\ud83d"]"#), ["/0"]);
+        assert_eq!(read(r#"["\ufdd0", "\ud83d"]"#), ["/1"], "the mark is another character");
+        assert_eq!(read(r#"["\ud83d\ude00", "\\ud83d", "\\\ud83d\ude00"]"#), Vec::<String>::new());
+        let both = super::read(br#"{"a": "\ud83d", }"#).unwrap_err();
+        assert_eq!(both.code(), Code::InvalidJson);
+    }
+
+    #[test]
+    fn replaced_surrogates_leave_the_rest_as_it_is() {
+        assert_eq!(replace_lone_surrogates(r#""a\ud83d\ude00b\\ud83d""#, "?"), r#""a\ud83d\ude00b\\ud83d""#);
+        assert_eq!(replace_lone_surrogates(r#""\ud83dx\ud83d\n\ude00""#, "?"), r#""?x?\n?""#);
+        assert_eq!(replace_lone_surrogates(r#""\ud83d\ud83d\ude00""#, "?"), r#""?\ud83d\ude00""#);
     }
 }

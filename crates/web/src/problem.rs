@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use tidings_domain::id::{EndpointId, RuleId};
@@ -19,6 +19,8 @@ use tidings_store::StoreError;
 pub enum Code {
     /// The body is not JSON.
     InvalidJson,
+    /// The body is not packed as `Content-Encoding` says.
+    InvalidEncoding,
     /// The request has no API key, or an unknown one.
     Unauthenticated,
     /// The API key is read-only.
@@ -33,6 +35,8 @@ pub enum Code {
     RequestTimeout,
     /// Rules still use the channel.
     ChannelInUse,
+    /// An identical rule exists.
+    RuleExists,
     /// The channel's stored configuration cannot be used.
     ChannelUnusable,
     /// The endpoint is paused and accepts no checks.
@@ -51,6 +55,8 @@ pub enum Code {
     TooLarge,
     /// The `Content-Type` is not supported.
     UnsupportedMediaType,
+    /// The `Content-Encoding` is not supported.
+    UnsupportedEncoding,
     /// The input has violations, which `errors` lists.
     Invalid,
     /// A defect in Tidings.
@@ -63,8 +69,9 @@ pub enum Code {
 
 impl Code {
     /// Every code, ordered by status.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidJson,
+        Self::InvalidEncoding,
         Self::Unauthenticated,
         Self::ReadOnly,
         Self::Quota,
@@ -72,6 +79,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::ChannelInUse,
+        Self::RuleExists,
         Self::ChannelUnusable,
         Self::EndpointPaused,
         Self::IncidentResolved,
@@ -81,6 +89,7 @@ impl Code {
         Self::RevisionMismatch,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::UnsupportedEncoding,
         Self::Invalid,
         Self::Internal,
         Self::SearchTooSlow,
@@ -91,6 +100,7 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid_json",
+            Self::InvalidEncoding => "invalid_content_encoding",
             Self::Unauthenticated => "unauthenticated",
             Self::ReadOnly => "read_only",
             Self::Quota => "PT403",
@@ -98,6 +108,7 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
             Self::ChannelInUse => "channel_in_use",
+            Self::RuleExists => "rule_exists",
             Self::ChannelUnusable => "channel_unusable",
             Self::EndpointPaused => "endpoint_paused",
             Self::IncidentResolved => "incident_resolved",
@@ -107,6 +118,7 @@ impl Code {
             Self::RevisionMismatch => "revision_mismatch",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedEncoding => "unsupported_content_encoding",
             Self::Invalid => "invalid",
             Self::Internal => "internal",
             Self::SearchTooSlow => "search_too_slow",
@@ -117,13 +129,14 @@ impl Code {
     /// The status of the response.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::InvalidJson => StatusCode::BAD_REQUEST,
+            Self::InvalidJson | Self::InvalidEncoding => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::ReadOnly | Self::Quota => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ChannelInUse
+            | Self::RuleExists
             | Self::ChannelUnusable
             | Self::EndpointPaused
             | Self::IncidentResolved
@@ -131,7 +144,7 @@ impl Code {
             | Self::RuleInactive => StatusCode::CONFLICT,
             Self::InvalidIfMatch | Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::SearchTooSlow | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -142,6 +155,7 @@ impl Code {
     pub const fn title(self) -> &'static str {
         match self {
             Self::InvalidJson => "The body is not valid JSON",
+            Self::InvalidEncoding => "The body cannot be unpacked",
             Self::Unauthenticated => "A valid API key is required",
             Self::ReadOnly => "This API key is read-only",
             Self::Quota => "Quota exceeded",
@@ -149,6 +163,7 @@ impl Code {
             Self::MethodNotAllowed => "This path does not support the method",
             Self::RequestTimeout => "The body did not arrive in time",
             Self::ChannelInUse => "The channel is still in use",
+            Self::RuleExists => "The rule exists already",
             Self::ChannelUnusable => "The channel cannot be used",
             Self::EndpointPaused => "The endpoint is paused",
             Self::IncidentResolved => "The incident is resolved",
@@ -158,6 +173,7 @@ impl Code {
             Self::RevisionMismatch => "The resource has changed since",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The Content-Type is not supported",
+            Self::UnsupportedEncoding => "The Content-Encoding is not supported",
             Self::Invalid => "The input is invalid",
             Self::Internal => "Internal error",
             Self::SearchTooSlow => "The search takes too long",
@@ -172,7 +188,8 @@ pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Violations,
-    /// The rules and endpoints that use a channel, for [`Code::ChannelInUse`].
+    /// The rules and endpoints that use a channel, for [`Code::ChannelInUse`]; the rule that exists, for
+    /// [`Code::RuleExists`].
     users: ChannelUsers,
 }
 
@@ -214,6 +231,11 @@ impl Problem {
         self.code
     }
 
+    /// The violations of [`Code::Invalid`].
+    pub fn into_violations(self) -> Violations {
+        self.errors
+    }
+
     /// The same with each pointer mapped, where a field has another name in the API than in the engine.
     pub fn map_pointers(mut self, map: impl Fn(&str) -> String) -> Self {
         for error in &mut self.errors {
@@ -236,6 +258,10 @@ impl From<EngineError> for Problem {
             EngineError::ChannelInUse(users) => {
                 let detail = format!("{users}; remove it there first, or delete it anyway with ?force=true");
                 Self { users, ..Self::new(Code::ChannelInUse, detail) }
+            }
+            EngineError::RuleExists(id) => {
+                let users = ChannelUsers { rules: vec![id], ..ChannelUsers::default() };
+                Self { users, ..Self::new(Code::RuleExists, message) }
             }
             EngineError::Quota { .. } => Self::new(Code::Quota, message),
             EngineError::IncidentResolved => Self::new(Code::IncidentResolved, message),
@@ -309,6 +335,10 @@ impl IntoResponse for Problem {
         match self.code {
             Code::Unauthenticated => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidings\""));
+            }
+            // RFC 7694: which codings would be read.
+            Code::UnsupportedEncoding => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
             }
             Code::Unavailable => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);

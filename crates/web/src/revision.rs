@@ -5,38 +5,71 @@ use axum::response::Response;
 use http::header::{ETAG, IF_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use tidings_engine::EngineError;
 
 use crate::auth::AppState;
 use crate::problem::{Code, Problem};
 
-/// The revision that the request expects. None: without `If-Match`, or with `*`.
-pub(crate) struct IfMatch(pub Option<u32>);
+/// The revisions that the request expects.
+pub(crate) struct IfMatch(pub Expected);
+
+/// The revisions of `If-Match`, of which the resource must be at one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Without `If-Match`, or with `*`.
+    Any,
+    OneOf(Vec<u32>),
+}
+
+impl Expected {
+    /// For a resource that is at `current`: the revision to expect of it when the change is made, none for any.
+    pub(crate) fn at(&self, current: u32) -> Result<Option<u32>, Problem> {
+        match self {
+            Self::Any => Ok(None),
+            Self::OneOf(revisions) if revisions.contains(&current) => Ok(Some(current)),
+            Self::OneOf(_) => Err(EngineError::RevisionMismatch.into()),
+        }
+    }
+}
 
 impl FromRequestParts<AppState> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Problem> {
-        expected_revision(&parts.headers).map(Self)
+        expected(&parts.headers).map(Self)
     }
 }
 
-fn expected_revision(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
-    let mut values = headers.get_all(IF_MATCH).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return if headers.contains_key(IF_MATCH) { Err(unknown()) } else { Ok(None) };
-    };
-    let tag = value.to_str().unwrap_or_default().trim();
-    if tag == "*" {
-        return Ok(None);
+/// Reads all tags of all `If-Match` headers. Weak ones count: proxies that compress responses turn strong tags into weak
+/// ones, and the revision is the same.
+fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
+    if !headers.contains_key(IF_MATCH) {
+        return Ok(Expected::Any);
     }
-    // Proxies that compress responses turn strong tags into weak ones; the revision is the same.
-    let tag = tag.strip_prefix("W/").unwrap_or(tag);
-    let revision = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-    revision.map(Some).ok_or_else(unknown)
+    let mut revisions = Vec::new();
+    for value in headers.get_all(IF_MATCH) {
+        let mut rest = value.to_str().map_err(|_| unknown())?.trim();
+        if rest == "*" {
+            return Ok(Expected::Any);
+        }
+        while !rest.is_empty() {
+            let tag = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"').ok_or_else(unknown)?;
+            let (tag, after) = tag.split_once('"').ok_or_else(unknown)?;
+            // A tag of another service names no revision, and matches nothing.
+            revisions.extend(tag.parse::<u32>().ok());
+            let after = after.trim_start();
+            // Empty items of a list are ignored (RFC 9110, section 5.6.1).
+            rest = after.trim_start_matches([',', ' ', '\t']);
+            if !rest.is_empty() && !after.starts_with(',') {
+                return Err(unknown());
+            }
+        }
+    }
+    if revisions.is_empty() { Err(unknown()) } else { Ok(Expected::OneOf(revisions)) }
 }
 
 fn unknown() -> Problem {
-    Problem::new(Code::InvalidIfMatch, "If-Match must be * or the ETag of a response, such as \"3\"")
+    Problem::new(Code::InvalidIfMatch, "If-Match must be * or ETags of responses, such as \"3\"")
 }
 
 /// Sets the `ETag` of this revision.
@@ -52,18 +85,37 @@ pub(crate) fn with_etag(mut response: Response, revision: u32) -> Response {
 mod tests {
     use super::*;
 
+    fn read(value: &'static str) -> Result<Expected, Code> {
+        let headers = HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static(value))]);
+        expected(&headers).map_err(|problem| problem.code())
+    }
+
     #[test]
-    fn if_match_accepts_strong_and_weak_tags_and_star() {
-        let read = |value: &'static str| {
-            let headers = HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static(value))]);
-            expected_revision(&headers).map_err(|problem| problem.code())
-        };
-        assert_eq!(read("\"3\""), Ok(Some(3)));
-        assert_eq!(read("W/\"3\""), Ok(Some(3)));
-        assert_eq!(read("*"), Ok(None));
-        for wrong in ["3", "\"x\"", "\"1\", \"2\"", ""] {
+    fn if_match_accepts_tags_lists_and_star() {
+        for (value, revisions) in [
+            ("\"3\"", vec![3]),
+            ("W/\"3\"", vec![3]),
+            ("\"1\", W/\"2\",\"3\"", vec![1, 2, 3]),
+            ("\"1\" ,, \"2\" ,", vec![1, 2]),
+            ("\"of, another\", \"2\"", vec![2]),
+        ] {
+            assert_eq!(read(value), Ok(Expected::OneOf(revisions)), "{value}");
+        }
+        assert_eq!(read("*"), Ok(Expected::Any));
+        for wrong in ["3", "\"x\"", "", "\"1", "\"1\" \"2\"", "1, 2", "\"1\", *", "w/\"1\""] {
             assert_eq!(read(wrong), Err(Code::InvalidIfMatch), "{wrong}");
         }
-        assert!(matches!(expected_revision(&HeaderMap::new()), Ok(None)));
+        assert_eq!(expected(&HeaderMap::new()).ok(), Some(Expected::Any));
+        let mut two = HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static("\"1\""))]);
+        two.append(IF_MATCH, HeaderValue::from_static("\"2\""));
+        assert_eq!(expected(&two).ok(), Some(Expected::OneOf(vec![1, 2])), "several headers are one list");
+    }
+
+    #[test]
+    fn expected_revision_is_the_current_one_if_listed() {
+        let at = |expected: Expected, current| expected.at(current).map_err(|problem| problem.code());
+        assert_eq!(at(Expected::Any, 7), Ok(None));
+        assert_eq!(at(Expected::OneOf(vec![6, 7]), 7), Ok(Some(7)));
+        assert_eq!(at(Expected::OneOf(vec![6]), 7), Err(Code::RevisionMismatch));
     }
 }

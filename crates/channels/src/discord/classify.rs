@@ -7,8 +7,10 @@ use tidings_domain::delivery::Outcome;
 use tidings_domain::text::truncate_chars;
 use tidings_domain::time::Timestamp;
 
+use crate::attempt::RateSignal;
 use crate::egress::HttpResponse;
 use crate::http_channel::{self, describe_status};
+use crate::retry_after::retry_after_ms;
 use crate::{AttemptResult, ErrorClass};
 
 /// Discord's error response.
@@ -41,9 +43,11 @@ pub(super) fn classify_response(response: &HttpResponse, now: Timestamp) -> Atte
         429 => {
             let in_body = error.retry_after.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
             let in_body = in_body.map(|seconds| (seconds * 1_000.0).ceil() as u64);
-            let in_header = http_channel::retry_after_ms(response, now);
+            let in_header = retry_after_ms(response, now);
             // Discord sends both; the longer one is safe.
-            result.outcome = Outcome::Retry { after_ms: in_body.max(in_header) };
+            let after_ms = in_body.max(in_header);
+            result.outcome = Outcome::Retry { after_ms };
+            result.rate = Some(RateSignal::Refused { after_ms });
         }
         _ => {}
     }

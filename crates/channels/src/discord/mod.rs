@@ -13,7 +13,6 @@ use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Map, Value};
 use tidings_domain::channel::ChannelType;
-use tidings_domain::message;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violations;
 use url::Url;
@@ -84,7 +83,7 @@ impl HttpChannel for DiscordChannel {
     }
 
     fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
-        let mut body = render::render(&message::of(message.event, message.severity));
+        let mut body = render::render(&message.texts());
         for (key, value) in [("username", &self.username), ("avatar_url", &self.avatar_url)] {
             if let Some(value) = value {
                 body[key] = Value::from(value.as_str());

@@ -70,7 +70,7 @@ fn fields(message: &Message) -> Vec<(String, String)> {
     };
     let tags = (!message.tags.is_empty()).then(|| field("Tags", &one_line(&message.tags.join(", "))));
     let others_max = FIELDS_MAX - usize::from(tags.is_some());
-    message.fields.iter().take(others_max).map(|other| field(&other.label, &other.value)).chain(tags).collect()
+    message.fields.iter().take(others_max).map(|other| field(&other.shown_label(), &other.value)).chain(tags).collect()
 }
 
 /// Text without markdown or mentions of its own, at most `units_max` UTF-16 units once escaped.

@@ -1,29 +1,29 @@
 //! One HTTP/1.1 request and its response, over a pooled or a fresh connection.
+//!
+//! A response counts from its status line on: whatever follows it, the receiver has the request.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use super::error::is_tls;
+use super::http1::{self, SeenStatus, Watched};
 use super::stream::{Http, Stream, drive};
-use super::{CONNECT_TIMEOUT, Egress, EgressError, EgressTarget};
+use super::tls::Handshake;
+use super::{CONNECT_TIMEOUT, DialOptions, Egress, EgressError, EgressTarget};
 use crate::ErrorClass;
 
-/// Limit for a response's head. hyper also refuses more than 100 headers.
-const HEAD_BYTES_MAX: usize = 32 * 1_024;
-/// Limit for a connection's read buffer.
-const BUFFER_BYTES_MAX: usize = 64 * 1_024;
 /// How much of a response body is kept.
 const KEPT_BYTES_MAX: usize = 16 * 1_024;
 /// How much of a body is read to reach its end. A connection with more to come is closed instead of reused.
@@ -34,79 +34,90 @@ const READ_BYTES_MAX: usize = 64 * 1_024;
 pub struct HttpResponse {
     /// Any status: errors of the receiver are not an [`EgressError`].
     pub status: StatusCode,
-    /// At most 100 headers within 32 KiB.
+    /// Bounded by the limits of [`http1`]. Empty if they could not be read.
     pub headers: HeaderMap,
     /// The beginning of the body, at most 16 KiB.
     pub body: Vec<u8>,
-}
-
-/// Whether a request may use a pooled connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
-    /// A pooled connection if there is one.
-    Pooled,
-    /// A new connection, because a pooled one turned out to be closed.
-    Fresh,
 }
 
 /// An open connection and the handle that sends requests over it.
 pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
     connection: Option<Http>,
+    seen: SeenStatus,
+    opened_at: Instant,
 }
 
 impl Egress {
-    /// Sends the request (path and `Host` are taken from the target) and reads the response. Once a head has arrived,
-    /// a body that breaks off or outlasts the deadline is cut and is not an error: the receiver has the request.
+    /// Sends the request (path and `Host` are taken from the target) and reads the response. Once a status line has arrived,
+    /// what follows it is kept as far as it can be read, and is no error if it cannot, breaks off or outlasts the deadline:
+    /// the receiver has the request.
     ///
-    /// A pooled connection that the peer had closed gives an error with `stale` set; retry with [`Reuse::Fresh`].
+    /// A pooled connection that the peer had closed gives an error with `stale` set; repeat it with `dial.fresh`.
     pub async fn send(
         &self,
         target: &EgressTarget,
         mut request: Request<Full<Bytes>>,
-        reuse: Reuse,
+        dial: DialOptions,
         deadline: Instant,
     ) -> Result<HttpResponse, EgressError> {
         *request.uri_mut() = target.uri.clone();
         request.headers_mut().insert(HOST, target.host.clone());
-        let pooled = if reuse == Reuse::Pooled { target.origin.take_idle() } else { None };
+        let pooled = if dial.fresh { None } else { target.origin.take_idle() };
         let (mut wire, was_pooled) = match pooled {
             Some(wire) => (wire, true),
             // Boxed: the handshake's future is large, and most requests never need it.
-            None => (Box::pin(self.open(target, deadline)).await?, false),
+            None => (Box::pin(self.open(target, dial, deadline)).await?, false),
         };
+        wire.seen.reset();
         let sent = wire.sender.try_send_request(request);
-        let response = match timeout_at(deadline, drive(&mut wire.connection, sent)).await {
-            Ok(Ok(response)) => response,
+        let failure = match timeout_at(deadline, drive(&mut wire.connection, sent)).await {
+            Ok(Ok(response)) if was_pooled && response.status() == StatusCode::REQUEST_TIMEOUT => {
+                // Some servers send 408 before they close an idle connection: it does not answer this request.
+                return Err(EgressError { stale: true, ..closed_error(target) });
+            }
+            Ok(Ok(response)) => return Ok(finish(target, wire, response, deadline).await),
             Ok(Err(mut failed)) => {
                 // hyper hands the request back only if it wrote none of it.
                 let unsent = failed.take_message().is_some();
-                return Err(no_response(target, failed.error(), was_pooled, unsent));
+                let failure = no_response(target, failed.error(), was_pooled, unsent);
+                if unsent {
+                    return Err(failure);
+                }
+                failure
             }
-            Err(_) => return Err(EgressError::timeout(format!("no response from {} in time", target.host_port()))),
+            Err(_) => EgressError::timeout(format!("no response from {} in time", target.host_port())),
         };
-        let (head, body) = response.into_parts();
-        let (body, ended) = read_body(&mut wire.connection, body, deadline).await;
-        // With body bytes still on the wire, the next response on this connection would start in the middle of them.
-        if ended && wire.is_reusable().await {
-            target.origin.put_idle(wire);
+        match wire.seen.get() {
+            Some(status) if !(was_pooled && status == StatusCode::REQUEST_TIMEOUT) => {
+                tracing::debug!(%status, error = failure.message, "only the status line of a response could be read");
+                Ok(HttpResponse { status, headers: HeaderMap::new(), body: Vec::new() })
+            }
+            _ => Err(failure),
         }
-        Ok(HttpResponse { status: head.status, headers: head.headers, body })
     }
 
-    async fn open(&self, target: &EgressTarget, deadline: Instant) -> Result<Box<Wire>, EgressError> {
+    async fn open(
+        &self,
+        target: &EgressTarget,
+        dial: DialOptions,
+        deadline: Instant,
+    ) -> Result<Box<Wire>, EgressError> {
         let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
         let origin = &target.origin;
-        let plain = origin.server_name.is_none();
+        let plain = origin.tls.is_none();
         let check = |address: &std::net::SocketAddr| self.check_http(address.ip(), plain);
-        let tcp = self.dial(&origin.host, origin.port, deadline, check).await?;
-        let stream = match &origin.server_name {
+        let tcp = self.dial(&origin.host, origin.port, dial, deadline, check).await?;
+        let opened_at = Instant::now();
+        let stream = match &origin.tls {
             None => Stream::Plain(tcp),
-            Some(name) => {
-                let handshake = TlsConnector::from(self.tls.clone()).connect(name.clone(), tcp);
+            Some(tls) => {
+                // A resumed session presents no certificate: a retry is to see what other clients see.
+                let handshake = if dial.fresh { Handshake::Full } else { Handshake::Resume };
+                let handshake = tls.connect(&origin.host, &origin.host, tcp, handshake);
                 match timeout_at(deadline, handshake).await {
                     Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
-                    Ok(Err(error)) => return Err(EgressError::tls(&origin.host, &error)),
+                    Ok(Err(error)) => return Err(error.into()),
                     Err(_) => {
                         let host_port = target.host_port();
                         return Err(EgressError::timeout(format!("no TLS handshake with {host_port} in time")));
@@ -114,13 +125,11 @@ impl Egress {
                 }
             }
         };
-        let mut builder = http1::Builder::new();
-        builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(BUFFER_BYTES_MAX);
-        // Requests are short: one copy is cheaper than a vectored write.
-        builder.writev(false);
-        let made = builder.handshake(TokioIo::new(stream)).await;
+        let stream = Watched::new(stream);
+        let seen = stream.seen();
+        let made = http1::builder().handshake(TokioIo::new(stream)).await;
         let (sender, connection) = made.map_err(|error| no_response(target, &error, false, false))?;
-        Ok(Box::new(Wire { sender, connection: Some(connection) }))
+        Ok(Box::new(Wire { sender, connection: Some(connection), seen, opened_at }))
     }
 
     /// The guard's check, and for `http` without TLS that the operator allows it to this address.
@@ -133,6 +142,28 @@ impl Egress {
         }
         Ok(())
     }
+}
+
+/// Reads the body, and keeps the connection if it may be used again.
+async fn finish(
+    target: &EgressTarget,
+    mut wire: Box<Wire>,
+    response: Response<Incoming>,
+    deadline: Instant,
+) -> HttpResponse {
+    let (head, body) = response.into_parts();
+    let (body, ended) = read_body(&mut wire.connection, body, deadline).await;
+    // With body bytes still on the wire, the next response on this connection would start in the middle of them. After an
+    // error the receiver may be one that was replaced and only finishes what is connected to it: the next request dials.
+    if ended && head.status.is_success() && wire.is_reusable().await {
+        target.origin.put_idle(wire);
+    }
+    HttpResponse { status: head.status, headers: head.headers, body }
+}
+
+fn closed_error(target: &EgressTarget) -> EgressError {
+    let message = format!("{} closed the connection without a response", target.host_port());
+    EgressError::new(ErrorClass::Protocol, message)
 }
 
 /// Why no response head arrived. `unsent`: no byte of the request was written.
@@ -150,7 +181,7 @@ fn no_response(target: &EgressTarget, error: &hyper::Error, was_pooled: bool, un
     } else if error.is_parse() {
         EgressError::new(ErrorClass::Protocol, format!("the response from {host_port} is not valid HTTP"))
     } else if closed {
-        EgressError::new(ErrorClass::Protocol, format!("{host_port} closed the connection without a response"))
+        closed_error(target)
     } else {
         EgressError::new(ErrorClass::Protocol, format!("the connection to {host_port} failed"))
     };
@@ -162,6 +193,11 @@ fn no_response(target: &EgressTarget, error: &hyper::Error, was_pooled: bool, un
 }
 
 impl Wire {
+    /// How long ago the connection was opened.
+    pub(super) fn age(&self) -> Duration {
+        self.opened_at.elapsed()
+    }
+
     /// Lets hyper process the end of the last response, and returns whether the connection accepts another request.
     async fn is_reusable(&mut self) -> bool {
         // One poll only: without it a `Connection: close` or EOF that has already arrived would go unnoticed.

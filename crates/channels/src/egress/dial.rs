@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use tidings_domain::id::WorkspaceId;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,6 +19,15 @@ use super::resolve::{self, Lookups, Resolve};
 pub struct Dialer {
     guard: Guard,
     lookups: Lookups,
+}
+
+/// For whom a connection is opened, and whether nothing that was kept may be used for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DialOptions {
+    /// Whose share of the concurrent lookups is used; `None`: the instance's own.
+    pub workspace: Option<WorkspaceId>,
+    /// No pooled connection, no cached address, no resumed TLS session.
+    pub fresh: bool,
 }
 
 /// Addresses that passed the guard, in the resolver's order: 1 to [`resolve::ADDRESSES_MAX`].
@@ -103,8 +113,14 @@ impl Dialer {
     }
 
     /// The addresses of `host` that pass the guard.
-    pub async fn vetted(&self, host: &str, port: u16, deadline: Instant) -> Result<VettedAddrs, DialError> {
-        self.vet(host, port, deadline, |address| self.guard.check(address.ip())).await
+    pub async fn vetted(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        deadline: Instant,
+    ) -> Result<VettedAddrs, DialError> {
+        self.vet(host, port, dial, deadline, |address| self.guard.check(address.ip())).await
     }
 
     /// The addresses of `host` that pass `check`.
@@ -112,11 +128,12 @@ impl Dialer {
         &self,
         host: &str,
         port: u16,
+        dial: DialOptions,
         deadline: Instant,
         check: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
     ) -> Result<VettedAddrs, DialError> {
         let mut refused = None;
-        let mut addresses = self.addresses(host, port, deadline).await?;
+        let mut addresses = self.addresses(host, port, dial, deadline).await?;
         addresses.retain(|address| check(address).map_err(|why| refused.get_or_insert(why).ip).is_ok());
         // After the check: refused addresses in front must not use up the limit.
         addresses.truncate(resolve::ADDRESSES_MAX);
@@ -152,11 +169,17 @@ impl Dialer {
         Err(failure.unwrap_or(DialError::NoAddress))
     }
 
-    async fn addresses(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, DialError> {
+    async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, DialError> {
         if let Some(ip) = resolve::literal(host) {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        match timeout_at(deadline, self.lookups.addresses(host, port)).await {
+        match timeout_at(deadline, self.lookups.addresses(host, port, dial)).await {
             Ok(Ok(addresses)) => Ok(addresses.to_vec()),
             Ok(Err(error)) => Err(DialError::LookupFailed(error)),
             Err(_) => Err(DialError::LookupTimeout),
@@ -189,7 +212,7 @@ mod tests {
         let allow = vec!["127.0.0.1/32".parse().unwrap(), "255.255.255.255/32".parse().unwrap()];
         let dialer = Dialer::new(Guard { allow, allow_http: true }, Arc::new(TwoAddresses(closed)));
         let deadline = Instant::now() + Duration::from_secs(20);
-        let vetted = dialer.vetted("two.example", closed, deadline).await.unwrap();
+        let vetted = dialer.vetted("two.example", closed, DialOptions::default(), deadline).await.unwrap();
         assert_eq!(vetted.addresses().len(), 2);
         let broadcast = VettedAddrs(vetted.addresses()[1..].to_vec());
         assert!(dialer.connect(&broadcast, deadline).await.unwrap_err().is_own());

@@ -3,10 +3,9 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::CertificateError;
-
 use super::dial::{DialError, is_out_of_files, is_own};
 use super::guard::Refused;
+use super::tls::TlsError;
 use crate::ErrorClass;
 
 /// Why a connection or a request failed.
@@ -19,12 +18,14 @@ pub struct EgressError {
     pub message: String,
     /// Set if a pooled connection turned out to be closed: the request may be repeated on a fresh one.
     pub(crate) stale: bool,
+    /// See [`TlsError::is_unknown_authority`].
+    pub(crate) is_unknown_authority: bool,
 }
 
 impl EgressError {
     /// The message must not contain secrets: it is stored and shown.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), stale: false }
+        Self { class, message: message.into(), stale: false, is_unknown_authority: false }
     }
 
     pub(super) fn timeout(message: impl Into<String>) -> Self {
@@ -71,37 +72,27 @@ impl EgressError {
         }
     }
 
-    /// Why the TLS handshake with `host` failed. rustls wraps its own error in the I/O error of the handshake.
+    /// Why the TLS handshake with `host` failed.
     pub fn tls(host: &str, error: &io::Error) -> Self {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match inner {
-            Some(error) => Self::new(ErrorClass::Tls, format!("TLS with {host} failed: {}", describe_tls_error(error))),
-            None if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Self::new(ErrorClass::Tls, format!("{host} closed the connection during the TLS handshake"))
-            }
-            None => Self::new(ErrorClass::Tls, format!("TLS with {host} failed: {}", error.kind())),
+        TlsError::from_io(host, error).into()
+    }
+
+    /// Names the field of the configuration in which the user can make an unknown certificate trusted, if that is what the
+    /// error is about.
+    pub fn naming(mut self, ca_field: &str) -> Self {
+        if self.is_unknown_authority {
+            self.message = format!("{}; if it is your own, give it in {ca_field}", self.message);
+            // Once is enough.
+            self.is_unknown_authority = false;
         }
+        self
     }
 }
 
-fn describe_tls_error(error: &rustls::Error) -> String {
-    use CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Revoked,
-        UnknownIssuer,
-    };
-    match error {
-        rustls::Error::InvalidCertificate(reason) => match reason {
-            Expired | ExpiredContext { .. } => "its certificate has expired".into(),
-            NotValidYet | NotValidYetContext { .. } => "its certificate is not valid yet".into(),
-            UnknownIssuer => "its certificate is from an unknown issuer (or self-signed)".into(),
-            NotValidForName | NotValidForNameContext { .. } => "its certificate is for another name".into(),
-            Revoked => "its certificate is revoked".into(),
-            other => format!("its certificate is invalid ({other})"),
-        },
-        rustls::Error::InvalidMessage(_) => "its response is not TLS".into(),
-        rustls::Error::AlertReceived(alert) => format!("it ended the handshake with the alert {alert:?}"),
-        rustls::Error::PeerIncompatible(_) => "no protocol version or cipher in common".into(),
-        other => other.to_string(),
+impl From<TlsError> for EgressError {
+    fn from(error: TlsError) -> Self {
+        let is_unknown_authority = error.is_unknown_authority;
+        Self { is_unknown_authority, ..Self::new(ErrorClass::Tls, error.message) }
     }
 }
 

@@ -8,19 +8,24 @@
 //! - [`resolve`]: names to addresses, one lookup per name at a time
 //! - `dial`: resolve, check, connect
 //! - [`target`]: a URL, validated and parsed once
+//! - [`http1`]: leniencies and limits of HTTP/1.1
 //! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
 //! - [`decode`]: bodies as text, by content coding and charset
 //! - `pool`: idle connections by origin
+//! - [`tls`]: how certificates are verified, and handshakes
 
+mod certificate;
 mod client;
 pub mod decode;
 mod dial;
 mod error;
 pub mod guard;
+pub mod http1;
 mod pool;
 pub mod resolve;
 mod stream;
 pub mod target;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,15 +35,17 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-pub use client::{HttpResponse, Reuse};
-pub use dial::{DialError, Dialer, VettedAddrs, is_own};
+pub use client::HttpResponse;
+pub use dial::{DialError, DialOptions, Dialer, VettedAddrs, is_own};
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
 pub use resolve::{Resolve, SystemResolver};
 pub use stream::{Http, Stream, drive};
 pub use target::EgressTarget;
+pub use tls::{TlsClients, TlsProfile};
 
 use pool::Pools;
+use tls::Handshake;
 
 /// Limit for opening a connection, TLS handshake included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,7 +53,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Guard, resolver, TLS configuration and connection pools. One per instance.
 pub struct Egress {
     dialer: Dialer,
-    tls: Arc<ClientConfig>,
+    tls: TlsClients,
     pools: Arc<Pools>,
 }
 
@@ -58,7 +65,7 @@ impl Egress {
 
     /// Uses the given resolver and certificate authorities.
     pub fn with(guard: Guard, resolver: Arc<dyn Resolve>, roots: RootCertStore) -> Self {
-        Self { dialer: Dialer::new(guard, resolver), tls: Arc::new(client_config(roots)), pools: Arc::default() }
+        Self { dialer: Dialer::new(guard, resolver), tls: TlsClients::new(roots), pools: Arc::default() }
     }
 
     /// The address guard in force.
@@ -66,19 +73,36 @@ impl Egress {
         self.dialer.guard()
     }
 
-    /// The client configuration: ring, TLS 1.2 and 1.3, no client certificate, no ALPN.
+    /// The TLS configuration of servers without settings of their own.
     pub fn tls_config(&self) -> Arc<ClientConfig> {
-        self.tls.clone()
+        self.tls.client(&TlsProfile::default()).config(Handshake::Resume)
+    }
+
+    /// The TLS clients of all settings in use.
+    pub fn tls(&self) -> &TlsClients {
+        &self.tls
     }
 
     /// Connects to an address of `host` that passes the guard. `timeout` bounds resolving and connecting.
-    pub async fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<TcpStream, EgressError> {
-        self.dial(host, port, Instant::now() + timeout, |address| self.guard().check(address.ip())).await
+    pub async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, EgressError> {
+        self.dial(host, port, dial, Instant::now() + timeout, |address| self.guard().check(address.ip())).await
     }
 
     /// Connects without the guard. Only for hosts that the operator configured, such as the instance's SMTP server.
-    pub async fn connect_trusted(&self, host: &str, port: u16, timeout: Duration) -> Result<TcpStream, EgressError> {
-        self.dial(host, port, Instant::now() + timeout, |_| Ok(())).await
+    pub async fn connect_trusted(
+        &self,
+        host: &str,
+        port: u16,
+        dial: DialOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, EgressError> {
+        self.dial(host, port, dial, Instant::now() + timeout, |_| Ok(())).await
     }
 
     /// Resolves `host`, filters its addresses with `check`, and connects to the first one that accepts.
@@ -86,11 +110,12 @@ impl Egress {
         &self,
         host: &str,
         port: u16,
+        dial: DialOptions,
         deadline: Instant,
         check: impl Fn(&SocketAddr) -> Result<(), Refused> + Send + Sync,
     ) -> Result<TcpStream, EgressError> {
         let dialed = async {
-            let vetted = self.dialer.vet(host, port, deadline, check).await?;
+            let vetted = self.dialer.vet(host, port, dial, deadline, check).await?;
             self.dialer.connect(&vetted, deadline).await
         };
         dialed.await.map_err(|why| {
@@ -116,13 +141,4 @@ pub fn native_roots() -> RootCertStore {
         tracing::warn!(ignored, "no certificate authorities found: every https target will fail; set SSL_CERT_FILE");
     }
     roots
-}
-
-fn client_config(roots: RootCertStore) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap_or_else(|_| unreachable!("ring supports the default protocol versions"))
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }

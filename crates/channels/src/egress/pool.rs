@@ -1,4 +1,4 @@
-//! Idle connections by origin (scheme, host, port), shared by all channels that use that origin.
+//! Idle connections by origin (scheme, TLS settings, host, port), shared by all channels that use that origin.
 //!
 //! An idle connection has no task of its own: it sits in its origin's list, unread bytes stay in the kernel, and its state
 //! is only discovered when it is used. This saves a switch between tasks on every request. A sweeper closes connections
@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::client::Wire;
+use super::tls::{TlsClient, TlsProfile};
 
+/// No request is sent over a connection that was opened this long ago: a name that moved, or a certificate that was replaced,
+/// is noticed within 10 minutes, and the last request may take as long as a channel's timeout allows at most.
+const REUSE_AGE_MAX: Duration = Duration::from_secs(10 * 60 - 60);
 /// How long a connection may stay idle before the sweeper closes it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How often the sweeper runs: a connection lives at most this much longer than [`IDLE_TIMEOUT`].
@@ -26,8 +29,8 @@ const IDLE_MAX: usize = 1_024;
 pub(super) struct Origin {
     pub(super) host: String,
     pub(super) port: u16,
-    /// The name that the certificate must be for; `None` for plain `http`.
-    pub(super) server_name: Option<ServerName<'static>>,
+    /// `None` for plain `http`.
+    pub(super) tls: Option<Arc<TlsClient>>,
     idle: Mutex<Vec<Idle>>,
     pools: Weak<Pools>,
 }
@@ -48,8 +51,8 @@ impl Drop for CountGuard {
     }
 }
 
-/// Whether TLS is used, host, port.
-type OriginKey = (bool, String, u16);
+/// The TLS settings unless it is plain, host, port: a connection that was made under one setting is not used under another.
+type OriginKey = (Option<TlsProfile>, String, u16);
 
 /// The origins that open channels use.
 #[derive(Default)]
@@ -62,26 +65,16 @@ pub(super) struct Pools {
 
 impl Pools {
     /// The origin of this key: an existing one while any target holds it, else a new one.
-    pub(super) fn origin(
-        self: &Arc<Self>,
-        host: &str,
-        port: u16,
-        server_name: Option<ServerName<'static>>,
-    ) -> Arc<Origin> {
-        let key = (server_name.is_some(), host.to_owned(), port);
+    pub(super) fn origin(self: &Arc<Self>, host: &str, port: u16, tls: Option<Arc<TlsClient>>) -> Arc<Origin> {
+        let key = (tls.as_ref().map(|tls| tls.profile().clone()), host.to_owned(), port);
         let mut origins = lock(&self.origins);
         if let Some(origin) = origins.get(&key).and_then(Weak::upgrade) {
             return origin;
         }
         // A linear sweep, but only when a new origin is added, which is rare (a channel was opened).
         origins.retain(|_, origin| origin.strong_count() > 0);
-        let origin = Arc::new(Origin {
-            host: host.to_owned(),
-            port,
-            server_name,
-            idle: Mutex::default(),
-            pools: Arc::downgrade(self),
-        });
+        let origin =
+            Arc::new(Origin { host: host.to_owned(), port, tls, idle: Mutex::default(), pools: Arc::downgrade(self) });
         origins.insert(key, Arc::downgrade(&origin));
         origin
     }
@@ -107,7 +100,9 @@ impl Pools {
                 let Some(pools) = pools.upgrade() else { return };
                 let origins: Vec<_> = lock(&pools.origins).values().filter_map(Weak::upgrade).collect();
                 for origin in origins {
-                    lock(&origin.idle).retain(|idle| now.duration_since(idle.since) < IDLE_TIMEOUT);
+                    let is_kept =
+                        |idle: &Idle| now.duration_since(idle.since) < IDLE_TIMEOUT && idle.wire.age() < REUSE_AGE_MAX;
+                    lock(&origin.idle).retain(is_kept);
                 }
             }
         });
@@ -118,7 +113,13 @@ impl Origin {
     /// The idle connection that was used last. Last in, first out: it is the least likely to have been closed by the peer,
     /// and surplus connections age until the sweeper closes them.
     pub(super) fn take_idle(&self) -> Option<Box<Wire>> {
-        lock(&self.idle).pop().map(|idle| idle.wire)
+        let mut list = lock(&self.idle);
+        loop {
+            let idle = list.pop()?;
+            if idle.wire.age() < REUSE_AGE_MAX {
+                return Some(idle.wire);
+            }
+        }
     }
 
     /// Keeps a connection for the next request, or closes it if a limit is reached.

@@ -14,6 +14,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::dial::DialOptions;
+
 /// How many addresses of a name are tried.
 pub const ADDRESSES_MAX: usize = 6;
 /// Concurrent lookups. Each blocks a thread of the runtime's blocking pool (512 threads by default).
@@ -24,6 +26,11 @@ const LOOKUPS_MAX: usize = 64;
 pub trait Resolve: Send + Sync {
     /// The addresses of `host` in order of preference.
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+
+    /// The same without any cache of the resolver's own.
+    async fn resolve_fresh(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.resolve(host, port).await
+    }
 
     /// Limit for concurrent lookups. A resolver that does not block a thread per lookup may raise it.
     fn lookups_max(&self) -> usize {
@@ -47,7 +54,8 @@ pub fn literal(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host).parse().ok()
 }
 
-type Key = (String, u16);
+/// Host, port, whether it bypasses the resolver's cache.
+type Key = (String, u16, bool);
 // `Arc`s, because `Shared` clones the result for every waiting caller.
 type LookupResult = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 type Lookup = Shared<BoxFuture<'static, LookupResult>>;
@@ -67,8 +75,8 @@ impl Lookups {
 
     /// Joins the lookup of this name in flight, or starts one as soon as a permit is free. A caller that is cancelled
     /// while it waits for a permit starts nothing.
-    pub(super) async fn addresses(&self, host: &str, port: u16) -> LookupResult {
-        let key = (host.to_owned(), port);
+    pub(super) async fn addresses(&self, host: &str, port: u16, dial: DialOptions) -> LookupResult {
+        let key = (host.to_owned(), port, dial.fresh);
         let in_flight = self.in_flight().get(&key).cloned();
         if let Some(lookup) = in_flight {
             return lookup.await;
@@ -92,12 +100,14 @@ impl Lookups {
             return lookup.clone();
         }
         let (resolver, table) = (self.resolver.clone(), self.in_flight.clone());
-        let (host, port) = key.clone();
+        let (host, port, fresh) = key.clone();
         // A task of its own: it continues when every caller has timed out, because its thread stays blocked, and the permit
         // must be held for as long as that.
         let task = tokio::spawn(async move {
-            let guard = LookupGuard { key: (host, port), in_flight: table, _permit: permit };
-            let found = resolver.resolve(&guard.key.0, port).await;
+            let guard = LookupGuard { key: (host, port, fresh), in_flight: table, _permit: permit };
+            let host = &guard.key.0;
+            let found =
+                if fresh { resolver.resolve_fresh(host, port).await } else { resolver.resolve(host, port).await };
             found.map(Arc::from).map_err(Arc::new)
         });
         let aborted = || Err(Arc::new(io::Error::other("the lookup was aborted")));
@@ -154,7 +164,7 @@ mod tests {
     async fn concurrent_lookups_of_one_name_are_joined() {
         let slow = Arc::new(SlowResolver::default());
         let lookups = Arc::new(Lookups::new(slow.clone()));
-        let join = || lookups.lookup(("a".into(), 1), lookups.permits.clone().try_acquire_owned().unwrap());
+        let join = || lookups.lookup(("a".into(), 1, false), lookups.permits.clone().try_acquire_owned().unwrap());
         let (one, two) = (join(), join());
         // A cancelled caller does not cancel the lookup of the others.
         drop(join());
@@ -165,7 +175,7 @@ mod tests {
         assert!(lookups.in_flight.lock().unwrap().is_empty(), "removed when it ended");
 
         slow.go.notify_one();
-        assert!(lookups.addresses("a", 1).await.is_ok());
+        assert!(lookups.addresses("a", 1, DialOptions::default()).await.is_ok());
         assert_eq!(slow.lookups.load(Ordering::SeqCst), 2, "a finished lookup is not cached");
         assert_eq!(lookups.permits.available_permits(), LOOKUPS_MAX);
     }
@@ -176,7 +186,7 @@ mod tests {
         let lookups = Arc::new(Lookups::new(slow.clone()));
         let look_up = |number: usize| {
             let lookups = lookups.clone();
-            tokio::spawn(async move { lookups.addresses(&format!("host-{number}"), 1).await })
+            tokio::spawn(async move { lookups.addresses(&format!("host-{number}"), 1, DialOptions::default()).await })
         };
         let first: Vec<_> = (0..LOOKUPS_MAX).map(look_up).collect();
         while slow.lookups.load(Ordering::SeqCst) < LOOKUPS_MAX {

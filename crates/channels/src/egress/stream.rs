@@ -16,8 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::http1::Watched;
+
 /// hyper's connection over a [`Stream`], for bodies that are sent whole.
-pub type Http = Connection<TokioIo<Stream>, Full<Bytes>>;
+pub type Http = Connection<TokioIo<Watched<Stream>>, Full<Bytes>>;
 
 /// Runs `work` to completion and polls the connection beside it.
 pub async fn drive<T>(connection: &mut Option<Http>, work: impl Future<Output = T>) -> T {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use http::uri::{PathAndQuery, Uri};
-use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
 use super::guard::ALLOW_SETTING;
 use super::pool::Origin;
+use super::tls::TlsProfile;
 use super::{Egress, Guard};
 
 /// The longest URL.
@@ -75,26 +75,29 @@ pub fn is_localhost(name: &str) -> bool {
 impl Egress {
     /// Validates the URL and makes it a target. The error says why it cannot be one.
     pub fn target(&self, url: &Url) -> Result<EgressTarget, String> {
+        self.target_with_tls(url, &TlsProfile::default())
+    }
+
+    /// The same with TLS settings of the target's own; plain `http` ignores them.
+    pub fn target_with_tls(&self, url: &Url, tls: &TlsProfile) -> Result<EgressTarget, String> {
         check_url(url, self.guard())?;
-        self.trusted_target(url)
+        self.make_target(url, tls)
     }
 
     /// The same without [`check_url`], for URLs that the operator configured. The guard still checks the address when
     /// connecting.
     pub fn trusted_target(&self, url: &Url) -> Result<EgressTarget, String> {
+        self.make_target(url, &TlsProfile::default())
+    }
+
+    fn make_target(&self, url: &Url, profile: &TlsProfile) -> Result<EgressTarget, String> {
         let host = url.host_str().ok_or("must have a host")?;
-        let tls = url.scheme() == "https";
         let port = url.port_or_known_default().ok_or("must start with https://")?;
-        let server_name = match url.host() {
-            _ if !tls => None,
-            Some(Host::Ipv4(v4)) => Some(ServerName::from(IpAddr::V4(v4))),
-            Some(Host::Ipv6(v6)) => Some(ServerName::from(IpAddr::V6(v6))),
-            _ => {
-                // Certificates name hosts without the final dot of a fully qualified name.
-                let name = host.strip_suffix('.').unwrap_or(host).to_owned();
-                Some(ServerName::try_from(name).map_err(|_| "must have a host name that is valid in a certificate")?)
-            }
-        };
+        let mut tls = None;
+        if url.scheme() == "https" {
+            profile.server_name_for(host)?;
+            tls = Some(self.tls().client(profile));
+        }
         let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
@@ -105,7 +108,7 @@ impl Egress {
         };
         let path: PathAndQuery = path.parse().map_err(|_| "must have a path that is valid in an HTTP request")?;
         Ok(EgressTarget {
-            origin: self.pools.origin(host, port, server_name),
+            origin: self.pools.origin(host, port, tls),
             uri: Uri::from(path),
             host: HeaderValue::from_str(&authority).map_err(|_| "must have a host that is valid in an HTTP header")?,
         })

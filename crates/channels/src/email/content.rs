@@ -2,7 +2,7 @@
 
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::incident::IncidentTrigger;
-use tidings_domain::message::{self, Message};
+use tidings_domain::message::Message;
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::Trigger;
 use url::Url;
@@ -85,7 +85,7 @@ impl Link {
 impl Content {
     /// Renders the message's texts and sanitises them.
     pub(super) fn from_message(outbound: &OutboundMessage<'_>) -> Self {
-        let message = message::of(outbound.event, outbound.severity);
+        let message = outbound.texts();
         let is_digest = !message.entries.is_empty();
         let detail = message.detail.as_deref().filter(|_| !is_digest);
         Self {
@@ -98,7 +98,12 @@ impl Content {
             link: message.link.as_deref().and_then(Link::parse),
             // A digest's title contains the counts already.
             fields: if is_digest { Vec::new() } else { fields(&message) },
-            items: message.entries.iter().take(ENTRIES_MAX).map(DigestItem::from_entry).collect(),
+            items: message
+                .entries
+                .iter()
+                .take(ENTRIES_MAX)
+                .map(|entry| DigestItem::from_entry(&message, entry))
+                .collect(),
             more: message.format_overflow(ENTRIES_MAX),
             incident_id: message.thread.map(|thread| thread.id),
             reason: reason(outbound),
@@ -158,7 +163,8 @@ fn subject(message: &Message) -> String {
 fn fields(message: &Message) -> Vec<(String, String)> {
     let cut = |text: &str, chars_max| sanitize::block(&sanitize::line(text), chars_max);
     let fields = message.fields.iter();
-    let fields = fields.map(|field| (cut(&field.label, LABEL_CHARS_MAX), cut(&field.value, FIELD_VALUE_CHARS_MAX)));
+    let fields =
+        fields.map(|field| (cut(&field.shown_label(), LABEL_CHARS_MAX), cut(&field.value, FIELD_VALUE_CHARS_MAX)));
     let tags =
         (!message.tags.is_empty()).then(|| ("Tags".to_owned(), cut(&message.tags.join(", "), FIELD_VALUE_CHARS_MAX)));
     fields.chain(tags).collect()

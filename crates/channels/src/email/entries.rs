@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 use tidings_domain::digest::{Entry, EntryState};
-use tidings_domain::message::{format_instant, format_state, with_thousands_separators};
+use tidings_domain::message::{Message, format_state, with_thousands_separators};
 use tidings_domain::severity::Severity;
 
 use super::content::{Content, Link};
@@ -31,8 +31,8 @@ pub(super) struct DigestItem {
 
 impl DigestItem {
     /// Sanitises and cuts the entry's texts.
-    pub(super) fn from_entry(entry: &Entry) -> Self {
-        let mut when = format_instant(entry.at);
+    pub(super) fn from_entry(message: &Message, entry: &Entry) -> Self {
+        let mut when = message.format_instant(entry.at);
         if entry.events > 1 {
             let _ = write!(when, " · {} notifications", with_thousands_separators(entry.events.into()));
         }

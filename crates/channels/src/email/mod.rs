@@ -100,7 +100,8 @@ impl Notifier for EmailNotifier {
 impl EmailNotifier {
     /// Submits the mail for each of these recipients (by index) over one connection, and records the replies.
     async fn send_all(&self, message: &OutboundMessage<'_>, pending: &[usize], ledger: &mut RecipientLedger) {
-        let mut session = match Session::open(&self.server, &self.egress, Instant::now() + message.timeout).await {
+        let deadline = Instant::now() + message.timeout;
+        let mut session = match Session::open(&self.server, &self.egress, message.dial_options(), deadline).await {
             Ok(session) => session,
             Err(error) => return ledger.record_error(None, error),
         };

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::server::{Credentials, Security, Server};
 use super::wire::{Reply, SmtpError, Wire};
 use crate::ErrorClass;
-use crate::egress::{CONNECT_TIMEOUT, Egress};
+use crate::egress::{CONNECT_TIMEOUT, DialOptions, Egress};
 
 /// Limit for QUIT. Every mail has its reply by then, so nothing depends on it.
 const QUIT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -26,12 +26,17 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects, secures the connection and authenticates, as the server's settings demand.
-    pub(super) async fn open(server: &Server, egress: &Egress, deadline: Instant) -> Result<Self, SmtpError> {
+    pub(super) async fn open(
+        server: &Server,
+        egress: &Egress,
+        dial: DialOptions,
+        deadline: Instant,
+    ) -> Result<Self, SmtpError> {
         let timeout = CONNECT_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
         let stream = if server.trusted {
-            egress.connect_trusted(&server.host, server.port, timeout).await?
+            egress.connect_trusted(&server.host, server.port, dial, timeout).await?
         } else {
-            egress.connect(&server.host, server.port, timeout).await?
+            egress.connect(&server.host, server.port, dial, timeout).await?
         };
         let mut wire = Wire::new(stream, deadline);
         if server.security == Security::Tls {

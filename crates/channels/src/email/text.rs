@@ -102,12 +102,12 @@ mod tests {
         https://app.example.com/flows/f1?run=01HX3K9T7Q
 
         Status:     Failure
-        Resource:   Daily revenue rollup (f1)
+        Flow:       Daily revenue rollup (f1)
         Run:        01HX3K9T7Q
+        Trigger:    scheduled
         Completed:  2026-05-02 04:00:12 UTC
         Duration:   1.8 s
         Rows:       1,240,124
-        Started:    scheduled
 
         -- 
         Sent by Tidings because a notification rule for the flow Daily revenue
@@ -127,13 +127,13 @@ mod tests {
 
             HTTP 502 — expected 200
 
-        Endpoint:  Production API
-        Address:   https://api.example.com/health
-        Started:   2026-05-02 03:46:12 UTC
-        Lasted:    14 min 0 s
-        Incident:  inc_05050505050505050505050505050505
-        Region:    eu-west
-        Tags:      prod, customer-facing
+        Endpoint:     Production API
+        Address:      https://api.example.com/health
+        Started:      2026-05-02 03:46:12 UTC
+        Ongoing for:  14 min 0 s
+        Incident:     inc_05050505050505050505050505050505
+        Region:       eu-west
+        Tags:         prod, customer-facing
 
         -- 
         Sent by Tidings because a notification rule for the endpoint Production
@@ -148,9 +148,9 @@ mod tests {
 
         This channel works. Real notifications will look like this one.
 
-        Resource:  sample
-        Run:       test_010101010101
-        Sent:      2026-05-02 04:00:12 UTC
+        Flow:  sample
+        Run:   test_010101010101
+        Sent:  2026-05-02 04:00:12 UTC
 
         -- 
         Sent by Tidings because a test of this channel was requested.

@@ -9,7 +9,8 @@ use tidings_domain::time::Timestamp;
 
 use super::thread::ThreadRef;
 use crate::egress::HttpResponse;
-use crate::http_channel::{self, describe_status, excerpt, retry_after};
+use crate::http_channel::{self, describe_status, excerpt};
+use crate::retry_after::retry_after;
 use crate::{AttemptResult, ErrorClass};
 
 /// Errors of the Web API that a retry does not fix.

@@ -1,7 +1,7 @@
 //! A digest's entries in Block Kit: sections of lines, one line per entry with severity, link and time.
 
 use tidings_domain::digest::Entry;
-use tidings_domain::message::{Message, format_instant, format_state, with_thousands_separators};
+use tidings_domain::message::{Message, format_state, with_thousands_separators};
 
 use super::render::{SECTION_UNITS_MAX, link_to, mrkdwn};
 use crate::truncate::{one_line, or_placeholder, severity_emoji, utf16_len, web_link};
@@ -20,7 +20,7 @@ pub(super) fn render_sections(message: &Message) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     let (mut listed, mut used, mut state) = (0, 0, None);
     for entry in message.entries.iter().take(ENTRIES_MAX) {
-        let line = render_entry(entry);
+        let line = render_entry(message, entry);
         used += utf16_len(&line);
         if used > LIST_UNITS_MAX {
             break;
@@ -40,10 +40,10 @@ pub(super) fn render_sections(message: &Message) -> Vec<String> {
     texts
 }
 
-fn render_entry(entry: &Entry) -> String {
+fn render_entry(message: &Message, entry: &Entry) -> String {
     let title = or_placeholder(mrkdwn(&one_line(&entry.title), TITLE_UNITS_MAX));
     let title = web_link(entry.link.as_deref(), URL_BYTES_MAX).and_then(|url| link_to(url, &title)).unwrap_or(title);
-    let mut line = format!("{} {title} · {}", severity_emoji(entry.severity), format_instant(entry.at));
+    let mut line = format!("{} {title} · {}", severity_emoji(entry.severity), message.format_instant(entry.at));
     if entry.events > 1 {
         line.push_str(&format!(" · {} notifications", with_thousands_separators(entry.events.into())));
     }

@@ -16,7 +16,6 @@ use http_body_util::Full;
 use serde_json::{Map, Value};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::event::EventKind;
-use tidings_domain::message;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violations;
 use url::Url;
@@ -122,7 +121,7 @@ impl HttpChannel for SlackChannel {
     }
 
     fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
-        let mut body = render::render(&message::of(message.event, message.severity));
+        let mut body = render::render(&message.texts());
         if let Some(bot) = &self.bot {
             body["channel"] = Value::from(bot.channel.as_str());
             if let Some(thread) = message.thread.and_then(ThreadRef::from_state) {
@@ -136,7 +135,7 @@ impl HttpChannel for SlackChannel {
     fn follow_up_request(&self, message: &OutboundMessage<'_>) -> Option<(&EgressTarget, Request<Full<Bytes>>)> {
         let bot = self.bot.as_ref().filter(|_| message.event.kind == EventKind::IncidentResolved)?;
         let thread = message.thread.and_then(ThreadRef::from_state)?;
-        let mut body = render::render(&message::of(message.event, message.severity));
+        let mut body = render::render(&message.texts());
         (body["channel"], body["ts"]) = (thread.channel.into(), thread.ts.into());
         Some((&bot.update, self.post(&body)))
     }

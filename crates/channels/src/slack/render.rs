@@ -38,8 +38,12 @@ pub(super) fn render(message: &Message) -> Value {
     if message.entries.is_empty() {
         // The reason comes before all fields: it is what one opens the message for.
         blocks.extend(message.detail.as_deref().map(|detail| section(detail_text(message.detail_label, detail))));
-        let fields: Vec<_> =
-            message.fields.iter().take(FIELDS_MAX).map(|field| field_text(&field.label, &field.value)).collect();
+        let fields: Vec<_> = message
+            .fields
+            .iter()
+            .take(FIELDS_MAX)
+            .map(|field| field_text(&field.shown_label(), &field.value))
+            .collect();
         if !fields.is_empty() {
             blocks.push(json!({"type": "section", "fields": fields}));
         }

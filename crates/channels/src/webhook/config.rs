@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::{Map, Value};
+use tidings_domain::tls::TlsSettings;
 use tidings_domain::violation::Violations;
 use url::Url;
 
@@ -9,6 +10,8 @@ use super::template::Template;
 use super::{headers, signing};
 use crate::config::{ChannelConfig, ChannelContext, Field};
 use crate::config_reader::{ConfigReader, preview_url};
+use crate::egress::TlsProfile;
+use crate::egress::tls::read_settings;
 
 pub(super) const METHOD_DEFAULT: &str = "POST";
 
@@ -35,7 +38,18 @@ pub(super) static FIELDS: &[Field] = &[
         secret: false,
         example: r#"{"text": {{ title | tojson }}, "level": {{ severity | tojson }}}"#,
     },
+    Field {
+        key: TLS,
+        about: "For a receiver with a certificate of your own: caCertificate, certificates in PEM that are trusted instead of \
+                the system's authorities; serverName, the name that its certificate is for.",
+        required: false,
+        secret: false,
+        example: r#"{"serverName": "hooks.internal.example"}"#,
+    },
 ];
+
+/// The key of the TLS settings.
+const TLS: &str = "tls";
 
 /// The method of this name, if it is allowed.
 pub(super) fn method(name: &str) -> Option<Method> {
@@ -55,10 +69,11 @@ pub(super) fn check(
 ) -> Result<ChannelConfig, Violations> {
     let mut reader = ConfigReader::new(FIELDS, input, current);
     let mut stored = ChannelConfig::default();
-    let mut origin_changed = false;
+    let (mut origin_changed, mut is_https) = (false, true);
     match reader.secret_url("url", context) {
         Some((secret, url)) => {
             origin_changed = current.is_some_and(|current| !is_of_origin(current, &url));
+            is_https = url.scheme() == "https";
             stored.settings.insert("url".into(), preview_url(&url, usize::MAX).into());
             stored.secrets.insert("url".into(), secret);
         }
@@ -69,6 +84,7 @@ pub(super) fn check(
         reader.error("method", "must be POST, PUT or PATCH");
     }
     stored.settings.insert("method".into(), name.into());
+    check_tls(&mut reader, &mut stored, is_https);
     let template = reader.text("bodyTemplate");
     let has_template = template.is_some();
     let mut content_type = None;
@@ -90,4 +106,33 @@ pub(super) fn check(
     }
     signing::copy_signing_secrets(&mut stored, current);
     reader.finish(stored)
+}
+
+/// Validates the TLS settings; a missing field keeps the stored ones, `null` clears them.
+fn check_tls(reader: &mut ConfigReader<'_>, stored: &mut ChannelConfig, is_https: bool) {
+    let Some(input) = reader.raw(TLS).or_else(|| reader.current()?.settings.get(TLS)) else { return };
+    match read_settings(input, false) {
+        Ok(profile) if profile == TlsProfile::default() => {}
+        Ok(_) if !is_https => reader.error(TLS, "is only for https URLs; use null"),
+        Ok(profile) => {
+            let settings = profile.settings();
+            let mut shown = Map::new();
+            shown.extend(settings.ca_certificate.map(|pem| ("caCertificate".to_owned(), pem.into())));
+            shown.extend(settings.server_name.map(|name| ("serverName".to_owned(), name.into())));
+            stored.settings.insert(TLS.into(), shown.into());
+        }
+        Err(violations) => reader.error_under(TLS, violations),
+    }
+}
+
+/// The stored TLS settings.
+pub(super) fn tls(stored: &ChannelConfig) -> Result<TlsProfile, String> {
+    let settings = match stored.settings.get(TLS) {
+        Some(value) => serde_json::from_value(value.clone()).map_err(|_| "the webhook's tls settings are malformed")?,
+        None => TlsSettings::default(),
+    };
+    TlsProfile::new(&settings).map_err(|violations| {
+        let why: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        format!("the webhook's tls settings cannot be used: {}", why.join("; "))
+    })
 }

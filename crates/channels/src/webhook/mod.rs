@@ -5,27 +5,30 @@
 
 mod config;
 mod headers;
+mod operands;
 mod sandbox;
 mod signing;
 mod template;
+mod values;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Map, Value};
 use tidings_domain::channel::ChannelType;
+use tidings_domain::event::EventKind;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::signature::Signer;
 use tidings_domain::violation::Violations;
-use tidings_domain::{delivery, message, payload};
+use tidings_domain::{delivery, payload};
 use url::Url;
 
 use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
 use crate::egress::EgressTarget;
-use crate::http_channel::{HttpChannel, HttpNotifier, Secrets};
+use crate::http_channel::{AttemptNote, HttpChannel, HttpNotifier, Secrets};
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 use template::Template;
 
@@ -72,7 +75,8 @@ struct WebhookChannel {
     method: Method,
     /// The custom headers and the constant ones.
     headers: HeaderMap,
-    template: Option<Template>,
+    /// The error: the stored template cannot be compiled any more.
+    template: Option<Result<Template, String>>,
     signer: Signer,
     vendor_headers: VendorHeaders,
     secrets: Secrets,
@@ -106,7 +110,8 @@ impl WebhookChannel {
     fn open(stored: &ChannelConfig, context: &ChannelContext) -> Result<Self, String> {
         let url = stored.secrets.get("url").ok_or("the webhook has no url")?;
         let url = Url::parse(url.expose()).map_err(|error| format!("the webhook's url is invalid: {error}"))?;
-        let target = context.egress.target(&url).map_err(|why| format!("the webhook's url {why}"))?;
+        let tls = config::tls(stored)?;
+        let target = context.egress.target_with_tls(&url, &tls).map_err(|why| format!("the webhook's url {why}"))?;
         let text = |key| stored.settings.get(key).and_then(Value::as_str);
         let method = config::method(text("method").unwrap_or(config::METHOD_DEFAULT)).ok_or("the method is unknown")?;
         let custom = headers::header_map(stored)?;
@@ -122,22 +127,34 @@ impl WebhookChannel {
             target,
             method,
             headers,
-            template: text("bodyTemplate").map(Template::new).transpose()?,
+            template: text("bodyTemplate").map(Template::new),
             signer: signing::signer(stored)?,
             vendor_headers: VendorHeaders::new(context)?,
             secrets: Secrets::new(secrets.iter().map(String::as_str)),
         })
     }
 
-    fn body(&self, outbound: &OutboundMessage<'_>) -> Result<Vec<u8>, AttemptResult> {
-        let message = || message::of(outbound.event, outbound.severity);
+    /// The body, and why it is the standard one if the template failed. A test reports that as its result: whoever
+    /// sends it wants to see whether the template works.
+    fn body(&self, outbound: &OutboundMessage<'_>) -> Result<(Vec<u8>, Option<AttemptNote>), AttemptResult> {
+        let message = || outbound.texts();
         let key = || delivery::idempotency_key(outbound.event, ChannelType::Webhook, outbound.rule_id);
         let plain = payload::body(outbound.event, message, key);
-        match &self.template {
-            None => Ok(plain),
-            Some(template) => template.render(&plain, &message()).map_err(|why| {
-                AttemptResult::permanent_failure(ErrorClass::Configuration, format!("the body template failed: {why}"))
-            }),
+        let rendered = match &self.template {
+            None => return Ok((plain, None)),
+            Some(Ok(template)) => template.render(&plain, &message()),
+            Some(Err(why)) => Err(why.clone()),
+        };
+        match rendered {
+            Ok(body) => Ok((body, None)),
+            Err(why) if outbound.event.kind == EventKind::ChannelTest => {
+                let error = format!("the body template failed: {why}");
+                Err(AttemptResult::permanent_failure(ErrorClass::Configuration, error))
+            }
+            Err(why) => {
+                let note = format!("the body template failed, so the standard body was sent: {why}");
+                Ok((plain, Some(AttemptNote(note))))
+            }
         }
     }
 
@@ -176,13 +193,27 @@ impl HttpChannel for WebhookChannel {
     }
 
     fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
-        let body = self.body(message)?;
+        let (body, note) = self.body(message)?;
         let mut headers = self.headers.clone();
+        if note.is_some() {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        if body.is_empty() {
+            // hyper leaves it out where there is no body, and some receivers then refuse a POST (411).
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         self.sign(&mut headers, message, &body);
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = headers;
+        if let Some(note) = note {
+            request.extensions_mut().insert(note);
+        }
         Ok(request)
+    }
+
+    fn ca_field(&self) -> Option<&'static str> {
+        Some("tls.caCertificate")
     }
 
     fn secrets(&self) -> &Secrets {

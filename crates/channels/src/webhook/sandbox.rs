@@ -3,7 +3,7 @@
 //! minijinja's fuel counts steps, not bytes: a single step of `a ~ a`, `a * 9`, a capturing block or an unlimited
 //! filter can build a huge string. So a template is parsed before it is compiled, and only syntax that cannot grow a
 //! string is allowed: no operators that join or repeat, no blocks that capture, no calls. Filters that produce strings
-//! draw on a budget.
+//! draw on a budget, and so do comparisons, whose cost also depends on the size of their operands.
 
 use std::io::{self, Write};
 
@@ -12,8 +12,15 @@ use minijinja::machinery::{Token, parse, tokenize};
 use minijinja::value::{Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
 
-/// What all filters of one rendering may produce together.
-const BUDGET_BYTES: usize = 256 * 1_024;
+use super::{operands, values};
+
+/// What all filters and comparisons of one rendering may read and make together. An output of the largest size can be
+/// encoded, searched and compared a few times.
+const BUDGET_BYTES: usize = 2 * 1_024 * 1_024;
+
+/// List and object literals per template. Each can nest the values before it one level deeper, and writing or dropping
+/// a value recurses into it.
+const LITERALS_MAX: usize = 500;
 
 /// The allowed filters, for messages.
 const FILTERS: &str = "default, first, join, last, length, lower, replace, tojson, trim, truncate, upper";
@@ -33,13 +40,17 @@ pub(super) fn check(source: &str) -> Result<(), String> {
 
 /// Counts tokens without parsing: the parser itself would already recurse.
 fn check_depth(source: &str) -> Result<(), String> {
-    let (mut tokens, mut tags) = (0, 0);
+    let (mut tokens, mut tags, mut literals) = (0, 0, 0);
     for token in tokenize(source, false, Default::default()) {
         let (token, _) = token.map_err(|error| super::template::describe(&error))?;
         match token {
             Token::TemplateData(_) | Token::VariableStart => tokens = 0,
             Token::BlockStart => (tokens, tags) = (0, tags + 1),
+            Token::BracketOpen | Token::BraceOpen | Token::ParenOpen => (tokens, literals) = (tokens + 1, literals + 1),
             _ => tokens += 1,
+        }
+        if literals > LITERALS_MAX {
+            return Err(format!("must not have more than {LITERALS_MAX} opening brackets within tags and braces"));
         }
         if tokens > TOKENS_MAX {
             return Err(format!("must not have more than {TOKENS_MAX} tokens between one pair of braces"));
@@ -112,6 +123,7 @@ fn expression(expr: &Expr<'_>) -> Result<(), String> {
             expression(&choice.true_expr)?;
             choice.false_expr.iter().try_for_each(expression)
         }
+        Expr::Filter(filter) if filter.name == operands::FILTER => Err("must not use unknown filters".into()),
         Expr::Filter(filter) => {
             filter.expr.iter().try_for_each(expression)?;
             arguments(&filter.args)
@@ -152,38 +164,61 @@ pub(super) fn add_filters(environment: &mut Environment<'_>) {
     environment.add_filter("first", filters::first);
     environment.add_filter("join", join);
     environment.add_filter("last", filters::last);
-    environment.add_filter("length", filters::length);
-    environment.add_filter("lower", |state: &mut State, text: &str| charge(state, text.to_lowercase()));
+    environment.add_filter("length", |state: &mut State, value: &Value| {
+        spend(state, value.as_str().map_or(0, str::len))?;
+        filters::length(value)
+    });
+    environment.add_filter("lower", |state: &mut State, text: &str| convert(state, text, str::to_lowercase));
     environment.add_filter("replace", replace);
     environment.add_filter("tojson", to_json);
-    environment.add_filter("trim", |state: &mut State, text: &str| charge(state, text.trim().to_owned()));
+    environment.add_filter("trim", |state: &mut State, text: &str| convert(state, text, |text| text.trim().to_owned()));
     environment.add_filter("truncate", |state: &mut State, text: &str, chars_max: usize| {
-        charge(state, tidings_domain::text::truncate_chars(text, chars_max))
+        convert(state, text, |text| tidings_domain::text::truncate_chars(text, chars_max))
     });
-    environment.add_filter("upper", |state: &mut State, text: &str| charge(state, text.to_uppercase()));
+    environment.add_filter("upper", |state: &mut State, text: &str| convert(state, text, str::to_uppercase));
+    environment.add_filter(operands::FILTER, operand);
     environment.add_test("defined", tests::is_defined);
     environment.add_test("none", tests::is_none);
 }
 
-/// Bytes that the filters of one rendering have produced so far.
+/// Bytes that the filters and comparisons of one rendering have read and made so far.
 #[derive(Default)]
-struct FilterBudget(usize);
+struct WorkBudget(usize);
 
 fn remaining(state: &mut State<'_, '_>) -> usize {
-    BUDGET_BYTES.saturating_sub(state.get_or_insert_extension(FilterBudget::default()).0)
+    BUDGET_BYTES.saturating_sub(state.get_or_insert_extension(WorkBudget::default()).0)
 }
 
 fn over_budget() -> Error {
-    Error::new(ErrorKind::InvalidOperation, format!("its filters produce more than {BUDGET_BYTES} bytes"))
+    let message = format!("its filters and comparisons read and make more than {BUDGET_BYTES} bytes");
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+fn spend(state: &mut State<'_, '_>, bytes: usize) -> Result<(), Error> {
+    if bytes > remaining(state) {
+        return Err(over_budget());
+    }
+    state.get_or_insert_extension(WorkBudget::default()).0 += bytes;
+    Ok(())
 }
 
 /// Charges a filter's result to the budget.
 fn charge(state: &mut State<'_, '_>, text: String) -> Result<String, Error> {
-    if text.len() > remaining(state) {
-        return Err(over_budget());
-    }
-    state.get_or_insert_extension(FilterBudget::default()).0 += text.len();
+    spend(state, text.len())?;
     Ok(text)
+}
+
+fn convert(state: &mut State<'_, '_>, text: &str, conversion: impl FnOnce(&str) -> String) -> Result<String, Error> {
+    // Before it is read: fuel counts this step like one over a short text.
+    spend(state, text.len())?;
+    charge(state, conversion(text))
+}
+
+/// An operand of a comparison or of arithmetic: charged with what it may cost to compare it.
+fn operand(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {
+    let budget = remaining(state);
+    spend(state, values::weight(&value, budget))?;
+    Ok(values::numeric(value))
 }
 
 fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> Result<String, Error> {
@@ -207,6 +242,7 @@ fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> R
 }
 
 fn replace(state: &mut State<'_, '_>, text: &str, from: &str, to: &str) -> Result<String, Error> {
+    spend(state, text.len())?;
     // The result's size is computed beforehand: a one-byte `from` and a long `to` multiply the text.
     let longer = text.matches(from).count().saturating_mul(to.len().saturating_sub(from.len()));
     if text.len().saturating_add(longer) > remaining(state) {
@@ -221,24 +257,27 @@ fn to_json(state: &mut State<'_, '_>, value: &Value, _unused: Rest<Value>) -> Re
 }
 
 /// The value as JSON, at most `bytes_max` bytes; undefined becomes `null`.
-fn json(value: &Value, bytes_max: usize) -> Result<String, Error> {
-    if value.is_undefined() {
-        return Ok("null".into());
+pub(super) fn json(value: &Value, bytes_max: usize) -> Result<String, Error> {
+    let mut output = BoundedWriter { bytes: Vec::new(), bytes_max, is_full: false };
+    match values::write_json(value, &mut output) {
+        _ if output.is_full => Err(over_budget()),
+        Ok(()) => String::from_utf8(output.bytes).map_err(|_| over_budget()),
+        Err(why) => Err(Error::new(ErrorKind::BadSerialization, why)),
     }
-    let mut output = BoundedWriter { bytes: Vec::new(), bytes_max };
-    serde_json::to_writer(&mut output, value).map_err(|_| over_budget())?;
-    String::from_utf8(output.bytes).map_err(|_| over_budget())
 }
 
 /// Collects bytes and fails a write that would exceed the limit.
 pub(super) struct BoundedWriter {
     pub(super) bytes: Vec<u8>,
     pub(super) bytes_max: usize,
+    /// Whether a write was refused.
+    pub(super) is_full: bool,
 }
 
 impl Write for BoundedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.bytes.len() + bytes.len() > self.bytes_max {
+            self.is_full = true;
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.bytes.extend_from_slice(bytes);

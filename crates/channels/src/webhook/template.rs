@@ -1,11 +1,12 @@
 //! Bodies made by a user's template from the default body's fields and `title`, `summary` and `severity`.
 //!
 //! A template is untrusted code that runs in the senders' tasks: [`sandbox`] restricts its syntax and its filters, fuel
-//! limits its steps, and its input strings and its output are limited in bytes.
+//! limits its steps, a budget what they read and make, and the output is limited in bytes. All that can be reported fits
+//! into these limits once; a template that exceeds them fails, and the standard body is sent instead.
 
-use minijinja::value::{Serde, ValueKind};
+use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
-use serde_json::Value as Json;
+use tidings_domain::calendar::Zone;
 use tidings_domain::event::{Content, Event};
 use tidings_domain::id::{EventId, Id, WorkspaceId};
 use tidings_domain::incident::{Cause, IncidentSnapshot, IncidentTrigger, SubjectField};
@@ -13,20 +14,19 @@ use tidings_domain::message::{self, Message};
 use tidings_domain::payload;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
-use tidings_domain::text::truncate_bytes;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
+use super::operands;
 use super::sandbox::{self, BoundedWriter};
+use super::values::Fields;
 
 /// The longest template.
 pub(super) const TEMPLATE_BYTES_MAX: usize = 16 * 1_024;
-/// The longest body that a template may produce.
-const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
-/// Longer strings of the event are cut before the template sees them, which bounds the work of a single step.
-const INPUT_BYTES_MAX: usize = 16 * 1_024;
+/// The longest body that a template may produce: twice the longest `output` that a run may report.
+const OUTPUT_BYTES_MAX: usize = 512 * 1_024;
 /// Steps (minijinja instructions) per rendering.
-const FUEL: u64 = 10_000;
+const FUEL: u64 = 50_000;
 const NAME: &str = "bodyTemplate";
 
 pub(super) struct Template(Environment<'static>);
@@ -46,26 +46,22 @@ impl Template {
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_formatter(write_value);
         sandbox::add_filters(&mut environment);
-        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| describe(&error))?;
+        environment.add_template_owned(NAME, operands::mark(source)).map_err(|error| describe(&error))?;
         Ok(Self(environment))
     }
 
     /// Renders the body for an event: `plain` is its default JSON body.
     pub(super) fn render(&self, plain: &[u8], message: &Message) -> Result<Vec<u8>, String> {
-        let mut fields = match serde_json::from_slice(plain) {
-            Ok(Json::Object(fields)) => fields,
-            _ => return Err("the event has no JSON body".into()),
-        };
+        let mut fields = Fields::parse(plain).ok_or("the event has no JSON body")?;
         for (key, text) in
             [("title", &*message.title), ("summary", &*message.summary), ("severity", message.severity.as_str())]
         {
-            fields.insert(key.to_owned(), Json::from(text));
+            fields.insert(key, text);
         }
-        let mut fields = Json::Object(fields);
-        shorten(&mut fields);
-        let mut output = BoundedWriter { bytes: Vec::with_capacity(1_024), bytes_max: OUTPUT_BYTES_MAX };
+        let mut output =
+            BoundedWriter { bytes: Vec::with_capacity(1_024), bytes_max: OUTPUT_BYTES_MAX, is_full: false };
         let template = self.0.get_template(NAME).map_err(|error| describe(&error))?;
-        let rendered = template.render_captured_to(Value::from(Serde(&fields)), &mut output);
+        let rendered = template.render_captured_to(Value::from_object(fields), &mut output);
         rendered.map_err(|error| describe(&error))?;
         Ok(output.bytes)
     }
@@ -75,7 +71,7 @@ impl Template {
     /// deliveries.
     pub(super) fn try_samples(&self, is_json: bool) -> Result<(), String> {
         for event in sample_events() {
-            let message = message::of(&event, Severity::Warning);
+            let message = message::of(&event, Severity::Warning, &Zone::UTC);
             let plain = payload::body(&event, || message.clone(), String::new);
             let body =
                 self.render(&plain, &message).map_err(|why| format!("fails for {}: {why}", event.kind.as_str()))?;
@@ -152,20 +148,14 @@ fn sample_incident(resource_type: ResourceType, trigger: IncidentTrigger, now: T
     }
 }
 
-fn shorten(value: &mut Json) {
-    match value {
-        Json::String(text) if text.len() > INPUT_BYTES_MAX => *text = truncate_bytes(text, INPUT_BYTES_MAX),
-        Json::Array(values) => values.iter_mut().for_each(shorten),
-        Json::Object(fields) => fields.values_mut().for_each(shorten),
-        _ => {}
-    }
-}
-
-/// Writes `none` and undefined as nothing and booleans as in JSON; everything else as minijinja does.
+/// Writes `none` and undefined as nothing, and booleans, lists and objects as JSON; everything else as minijinja does.
 fn write_value(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
     match value.kind() {
         ValueKind::None => Ok(()),
         ValueKind::Bool => Ok(output.write_str(if value.is_true() { "true" } else { "false" })?),
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
+            Ok(output.write_str(&sandbox::json(value, OUTPUT_BYTES_MAX)?)?)
+        }
         _ => minijinja::escape_formatter(output, state, value),
     }
 }

@@ -121,12 +121,9 @@ pub fn digest(total: usize) -> Event {
     let entry = |at: usize| {
         let (title, severity, state) = known[at % known.len()];
         Entry {
-            title: title.into(),
-            severity,
-            state,
-            at: now.minus_ms(60_000 * (total - at) as u64),
             link: at.is_multiple_of(2).then(|| format!("https://tidings.example.com/incidents/{at}")),
             events: if state == EntryState::Resolved { 2 } else { 1 },
+            ..Entry::new(title, severity, state, now.minus_ms(60_000 * (total - at) as u64))
         }
     };
     let because = "quiet hours of On-call, from 22:00 to 07:00".into();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tidings_channels::egress::{Egress, Guard, SystemResolver};
 use tidings_channels::email::{Email, RelayConfig};
 use tidings_channels::{AttemptResult, ChannelContext, ChannelPlugin, Notifier, OutboundMessage};
+use tidings_domain::calendar::Zone;
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::id::{DeliveryId, EventId, Id as _, RuleId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
@@ -72,6 +73,8 @@ pub fn event() -> Event {
     event
 }
 
+static UTC: Zone = Zone::UTC;
+
 /// A first attempt to deliver the event.
 pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
@@ -79,8 +82,10 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
         rule_id: Some(RuleId::from_bytes([3; 16])),
         event,
         severity,
+        zone: &UTC,
         now: event.received_at,
         timeout: Duration::from_secs(15),
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

@@ -225,7 +225,7 @@ async fn misbehaving_receivers_result_is_in_time_and_without_secrets() {
         let garbage = "\u{1}\u{2} MARK?\r\n\r\n";
         for receiver in [
             Receiver::hanging().await,
-            Receiver::dripping("HTTP/1.1 200 OK\r\nx: ").await,
+            Receiver::dripping("HTTP/1.1 503 Busy\r\nx: ").await,
             Receiver::dripping("2").await,
             Receiver::answering_once(garbage).await,
             Receiver::answering_once("").await,

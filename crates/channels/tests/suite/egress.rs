@@ -9,8 +9,8 @@ use crate::support::{
 };
 use rustls::RootCertStore;
 use serde_json::json;
-use tidings_channels::egress::{Egress, Guard};
-use tidings_channels::{AttemptResult, ChannelContext, ErrorClass, registry};
+use tidings_channels::egress::{DialOptions, Egress, Guard};
+use tidings_channels::{AttemptResult, ChannelContext, ErrorClass, OutboundMessage, registry};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Outcome;
 use tidings_domain::resource::ResourceType;
@@ -49,13 +49,10 @@ async fn responses_are_classified() {
         ("HTTP/1.1 301 Moved\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", ErrorClass::Redirect, "another path"),
         ("220 smtp.example.com ESMTP\r\n", ErrorClass::Protocol, "is not valid HTTP"),
         ("\u{1}\u{2}\u{3}\u{0}garbage\r\n\r\n", ErrorClass::Protocol, "is not valid HTTP"),
-        ("HTTP/1.1 200 OK\r\ncontent-le", ErrorClass::Protocol, "closed the connection without a response"),
         ("", ErrorClass::Protocol, "closed the connection without a response"),
-        (
-            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
-            ErrorClass::Protocol,
-            "is not valid HTTP",
-        ),
+        ("HTTP/1.1 20", ErrorClass::Protocol, "closed the connection without a response"),
+        // Of an error, too, the status line counts.
+        ("HTTP/1.1 503 Busy\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx", ErrorClass::Status, "HTTP 503"),
     ] {
         let receiver = Receiver::answering_once(answer).await;
         assert_failed(&attempt(&receiver.url(), &context).await, class, message);
@@ -64,23 +61,84 @@ async fn responses_are_classified() {
 }
 
 #[tokio::test]
-async fn response_heads_are_bounded() {
+async fn success_status_line_with_odd_headers_is_delivered_with_its_body() {
     let context = context(loopback());
-    let many = "x: y\r\n".repeat(101);
-    let long = format!("x: {}\r\n", "y".repeat(100_000));
-    for headers in [many, long] {
-        let receiver = Receiver::answering(format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n")).await;
+    let many = "x: y\r\n".repeat(450);
+    let long = format!("x: {}\r\n", "y".repeat(200_000));
+    for headers in [
+        "Server : device\r\n",
+        "X-Long: a\r\n b\r\n",
+        " X-First: folded\r\n",
+        "X-Powered@By: x\r\n",
+        "nonsense\r\n",
+        ": empty\r\n",
+        "X-Empty:\r\n",
+        &many,
+        &long,
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length : 2\r\n\r\nok");
+        let receiver = Receiver::answering_once(answer).await;
         let result = attempt(&receiver.url(), &context).await;
-        assert_eq!(result.error_class, Some(ErrorClass::Protocol), "{result:?}");
+        assert!(result.is_delivered(), "{headers:.100}: {result:?}");
+        assert_eq!((result.http_status, result.response_body.as_deref()), (Some(200), Some("ok")), "{headers:.100}");
+        assert_eq!(receiver.connections(), 1);
     }
+    for answer in [
+        &b"HTTP/1.1 200 OK\nServer: x\nContent-Length: 2\n\nok"[..],
+        b"HTTP/1.1 200 OK\r\nX-Who: Andr\xe9\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 \xdcber\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    ] {
+        let receiver = Receiver::answering_once(answer).await;
+        let result = attempt(&receiver.url(), &context).await;
+        assert!(result.is_delivered(), "{}: {result:?}", String::from_utf8_lossy(answer));
+        assert_eq!(result.response_body.as_deref(), Some("ok"));
+    }
+}
+
+#[tokio::test]
+async fn success_status_line_is_delivered_whatever_follows() {
+    let context = context(loopback());
+    let many = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x: y\r\n".repeat(2_000));
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(1_000_000));
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\ncontent-le"[..],
+        b"HTTP/1.1 200 \r\n",
+        b"HTTP/1.1 204\r\n",
+        b"HTTP/1.1  200 OK\r\n\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\nx",
+        b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: a\rb\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\ncontent-length: 1, 2\r\n\r\n",
+        many.as_bytes(),
+        long.as_bytes(),
+    ] {
+        let shown = String::from_utf8_lossy(&answer[..answer.len().min(100)]).into_owned();
+        let receiver = Receiver::answering_once(answer).await;
+        let result = attempt(&receiver.url(), &context).await;
+        assert!(result.is_delivered(), "{shown:?}: {result:?}");
+        assert!(result.http_status.is_some_and(|status| (200..300).contains(&status)), "{shown:?}: {result:?}");
+        assert_eq!(receiver.connections(), 1, "{shown:?}: one attempt");
+    }
+    // The head never ends.
+    let dripping = Receiver::dripping("HTTP/1.1 200 OK\r\nx-slow: ").await;
+    let result = attempt(&dripping.url(), &context).await;
+    assert_eq!((result.is_delivered(), result.http_status), (true, Some(200)), "{result:?}");
 }
 
 #[tokio::test]
 async fn hanging_and_trickling_receivers_time_out() {
     let context = context(loopback());
-    for receiver in [Receiver::hanging().await, Receiver::dripping("HTTP/1.1 200 OK\r\nx-slow: ").await] {
-        assert_failed(&attempt(&receiver.url(), &context).await, ErrorClass::Timeout, "no response from 127.0.0.1");
-    }
+    let hanging = Receiver::hanging().await;
+    assert_failed(&attempt(&hanging.url(), &context).await, ErrorClass::Timeout, "no response from 127.0.0.1");
+    let dripping = Receiver::dripping("HTTP/1.1 503 Busy\r\nx-slow: ").await;
+    assert_failed(&attempt(&dripping.url(), &context).await, ErrorClass::Status, "HTTP 503");
 }
 
 #[tokio::test]
@@ -176,6 +234,72 @@ async fn pooled_connection_closed_by_peer_is_replaced() {
     }
 }
 
+/// Answers the requests of each connection with `answers` in turn, and the last one ever after.
+async fn answering_in_turn(answers: &'static [&'static str]) -> Receiver {
+    Receiver::start(move |mut stream, _, log| async move {
+        let mut answers = answers.iter().copied();
+        let mut next = answers.next().unwrap_or(OK);
+        while let Some(request) = read_request(&mut stream).await? {
+            log.lock().unwrap().push(request);
+            stream.write_all(next.as_bytes()).await?;
+            next = answers.next().unwrap_or(next);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn connection_is_not_reused_after_an_error_and_not_for_retries() {
+    let context = context(loopback());
+    let receiver = answering_in_turn(&[OK, "HTTP/1.1 503 Draining\r\ncontent-length: 0\r\n\r\n", OK]).await;
+    let stored = stored(ChannelType::Webhook, json!({"url": receiver.url()}), &context);
+    let notifier = registry::plugin(ChannelType::Webhook).open(&stored, &context).unwrap();
+    let event = failed(ResourceType::Flow);
+    assert!(notifier.deliver(&message(&event)).await.is_delivered());
+    assert_eq!(notifier.deliver(&message(&event)).await.http_status, Some(503));
+    assert_eq!(receiver.connections(), 1, "kept after a success");
+    assert!(notifier.deliver(&message(&event)).await.is_delivered());
+    assert_eq!(receiver.connections(), 2, "closed after an error");
+    let retry = OutboundMessage { fresh: true, ..message(&event) };
+    assert!(notifier.deliver(&retry).await.is_delivered());
+    assert_eq!(receiver.connections(), 3, "a retry dials although a connection is idle");
+}
+
+#[tokio::test]
+async fn request_timeout_on_idle_connection_is_repeated_at_once() {
+    let context = context(loopback());
+    let receiver = answering_in_turn(&[OK, "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n"]).await;
+    let stored = stored(ChannelType::Webhook, json!({"url": receiver.url()}), &context);
+    let notifier = registry::plugin(ChannelType::Webhook).open(&stored, &context).unwrap();
+    let event = failed(ResourceType::Flow);
+    for connections in [1, 2] {
+        assert!(notifier.deliver(&message(&event)).await.is_delivered());
+        assert_eq!(receiver.connections(), connections);
+    }
+}
+
+#[tokio::test]
+async fn connection_that_is_never_idle_is_given_up_within_ten_minutes() {
+    let context = context(loopback());
+    let receiver = Receiver::answering(OK).await;
+    let stored = stored(ChannelType::Webhook, json!({"url": receiver.url()}), &context);
+    let notifier = registry::plugin(ChannelType::Webhook).open(&stored, &context).unwrap();
+    let event = failed(ResourceType::Flow);
+    assert!(notifier.deliver(&message(&event)).await.is_delivered());
+    for seconds in (10..=600).step_by(10) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        tokio::time::resume();
+        assert!(notifier.deliver(&message(&event)).await.is_delivered());
+        if receiver.connections() > 1 {
+            assert!(seconds > 300, "{seconds} s");
+            return;
+        }
+    }
+    panic!("the connection was kept for more than ten minutes");
+}
+
 #[tokio::test]
 async fn idle_connection_is_closed_after_timeout() {
     let gone = Arc::new(Notify::new());
@@ -264,10 +388,15 @@ async fn connect_is_guarded_and_connect_trusted_is_not() {
     let receiver = Receiver::hanging().await;
     let (host, port) = ("127.0.0.1", receiver.address.port());
     let egress = Egress::with(Guard::default(), Arc::new(Names::default()), RootCertStore::empty());
-    let refused = egress.connect(host, port, TIMEOUT).await.unwrap_err();
+    let refused = egress.connect(host, port, DialOptions::default(), TIMEOUT).await.unwrap_err();
     assert_eq!(refused.class, ErrorClass::TargetRefused);
-    assert!(egress.connect("[::1]", port, TIMEOUT).await.is_err_and(|e| e.class == ErrorClass::TargetRefused));
-    assert!(egress.connect_trusted(host, port, TIMEOUT).await.is_ok());
+    assert!(
+        egress
+            .connect("[::1]", port, DialOptions::default(), TIMEOUT)
+            .await
+            .is_err_and(|e| e.class == ErrorClass::TargetRefused)
+    );
+    assert!(egress.connect_trusted(host, port, DialOptions::default(), TIMEOUT).await.is_ok());
 }
 
 #[tokio::test]
@@ -280,6 +409,6 @@ async fn hanging_resolver_times_out() {
         }
     }
     let egress = Egress::with(Guard::default(), Arc::new(Never), RootCertStore::empty());
-    let error = egress.connect("example.com", 25, Duration::from_millis(50)).await.unwrap_err();
+    let error = egress.connect("example.com", 25, DialOptions::default(), Duration::from_millis(50)).await.unwrap_err();
     assert_eq!((error.class, error.message.contains("not resolved in time")), (ErrorClass::Timeout, true), "{error}");
 }

@@ -13,6 +13,7 @@ use rustls::RootCertStore;
 use serde_json::{Map, Value};
 use tidings_channels::egress::{Egress, Guard, Resolve, SystemResolver};
 use tidings_channels::{ChannelConfig, ChannelContext, OutboundMessage, registry, webhook};
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::digest::{Digest, Entry, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
@@ -285,17 +286,16 @@ pub fn digest(titles: &[&str]) -> Event {
         (EntryState::Resolved, Severity::Success),
     ];
     let entry = |title: &str, (state, severity)| Entry {
-        title: title.to_owned(),
-        severity,
-        state,
-        at: NOW.minus_ms(60_000),
         link: Some(format!("https://example.com/{title}")),
         events: 2,
+        ..Entry::new(title, severity, state, NOW.minus_ms(60_000))
     };
     let entries = titles.iter().flat_map(|title| states.map(|state| entry(title, state))).collect();
     event.content = Content::Digest(Box::new(Digest::new("quiet hours of On-call".into(), entries, NOW)));
     event
 }
+
+static UTC: Zone = Zone::UTC;
 
 pub fn message(event: &Event) -> OutboundMessage<'_> {
     OutboundMessage {
@@ -303,8 +303,10 @@ pub fn message(event: &Event) -> OutboundMessage<'_> {
         rule_id: Some(RuleId::from_bytes([4; 16])),
         event,
         severity: Severity::Warning,
+        zone: &UTC,
         now: NOW,
         timeout: TIMEOUT,
+        fresh: false,
         attempt_state: None,
         thread: None,
     }

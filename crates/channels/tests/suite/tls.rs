@@ -3,22 +3,23 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
 use tidings_channels::egress::{Egress, SystemResolver};
-use tidings_channels::{AttemptResult, ChannelContext, ErrorClass, registry};
+use tidings_channels::{AttemptResult, ChannelConfig, ChannelContext, ErrorClass, registry};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::resource::ResourceType;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Receiver, SURELY, failed, loopback, message, read_request, stored};
+use crate::support::{Receiver, SURELY, context, failed, loopback, message, read_request, stored};
 
 /// A certificate authority for one test.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     roots: RootCertStore,
+    pem: String,
 }
 
 impl Authority {
@@ -30,7 +31,7 @@ impl Authority {
         let certificate = params.self_signed(&key).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).unwrap();
-        Self { issuer: Issuer::new(params, key), roots }
+        Self { issuer: Issuer::new(params, key), roots, pem: certificate.pem() }
     }
 
     /// An acceptor with a certificate for this name that expires at the end of the year.
@@ -40,12 +41,15 @@ impl Authority {
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(year, 12, 31);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        acceptor(certificate.der().clone(), &key)
     }
+}
+
+fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap()))
 }
 
 async fn receiver(acceptor: TlsAcceptor) -> Receiver {
@@ -64,9 +68,14 @@ async fn receiver(acceptor: TlsAcceptor) -> Receiver {
 }
 
 async fn attempt(receiver: &Receiver, roots: &RootCertStore) -> AttemptResult {
+    attempt_with(receiver, roots, json!(null)).await
+}
+
+/// An attempt of a webhook with these `tls` settings.
+async fn attempt_with(receiver: &Receiver, roots: &RootCertStore, tls: serde_json::Value) -> AttemptResult {
     let egress = Egress::with(loopback(), Arc::new(SystemResolver), roots.clone());
     let context = ChannelContext::new(Arc::new(egress));
-    let config = json!({"url": format!("https://{}/hook", receiver.address)});
+    let config = json!({"url": format!("https://{}/hook", receiver.address), "tls": tls});
     let stored = stored(ChannelType::Webhook, config, &context);
     let notifier = registry::plugin(ChannelType::Webhook).open(&stored, &context).unwrap();
     let event = failed(ResourceType::Flow);
@@ -80,9 +89,13 @@ async fn untrusted_certificates_are_described() {
     let result = attempt(&good, &ours.roots).await;
     assert!(result.is_delivered(), "{result:?}");
     for (server, message) in [
-        (ours.server("127.0.0.1", 2001), "its certificate has expired"),
-        (theirs.server("127.0.0.1", 2099), "its certificate is from an unknown issuer (or self-signed)"),
-        (ours.server("example.com", 2099), "its certificate is for another name"),
+        (ours.server("127.0.0.1", 2001), "its certificate expired on 2001-12-31"),
+        (
+            theirs.server("127.0.0.1", 2099),
+            "its certificate is from an unknown issuer (CN=theirs), not signed by a known authority; if it is your own, give it \
+             in tls.caCertificate",
+        ),
+        (ours.server("example.com", 2099), "its certificate is for another name (example.com)"),
     ] {
         let receiver = receiver(server).await;
         let result = attempt(&receiver, &ours.roots).await;
@@ -121,4 +134,122 @@ async fn plain_closing_and_hanging_receivers_are_classified() {
         result.error.as_deref().is_some_and(|message| message.starts_with("no TLS handshake with 127.0.0.1")),
         "{result:?}"
     );
+}
+
+/// `openssl req -x509`: a self-signed certificate that may sign others (`CA:TRUE`), for `host`.
+struct SelfSigned {
+    acceptor: TlsAcceptor,
+    pem: String,
+}
+
+fn self_signed(host: &str, is_ca: bool, year: i32) -> SelfSigned {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    params.not_after = date_time_ymd(year, 12, 31);
+    if is_ca {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    let certificate = params.self_signed(&key).unwrap();
+    SelfSigned { pem: certificate.pem(), acceptor: acceptor(certificate.der().clone(), &key) }
+}
+
+#[tokio::test]
+async fn pinned_self_signed_certificate_is_matched_exactly() {
+    for is_ca in [false, true] {
+        // Without a pin the error names the field.
+        let server = self_signed("127.0.0.1", is_ca, 2_099);
+        let good = receiver(server.acceptor).await;
+        let result = attempt(&good, &RootCertStore::empty()).await;
+        let message = "TLS with 127.0.0.1 failed: its certificate is self-signed, not signed by a known authority; if it is \
+                       your own, give it in tls.caCertificate";
+        assert_eq!(result.error.as_deref(), Some(message));
+
+        let result = attempt_with(&good, &RootCertStore::empty(), json!({"caCertificate": server.pem})).await;
+        assert!(result.is_delivered(), "{result:?}");
+        // Another one of the same name and form is not trusted.
+        let other = self_signed("127.0.0.1", is_ca, 2_099).pem;
+        let result = attempt_with(&good, &RootCertStore::empty(), json!({"caCertificate": other})).await;
+        let message = "its certificate is self-signed, and not the one that was given as trusted";
+        assert_eq!(result.error, Some(format!("TLS with 127.0.0.1 failed: {message}")));
+
+        // The name does not matter, the dates do.
+        let server = self_signed("device.local", is_ca, 2_099);
+        let named = receiver(server.acceptor).await;
+        let result = attempt_with(&named, &RootCertStore::empty(), json!({"caCertificate": server.pem})).await;
+        assert!(result.is_delivered(), "{result:?}");
+        let server = self_signed("127.0.0.1", is_ca, 2_001);
+        let expired = receiver(server.acceptor).await;
+        let result = attempt_with(&expired, &RootCertStore::empty(), json!({"caCertificate": server.pem})).await;
+        assert_eq!(result.error.as_deref(), Some("TLS with 127.0.0.1 failed: its certificate expired on 2001-12-31"));
+    }
+}
+
+#[tokio::test]
+async fn own_authority_replaces_those_of_the_system() {
+    let (ours, system) = (Authority::new("ours"), Authority::new("system"));
+    let internal = receiver(ours.server("hooks.internal", 2_099)).await;
+    let tls = json!({"caCertificate": ours.pem, "serverName": "hooks.internal"});
+    assert!(attempt_with(&internal, &system.roots, tls.clone()).await.is_delivered());
+    let result = attempt_with(&internal, &system.roots, json!({"caCertificate": ours.pem})).await;
+    let message = "TLS with 127.0.0.1 failed: its certificate is for another name (hooks.internal)";
+    assert_eq!(result.error.as_deref(), Some(message));
+    let public = receiver(system.server("hooks.internal", 2_099)).await;
+    assert!(attempt_with(&public, &system.roots, json!({"serverName": "hooks.internal"})).await.is_delivered());
+    let result = attempt_with(&public, &system.roots, tls).await;
+    let error = result.error.unwrap();
+    assert!(error.ends_with(", not signed by the authority that was given as trusted"), "{error}");
+}
+
+#[tokio::test]
+async fn connections_and_sessions_of_other_settings_are_not_used() {
+    let ours = Authority::new("ours");
+    let server = receiver(ours.server("127.0.0.1", 2_099)).await;
+    let egress = Egress::with(loopback(), Arc::new(SystemResolver), ours.roots.clone());
+    let context = ChannelContext::new(Arc::new(egress));
+    let open = |tls: serde_json::Value| {
+        let config = json!({"url": format!("https://{}/hook", server.address), "tls": tls});
+        let stored = stored(ChannelType::Webhook, config, &context);
+        registry::plugin(ChannelType::Webhook).open(&stored, &context).unwrap()
+    };
+    let event = failed(ResourceType::Flow);
+    let default = open(json!(null));
+    assert!(default.deliver(&message(&event)).await.is_delivered());
+    assert!(default.deliver(&message(&event)).await.is_delivered());
+    assert_eq!(server.connections(), 1, "the connection was kept");
+    // Same host and port, but another authority: neither the open connection nor its session counts.
+    let stranger = open(json!({"caCertificate": Authority::new("stranger").pem}));
+    let result = stranger.deliver(&message(&event)).await;
+    assert_eq!((server.connections(), result.error_class), (2, Some(ErrorClass::Tls)), "{result:?}");
+    let named = open(json!({"serverName": "127.0.0.1", "caCertificate": ours.pem}));
+    assert!(named.deliver(&message(&event)).await.is_delivered());
+    assert_eq!(server.connections(), 3);
+}
+
+#[test]
+fn webhook_tls_settings_are_validated_kept_and_cleared() {
+    let context = context(loopback());
+    let plugin = registry::plugin(ChannelType::Webhook);
+    let check = |input: serde_json::Value, current: Option<&ChannelConfig>| {
+        plugin.check(input.as_object().unwrap(), current, &context)
+    };
+    let ours = Authority::new("ours");
+    let tls = json!({"caCertificate": ours.pem, "serverName": "hooks.internal"});
+    let url = "https://hooks.example/in";
+    let one = check(json!({"url": url, "tls": tls}), None).unwrap();
+    assert_eq!(one.settings["tls"]["serverName"], "hooks.internal");
+    assert!(one.settings["tls"]["caCertificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
+    let kept = check(json!({"method": "PUT"}), Some(&one)).unwrap();
+    assert_eq!(kept.settings["tls"], one.settings["tls"]);
+    let cleared = check(json!({"tls": null}), Some(&one)).unwrap();
+    assert!(!cleared.settings.contains_key("tls"));
+    for (input, pointer) in [
+        (json!({"url": url, "tls": {"caCertificate": "x"}}), "/tls/caCertificate"),
+        (json!({"url": url, "tls": {"serverName": "a b"}}), "/tls/serverName"),
+        (json!({"url": url, "tls": {"verify": "none"}}), "/tls/verify"),
+        (json!({"url": url, "tls": "x"}), "/tls"),
+        (json!({"url": "http://127.0.0.1/in", "tls": {"serverName": "a"}}), "/tls"),
+    ] {
+        let violations = check(input, None).unwrap_err();
+        assert_eq!(violations.iter().map(|one| one.pointer.as_str()).collect::<Vec<_>>(), [pointer]);
+    }
 }

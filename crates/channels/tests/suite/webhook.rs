@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidings_channels::egress::{Egress, Guard};
-use tidings_channels::{AttemptResult, ChannelConfig, ChannelContext, ErrorClass, OutboundMessage, registry, webhook};
+use tidings_channels::{
+    AttemptResult, ChannelConfig, ChannelContext, ErrorClass, OutboundMessage, RateSignal, registry, webhook,
+};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Outcome;
-use tidings_domain::event::Event;
+use tidings_domain::event::{Event, EventKind};
 use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::secret::Secret;
@@ -15,6 +17,7 @@ use tidings_domain::signature::{Signer, verify_standard};
 
 use crate::support::{NOW, Receiver, context, digest, failed, header, incident, loopback, message, stored};
 
+const RETRY: Outcome = Outcome::Retry { after_ms: None };
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 fn secret() -> Secret {
@@ -115,25 +118,68 @@ async fn custom_headers_and_body_template_are_sent() {
     assert_eq!(body, b"Daily revenue rollup failed: relation \"orders\" does not exist");
 }
 
-#[tokio::test]
-async fn failing_template_is_permanent_and_sends_nothing() {
-    let receiver = Receiver::answering(OK).await;
-    let context = context(loopback());
-    let template = "{% for i in output.list %}{{ errorMessage }}{% endfor %}";
-    let config = json!({"url": receiver.url(), "bodyTemplate": template, "headers": {"content-type": "text/plain"}});
+/// An event whose `output` a template that walks through it cannot finish.
+fn with_long_output() -> Event {
     let mut event = failed(ResourceType::UseCase);
-    event.kind = tidings_domain::event::EventKind::WorkflowCompleted;
+    event.kind = EventKind::WorkflowCompleted;
     event.trigger = tidings_domain::trigger::Trigger::Success;
     let list = serde_json::to_string(&json!({"list": vec![1; 20_000]})).unwrap();
     event.run_mut().output = Some(serde_json::value::RawValue::from_string(list).unwrap());
-    let result = deliver(config, &message(&event), &context).await;
+    event
+}
+
+fn walking_template(url: &str) -> Value {
+    let template = "{% for i in output.list %}{{ errorMessage }}{% endfor %}";
+    json!({"url": url, "bodyTemplate": template, "headers": {"content-type": "text/plain"}})
+}
+
+#[tokio::test]
+async fn failing_template_sends_the_standard_body_and_notes_why() {
+    for (answer, outcome, error) in [
+        (OK, Outcome::Delivered, None),
+        ("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", RETRY, Some("HTTP 400 Bad Request")),
+    ] {
+        let receiver = Receiver::answering(answer).await;
+        let event = with_long_output();
+        let result = deliver(walking_template(&receiver.url()), &message(&event), &context(loopback())).await;
+        assert_eq!((result.outcome, result.error.as_deref()), (outcome, error), "{result:?}");
+        assert_eq!(
+            result.note.as_deref(),
+            Some("the body template failed, so the standard body was sent: it takes more than 50000 steps")
+        );
+        let (head, body) = receiver.request();
+        assert_eq!(header(&head, "content-type"), Some("application/json"));
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["output"]["list"].as_array().unwrap().len(), 20_000);
+        assert!(header(&head, "webhook-signature").unwrap().starts_with("v1,"));
+    }
+}
+
+/// A person looks at the result of a test: it shows that the template fails.
+#[tokio::test]
+async fn failing_template_fails_a_test() {
+    let receiver = Receiver::answering(OK).await;
+    let mut event = with_long_output();
+    event.kind = EventKind::ChannelTest;
+    let result = deliver(walking_template(&receiver.url()), &message(&event), &context(loopback())).await;
     assert_eq!(
         (result.outcome, result.error_class),
         (Outcome::PermanentFailure, Some(ErrorClass::Configuration)),
         "{result:?}"
     );
-    assert_eq!(result.error.as_deref(), Some("the body template failed: it takes more than 10000 steps"));
+    assert_eq!(result.error.as_deref(), Some("the body template failed: it takes more than 50000 steps"));
     assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn empty_body_has_a_content_length() {
+    for method in ["POST", "PUT", "PATCH"] {
+        let config =
+            json!({"bodyTemplate": "{{ missing }}", "method": method, "headers": {"content-type": "text/plain"}});
+        let (head, body) = head_and_body(config, &failed(ResourceType::Flow)).await;
+        assert_eq!((header(&head, "content-length"), body.as_slice()), (Some("0"), &b""[..]), "{head}");
+        assert_eq!(head.to_ascii_lowercase().matches("content-length").count(), 1, "{head}");
+    }
 }
 
 #[tokio::test]
@@ -141,12 +187,13 @@ async fn retry_after_of_429_and_503_delays_retry() {
     let date = "Sat, 02 May 2026 04:01:12 GMT";
     for (status, value, after_ms) in [
         ("429 Too Many Requests", "7", Some(7_000)),
-        ("503 Service Unavailable", "0", Some(0)),
+        ("503 Service Unavailable", "0", None),
         ("503 Service Unavailable", date, Some(59_655)),
-        ("503 Service Unavailable", "Wed, 21 Oct 2015 07:28:00 GMT", Some(0)),
+        ("503 Service Unavailable", "Wed, 21 Oct 2015 07:28:00 GMT", None),
         ("503 Service Unavailable", "soon", None),
         ("429 Too Many Requests", "-5", None),
-        ("429 Too Many Requests", "99999999999999999999", None),
+        ("429 Too Many Requests", "1.5", Some(1_500)),
+        ("429 Too Many Requests", "99999999999999999999", Some(3_600_000)),
         ("500 Internal Server Error", "7", None),
     ] {
         let answer = format!("HTTP/1.1 {status}\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n");
@@ -154,6 +201,8 @@ async fn retry_after_of_429_and_503_delays_retry() {
         let event = failed(ResourceType::Flow);
         let result = deliver(json!({"url": receiver.url()}), &message(&event), &context(loopback())).await;
         assert_eq!(result.outcome, Outcome::Retry { after_ms }, "{status} {value}");
+        let is_refused = status.starts_with("429");
+        assert_eq!(result.rate, is_refused.then_some(RateSignal::Refused { after_ms }), "{status} {value}");
     }
 }
 

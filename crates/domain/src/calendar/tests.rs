@@ -202,3 +202,17 @@ proptest! {
         prop_assert_eq!(next_interval(periods(), instant(now)), next);
     }
 }
+
+#[test]
+fn format_instant_shows_abbreviation_or_offset() {
+    for (at, zone, text) in [
+        ("2026-05-02T04:00:12.345Z", "UTC", "2026-05-02 04:00:12 UTC"),
+        ("2026-05-02T04:00:12Z", "Europe/Zurich", "2026-05-02 06:00:12 CEST"),
+        ("2026-12-31T23:30:00Z", "Europe/Zurich", "2027-01-01 00:30:00 CET"),
+        ("2026-05-02T04:00:12Z", "America/Sao_Paulo", "2026-05-02 01:00:12 UTC-03"),
+        ("2026-05-02T04:00:12Z", "Asia/Kathmandu", "2026-05-02 09:45:12 UTC+0545"),
+    ] {
+        let zone = Zone::from_name(zone).unwrap();
+        assert_eq!(zone.format_instant(Timestamp::parse(at).unwrap()), text);
+    }
+}

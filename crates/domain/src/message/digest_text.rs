@@ -1,17 +1,20 @@
 //! The message of a digest: counts, and a list of entries.
 
-use super::{Field, Message, format_instant, with_thousands_separators};
+use super::{Field, Message, link, with_thousands_separators};
+use crate::calendar::Zone;
 use crate::digest::{Digest, Entry, EntryState};
 use crate::event::Event;
 use crate::severity::Severity;
+use crate::text::clean_line;
 
 /// Most entries in [`Message::detail`].
 const LINES_MAX: usize = 25;
 
-pub(super) fn from_digest(event: &Event, digest: &Digest, severity: Severity) -> Message {
+pub(super) fn from_digest(event: &Event, digest: &Digest, severity: Severity, zone: &Zone) -> Message {
+    let entries: Vec<Entry> = digest.entries.iter().map(cleaned).collect();
     let (total, open) = (digest.entries_total, digest.ongoing_total);
     let held = format!("{} notifications were held back", with_thousands_separators(total.into()));
-    let only = match digest.entries.as_slice() {
+    let only = match entries.as_slice() {
         [only] if total == 1 => Some(only),
         _ => None,
     };
@@ -21,10 +24,11 @@ pub(super) fn from_digest(event: &Event, digest: &Digest, severity: Severity) ->
         None if open == total => format!("{held}, all of them still open"),
         None => format!("{held}, {} of them still open", with_thousands_separators(open.into())),
     };
+    let reason = clean_line(&digest.reason);
     let summary = match (total, open) {
-        (1, _) => format!("It was held back: {}.", digest.reason),
-        (_, 0) => format!("They were held back: {}.", digest.reason),
-        _ => format!("They were held back: {}. What is still open comes first.", digest.reason),
+        (1, _) => format!("It was held back: {reason}."),
+        (_, 0) => format!("They were held back: {reason}."),
+        _ => format!("They were held back: {reason}. What is still open comes first."),
     };
     let mut message = Message {
         kind: event.kind,
@@ -39,13 +43,18 @@ pub(super) fn from_digest(event: &Event, digest: &Digest, severity: Severity) ->
             Field::new("In all", with_thousands_separators(total.into())),
         ],
         tags: Vec::new(),
-        entries: digest.entries.clone(),
-        entries_left: total.saturating_sub(digest.entries.len() as u32),
+        entries_left: total.saturating_sub(entries.len() as u32),
+        entries,
         thread: None,
         timestamp: digest.at,
+        zone: zone.clone(),
     };
     message.detail = Some(format_entries(&message)).filter(|lines| !lines.is_empty());
     message
+}
+
+fn cleaned(entry: &Entry) -> Entry {
+    Entry { title: clean_line(&entry.title), link: entry.link.as_deref().and_then(link), ..entry.clone() }
 }
 
 /// The heading of a list of entries in this state.
@@ -66,18 +75,19 @@ impl Message {
 }
 
 fn format_entries(message: &Message) -> String {
-    let mut lines: Vec<String> = message.entries.iter().take(LINES_MAX).map(format_entry).collect();
+    let mut lines: Vec<String> =
+        message.entries.iter().take(LINES_MAX).map(|entry| format_entry(message, entry)).collect();
     lines.extend(message.format_overflow(lines.len()));
     lines.join("\n")
 }
 
-fn format_entry(entry: &Entry) -> String {
+fn format_entry(message: &Message, entry: &Entry) -> String {
     let state = match entry.state {
         EntryState::Ongoing => "open, ",
         EntryState::OneOff => "",
         EntryState::Resolved => "over, ",
     };
-    format!("{} ({state}{}, {})", entry.title, entry.severity.as_str(), format_instant(entry.at))
+    format!("{} ({state}{}, {})", entry.title, entry.severity.as_str(), message.format_instant(entry.at))
 }
 
 #[cfg(test)]
@@ -88,11 +98,11 @@ mod tests {
 
     fn entry(title: &str, state: EntryState) -> Entry {
         let at = Timestamp::parse("2026-05-02T04:00:00Z").unwrap();
-        Entry { title: title.into(), severity: Severity::Warning, state, at, link: None, events: 1 }
+        Entry::new(title, Severity::Warning, state, at)
     }
 
     fn message(entries: Vec<Entry>) -> Message {
-        super::super::of(&digest_event(entries), Severity::Warning)
+        super::super::of(&digest_event(entries), Severity::Warning, &Zone::UTC)
     }
 
     #[test]

@@ -1,24 +1,24 @@
 //! The message of an incident's event.
 
-use super::{Field, Message, NAME_CHARS_MAX, Thread, format_instant};
+use super::{Field, Message, Thread, detail, link, short_name};
+use crate::calendar::Zone;
 use crate::event::Event;
 use crate::incident::{Cause, IncidentSnapshot, IncidentTrigger};
 use crate::severity::Severity;
-use crate::text::{format_duration, truncate_chars};
+use crate::text::{clean, clean_line, format_duration, is_blank, name_or_id};
 use crate::trigger::Trigger;
 
 /// Most fields from the source.
 const SOURCE_FIELDS_MAX: usize = 20;
 
-pub(super) fn from_incident(event: &Event, incident: &IncidentSnapshot, severity: Severity) -> Message {
-    let trigger = match event.trigger {
-        Trigger::Incident(trigger) => trigger,
-        Trigger::Success | Trigger::Failure => IncidentTrigger::Opened,
-    };
-    // A blank name would leave the sentences without a subject.
-    let name = if incident.name.trim().is_empty() { &event.resource_id } else { &incident.name };
-    let name = truncate_chars(name, NAME_CHARS_MAX);
-    let (title, summary) = describe(incident, trigger, &name);
+/// An opening lasts as long as the failure threshold took; only one that was deferred has lasted longer than this.
+const OPENING_LASTED_MS_MIN: u64 = 60_000;
+
+pub(super) fn from_incident(event: &Event, incident: &IncidentSnapshot, severity: Severity, zone: &Zone) -> Message {
+    let trigger = trigger_of(event);
+    let name = short_name(name_or_id(Some(&incident.name), &event.resource_id));
+    let (title, summary) = describe(incident, trigger, &name, zone);
+    let tags = incident.tags.iter().map(|tag| clean_line(tag)).filter(|tag| !is_blank(tag));
     Message {
         kind: event.kind,
         severity,
@@ -28,14 +28,22 @@ pub(super) fn from_incident(event: &Event, incident: &IncidentSnapshot, severity
             IncidentTrigger::Resolved | IncidentTrigger::Stable => "What was wrong",
             _ => "Reason",
         },
-        detail: incident.detail.clone().filter(|text| !text.trim().is_empty()),
-        link: incident.link.clone(),
-        fields: fields(event, incident),
-        tags: incident.tags.clone(),
+        detail: incident.detail.as_deref().and_then(detail),
+        link: incident.link.as_deref().and_then(link),
+        fields: fields(event, incident, zone),
+        tags: tags.collect(),
         entries: Vec::new(),
         entries_left: 0,
         thread: Some(Thread { id: event.run_id.clone(), about: name, state: describe_state(incident, trigger) }),
         timestamp: incident.at,
+        zone: zone.clone(),
+    }
+}
+
+const fn trigger_of(event: &Event) -> IncidentTrigger {
+    match event.trigger {
+        Trigger::Incident(trigger) => trigger,
+        Trigger::Success | Trigger::Failure => IncidentTrigger::Opened,
     }
 }
 
@@ -61,7 +69,7 @@ const fn describe_state(incident: &IncidentSnapshot, trigger: IncidentTrigger) -
 }
 
 /// Title and summary.
-fn describe(incident: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -> (String, String) {
+fn describe(incident: &IncidentSnapshot, trigger: IncidentTrigger, name: &str, zone: &Zone) -> (String, String) {
     let duration = format_duration(incident.lasted_ms());
     let state = match incident.cause {
         Cause::EndpointDown => "is down",
@@ -72,14 +80,10 @@ fn describe(incident: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -
     let still = state.replacen("is", "is still", 1);
     match trigger {
         IncidentTrigger::Opened => {
+            let at = zone.format_instant(incident.failing_since);
             let since = match incident.cause {
-                Cause::Alert => format!("{name} {state} since {}.", format_instant(incident.failing_since)),
-                _ => {
-                    format!(
-                        "{name} {state}. The first failing check was at {}.",
-                        format_instant(incident.failing_since)
-                    )
-                }
+                Cause::Alert => format!("{name} has been {been} since {at}."),
+                _ => format!("{name} {state}. The first failing check was at {at}."),
             };
             (format!("{name} {state}"), since)
         }
@@ -110,31 +114,48 @@ fn describe(incident: &IncidentSnapshot, trigger: IncidentTrigger, name: &str) -
     }
 }
 
-fn fields(event: &Event, incident: &IncidentSnapshot) -> Vec<Field> {
-    let mut fields = Vec::with_capacity(6 + incident.fields.len());
+fn fields(event: &Event, incident: &IncidentSnapshot, zone: &Zone) -> Vec<Field> {
+    let mut fields = Vec::with_capacity(7 + incident.fields.len());
+    let mut add = |label: &'static str, value: String| fields.push(Field::new(label, value));
     let what = match incident.cause {
         Cause::Alert => "Alert",
         _ => "Endpoint",
     };
-    fields.push(Field::new(what, incident.name.clone()));
-    fields.extend(incident.url.clone().map(|url| Field::new("Address", url)));
-    fields.push(Field::new("Started", format_instant(incident.failing_since)));
-    fields.extend(incident.resolved_at.map(|at| Field::new("Resolved", format_instant(at))));
-    fields.push(Field::new("Lasted", format_duration(incident.lasted_ms())));
-    fields.extend(incident.actor.clone().map(|actor| Field::new("By", actor)));
-    fields.push(Field::new("Incident", event.run_id.clone()));
-    let source_fields = incident.fields.iter().take(SOURCE_FIELDS_MAX);
-    fields.extend(source_fields.map(|field| Field::new(field.label.clone(), field.value.clone())));
+    add(what, clean_line(name_or_id(Some(&incident.name), &event.resource_id)));
+    if let Some(url) = incident.url.as_deref().filter(|url| !is_blank(url)) {
+        add("Address", clean_line(url));
+    }
+    add("Started", zone.format_instant(incident.failing_since));
+    let lasted_ms = incident.lasted_ms();
+    if let Some(resolved_at) = incident.resolved_at {
+        add("Resolved", zone.format_instant(resolved_at));
+        add("Lasted", format_duration(lasted_ms));
+    } else if trigger_of(event) != IncidentTrigger::Opened || lasted_ms > OPENING_LASTED_MS_MIN {
+        add("Ongoing for", format_duration(lasted_ms));
+    }
+    if let Some(actor) = incident.actor.as_deref().filter(|actor| !is_blank(actor)) {
+        add("By", clean_line(actor));
+    }
+    add("Incident", clean_line(&event.run_id));
+    let visible = incident.fields.iter().filter(|field| !is_blank(&field.value));
+    let of_source = visible.take(SOURCE_FIELDS_MAX);
+    fields.extend(of_source.map(|field| Field::new(clean_line(&field.label), clean(&field.value).trim().to_owned())));
     fields
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::event::Content;
+    use crate::calendar::Zone;
     use crate::event::tests::incident_event;
+    use crate::event::{Content, Event};
     use crate::incident::IncidentTrigger::{Escalated, Flapping, Opened, Reminder, Resolved, Stable, Worsened};
-    use crate::message::{Field, of};
+    use crate::message::{Field, Message};
     use crate::severity::Severity;
+    use crate::time::Timestamp;
+
+    fn of(event: &Event, severity: Severity) -> Message {
+        crate::message::of(event, severity, &Zone::UTC)
+    }
 
     #[test]
     fn each_incident_trigger_has_its_title_and_summary() {
@@ -196,6 +217,24 @@ mod tests {
         }
         states.dedup();
         assert_eq!(states.len(), 7, "each state differs: {states:?}");
+    }
+
+    #[test]
+    fn opening_lasts_only_if_it_was_deferred() {
+        let mut event = incident_event(Opened);
+        let lasting = |event: &Event| {
+            of(event, Severity::Critical)
+                .fields
+                .into_iter()
+                .find(|field| matches!(&*field.label, "Lasted" | "Ongoing for"))
+        };
+        let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+        incident.at = incident.failing_since;
+        assert_eq!(lasting(&event), None);
+        let Content::Incident(incident) = &mut event.content else { panic!("an incident event") };
+        incident.at = Timestamp::from_unix_ms(incident.failing_since.unix_ms() + 7_200_000);
+        assert_eq!(lasting(&event), Some(Field::new("Ongoing for", "2 h 0 min")));
+        assert_eq!(lasting(&incident_event(Resolved)), Some(Field::new("Lasted", "2 min 12 s")));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Tests of `payload`.
 
 use super::*;
+use crate::calendar::Zone;
 use crate::event::tests::failed_flow;
 use crate::message;
 use crate::severity::Severity;
 use serde_json::{Value, json};
 
 fn read(event: &Event) -> Value {
-    let bytes = body(event, || message::of(event, Severity::Info), || "key".into());
+    let bytes = body(event, || message::of(event, Severity::Info, &Zone::UTC), || "key".into());
     serde_json::from_slice(&bytes).unwrap()
 }
 
@@ -65,6 +66,10 @@ fn test_body_is_marked_as_a_test() {
     event.trigger = Trigger::Success;
     let sample = read(&event);
     assert_eq!((&sample["event"], &sample["test"]), (&json!("workflow.completed"), &json!(true)));
+    assert_eq!(sample["output"], Value::Null, "the event was made for a flow");
+    let (id, workspace_id) = (event.id, event.workspace_id);
+    let sample = Event::sample(id, workspace_id, ResourceType::UseCase, "uc1", event.received_at);
+    assert_eq!(read(&sample)["output"], json!({"message": "This is a test event from Tidings."}));
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn incident_body_has_endpoint_and_incident() {
                 {"label": "Endpoint", "value": "Production API"},
                 {"label": "Address", "value": "https://api.example.com/health"},
                 {"label": "Started", "value": "2026-05-02 03:58:00 UTC"},
-                {"label": "Lasted", "value": "2 min 12 s"},
+                {"label": "Ongoing for", "value": "2 min 12 s"},
                 {"label": "Incident", "value": "inc_05050505050505050505050505050505"},
                 {"label": "region", "value": "eu-west"}
             ],

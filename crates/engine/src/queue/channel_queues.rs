@@ -48,10 +48,22 @@ pub(crate) struct ChannelQueues {
 pub(super) struct Completion {
     /// Deliveries to dispatch now.
     pub start: Vec<Claimed>,
-    /// Leases to return to the store, because the channel's breaker opened.
+    /// Leases to return to the store, because the channel's breaker opened or a pause began.
     pub return_leases: Vec<LeaseRef>,
+    pub breaker_opened: bool,
+    /// The end of the pause that began.
+    pub paused_until: Option<Timestamp>,
     /// Whether the channel should claim what the store has for it.
     pub needs_refill: bool,
+}
+
+/// What follows from enqueuing deliveries.
+#[derive(Default)]
+pub(super) struct Ready {
+    /// Deliveries to dispatch now.
+    pub start: Vec<Claimed>,
+    /// Leases to return to the store, because the channel is paused.
+    pub return_leases: Vec<LeaseRef>,
 }
 
 impl ChannelQueues {
@@ -110,7 +122,7 @@ impl ChannelQueues {
         let (limits, used, stopping) = (self.limits, self.used_capacity(), self.stopping);
         let queue = self.queue_mut(channel_id);
         // Not while the store has something due for the channel: the new delivery would overtake it.
-        let granted = !stopping && !queue.has_due(now) && queue.free_capacity(used, &limits) > 0;
+        let granted = !stopping && !queue.has_due(now) && queue.free_capacity(used, &limits, now) > 0;
         if granted {
             queue.reserved += 1;
             self.in_memory += 1;
@@ -129,17 +141,24 @@ impl ChannelQueues {
         }
     }
 
-    /// Enqueues a delivery that this process holds the lease of. Adds to `start` what may start now: this delivery, or
-    /// others before it.
-    pub(super) fn enqueue(&mut self, claimed: Claimed, start: &mut Vec<Claimed>) {
+    /// Enqueues a delivery that this process holds the lease of. Adds to `ready` what may start now: this delivery, or
+    /// others before it; or this delivery to `ready.return_leases`, if the channel is paused, because its lease would
+    /// not last.
+    pub(super) fn enqueue(&mut self, claimed: Claimed, now: Timestamp, ready: &mut Ready) {
         let channel_id = claimed.channel_id;
         let (limits, in_flight, stopping) = (self.limits, self.in_flight, self.stopping);
         let queue = self.queue_mut(channel_id);
-        let has_free_slot = !stopping && queue.has_free_slot(in_flight, &limits);
+        queue.set_attempts_max(claimed.channel_type.attempts_max());
+        if queue.paused_until(now).is_some() {
+            queue.note_due(claimed.due_at);
+            ready.return_leases.push(claimed.lease_ref());
+            return;
+        }
+        let has_free_slot = !stopping && queue.has_free_slot(in_flight, &limits, now);
         if has_free_slot && queue.ready.is_empty() {
-            queue.in_flight += 1;
+            queue.record_start(now);
             self.in_flight += 1;
-            start.push(claimed);
+            ready.start.push(claimed);
             return;
         }
         let bytes = approximate_size(&claimed);
@@ -152,7 +171,7 @@ impl ChannelQueues {
             self.rotation.push_back(channel_id);
         }
         if has_free_slot {
-            self.start_ready(start);
+            self.start_ready(now, &mut ready.start);
         }
     }
 
@@ -167,8 +186,15 @@ impl ChannelQueues {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(queue) = self.queues.get_mut(&channel_id) {
             queue.in_flight = queue.in_flight.saturating_sub(1);
-            if sample.is_some_and(|sample| queue.record_outcome(sample)) {
-                // The breaker opened: from now on one attempt at a time. What waits in memory would outlive its lease.
+            let change = sample.map(|sample| queue.record_outcome(sample, now)).unwrap_or_default();
+            completion.breaker_opened = change.breaker_opened;
+            let paused_until = queue.paused_until(now);
+            completion.paused_until = paused_until.filter(|_| change.pause_began);
+            // The breaker opened, or a pause began: what waits in memory would outlive its lease.
+            if change.breaker_opened || (paused_until.is_some() && !queue.ready.is_empty()) {
+                if let Some(first) = queue.ready.iter().map(|claimed| claimed.due_at).min() {
+                    queue.note_due(first);
+                }
                 self.in_memory = self.in_memory.saturating_sub(queue.ready.len());
                 let bytes: usize = queue.ready.iter().map(approximate_size).sum();
                 self.ready_bytes = self.ready_bytes.saturating_sub(bytes);
@@ -180,7 +206,7 @@ impl ChannelQueues {
             }
             completion.needs_refill = queue.needs_refill(now, &self.limits);
         }
-        self.start_ready(&mut completion.start);
+        self.start_ready(now, &mut completion.start);
         let (used, limits) = (self.used_capacity(), self.limits);
         if let Some(queue) = self.queues.get(&channel_id).filter(|queue| !queue.is_congested(1, used, &limits)) {
             queue.capacity_freed.notify_one();
@@ -190,22 +216,22 @@ impl ChannelQueues {
 
     /// Starts what may start, one delivery of each channel in turn. A channel that has all the slots it may have leaves
     /// the rotation; the end of one of its own attempts brings it back.
-    fn start_ready(&mut self, start: &mut Vec<Claimed>) {
+    fn start_ready(&mut self, now: Timestamp, start: &mut Vec<Claimed>) {
         let mut refused_in_a_row = 0;
         // Ends after one full round without a start.
         while !self.stopping && refused_in_a_row < self.rotation.len() {
             let Some(channel_id) = self.rotation.pop_front() else { return };
             let Some(queue) = self.queues.get_mut(&channel_id) else { continue };
-            if queue.has_free_slot(self.in_flight, &self.limits) {
+            if queue.has_free_slot(self.in_flight, &self.limits, now) {
                 if let Some(claimed) = queue.ready.pop_front() {
-                    queue.in_flight += 1;
+                    queue.record_start(now);
                     self.in_flight += 1;
                     self.in_memory = self.in_memory.saturating_sub(1);
                     self.ready_bytes = self.ready_bytes.saturating_sub(approximate_size(&claimed));
                     start.push(claimed);
                 }
                 refused_in_a_row = 0;
-            } else if queue.in_flight < self.limits.channel_slots && !queue.breaker.is_open() {
+            } else if queue.in_flight < self.limits.channel_slots && !queue.is_at_limit(now) {
                 // The node is full, not the channel: it keeps its turn.
                 refused_in_a_row += 1;
             } else {
@@ -243,7 +269,7 @@ impl ChannelQueues {
         for channel_id in hungry {
             let used = self.used_capacity();
             let Some(queue) = self.queues.get_mut(&channel_id) else { continue };
-            let count = queue.free_capacity(used, &limits).min(share).min(budget);
+            let count = queue.free_capacity(used, &limits, now).min(share).min(budget);
             if count > 0 {
                 queue.reserved += count;
                 self.in_memory += count;
@@ -260,7 +286,12 @@ impl ChannelQueues {
 
     /// Enqueues what was claimed under `plan` and cancels the plan's reservations. Returns what may start now, and
     /// whether the store had fewer than asked for of some channel.
-    pub(super) fn absorb_claims(&mut self, plan: &[(ChannelId, u32)], claimed: Vec<Claimed>) -> (Vec<Claimed>, bool) {
+    pub(super) fn absorb_claims(
+        &mut self,
+        plan: &[(ChannelId, u32)],
+        claimed: Vec<Claimed>,
+        now: Timestamp,
+    ) -> (Ready, bool) {
         let mut counts: ById<ChannelId, u32> = ById::default();
         for claimed in &claimed {
             *counts.entry(claimed.channel_id).or_default() += 1;
@@ -270,15 +301,15 @@ impl ChannelQueues {
             self.cancel_reserved(channel_id, asked as usize);
             if let Some(queue) = self.queues.get_mut(&channel_id) {
                 let got = counts.get(&channel_id).copied().unwrap_or(0);
-                self.backlog = self.backlog.saturating_sub(queue.clear_backlog(got as usize, got < asked));
+                self.backlog = self.backlog.saturating_sub(queue.clear_backlog(got as usize, got < asked, now));
                 is_drained |= got < asked;
             }
         }
-        let mut start = Vec::new();
+        let mut ready = Ready::default();
         for claimed in claimed {
-            self.enqueue(claimed, &mut start);
+            self.enqueue(claimed, now, &mut ready);
         }
-        (start, is_drained)
+        (ready, is_drained)
     }
 
     /// The claim failed: cancels the plan's reservations.
@@ -289,18 +320,39 @@ impl ChannelQueues {
     }
 
     /// When the store next has a delivery due for a channel that could take it.
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
+    pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let used = self.used_capacity();
-        let can_take =
-            |queue: &&ChannelQueue| queue.is_low(&self.limits) && queue.free_capacity(used, &self.limits) > 0;
-        self.queues.values().filter(can_take).filter_map(|queue| queue.due_at).min()
+        self.queues.values().filter_map(|queue| queue.next_claim_at(used, &self.limits, now)).min()
     }
 
-    /// Drops idle queues once there are many. An open breaker is kept: a new queue would
-    /// send a burst to a destination that is down.
+    /// Until when the channel is paused.
+    pub(super) fn paused_until(&self, channel_id: ChannelId, now: Timestamp) -> Option<Timestamp> {
+        self.queues.get(&channel_id).and_then(|queue| queue.paused_until(now))
+    }
+
+    /// Whether a delivery that is due since `due_at` has waited too long because of pauses alone.
+    pub(super) fn is_pause_wait_exceeded(&self, channel_id: ChannelId, due_at: Timestamp, now: Timestamp) -> bool {
+        self.queues.get(&channel_id).is_some_and(|queue| queue.is_pause_wait_exceeded(due_at, now))
+    }
+
+    /// Ends the channel's pause. One attempt goes first.
+    pub(super) fn forget_pause(&mut self, channel_id: ChannelId) {
+        if let Some(queue) = self.queues.get_mut(&channel_id) {
+            queue.forget_pause();
+        }
+    }
+
+    /// The store has deliveries for this channel that an earlier process left behind.
+    pub(super) fn note_left_behind(&mut self, channel_id: ChannelId, at: Timestamp) {
+        let queue = self.queue_mut(channel_id);
+        queue.note_due(at);
+        queue.probe_first();
+    }
+
+    /// Drops idle queues once there are many.
     pub(super) fn sweep(&mut self) {
         if self.queues.len() > IDLE_QUEUES_KEPT {
-            self.queues.retain(|_, queue| !queue.is_idle() || queue.breaker.is_open());
+            self.queues.retain(|_, queue| !queue.is_idle() || queue.has_restriction());
         }
     }
 

@@ -79,8 +79,8 @@ async fn claim(queue: &Queue) -> Result<ClaimResult, StoreError> {
             return Err(error);
         }
     };
-    let (start, is_drained) = queue.channel_queues().absorb_claims(&plan, claimed);
-    queue.dispatch(start);
+    let (ready, is_drained) = queue.channel_queues().absorb_claims(&plan, claimed, now);
+    queue.dispatch_ready(ready);
     Ok(if is_drained { ClaimResult::Drained } else { ClaimResult::More })
 }
 
@@ -102,7 +102,7 @@ async fn refresh(queue: &Queue) -> Result<(), StoreError> {
 /// Waits for a wake-up or the next due instant, at most until the next poll.
 async fn wait(queue: &Queue, next_poll: Instant) {
     let now = queue.0.clock.now();
-    let next = queue.channel_queues().next_due();
+    let next = queue.channel_queues().next_due(now);
     let until_next = next.map_or(POLL_INTERVAL, |at| Duration::from_millis(at.since_ms(now))).max(POLL_PAUSE);
     tokio::select! {
         () = queue.0.claim_wakeup.notified() => {}

@@ -21,6 +21,8 @@ pub struct Health {
     pub failing_since: Option<Timestamp>,
     /// Success rate over the last 100 attempts, from 0 to 1.
     pub success_rate: Option<f64>,
+    /// Until when the receiver wants no attempt, because it limits the rate.
+    pub paused_until: Option<Timestamp>,
 }
 
 /// The health of one channel with its sliding window.
@@ -94,6 +96,7 @@ mod tests {
             last_failed_at: Some(at(4)),
             failing_since: Some(at(3)),
             success_rate: Some(0.25),
+            paused_until: None,
         };
         assert_eq!(map.of(id), expected);
         map.record(id, true, at(5));

@@ -12,6 +12,7 @@ mod channel_queues;
 mod claimer;
 mod digest;
 mod health;
+mod pace;
 mod recheck;
 mod release_loop;
 mod send_context;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
 use tidings_store::Store;
-use tidings_store::queue::{Claimed, Lease};
+use tidings_store::queue::{Claimed, Lease, LeaseRef};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +41,7 @@ use crate::settings::Settings;
 use crate::snapshot::ConfigCache;
 use crate::sync::lock;
 pub(crate) use channel_queues::ChannelQueues;
+use channel_queues::Ready;
 pub(crate) use suppressed_openings::SuppressedOpenings;
 
 /// How long backpressure delays a producer at most.
@@ -113,6 +115,13 @@ impl Queue {
         if reclaimed > 0 {
             tracing::info!(deliveries = reclaimed, "reclaimed leases of the previous process");
         }
+        let mut channel_queues = ChannelQueues::new(limits);
+        let now = clock.now();
+        // Pauses are not stored. One delivery goes first where some are left behind, in case the receiver limits the
+        // rate still.
+        for due in store.due().await?.into_iter().filter(|due| due.at <= now) {
+            channel_queues.note_left_behind(due.channel_id, due.at);
+        }
         let queue = Self(Arc::new(Inner {
             store,
             config,
@@ -120,7 +129,7 @@ impl Queue {
             clock,
             limits,
             lease_owner,
-            channel_queues: Mutex::new(ChannelQueues::new(limits)),
+            channel_queues: Mutex::new(channel_queues),
             active_incidents,
             claim_wakeup: Notify::new(),
             release_wakeup: Notify::new(),
@@ -191,14 +200,43 @@ impl Queue {
             claimed
         };
         let committed: Vec<_> = committed.into_iter().map(use_reservation).collect();
-        let mut start = Vec::new();
+        if committed.is_empty() {
+            return;
+        }
+        let mut ready = Ready::default();
+        let now = self.0.clock.now();
         let mut queues = self.channel_queues();
         for claimed in committed {
             queues.cancel_reserved(claimed.channel_id, 1);
-            queues.enqueue(claimed, &mut start);
+            queues.enqueue(claimed, now, &mut ready);
         }
         drop(queues);
-        self.dispatch(start);
+        self.dispatch_ready(ready);
+    }
+
+    /// Dispatches what may start, and returns the leases of what may not.
+    fn dispatch_ready(&self, ready: Ready) {
+        if !ready.return_leases.is_empty() {
+            let (queue, active) = (self.clone(), self.0.quiescence.begin_work());
+            self.0.tasks.spawn(async move {
+                queue.return_leases(ready.return_leases).await;
+                drop(active);
+            });
+        }
+        self.dispatch(ready.start);
+    }
+
+    async fn return_leases(&self, leases: Vec<LeaseRef>) {
+        if let Err(error) = self.0.store.return_leases(leases).await {
+            tracing::warn!(%error, "failed to return leases, they will expire");
+        }
+        self.0.claim_wakeup.notify_one();
+    }
+
+    /// Until when the receiver of this channel wants no attempt.
+    pub(crate) fn paused_until(&self, channel_id: ChannelId) -> Option<Timestamp> {
+        let now = self.0.clock.now();
+        self.channel_queues().paused_until(channel_id, now)
     }
 
     /// The store has a delivery due for this channel at this instant.
@@ -209,7 +247,13 @@ impl Queue {
 
     /// How recent attempts through this channel went.
     pub(crate) fn health(&self, channel_id: ChannelId) -> Health {
-        self.0.health.of(channel_id)
+        Health { paused_until: self.paused_until(channel_id), ..self.0.health.of(channel_id) }
+    }
+
+    /// The channel has another receiver now: what the former one limited does not apply to it.
+    pub(crate) fn forget_pause(&self, channel_id: ChannelId) {
+        self.channel_queues().forget_pause(channel_id);
+        self.0.claim_wakeup.notify_one();
     }
 
     /// Drops the health of a deleted channel.
@@ -256,10 +300,8 @@ impl Queue {
     pub(crate) async fn stop(&self, bound: Duration) -> bool {
         let leases = self.channel_queues().stop();
         self.0.claim_wakeup.notify_one();
-        if !leases.is_empty()
-            && let Err(error) = self.0.store.return_leases(self.0.clock.now(), leases).await
-        {
-            tracing::warn!(%error, "failed to return leases, they will expire");
+        if !leases.is_empty() {
+            self.return_leases(leases).await;
         }
         self.0.tasks.close();
         tokio::time::timeout(bound, self.0.tasks.wait()).await.is_ok()

@@ -4,16 +4,15 @@
 //! Woken at the next release that is known, when a delivery becomes held, when the configuration changes (an edit may
 //! have ended quiet hours), and at least every [`POLL_INTERVAL`].
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidings_domain::channel::DeliveryPriority;
-use tidings_domain::id::{ChannelId, IncidentId, WorkspaceId};
+use tidings_domain::id::{ChannelId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
-use tidings_store::queue::{Due, HeldDelivery, NextState, RateLimitRequest, ReleaseBatch};
+use tidings_store::queue::{Due, NextState, RateLimitRequest, ReleaseBatch};
 
 use super::recheck::{ReleaseDecision, recheck_all};
 use super::{Queue, digest};
@@ -137,8 +136,7 @@ async fn release_channel(
     if let Some((view, loaded)) = loaded {
         batch.rate_limit = rate_limit_request(view, loaded);
         if !merged.is_empty() {
-            let active = active_incidents(queue, &merged).await?;
-            batch.digest = Some(digest::new_digest(queue, loaded, &merged, &active, now));
+            batch.digest = Some(digest::new_digest(queue, loaded, &merged, now).await?);
         }
     }
     if batch.not_sent.is_empty() && batch.individual.is_empty() && batch.digest.is_none() {
@@ -166,14 +164,6 @@ async fn release_channel(
     let releases = queue.0.store.next_releases().await?;
     let at = releases.into_iter().find(|due| due.channel_id == channel_id).map(|due| due.at);
     Ok(ReleaseProgress::Next([next, at].into_iter().flatten().min()))
-}
-
-/// The incidents that are active, if any of these deliveries is about one.
-async fn active_incidents(queue: &Queue, held: &[HeldDelivery]) -> Result<HashSet<IncidentId>, StoreError> {
-    if !held.iter().any(|held| held.event.kind.is_incident()) {
-        return Ok(HashSet::new());
-    }
-    Ok(queue.0.store.active_incidents().await?.into_iter().map(|record| record.incident.id).collect())
 }
 
 /// The channel's rate limit, if it has one that applies: critical priority passes it.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidings_channels::{AttemptResult, ErrorClass, OutboundMessage};
+use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{NextStep, Outcome, Status, next_step};
+use tidings_domain::delivery::{GiveUpReason, NextStep, Outcome, Status, next_step};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::{self, OpeningOutcome};
 use tidings_domain::retry::RetryPolicy;
@@ -19,6 +20,8 @@ use tidings_store::queue::{Attempt, Claimed, FollowUps, LeaseRef, NextState, Set
 
 use super::Queue;
 use super::channel_queue::AttemptSample;
+use super::digest;
+use super::pace::PAUSE_WAIT_MS_MAX;
 use super::send_context::{PendingSend, apply_opening_outcome, incident_deliveries};
 use crate::clock::jitter;
 use crate::fanout;
@@ -30,6 +33,10 @@ use crate::snapshot::LoadedChannel;
 const LEASE_SPARE_MS: u64 = 5_000;
 /// Status code of a receiver that is gone for good (RFC 9110, section 15.5.11).
 const HTTP_GONE: u16 = 410;
+/// Attempts of a delivery, all answered 410, after which its webhook is disabled.
+const GONE_ATTEMPTS_MIN: usize = 3;
+/// The time between the first and the last of them, in milliseconds.
+const GONE_MS_MIN: u64 = 600_000;
 
 /// Sends one delivery, dispatches what may start after it, and settles it.
 ///
@@ -43,19 +50,11 @@ pub(super) async fn run(queue: Queue, claimed: Claimed, _active: ActiveGuard) {
             queue.0.health.record(claimed.channel_id, pending.is_delivered, pending.at);
         }
         if let Some(loaded) = pending.gone.filter(|_| is_written) {
-            Box::pin(queue.0.settings.disable_on_410(&loaded)).await;
+            Box::pin(disable_if_gone(&queue, &claimed, &loaded)).await;
         }
     }
     if !return_leases.is_empty() {
-        tracing::warn!(
-            channel = %claimed.channel_id,
-            "circuit breaker opened: the destination is down, one attempt at a time until it responds"
-        );
-        let now = queue.0.clock.now();
-        if let Err(error) = queue.0.store.return_leases(now, return_leases).await {
-            tracing::warn!(%error, "failed to return leases, they will expire");
-        }
-        queue.note_due(claimed.channel_id, now);
+        queue.return_leases(return_leases).await;
     }
 }
 
@@ -65,9 +64,8 @@ struct PendingSettlement<'a> {
     next: NextState,
     at: Timestamp,
     is_delivered: bool,
-    /// Whether it counts for the channel's health: an attempt through a shared channel that reached the network.
     counts_for_health: bool,
-    /// The channel, if its receiver is gone for good and no retry follows.
+    /// The channel, if its receiver responded 410 and no retry follows.
     gone: Option<Arc<LoadedChannel>>,
 }
 
@@ -82,12 +80,21 @@ fn finish_attempt<'a>(
     if completion.needs_refill {
         queue.0.claim_wakeup.notify_one();
     }
+    if completion.breaker_opened {
+        tracing::warn!(
+            channel = %claimed.channel_id,
+            "circuit breaker opened: the destination is down, one attempt at a time until it responds"
+        );
+    }
+    if let Some(until) = completion.paused_until {
+        tracing::debug!(channel = %claimed.channel_id, %until, "the receiver limits the rate, channel paused");
+    }
     queue.dispatch(completion.start);
     let pending = attempted.settlement.map(|settlement| PendingSettlement {
         next: settlement.next.clone(),
         at: settlement.now,
         is_delivered: settlement.next == NextState::Done(Status::Sent),
-        counts_for_health: attempted.sample.is_some() && attempted.is_shared_channel,
+        counts_for_health: attempted.counts_for_health,
         gone: attempted.gone.filter(|_| settlement.next == NextState::Done(Status::Failed)),
         writing: queue.0.store.settle(settlement),
     });
@@ -97,18 +104,21 @@ fn finish_attempt<'a>(
 /// The result of processing a due delivery.
 #[derive(Default)]
 struct Attempted {
-    /// Evidence about the destination; none if no attempt was made or it did not leave this machine.
+    /// Evidence about the destination; none if no attempt was made or it did not reach the network.
     sample: Option<AttemptSample>,
     /// None if the lease is about to expire: the next claim of the delivery sends it.
     settlement: Option<Settlement>,
     /// The channel, if its receiver responded that it is gone for good.
     gone: Option<Arc<LoadedChannel>>,
-    is_shared_channel: bool,
+    /// Whether it counts for the channel's health: an attempt through a shared channel that did not fail because of this
+    /// machine.
+    counts_for_health: bool,
 }
 
 /// What to do with a due delivery.
 enum SendDecision {
-    Send(Arc<LoadedChannel>),
+    /// With the time zone of the workspace.
+    Send(Arc<LoadedChannel>, Zone),
     /// A gate stopped it, or what it was planned for is gone.
     Settle(NextState),
     /// The lease could expire during the attempt, and the delivery be sent twice.
@@ -116,19 +126,35 @@ enum SendDecision {
 }
 
 async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
-    let loaded = match decide(queue, claimed).await {
+    let (loaded, zone) = match decide(queue, claimed).await {
         SendDecision::LeaseTooShort => return Attempted::default(),
         SendDecision::Settle(next) => {
             let settlement = new_settlement(claimed, queue.0.clock.now(), None, next, None);
             return Attempted { settlement: Some(settlement), ..Attempted::default() };
         }
-        SendDecision::Send(loaded) => loaded,
+        SendDecision::Send(loaded, zone) => (loaded, zone),
     };
     let channel = &loaded.channel;
     let started_at = queue.0.clock.now();
     let thread = thread_of_incident(queue, &loaded, claimed).await;
-    let result = send(&loaded, claimed, thread.as_deref(), started_at).await;
+    // Boxed, because only digests have one.
+    let updated = match claimed.event.kind {
+        EventKind::Digest => Box::pin(digest::updated_event(queue, &claimed.event)).await,
+        _ => None,
+    };
+    let event = updated.as_ref().unwrap_or(&claimed.event);
+    let result = send(&loaded, claimed, event, &zone, thread.as_deref(), started_at).await;
     let now = queue.0.clock.now();
+    if let Outcome::NotStarted { after_ms } = result.outcome {
+        let settlement = new_settlement(
+            claimed,
+            now,
+            None,
+            NextState::RetryAt(now.plus_ms(after_ms)),
+            claimed.attempt_state.clone(),
+        );
+        return Attempted { settlement: Some(settlement), ..Attempted::default() };
+    }
     let number = claimed.attempt_count + 1;
     let attempt = metrics::attempt_record(&result, number, claimed.attempt_trigger, started_at, now);
     let policy = channel.policies.retry_policy(&RetryPolicy::default_for(claimed.event.resource_type));
@@ -146,9 +172,25 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     // An attempt that never reached the receiver keeps the state of the one before, such as recipients already served.
     let attempt_state = result.attempt_state.or_else(|| claimed.attempt_state.clone());
     let settlement = new_settlement(claimed, now, Some(attempt), next, attempt_state);
-    let is_shared_channel = loaded.is_shared();
-    let gone = (result.http_status == Some(HTTP_GONE)).then_some(loaded);
-    Attempted { sample, settlement: Some(settlement), gone, is_shared_channel }
+    let counts_for_health = loaded.is_shared() && result.error_class != Some(ErrorClass::OwnNetwork);
+    let is_gone = result.http_status == Some(HTTP_GONE) && channel.channel_type == ChannelType::Webhook;
+    let gone = is_gone.then_some(loaded);
+    Attempted { sample, settlement: Some(settlement), gone, counts_for_health }
+}
+
+/// Disables a webhook channel if every attempt of this delivery, which has failed for good, was answered 410: at least
+/// [`GONE_ATTEMPTS_MIN`] within at least [`GONE_MS_MIN`]. A receiver that is being deployed, or whose operator made a
+/// mistake, answers 410 for a moment as well.
+async fn disable_if_gone(queue: &Queue, claimed: &Claimed, loaded: &LoadedChannel) {
+    let Ok(Some(record)) = queue.0.store.delivery(claimed.event.workspace_id, claimed.id).await else { return };
+    let attempts = &record.attempts;
+    let (Some(first), Some(last)) = (attempts.first(), attempts.last()) else { return };
+    let is_gone = attempts.len() >= GONE_ATTEMPTS_MIN
+        && attempts.iter().all(|attempt| attempt.http_status == Some(HTTP_GONE))
+        && last.started_at.since_ms(first.started_at) >= GONE_MS_MIN;
+    if is_gone {
+        queue.0.settings.disable_on_410(loaded).await;
+    }
 }
 
 fn new_settlement(
@@ -213,11 +255,17 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> SendDecision {
     if evaluation.stopped.is_some() {
         return SendDecision::Settle(NextState::Suppressed(evaluation));
     }
+    // Rare enough to ask under the lock only then.
+    if now.since_ms(claimed.due_at) >= PAUSE_WAIT_MS_MAX
+        && queue.channel_queues().is_pause_wait_exceeded(claimed.channel_id, claimed.due_at, now)
+    {
+        return SendDecision::Settle(NextState::GivenUp(GiveUpReason::RateLimited));
+    }
     let needed_until = now.plus_ms(u64::from(channel.policies.timeout_ms) + LEASE_SPARE_MS);
     if claimed.lease.until < needed_until {
         SendDecision::LeaseTooShort
     } else {
-        SendDecision::Send(Arc::clone(context.channel))
+        SendDecision::Send(Arc::clone(context.channel), context.view.zone.clone())
     }
 }
 
@@ -249,8 +297,15 @@ async fn thread_of_incident(queue: &Queue, loaded: &LoadedChannel, claimed: &Cla
     first.attempt_state
 }
 
-/// Makes the attempt.
-async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, now: Timestamp) -> AttemptResult {
+/// Makes the attempt. `event` is that of the delivery, up to date.
+async fn send(
+    loaded: &LoadedChannel,
+    claimed: &Claimed,
+    event: &Event,
+    zone: &Zone,
+    thread: Option<&str>,
+    now: Timestamp,
+) -> AttemptResult {
     let notifier = match &loaded.notifier {
         Ok(notifier) => notifier,
         Err(error) => return AttemptResult::retry(ErrorClass::Configuration, error.clone()),
@@ -258,10 +313,12 @@ async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, n
     let message = OutboundMessage {
         delivery_id: claimed.id,
         rule_id: claimed.rule_id,
-        event: &claimed.event,
-        severity: claimed.severity,
+        event,
+        severity: if event.kind == EventKind::Digest { event.severity(claimed.severity) } else { claimed.severity },
+        zone,
         now,
         timeout: Duration::from_millis(loaded.channel.policies.timeout_ms.into()),
+        fresh: claimed.attempt_count > 0,
         attempt_state: claimed.attempt_state.as_deref(),
         thread,
     };
@@ -272,13 +329,19 @@ async fn send(loaded: &LoadedChannel, claimed: &Claimed, thread: Option<&str>, n
     })
 }
 
-/// The attempt as evidence about the destination, for the breaker, the speed of the channel and its health. None for an
-/// attempt that did not leave this machine: an open breaker then stays open, and a closed one closed.
+/// The attempt as evidence about the destination, for the breaker, the pace and the speed of the channel. None for an
+/// attempt that did not reach the receiver for reasons of its own: an open breaker then stays open, and a closed one
+/// closed.
 fn breaker_sample(result: &AttemptResult, duration_ms: u32) -> Option<AttemptSample> {
-    let is_local = result.error_class == Some(ErrorClass::OwnNetwork);
+    let is_unsent = matches!(
+        result.error_class,
+        Some(ErrorClass::OwnNetwork | ErrorClass::Configuration | ErrorClass::TargetRefused)
+    );
     let is_outage = result.outcome != Outcome::Delivered
         && result.error_class.is_some_and(|class| class.is_outage(result.http_status));
-    (!is_local).then_some(AttemptSample { duration_ms, is_outage })
+    let sample = AttemptSample { duration_ms, is_outage, is_delivered: result.is_delivered(), rate: result.rate };
+    // With a status the receiver has answered, whatever failed then.
+    (!is_unsent || result.http_status.is_some()).then_some(sample)
 }
 
 /// Publishes a settlement that was written: metrics, and what may become due by it. Returns false if it did not count or
@@ -324,11 +387,16 @@ mod tests {
 
     #[test]
     fn breaker_sample_of_local_failure_is_none() {
-        let sample = |is_outage| Some(AttemptSample { duration_ms: 7, is_outage });
+        let sample =
+            |is_outage, is_delivered| Some(AttemptSample { duration_ms: 7, is_outage, is_delivered, rate: None });
         let failed = |class| breaker_sample(&AttemptResult::retry(class, "detail"), 7);
-        assert_eq!(failed(ErrorClass::OwnNetwork), None, "an open breaker stays open, a closed one closed");
-        assert_eq!(failed(ErrorClass::Connect), sample(true));
-        assert_eq!(failed(ErrorClass::Configuration), sample(false));
-        assert_eq!(breaker_sample(&AttemptResult::delivered(Some(200), None), 7), sample(false));
+        for class in [ErrorClass::OwnNetwork, ErrorClass::Configuration, ErrorClass::TargetRefused] {
+            assert_eq!(failed(class), None, "an open breaker stays open, a closed one closed: {class}");
+        }
+        assert_eq!(failed(ErrorClass::Connect), sample(true, false));
+        assert_eq!(failed(ErrorClass::Redirect), sample(false, false));
+        assert_eq!(breaker_sample(&AttemptResult::delivered(Some(200), None), 7), sample(false, true));
+        let limited = AttemptResult { http_status: Some(429), ..AttemptResult::retry(ErrorClass::Status, "limited") };
+        assert_eq!(breaker_sample(&limited, 7), sample(false, false), "a limit of the rate is no outage");
     }
 }

@@ -10,7 +10,7 @@ use tidings_domain::rate_limit::RateLimit;
 use tidings_domain::retry::{RETRY_DELAY_SECONDS_MAX, RETRY_DELAYS_MAX};
 use tidings_domain::secret::Secret;
 use tidings_domain::signature::new_secret;
-use tidings_domain::text::has_control;
+use tidings_domain::text::{has_control, is_blank};
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_store::settings::{ChannelRecord, ConfigChange, Precondition};
@@ -246,7 +246,7 @@ fn apply(edit: &ChannelEdit, channel: &mut Channel) {
 }
 
 pub(crate) fn name_violations(name: &str) -> Violations {
-    let message = if name.trim().is_empty() {
+    let message = if is_blank(name) {
         "must not be empty"
     } else if name.chars().count() > NAME_CHARS_MAX {
         "must be at most 100 characters"

@@ -306,12 +306,10 @@ impl Settings {
     }
 }
 
-/// The rules of this endpoint, without those of every endpoint.
+/// The rules of this endpoint, oldest first, without those of every endpoint.
 pub(crate) fn rules_for(view: &WorkspaceView, id: EndpointId) -> impl Iterator<Item = &Arc<Rule>> {
-    let name = id.to_string();
-    let is_for =
-        move |rule: &&Arc<Rule>| rule.resource_type == ResourceType::Endpoint && rule.resource.as_str() == name;
-    view.rules().filter(is_for)
+    let rules = view.rules_of(ResourceType::Endpoint, &id.to_string());
+    rules.filter(|rule| rule.resource != ResourceSelector::All)
 }
 
 /// A parent that does not exist, or that depends on the endpoint itself, or a chain of parents that is too long.

@@ -53,6 +53,7 @@ impl Settings {
             created_at: now,
             updated_at: now,
         };
+        reject_identical(&view, &rule)?;
         let mut changes = part.changes;
         changes.push(ConfigChange::PutRule(rule.clone(), Precondition::Absent));
         match self.commit(workspace_id, changes).await {
@@ -80,6 +81,9 @@ impl Settings {
             let part = self.edited_channel(&view, before, &edit, now)?;
             let rule = edited_rule(before, &edit, &part.channel, now);
             validate_triggers(rule.resource_type, &rule.triggers, &rule.trigger_types)?;
+            if !is_identical(before, &rule) {
+                reject_identical(&view, &rule)?;
+            }
             let mut changes = vec![ConfigChange::PutRule(rule.clone(), Precondition::Revision(before.revision))];
             // Before the rule, which refers to its channel; an abandoned private channel goes after it.
             changes.splice(0..0, part.changes);
@@ -244,6 +248,29 @@ fn changes_private_channel(loaded: &LoadedChannel, edit: &RuleEdit) -> bool {
 /// The rule's private channel, if it has one.
 fn private_channel<'a>(view: &'a WorkspaceView, rule: &Rule) -> Option<&'a Arc<LoadedChannel>> {
     view.channel(rule.channel_id).filter(|loaded| loaded.channel.owner_rule_id == Some(rule.id))
+}
+
+/// Fails if another rule matches exactly what this one does and sends it through the same channel: of the two, one would
+/// never notify. (A private channel belongs to one rule, so that only rules with a shared one can be identical.)
+fn reject_identical(view: &WorkspaceView, rule: &Rule) -> Result<()> {
+    let mut others = view.rules_of(rule.resource_type, rule.resource.as_str());
+    match others.find(|other| other.id != rule.id && is_identical(other, rule)) {
+        Some(other) => Err(EngineError::RuleExists(other.id)),
+        None => Ok(()),
+    }
+}
+
+/// Whether two rules match the same events and use the same channel.
+fn is_identical(one: &Rule, other: &Rule) -> bool {
+    one.resource == other.resource
+        && one.channel_id == other.channel_id
+        && is_same_set(&one.triggers, &other.triggers)
+        && is_same_set(&one.trigger_types, &other.trigger_types)
+}
+
+/// Both lists are free of duplicates.
+fn is_same_set<T: PartialEq>(one: &[T], other: &[T]) -> bool {
+    one.len() == other.len() && one.iter().all(|item| other.contains(item))
 }
 
 fn edited_rule(before: &Rule, edit: &RuleEdit, channel: &Channel, now: Timestamp) -> Rule {

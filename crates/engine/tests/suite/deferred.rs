@@ -7,6 +7,7 @@ use tidings_domain::maintenance::MaintenanceWindow;
 use tidings_domain::mute::MuteScope;
 use tidings_domain::quiet_hours::QuietAction;
 use tidings_domain::rate_limit::RateAction;
+use tidings_domain::trigger::RuleTrigger;
 use tidings_engine::settings::RuleEdit;
 
 use crate::world::World;
@@ -258,20 +259,6 @@ fn opening_in_suppressed_digest_is_deferred() {
 }
 
 #[test]
-fn deferred_openings_of_one_round_do_not_cool_down_each_other() {
-    let world = World::new();
-    let (endpoint, hook) = (world.endpoint("API", |it| it.cooldown_seconds = 600), world.webhook("hook"));
-    world.rule(endpoint, hook);
-    world.rule(endpoint, hook);
-    let mute = world.mute(MuteScope::Endpoint(endpoint), None);
-    world.down(endpoint);
-    world.unmute(mute);
-    world.settle();
-    let muted = "opened suppressed muted";
-    assert_eq!(world.outcomes(hook), [muted, muted, "deferred opened sent", "deferred opened sent"]);
-}
-
-#[test]
 fn deferred_opening_blocks_later_events() {
     let world = World::new();
     let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
@@ -295,11 +282,13 @@ fn deferred_opening_blocks_later_events() {
 fn deferred_opening_waits_for_delivery_in_progress() {
     let world = World::new();
     let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
-    let paused = world.rule(endpoint, hook);
-    world.rule(endpoint, hook);
+    let paused = world.rule_for(endpoint, hook, &[RuleTrigger::Opened]);
+    world.rule_for(endpoint, hook, &[RuleTrigger::Escalated]);
     world.pause(paused, true);
     world.set_broken("hook", true);
-    world.down(endpoint);
+    world.degraded(endpoint);
+    world.check(endpoint, CheckStatus::Down);
+    world.settle();
     world.pause(paused, false);
     world.settle();
     let all = world.deliveries();

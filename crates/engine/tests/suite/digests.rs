@@ -259,3 +259,69 @@ fn digest_shows_incident_resolved_without_notification_as_resolved() {
     let tidings_domain::event::Content::Digest(content) = &digest.event.content else { panic!("{digest:?}") };
     assert_eq!((content.ongoing_total, content.entries_total), (1, 2));
 }
+
+#[test]
+fn digest_entries_have_the_state_reason_and_run_of_the_last_event() {
+    let world = World::new();
+    let (over, open, slack) = (world.simple_endpoint("Over"), world.simple_endpoint("Open"), world.slack("slack"));
+    world.rule(over, slack);
+    world.rule(open, slack);
+    world.flow_rule(slack);
+    world.set_quiet(slack, Some(world.quiet_for(60)));
+    world.degraded(over);
+    world.up(over);
+    world.fail_run("run-1");
+    world.degraded(open);
+    world.advance(3_600);
+    let digest = world.last(slack);
+    let tidings_domain::event::Content::Digest(content) = &digest.event.content else { panic!("{digest:?}") };
+    let totals = (content.ongoing_total, content.one_off_total, content.resolved_total, content.entries_total);
+    assert_eq!((totals, content.notifications_total), ((1, 1, 1, 3), 4));
+    let [open_entry, run, over_entry] = &content.entries[..] else { panic!("{content:?}") };
+    assert_eq!((over_entry.severity, over_entry.events), (tidings_domain::severity::Severity::Success, 2));
+    assert_eq!(open_entry.severity, tidings_domain::severity::Severity::Warning);
+    assert_eq!(open_entry.reason.as_deref(), Some("timed out"));
+    let run_ids: Vec<_> = content.entries.iter().map(|it| it.source.as_ref().unwrap().run_id.clone()).collect();
+    let incident = |endpoint| world.incident_of(endpoint).incident.id.to_string();
+    assert_eq!(run_ids, [incident(open), "run-1".to_owned(), incident(over)]);
+    assert_eq!(run.source.as_ref().unwrap().resource_id, "rollup");
+}
+
+#[test]
+fn digest_is_up_to_date_when_it_is_sent() {
+    let world = World::new();
+    let (endpoint, slack) = (world.simple_endpoint("API"), world.slack("slack"));
+    world.rule(endpoint, slack);
+    world.flow_rule(slack);
+    world.set_quiet(slack, Some(world.quiet_for(60)));
+    world.degraded(endpoint);
+    world.fail_run("run-1");
+    world.set_broken("slack", true);
+    world.advance(3_600);
+    assert_eq!(world.outcomes(slack)[2..], ["digest pending"]);
+    world.up(endpoint);
+    world.set_broken("slack", false);
+    world.advance(70);
+    let requests = world.receiver.requests();
+    assert!(requests[0].contains("API is degraded") && requests[0].contains("1 of them still open"), "{requests:?}");
+    let sent = &requests[1];
+    assert!(sent.contains("API has recovered") && !sent.contains("still open"), "{sent:?}");
+}
+
+#[test]
+fn digest_entry_of_an_endpoint_that_is_down_again_is_ongoing() {
+    let world = World::new();
+    let (endpoint, slack) = (world.simple_endpoint("API"), world.slack("slack"));
+    world.rule(endpoint, slack);
+    world.set_quiet(slack, Some(world.quiet_for(60)));
+    world.degraded(endpoint);
+    world.up(endpoint);
+    world.down(endpoint);
+    assert_eq!(world.outcomes(slack)[2..], ["opened sent"], "critical passes quiet hours");
+    world.advance(3_600);
+    let digest = world.last(slack);
+    let tidings_domain::event::Content::Digest(content) = &digest.event.content else { panic!("{digest:?}") };
+    let [entry] = &content.entries[..] else { panic!("{:?}", content.entries) };
+    assert_eq!((entry.title.as_str(), content.ongoing_total, content.resolved_total), ("API is down", 1, 0));
+    assert_eq!(entry.source.as_ref().unwrap().run_id, world.incident_of(endpoint).incident.id.to_string());
+}

@@ -7,6 +7,7 @@ mod history;
 mod incidents;
 mod limits;
 mod order;
+mod pauses;
 mod receiver;
 mod recheck;
 mod records;

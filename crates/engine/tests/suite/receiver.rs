@@ -19,6 +19,8 @@ pub enum Mode {
     Respond(u16),
     /// Not before the mode changes.
     Hang,
+    /// With 429 and `Retry-After` in seconds, if there is one.
+    Limit(Option<u32>),
 }
 
 /// A recorded request.
@@ -110,7 +112,15 @@ impl Shared {
             let mut modes = self.modes.subscribe();
             let changed = modes.wait_for(|modes| modes.get(&channel) != Some(&Mode::Hang)).await;
             let Ok(mode) = changed.map(|modes| modes.get(&channel).copied()) else { return };
-            let status = if let Some(Mode::Respond(status)) = mode { status } else { 200 };
+            let status = match mode {
+                Some(Mode::Respond(status)) => status,
+                Some(Mode::Limit(_)) => 429,
+                _ => 200,
+            };
+            let retry_after = match mode {
+                Some(Mode::Limit(Some(seconds))) => format!("retry-after: {seconds}\r\n"),
+                _ => String::new(),
+            };
             self.requests.send_modify(|all| all[index].response_status = Some(status));
             let body = match channel.as_str() {
                 _ if status != 200 => "",
@@ -118,7 +128,8 @@ impl Shared {
                 name if name.starts_with("slack") => "ok",
                 _ => "",
             };
-            let response = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let head = format!("HTTP/1.1 {status} Status\r\n{retry_after}content-length: {}\r\n\r\n", body.len());
+            let response = head + body;
             if stream.get_mut().write_all(response.as_bytes()).await.is_err() {
                 return;
             }

@@ -316,9 +316,10 @@ impl World {
             error_message: None,
             output: None,
             deep_link: None,
+            truncated: Vec::new(),
         };
         let (resource_type, resource_id) = (ResourceType::Flow, "rollup".into());
-        RunReport { resource_type, resource_id, run_id: run_id.to_owned(), trigger, run }
+        RunReport { resource_type, resource_id, run_id: run_id.to_owned(), trigger, run, fingerprint: 0 }
     }
 
     /// Reports a finished run of a flow.

@@ -15,9 +15,10 @@ use http::header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, StatusCode, response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tidings_channels::egress::decode::{BodyDecoder, Progress};
+use tidings_channels::egress::http1::{self, HEAD_BYTES_MAX, HEADERS_MAX, Watched};
 use tidings_channels::egress::{self, Stream, drive, is_tls};
 use tidings_domain::check::{Body, Certificate, Failure, FailureClass};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -30,10 +31,6 @@ use crate::timing::{Phase, TimingRecorder};
 
 /// How much of a body that is of no interest is read, in bytes. Read to its end, it lets the connection be used again.
 pub const DISCARDED_BYTES_MAX: usize = 256 * 1_024;
-/// The largest response head in bytes. More than 100 headers fail, too (hyper's own limit).
-const HEAD_BYTES_MAX: usize = 64 * 1_024;
-/// How much a connection reads ahead, in bytes.
-const BUFFER_BYTES_MAX: usize = 128 * 1_024;
 
 /// An open connection without a request in flight.
 pub(crate) struct HttpConnection {
@@ -51,6 +48,13 @@ pub(crate) struct RoundTrip {
 }
 
 impl RoundTrip {
+    /// A response of which only the status line could be read.
+    fn of_status_line(status: StatusCode) -> Self {
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        head.status = status;
+        Self { head, body: Body::default(), connection: None }
+    }
+
     pub fn status(&self) -> u16 {
         self.head.status.as_u16()
     }
@@ -121,11 +125,9 @@ pub(crate) async fn exchange(
 ) -> Result<RoundTrip, ExchangeError> {
     recorder.start(Phase::FirstByte);
     let HttpConnection { stream, opened_at, certificate } = connection;
-    let mut builder = Builder::new();
-    builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(BUFFER_BYTES_MAX);
-    // As lenient as browsers: a page that people can see is not down.
-    builder.allow_obsolete_multiline_headers_in_responses(true).ignore_invalid_headers_in_responses(true);
-    let opened = builder.handshake(TokioIo::new(stream)).await;
+    let stream = Watched::new(stream);
+    let seen = stream.seen();
+    let opened = http1::builder().handshake(TokioIo::new(stream)).await;
     let (mut sender, http) = opened.map_err(|error| head_error(target, &error, false))?;
     let mut http = Some(http);
     let sent = sender.try_send_request(request);
@@ -133,6 +135,13 @@ pub(crate) async fn exchange(
         Ok(response) => response,
         Err(mut error) => {
             let is_unsent = error.take_message().is_some();
+            // The server answered, with header lines that contradict each other or are beyond all measure.
+            if error.error().is_parse()
+                && let Some(status) = seen.get()
+            {
+                recorder.finish();
+                return Ok(RoundTrip::of_status_line(status));
+            }
             return Err(head_error(target, error.error(), is_unsent));
         }
     };
@@ -198,14 +207,14 @@ async fn recover_stream(http: Option<egress::Http>, sender: &SendRequest<Full<By
     }
     let parts = http.into_parts();
     // Bytes beyond the response would be taken for the response to the next request.
-    parts.read_buf.is_empty().then(|| parts.io.into_inner())
+    parts.read_buf.is_empty().then(|| parts.io.into_inner().into_inner())
 }
 
 /// The error of a request whose response head did not arrive; `is_unsent` if not a byte of it was written.
 fn head_error(target: &ProbeTarget, error: &hyper::Error, is_unsent: bool) -> ExchangeError {
     let name = &target.name;
     let (class, message) = if error.is_parse_too_large() {
-        let limits = format!("over {HEAD_BYTES_MAX} bytes or 100 headers");
+        let limits = format!("over {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers");
         (FailureClass::Protocol, format!("the response headers of {name} are too large: {limits}"))
     } else if error.is_parse() {
         (FailureClass::Protocol, format!("{name} sent an invalid HTTP response"))

@@ -118,6 +118,7 @@ CREATE TABLE idempotency_key (
 ) STRICT, WITHOUT ROWID;
 
 -- Keyed by sort key: new rows are appended, and an index entry holds eight bytes instead of two blobs.
+-- `fingerprint` is a hash of what the caller sent: another one on a repeated report is another body.
 CREATE TABLE event (
     sort_key INTEGER PRIMARY KEY,
     id BLOB NOT NULL,
@@ -132,7 +133,8 @@ CREATE TABLE event (
     not_routed TEXT,
     pending_count INTEGER NOT NULL,
     held_count INTEGER NOT NULL,
-    suppressed_count INTEGER NOT NULL
+    suppressed_count INTEGER NOT NULL,
+    fingerprint INTEGER
 ) STRICT;
 
 CREATE INDEX event_workspace ON event (workspace_id);

@@ -14,7 +14,7 @@ use tidings_domain::trigger::Trigger;
 use super::fixture::Fixture;
 use super::samples::{NOW, assert_refused, assert_same_event, lease, passed, stopped};
 use crate::history::{DeliveryFilter, EventFilter, EventRecord};
-use crate::queue::{Acceptance, Counts, InitialState};
+use crate::queue::{Acceptance, Counts, InitialState, NewEvent};
 
 const ALL_EVENTS: EventFilter = EventFilter {
     before: None,
@@ -44,7 +44,7 @@ pub(super) async fn accept_all_fields_read_back(fixture: Fixture) {
     let not_routed = new_event.not_routed.clone();
     let answer = fixture.accept(new_event).await;
     let counts = Counts { pending: 1, ..Counts::default() };
-    assert_eq!(answer, Acceptance { event_id: event.id, duplicate: false, counts, not_leased: vec![] });
+    assert_eq!(answer, Acceptance { event_id: event.id, duplicate: false, differs: false, counts, not_leased: vec![] });
 
     let found = fixture.our_event(event.id).await.expect("it was accepted");
     assert_same_event(&found.event, &event);
@@ -101,6 +101,24 @@ pub(super) async fn accept_duplicate_gets_first_answer(fixture: Fixture) {
     assert!(fixture.our_event(again.id).await.is_none());
     let filter = DeliveryFilter { limit: 10, ..DeliveryFilter::default() };
     assert_eq!(fixture.delivery_ids(fixture.ours, filter).await.len(), 2, "those of the first event");
+}
+
+pub(super) async fn accept_duplicate_with_another_fingerprint_differs(fixture: Fixture) {
+    let first = fixture.event(fixture.ours);
+    let with_fingerprint = |fingerprint| {
+        let mut event = first.clone();
+        event.id = fixture.id();
+        NewEvent { fingerprint, ..fixture.new_event(event, vec![]) }
+    };
+    // The first of a batch wins, also against the rest of that batch.
+    let batch = vec![with_fingerprint(Some(-7)), with_fingerprint(Some(7)), with_fingerprint(Some(-7))];
+    let answers = fixture.store.accept(batch).await.unwrap();
+    let answers: Vec<_> = answers.iter().map(|answer| (answer.duplicate, answer.differs)).collect();
+    assert_eq!(answers, [(false, false), (true, true), (true, false)]);
+    for (fingerprint, differs) in [(Some(-7), false), (Some(i64::MAX), true), (None, false)] {
+        let answer = fixture.accept(with_fingerprint(fingerprint)).await;
+        assert_eq!((answer.duplicate, answer.differs), (true, differs), "{fingerprint:?}");
+    }
 }
 
 pub(super) async fn accept_duplicate_in_same_batch_is_inserted_once(fixture: Fixture) {

@@ -198,7 +198,7 @@ impl Fixture {
 
     /// The event with these deliveries.
     pub(super) fn new_event(&self, event: Event, deliveries: Vec<NewDelivery>) -> NewEvent {
-        NewEvent { event: Arc::new(event), not_routed: vec![], deliveries }
+        NewEvent { event: Arc::new(event), fingerprint: None, not_routed: vec![], deliveries }
     }
 
     pub(super) fn delivery(&self, tenant: Tenant, start: InitialState) -> NewDelivery {

@@ -26,8 +26,10 @@ pub(super) async fn return_leases_returns_only_named(fixture: Fixture) {
     let (named, other) = (fixture.accept_and_claim(fixture.ours).await, fixture.accept_and_claim(fixture.ours).await);
     let theirs = fixture.accept_and_claim(fixture.theirs).await;
     let leases = vec![named.lease_ref(), theirs.lease_ref()];
-    assert_eq!(fixture.store.return_leases(after_ms(9), leases).await.unwrap(), 2);
-    assert_eq!(fixture.status(fixture.ours, named.id).await, Status::Pending);
+    assert_eq!(fixture.store.return_leases(leases).await.unwrap(), 2);
+    let returned = fixture.read(fixture.ours, named.id).await;
+    let due_since = (Status::Pending, Some(named.due_at));
+    assert_eq!((returned.status, returned.next_attempt_at), due_since, "since it was due before");
     assert_eq!(fixture.status(fixture.theirs, theirs.id).await, Status::Pending);
     assert_eq!(fixture.status(fixture.ours, other.id).await, Status::Sending);
 }
@@ -38,9 +40,9 @@ pub(super) async fn return_leases_without_lease_changes_nothing(fixture: Fixture
     let waiting = fixture.accept_one_at(ours, InitialState::Due, after_ms(5_000)).await;
     let suppressed = fixture.accept_one(ours, InitialState::Suppressed).await;
     let ids = [sent, waiting, suppressed, fixture.id()];
-    let leases = ids.map(|delivery_id| LeaseRef { workspace_id: ours.id, delivery_id, owner: 1 });
-    assert_eq!(fixture.store.return_leases(after_ms(9), leases.to_vec()).await.unwrap(), 0);
-    assert_eq!(fixture.store.return_leases(after_ms(9), vec![]).await.unwrap(), 0);
+    let leases = ids.map(|delivery_id| LeaseRef { workspace_id: ours.id, delivery_id, owner: 1, due_at: after_ms(9) });
+    assert_eq!(fixture.store.return_leases(leases.to_vec()).await.unwrap(), 0);
+    assert_eq!(fixture.store.return_leases(vec![]).await.unwrap(), 0);
     assert_eq!(fixture.store.reclaim_leases(after_ms(9), 9).await.unwrap(), 0);
     assert_eq!(fixture.status(ours, sent).await, Status::Sent);
     assert_eq!(fixture.status(ours, suppressed).await, Status::Suppressed);
@@ -51,13 +53,13 @@ pub(super) async fn return_leases_of_another_owner_changes_nothing(fixture: Fixt
     let claimed = fixture.accept_and_claim(fixture.ours).await;
     let others = LeaseRef { owner: claimed.lease.owner + 1, ..claimed.lease_ref() };
     let foreign = LeaseRef { workspace_id: fixture.theirs.id, ..claimed.lease_ref() };
-    assert_eq!(fixture.store.return_leases(after_ms(9), vec![others, foreign]).await.unwrap(), 0);
+    assert_eq!(fixture.store.return_leases(vec![others, foreign]).await.unwrap(), 0);
     assert_eq!(fixture.status(fixture.ours, claimed.id).await, Status::Sending);
 }
 
 pub(super) async fn settle_after_return_is_stale(fixture: Fixture) {
     let claimed = fixture.accept_and_claim(fixture.ours).await;
-    fixture.store.return_leases(after_ms(9), vec![claimed.lease_ref()]).await.unwrap();
+    fixture.store.return_leases(vec![claimed.lease_ref()]).await.unwrap();
     for settlement in [
         attempted(&claimed, NextState::Done(Status::Sent)),
         unattempted(&claimed, NextState::Skipped(SkipReason::RuleDisabled)),

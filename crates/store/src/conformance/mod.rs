@@ -120,6 +120,7 @@ suite! { $
         accept_minimal_event_reads_back
         accept_deliveries_have_requested_initial_state
         accept_duplicate_gets_first_answer
+        accept_duplicate_with_another_fingerprint_differs
         accept_duplicate_in_same_batch_is_inserted_once
         accept_one_event_refused_inserts_none
         accept_refused_batch_does_not_affect_others

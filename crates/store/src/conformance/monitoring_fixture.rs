@@ -226,7 +226,7 @@ impl Fixture {
             received_at: at,
             content: Content::Incident(Box::new(incident.snapshot(record.subject_info.clone(), at))),
         };
-        NewEvent { event: Arc::new(event), not_routed: vec![], deliveries }
+        NewEvent { event: Arc::new(event), fingerprint: None, not_routed: vec![], deliveries }
     }
 
     /// The incident as stored.

@@ -290,9 +290,13 @@ impl Model<'_> {
         let Some(id) = self.pick(pick) else { return };
         let state = self.deliveries.get_mut(&id).unwrap();
         let is_leased = state.owner.is_some();
-        let held =
-            queue::LeaseRef { workspace_id: self.fixture.ours.id, delivery_id: id, owner: state.owner.unwrap_or(1) };
-        let released = self.fixture.store.return_leases(self.now, vec![held]).await.unwrap();
+        let leased = queue::LeaseRef {
+            workspace_id: self.fixture.ours.id,
+            delivery_id: id,
+            owner: state.owner.unwrap_or(1),
+            due_at: self.now,
+        };
+        let released = self.fixture.store.return_leases(vec![leased]).await.unwrap();
         assert_eq!(released, u64::from(is_leased));
         if is_leased {
             (state.status, state.due_at, state.owner) = (Status::Pending, Some(self.now), None);

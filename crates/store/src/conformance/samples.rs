@@ -63,6 +63,7 @@ pub(super) fn attempt(number: u32, ok: bool) -> Attempt {
         error_class: (!ok).then(|| "http_status".into()),
         error: (!ok).then(|| "HTTP 502 — expected 2xx".into()),
         response_body: Some("<h1>Bad \"Gateway\"</h1>".into()),
+        note: (number % 2 == 0).then(|| "the body template failed".into()),
     }
 }
 

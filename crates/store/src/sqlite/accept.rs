@@ -35,7 +35,7 @@ impl EncodedEvent {
         if let Some(delivery) = new_event.deliveries.iter().find(lacks_instant) {
             return Err(corrupt("evaluation of a held delivery", delivery.id));
         }
-        let NewEvent { event, not_routed, deliveries } = &new_event;
+        let NewEvent { event, not_routed, deliveries, .. } = &new_event;
         let mut json = JsonBuffer::with_capacity(2 + deliveries.len(), JSON_BYTES);
         json.push(&event.content)?;
         deliveries.iter().try_for_each(|delivery| json.push(&[&delivery.evaluation]))?;
@@ -92,10 +92,11 @@ pub(super) fn accept(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Accepta
         true => Ok(Acceptance {
             event_id: encoded.new_event.event.id,
             duplicate: false,
+            differs: false,
             counts: counts(encoded),
             not_leased: encoded.not_leased(&overrides),
         }),
-        false => original_acceptance(db, &encoded.new_event.event),
+        false => original_acceptance(db, &encoded.new_event),
     };
     batch.iter().zip(&is_new).map(answer).collect()
 }
@@ -149,7 +150,7 @@ fn split_duplicates(db: &Connection, batch: &[&EncodedEvent]) -> Result<Vec<bool
     for encoded in batch {
         let event = &*encoded.new_event.event;
         let is_first = recorded_event_id(db, event)? == event.id && seen.insert(event.id);
-        is_new.push(is_first && stored_counts(db, event.id)?.is_none());
+        is_new.push(is_first && stored_event(db, event.id)?.is_none());
     }
     Ok(is_new)
 }
@@ -195,18 +196,19 @@ fn recorded_event_id(db: &Connection, event: &Event) -> Result<EventId> {
 }
 
 /// The answer to a duplicate: that of the first event.
-fn original_acceptance(db: &Connection, event: &Event) -> Result<Acceptance> {
-    let event_id = recorded_event_id(db, event)?;
-    let counts = stored_counts(db, event_id)?.unwrap_or_default();
-    Ok(Acceptance { event_id, duplicate: true, counts, not_leased: Vec::new() })
+fn original_acceptance(db: &Connection, repeated: &NewEvent) -> Result<Acceptance> {
+    let event_id = recorded_event_id(db, &repeated.event)?;
+    let (counts, fingerprint) = stored_event(db, event_id)?.unwrap_or_default();
+    let differs = fingerprint.zip(repeated.fingerprint).is_some_and(|(first, this)| first != this);
+    Ok(Acceptance { event_id, duplicate: true, differs, counts, not_leased: Vec::new() })
 }
 
-/// The counts stored with an event; `None` if there is no such event.
-fn stored_counts(db: &Connection, id: EventId) -> Result<Option<Counts>> {
+/// The counts and the fingerprint stored with an event; `None` if there is no such event.
+fn stored_event(db: &Connection, id: EventId) -> Result<Option<(Counts, Option<i64>)>> {
     let mut statement = db.prepare_cached(
-        "SELECT pending_count, held_count, suppressed_count FROM event WHERE sort_key = ? AND id = ?",
+        "SELECT pending_count, held_count, suppressed_count, fingerprint FROM event WHERE sort_key = ? AND id = ?",
     )?;
     let mut rows = statement.query(params![id.sort_key(), id.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some(Counts { pending: row.get(0)?, held: row.get(1)?, suppressed: row.get(2)? }))
+    Ok(Some((Counts { pending: row.get(0)?, held: row.get(1)?, suppressed: row.get(2)? }, row.get(3)?)))
 }

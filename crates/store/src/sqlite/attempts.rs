@@ -46,6 +46,8 @@ struct StoredAttempt<T> {
     error: Option<T>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response_body: Option<T>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<T>,
 }
 
 /// Encodes an attempt, to be appended to those before it.
@@ -59,6 +61,7 @@ pub(super) fn encode(attempt: &Attempt) -> Result<String> {
         error_class: attempt.error_class.as_deref(),
         error: attempt.error.as_deref(),
         response_body: attempt.response_body.as_deref(),
+        note: attempt.note.as_deref(),
     })
 }
 
@@ -78,6 +81,7 @@ pub(super) fn decode_all(text: &str) -> Result<Vec<Attempt>> {
                 error_class: stored.error_class,
                 error: stored.error,
                 response_body: stored.response_body,
+                note: stored.note,
             })
         })
         .collect()

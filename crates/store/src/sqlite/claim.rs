@@ -56,7 +56,8 @@ fn due_of_channel(
     // An expired lease is due like a retry: `due_at` of a leased row is the end of its lease. A LEFT JOIN, so that a
     // delivery without its event is found and settled instead of being skipped for ever.
     let sql = format!(
-        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.attempt_count, \
+        "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.due_at, \
+         d.attempt_count, \
          d.attempt_base, d.attempt_trigger, d.attempt_state, d.channel_type, d.blocked_by_id, {EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key \
          WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.sort_key LIMIT ?"
@@ -104,6 +105,7 @@ fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
         channel_id,
         channel_type: parsed(row, "channel_type", ChannelType::parse)?,
         severity: parsed(row, "severity", Severity::parse)?,
+        due_at: instant(row, "due_at")?,
         attempt_count: row.get("attempt_count")?,
         attempt_base: row.get("attempt_base")?,
         attempt_trigger: parsed(row, "attempt_trigger", AttemptTrigger::parse)?,
@@ -124,16 +126,16 @@ pub(super) fn reclaim_leases(db: &Connection, now: Timestamp, owner: i64) -> Res
     Ok(reclaimed as u64)
 }
 
-pub(super) fn return_leases(db: &Connection, now: Timestamp, leases: &[LeaseRef]) -> Result<u64> {
+pub(super) fn return_leases(db: &Connection, leases: &[LeaseRef]) -> Result<u64> {
     // Fenced by the owner: the lease may have expired and passed to another node meanwhile.
     let mut update = db.prepare_cached(
         "UPDATE delivery SET status = 'pending', due_at = ?, lease_owner = NULL \
          WHERE sort_key = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND status = 'sending'",
     )?;
     let mut returned = 0;
-    for LeaseRef { workspace_id, delivery_id, owner } in leases {
+    for LeaseRef { workspace_id, delivery_id, owner, due_at } in leases {
         let (sort_key, id) = (delivery_id.sort_key(), delivery_id.as_bytes());
-        returned += update.execute(params![now.unix_ms(), sort_key, id, workspace_id.as_bytes(), owner])?;
+        returned += update.execute(params![due_at.unix_ms(), sort_key, id, workspace_id.as_bytes(), owner])?;
     }
     Ok(returned as u64)
 }

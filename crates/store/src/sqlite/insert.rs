@@ -15,8 +15,8 @@ use crate::queue::{Counts, InitialState, NewDelivery};
 
 pub(super) fn event_insert() -> InsertSql {
     let into = "INSERT INTO event (sort_key, id, workspace_id, kind, resource_type, resource_id, run_id, trigger, \
-         received_at, content, not_routed, pending_count, held_count, suppressed_count)";
-    InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
+         received_at, content, not_routed, pending_count, held_count, suppressed_count, fingerprint)";
+    InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
 }
 
 /// Inserts events with the final counts of their deliveries.
@@ -38,6 +38,7 @@ pub(super) fn insert_events(db: &Db<'_>, events: &[(&EncodedEvent, Counts)]) -> 
             &counts.pending,
             &counts.held,
             &counts.suppressed,
+            &encoded.new_event.fingerprint,
         ])
     })?;
     Ok(())

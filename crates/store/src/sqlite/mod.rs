@@ -222,8 +222,8 @@ impl Store for SqliteStore {
         self.writer.settle(settlement).await
     }
 
-    async fn return_leases(&self, now: Timestamp, leases: Vec<LeaseRef>) -> Result<u64> {
-        self.writer.run_batched("return_leases", move |db| claim::return_leases(db, now, &leases)).await
+    async fn return_leases(&self, leases: Vec<LeaseRef>) -> Result<u64> {
+        self.writer.run_batched("return_leases", move |db| claim::return_leases(db, &leases)).await
     }
 
     async fn reclaim_leases(&self, now: Timestamp, owner: i64) -> Result<u64> {

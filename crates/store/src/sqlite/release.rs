@@ -94,10 +94,11 @@ impl Release<'_, '_> {
 
     fn stop(&self, id: DeliveryId, stop: &StopColumns) -> Result<()> {
         const SET: &str = "status = ?1, reason = ?2, held_until = ?3, completed_at = ?4, \
+             last_error = coalesce(?6, last_error), \
              gate_evaluations = iif(?5 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?5)))";
         let completed_at = stop.status.is_settled().then_some(self.batch.now.unix_ms());
-        let StopColumns { status, reason, held_until, evaluation } = stop;
-        self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, evaluation]).map(drop)
+        let StopColumns { status, reason, held_until, evaluation, error } = stop;
+        self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, evaluation, error]).map(drop)
     }
 
     /// Releases deliveries one by one until the rate limit refuses one. That one and all after it stay held: a later

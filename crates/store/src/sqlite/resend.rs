@@ -33,7 +33,7 @@ pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
 
 /// The retry policy starts over (`attempt_base`), attempts keep counting. A member of a digest leaves it, so that the
 /// digest no longer settles it; `digest_id` stays for the history.
-const MAKE_DUE: &str = "UPDATE delivery SET status = 'pending', due_at = ?1, rule_generation = ?2, \
+const MAKE_DUE: &str = "UPDATE delivery SET status = 'pending', reason = NULL, due_at = ?1, rule_generation = ?2, \
      attempt_base = attempt_count, attempt_trigger = 'resend', completed_at = NULL, \
      digest_sort_key = NULL WHERE sort_key = ?3";
 

@@ -29,6 +29,7 @@ pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
         NextState::Suppressed(_) => (Status::Suppressed, None),
         NextState::Held(_) => (Status::Held, None),
         NextState::Skipped(_) => (Status::Skipped, None),
+        NextState::GivenUp(_) => (Status::Failed, None),
     };
     let stop = StopColumns::from_next(&settlement.next)?;
     let is_first_sent = follow_ups::is_first_sent(db, settlement, status)?;
@@ -50,14 +51,20 @@ pub(super) struct StopColumns {
     pub(super) held_until: Option<i64>,
     /// The evaluation that stopped it, as JSON; `None` if it was skipped.
     pub(super) evaluation: Option<String>,
+    /// The last error, of a delivery that was given up.
+    pub(super) error: Option<&'static str>,
 }
 
 impl StopColumns {
+    const fn without_gate(status: Status, reason: &'static str, error: Option<&'static str>) -> Self {
+        Self { status, reason, held_until: None, evaluation: None, error }
+    }
+
     /// `None` if the next state is another.
     pub(super) fn from_next(next: &NextState) -> Result<Option<Self>> {
         let by_gate = |evaluation: &GateEvaluation, status, held_until| {
             let reason = stop_reason(evaluation).ok_or_else(|| corrupt("evaluation that stops", evaluation))?;
-            Ok(Some(Self { status, reason, held_until, evaluation: Some(to_json(evaluation)?) }))
+            Ok(Some(Self { status, reason, held_until, evaluation: Some(to_json(evaluation)?), error: None }))
         };
         match next {
             NextState::RetryAt(_) | NextState::Done(_) => Ok(None),
@@ -66,8 +73,9 @@ impl StopColumns {
                 let (_, until) = evaluation.held().ok_or_else(|| corrupt("evaluation that holds", evaluation))?;
                 by_gate(evaluation, Status::Held, Some(until.unix_ms()))
             }
-            NextState::Skipped(reason) => {
-                Ok(Some(Self { status: Status::Skipped, reason: reason.as_str(), held_until: None, evaluation: None }))
+            NextState::Skipped(reason) => Ok(Some(Self::without_gate(Status::Skipped, reason.as_str(), None))),
+            NextState::GivenUp(reason) => {
+                Ok(Some(Self::without_gate(Status::Failed, reason.as_str(), Some(reason.describe()))))
             }
         }
     }
@@ -154,7 +162,7 @@ fn update(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i
 
 fn update_stop(db: &Connection, settlement: &Settlement, stop: &StopColumns) -> Result<()> {
     db.prepare_cached(
-        "UPDATE delivery SET reason = ?1, held_until = ?2, \
+        "UPDATE delivery SET reason = ?1, held_until = ?2, last_error = coalesce(?7, last_error), \
          gate_evaluations = iif(?3 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?3))) \
          WHERE sort_key = ?4 AND id = ?5 AND workspace_id = ?6",
     )?
@@ -164,7 +172,8 @@ fn update_stop(db: &Connection, settlement: &Settlement, stop: &StopColumns) -> 
         stop.evaluation,
         settlement.delivery_id.sort_key(),
         settlement.delivery_id.as_bytes(),
-        settlement.workspace_id.as_bytes()
+        settlement.workspace_id.as_bytes(),
+        stop.error,
     ])?;
     Ok(())
 }
@@ -174,7 +183,8 @@ pub(super) fn record_test(db: &Db<'_>, test: &TestRecord) -> Result<()> {
     if !test.status.is_resendable() {
         return Err(corrupt("test status", test.status));
     }
-    let new_event = NewEvent { event: Arc::clone(&test.event), not_routed: Vec::new(), deliveries: Vec::new() };
+    let new_event =
+        NewEvent { event: Arc::clone(&test.event), fingerprint: None, not_routed: Vec::new(), deliveries: Vec::new() };
     insert_events(db, &[(&EncodedEvent::new(new_event)?, Counts::default())])?;
     let now = event.received_at.unix_ms();
     let ok = test.status == Status::Sent;

@@ -71,6 +71,7 @@ pub(super) async fn edit(
     for _ in 0..ATTEMPTS_MAX {
         let before = shared(caller.engine().channel(caller.workspace_id(), id)?)?;
         let edit = read_edit(Object(body.clone()), &before)?;
+        let expected = expected.at(before.revision)?;
         let revision = expected.unwrap_or(before.revision);
         match caller.engine().edit_channel(caller.workspace_id(), id, edit, Some(revision)).await {
             Err(EngineError::RevisionMismatch) if expected.is_none() => {}
@@ -116,7 +117,9 @@ pub(super) async fn delete(
 ) -> ApiResult {
     let force = query.flag("force");
     query.finish(|| Some(()))?;
-    caller.engine().delete_channel(caller.workspace_id(), id, force, expected).await?;
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    let expected = expected.at(engine.channel(workspace_id, id)?.revision)?;
+    engine.delete_channel(workspace_id, id, force, expected).await?;
     no_content()
 }
 

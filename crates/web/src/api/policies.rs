@@ -7,7 +7,7 @@ use tidings_domain::quiet_hours::{QuietAction, QuietHours};
 use tidings_domain::rate_limit::{RateAction, RateLimit};
 use tidings_domain::severity::SeverityFilter;
 
-use crate::fields::{Fields, INTEGER_MAX, one_of};
+use crate::fields::{Fields, INTEGER_MAX, one_of, whole_number};
 
 /// The policies in a body; `None` for absent ones.
 pub(super) struct PoliciesEdit {
@@ -135,7 +135,7 @@ fn retry_delays(fields: &mut Fields) -> Option<Option<Vec<u32>>> {
     };
     let mut delays = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        match item.as_u64() {
+        match whole_number(item) {
             Some(seconds) => delays.push(clamped(seconds)),
             None => fields.refuse_item(KEY, index, "must be a whole number of seconds"),
         }

@@ -43,7 +43,7 @@ fn run(fields: &mut Fields) -> Option<SimulationRequest> {
     let types = one_of(ResourceType::OF_RUNS.map(ResourceType::as_str));
     let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_run_type);
     let resource_type = fields.required("resourceType", resource_type);
-    let resource_id = fields.string_matching("resourceId", resource_id_fault);
+    let resource_id = fields.external_id("resourceId", resource_id_fault);
     let resource_id = fields.required("resourceId", resource_id);
     let trigger = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_run);
     let trigger = fields.required("status", trigger);

@@ -83,7 +83,8 @@ pub(super) async fn delete(
     IfMatch(expected): IfMatch,
 ) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
-    require_subscription(engine.rule(workspace_id, id)?, &use_case)?;
+    let before = require_subscription(engine.rule(workspace_id, id)?, &use_case)?;
+    let expected = expected.at(before.rule.revision)?;
     engine.delete_rule(workspace_id, id, expected).await?;
     no_content()
 }

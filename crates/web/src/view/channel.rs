@@ -39,6 +39,7 @@ pub(crate) struct Channel<'a> {
     last_tested_at: Option<Timestamp>,
     last_success_at: Option<Timestamp>,
     last_failure_at: Option<Timestamp>,
+    paused_until: Option<Timestamp>,
     health: HealthView,
     revision: u32,
     created_at: Timestamp,
@@ -68,6 +69,7 @@ impl<'a> Channel<'a> {
             last_tested_at: connectivity.last_tested_at,
             last_success_at: connectivity.last_success_at,
             last_failure_at: connectivity.last_failure_at,
+            paused_until: health.paused_until,
             health: health.into(),
             revision: channel.revision,
             created_at: channel.created_at,
@@ -87,7 +89,7 @@ struct HealthView {
 
 impl From<Health> for HealthView {
     fn from(health: Health) -> Self {
-        let Health { last_sent_at, last_failed_at, failing_since, success_rate } = health;
+        let Health { last_sent_at, last_failed_at, failing_since, success_rate, paused_until: _ } = health;
         Self { last_sent_at, last_failed_at, failing_since, success_rate }
     }
 }

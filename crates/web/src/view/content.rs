@@ -7,7 +7,7 @@ use tidings_domain::event::{self, Event};
 use tidings_domain::id::ChannelId;
 use tidings_domain::incident::{IncidentSnapshot, SubjectField};
 use tidings_domain::resource::ResourceType;
-use tidings_domain::run::Run;
+use tidings_domain::run::{Run, TruncatedField};
 use tidings_domain::time::Timestamp;
 
 /// The content; which variant it is follows from the `kind` of the event.
@@ -40,6 +40,8 @@ pub(super) struct RunContent<'a> {
     error_message: Option<&'a str>,
     output: Option<&'a RawValue>,
     deep_link: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    truncated: &'a [TruncatedField],
 }
 
 impl<'a> RunContent<'a> {
@@ -53,6 +55,7 @@ impl<'a> RunContent<'a> {
             error_message: run.error_message.as_deref(),
             output: run.output.as_deref(),
             deep_link: run.deep_link.as_deref(),
+            truncated: &run.truncated,
         }
     }
 }
@@ -127,11 +130,21 @@ pub(super) struct DigestContent<'a> {
     entries: &'a [Entry],
     entries_total: u32,
     ongoing_total: u32,
+    one_off_total: u32,
+    resolved_total: u32,
+    notifications_total: u32,
 }
 
 impl<'a> DigestContent<'a> {
     fn of(digest: &'a Digest) -> Self {
-        let Digest { reason, entries, entries_total, ongoing_total, .. } = digest;
-        Self { reason, entries, entries_total: *entries_total, ongoing_total: *ongoing_total }
+        Self {
+            reason: &digest.reason,
+            entries: &digest.entries,
+            entries_total: digest.entries_total,
+            ongoing_total: digest.ongoing_total,
+            one_off_total: digest.one_off_total,
+            resolved_total: digest.resolved_total,
+            notifications_total: digest.notifications_total,
+        }
     }
 }

@@ -149,6 +149,9 @@ pub(crate) struct Attempt<'a> {
     error_class: Option<&'a str>,
     error: Option<&'a str>,
     response_body: Option<&'a str>,
+    /// Only where there is something to note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
 }
 
 impl<'a> Attempt<'a> {
@@ -162,6 +165,7 @@ impl<'a> Attempt<'a> {
             error_class: attempt.error_class.as_deref(),
             error: attempt.error.as_deref(),
             response_body: attempt.response_body.as_deref(),
+            note: attempt.note.as_deref(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use tidings_domain::id::EventId;
 use tidings_domain::routing::NotRouted;
+use tidings_domain::run::TruncatedField;
 use tidings_domain::time::Timestamp;
 use tidings_store::history::{DeliveryRecord, EventRecord};
 use tidings_store::queue::{Acceptance, Counts};
@@ -29,15 +30,21 @@ impl From<Counts> for CountsView {
 /// The response to a reported run.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Accepted {
+pub(crate) struct Accepted<'a> {
     event_id: EventId,
     duplicate: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    differs: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    truncated: &'a [TruncatedField],
     deliveries: CountsView,
 }
 
-impl Accepted {
-    pub(crate) fn of(acceptance: &Acceptance) -> Self {
-        Self { event_id: acceptance.event_id, duplicate: acceptance.duplicate, deliveries: acceptance.counts.into() }
+impl<'a> Accepted<'a> {
+    /// `truncated` is what of this report was not kept in full.
+    pub(crate) fn of(acceptance: &Acceptance, truncated: &'a [TruncatedField]) -> Self {
+        let &Acceptance { event_id, duplicate, differs, counts, .. } = acceptance;
+        Self { event_id, duplicate, differs, truncated, deliveries: counts.into() }
     }
 }
 

@@ -48,11 +48,14 @@ impl<'a> Why<'a> {
         not_routed: Vec<UnroutedExplanation>,
         describe_none: impl FnOnce() -> String,
     ) -> Self {
-        let answer = match (deliveries.as_slice(), not_routed.as_slice()) {
-            ([], []) => describe_none(),
-            ([delivery], []) => delivery.answer.clone(),
-            ([], [rule]) => rule.answer.clone(),
-            (deliveries, rules) => describe_counts(deliveries, rules.len()),
+        // A rule whose channel another rule notified already is no news in the summary.
+        let same_channel = NotRoutedReason::SameChannel.as_str();
+        let unmatched = || not_routed.iter().filter(|rule| rule.reason != same_channel);
+        let answer = match (deliveries.as_slice(), unmatched().next(), unmatched().count()) {
+            ([], None, _) => describe_none(),
+            ([delivery], None, _) => delivery.answer.clone(),
+            ([], Some(rule), 1) => rule.answer.clone(),
+            (deliveries, _, count) => describe_counts(deliveries, count),
         };
         Self { event_id: event.id, kind: event.kind.as_str(), channel_id, answer, deliveries, not_routed }
     }
@@ -249,6 +252,9 @@ fn describe_not_routed(reason: NotRoutedReason, event: &Event) -> String {
             Some(how) => format!("the rule does not include the trigger type {}", how.as_str()),
             None => "the rule includes certain trigger types only, and the run has none".to_owned(),
         },
+        NotRoutedReason::SameChannel => {
+            "another rule sends this event through the same channel, which is notified once".to_owned()
+        }
         NotRoutedReason::RecoveryDisabled => "recovery notifications are disabled for the endpoint".to_owned(),
     }
 }

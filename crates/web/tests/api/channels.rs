@@ -48,7 +48,7 @@ async fn channel_response_has_no_secrets() {
         "id": id, "name": "Ops", "type": "webhook", "enabled": true, "disabledReason": null,
         "severityFilter": "warning+", "deliveryPriority": "standard", "quietHours": null, "rateLimit": null,
         "eventFilters": {"sendOpen": true, "sendResolved": true, "sendEscalated": true}, "retryOnFailure": true, "retryDelaysSeconds": [1, 60], "timeoutMs": 5000,
-        "isConnected": null, "lastTestedAt": null, "lastSuccessAt": null, "lastFailureAt": null, "revision": 1,
+        "isConnected": null, "lastTestedAt": null, "lastSuccessAt": null, "lastFailureAt": null, "pausedUntil": null, "revision": 1,
         "health": {"lastSentAt": null, "lastFailedAt": null, "failingSince": null, "successRate": null},
     });
     assert_eq!(shown, expected);

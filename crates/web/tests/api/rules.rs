@@ -32,6 +32,7 @@ async fn rule_sends_through_shared_channel() {
     wrong["channelType"] = "slack".into();
     assert_eq!(service.post("/notification-rules", &wrong).await.problem(422, "invalid"), ["/channelType"]);
     wrong["channelType"] = "webhook".into();
+    wrong["triggers"] = json!(["success"]);
     service.post("/notification-rules", &wrong).await.expect(201);
 
     let path = format!("/notification-rules/{}", made["rule"]["id"].as_str().unwrap());

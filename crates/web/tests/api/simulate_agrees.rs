@@ -1,4 +1,5 @@
-//! Property: a simulation matches the real event at the same instant, for arbitrary channels, rules and mutes.
+//! Property: a simulation matches the real event at the same instant, for arbitrary channels, rules and mutes. Some of
+//! the rules share a channel.
 
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ const MINUTE_MS: u64 = 60_000;
 struct Listener {
     policies: Value,
     rule: Value,
+    /// A rule of every resource through the same channel.
+    every: Option<Value>,
     is_muted: bool,
 }
 
@@ -77,8 +80,8 @@ fn rule() -> impl Strategy<Value = Value> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let listener = (policies(), rule(), proptest::bool::weighted(0.2))
-        .prop_map(|(policies, rule, is_muted)| Listener { policies, rule, is_muted });
+    let listener = (policies(), rule(), option::weighted(0.3, rule()), proptest::bool::weighted(0.2))
+        .prop_map(|(policies, rule, every, is_muted)| Listener { policies, rule, every, is_muted });
     let how = option::of(prop_oneof![Just("scheduled"), Just("manual")]);
     let muted = option::weighted(0.15, 1..600u64);
     (1..3_000u64, vec(listener, 1..4), muted, 0..4usize, how).prop_map(
@@ -109,6 +112,10 @@ impl World<'_> {
         let mut rule = listener.rule.clone();
         (rule["resourceId"], rule["channelId"]) = (self.resource_id.as_str().into(), id.as_str().into());
         self.service.post("/notification-rules", &rule).await.expect(201);
+        if let Some(mut every) = listener.every.clone() {
+            (every["resourceId"], every["channelId"]) = ("*".into(), id.as_str().into());
+            self.service.post("/notification-rules", &every).await.expect(201);
+        }
         if listener.is_muted {
             let mute = json!({"scope": "channel", "targetId": id, "reason": "deploy"});
             self.service.post("/mutes", &mute).await.expect(201);
@@ -220,7 +227,7 @@ async fn simulated_opening_matches_real_opening() {
     .enumerate()
     {
         let rule = json!({"resourceType": "endpoint"});
-        world.make(number, &Listener { policies, rule, is_muted: false }).await;
+        world.make(number, &Listener { policies, rule, every: None, is_muted: false }).await;
     }
     let check = async |endpoint: &Value, status: &str| {
         let path = format!("/endpoints/{}/checks", endpoint["id"].as_str().unwrap());

@@ -1,12 +1,17 @@
 //! Rendered Discord messages, and that hostile text stays text.
 
-use tidings_domain::event::{Content, EventKind};
+use tidings_domain::calendar::Zone;
+use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::message::{self, Field};
 use tidings_domain::time::Timestamp;
 
 use super::*;
 use crate::samples;
+
+fn texts(event: &Event, severity: Severity) -> Message {
+    message::of(event, severity, &Zone::UTC)
+}
 
 fn sample() -> Message {
     Message {
@@ -22,6 +27,7 @@ fn sample() -> Message {
         entries: Vec::new(),
         entries_left: 0,
         thread: None,
+        zone: Zone::UTC,
         timestamp: Timestamp::from_unix_ms(1_777_694_412_345),
     }
 }
@@ -70,18 +76,18 @@ fn render_run_message() {
 
 #[test]
 fn render_incident_describes_reason() {
-    let embed = &render(&message::of(&samples::incident(IncidentTrigger::Opened), Severity::Critical))["embeds"][0];
+    let embed = &render(&texts(&samples::incident(IncidentTrigger::Opened), Severity::Critical))["embeds"][0];
     assert_eq!((&embed["title"], &embed["color"]), (&json!("Production API is down"), &json!(0xd9_2d_20)));
     let description = embed["description"].as_str().unwrap();
     assert!(description.ends_with("**Reason**\n```\nHTTP 502 — expected 200\n```"), "{description}");
     let names: Vec<_> = embed["fields"].as_array().unwrap().iter().map(|field| field["name"].as_str()).collect();
-    let expected = ["Endpoint", "Address", "Started", "Lasted", "Incident", "Region", "Tags"];
+    let expected = ["Endpoint", "Address", "Started", "Ongoing for", "Incident", "Region", "Tags"];
     assert_eq!(names, expected.map(Some));
 }
 
 #[test]
 fn render_digest_groups_entries_by_state() {
-    let embed = &render(&message::of(&samples::digest(4), Severity::Critical))["embeds"][0];
+    let embed = &render(&texts(&samples::digest(4), Severity::Critical))["embeds"][0];
     assert_eq!(
         embed["description"],
         "They were held back: quiet hours of On-call. What is still open comes first.\n\n\
@@ -105,7 +111,7 @@ fn render_digest_of_hostile_entries_keeps_limits() {
             entry.title = text.clone();
             entry.link = Some("https://example.com/a(b)c*d`e".into());
         }
-        let embed = &render(&message::of(&event, Severity::Critical))["embeds"][0];
+        let embed = &render(&texts(&event, Severity::Critical))["embeds"][0];
         let description = embed["description"].as_str().unwrap();
         assert!(utf16_len(description) <= 4_096 && utf16_len(description) > 3_500, "{}", utf16_len(description));
         let (_, more) = description.rsplit_once("\n\n… and 1,9").unwrap();

@@ -1,13 +1,18 @@
 //! Rendered Slack messages, and that hostile text stays text.
 
+use tidings_domain::calendar::Zone;
 use tidings_domain::digest::{Digest, ENTRIES_MAX};
-use tidings_domain::event::{Content, EventKind};
+use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::message::{self, Field};
 use tidings_domain::time::Timestamp;
 
 use super::*;
 use crate::samples;
+
+fn texts(event: &Event, severity: Severity) -> Message {
+    message::of(event, severity, &Zone::UTC)
+}
 
 fn sample() -> Message {
     Message {
@@ -23,6 +28,7 @@ fn sample() -> Message {
         entries: Vec::new(),
         entries_left: 0,
         thread: None,
+        zone: Zone::UTC,
         timestamp: Timestamp::from_unix_ms(0),
     }
 }
@@ -99,28 +105,28 @@ fn render_run_message() {
 
 #[test]
 fn render_incident_puts_reason_first() {
-    let opened = render(&message::of(&samples::incident(IncidentTrigger::Opened), Severity::Critical));
+    let opened = render(&texts(&samples::incident(IncidentTrigger::Opened), Severity::Critical));
     assert_eq!(opened["text"], "🔴 Production API is down: HTTP 502 — expected 200");
     assert_eq!(opened.pointer("/blocks/0/text/text").unwrap(), "🔴 Production API is down");
     assert_eq!(opened.pointer("/blocks/2/text/text").unwrap(), "*Reason*\n```\nHTTP 502 — expected 200\n```");
     assert_eq!(opened.pointer("/blocks/3/fields/1/text").unwrap(), "*Address*\nhttps://api.example.com/health");
     assert_eq!(opened.pointer("/blocks/4/elements/1/text").unwrap(), "Tags: prod, customer-facing");
-    let resolved = render(&message::of(&samples::incident(IncidentTrigger::Resolved), Severity::Success));
+    let resolved = render(&texts(&samples::incident(IncidentTrigger::Resolved), Severity::Success));
     assert_eq!(resolved["text"], "🟢 Production API has recovered");
     let was = resolved.pointer("/blocks/2/text/text").and_then(Value::as_str).unwrap();
     assert!(was.starts_with("*What was wrong*\n"), "a resolved incident's reason is in the past tense: {was}");
 }
 
-fn texts(body: &Value) -> Vec<String> {
+fn block_texts(body: &Value) -> Vec<String> {
     let texts = body["blocks"].as_array().unwrap().iter().filter_map(|block| block.pointer("/text/text"));
     texts.map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn render_digest_groups_entries_by_state() {
-    let body = render(&message::of(&samples::digest(4), Severity::Critical));
+    let body = render(&texts(&samples::digest(4), Severity::Critical));
     assert_eq!(
-        texts(&body),
+        block_texts(&body),
         [
             "🔴 4 notifications were held back, 2 of them still open",
             "They were held back: quiet hours of On-call. What is still open comes first.",
@@ -133,8 +139,8 @@ fn render_digest_groups_entries_by_state() {
              🟢 Website has recovered · 2026-05-02 03:59:12 UTC · 2 notifications",
         ]
     );
-    let many = render(&message::of(&samples::digest(2_000), Severity::Critical));
-    assert_eq!(texts(&many).last().unwrap(), "… and 1,970 more");
+    let many = render(&texts(&samples::digest(2_000), Severity::Critical));
+    assert_eq!(block_texts(&many).last().unwrap(), "… and 1,970 more");
 }
 
 #[test]
@@ -148,9 +154,9 @@ fn render_digest_of_hostile_entries_keeps_limits() {
             entry.link = Some(format!("https://example.com/{}", "&".repeat(470)));
         }
         event.content = Content::Digest(Box::new(Digest::new("x".into(), entries, digest.at)));
-        let body = render(&message::of(&event, Severity::Critical));
+        let body = render(&texts(&event, Severity::Critical));
         assert!(body["blocks"].as_array().unwrap().len() <= 50);
-        let texts = texts(&body);
+        let texts = block_texts(&body);
         assert!(texts.iter().all(|text| (1..=3_000).contains(&text.encode_utf16().count())));
         assert!(texts.iter().map(|text| text.len()).sum::<usize>() < 40_000);
         assert!(!body.to_string().contains("<!"));

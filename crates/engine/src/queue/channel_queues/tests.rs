@@ -14,7 +14,7 @@ use tidings_domain::time::Timestamp;
 use tidings_store::queue::{Claimed, Lease};
 
 use super::super::channel_queue::{AttemptSample, Limits};
-use super::ChannelQueues;
+use super::{ChannelQueues, Ready};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);
 
@@ -34,6 +34,7 @@ fn claimed(channel_number: u8, number: u32) -> Claimed {
         channel_id: channel(channel_number),
         channel_type: ChannelType::Webhook,
         severity: Severity::Info,
+        due_at: NOW,
         attempt_count: 0,
         attempt_base: 0,
         attempt_trigger: AttemptTrigger::Scheduled,
@@ -44,7 +45,7 @@ fn claimed(channel_number: u8, number: u32) -> Claimed {
 }
 
 fn attempt_sample(is_outage: bool) -> Option<AttemptSample> {
-    Some(AttemptSample { duration_ms: 10, is_outage })
+    Some(AttemptSample { duration_ms: 10, is_outage, is_delivered: !is_outage, rate: None })
 }
 
 /// Queues with their attempts in progress, driven by hand.
@@ -65,9 +66,10 @@ impl Simulation {
 
     fn enqueue(&mut self, channel_number: u8) {
         self.enqueued += 1;
-        let mut start = Vec::new();
-        self.queues.enqueue(claimed(channel_number, self.enqueued), &mut start);
-        self.start(start);
+        let mut ready = Ready::default();
+        self.queues.enqueue(claimed(channel_number, self.enqueued), NOW, &mut ready);
+        self.returned.extend(ready.return_leases.iter().map(|lease| lease.delivery_id));
+        self.start(ready.start);
     }
 
     fn complete(&mut self, pick: usize, sample: Option<AttemptSample>) {
@@ -157,8 +159,8 @@ fn reserve_does_not_overtake_due_deliveries() {
     assert!(!queues.reserve(channel(1), NOW), "it goes behind what is due");
     let plan = queues.plan_claims(NOW);
     assert_eq!(plan.len(), 1);
-    let (start, is_drained) = queues.absorb_claims(&plan, vec![claimed(1, 1)]);
-    assert!(start.len() == 1 && is_drained);
+    let (ready, is_drained) = queues.absorb_claims(&plan, vec![claimed(1, 1)], NOW);
+    assert!(ready.start.len() == 1 && is_drained);
     assert!(queues.reserve(channel(1), NOW), "the store is drained");
 }
 
@@ -172,7 +174,7 @@ fn congestion_clears_after_failed_commit() {
     assert!(queues.congested(&[channel(2)], 100).is_none(), "congestion is per channel");
     // The commit failed: the next claim finds nothing.
     let plan = queues.plan_claims(NOW);
-    queues.absorb_claims(&plan, vec![]);
+    queues.absorb_claims(&plan, vec![], NOW);
     assert!(!queues.is_under_pressure() && queues.congested(&[channel(1)], 100).is_none());
 }
 

@@ -74,6 +74,7 @@ fn settle_first_sent_writes_same_row_as_general_settle() {
             error_class: None,
             error,
             response_body: None,
+            note: None,
         };
         let settlement = Settlement {
             workspace_id: workspace_id(),

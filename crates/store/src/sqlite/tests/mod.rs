@@ -59,7 +59,7 @@ fn new_event(number: u64) -> NewEvent {
         sequence: 1,
         replaces_id: None,
     };
-    NewEvent { event: Arc::new(event), not_routed: vec![], deliveries: vec![delivery] }
+    NewEvent { event: Arc::new(event), fingerprint: None, not_routed: vec![], deliveries: vec![delivery] }
 }
 
 /// Accepts events, as the writer does.

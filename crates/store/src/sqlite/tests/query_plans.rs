@@ -85,7 +85,7 @@ fn lease() -> Lease {
 }
 
 fn lease_ref(number: u64) -> LeaseRef {
-    LeaseRef { workspace_id: workspace_id(), delivery_id: id(number), owner: 1 }
+    LeaseRef { workspace_id: workspace_id(), delivery_id: id(number), owner: 1, due_at: NOW }
 }
 
 fn settlement(number: u64, next: NextState) -> Settlement {
@@ -98,6 +98,7 @@ fn settlement(number: u64, next: NextState) -> Settlement {
         error_class: None,
         error: None,
         response_body: None,
+        note: None,
     };
     Settlement {
         workspace_id: workspace_id(),
@@ -120,7 +121,7 @@ fn plans_of_hot_path_scan_no_table() {
     assert_no_scan(&traced.plans(|db| settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))));
     assert_no_scan(&traced.plans(|db| settle::settle(db, &settlement(2, NextState::Suppressed(held_evaluation())))));
     assert_no_scan(&traced.plans(|db| claim::due(db)));
-    assert_no_scan(&traced.plans(|db| claim::return_leases(db, NOW, &[lease_ref(3)])));
+    assert_no_scan(&traced.plans(|db| claim::return_leases(db, &[lease_ref(3)])));
     assert_no_scan(&traced.plans(|db| claim::reclaim_leases(db, NOW, 2)));
 }
 

@@ -80,7 +80,7 @@ fn read(object: Object, endpoint_id: EndpointId, now: Timestamp) -> Result<(Opti
     if let Some(fault) = checked_at.and_then(|at| time_fault(at, &accepted)) {
         fields.refuse("checkedAt", fault);
     }
-    let check_id = match fields.text("checkId") {
+    let check_id = match fields.external_id("checkId", |_| None) {
         None => None,
         Some(text) if text.starts_with(CheckId::PREFIX) => own_id(&mut fields, &text, &accepted),
         Some(text) => match validate_external_id(&text) {

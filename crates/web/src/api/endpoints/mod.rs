@@ -21,7 +21,7 @@ use crate::body::Object;
 use crate::fields::Fields;
 use crate::query::Query;
 use crate::response::{ApiResult, no_content, ok};
-use crate::revision::IfMatch;
+use crate::revision::{Expected, IfMatch};
 use crate::view::endpoint::{self, EndpointWithState};
 
 pub(super) use checks::{list as checks, report as report_check, summaries};
@@ -87,7 +87,9 @@ pub(super) async fn edit(
         }
         Ok(draft)
     };
-    let edited = caller.engine().edit_endpoint(caller.workspace_id(), id, expected, edit).await?;
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    let expected = expected.at(engine.endpoint(workspace_id, id)?.endpoint.revision)?;
+    let edited = engine.edit_endpoint(workspace_id, id, expected, edit).await?;
     write_response(&caller, StatusCode::OK, edited).await
 }
 
@@ -97,7 +99,9 @@ pub(super) async fn delete(
     PathId(id): PathId<EndpointId>,
     IfMatch(expected): IfMatch,
 ) -> ApiResult {
-    caller.engine().delete_endpoint(caller.workspace_id(), id, expected).await?;
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    let expected = expected.at(engine.endpoint(workspace_id, id)?.endpoint.revision)?;
+    engine.delete_endpoint(workspace_id, id, expected).await?;
     no_content()
 }
 
@@ -137,13 +141,12 @@ pub(super) async fn resume(
     set_enabled(caller, id, expected, true).await
 }
 
-async fn set_enabled(caller: Authorized<Write>, id: EndpointId, expected: Option<u32>, enabled: bool) -> ApiResult {
+async fn set_enabled(caller: Authorized<Write>, id: EndpointId, expected: Expected, enabled: bool) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     let loaded = engine.endpoint(workspace_id, id)?;
+    let expected = expected.at(loaded.endpoint.revision)?;
     // Idempotent: no new revision where nothing changes.
-    let is_unchanged =
-        loaded.endpoint.enabled == enabled && expected.is_none_or(|expected| expected == loaded.endpoint.revision);
-    let endpoint = if is_unchanged {
+    let endpoint = if loaded.endpoint.enabled == enabled {
         loaded.endpoint.clone()
     } else {
         engine.edit_endpoint(workspace_id, id, expected, |draft| Ok(EndpointDraft { enabled, ..draft })).await?

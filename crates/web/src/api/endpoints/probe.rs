@@ -9,7 +9,7 @@ use url::Url;
 
 use super::auth::{StoredAuth, auth};
 use super::draft::{items, nullable};
-use crate::fields::{Fields, one_of};
+use crate::fields::{Fields, one_of, whole_number};
 
 /// The types of endpoints.
 pub(crate) const TYPES: [&str; 5] = ["http", "tcp", "icmp", "dns", "tls"];
@@ -148,7 +148,7 @@ fn is_same_origin(one: &str, other: &str) -> bool {
 fn expected_status(item: &Value) -> Option<ExpectedStatus> {
     match item {
         Value::String(text) => ExpectedStatus::parse(text),
-        _ => item.as_u64().map(|code| ExpectedStatus::Code(code.try_into().unwrap_or(u16::MAX))),
+        _ => whole_number(item).map(|code| ExpectedStatus::Code(code.try_into().unwrap_or(u16::MAX))),
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_engine::Engine;
+use tidings_engine::settings::RuleView;
 use tidings_engine::settings::endpoints::EndpointWiring;
 
 use crate::auth::{Authorized, PathId, Read, Write};
@@ -14,6 +15,38 @@ use crate::response::{ApiResult, ok};
 
 /// Channels in one request.
 const CHANNELS_MAX: usize = 1_000;
+
+/// A rule that notifies of the endpoint beside those of the channels.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtherRule {
+    rule_id: RuleId,
+    /// `*`: it notifies of every endpoint.
+    resource_id: String,
+    channel_id: ChannelId,
+    channel_name: String,
+    channel_type: &'static str,
+    channel_enabled: bool,
+    enabled: bool,
+    paused: bool,
+    triggers: Vec<&'static str>,
+}
+
+impl OtherRule {
+    fn of(RuleView { rule, channel }: RuleView) -> Self {
+        Self {
+            rule_id: rule.id,
+            resource_id: rule.resource.as_str().to_owned(),
+            channel_id: channel.id,
+            channel_name: channel.name,
+            channel_type: channel.channel_type.as_str(),
+            channel_enabled: channel.enabled,
+            enabled: rule.enabled,
+            paused: rule.paused,
+            triggers: rule.triggers.iter().map(|trigger| trigger.as_str()).collect(),
+        }
+    }
+}
 
 /// A shared channel, and its rule of the endpoint.
 #[derive(Serialize)]
@@ -28,7 +61,7 @@ struct WiredChannel {
     rule_id: Option<RuleId>,
 }
 
-/// The shared channels, oldest first, each with its rule.
+/// The shared channels, oldest first, each with its rule; and the other rules that notify of the endpoint.
 pub(in crate::api) async fn wiring(caller: Authorized<Read>, PathId(id): PathId<EndpointId>) -> ApiResult {
     response(caller.engine(), caller.workspace_id(), id)
 }
@@ -76,5 +109,6 @@ fn response(engine: &Engine, workspace_id: WorkspaceId, id: EndpointId) -> ApiRe
             rule_id: rule.map(|rule| rule.id),
         });
     }
-    ok(&json!({"channels": channels}))
+    let other_rules: Vec<_> = engine.other_rules(workspace_id, id)?.into_iter().map(OtherRule::of).collect();
+    ok(&json!({"channels": channels, "otherRules": other_rules}))
 }

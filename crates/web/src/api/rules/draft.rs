@@ -2,7 +2,7 @@
 
 use tidings_domain::channel::ChannelType;
 use tidings_domain::id::{ChannelId, RuleId};
-use tidings_domain::resource::{ResourceSelector, ResourceType, validate_external_id};
+use tidings_domain::resource::{ResourceSelector, ResourceType, validate_resource_selector};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::{RuleTrigger, TRIGGER_TYPE_FORM, TriggerType};
@@ -89,7 +89,7 @@ pub(super) fn new(object: Object, type_of: impl Fn(ChannelId) -> Option<ChannelT
     let mut fields = Fields::null_as_absent(object);
     let resource_type = resource_type(&mut fields);
     let resource_type = fields.required("resourceType", resource_type);
-    let resource_id = fields.string_matching("resourceId", validate_external_id);
+    let resource_id = fields.external_id("resourceId", validate_resource_selector);
     let resource_id = fields.required("resourceId", resource_id);
     let base = RuleBase::read(&mut fields, resource_type);
     let has_incidents = resource_type.is_some_and(ResourceType::has_incidents);
@@ -159,7 +159,7 @@ fn reject_other_resource(fields: &mut Fields, rule: &Rule) {
     if fields.text("resourceType").is_some_and(|kind| kind != rule.resource_type.as_str()) {
         fields.refuse_once("resourceType", "cannot be changed: create another rule");
     }
-    if fields.text("resourceId").is_some_and(|id| id != rule.resource.as_str()) {
+    if fields.external_id("resourceId", |_| None).is_some_and(|id| id != rule.resource.as_str()) {
         fields.refuse_once("resourceId", "cannot be changed: create another rule");
     }
 }
@@ -203,7 +203,7 @@ pub(super) fn test(object: Object) -> Result<TestRequest, Problem> {
     }
     fields.know("ruleId");
     let resource_type = resource_type(&mut fields);
-    let resource_id = fields.string_matching("resourceId", validate_external_id).filter(|id| id != "*");
+    let resource_id = fields.external_id("resourceId", validate_resource_selector).filter(|id| id != "*");
     RuleBase::read(&mut fields, resource_type);
     fields.boolean("rotateWebhookSecret");
     if fields.take("channelId").is_some() {

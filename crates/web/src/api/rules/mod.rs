@@ -67,6 +67,7 @@ pub(super) async fn edit(
 ) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     let before = engine.rule(workspace_id, id)?;
+    let expected = expected.at(before.rule.revision)?;
     let edit = draft::edit(object, &before, type_of(engine, workspace_id))?;
     let inline_type = inline_type(edit.channel.as_ref());
     let edited = engine.edit_rule(workspace_id, id, edit, expected).await;
@@ -80,7 +81,9 @@ pub(super) async fn delete(
     PathId(id): PathId<RuleId>,
     IfMatch(expected): IfMatch,
 ) -> ApiResult {
-    caller.engine().delete_rule(caller.workspace_id(), id, expected).await?;
+    let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
+    let expected = expected.at(engine.rule(workspace_id, id)?.rule.revision)?;
+    engine.delete_rule(workspace_id, id, expected).await?;
     no_content()
 }
 

@@ -1,17 +1,17 @@
 //! The slow path: parses bodies that the fast path rejected, and collects every violation with its JSON pointer. A body may
 //! still turn out valid, such as one with escape sequences in enumerated values.
 
-use serde_json::Map;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use tidings_domain::resource::ResourceType;
-use tidings_domain::run::Run;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
-use tidings_domain::violation::{Violation, Violations};
+use tidings_domain::violation::{Violation, Violations, pointer};
 use tidings_engine::accept::RunReport;
 
+use super::sent::SentRun;
 use super::validation::{
-    error_fault, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
+    instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
 };
 use super::{RUN_STATUS_FORM, RUNS_MAX, Reports, not_a_report};
 use crate::body::{BodyFormat, Object};
@@ -28,6 +28,7 @@ pub(super) fn read(bytes: &[u8], format: BodyFormat, now: Timestamp) -> Result<R
     if bytes.trim_ascii().is_empty() {
         return Err(not_a_report(format));
     }
+    json::require_utf8(bytes)?;
     match format {
         BodyFormat::Json => {
             let body: &RawValue = serde_json::from_slice(bytes).map_err(|error| json::invalid(&error))?;
@@ -85,20 +86,39 @@ fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) 
         violations.push(Violation::new(at, "must be a run, as a JSON object"));
         return Ok(None);
     };
-    let mut output = None;
+    let (mut output, mut not_unicode) = (None, Vec::new());
     let mut object = Map::new();
     for (key, value) in members {
         // Stored exactly as it is written: parsing and serialising would normalise numbers and whitespace.
         if key == "output" {
             output = Some(value).filter(|value| value.get() != "null");
-        } else {
-            object.insert(key, json::read(value.get().as_bytes())?);
+            continue;
         }
+        let text = value.get();
+        let value = match &*key {
+            // Of an integer of any length the digits.
+            "resourceId" | "runId" if is_integer(text) => Value::String(text.to_owned()),
+            // An error that some program cut in the middle of a character must still be reported.
+            "errorMessage" => json::read(json::replace_lone_surrogates(text, "\\ufffd").as_bytes())?,
+            _ => match json::read(text.as_bytes()) {
+                Ok(value) => value,
+                Err(problem) if problem.code() == Code::Invalid => {
+                    let prefix = format!("{at}{}", pointer(&key));
+                    violations.extend(problem.map_pointers(|inner| format!("{prefix}{inner}")).into_violations());
+                    not_unicode.push(prefix);
+                    continue;
+                }
+                Err(problem) => return Err(problem),
+            },
+        };
+        object.insert(key, value);
     }
     let mut fields = Fields::null_as_absent(Object(object)).at(at);
     let report = read_fields(&mut fields, output, now);
-    let found = fields.into_violations();
-    let is_valid = found.is_empty();
+    let mut found = fields.into_violations();
+    // Those that are not Unicode are missing from the object, and would be reported as such, too.
+    found.retain(|violation| !not_unicode.contains(&violation.pointer));
+    let is_valid = found.is_empty() && not_unicode.is_empty();
     violations.extend(found);
     Ok(report.filter(|_| is_valid))
 }
@@ -122,29 +142,36 @@ fn read_fields(fields: &mut Fields, output: Option<&RawValue>, now: Timestamp) -
     }
     let duration_ms = fields.integer("durationMs", 0, INTEGER_MAX);
     let row_count = fields.integer("rowCount", 0, INTEGER_MAX);
-    let error_message = fields.string_matching("errorMessage", error_fault);
+    let error_message = fields.text("errorMessage");
     fields.know("output");
-    if let Some(fault) = output.and_then(|output| output_fault(output.get())) {
+    // Of a failure it is dropped: a failure is never refused for its output.
+    let must_be_kept = status != Some(Trigger::Failure);
+    if let Some(fault) = output.filter(|_| must_be_kept).and_then(|output| output_fault(output.get())) {
         fields.refuse("output", fault);
     }
     let deep_link = fields.string_matching("deepLink", link_fault);
-    Some(RunReport {
+    let sent = SentRun {
         resource_type: resource_type?,
         resource_id: resource_id?,
         run_id: run_id?,
         trigger: status?,
-        run: Run {
-            resource_name,
-            trigger_type,
-            started_at,
-            completed_at: completed_at.unwrap_or(now),
-            duration_ms,
-            row_count,
-            error_message,
-            output: output.map(RawValue::to_owned),
-            deep_link,
-        },
-    })
+        resource_name,
+        trigger_type,
+        started_at,
+        completed_at,
+        duration_ms,
+        row_count,
+        error_message,
+        output,
+        deep_link,
+    };
+    Some(sent.into_report(now))
+}
+
+/// Whether the JSON text is a number without fraction and exponent.
+fn is_integer(json: &str) -> bool {
+    let digits = json.strip_prefix('-').unwrap_or(json);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn instant(fields: &mut Fields, key: &'static str) -> Option<Timestamp> {

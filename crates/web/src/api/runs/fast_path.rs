@@ -1,15 +1,18 @@
 //! The fast path: parses valid bodies in one pass. Returns `None` for all others, which `diagnostics` then explains.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tidings_domain::resource::ResourceType;
-use tidings_domain::run::Run;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{Trigger, TriggerType};
 use tidings_engine::accept::RunReport;
 
+use super::sent::SentRun;
 use super::validation::{
-    error_fault, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
+    instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
 };
 use super::{RUNS_MAX, Reports};
 use crate::body::BodyFormat;
@@ -21,9 +24,9 @@ use crate::fields::INTEGER_MAX;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RunRequest<'a> {
     resource_type: &'a str,
-    resource_id: String,
+    resource_id: ExternalId,
     resource_name: Option<String>,
-    run_id: String,
+    run_id: ExternalId,
     status: &'a str,
     trigger_type: Option<&'a str>,
     started_at: Option<&'a str>,
@@ -34,6 +37,41 @@ struct RunRequest<'a> {
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     deep_link: Option<String>,
+}
+
+/// An id of the caller's: a text, or an integer, which is taken as its digits.
+struct ExternalId(String);
+
+impl<'de> Deserialize<'de> for ExternalId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ExternalIdVisitor)
+    }
+}
+
+struct ExternalIdVisitor;
+
+impl Visitor<'_> for ExternalIdVisitor {
+    type Value = ExternalId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or an integer")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<ExternalId, E> {
+        Ok(ExternalId(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<ExternalId, E> {
+        Ok(ExternalId(text))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<ExternalId, E> {
+        Ok(ExternalId(number.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<ExternalId, E> {
+        Ok(ExternalId(number.to_string()))
+    }
 }
 
 /// Reads the runs of a body if all of them are valid.
@@ -66,35 +104,36 @@ impl RunRequest<'_> {
     fn validate(self, now: Timestamp) -> Option<RunReport> {
         let started_at = optional(self.started_at, instant)?;
         let completed_at = optional(self.completed_at, instant)?;
-        let is_valid = resource_id_fault(&self.resource_id)
-            .or_else(|| run_id_fault(&self.run_id))
+        let (resource_id, run_id) = (self.resource_id.0, self.run_id.0);
+        let trigger = Trigger::parse_run(self.status)?;
+        let is_success = trigger == Trigger::Success;
+        let is_valid = resource_id_fault(&resource_id)
+            .or_else(|| run_id_fault(&run_id))
             .or_else(|| name_fault(self.resource_name.as_deref()?))
-            .or_else(|| error_fault(self.error_message.as_deref()?))
             .or_else(|| link_fault(self.deep_link.as_deref()?))
             .or_else(|| order_fault(started_at, completed_at))
-            .or_else(|| output_fault(self.output?.get()))
+            .or_else(|| output_fault(self.output.filter(|_| is_success)?.get()))
             .is_none();
         let is_exact = |number: Option<u64>| number.is_none_or(|number| number <= INTEGER_MAX);
         if !(is_valid && is_exact(self.duration_ms) && is_exact(self.row_count)) {
             return None;
         }
-        Some(RunReport {
+        let sent = SentRun {
             resource_type: ResourceType::parse_run_type(self.resource_type)?,
-            trigger: Trigger::parse_run(self.status)?,
-            resource_id: self.resource_id,
-            run_id: self.run_id,
-            run: Run {
-                resource_name: self.resource_name,
-                trigger_type: optional(self.trigger_type, TriggerType::parse)?,
-                started_at,
-                completed_at: completed_at.unwrap_or(now),
-                duration_ms: self.duration_ms,
-                row_count: self.row_count,
-                error_message: self.error_message,
-                output: self.output.map(RawValue::to_owned),
-                deep_link: self.deep_link,
-            },
-        })
+            resource_id,
+            run_id,
+            trigger,
+            resource_name: self.resource_name,
+            trigger_type: optional(self.trigger_type, TriggerType::parse)?,
+            started_at,
+            completed_at,
+            duration_ms: self.duration_ms,
+            row_count: self.row_count,
+            error_message: self.error_message,
+            output: self.output,
+            deep_link: self.deep_link,
+        };
+        Some(sent.into_report(now))
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod diagnostics;
 mod fast_path;
+mod sent;
 #[cfg(test)]
 mod tests;
 mod validation;
@@ -15,7 +16,7 @@ use tidings_domain::trigger::Trigger;
 use tidings_store::history::EventFilter;
 
 use crate::auth::{Authorized, Read, Write};
-use crate::body::{BodyFormat, RawBody};
+use crate::body::{BodyFormat, RunsBody};
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::response::{ApiResult, json, ok};
@@ -39,16 +40,20 @@ struct Reports {
 }
 
 /// Accepts runs: one, a JSON array, or NDJSON. All are accepted or none.
-pub(super) async fn report(caller: Authorized<Write>, RawBody { format, bytes }: RawBody) -> ApiResult {
+pub(super) async fn report(caller: Authorized<Write>, RunsBody { format, bytes }: RunsBody) -> ApiResult {
     let now = caller.now();
     let reports = match fast_path::read(&bytes, format, now) {
         Some(reports) => reports,
         None => diagnostics::read(&bytes, format, now)?,
     };
-    let acceptances = caller.engine().report(caller.workspace_id(), reports.runs).await?;
-    match acceptances.as_slice() {
-        [only] if !reports.is_list => Ok(json(StatusCode::ACCEPTED, &Accepted::of(only))),
-        all => Ok(json(StatusCode::ACCEPTED, &all.iter().map(Accepted::of).collect::<Vec<_>>())),
+    let Reports { runs, is_list } = reports;
+    let truncated: Vec<_> = runs.iter().map(|report| report.run.truncated.clone()).collect();
+    let acceptances = caller.engine().report(caller.workspace_id(), runs).await?;
+    let mut answers =
+        acceptances.iter().zip(&truncated).map(|(acceptance, truncated)| Accepted::of(acceptance, truncated));
+    match answers.next() {
+        Some(only) if !is_list => Ok(json(StatusCode::ACCEPTED, &only)),
+        first => Ok(json(StatusCode::ACCEPTED, &first.into_iter().chain(answers).collect::<Vec<_>>())),
     }
 }
 

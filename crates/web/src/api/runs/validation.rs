@@ -1,12 +1,13 @@
 //! Checks of a run's fields, for the fast and the slow path. Each returns what the field must be, or `None` if it is valid.
 
-use tidings_domain::resource::validate_external_id;
+use tidings_domain::resource::{validate_external_id, validate_resource_id};
 use tidings_domain::text::has_control;
 use tidings_domain::time::Timestamp;
 use url::Url;
 
+use crate::json::lone_surrogate;
+
 const NAME_CHARS_MAX: usize = 200;
-const ERROR_BYTES_MAX: usize = 16 * 1_024;
 const LINK_BYTES_MAX: usize = 2_048;
 /// Bytes of the output as JSON.
 const OUTPUT_BYTES_MAX: usize = 256 * 1_024;
@@ -16,10 +17,7 @@ const OUTPUT_DEPTH_MAX: usize = 100;
 const INSTANTS: std::ops::RangeInclusive<i64> = 946_684_800_000..=4_102_444_799_999;
 
 pub(in crate::api) fn resource_id_fault(text: &str) -> Option<&'static str> {
-    match text {
-        "*" => Some("must name one resource; * is for rules only"),
-        _ => validate_external_id(text),
-    }
+    validate_resource_id(text)
 }
 
 pub(super) fn run_id_fault(text: &str) -> Option<&'static str> {
@@ -34,10 +32,6 @@ pub(super) fn name_fault(text: &str) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-pub(super) fn error_fault(text: &str) -> Option<&'static str> {
-    (text.len() > ERROR_BYTES_MAX).then_some("must be at most 16 KiB (16,384 bytes)")
 }
 
 pub(in crate::api) fn link_fault(text: &str) -> Option<&'static str> {
@@ -86,12 +80,17 @@ pub(super) fn order_fault(started_at: Option<Timestamp>, completed_at: Option<Ti
     reversed.then_some("must not be later than completedAt")
 }
 
+/// The message about text with half of a surrogate pair, which no receiver could decode.
+pub(super) const NOT_UNICODE: &str = "must be Unicode text: \\ud800 to \\udfff are only valid in pairs";
+
 /// `json` is valid JSON already.
 pub(super) fn output_fault(json: &str) -> Option<&'static str> {
     if json.len() > OUTPUT_BYTES_MAX {
         Some("must be at most 256 KiB (262,144 bytes) of JSON")
     } else if count_brackets(json) > OUTPUT_DEPTH_MAX && depth(json) > OUTPUT_DEPTH_MAX {
         Some("must not nest deeper than 100 levels")
+    } else if lone_surrogate(json).is_some() {
+        Some(NOT_UNICODE)
     } else {
         None
     }
@@ -178,6 +177,13 @@ mod tests {
         assert_eq!(output_fault(&nested(OUTPUT_DEPTH_MAX)), None);
         assert!(output_fault(&nested(OUTPUT_DEPTH_MAX + 1)).is_some());
         assert_eq!(output_fault(&format!("{:?}", "[{".repeat(1_000))), None);
+    }
+
+    #[test]
+    fn output_must_be_unicode() {
+        assert_eq!(output_fault(r#"{"a": "\ud83d\ude00 \\ud83d"}"#), None);
+        assert_eq!(output_fault(r#"{"a": "\ud83d"}"#), Some(NOT_UNICODE));
+        assert_eq!(output_fault(r#"{"\ude00": 1}"#), Some(NOT_UNICODE));
     }
 
     #[test]

@@ -160,6 +160,8 @@ fn unmatched_rule_is_explained_by_its_reason() {
     assert_eq!(describe(NotRoutedReason::TriggerType, &event), chat);
     let recovery = "Not notified: recovery notifications are disabled for the endpoint";
     assert_eq!(describe(NotRoutedReason::RecoveryDisabled, &event), recovery);
+    let same = "Not notified: another rule sends this event through the same channel, which is notified once";
+    assert_eq!(describe(NotRoutedReason::SameChannel, &event), same);
 }
 
 #[test]
@@ -192,5 +194,12 @@ fn several_deliveries_and_rules_are_counted() {
     let why =
         Why::of(&event, None, explained, vec![UnroutedExplanation::of(not_routed, &event, None)], || unreachable!());
     assert_eq!(why.answer, "3 deliveries: 1 held, 2 sent; 1 rule did not match");
+    let same_channel = || {
+        let not_routed = NotRouted { rule_id: RuleId::from_bytes([5; 16]), reason: NotRoutedReason::SameChannel };
+        vec![UnroutedExplanation::of(not_routed, &event, None)]
+    };
+    let only = DeliveryExplanation::of(&records[0], None, None, None, phrasing);
+    let answer = only.answer.clone();
+    assert_eq!(Why::of(&event, None, vec![only], same_channel(), || unreachable!()).answer, answer);
     assert_eq!(Why::of(&event, None, vec![], vec![], || "none".into()).answer, "none");
 }

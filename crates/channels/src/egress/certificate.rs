@@ -8,6 +8,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 /// The longest subject or issuer, in characters; longer ones are truncated.
@@ -17,21 +18,24 @@ const NAMES_MAX: usize = 3;
 
 /// The parsed parts of a certificate.
 #[derive(Debug, Clone)]
-pub(crate) struct CertificateInfo {
+pub struct CertificateInfo {
     pub certificate: Certificate,
+    pub not_before: Timestamp,
     pub is_self_signed: bool,
 }
 
 /// Parses a certificate; `None` if it is malformed.
-pub(crate) fn parse(der: &[u8]) -> Option<CertificateInfo> {
+pub fn parse(der: &[u8]) -> Option<CertificateInfo> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
-    let not_after = Timestamp::from_unix_ms(parsed.validity().not_after.timestamp().saturating_mul(1_000));
+    let instant = |at: ASN1Time| Timestamp::from_unix_ms(at.timestamp().saturating_mul(1_000));
+    let (not_before, not_after) = (instant(parsed.validity().not_before), instant(parsed.validity().not_after));
     let mut subject = format_name(parsed.subject());
     if subject.is_empty() {
         subject = alternative_names(&parsed);
     }
     let certificate = Certificate { not_after, issuer: format_name(parsed.issuer()), subject };
-    Some(CertificateInfo { certificate, is_self_signed: parsed.issuer().as_raw() == parsed.subject().as_raw() })
+    let is_self_signed = parsed.issuer().as_raw() == parsed.subject().as_raw();
+    Some(CertificateInfo { certificate, not_before, is_self_signed })
 }
 
 /// Most specific part first, as in RFC 4514: `CN=R11, O=Let's Encrypt, C=US`.
