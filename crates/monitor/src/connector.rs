@@ -87,11 +87,12 @@ impl Connector {
         &self,
         tcp: TcpStream,
         target: &ProbeTarget,
+        profile: &TlsProfile,
         purpose: Purpose,
         recorder: &mut TimingRecorder,
     ) -> Result<(TlsStream<TcpStream>, Option<Certificate>), Failure> {
         recorder.start(Phase::Tls);
-        let probed = self.tls.handshake(tcp, target, &TlsProfile::default(), purpose).await;
+        let probed = self.tls.handshake(tcp, target, profile, purpose).await;
         let certificate = probed.certificate;
         match probed.result {
             Ok(stream) => {

@@ -91,6 +91,9 @@ impl Prober {
 
     /// Validates a probe as far as that is possible without any network access. The error describes the problem.
     pub fn check(&self, probe: &Probe) -> Result<(), String> {
+        if probe.is_external() {
+            return Ok(());
+        }
         ProbePlan::new(probe, "Tidings")?.check_guard(self.connector.guard())
     }
 
@@ -177,17 +180,18 @@ impl Prober {
         recorder: &mut TimingRecorder,
     ) -> Result<Answer, Failure> {
         match plan {
-            ProbePlan::Http { probe, hop, template } => {
+            ProbePlan::Http { probe, hop, template, tls } => {
                 let ProbeJob { secret, needs, connections, .. } = job;
-                let exchange = HttpExchange { secret, needs, connections, deadline };
+                let exchange = HttpExchange { secret, needs, connections, tls: &tls, deadline };
                 self.http.probe(probe, exchange, *hop, *template, recorder).await
             }
             ProbePlan::Tcp(target) => {
                 self.connector.connect(&target, deadline, recorder).await.map(|_| Answer::Reached)
             }
-            ProbePlan::Tls(target) => {
+            ProbePlan::Tls(target, profile) => {
                 let tcp = self.connector.connect(&target, deadline, recorder).await?;
-                let handshake = self.connector.handshake(tcp, &target, Purpose::HandshakeOnly, recorder).await;
+                let handshake =
+                    self.connector.handshake(tcp, &target, &profile, Purpose::HandshakeOnly, recorder).await;
                 handshake.map(|_| Answer::Reached)
             }
             ProbePlan::Icmp(target) => icmp::probe(&self.echo_ids, &self.connector, &target, deadline, recorder).await,

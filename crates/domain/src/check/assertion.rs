@@ -81,7 +81,7 @@ impl AssertionKind {
     /// Whether this type of probe yields such a value.
     fn fits(self, probe: &Probe) -> bool {
         match self {
-            Self::Latency => true,
+            Self::Latency => !probe.is_external(),
             Self::Header => matches!(probe, Probe::Http(_)),
             Self::Body | Self::Json => matches!(probe, Probe::Http(http) if http.method != "HEAD"),
             Self::Ssl => matches!(probe, Probe::Http(_) | Probe::Tls { .. }),
@@ -216,6 +216,7 @@ fn validate(assertion: &Assertion, probe: &Probe) -> Violations {
 
 fn kind_message(kind: AssertionKind, probe: &Probe) -> String {
     match (kind, probe) {
+        (_, Probe::External { .. }) => "checks of an external endpoint are reported with their verdict".to_owned(),
         (AssertionKind::Body | AssertionKind::Json, Probe::Http(_)) => "responses to HEAD have no body".to_owned(),
         (AssertionKind::Ssl, _) => "only HTTP and TLS probes see a certificate".to_owned(),
         _ => format!("only HTTP responses have a {}", if kind == AssertionKind::Header { "header" } else { "body" }),

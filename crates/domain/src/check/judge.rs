@@ -122,7 +122,7 @@ fn unexpected_response(probe: &Probe, answer: &Answer) -> Option<String> {
             })
         }
         (Probe::Dns { .. }, _) => Some("no DNS records were reported".to_owned()),
-        (Probe::Tcp { .. } | Probe::Icmp { .. } | Probe::Tls { .. }, _) => None,
+        (Probe::Tcp { .. } | Probe::Icmp { .. } | Probe::Tls { .. } | Probe::External { .. }, _) => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod active;
 mod alerts;
 mod checks;
 mod deferred;
+mod heartbeat;
 mod notify;
 mod state;
 mod timer_loop;
@@ -85,6 +86,7 @@ impl Incidents {
         }));
         incidents.load().await?;
         tokio::spawn(timer_loop::run(incidents.clone()));
+        tokio::spawn(heartbeat::run(incidents.clone()));
         Ok(incidents)
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod connection;
 mod cookies;
+pub(crate) mod hop_tls;
 pub(crate) mod pool;
 pub(crate) mod redirect;
 pub(crate) mod request;
@@ -23,6 +24,7 @@ use crate::timing::TimingRecorder;
 use crate::tls::Purpose;
 use connection::{BodyReader, DISCARDED_BYTES_MAX, ExchangeError, HttpConnection, RoundTrip};
 use cookies::CookieJar;
+use hop_tls::HopTls;
 use pool::ConnectionPool;
 use request::{Hop, RequestTemplate, authorization_header};
 
@@ -41,6 +43,7 @@ pub(crate) struct HttpExchange<'a> {
     /// What is wanted of the body.
     pub needs: &'a BodyNeeds,
     pub connections: Connections,
+    pub tls: &'a HopTls,
     pub deadline: Instant,
 }
 
@@ -102,10 +105,10 @@ impl HttpProber {
         let request = || template.build(hop, cookies.header(&hop.url));
         recorder.target(&hop.target);
         let pooled = match exchange.connections {
-            Connections::Kept => self.pool.take(&hop.origin, recorder.started_at),
+            Connections::Kept => self.pool.take(&exchange.tls.pool_key(hop), recorder.started_at),
             Connections::Fresh => {
                 // What a fresh connection is to confirm or to replace.
-                self.pool.remove(&hop.origin);
+                self.pool.remove(&exchange.tls.pool_key(hop));
                 None
             }
         };
@@ -119,38 +122,39 @@ impl HttpProber {
                 Err(ExchangeError { without_response: true, .. }) => recorder.roll_back(checkpoint),
                 Ok(round_trip) if round_trip.is_idle_close() => recorder.roll_back(checkpoint),
                 Err(error) => return Err(error.failure),
-                Ok(round_trip) => return Ok(self.return_connection(hop, round_trip)),
+                Ok(round_trip) => return Ok(self.return_connection(exchange, hop, round_trip)),
             }
         }
         // Boxed, as it is rarely needed and its future is large.
-        let connection = Box::pin(self.connect(hop, exchange.deadline, recorder)).await?;
+        let connection = Box::pin(self.connect(exchange, hop, recorder)).await?;
         let result = connection::exchange(connection, &hop.target, request(), reader, recorder).await;
-        result.map(|round_trip| self.return_connection(hop, round_trip)).map_err(|error| error.failure)
+        result.map(|round_trip| self.return_connection(exchange, hop, round_trip)).map_err(|error| error.failure)
     }
 
     /// Keeps the connection of a good response for the next probe. After any other the next one dials and resolves anew:
     /// the name may have moved away from a server that fails.
-    fn return_connection(&self, hop: &Hop, mut round_trip: RoundTrip) -> RoundTrip {
+    fn return_connection(&self, exchange: &HttpExchange<'_>, hop: &Hop, mut round_trip: RoundTrip) -> RoundTrip {
         let connection = round_trip.connection.take();
         if let Some(connection) = connection.filter(|_| round_trip.head.status.is_success()) {
-            self.pool.put(&hop.origin, connection);
+            self.pool.put(&exchange.tls.pool_key(hop), connection);
         }
         round_trip
     }
 
     async fn connect(
         &self,
+        exchange: &HttpExchange<'_>,
         hop: &Hop,
-        deadline: Instant,
         recorder: &mut TimingRecorder,
     ) -> Result<HttpConnection, Failure> {
         let target = &hop.target;
-        let tcp = self.connector.connect(target, deadline, recorder).await?;
+        let tcp = self.connector.connect(target, exchange.deadline, recorder).await?;
         let opened_at = Instant::now();
         if !hop.is_tls {
             return Ok(HttpConnection { stream: Stream::Plain(tcp), opened_at, certificate: None });
         }
-        let (stream, certificate) = self.connector.handshake(tcp, target, Purpose::Http, recorder).await?;
+        let (stream, certificate) =
+            self.connector.handshake(tcp, target, exchange.tls.profile(hop), Purpose::Http, recorder).await?;
         let certificate = certificate.map(Arc::new);
         Ok(HttpConnection { stream: Stream::Tls(Box::new(stream)), opened_at, certificate })
     }

@@ -14,9 +14,13 @@ use crate::problem::{Code, Problem};
 use crate::response::{ApiResult, ok};
 use crate::view::check::test_result;
 
+/// Why an external endpoint has no test.
+const NOT_PROBED: &str = "is external: it is not probed, its checks are reported to POST /endpoints/{id}/checks";
+
 /// Probes a stored endpoint (`endpointId`), with the other fields merged over its definition, or a definition that is not
 /// stored.
 pub(in crate::api) async fn test(caller: Authorized<Write>, Object(mut object): Object) -> ApiResult {
+    let pointer = if object.contains_key("type") { "/type" } else { "/endpointId" };
     let before = match object.remove("endpointId") {
         None | Some(serde_json::Value::Null) => None,
         Some(id) => {
@@ -27,7 +31,11 @@ pub(in crate::api) async fn test(caller: Authorized<Write>, Object(mut object): 
         }
     };
     let draft = draft::test(Object(object), before).map_err(EngineError::Invalid)?;
-    let found = violations(&draft.definition, None, 1);
+    if draft.definition.probe.is_external() {
+        return Err(Problem::invalid_field(pointer, NOT_PROBED));
+    }
+    let mut found = violations(&draft.definition, None, 1);
+    found.extend(caller.engine().policy_violation(&draft.definition));
     if !found.is_empty() {
         return Err(Problem::invalid(found));
     }
