@@ -10,7 +10,7 @@ use tidings_domain::violation::Violations;
 
 use crate::Notifier;
 use crate::egress::Egress;
-use crate::email::RelayConfig;
+use crate::email::{MailPools, RelayConfig};
 
 /// A field of a channel type's configuration, for validation, redaction, forms and documentation.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,8 @@ pub struct ChannelContext {
     pub egress: Arc<Egress>,
     /// The instance's SMTP server, if the operator set one.
     pub relay: Option<Arc<RelayConfig>>,
+    /// Connections to mail servers.
+    pub mail_pools: Arc<MailPools>,
     /// Prefix of the vendor headers for runs (`X-Mako`).
     pub run_header_prefix: String,
     /// Prefix of the vendor headers for use cases (`X-MagOne`).
@@ -60,6 +62,7 @@ impl ChannelContext {
         Self {
             egress,
             relay: None,
+            mail_pools: Arc::default(),
             run_header_prefix: "X-Mako".into(),
             workflow_header_prefix: "X-MagOne".into(),
             slack_api_base: SLACK_API_BASE.into(),

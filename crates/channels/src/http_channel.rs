@@ -16,7 +16,7 @@ use url::Url;
 use crate::attempt::{EXCERPT_BYTES_MAX, RateSignal};
 use crate::config_reader::{MASK, looks_like_token};
 use crate::egress::decode::decode_beginning;
-use crate::egress::{Egress, EgressError, EgressTarget, HttpResponse};
+use crate::egress::{DialOptions, Egress, EgressError, EgressTarget, HttpResponse};
 use crate::retry_after::retry_after_ms;
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 
@@ -35,6 +35,17 @@ pub trait HttpChannel: Send + Sync {
     /// own.
     fn classify_response(&self, response: &HttpResponse, now: Timestamp) -> AttemptResult {
         classify_response(response, now)
+    }
+
+    /// The same message in a simpler form, with a word for it such as `as plain text`, if the receiver refused the first
+    /// one for its form: a message must not be lost for one part that the receiver is strict about. It is sent once within
+    /// the same attempt, and its response is the attempt's result.
+    fn simpler_request(
+        &self,
+        _message: &OutboundMessage<'_>,
+        _response: &HttpResponse,
+    ) -> Option<(Request<Full<Bytes>>, &'static str)> {
+        None
     }
 
     /// A second request after a delivery, to update an earlier message. It is sent once, and its failure does not
@@ -65,6 +76,30 @@ pub struct HttpNotifier<C> {
     pub egress: Arc<Egress>,
 }
 
+impl<C: HttpChannel> HttpNotifier<C> {
+    /// Sends the message in a simpler form after a refusal, and notes that.
+    async fn send_simpler(
+        &self,
+        (request, form): (Request<Full<Bytes>>, &'static str),
+        refused: AttemptResult,
+        message: &OutboundMessage<'_>,
+        deadline: Instant,
+    ) -> AttemptResult {
+        let dial = DialOptions { fresh: true, ..message.dial_options() };
+        let mut result = match self.egress.send(self.channel.target(), request, dial, deadline).await {
+            Err(error) => AttemptResult::from(error),
+            Ok(mut response) => {
+                response.body = decode_beginning(&response.headers, response.body, DECODED_BYTES_MAX);
+                self.channel.secrets().scrub(&mut response.body);
+                self.channel.classify_response(&response, message.now)
+            }
+        };
+        let why = refused.error.unwrap_or_default();
+        result.note = Some(format!("sent {form}, because the receiver refused the formatted message: {why}"));
+        result
+    }
+}
+
 #[async_trait]
 impl<C: HttpChannel> Notifier for HttpNotifier<C> {
     async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult {
@@ -90,11 +125,16 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
                 Ok(mut response) => {
                     response.body = decode_beginning(&response.headers, response.body, DECODED_BYTES_MAX);
                     self.channel.secrets().scrub(&mut response.body);
-                    break self.channel.classify_response(&response, message.now);
+                    let result = self.channel.classify_response(&response, message.now);
+                    break match self.channel.simpler_request(message, &response) {
+                        // Boxed, because it is rarely needed.
+                        Some(simpler) => Box::pin(self.send_simpler(simpler, result, message, deadline)).await,
+                        None => result,
+                    };
                 }
             }
         };
-        result.note = note;
+        result.note = note.or(result.note);
         // Within the same deadline: the attempt's limit includes the follow-up.
         if let Some((target, request)) = self.channel.follow_up_request(message).filter(|_| result.is_delivered())
             && let Err(error) = self.egress.send(target, request, message.dial_options(), deadline).await

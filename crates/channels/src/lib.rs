@@ -36,6 +36,10 @@ pub mod discord;
 pub mod egress;
 pub mod email;
 pub mod http_channel;
+mod link;
+#[cfg(test)]
+mod pictures;
+mod plain;
 pub mod registry;
 pub mod retry_after;
 #[cfg(test)]
@@ -49,7 +53,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidings_domain::calendar::Zone;
 use tidings_domain::event::Event;
-use tidings_domain::id::{DeliveryId, RuleId};
+use tidings_domain::id::{ChannelId, DeliveryId, RuleId};
 use tidings_domain::message::{self, Message};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
@@ -66,6 +70,8 @@ pub struct OutboundMessage<'a> {
     pub delivery_id: DeliveryId,
     /// `None` for a channel's own test.
     pub rule_id: Option<RuleId>,
+    /// `None` for a test of a configuration that is not stored.
+    pub channel_id: Option<ChannelId>,
     /// The event to render.
     pub event: &'a Event,
     /// The severity that the rule assigns to the event.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tidings_domain::calendar::Zone;
-use tidings_domain::digest::{Digest, Entry, EntryState};
+use tidings_domain::digest::{Digest, Entry, EntrySource, EntryState};
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::id::{DeliveryId, EndpointId, EventId, Id as _, IncidentId, RuleId, WorkspaceId};
 use tidings_domain::incident::{Cause, IncidentSnapshot, IncidentTrigger, SubjectField};
@@ -113,6 +114,7 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([7; 16]),
         rule_id: Some(RuleId::from_bytes([3; 16])),
+        channel_id: None,
         event,
         severity,
         zone: utc(),
@@ -122,4 +124,67 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
         attempt_state: None,
         thread: None,
     }
+}
+
+/// Texts that vendors are strict about, for property tests: long, blank, markup, mentions, control sequences, links.
+pub fn hostile_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[ \\n\\t\u{200b}\u{feff}\u{3164}]{0,12}",
+        "[*_~`|<>@#\\[\\]()&:\\\\\\n .0-9a-z-]{0,400}",
+        "(<!channel>|@everyone|<@1>|\\[x\\]\\(https://a.b\\)|```|:fire:|\u{1b}\\[31m|\u{1b}\\]0;t\u{7}|\u{202e}|\\r){0,40}",
+        ("[&<*`@😀é]", 0..6_000usize).prop_map(|(unit, times)| unit.repeat(times)),
+        "https?://[a-z]{1,12}(\\.[a-z]{2,4})?(:[0-9]{1,5})?/[\\PC]{0,40}",
+        ("https://example\\.com/[a-z&|é]{1,3}", 0..2_000usize)
+            .prop_map(|(url, times)| format!("{url}{}", "&|é".repeat(times))),
+        "(javascript|data|ftp|mailto):[ -~]{0,30}",
+    ]
+}
+
+/// Events of every kind with hostile texts in every part that comes from elsewhere.
+pub fn hostile_event() -> impl Strategy<Value = Event> {
+    (0..6usize, proptest::collection::vec(hostile_text(), 8), 0..25usize).prop_map(|(kind, texts, count)| {
+        let text = |at: usize| texts[at % texts.len()].clone();
+        let mut event = match kind {
+            0 => failed_flow(),
+            1 => test_event(),
+            2 => digest(count as u64),
+            3 => incident(IncidentTrigger::Resolved),
+            _ => incident(IncidentTrigger::Opened),
+        };
+        event.resource_id = text(0);
+        event.run_id = text(1);
+        match &mut event.content {
+            Content::Run(run) => {
+                run.resource_name = Some(text(2));
+                run.error_message = Some(text(3));
+                run.deep_link = Some(text(4));
+            }
+            Content::Incident(incident) => {
+                incident.name = text(2);
+                incident.detail = Some(text(3));
+                incident.link = Some(text(4));
+                incident.url = Some(text(5));
+                incident.actor = Some(text(6));
+                let field = |at| SubjectField { label: text(at), value: text(at + 1) };
+                incident.fields = (0..count).map(field).collect();
+                incident.tags = (0..count).map(text).collect();
+            }
+            Content::Digest(digest) => {
+                digest.reason = text(2);
+                for (at, entry) in digest.entries.iter_mut().enumerate() {
+                    entry.title = text(at + 3);
+                    entry.link = Some(text(at + 4));
+                    entry.reason = Some(text(at + 5));
+                    entry.source = Some(EntrySource {
+                        event_id: event.id,
+                        resource_type: ResourceType::Flow,
+                        resource_id: text(at + 6),
+                        run_id: text(at + 7),
+                    });
+                }
+            }
+        }
+        event
+    })
 }

@@ -1,6 +1,7 @@
 //! Escapes text for a vendor and cuts it to the vendor's limit in one pass, so that no escape sequence is cut in half.
 
 use tidings_domain::severity::Severity;
+use tidings_domain::text::{is_blank, keep_ends};
 
 /// Replaces an empty value where the vendor requires one.
 pub(crate) const PLACEHOLDER: &str = "—";
@@ -8,11 +9,18 @@ pub(crate) const PLACEHOLDER: &str = "—";
 /// Separates two characters that would otherwise be read as markup together.
 pub(crate) const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
+/// A detail up to this size comes first: it is what the message is opened for. A longer one follows the facts, which it
+/// would push out of sight.
+const SHORT_CHARS_MAX: usize = 500;
+const SHORT_LINES_MAX: usize = 6;
+
+/// Whether a detail leaves the facts in sight if it comes before them.
+pub(crate) fn is_short(text: &str) -> bool {
+    text.chars().nth(SHORT_CHARS_MAX).is_none() && text.lines().nth(SHORT_LINES_MAX).is_none()
+}
+
 /// At most `units_max` UTF-16 units of `text` (no vendor counts an emoji as more). `write` escapes one character, given
 /// the one before it. A cut is marked by an ellipsis within the limit.
-///
-/// Removed are control characters except line breaks and tabs, and the marks that change the direction of text: with
-/// those a name could pass for another.
 pub(crate) fn truncate_escaped(
     text: &str,
     units_max: usize,
@@ -21,10 +29,10 @@ pub(crate) fn truncate_escaped(
     let mut escaped = String::with_capacity(text.len().min(units_max));
     // `safe`: the longest prefix that still leaves a unit for the ellipsis.
     let (mut units, mut safe, mut before) = (0, 0, None);
-    for character in text.chars().filter(|&c| is_allowed(c)) {
+    for character in text.chars() {
         let start = escaped.len();
         write(before, character, &mut escaped);
-        units += escaped[start..].encode_utf16().count();
+        units += utf16_len(&escaped[start..]);
         if units > units_max {
             escaped.truncate(safe);
             escaped.truncate(escaped.trim_end().len());
@@ -41,17 +49,25 @@ pub(crate) fn truncate_escaped(
     escaped
 }
 
-const fn is_allowed(character: char) -> bool {
-    match character {
-        '\n' | '\t' => true,
-        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
-        _ => true,
+/// Like [`truncate_escaped`], but keeps the beginning and the end: of a long error both matter.
+pub(crate) fn keep_ends_escaped(
+    text: &str,
+    units_max: usize,
+    mut write: impl FnMut(Option<char>, char, &mut String),
+) -> String {
+    let mut chars_max = units_max;
+    // Escapes lengthen the text, so fewer characters may fit than units. Each turn scales by how much was too long; that it
+    // ends with a fit is likely, and the last line makes sure.
+    for _ in 0..6 {
+        let kept = keep_ends(text, chars_max);
+        let escaped = truncate_escaped(&kept, usize::MAX, &mut write);
+        let units = utf16_len(&escaped);
+        if units <= units_max {
+            return escaped;
+        }
+        chars_max = chars_max * units_max / units;
     }
-}
-
-/// Text on one line: line breaks, tabs and runs of spaces become one space.
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    truncate_escaped(&keep_ends(text, chars_max), units_max, write)
 }
 
 /// The length as vendors count it, in UTF-16 units.
@@ -82,15 +98,9 @@ pub(crate) fn escape_fence(before: Option<char>, character: char, out: &mut Stri
     out.push(character);
 }
 
-/// The text, or [`PLACEHOLDER`] if it is blank: Slack and Discord refuse blank texts.
+/// The text, or [`PLACEHOLDER`] if nothing of it is visible: Slack and Discord refuse blank texts.
 pub(crate) fn or_placeholder(text: String) -> String {
-    if text.trim().is_empty() { PLACEHOLDER.to_owned() } else { text }
-}
-
-/// A link that vendors accept: `http` or `https`, at most `bytes_max` bytes, without spaces.
-pub(crate) fn web_link(url: Option<&str>, bytes_max: usize) -> Option<&str> {
-    url.filter(|url| url.starts_with("https://") || url.starts_with("http://"))
-        .filter(|url| url.len() <= bytes_max && !url.contains(|c: char| c.is_whitespace() || c.is_control()))
+    if is_blank(&text) { PLACEHOLDER.to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -108,25 +118,25 @@ mod tests {
         assert_eq!(truncate_escaped("abc", 5, doubled), "aabb…");
         assert_eq!(truncate_escaped("abc", 4, doubled), "aa…");
         assert_eq!(truncate_escaped("😀😀", 3, unescaped), "😀…");
-        assert_eq!(truncate_escaped("a\u{0}b\nc", 9, unescaped), "ab\nc");
         assert_eq!(truncate_escaped("abc", 0, unescaped), "");
-        assert_eq!(truncate_escaped("a\u{202e}b\u{2067}c\u{85}", 9, unescaped), "abc");
-        assert_eq!(one_line(" a\r\n b\tc "), "a b c");
     }
 
     #[test]
-    fn web_link_other_schemes_spaces_and_long_urls_are_refused() {
-        for wrong in ["javascript:alert(1)", "https://a b", "https://a\n", "", "https://toolong.example.com"] {
-            assert_eq!(web_link(Some(wrong), 20), None, "{wrong}");
+    fn keep_ends_escaped_keeps_both_ends_whatever_escapes_add() {
+        for filler in ["x", "&", "😀", "`"] {
+            let text = format!("first {} last", filler.repeat(20_000));
+            let kept = keep_ends_escaped(&text, 1_000, doubled);
+            assert!(kept.starts_with("ffiirrsstt") && kept.ends_with("llaasstt"), "{kept}");
+            assert!((500..=1_000).contains(&utf16_len(&kept)), "{}", utf16_len(&kept));
         }
-        assert_eq!(web_link(Some("https://example.com"), 20), Some("https://example.com"));
     }
 
     proptest! {
         #[test]
         fn truncate_escaped_stays_within_limit(text in "\\PC{0,60}|[`\\n]{0,60}", max in 0usize..70) {
             for write in [unescaped as fn(_, _, &mut String), escape_fence, doubled] {
-                prop_assert!(truncate_escaped(&text, max, write).encode_utf16().count() <= max);
+                prop_assert!(utf16_len(&truncate_escaped(&text, max, write)) <= max);
+                prop_assert!(utf16_len(&keep_ends_escaped(&text, max, write)) <= max);
             }
             prop_assert!(!truncate_escaped(&text, max, escape_fence).contains("``"));
         }

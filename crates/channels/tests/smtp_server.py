@@ -7,6 +7,7 @@ sender nobody@ is refused. The server ends when its standard input is closed.
 
 import argparse
 import asyncio
+import base64
 import email
 import email.policy
 import json
@@ -15,7 +16,7 @@ import ssl
 import sys
 import warnings
 
-from aiosmtpd.smtp import SMTP, AuthResult
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 KNOWN_ONCE = ["date", "from", "to", "subject", "message-id", "mime-version", "content-type"]
 
@@ -51,8 +52,21 @@ def complaints(raw):
 
 
 class Handler:
-    def __init__(self):
+    def __init__(self, token):
         self.seen = set()
+        self.token = token
+
+    async def auth_XOAUTH2(self, server, arguments):
+        response = base64.b64decode(arguments[1]).decode()
+        user = response.split("\x01")[0].removeprefix("user=")
+        if response == f"user={user}\x01auth=Bearer {self.token}\x01\x01":
+            return AuthResult(success=True, auth_data=LoginPassword(user.encode(), b""))
+        # The client has to answer this challenge with an empty line.
+        await server.push("334 " + base64.b64encode(b'{"status":"401","schemes":"bearer mac"}').decode())
+        if (await server._reader.readline()).strip() != b"":
+            await server.push("501 5.5.2 expected an empty line")
+            return AuthResult(success=False, handled=True)
+        return AuthResult(success=False, handled=False)
 
     async def handle_MAIL(self, server, session, envelope, address, options):
         if address.startswith("nobody@"):
@@ -106,6 +120,7 @@ async def main():
     parser.add_argument("--certificate", nargs=2, metavar=("CERTIFICATE", "KEY"))
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="demand authentication as this user")
     parser.add_argument("--only-login", action="store_true", help="offer AUTH LOGIN alone")
+    parser.add_argument("--token", help="offer AUTH XOAUTH2 alone, and take this token")
     arguments = parser.parse_args()
 
     context = None
@@ -120,9 +135,11 @@ async def main():
             "authenticator": authenticator(arguments.auth),
             "auth_required": True,
             "auth_require_tls": arguments.tls == "starttls",
-            "auth_exclude_mechanism": ["PLAIN"] if arguments.only_login else [],
+            "auth_exclude_mechanism": ["XOAUTH2", "PLAIN"] if arguments.only_login else ["XOAUTH2"],
         }
-    handler = Handler()
+    if arguments.token:
+        options |= {"auth_required": True, "auth_require_tls": False, "auth_exclude_mechanism": ["PLAIN", "LOGIN"]}
+    handler = Handler(arguments.token)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: SMTP(handler, **options), "127.0.0.1", 0, ssl=context if arguments.tls == "tls" else None

@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::channel::ChannelType;
 use crate::event::Event;
-use crate::id::RuleId;
+use crate::id::{ChannelId, RuleId};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 
@@ -192,13 +192,21 @@ pub fn next_step(outcome: Outcome, policy: &RetryPolicy, number: u32, jitter: f6
 /// Encodes everything but the unreserved characters of RFC 3986, so that parts cannot contain the separator.
 const KEY_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// `resourceType:resourceId:runId:trigger:channelType:ruleId`, each part percent-encoded.
-pub fn idempotency_key(event: &Event, channel_type: ChannelType, rule_id: Option<RuleId>) -> String {
+/// `resourceType:resourceId:runId:trigger:channelType:ruleId`, each part percent-encoded. A delivery without a rule has
+/// the channel's id in its place: of one event, each channel gets one. (Deferred deliveries have the key of the one that
+/// they replace, as they are the same notification.)
+pub fn idempotency_key(
+    event: &Event,
+    channel_type: ChannelType,
+    rule_id: Option<RuleId>,
+    channel_id: Option<ChannelId>,
+) -> String {
     let mut key = String::with_capacity(160);
-    let rule_id = rule_id.map_or_else(String::new, |id| id.to_string());
+    let channel_id = || channel_id.map(|id| id.to_string());
+    let owner = rule_id.map(|id| id.to_string()).or_else(channel_id).unwrap_or_default();
     let trigger = event.trigger.wire_name();
     let parts =
-        [event.resource_type.as_str(), &event.resource_id, &event.run_id, &*trigger, channel_type.as_str(), &rule_id];
+        [event.resource_type.as_str(), &event.resource_id, &event.run_id, &*trigger, channel_type.as_str(), &owner];
     for (index, part) in parts.into_iter().enumerate() {
         let separator = if index == 0 { "" } else { ":" };
         let _ = write!(key, "{separator}{}", utf8_percent_encode(part, KEY_PART));
@@ -209,9 +217,13 @@ pub fn idempotency_key(event: &Event, channel_type: ChannelType, rule_id: Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use crate::event::tests::failed_flow;
     use crate::id::Id;
+    use crate::incident::IncidentTrigger;
     use crate::resource::ResourceType;
+    use crate::trigger::Trigger;
 
     #[test]
     fn wire_names_round_trip() {
@@ -238,7 +250,47 @@ mod tests {
     fn idempotency_key_escapes_its_separator() {
         let mut event = failed_flow();
         event.resource_id = "a:b/c d".into();
-        let key = idempotency_key(&event, ChannelType::Webhook, Some(RuleId::from_bytes([3; 16])));
+        let key = idempotency_key(&event, ChannelType::Webhook, Some(RuleId::from_bytes([3; 16])), None);
         assert_eq!(key, "flow:a%3Ab%2Fc%20d:01HX:failure:webhook:rule_03030303030303030303030303030303");
+        let channel = Some(ChannelId::from_bytes([4; 16]));
+        let key = idempotency_key(&event, ChannelType::Webhook, None, channel);
+        assert_eq!(key, "flow:a%3Ab%2Fc%20d:01HX:failure:webhook:ch_04040404040404040404040404040404");
+    }
+
+    /// Everything that distinguishes two deliveries, but for their sequence.
+    type Identity = (ResourceType, String, String, Trigger, ChannelType, Option<RuleId>, ChannelId);
+
+    fn identities() -> impl Strategy<Value = Identity> {
+        // Few values, of which many look like a separator or an escape, so that pairs often differ in one part only.
+        let id = || "[a:%3A]{0,4}";
+        let trigger = prop_oneof![
+            proptest::sample::select(Trigger::OF_RUNS.to_vec()),
+            (1..3_u32).prop_map(|after_seconds| Trigger::Incident(IncidentTrigger::Escalated { after_seconds })),
+            (1..3_u32).prop_map(|number| Trigger::Incident(IncidentTrigger::Reminder { number })),
+            Just(Trigger::Incident(IncidentTrigger::Resolved)),
+        ];
+        let rule_id = proptest::option::of((1..4_u8).prop_map(|byte| RuleId::from_bytes([byte; 16])));
+        let channel_id = (1..4_u8).prop_map(|byte| ChannelId::from_bytes([byte; 16]));
+        let resource_type = proptest::sample::select(ResourceType::ALL.to_vec());
+        let channel_type = proptest::sample::select(ChannelType::ALL.to_vec());
+        (resource_type, id(), id(), trigger, channel_type, rule_id, channel_id)
+    }
+
+    proptest! {
+        #[test]
+        fn idempotency_keys_of_different_deliveries_differ(one in identities(), other in identities()) {
+            let key_of = |identity: &Identity| {
+                let (resource_type, resource_id, run_id, trigger, channel_type, rule_id, channel_id) = identity.clone();
+                let mut event = failed_flow();
+                (event.resource_type, event.resource_id) = (resource_type, resource_id);
+                (event.run_id, event.trigger) = (run_id, trigger);
+                idempotency_key(&event, channel_type, rule_id, Some(channel_id))
+            };
+            // The channel of a rule is not part of the key.
+            let same = |(a, b, c, d, e, rule, channel): &Identity| {
+                (*a, b.clone(), c.clone(), *d, *e, *rule, rule.is_none().then_some(*channel))
+            };
+            prop_assert_eq!(key_of(&one) == key_of(&other), same(&one) == same(&other));
+        }
     }
 }

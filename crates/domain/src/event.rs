@@ -1,5 +1,7 @@
 //! Events: immutable facts about resources. The event pipeline starts with them.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -180,6 +182,12 @@ impl Event {
             Content::Incident(incident) => Some(incident),
             _ => None,
         }
+    }
+
+    /// The wire name of what triggered it. None for a test and a digest, which report no one outcome.
+    pub fn trigger_name(&self) -> Option<Cow<'static, str>> {
+        let has_trigger = !matches!(self.kind, EventKind::ChannelTest | EventKind::Digest);
+        has_trigger.then(|| self.trigger.wire_name())
     }
 
     /// The resource's name, if it is known and something of it is visible.

@@ -47,8 +47,17 @@ pub fn keep_ends(text: &str, chars_max: usize) -> String {
     let kept = chars_max.saturating_sub(KEEP_ENDS_MARK_CHARS).max(chars_max / 2);
     let (head, tail) = (kept - kept / 2, kept / 2);
     let at = |index| text.char_indices().nth(index).map_or(text.len(), |(at, _)| at);
-    let left_out = with_thousands_separators((total - head - tail) as u64);
-    let (head, tail) = (text[..at(head)].trim_end(), text[at(total - tail)..].trim_start());
+    let (mut head, mut tail) = (&text[..at(head)], &text[at(total - tail)..]);
+    // Whole lines, unless they are so long that much would be lost.
+    if let Some((lines, rest)) = head.rsplit_once('\n').filter(|(lines, rest)| rest.len() < lines.len() / 4) {
+        head = if rest.is_empty() { head } else { lines };
+    }
+    if let Some((_, lines)) = tail.split_once('\n').filter(|(rest, lines)| rest.len() < lines.len() / 4) {
+        tail = lines;
+    }
+    let (head, tail) = (head.trim_end(), tail.trim_start_matches(['\n', '\r']));
+    let left_out = total - head.chars().count() - tail.chars().count();
+    let left_out = with_thousands_separators(left_out as u64);
     format!("{head}\n{ELLIPSIS} {left_out} characters left out {ELLIPSIS}\n{tail}")
 }
 
@@ -140,6 +149,11 @@ mod tests {
         assert!(kept.starts_with("first line\nxxx") && kept.ends_with("xxxlast line"), "{kept}");
         assert!(kept.contains("x\n… 4,860 characters left out …\nx"), "{kept}");
         assert_eq!(keep_ends("short", 5), "short");
+        let lines: Vec<_> = (0..1_000).map(|line| format!("  line {line}")).collect();
+        let kept = keep_ends(&lines.join("\n"), 200);
+        let shown: Vec<_> = kept.lines().collect();
+        assert!(shown.iter().all(|line| line.starts_with('…') || lines.contains(&line.to_string())), "{kept}");
+        assert_eq!((shown[0], shown[shown.len() - 1]), ("  line 0", "  line 999"));
     }
 
     proptest! {

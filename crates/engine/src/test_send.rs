@@ -79,8 +79,8 @@ impl Engine {
         let event = self.sample_event(workspace_id, view.rule.resource_type, resource_id);
         let notifier = loaded.notifier.as_ref().map_err(|error| EngineError::Unusable(error.clone()))?;
         let id = new_id(self.clock(), event.received_at);
-        let (result, attempt) =
-            self.attempt(notifier.as_ref(), &event, id, Some(rule_id), loaded.channel.policies.timeout_ms).await;
+        let (ids, timeout_ms) = ((Some(rule_id), Some(loaded.channel.id)), loaded.channel.policies.timeout_ms);
+        let (result, attempt) = self.attempt(notifier.as_ref(), &event, id, ids, timeout_ms).await;
         Ok(test_send(result, &attempt, None))
     }
 
@@ -93,7 +93,7 @@ impl Engine {
         let secret = new_signing_secret(&mut config, test.channel_type, self.clock(), event.received_at);
         let notifier = plugin.open(&config, context).map_err(EngineError::Unusable)?;
         let id = new_id(self.clock(), event.received_at);
-        let (result, attempt) = self.attempt(notifier.as_ref(), &event, id, None, TIMEOUT_MS).await;
+        let (result, attempt) = self.attempt(notifier.as_ref(), &event, id, (None, None), TIMEOUT_MS).await;
         Ok(test_send(result, &attempt, secret))
     }
 
@@ -111,7 +111,8 @@ impl Engine {
         let notifier = loaded.notifier.as_ref().map_err(|error| EngineError::Unusable(error.clone()))?;
         let delivery_id = new_id(self.clock(), event.received_at);
         let timeout_ms = loaded.channel.policies.timeout_ms;
-        let (result, attempt) = self.attempt(notifier.as_ref(), &event, delivery_id, rule_id, timeout_ms).await;
+        let ids = (rule_id, Some(loaded.channel.id));
+        let (result, attempt) = self.attempt(notifier.as_ref(), &event, delivery_id, ids, timeout_ms).await;
         let test = TestRecord {
             event: Arc::new(event),
             delivery_id,
@@ -131,13 +132,14 @@ impl Engine {
         notifier: &dyn Notifier,
         event: &Event,
         delivery_id: DeliveryId,
-        rule_id: Option<RuleId>,
+        (rule_id, channel_id): (Option<RuleId>, Option<ChannelId>),
         timeout_ms: u32,
     ) -> (AttemptResult, Attempt) {
         let zone = self.workspace_zone(event.workspace_id);
         let message = OutboundMessage {
             delivery_id,
             rule_id,
+            channel_id,
             event,
             severity: event.severity(Severity::Info),
             zone: &zone,

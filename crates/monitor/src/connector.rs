@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use socket2::{SockRef, TcpKeepalive};
-use tidings_channels::egress::{DialError, DialOptions, Dialer, Guard, Resolve, TlsProfile, VettedAddrs};
+use tidings_channels::egress::{DialError, DialOptions, Dialer, Guard, LookupLimits, Resolve, TlsProfile, VettedAddrs};
 use tidings_domain::check::{Certificate, Failure, FailureClass};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::failure::{dial_failure, failure};
 use crate::http::pool::ConnectionPool;
+use crate::limiter::PROBES_MAX;
 use crate::target::ProbeTarget;
 use crate::timing::{Phase, TimingRecorder};
 use crate::tls::{Purpose, TlsProber};
@@ -20,6 +21,9 @@ use crate::tls::{Purpose, TlsProber};
 /// TCP keep-alive (idle time, interval, probes): a peer that vanished is noticed while its pooled connection is idle
 /// rather than by the next probe.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 2);
+
+/// As many lookups as there are probes, so that no name waits for another: the limiter bounds the probes.
+pub(crate) const LOOKUP_LIMITS: LookupLimits = LookupLimits { total: PROBES_MAX, per_workspace: PROBES_MAX };
 
 /// Opens connections for probes.
 pub(crate) struct Connector {
@@ -30,7 +34,7 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub fn new(guard: Guard, resolver: Arc<dyn Resolve>, roots: RootCertStore, pool: Arc<ConnectionPool>) -> Self {
-        Self { dialer: Dialer::new(guard, resolver), tls: TlsProber::new(roots), pool }
+        Self { dialer: Dialer::new(guard, resolver, LOOKUP_LIMITS), tls: TlsProber::new(roots), pool }
     }
 
     pub fn guard(&self) -> &Guard {
@@ -41,12 +45,13 @@ impl Connector {
     pub async fn resolve(
         &self,
         target: &ProbeTarget,
+        dial: DialOptions,
         deadline: Instant,
         recorder: &mut TimingRecorder,
     ) -> Result<VettedAddrs, Failure> {
         recorder.target(target);
         recorder.start(Phase::Dns);
-        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, DialOptions::default(), deadline).await;
+        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, dial, deadline).await;
         // Address literals have no DNS timing, and a lookup that was cut off did not finish.
         if matches!(target.host, url::Host::Domain(_)) && !matches!(vetted, Err(DialError::LookupTimeout)) {
             recorder.finish();
@@ -58,10 +63,11 @@ impl Connector {
     pub async fn connect(
         &self,
         target: &ProbeTarget,
+        dial: DialOptions,
         deadline: Instant,
         recorder: &mut TimingRecorder,
     ) -> Result<TcpStream, Failure> {
-        let addresses = self.resolve(target, deadline, recorder).await?;
+        let addresses = self.resolve(target, dial, deadline, recorder).await?;
         recorder.start(Phase::Connect);
         match self.dialer.connect(&addresses, deadline).await {
             Ok(stream) => {

@@ -28,7 +28,6 @@
 //! of its own, because probes and deliveries are allowed different addresses.
 
 mod connector;
-mod dns;
 mod engine_source;
 mod failure;
 mod http;
@@ -49,9 +48,7 @@ pub const ALLOW_SETTING: &str = "TIDINGS_ALLOW_WATCH_TARGETS";
 /// The `User-Agent` of HTTP probes, unless the endpoint sets one itself.
 pub const USER_AGENT: &str = concat!("Tidings/", env!("CARGO_PKG_VERSION"));
 
-pub use dns::DnsResolver;
 pub use engine_source::EngineEndpointSource;
-pub use http::Connections;
 pub use http::connection::DISCARDED_BYTES_MAX;
 pub use http::pool::{CONNECTION_AGE_MAX, IDLE_MAX, IDLE_TIMEOUT};
 pub use limiter::{PER_TARGET_MAX, PROBES_MAX};
@@ -60,3 +57,4 @@ pub use references::{REFERENCE_INTERVAL_MIN, REFERENCE_TIMEOUT};
 pub use schedule::{
     EndpointProber, EndpointSet, EndpointSource, Handle, MonitoredEndpoint, PENDING_WRITES_MAX, Scheduler, WallClock,
 };
+pub use tidings_channels::egress::DnsResolver;

@@ -1,6 +1,6 @@
 //! Validates an endpoint's probe definition and turns it into what a probe needs.
 
-use hickory_resolver::proto::rr::RecordType;
+use tidings_channels::egress::dns::RecordType;
 use tidings_channels::egress::{Guard, TlsProfile};
 use tidings_domain::endpoint::{HttpProbe, Probe, RECORD_TYPES};
 use tidings_domain::violation::Violations;

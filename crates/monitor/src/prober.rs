@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::proto::rr::RecordType;
 use rustls::RootCertStore;
-use tidings_channels::egress::{DialError, Guard, Resolve, native_roots};
+use tidings_channels::egress::dns::RecordType;
+use tidings_channels::egress::{DialError, DialOptions, DnsResolver, Guard, Resolve, native_roots};
 use tidings_domain::check::{Answer, BodyNeeds, Failure, FailureClass, Observation, judge};
 use tidings_domain::endpoint::{Definition, Probe};
 use tidings_domain::secret::Secret;
@@ -14,10 +14,9 @@ use tidings_domain::time::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use crate::connector::Connector;
-use crate::dns::DnsResolver;
 use crate::failure::{dial_failure, failure, invalid_endpoint};
 use crate::http::pool::{ConnectionPool, IDLE_MAX};
-use crate::http::{Connections, HttpExchange, HttpProber};
+use crate::http::{HttpExchange, HttpProber};
 use crate::icmp;
 use crate::limiter::{ProbeLimiter, ProbePermit};
 use crate::plan::ProbePlan;
@@ -42,7 +41,7 @@ struct ProbeJob<'a> {
     secret: Option<&'a Secret>,
     needs: &'a BodyNeeds,
     timeout: Duration,
-    connections: Connections,
+    dial: DialOptions,
 }
 
 /// Dependencies and limits of a [`Prober`].
@@ -100,7 +99,7 @@ impl Prober {
     /// Probes an endpoint. `now` is the wall-clock time of the call. The timeout and all timings count from when the
     /// limiter lets the probe start.
     ///
-    /// With [`Connections::Kept`] a bad verdict that came over a kept connection is confirmed by a second probe over a
+    /// With `dial.fresh` it resolves, connects and does the TLS handshake anew. Without it, a bad verdict that came over a kept connection is confirmed by a second probe over a
     /// fresh one, with a timeout of its own; its result is the one that counts.
     ///
     /// Time and memory are bounded by the timeout and the caps, whatever the other end does. If reference targets are
@@ -114,7 +113,7 @@ impl Prober {
         secret: Option<&Secret>,
         user_agent: &str,
         now: Timestamp,
-        connections: Connections,
+        dial: DialOptions,
     ) -> Observation {
         let called = Instant::now();
         let timeout = Duration::from_millis(definition.timeout_ms.into());
@@ -133,14 +132,14 @@ impl Prober {
         let needs = BodyNeeds::of(&definition.assertions);
         let mut permit = self.limiter.acquire(&first.target().name).await;
         let permitted = Instant::now();
-        let job = ProbeJob { secret, needs: &needs, timeout, connections };
+        let job = ProbeJob { secret, needs: &needs, timeout, dial };
         let at = now.plus_ms((permitted - called).as_millis() as u64);
         let (mut observation, has_reused) = self.probe_once(first, job, at, &mut permit).await;
         if has_reused && judge(definition, &observation).status.is_failing() {
             let at = now.plus_ms(called.elapsed().as_millis() as u64);
             observation = match plan(at) {
                 Ok(plan) => {
-                    let job = ProbeJob { connections: Connections::Fresh, ..job };
+                    let job = ProbeJob { dial: DialOptions { fresh: true, ..dial }, ..job };
                     self.probe_once(plan, job, at, &mut permit).await.0
                 }
                 Err(observation) => observation,
@@ -181,20 +180,22 @@ impl Prober {
     ) -> Result<Answer, Failure> {
         match plan {
             ProbePlan::Http { probe, hop, template, tls } => {
-                let ProbeJob { secret, needs, connections, .. } = job;
-                let exchange = HttpExchange { secret, needs, connections, tls: &tls, deadline };
+                let ProbeJob { secret, needs, dial, .. } = job;
+                let exchange = HttpExchange { secret, needs, dial, tls: &tls, deadline };
                 self.http.probe(probe, exchange, *hop, *template, recorder).await
             }
             ProbePlan::Tcp(target) => {
-                self.connector.connect(&target, deadline, recorder).await.map(|_| Answer::Reached)
+                self.connector.connect(&target, job.dial, deadline, recorder).await.map(|_| Answer::Reached)
             }
             ProbePlan::Tls(target, profile) => {
-                let tcp = self.connector.connect(&target, deadline, recorder).await?;
+                let tcp = self.connector.connect(&target, job.dial, deadline, recorder).await?;
                 let handshake =
                     self.connector.handshake(tcp, &target, &profile, Purpose::HandshakeOnly, recorder).await;
                 handshake.map(|_| Answer::Reached)
             }
-            ProbePlan::Icmp(target) => icmp::probe(&self.echo_ids, &self.connector, &target, deadline, recorder).await,
+            ProbePlan::Icmp(target) => {
+                icmp::probe(&self.echo_ids, &self.connector, &target, job.dial, deadline, recorder).await
+            }
             ProbePlan::Dns(target, record_type) => self.probe_dns(&target, record_type, recorder).await,
         }
     }

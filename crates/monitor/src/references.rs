@@ -17,6 +17,7 @@ use tidings_domain::check::{Failure, FailureClass};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use crate::connector::LOOKUP_LIMITS;
 use crate::metrics;
 
 /// Timeout of one reference probe, which connects to all targets concurrently.
@@ -47,7 +48,7 @@ impl ReferenceTargets {
     pub fn new(targets: Vec<(String, u16)>, resolver: Arc<dyn Resolve>) -> Option<Self> {
         // The operator chose these hosts, so the guard for endpoints that users enter does not apply.
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse::<IpNet>().ok()).collect();
-        let dialer = Dialer::new(Guard { allow: everywhere, allow_http: false }, resolver);
+        let dialer = Dialer::new(Guard { allow: everywhere, allow_http: false }, resolver, LOOKUP_LIMITS);
         (!targets.is_empty()).then(|| Self { targets, dialer, state: Mutex::default() })
     }
 

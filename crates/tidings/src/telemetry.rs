@@ -1,5 +1,6 @@
 //! Logs on standard error, and metrics for `/metrics`.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +23,22 @@ pub(crate) fn init_log(settings: &Settings) -> Result<()> {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(use_colours(std::io::stderr().is_terminal(), |name| std::env::var_os(name)))
         .with_writer(std::io::stderr)
         // Reports of failed writes go to standard error by `eprintln!`, which panics if standard error is closed.
         .log_internal_errors(false);
     let installed = match settings.log_format {
         LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => builder.json().with_span_list(false).try_init(),
     };
     installed.map_err(|error| anyhow!("cannot install the logger: {error}"))
+}
+
+/// Whether lines may hold colours: on a terminal that has them, unless the user wants none (<https://no-color.org>).
+fn use_colours(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let is_unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = variable("TERM").is_some_and(|value| value == "dumb");
+    is_terminal && !is_unwanted && !is_dumb
 }
 
 /// Installs the global metrics recorder. Returns a function that renders the metrics as Prometheus text.
@@ -48,4 +56,24 @@ pub(crate) fn init_metrics() -> Result<Arc<dyn Fn() -> String + Send + Sync>> {
         }
     });
     Ok(Arc::new(move || handle.render()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_whose_user_wants_them() {
+        let use_colours = |is_terminal, set: &[(&str, &str)]| {
+            use_colours(is_terminal, |name| {
+                set.iter().find(|(set, _)| *set == name).map(|(_, value)| OsString::from(value))
+            })
+        };
+        assert!(use_colours(true, &[]));
+        assert!(use_colours(true, &[("NO_COLOR", ""), ("TERM", "xterm-256color")]), "an empty value says nothing");
+        assert!(!use_colours(true, &[("NO_COLOR", "1")]));
+        assert!(!use_colours(true, &[("NO_COLOR", "0")]), "any value");
+        assert!(!use_colours(true, &[("TERM", "dumb")]));
+        assert!(!use_colours(false, &[]));
+    }
 }

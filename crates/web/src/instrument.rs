@@ -1,4 +1,4 @@
-//! Wrappers around handlers: request metrics, a response to panics, and writes that survive a disconnect.
+//! Wrappers around handlers: request ids, request metrics, a response to panics, and writes that survive a disconnect.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,11 +10,13 @@ use axum::extract::{MatchedPath, Request};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use http::Method;
+use http::{HeaderValue, Method, StatusCode};
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span, error_span};
 
 use crate::problem::{Code, Problem};
+use crate::request_id::{X_REQUEST_ID, request_id};
 
 pub(crate) const CONNECTIONS: &str = "tidings_http_connections";
 const REQUESTS: &str = "tidings_http_requests_total";
@@ -54,7 +56,7 @@ where
     on(filter, Instrumented(handler))
 }
 
-/// A handler that is counted and timed, and answers 500 if it panics. It wraps the handler itself: a layer around the
+/// A handler that is counted and timed, has a request id in its answer and its log lines, and answers 500 if it panics. It wraps the handler itself: a layer around the
 /// route would cost each request a clone of the route and a boxed future.
 #[derive(Clone)]
 pub(crate) struct Instrumented<H>(pub H);
@@ -63,11 +65,17 @@ impl<H: Handler<T, S, Future: Unpin>, T, S> Handler<T, S> for Instrumented<H> {
     type Future = InstrumentedFuture<H::Future>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
+        let id = request_id(request.headers());
+        // Of the highest level, so that no log filter removes it from the lines that it lets through.
+        let span = error_span!("request", id = id.to_str().unwrap_or_default());
         InstrumentedFuture {
             path: request.extensions().get::<MatchedPath>().cloned(),
             method: method_label(request.method()),
             began: Instant::now(),
-            running: self.0.call(request, state),
+            // In the span, for handlers that spawn a task.
+            running: span.in_scope(|| self.0.call(request, state)),
+            id,
+            span,
         }
     }
 }
@@ -78,15 +86,18 @@ pub(crate) struct InstrumentedFuture<F> {
     method: &'static str,
     began: Instant,
     running: F,
+    id: HeaderValue,
+    span: Span,
 }
 
 impl<F: Future<Output = Response> + Unpin> Future for InstrumentedFuture<F> {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
-        let Self { path, method, began, running } = &mut *self;
+        let Self { path, method, began, running, id, span } = &mut *self;
+        let _entered = span.enter();
         let route = path.as_ref().map_or("none", MatchedPath::as_str);
-        let response = match catch_unwind(AssertUnwindSafe(|| Pin::new(running).poll(context))) {
+        let mut response = match catch_unwind(AssertUnwindSafe(|| Pin::new(running).poll(context))) {
             Ok(polled) => ready!(polled),
             // Unwind safe: with this response the future completes, so that the broken one is not polled again.
             Err(_) => {
@@ -94,6 +105,11 @@ impl<F: Future<Output = Response> + Unpin> Future for InstrumentedFuture<F> {
                 Problem::internal().into_response()
             }
         };
+        if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            // The problem is the same for all, so that it can be made anew, with the id by which the log is searched.
+            response = Problem::internal().with_request_id(id).into_response();
+        }
+        response.headers_mut().insert(X_REQUEST_ID, id.clone());
         count(route, method, response.status().as_u16(), began.elapsed().as_secs_f64());
         Poll::Ready(response)
     }
@@ -127,7 +143,7 @@ impl<H: Handler<T, S>, T, S> Handler<T, S> for RunToCompletion<H> {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
-        let running = tokio::spawn(self.0.call(request, state));
+        let running = tokio::spawn(self.0.call(request, state).instrument(Span::current()));
         Box::pin(async {
             match running.await {
                 Ok(response) => response,
@@ -184,6 +200,58 @@ mod tests {
             let response = service.call(request(method)).await.unwrap();
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{method}");
             assert_eq!(response.headers()["content-type"], "application/problem+json");
+            let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&body["code"], &body["requestId"]), (&"internal".into(), &id.into()));
+        }
+    }
+
+    /// A log that tests read.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn log_lines_and_answer_have_the_request_id() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        // With the highest threshold, as an operator may set it.
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::ERROR)
+            .with_writer(move || writer.clone());
+        let _log = tracing::subscriber::set_default(log.finish());
+        async fn fails() -> StatusCode {
+            tracing::error!("first");
+            tokio::task::yield_now().await;
+            tracing::error!("second");
+            StatusCode::NO_CONTENT
+        }
+        let spawned = instrumented(MethodFilter::POST, RunToCompletion(fails));
+        let router = Router::new().route("/", instrumented(MethodFilter::GET, fails).merge(spawned));
+        let service = TowerToHyperService::new(router);
+        for method in ["GET", "POST"] {
+            let mut asked = request(method);
+            asked.headers_mut().insert("x-request-id", HeaderValue::from_static("from-the-proxy"));
+            for (asked, kept) in [(asked, true), (request(method), false)] {
+                lines.0.lock().unwrap().clear();
+                let response = service.call(asked).await.unwrap();
+                let id = response.headers()["x-request-id"].to_str().unwrap();
+                assert_eq!(id == "from-the-proxy", kept, "{id}");
+                let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+                let with_id = logged.lines().filter(|line| line.contains(&format!("id=\"{id}\"")));
+                assert_eq!(with_id.count(), 2, "{method}: {logged}");
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! - [`serve()`] is the accept loop. It bounds connections, headers and the time that a shutdown may take.
 //! - [`router()`] joins [`api::routes`], the one table of a workspace's routes, with the routes that need no API key.
-//! - `instrument` wraps each handler: request metrics, a 500 for one that panics, and `RunToCompletion`, which keeps a
+//! - `instrument` wraps each handler: its `request_id` in the answer and in log lines, request metrics, a 500 for one that panics, and `RunToCompletion`, which keeps a
 //!   write going although its client disconnects.
 //! - `auth` turns the `Authorization` header into `Authorized<Read>` or `Authorized<Write>`. These extractors are the
 //!   only access to the engine, so that a handler cannot forget to check the key.
@@ -33,6 +33,7 @@ mod json;
 mod page;
 pub mod problem;
 mod query;
+mod request_id;
 mod response;
 mod revision;
 mod router;

@@ -191,6 +191,8 @@ pub struct Problem {
     /// The rules and endpoints that use a channel, for [`Code::ChannelInUse`]; the rule that exists, for
     /// [`Code::RuleExists`].
     users: ChannelUsers,
+    /// Of [`Code::Internal`].
+    request_id: Option<String>,
 }
 
 /// The `Retry-After` of [`Code::Unavailable`], in seconds.
@@ -199,16 +201,17 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 impl Problem {
     /// A problem; `detail` explains this occurrence and what to do.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Violations::new(), users: ChannelUsers::default() }
+        let (errors, users) = (Violations::new(), ChannelUsers::default());
+        Self { code, detail: detail.into(), errors, users, request_id: None }
     }
 
     /// [`Code::Invalid`] with these violations.
     pub fn invalid(errors: Violations) -> Self {
-        let detail = match errors.as_slice() {
+        let detail: Cow<'static, str> = match errors.as_slice() {
             [only] => only.to_string().into(),
             many => format!("{} fields are invalid, see errors", many.len()).into(),
         };
-        Self { code: Code::Invalid, detail, errors, users: ChannelUsers::default() }
+        Self { errors, ..Self::new(Code::Invalid, detail) }
     }
 
     /// [`Code::Invalid`] with one violation.
@@ -223,7 +226,14 @@ impl Problem {
 
     /// [`Code::Internal`]. The cause is logged by the caller and not disclosed.
     pub fn internal() -> Self {
-        Self::new(Code::Internal, "the error was logged; try again, and contact the operator if it persists")
+        let detail =
+            "the error was logged with the request's id; try again, and tell the operator the id if it persists";
+        Self::new(Code::Internal, detail)
+    }
+
+    /// The same with the id under which the cause was logged.
+    pub(crate) fn with_request_id(self, id: &HeaderValue) -> Self {
+        Self { request_id: id.to_str().ok().map(str::to_owned), ..self }
     }
 
     /// Its kind.
@@ -293,6 +303,7 @@ impl From<EngineError> for Problem {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ProblemJson<'a> {
     #[serde(rename = "type")]
     kind: String,
@@ -306,6 +317,8 @@ struct ProblemJson<'a> {
     rules: &'a [RuleId],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     endpoints: &'a [EndpointId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -326,6 +339,7 @@ impl IntoResponse for Problem {
             errors: errors.map(|error| ErrorBody { pointer: &error.pointer, detail: &error.message }).collect(),
             rules: &self.users.rules,
             endpoints: &self.users.endpoints,
+            request_id: self.request_id.as_deref(),
         };
         // Strings, numbers and ids cannot fail to serialise.
         let text = serde_json::to_vec(&body).unwrap_or_default();

@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use tidings_channels::egress::DialOptions;
 use tidings_domain::endpoint::Definition;
-use tidings_monitor::{Connections, Prober, USER_AGENT};
+use tidings_monitor::{Prober, USER_AGENT};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
@@ -78,7 +79,7 @@ async fn probe_in_turn(prober: Arc<Prober>, definitions: Vec<Definition>, count:
         if count.is_over() {
             break;
         }
-        let observation = prober.probe(definition, None, USER_AGENT, now(), Connections::Kept).await;
+        let observation = prober.probe(definition, None, USER_AGENT, now(), DialOptions::default()).await;
         count.add(fault(&observation));
     }
     Ok(())

@@ -1,13 +1,13 @@
 //! A Discord channel's `config`.
 
 use serde_json::{Map, Value};
-use tidings_domain::text::has_control;
+use tidings_domain::text::{clean, is_blank};
 use tidings_domain::violation::Violations;
-use url::Url;
 
 use crate::config::{ChannelConfig, ChannelContext, Field};
 use crate::config_reader::{ConfigReader, preview_url};
 use crate::egress::target::URL_BYTES_MAX;
+use crate::link::{Link, has_dotted_host};
 
 pub(super) static FIELDS: &[Field] = &[
     Field {
@@ -58,11 +58,13 @@ pub(super) fn check(
         stored.settings.insert("username".into(), name.into());
     }
     if let Some(url) = reader.text("avatarUrl") {
-        let fits = url.len() <= URL_BYTES_MAX && Url::parse(&url).is_ok_and(|url| url.scheme() == "https");
-        if !fits {
-            reader.error("avatarUrl", format!("must be an https URL of at most {URL_BYTES_MAX} bytes"));
+        match Link::parse(&url, URL_BYTES_MAX) {
+            // As serialised: Discord finds other forms malformed.
+            Some(Link::Web(url)) if url.starts_with("https://") && has_dotted_host(&url) => {
+                stored.settings.insert("avatarUrl".into(), url.into());
+            }
+            _ => reader.error("avatarUrl", format!("must be a public https URL of at most {URL_BYTES_MAX} bytes")),
         }
-        stored.settings.insert("avatarUrl".into(), url.into());
     }
     reader.finish(stored)
 }
@@ -70,7 +72,13 @@ pub(super) fn check(
 /// Discord's rules for names ("User Resource: usernames and nicknames").
 fn username_error(name: &str) -> Option<String> {
     let lower = name.to_lowercase();
-    if name.trim() != name || name.chars().count() > USERNAME_CHARS_MAX || has_control(name) {
+    if is_blank(name) {
+        Some("must have a visible character".into())
+    } else if name.trim() != name
+        || name.chars().count() > USERNAME_CHARS_MAX
+        || *clean(name) != *name
+        || name.contains(['\n', '\t'])
+    {
         Some(format!(
             "must be at most {USERNAME_CHARS_MAX} characters, without leading or trailing spaces or control characters"
         ))
@@ -93,7 +101,20 @@ mod tests {
         for name in ["Tidings", "Ops Bot", &"ä".repeat(80)] {
             assert_eq!(username_error(name), None, "{name}");
         }
-        for name in ["My Discord", "CLYDE", "a@b", "a#b", "a:b", "everyone", "Here", " x", "a\nb", &"x".repeat(81)] {
+        for name in [
+            "My Discord",
+            "CLYDE",
+            "a@b",
+            "a#b",
+            "a:b",
+            "everyone",
+            "Here",
+            " x",
+            "a\nb",
+            "a\u{202e}b",
+            "\u{200b}",
+            &"x".repeat(81),
+        ] {
             assert!(username_error(name).is_some(), "{name}");
         }
     }

@@ -1,12 +1,15 @@
-//! A digest's entries in an embed's description: one line per entry with severity, link and time.
+//! A digest's entries in an embed's description: for each one line with severity, link and time, and one with the reason.
 
 use tidings_domain::digest::Entry;
-use tidings_domain::message::{Message, format_state, with_thousands_separators};
+use tidings_domain::message::{Message, format_state};
 
-use super::render::markdown;
-use crate::truncate::{one_line, or_placeholder, severity_emoji, utf16_len, web_link};
+use super::markdown::{markdown, masked_link};
+use crate::link::Link;
+use crate::truncate::{or_placeholder, severity_emoji, utf16_len};
 
 const TITLE_UNITS_MAX: usize = 150;
+const REASON_UNITS_MAX: usize = 150;
+const FACTS_UNITS_MAX: usize = 250;
 /// Longer links are omitted, to leave space for other entries.
 const URL_BYTES_MAX: usize = 300;
 /// Reserved for the last line, which counts the entries left out.
@@ -21,7 +24,7 @@ pub(super) fn render_lines(message: &Message, units_max: usize) -> String {
             Some(same) if same == entry.state => "\n".to_owned(),
             _ => format!("\n\n**{}**\n", format_state(entry.state)),
         };
-        let line = format!("{head}{}", render_entry(entry));
+        let line = format!("{head}{}", render_entry(message, entry));
         used += utf16_len(&line);
         if used + MORE_UNITS > units_max {
             break;
@@ -36,35 +39,17 @@ pub(super) fn render_lines(message: &Message, units_max: usize) -> String {
     text
 }
 
-fn render_entry(entry: &Entry) -> String {
-    let title = or_placeholder(markdown(&one_line(&entry.title), TITLE_UNITS_MAX));
-    let title = match web_link(entry.link.as_deref(), URL_BYTES_MAX) {
-        Some(url) => format!("[{title}]({})", escape_url(url)),
+fn render_entry(message: &Message, entry: &Entry) -> String {
+    let title = or_placeholder(markdown(&entry.title, TITLE_UNITS_MAX));
+    let link = entry.link.as_deref().and_then(|link| Link::parse(link, URL_BYTES_MAX)).map(Link::with_dotted_host);
+    let title = match link.as_ref().and_then(Link::web) {
+        Some(url) => masked_link(&title, url),
         None => title,
     };
-    // Discord shows `<t:…>` in the reader's own time zone.
-    let mut line = format!("{} {title} · <t:{}:f>", severity_emoji(entry.severity), entry.at.unix_seconds());
-    if entry.events > 1 {
-        line.push_str(&format!(" · {} notifications", with_thousands_separators(entry.events.into())));
+    let facts = markdown(&message.format_entry_facts(entry), FACTS_UNITS_MAX);
+    let mut line = format!("{} {title} · {facts}", severity_emoji(entry.severity));
+    if let Some(reason) = &entry.reason {
+        line.push_str(&format!("\n{}", markdown(reason, REASON_UNITS_MAX)));
     }
     line
-}
-
-/// The URL with the characters encoded that would end the link or are markdown.
-fn escape_url(url: &str) -> String {
-    let mut escaped = String::with_capacity(url.len());
-    for character in url.chars() {
-        match character {
-            '(' => escaped.push_str("%28"),
-            ')' => escaped.push_str("%29"),
-            '<' => escaped.push_str("%3C"),
-            '>' => escaped.push_str("%3E"),
-            '*' => escaped.push_str("%2A"),
-            '\\' => escaped.push_str("%5C"),
-            '`' => escaped.push_str("%60"),
-            '|' => escaped.push_str("%7C"),
-            _ => escaped.push(character),
-        }
-    }
-    escaped
 }

@@ -3,6 +3,7 @@
 mod classify;
 mod config;
 mod entries;
+mod markdown;
 mod render;
 
 use std::sync::Arc;
@@ -50,6 +51,12 @@ impl ChannelPlugin for Discord {
     }
 }
 
+/// The JSON of a message.
+#[cfg(test)]
+pub(crate) fn render_body(message: &tidings_domain::message::Message) -> Value {
+    render::render(message)
+}
+
 /// An open Discord channel.
 struct DiscordChannel {
     target: EgressTarget,
@@ -77,6 +84,15 @@ impl DiscordChannel {
     }
 }
 
+impl DiscordChannel {
+    fn post(&self, body: &Value) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
+        *request.method_mut() = Method::POST;
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
 impl HttpChannel for DiscordChannel {
     fn target(&self) -> &EgressTarget {
         &self.target
@@ -89,10 +105,17 @@ impl HttpChannel for DiscordChannel {
                 body[key] = Value::from(value.as_str());
             }
         }
-        let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
-        *request.method_mut() = Method::POST;
-        *request.headers_mut() = self.headers.clone();
-        Ok(request)
+        Ok(self.post(&body))
+    }
+
+    /// Without user name and avatar, too: the refused part may be one of them.
+    fn simpler_request(
+        &self,
+        message: &OutboundMessage<'_>,
+        response: &HttpResponse,
+    ) -> Option<(Request<Full<Bytes>>, &'static str)> {
+        let is_refused = classify::is_content_refusal(response);
+        is_refused.then(|| (self.post(&render::render_plain(&message.texts())), "as plain text"))
     }
 
     fn classify_response(&self, response: &HttpResponse, now: Timestamp) -> AttemptResult {

@@ -17,10 +17,9 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
-use super::error::is_tls;
 use super::http1::{self, SeenStatus, Watched};
 use super::stream::{Http, Stream, drive};
-use super::tls::Handshake;
+use super::tls::{Handshake, describe_tls_error};
 use super::{CONNECT_TIMEOUT, DialOptions, Egress, EgressError, EgressTarget};
 use crate::ErrorClass;
 
@@ -174,8 +173,8 @@ fn no_response(target: &EgressTarget, error: &hyper::Error, was_pooled: bool, un
         .map(io::Error::kind)
         .is_some_and(|kind| matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
     let closed = unsent || reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed();
-    let mut failure = if is_tls(error) {
-        EgressError::new(ErrorClass::Tls, format!("{host_port} aborted the TLS connection"))
+    let mut failure = if let Some(why) = describe_tls_error(error) {
+        EgressError::new(ErrorClass::Tls, format!("{host_port} ended the TLS connection: {why}"))
     } else if error.is_parse_too_large() {
         EgressError::new(ErrorClass::Protocol, format!("the response headers from {host_port} are too large"))
     } else if error.is_parse() {

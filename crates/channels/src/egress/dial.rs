@@ -6,14 +6,20 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rustix::io::Errno;
 use tidings_domain::id::WorkspaceId;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::guard::{Guard, Refused};
-use super::resolve::{self, Lookups, Resolve};
+use super::resolve::{self, LookupLimits, Lookups, Resolve};
+
+/// How long an address may keep the next one waiting (RFC 8305, section 5).
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Resolves host names and connects only to addresses that pass its guard.
 pub struct Dialer {
@@ -59,7 +65,7 @@ pub enum DialError {
     /// No address accepted the connection; this is the last error.
     #[error("no connection: {0}")]
     ConnectFailed(Arc<io::Error>),
-    /// The last address did not respond in time.
+    /// No address responded in time.
     #[error("no connection in time")]
     ConnectTimeout,
 }
@@ -103,8 +109,8 @@ fn is_errno(error: &io::Error, number: Errno) -> bool {
 
 impl Dialer {
     /// A dialer with an empty lookup table.
-    pub fn new(guard: Guard, resolver: Arc<dyn Resolve>) -> Self {
-        Self { guard, lookups: Lookups::new(resolver) }
+    pub fn new(guard: Guard, resolver: Arc<dyn Resolve>, limits: LookupLimits) -> Self {
+        Self { guard, lookups: Lookups::new(resolver, limits) }
     }
 
     /// The address guard in force.
@@ -144,29 +150,44 @@ impl Dialer {
         }
     }
 
-    /// Connects to the first address that accepts. If none does, returns the last error; but a local error (such as no
-    /// IPv6 route) never replaces one that another address reported about the host.
+    /// Connects to whichever address accepts first (RFC 8305): they are tried in order, each [`ATTEMPT_DELAY`] after the one
+    /// before it or as soon as that one has failed. If none accepts, returns the last error; but neither a timeout nor a
+    /// local error (such as no IPv6 route) replaces one that another address reported about the host.
     pub async fn connect(&self, vetted: &VettedAddrs, deadline: Instant) -> Result<TcpStream, DialError> {
-        let addresses = vetted.addresses();
+        let mut addresses = vetted.addresses().iter();
+        let mut attempts = FuturesUnordered::new();
         let mut failure: Option<DialError> = None;
-        for (tried, address) in addresses.iter().enumerate() {
-            // An equal share of the remaining time each, so that one address that drops packets does not starve the rest.
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / (addresses.len() - tried) as u32;
-            let why = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Requests are small and written whole: Nagle's algorithm would only delay them.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
+        let mut next_at = Instant::now();
+        if addresses.as_slice().is_empty() {
+            return Err(DialError::NoAddress);
+        }
+        loop {
+            let has_next = !addresses.as_slice().is_empty();
+            let ended: Option<Result<TcpStream, DialError>> = tokio::select! {
+                biased;
+                Some(ended) = attempts.next() => Some(ended),
+                () = sleep_until(next_at), if has_next => None,
+                () = sleep_until(deadline) => {
+                    return Err(failure.filter(|why| !why.is_own()).unwrap_or(DialError::ConnectTimeout));
                 }
-                Ok(Err(error)) => DialError::ConnectFailed(Arc::new(error)),
-                Err(_) => DialError::ConnectTimeout,
             };
-            if !why.is_own() || failure.as_ref().is_none_or(DialError::is_own) {
-                failure = Some(why);
+            match ended {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(why)) => {
+                    if !why.is_own() || failure.as_ref().is_none_or(DialError::is_own) {
+                        failure = Some(why);
+                    }
+                    if attempts.is_empty() && !has_next {
+                        return Err(failure.unwrap_or(DialError::NoAddress));
+                    }
+                    next_at = Instant::now();
+                }
+                None => {
+                    attempts.extend(addresses.next().map(|address| connect(*address)));
+                    next_at = Instant::now() + ATTEMPT_DELAY;
+                }
             }
         }
-        Err(failure.unwrap_or(DialError::NoAddress))
     }
 
     async fn addresses(
@@ -187,52 +208,12 @@ impl Dialer {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use async_trait::async_trait;
-
-    use super::*;
-
-    /// Resolves to an address that refuses the connection and to one that this machine cannot connect to (TCP to a
-    /// broadcast address is unreachable everywhere).
-    struct TwoAddresses(u16);
-
-    #[async_trait]
-    impl Resolve for TwoAddresses {
-        async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
-            Ok(vec![([127, 0, 0, 1], self.0).into(), ([255, 255, 255, 255], self.0).into()])
-        }
-    }
-
-    #[tokio::test]
-    async fn connect_local_error_of_one_address_does_not_replace_remote_error_of_another() {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let allow = vec!["127.0.0.1/32".parse().unwrap(), "255.255.255.255/32".parse().unwrap()];
-        let dialer = Dialer::new(Guard { allow, allow_http: true }, Arc::new(TwoAddresses(closed)));
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let vetted = dialer.vetted("two.example", closed, DialOptions::default(), deadline).await.unwrap();
-        assert_eq!(vetted.addresses().len(), 2);
-        let broadcast = VettedAddrs(vetted.addresses()[1..].to_vec());
-        assert!(dialer.connect(&broadcast, deadline).await.unwrap_err().is_own());
-        let why = dialer.connect(&vetted, deadline).await.unwrap_err();
-        assert!(
-            matches!(&why, DialError::ConnectFailed(error) if error.kind() == io::ErrorKind::ConnectionRefused),
-            "{why}"
-        );
-    }
-
-    #[test]
-    fn errors_are_split_into_local_and_remote() {
-        let os = |number: Errno| io::Error::from_raw_os_error(number.raw_os_error());
-        for number in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NETUNREACH, Errno::ADDRNOTAVAIL]
-        {
-            assert!(is_own(&os(number)), "{number}");
-        }
-        for number in [Errno::CONNREFUSED, Errno::CONNRESET, Errno::HOSTUNREACH, Errno::TIMEDOUT] {
-            assert!(!is_own(&os(number)), "{number}");
-        }
-        assert!(is_out_of_files(&os(Errno::MFILE)) && !is_out_of_files(&os(Errno::NOBUFS)));
-    }
+async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
+    let stream = TcpStream::connect(address).await.map_err(|error| DialError::ConnectFailed(Arc::new(error)))?;
+    // Requests are small and written whole: Nagle's algorithm would only delay them.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,9 @@
 //! the address that passed. There is no second lookup between check and connect, so DNS rebinding cannot redirect it.
 //! No proxies, no redirects; every step is bounded in time and in bytes.
 //!
-//! - [`resolve`]: names to addresses, one lookup per name at a time
-//! - `dial`: resolve, check, connect
+//! - [`dns`]: asks the system's name servers
+//! - [`resolve`]: one lookup per name at a time, in turns between workspaces
+//! - `dial`: resolve, check, race the addresses
 //! - [`target`]: a URL, validated and parsed once
 //! - [`http1`]: leniencies and limits of HTTP/1.1
 //! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
@@ -18,7 +19,9 @@ mod certificate;
 mod client;
 pub mod decode;
 mod dial;
+pub mod dns;
 mod error;
+mod fair;
 pub mod guard;
 pub mod http1;
 mod pool;
@@ -36,10 +39,11 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 pub use client::HttpResponse;
-pub use dial::{DialError, DialOptions, Dialer, VettedAddrs, is_own};
+pub use dial::{ATTEMPT_DELAY, DialError, DialOptions, Dialer, VettedAddrs, is_own};
+pub use dns::DnsResolver;
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
-pub use resolve::{Resolve, SystemResolver};
+pub use resolve::{LookupLimits, Resolve};
 pub use stream::{Http, Stream, drive};
 pub use target::EgressTarget;
 pub use tls::{TlsClients, TlsProfile};
@@ -58,14 +62,18 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// Uses the system's resolver and certificate authorities ([`native_roots`]).
+    /// Uses the system's name servers and certificate authorities ([`native_roots`]).
     pub fn new(guard: Guard) -> Self {
-        Self::with(guard, Arc::new(SystemResolver), native_roots())
+        Self::with(guard, Arc::new(DnsResolver::system()), native_roots())
     }
 
     /// Uses the given resolver and certificate authorities.
     pub fn with(guard: Guard, resolver: Arc<dyn Resolve>, roots: RootCertStore) -> Self {
-        Self { dialer: Dialer::new(guard, resolver), tls: TlsClients::new(roots), pools: Arc::default() }
+        Self {
+            dialer: Dialer::new(guard, resolver, LookupLimits::default()),
+            tls: TlsClients::new(roots),
+            pools: Arc::default(),
+        }
     }
 
     /// The address guard in force.

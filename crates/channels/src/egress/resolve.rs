@@ -1,25 +1,31 @@
-//! Name resolution with one lookup per name at a time, behind a trait so that tests can supply answers.
+//! Lookups: one per name at a time, bounded, and shared out in turns between workspaces. Behind a trait, so that tests can
+//! supply answers.
 //!
-//! Callers that want the same name share its lookup: `getaddrinfo` blocks a thread and cannot be cancelled, often
-//! longer than any attempt waits, so a name server that hangs must not cost a thread per attempt. The number of
-//! concurrent lookups is limited as well, so that many hanging names do not exhaust the thread pool.
+//! A name server that hangs keeps each lookup for seconds. Therefore callers that want the same name share its lookup, each
+//! workspace has at most a share of the concurrent lookups, and names that were slow the last time have a share of their own:
+//! they delay neither other workspaces nor other names of the same one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tidings_domain::id::WorkspaceId;
+use tokio::time::Instant;
 
 use super::dial::DialOptions;
+use super::fair::{FairPermit, FairSemaphore};
 
 /// How many addresses of a name are tried.
 pub const ADDRESSES_MAX: usize = 6;
-/// Concurrent lookups. Each blocks a thread of the runtime's blocking pool (512 threads by default).
-const LOOKUPS_MAX: usize = 64;
+/// A lookup that takes this long is slow.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// Slow names that are remembered. Beyond that all are forgotten, and found again.
+const SLOW_NAMES_MAX: usize = 10_000;
 
 /// Looks up the addresses of a host.
 #[async_trait]
@@ -31,21 +37,20 @@ pub trait Resolve: Send + Sync {
     async fn resolve_fresh(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         self.resolve(host, port).await
     }
-
-    /// Limit for concurrent lookups. A resolver that does not block a thread per lookup may raise it.
-    fn lookups_max(&self) -> usize {
-        LOOKUPS_MAX
-    }
 }
 
-/// The system's resolver (`getaddrinfo`), with its hosts file and search domains.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemResolver;
+/// Limits for concurrent lookups. Each takes up to four sockets.
+#[derive(Debug, Clone, Copy)]
+pub struct LookupLimits {
+    /// In total.
+    pub total: usize,
+    /// Of one workspace, for names that were slow the last time and for the others each.
+    pub per_workspace: usize,
+}
 
-#[async_trait]
-impl Resolve for SystemResolver {
-    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+impl Default for LookupLimits {
+    fn default() -> Self {
+        Self { total: 256, per_workspace: 32 }
     }
 }
 
@@ -59,73 +64,91 @@ type Key = (String, u16, bool);
 // `Arc`s, because `Shared` clones the result for every waiting caller.
 type LookupResult = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 type Lookup = Shared<BoxFuture<'static, LookupResult>>;
+/// The workspace (`None`: the instance), and whether the name was slow the last time.
+type Owner = (Option<WorkspaceId>, bool);
 
 /// Joins concurrent lookups of the same name.
 pub(super) struct Lookups {
     resolver: Arc<dyn Resolve>,
-    in_flight: Arc<Mutex<HashMap<Key, Lookup>>>,
-    permits: Arc<Semaphore>,
+    table: Arc<Mutex<Table>>,
+    permits: FairSemaphore<Owner>,
+}
+
+#[derive(Default)]
+struct Table {
+    in_flight: HashMap<Key, Lookup>,
+    slow: HashSet<String>,
 }
 
 impl Lookups {
-    pub(super) fn new(resolver: Arc<dyn Resolve>) -> Self {
-        let permits = Arc::new(Semaphore::new(resolver.lookups_max()));
-        Self { resolver, in_flight: Arc::default(), permits }
+    pub(super) fn new(resolver: Arc<dyn Resolve>, limits: LookupLimits) -> Self {
+        let permits = FairSemaphore::new(limits.total, limits.per_workspace);
+        Self { resolver, table: Arc::default(), permits }
     }
 
     /// Joins the lookup of this name in flight, or starts one as soon as a permit is free. A caller that is cancelled
     /// while it waits for a permit starts nothing.
     pub(super) async fn addresses(&self, host: &str, port: u16, dial: DialOptions) -> LookupResult {
         let key = (host.to_owned(), port, dial.fresh);
-        let in_flight = self.in_flight().get(&key).cloned();
+        let (in_flight, is_slow) = {
+            let table = self.table();
+            (table.in_flight.get(&key).cloned(), table.slow.contains(host))
+        };
         if let Some(lookup) = in_flight {
             return lookup.await;
         }
-        match Arc::clone(&self.permits).acquire_owned().await {
-            Ok(permit) => self.lookup(key, permit).await,
-            Err(_) => Err(Arc::new(io::Error::other("lookups have ended"))),
-        }
+        let permit = self.permits.acquire((dial.workspace, is_slow)).await;
+        self.lookup(key, permit).await
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<Key, Lookup>> {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a lookup, unless another caller did so while this one waited for its permit.
-    fn lookup(&self, key: Key, permit: OwnedSemaphorePermit) -> Lookup {
+    fn lookup(&self, key: Key, permit: FairPermit<Owner>) -> Lookup {
         // Locked until the lookup is inserted below: if the task ended first, its guard would find nothing to remove and
         // the finished lookup would stay in the table for good.
-        let mut in_flight = self.in_flight();
-        if let Some(lookup) = in_flight.get(&key) {
+        let mut table = self.table();
+        if let Some(lookup) = table.in_flight.get(&key) {
             return lookup.clone();
         }
-        let (resolver, table) = (self.resolver.clone(), self.in_flight.clone());
-        let (host, port, fresh) = key.clone();
-        // A task of its own: it continues when every caller has timed out, because its thread stays blocked, and the permit
-        // must be held for as long as that.
+        let resolver = self.resolver.clone();
+        let guard =
+            LookupGuard { key: key.clone(), table: self.table.clone(), started: Instant::now(), _permit: permit };
+        // A task of its own: it continues when the caller that started it gives up, because others may have joined it.
         let task = tokio::spawn(async move {
-            let guard = LookupGuard { key: (host, port, fresh), in_flight: table, _permit: permit };
-            let host = &guard.key.0;
+            let (host, port, fresh) = &guard.key;
             let found =
-                if fresh { resolver.resolve_fresh(host, port).await } else { resolver.resolve(host, port).await };
+                if *fresh { resolver.resolve_fresh(host, *port).await } else { resolver.resolve(host, *port).await };
             found.map(Arc::from).map_err(Arc::new)
         });
         let aborted = || Err(Arc::new(io::Error::other("the lookup was aborted")));
         let result = async move { task.await.unwrap_or_else(|_| aborted()) };
-        in_flight.entry(key).or_insert(result.boxed().shared()).clone()
+        table.in_flight.entry(key).or_insert(result.boxed().shared()).clone()
     }
 }
 
-/// Removes the lookup from the table when its task ends, also by a panic.
+/// Removes the lookup from the table when its task ends, also by a panic, and remembers whether the name is slow.
 struct LookupGuard {
     key: Key,
-    in_flight: Arc<Mutex<HashMap<Key, Lookup>>>,
-    _permit: OwnedSemaphorePermit,
+    table: Arc<Mutex<Table>>,
+    started: Instant,
+    _permit: FairPermit<Owner>,
 }
 
 impl Drop for LookupGuard {
     fn drop(&mut self) {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.in_flight.remove(&self.key);
+        if self.started.elapsed() < SLOW_AFTER {
+            table.slow.remove(&self.key.0);
+        } else {
+            if table.slow.len() >= SLOW_NAMES_MAX {
+                table.slow.clear();
+            }
+            table.slow.insert(self.key.0.clone());
+        }
     }
 }
 
@@ -137,78 +160,4 @@ pub fn reason(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tokio::sync::Notify;
-
-    use super::*;
-
-    /// Answers when `go` is notified.
-    #[derive(Default)]
-    struct SlowResolver {
-        lookups: AtomicUsize,
-        go: Notify,
-    }
-
-    #[async_trait]
-    impl Resolve for SlowResolver {
-        async fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-            self.lookups.fetch_add(1, Ordering::SeqCst);
-            self.go.notified().await;
-            Ok(vec![SocketAddr::from(([8, 8, 8, 8], port))])
-        }
-    }
-
-    #[tokio::test]
-    async fn concurrent_lookups_of_one_name_are_joined() {
-        let slow = Arc::new(SlowResolver::default());
-        let lookups = Arc::new(Lookups::new(slow.clone()));
-        let join = || lookups.lookup(("a".into(), 1, false), lookups.permits.clone().try_acquire_owned().unwrap());
-        let (one, two) = (join(), join());
-        // A cancelled caller does not cancel the lookup of the others.
-        drop(join());
-        slow.go.notify_one();
-        let (one, two) = tokio::join!(one, two);
-        assert_eq!((one.unwrap().len(), two.unwrap().len()), (1, 1));
-        assert_eq!(slow.lookups.load(Ordering::SeqCst), 1);
-        assert!(lookups.in_flight.lock().unwrap().is_empty(), "removed when it ended");
-
-        slow.go.notify_one();
-        assert!(lookups.addresses("a", 1, DialOptions::default()).await.is_ok());
-        assert_eq!(slow.lookups.load(Ordering::SeqCst), 2, "a finished lookup is not cached");
-        assert_eq!(lookups.permits.available_permits(), LOOKUPS_MAX);
-    }
-
-    #[tokio::test]
-    async fn hanging_lookups_are_limited_and_waiting_callers_can_be_cancelled() {
-        let slow = Arc::new(SlowResolver::default());
-        let lookups = Arc::new(Lookups::new(slow.clone()));
-        let look_up = |number: usize| {
-            let lookups = lookups.clone();
-            tokio::spawn(async move { lookups.addresses(&format!("host-{number}"), 1, DialOptions::default()).await })
-        };
-        let first: Vec<_> = (0..LOOKUPS_MAX).map(look_up).collect();
-        while slow.lookups.load(Ordering::SeqCst) < LOOKUPS_MAX {
-            tokio::task::yield_now().await;
-        }
-        let (cancelled, waiting) = (look_up(1_000), look_up(1_001));
-        for _ in 0..1_000 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(slow.lookups.load(Ordering::SeqCst), LOOKUPS_MAX, "no permit for more");
-        cancelled.abort();
-        assert!(cancelled.await.unwrap_err().is_cancelled());
-        // One lookup that ends frees a permit for the caller that still waits.
-        slow.go.notify_one();
-        while slow.lookups.load(Ordering::SeqCst) == LOOKUPS_MAX {
-            tokio::task::yield_now().await;
-        }
-        slow.go.notify_waiters();
-        assert!(waiting.await.unwrap().is_ok());
-        for one in first {
-            assert!(one.await.unwrap().is_ok());
-        }
-        assert_eq!(slow.lookups.load(Ordering::SeqCst), LOOKUPS_MAX + 1);
-    }
-}
+mod tests;

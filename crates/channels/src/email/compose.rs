@@ -8,6 +8,8 @@ use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, 
 use lettre::message::{Body, Mailbox, Message, MultiPart, SinglePart};
 use lettre::{Address, error::Error as MailError};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tidings_domain::id::WorkspaceId;
+use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
 use super::content::Content;
@@ -27,7 +29,10 @@ pub(super) struct MimeMessage {
     message_id: String,
     /// What all mails about an incident refer to.
     thread_id: Option<String>,
+    /// The workspace's mails, for filters (RFC 2919).
+    list_id: String,
     subject: String,
+    is_critical: bool,
     alternatives: MultiPart,
 }
 
@@ -48,7 +53,9 @@ impl MimeMessage {
                 .incident_id
                 .as_deref()
                 .map(|id| format!("<incident.{}@{}>", utf8_percent_encode(id, ID_ESCAPED), from.email.domain())),
+            list_id: list_id(message.event.workspace_id, from.email.domain()),
             subject: content.subject.clone(),
+            is_critical: content.severity == Severity::Critical,
             alternatives: MultiPart::alternative()
                 .boundary(boundary)
                 .singlepart(part(ContentType::TEXT_PLAIN, text::render(&content)))
@@ -64,14 +71,26 @@ impl MimeMessage {
             .to(Mailbox::from(recipient.clone()))
             .subject(self.subject.clone())
             .message_id(Some(self.message_id.clone()))
+            .raw_header(raw("List-Id", &self.list_id))
             // Prevents automatic replies: RFC 3834, and Exchange's equivalent.
             .raw_header(raw("Auto-Submitted", "auto-generated"))
             .raw_header(raw("X-Auto-Response-Suppress", "All"));
+        if self.is_critical {
+            // RFC 2156, and the form that older clients read.
+            message = message.raw_header(raw("Importance", "high")).raw_header(raw("X-Priority", "1"));
+        }
         if let Some(thread_id) = &self.thread_id {
             message = message.in_reply_to(thread_id.clone()).references(thread_id.clone());
         }
         Ok(message.multipart(self.alternatives.clone())?.formatted())
     }
+}
+
+/// `Tidings notifications <ws_….tidings.example.com>`: a list id is a name within a domain of the sender.
+fn list_id(workspace_id: WorkspaceId, domain: &str) -> String {
+    // An address literal or an international name is no list namespace.
+    let is_name = domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    format!("Tidings notifications <{workspace_id}.tidings.{}>", if is_name { domain } else { "localhost" })
 }
 
 fn raw(name: &'static str, value: &str) -> HeaderValue {

@@ -1,22 +1,19 @@
-//! A mail's content before it is text or HTML: the message with every text sanitised and cut.
+//! A mail's content before it is text or HTML: the message with every text cut.
 
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::message::Message;
 use tidings_domain::severity::Severity;
+use tidings_domain::text::{clean_line, keep_ends, truncate_chars};
 use tidings_domain::trigger::Trigger;
-use url::Url;
 
 use super::entries::DigestItem;
-use super::sanitize;
 use crate::OutboundMessage;
+use crate::link::Link;
+use crate::truncate::is_short;
 
 /// How much of an error's text is kept.
 pub(super) const DETAIL_CHARS_MAX: usize = 4_000;
-
-/// A detail up to this size is placed above the button, which stays visible then.
-const SHORT_CHARS_MAX: usize = 500;
-const SHORT_LINES_MAX: usize = 6;
 
 /// An incident's detail up to this length is set large and fits into the preview.
 const PREVIEW_CHARS_MAX: usize = 120;
@@ -57,33 +54,8 @@ pub(super) struct Content {
     pub reason: String,
 }
 
-pub(super) enum Link {
-    /// `http` or `https`: clickable.
-    Web(String),
-    /// Any other text: shown only.
-    Other(String),
-}
-
-impl Link {
-    /// `None` if the text is empty.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let text = sanitize::line(text);
-        match Url::parse(&text) {
-            Ok(url)
-                if matches!(url.scheme(), "http" | "https")
-                    && url.has_host()
-                    && url.as_str().len() <= URL_BYTES_MAX =>
-            {
-                Some(Self::Web(url.into()))
-            }
-            _ if text.is_empty() => None,
-            _ => Some(Self::Other(sanitize::block(&text, FIELD_VALUE_CHARS_MAX))),
-        }
-    }
-}
-
 impl Content {
-    /// Renders the message's texts and sanitises them.
+    /// Renders the message's texts.
     pub(super) fn from_message(outbound: &OutboundMessage<'_>) -> Self {
         let message = outbound.texts();
         let is_digest = !message.entries.is_empty();
@@ -91,11 +63,11 @@ impl Content {
         Self {
             severity: message.severity,
             subject: subject(&message),
-            title: sanitize::line(&message.title),
-            summary: sanitize::line(&message.summary),
+            title: message.title.clone(),
+            summary: message.summary.clone(),
             detail_label: message.detail_label,
-            detail: detail.map(|text| sanitize::block(text, DETAIL_CHARS_MAX)).filter(|text| !text.is_empty()),
-            link: message.link.as_deref().and_then(Link::parse),
+            detail: detail.map(|text| keep_ends(text, DETAIL_CHARS_MAX)),
+            link: message.link.as_deref().and_then(|link| Link::parse(link, URL_BYTES_MAX)),
             // A digest's title contains the counts already.
             fields: if is_digest { Vec::new() } else { fields(&message) },
             items: message
@@ -110,11 +82,9 @@ impl Content {
         }
     }
 
-    /// Whether the button stays visible below `detail`.
+    /// Whether the button and the facts stay in sight below `detail`.
     pub(super) fn is_detail_short(&self) -> bool {
-        self.detail
-            .as_deref()
-            .is_some_and(|text| text.chars().count() <= SHORT_CHARS_MAX && text.lines().count() <= SHORT_LINES_MAX)
+        self.detail.as_deref().is_some_and(is_short)
     }
 
     /// Whether `detail` is short enough to be set large, and still applies.
@@ -132,7 +102,7 @@ impl Content {
             .detail
             .as_deref()
             .and_then(|text| text.lines().next())
-            .map(|line| sanitize::block(line, PREVIEW_CHARS_MAX));
+            .map(|line| truncate_chars(line, PREVIEW_CHARS_MAX));
         // A digest of one entry has that entry's title.
         let items = self.items.iter().take(3).map(|item| item.title.clone()).filter(|title| *title != self.title);
         why.into_iter().chain(items).chain([self.summary.clone()]).collect::<Vec<_>>().join(" · ")
@@ -153,15 +123,16 @@ fn subject(message: &Message) -> String {
         Severity::Success => "✓ ",
     };
     let subject = match &message.thread {
-        Some(thread) => format!("[{mark}{}] {}", thread.state, sanitize::line(&thread.about)),
-        None => format!("{mark}{}", sanitize::line(&message.title)),
+        Some(thread) => format!("[{mark}{}] {}", thread.state, thread.about),
+        None => format!("{mark}{}", message.title),
     };
     // Otherwise the reader's client would decode what looks like an encoded word.
     subject.trim_end().replace("=?", "= ?")
 }
 
 fn fields(message: &Message) -> Vec<(String, String)> {
-    let cut = |text: &str, chars_max| sanitize::block(&sanitize::line(text), chars_max);
+    // A value of several lines, such as an alert's annotation, would not fit beside its label.
+    let cut = |text: &str, chars_max| truncate_chars(&clean_line(text), chars_max);
     let fields = message.fields.iter();
     let fields =
         fields.map(|field| (cut(&field.shown_label(), LABEL_CHARS_MAX), cut(&field.value, FIELD_VALUE_CHARS_MAX)));
@@ -185,7 +156,7 @@ fn reason(message: &OutboundMessage<'_>) -> String {
 
 fn describe_resource(event: &Event) -> String {
     let kind = event.resource_type.title().to_lowercase();
-    format!("the {kind} {}", sanitize::block(&sanitize::line(event.resource_label()), FIELD_VALUE_CHARS_MAX))
+    format!("the {kind} {}", truncate_chars(&clean_line(event.resource_label()), FIELD_VALUE_CHARS_MAX))
 }
 
 #[cfg(test)]
@@ -250,23 +221,6 @@ mod tests {
             assert_eq!(reason(&samples::incident(trigger)), format!("Sent by Tidings because {because} this address."));
         }
         assert!(reason(&samples::digest(1)).contains("held back"));
-    }
-
-    #[test]
-    fn parse_link_only_web_links_are_clickable() {
-        let link = |text: &str| content(|event| event.run_mut().deep_link = Some(text.into())).link;
-        for (text, href) in [
-            ("https://app.example.com/f1?a=1&b=2#x", "https://app.example.com/f1?a=1&b=2#x"),
-            ("HTTP://App.Example.com", "http://app.example.com/"),
-            ("https://app.example.com/a b\"<", "https://app.example.com/a%20b%22%3C"),
-        ] {
-            assert!(matches!(link(text), Some(Link::Web(kept)) if kept == href), "{text}");
-        }
-        for text in ["javascript:alert(1)", "data:text/html,x", "/relative", "mailto:a@example.com", "java\0script:x"] {
-            assert!(matches!(link(text), Some(Link::Other(_))), "{text}");
-        }
-        assert!(link(" \r\n").is_none());
-        assert!(matches!(link(&format!("https://a/{}", "é".repeat(900))), Some(Link::Other(cut)) if cut.len() < 700));
     }
 
     #[test]

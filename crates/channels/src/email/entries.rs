@@ -4,15 +4,18 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 use tidings_domain::digest::{Entry, EntryState};
-use tidings_domain::message::{Message, format_state, with_thousands_separators};
+use tidings_domain::message::{Message, format_state};
 use tidings_domain::severity::Severity;
 
-use super::content::{Content, Link};
+use tidings_domain::text::truncate_chars;
+
+use super::content::Content;
 use super::html::severity_style;
-use super::sanitize;
 use super::text::wrap;
+use crate::link::Link;
 
 const TITLE_CHARS_MAX: usize = 160;
+const REASON_CHARS_MAX: usize = 200;
 
 /// Longer links are omitted: fifty of them would make a mail that clients clip.
 const URL_BYTES_MAX: usize = 400;
@@ -23,26 +26,25 @@ pub(super) struct DigestItem {
     pub severity: Severity,
     /// On one line.
     pub title: String,
-    /// The time, and the number of notifications if there are several.
-    pub when: String,
+    /// The error or cause, on one line.
+    pub reason: Option<String>,
+    /// The time, the run, and the number of notifications if there are several.
+    pub facts: String,
     /// A web link.
     pub url: Option<String>,
 }
 
 impl DigestItem {
-    /// Sanitises and cuts the entry's texts.
+    /// Cuts the entry's texts.
     pub(super) fn from_entry(message: &Message, entry: &Entry) -> Self {
-        let mut when = message.format_instant(entry.at);
-        if entry.events > 1 {
-            let _ = write!(when, " · {} notifications", with_thousands_separators(entry.events.into()));
-        }
         Self {
             state: entry.state,
             severity: entry.severity,
-            title: sanitize::block(&sanitize::line(&entry.title), TITLE_CHARS_MAX),
-            when,
-            url: match entry.link.as_deref().and_then(Link::parse) {
-                Some(Link::Web(url)) if url.len() <= URL_BYTES_MAX => Some(url),
+            title: truncate_chars(&entry.title, TITLE_CHARS_MAX),
+            reason: entry.reason.as_deref().map(|reason| truncate_chars(reason, REASON_CHARS_MAX)),
+            facts: truncate_chars(&message.format_entry_facts(entry), TITLE_CHARS_MAX),
+            url: match entry.link.as_deref().and_then(|link| Link::parse(link, URL_BYTES_MAX)) {
+                Some(Link::Web(url)) => Some(url),
                 _ => None,
             },
         }
@@ -90,7 +92,10 @@ fn html_entry(item: &DigestItem) -> Markup {
                     Some(url) => a.link href=(url) style="color:#2563a8;font-weight:600" { (item.title) },
                     None => span.strong style="color:#1b1f24;font-weight:600" { (item.title) },
                 }
-                div.soft style="color:#57606a;font-size:12px;line-height:17px" { (item.when) }
+                @if let Some(reason) = &item.reason {
+                    div.strong style="color:#1b1f24;font-size:13px;line-height:18px" { (reason) }
+                }
+                div.soft style="color:#57606a;font-size:12px;line-height:17px" { (item.facts) }
             }
         }
     }
@@ -103,7 +108,11 @@ pub(super) fn render_text(content: &Content, text: &mut String) {
         let _ = write!(text, "\n{}:\n\n", format_state(group[0].state));
         for item in group {
             let (_, severity) = severity_style(item.severity);
-            let _ = writeln!(text, "  * {}\n    {}", wrap(&format!("{severity}: {}", item.title), 4), item.when);
+            let _ = writeln!(text, "  * {}", wrap(&format!("{severity}: {}", item.title), 4));
+            if let Some(reason) = &item.reason {
+                let _ = writeln!(text, "    {}", wrap(reason, 4));
+            }
+            let _ = writeln!(text, "    {}", item.facts);
             if let Some(url) = &item.url {
                 let _ = writeln!(text, "    {url}");
             }
@@ -129,7 +138,7 @@ mod tests {
     #[test]
     fn render_text_digest() {
         insta::assert_snapshot!(text::render(&content(&samples::digest(4))), @"
-        4 notifications were held back, 2 of them still open
+        5 notifications were held back, 2 incidents are still open
 
         They were held back: quiet hours of On-call. What is still open comes
         first.
@@ -164,7 +173,7 @@ mod tests {
         let shown = page::render(&content(&samples::digest(2_000)));
         assert_eq!(shown.matches("line-height:17px;font-weight:600").count(), 50);
         assert!(shown.contains("… and 1,950 more"));
-        assert!(shown.contains("2,000 notifications were held back, 1,000 of them still open"));
+        assert!(shown.contains("2,500 notifications were held back, 1,000 incidents are still open"));
         assert!(shown.len() < 100_000, "{} bytes", shown.len());
     }
 

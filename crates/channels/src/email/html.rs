@@ -6,8 +6,9 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tidings_domain::severity::Severity;
 
-use super::content::{Content, Link};
+use super::content::Content;
 use super::entries;
+use crate::link::Link;
 
 const FONT: &str = "-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
 const MONO: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace";
@@ -77,11 +78,11 @@ pub(super) fn render(content: &Content) -> String {
                             (row("24px 28px 0", headline(content, colour, severity)))
                             @if is_short { (row("18px 28px 0", detail(content, colour))) }
                             @if let Some(Link::Web(url)) = &content.link { (row("18px 28px 0", button(url, colour))) }
+                            @if !content.items.is_empty() { (row("20px 28px 0", entries::render_html(content))) }
+                            @if !content.fields.is_empty() { (row("20px 28px 0", fields(&content.fields))) }
                             @if !is_short && content.detail.is_some() {
                                 (row("20px 28px 0", detail(content, colour)))
                             }
-                            @if !content.items.is_empty() { (row("20px 28px 0", entries::render_html(content))) }
-                            @if !content.fields.is_empty() { (row("20px 28px 0", fields(&content.fields))) }
                             (row("20px 28px 24px", footer(content)))
                         }
                         (PreEscaped(OUTLOOK_END))
@@ -154,7 +155,7 @@ fn fields(fields: &[(String, String)]) -> Markup {
             style="border-collapse:collapse;font-size:14px;line-height:20px" {
             @for (label, value) in fields {
                 tr {
-                    td.soft.rule valign="top" width="104" style="width:104px;padding:8px 12px 8px 0;\
+                    td.soft.rule valign="top" width="116" style="width:116px;padding:8px 12px 8px 0;\
                         border-top:1px solid #e6e8ec;color:#57606a;overflow-wrap:anywhere;word-break:break-word" {
                         (label)
                     }
@@ -188,7 +189,7 @@ fn footer(content: &Content) -> Markup {
                 Some(Link::Web(url)) => p style="margin:0 0 8px;word-break:break-all" {
                     a.link href=(url) style="color:#2563a8" { (url) }
                 },
-                Some(Link::Other(text)) => p style="margin:0 0 8px;word-break:break-all" { "Details: " (text) },
+                Some(Link::Text(text)) => p style="margin:0 0 8px;word-break:break-all" { "Details: " (text) },
                 None => {},
             }
             (content.reason)
@@ -233,6 +234,6 @@ mod tests {
     fn render_huge_error_stays_below_clipping_size() {
         let page = rendered(|event| event.run_mut().error_message = Some("\"<&é".repeat(1 << 18)));
         assert!(page.len() < 100_000, "{} bytes", page.len());
-        assert!(page.contains("…</pre>"));
+        assert!(page.contains("characters left out …"));
     }
 }

@@ -9,7 +9,8 @@ use tidings_domain::text::has_control;
 use url::Url;
 
 use super::address;
-use super::server::{Credentials, Security, Server, parse_host};
+use super::server::{Credentials, Proof, Security, Server, parse_host};
+use crate::egress::TlsProfile;
 
 /// The URL's syntax, for messages.
 const URL_SYNTAX: &str =
@@ -25,8 +26,8 @@ impl RelayConfig {
     /// Parses `TIDINGS_SMTP_URL` and `TIDINGS_MAIL_FROM`. The error says what is expected and quotes no password.
     ///
     /// `smtps` is TLS from the first byte (port 465). `smtp` starts unencrypted: with `tls=required`, the default,
-    /// STARTTLS is mandatory (port 587); with `tls=opportunistic` it is used if the server offers it, with `tls=none`
-    /// never (port 25). User name and password are percent-encoded.
+    /// STARTTLS is mandatory (port 587); with `tls=opportunistic` it is used if the server offers it, without verifying the
+    /// certificate unless there is a login, with `tls=none` never (port 25). User name and password are percent-encoded.
     pub fn parse(url: &str, from: &str) -> Result<Self, String> {
         let from = address::parse_mailbox(from).map_err(|error| {
             format!("TIDINGS_MAIL_FROM: {error}; use the form tidings@example.com or Tidings <tidings@example.com>")
@@ -53,6 +54,7 @@ fn parse_url(text: &str, from: Mailbox) -> Result<Server, String> {
         port: url.port().unwrap_or(security.default_port()),
         security,
         credentials,
+        tls: TlsProfile::default(),
         from,
         trusted: true,
     })
@@ -86,7 +88,8 @@ fn credentials(url: &Url) -> Result<Option<Credentials>, String> {
         ("", None) => Ok(None),
         ("", Some(_)) | (_, None | Some("")) => Err("set both user name and password, or neither".into()),
         (username, Some(password)) => {
-            Ok(Some(Credentials { username: decode(username)?, password: Secret::new(decode(password)?) }))
+            let proof = Proof::Password(Secret::new(decode(password)?));
+            Ok(Some(Credentials { username: decode(username)?, proof }))
         }
     }
 }
@@ -123,7 +126,7 @@ mod tests {
         let credentials = parse("smtps://mail%40example.com:p%40ss%3A%2F%C3%A4@mail.example.com").unwrap().credentials;
         let credentials = credentials.unwrap();
         assert_eq!(credentials.username, "mail@example.com");
-        assert_eq!(credentials.password, Secret::new("p@ss:/ä"));
+        assert_eq!(credentials.proof, Proof::Password(Secret::new("p@ss:/ä")));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use lettre::message::Mailbox;
 use tidings_domain::secret::Secret;
+use tidings_domain::tls::{TlsSettings, Verify};
+
+use crate::egress::TlsProfile;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Security {
@@ -9,7 +12,9 @@ pub(super) enum Security {
     Tls,
     /// STARTTLS; nothing is sent if the server does not offer it.
     StartTls,
-    /// STARTTLS if the server offers it, else unencrypted; a password is never sent unencrypted.
+    /// STARTTLS if the server offers it and it succeeds, else unencrypted. Without a login no certificate is verified, as
+    /// between mail servers (RFC 7435): whoever can forge one could also suppress the offer. With a login it is verified,
+    /// and nothing is sent unencrypted.
     Opportunistic,
     /// Unencrypted.
     None,
@@ -26,10 +31,19 @@ impl Security {
     }
 }
 
-#[derive(Debug, Clone)]
+/// The login at a server.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Credentials {
     pub username: String,
-    pub password: Secret,
+    pub proof: Proof,
+}
+
+/// What proves that the user may log in.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Proof {
+    Password(Secret),
+    /// An OAuth 2.0 access token, sent with SASL XOAUTH2.
+    Token(Secret),
 }
 
 /// The server that mail is submitted to, and the sender.
@@ -41,10 +55,35 @@ pub(super) struct Server {
     pub security: Security,
     /// `None`: the server accepts mail without authentication.
     pub credentials: Option<Credentials>,
+    /// How its certificate is verified.
+    pub tls: TlsProfile,
     /// The sender of every mail.
     pub from: Mailbox,
     /// Configured by the operator: the address guard does not apply.
     pub trusted: bool,
+}
+
+impl Server {
+    /// Whether connections to this server may be used for mail to the other: all but the sender is the same.
+    pub(super) fn shares_connections_with(&self, other: &Self) -> bool {
+        (&self.host, self.port, self.security, self.trusted) == (&other.host, other.port, other.security, other.trusted)
+            && self.tls == other.tls
+            && self.credentials == other.credentials
+    }
+
+    /// How certificates are verified in handshakes.
+    pub(super) fn effective_tls(&self) -> TlsProfile {
+        if self.security == Security::Opportunistic && self.credentials.is_none() {
+            let settings = TlsSettings { verify: Verify::None, ..TlsSettings::default() };
+            return TlsProfile::new(&settings).unwrap_or_else(|_| unreachable!("it holds nothing to be wrong"));
+        }
+        self.tls.clone()
+    }
+
+    /// Where a certificate of no known authority can be made trusted.
+    pub(super) const fn certificate_field(&self) -> &'static str {
+        if self.trusted { "the file that SSL_CERT_FILE names" } else { "smtp.tls.caCertificate" }
+    }
 }
 
 /// Parses and normalises a host name or an IP address. Odd spellings of IPv4 addresses become dotted decimals, so that

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::content::{Content, Link};
+use super::content::Content;
 use super::entries;
+use crate::link::Link;
 
 /// Our own sentences are wrapped at this many characters; reported text keeps its lines.
 const WIDTH: usize = 72;
@@ -20,11 +21,8 @@ pub(super) fn render(content: &Content) -> String {
     if is_short {
         write_detail(content, &mut text);
     }
-    if let Some(Link::Web(url) | Link::Other(url)) = &content.link {
+    if let Some(Link::Web(url) | Link::Text(url)) = &content.link {
         let _ = write!(text, "\nView details:\n{url}\n");
-    }
-    if !is_short {
-        write_detail(content, &mut text);
     }
     entries::render_text(content, &mut text);
     let widths = content.fields.iter().map(|(label, _)| label.chars().count());
@@ -34,6 +32,9 @@ pub(super) fn render(content: &Content) -> String {
     }
     for (label, value) in &content.fields {
         let _ = writeln!(text, "{:label_width$}  {}", format!("{label}:"), wrap(value, label_width + 2));
+    }
+    if !is_short {
+        write_detail(content, &mut text);
     }
     // Two hyphens and a space start a signature, which clients set apart.
     let _ = write!(text, "\n-- \n{}\n", wrap(&content.reason, 0));

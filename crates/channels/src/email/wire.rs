@@ -1,21 +1,18 @@
 //! The connection to an SMTP server: commands out, replies in, limited in size and by one deadline; and its errors.
 //!
 //! lettre composes the mails but does not transport them: its connection reads lines of any length, cannot use the TLS
-//! configuration of [`crate::egress`], and accepts only replies in UTF-8.
+//! clients of [`crate::egress`], and accepts only replies in UTF-8.
 
 use std::io;
-use std::sync::Arc;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tidings_domain::secret::Secret;
+use tidings_domain::text::{clean_line, truncate_chars};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
-use super::sanitize;
 use crate::ErrorClass;
 use crate::egress::EgressError;
+use crate::egress::tls::{Handshake, TlsClient};
 
 /// The longest line of a reply. RFC 5321 allows 512 bytes; some servers send more.
 const LINE_BYTES_MAX: usize = 4_096;
@@ -26,9 +23,9 @@ const LINES_MAX: usize = 100;
 /// How much of a reply's text is kept.
 const TEXT_CHARS_MAX: usize = 160;
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 /// An error that ends the whole session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +36,13 @@ pub(super) struct SmtpError {
     pub message: String,
     /// The reply's code, if the server replied.
     pub code: Option<u16>,
+    /// The whole mail was sent, and what became of it is not known: sending it again may make a duplicate.
+    pub is_outcome_unknown: bool,
 }
 
 impl SmtpError {
     pub(super) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), code: None }
+        Self { class, message: message.into(), code: None, is_outcome_unknown: false }
     }
 
     /// The deadline passed during `step`.
@@ -87,7 +86,7 @@ impl Reply {
 
     /// The reply on one line, such as `550 5.1.1 no such user`; long text is cut.
     pub(super) fn describe(&self) -> String {
-        let text = sanitize::block(&self.lines.join(" "), TEXT_CHARS_MAX);
+        let text = truncate_chars(&self.lines.join(" "), TEXT_CHARS_MAX);
         format!("{} {text}", self.code).trim_end().to_owned()
     }
 }
@@ -101,7 +100,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// The deadline holds for everything over this connection together.
-    pub(super) fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, deadline: Instant) -> Self {
+    pub(super) fn new(stream: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static, deadline: Instant) -> Self {
         Self { stream: Box::new(stream), received: Vec::new(), deadline, hidden: Vec::new() }
     }
 
@@ -110,8 +109,8 @@ impl Wire {
         self.hidden.push(secret);
     }
 
-    /// Upgrades the connection to TLS. The server's certificate must be for `host`.
-    pub(super) async fn secure(self, host: &str, tls: Arc<ClientConfig>) -> Result<Self, SmtpError> {
+    /// Upgrades the connection to TLS with `host`. Errors name `certificate_field` as the place for a private authority.
+    pub(super) async fn secure(self, host: &str, tls: &TlsClient, certificate_field: &str) -> Result<Self, SmtpError> {
         // Bytes received before the handshake are unauthenticated. Processed after it, they would pass for replies
         // under TLS (STARTTLS response injection).
         if !self.received.is_empty() {
@@ -120,13 +119,11 @@ impl Wire {
                 "the SMTP server sent data between STARTTLS and the TLS handshake",
             ));
         }
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-            SmtpError::new(ErrorClass::Tls, format!("{host} is not a name that is valid in a certificate"))
-        })?;
-        let handshake = TlsConnector::from(tls).connect(name, self.stream);
+        // Never resumed: connections are few, and a resumed session does not show the certificate of now.
+        let handshake = tls.connect(host, host, self.stream, Handshake::Full);
         match timeout_at(self.deadline, handshake).await {
             Ok(Ok(stream)) => Ok(Self::new(stream, self.deadline)),
-            Ok(Err(error)) => Err(EgressError::tls(host, &error).into()),
+            Ok(Err(error)) => Err(EgressError::from(error).naming(certificate_field).into()),
             Err(_) => Err(SmtpError::timeout("the TLS handshake")),
         }
     }
@@ -162,7 +159,7 @@ impl Wire {
                 ));
             };
             let reply = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
-            reply.lines.push(self.mask(sanitize::line(&text)));
+            reply.lines.push(self.mask(clean_line(&text)));
             if last {
                 return Ok(Reply { code, lines: std::mem::take(&mut reply.lines) });
             }
@@ -199,9 +196,13 @@ impl Wire {
     }
 
     /// Replaces the deadline.
-    pub(super) fn until(mut self, deadline: Instant) -> Self {
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        self
+    }
+
+    /// Whether the server sent something that no command asked for, such as the announcement that it closes.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.received.is_empty()
     }
 }
 
@@ -230,73 +231,4 @@ fn io_error(error: &io::Error, step: &str) -> SmtpError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    async fn read(bytes: &[u8]) -> Result<Reply, SmtpError> {
-        let (near, mut far) = tokio::io::duplex(1 << 20);
-        far.write_all(bytes).await.unwrap();
-        drop(far);
-        Wire::new(near, Instant::now() + Duration::from_secs(5)).reply("EHLO").await
-    }
-
-    #[tokio::test]
-    async fn reply_tolerates_sloppy_servers() {
-        for (bytes, message) in [
-            (&b"250 ok\r\n"[..], "250 ok"),
-            (b"250\r\n", "250"),
-            (b"250 \n", "250"),
-            (b"250-a\r\n250-b\r\n250 c\r\n250 next", "250 a b c"),
-            (b"550 gr\xfc\xdfe\x1b[31m\r\n", "550 gr\u{fffd}\u{fffd}e"),
-        ] {
-            assert_eq!(read(bytes).await.unwrap().describe(), message);
-        }
-        let long = [b"550 ".as_slice(), "ä".repeat(1_000).as_bytes(), b"\r\n"].concat();
-        assert_eq!(read(&long).await.unwrap().describe().chars().count(), 4 + TEXT_CHARS_MAX);
-    }
-
-    #[tokio::test]
-    async fn reply_masks_echoed_secrets() {
-        let (near, mut far) = tokio::io::duplex(1 << 10);
-        far.write_all(b"535-no: hunter2\r\n535 aHVudGVyMg==\r\n").await.unwrap();
-        let mut wire = Wire::new(near, Instant::now() + Duration::from_secs(5));
-        wire.hide(Secret::new("hunter2"));
-        wire.hide(Secret::new("aHVudGVyMg=="));
-        assert_eq!(wire.reply("AUTH").await.unwrap().describe(), "535 no: [hidden] [hidden]");
-    }
-
-    #[tokio::test]
-    async fn reply_malformed_or_oversized_is_a_protocol_error() {
-        let endless = b"250-more\r\n".repeat(LINES_MAX + 1);
-        for (bytes, message) in [
-            (&b""[..], "closed the connection"),
-            (b"250 no end", "closed the connection"),
-            (b"SSH-2.0-OpenSSH_9.6\r\n", "is not an SMTP reply"),
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not an SMTP reply"),
-            (b"2500 x\r\n", "is not an SMTP reply"),
-            (b"150 x\r\n", "is not an SMTP reply"),
-            (b"\xff\xfe\xfd\r\n", "is not an SMTP reply"),
-            (b"\r\n", "is not an SMTP reply"),
-            (&[b'x'; 1 << 19], "longer than"),
-            (&endless, "more than 100 lines"),
-        ] {
-            let error = read(bytes).await.unwrap_err();
-            assert_eq!(error.class, ErrorClass::Protocol);
-            assert!(error.message.contains(message), "{}", error.message);
-        }
-    }
-
-    #[tokio::test]
-    async fn reply_trickled_by_the_server_ends_at_the_deadline() {
-        let (near, mut far) = tokio::io::duplex(1_024);
-        tokio::spawn(async move {
-            while far.write_all(b"2").await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        });
-        let error = Wire::new(near, Instant::now() + Duration::from_millis(100)).reply("EHLO").await.unwrap_err();
-        assert_eq!(error, SmtpError::timeout("EHLO"));
-    }
-}
+mod tests;

@@ -1,64 +1,130 @@
 //! What Slack's responses mean.
 //!
-//! Sources: Slack's documentation "Sending messages using incoming webhooks" (errors), `chat.postMessage` (errors) and
-//! "Rate limits".
+//! A refusal is permanent only if its word is on a list below: anything between here and Slack can answer with any status
+//! and any page. The words are those that Slack documents: "Sending messages using incoming webhooks", section "Handling
+//! errors", and the changelog of 17 May 2016, "Changes to errors for incoming webhooks"; for the Web API the errors of
+//! `chat.postMessage`. Temporary ones among them are retried: `org_login_required`, `team_added_to_org`,
+//! `ekm_access_denied`, `ratelimited`, `fatal_error`, …
 
 use serde::Deserialize;
 use tidings_domain::delivery::Outcome;
+use tidings_domain::text::truncate_chars;
 use tidings_domain::time::Timestamp;
 
 use super::thread::ThreadRef;
+use crate::attempt::RateSignal;
 use crate::egress::HttpResponse;
 use crate::http_channel::{self, describe_status, excerpt};
 use crate::retry_after::retry_after;
 use crate::{AttemptResult, ErrorClass};
 
-/// Errors of the Web API that a retry does not fix.
-const PERMANENT: [&str; 31] = [
+/// Incoming webhooks: the webhook, its channel or its workspace is gone or does not allow the message.
+const WEBHOOK_GONE: [&str; 12] = [
+    "action_prohibited",
+    "channel_is_archived",
+    "channel_not_found",
+    "invalid_token",
+    "no_active_hooks",
+    "no_service",
+    "no_service_id",
+    "no_team",
+    "posting_to_general_channel_denied",
+    "team_disabled",
+    "token_revoked",
+    "user_not_found",
+];
+
+/// The Web API: the token or the channel cannot be used.
+const API_GONE: [&str; 26] = [
     "access_denied",
     "account_inactive",
-    "as_user_not_supported",
     "channel_not_found",
     "channel_type_not_supported",
     "deprecated_endpoint",
-    "ekm_access_denied",
     "enterprise_is_restricted",
-    "invalid_arguments",
     "invalid_auth",
-    "invalid_blocks",
-    "invalid_blocks_format",
     "is_archived",
     "is_inactive",
     "messages_tab_disabled",
     "method_deprecated",
     "missing_scope",
-    "msg_blocks_too_long",
-    "msg_too_long",
     "no_permission",
-    "no_text",
     "not_allowed_token_type",
     "not_authed",
     "not_in_channel",
-    "org_login_required",
     "restricted_action",
+    "restricted_action_non_threadable_channel",
     "restricted_action_read_only_channel",
+    "restricted_action_thread_only_channel",
     "team_access_not_granted",
+    "thread_not_found",
     "token_expired",
     "token_revoked",
     "two_factor_setup_required",
+    "user_not_found",
 ];
 
-/// The response of an incoming webhook: `ok`, or a status with an error code such as `no_service` as its body.
+/// Both: the message's form or content is not accepted.
+const CONTENT: [&str; 15] = [
+    "attachment_payload_limit_exceeded",
+    "invalid_arg_name",
+    "invalid_arguments",
+    "invalid_attachments",
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "invalid_json",
+    "invalid_metadata_format",
+    "invalid_payload",
+    "metadata_too_large",
+    "missing_text_or_fallback_or_attachments",
+    "msg_blocks_too_long",
+    "msg_too_long",
+    "no_text",
+    "too_many_attachments",
+];
+
+/// A permanent refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Of the channel, the webhook or the token.
+    Gone,
+    /// Of this message.
+    Content,
+}
+
+fn refusal(word: &str, gone: &[&str]) -> Option<Refusal> {
+    if gone.contains(&word) {
+        Some(Refusal::Gone)
+    } else if CONTENT.contains(&word) {
+        Some(Refusal::Content)
+    } else {
+        None
+    }
+}
+
+/// The refusal in a response of an incoming webhook: a status and the word as the whole body.
+pub(super) fn webhook_refusal(response: &HttpResponse) -> Option<Refusal> {
+    let word = std::str::from_utf8(&response.body).ok()?.trim();
+    refusal(word, &WEBHOOK_GONE).filter(|_| response.status.is_client_error())
+}
+
+/// The refusal in a response of the Web API: JSON, with status 200 as a rule.
+pub(super) fn api_refusal(response: &HttpResponse) -> Option<Refusal> {
+    let answer = ApiResponse::parse(&response.body).filter(|answer| !answer.ok)?;
+    refusal(answer.error.as_deref()?, &API_GONE)
+        .filter(|_| response.status.is_success() || response.status.is_client_error())
+}
+
+/// The response of an incoming webhook: `ok`, or a status with an error word such as `no_service` as its body.
 pub(super) fn classify_webhook_response(response: &HttpResponse, now: Timestamp) -> AttemptResult {
     let mut result = http_channel::classify_response(response, now);
     if result.is_delivered() || response.status.is_redirection() {
         return result;
     }
-    if let Some(code) = error_code(&response.body) {
-        result.error = Some(format!("{}: {code}", describe_status(response.status)));
+    if let Some(word) = error_word(&response.body) {
+        result.error = Some(format!("{}: {word}", describe_status(response.status)));
     }
-    // The webhook was revoked or removed, the channel is archived, or Slack does not accept this payload.
-    if matches!(response.status.as_u16(), 400 | 401 | 403 | 404 | 410) {
+    if webhook_refusal(response).is_some() {
         result.outcome = Outcome::PermanentFailure;
         result.error_class = Some(ErrorClass::Rejected);
     }
@@ -71,32 +137,46 @@ struct ApiResponse {
     error: Option<String>,
 }
 
+impl ApiResponse {
+    fn parse(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+}
+
 /// The response of the Web API, which sends errors with status 200 in the body.
 pub(super) fn classify_api_response(response: &HttpResponse, now: Timestamp) -> AttemptResult {
-    if !response.status.is_success() {
-        return http_channel::classify_response(response, now);
-    }
-    let status = Some(response.status.as_u16());
-    let mut result = match serde_json::from_slice::<ApiResponse>(&response.body) {
-        Ok(ApiResponse { ok: true, .. }) => return delivered(response),
+    let answer = ApiResponse::parse(&response.body);
+    let is_success = response.status.is_success();
+    let mut result = match &answer {
+        Some(ApiResponse { ok: true, .. }) if is_success => return delivered(response),
         // A success echoes the whole message, so the kept body may be cut and no longer parse.
-        Err(_) if response.body.starts_with(br#"{"ok":true"#) => return delivered(response),
-        Ok(ApiResponse { error, .. }) => {
-            let error = error.unwrap_or_else(|| "unknown_error".into());
-            let error_text = format!("Slack returned an error: {}", tidings_domain::text::truncate_chars(&error, 100));
-            if PERMANENT.contains(&error.as_str()) {
+        None if is_success && begins_with_ok(&response.body) => return delivered(response),
+        None if is_success => AttemptResult::retry(ErrorClass::Protocol, "the response is not from Slack's Web API"),
+        Some(ApiResponse { ok: false, error }) if is_success || response.status.is_client_error() => {
+            let word = error.as_deref().unwrap_or("unknown_error");
+            let error_text = format!("Slack returned an error: {}", truncate_chars(word, 100));
+            if api_refusal(response).is_some() {
                 AttemptResult::permanent_failure(ErrorClass::Rejected, error_text)
             } else {
+                let after_ms = retry_after(&response.headers, now);
                 let mut result = AttemptResult::retry(ErrorClass::Status, error_text);
-                result.outcome = Outcome::Retry { after_ms: retry_after(&response.headers, now) };
+                result.outcome = Outcome::Retry { after_ms };
+                let is_limited = response.status.as_u16() == 429 || matches!(word, "ratelimited" | "rate_limited");
+                result.rate = is_limited.then_some(RateSignal::Refused { after_ms });
                 result
             }
         }
-        Err(_) => AttemptResult::retry(ErrorClass::Protocol, "the response is not from Slack's Web API"),
+        _ => return http_channel::classify_response(response, now),
     };
-    result.http_status = status;
+    result.http_status = Some(response.status.as_u16());
     result.response_body = excerpt(&response.body);
     result
+}
+
+/// Whether a body that was cut begins with `{"ok":true`.
+fn begins_with_ok(body: &[u8]) -> bool {
+    let beginning = body.iter().filter(|byte| !byte.is_ascii_whitespace());
+    beginning.take(10).eq(br#"{"ok":true"#)
 }
 
 /// Delivered. The thread is left for later messages about the same incident.
@@ -105,71 +185,12 @@ fn delivered(response: &HttpResponse) -> AttemptResult {
     AttemptResult { attempt_state, ..AttemptResult::delivered(Some(response.status.as_u16()), excerpt(&response.body)) }
 }
 
-/// The body, if it is one of Slack's short error codes (and not, for example, a proxy's HTML page).
-fn error_code(body: &[u8]) -> Option<&str> {
+/// The body, if it has the form of Slack's error words (and not, for example, of a proxy's HTML page).
+fn error_word(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let short = !text.is_empty() && text.len() <= 64;
     (short && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b' ')).then_some(text)
 }
 
 #[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderValue, StatusCode};
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_unix_ms(0);
-
-    fn response(status: u16, body: &str) -> HttpResponse {
-        HttpResponse {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static("30"))]),
-            body: body.into(),
-        }
-    }
-
-    #[test]
-    fn classify_webhook_response_by_status() {
-        for (status, body, outcome, error) in [
-            (200, "ok", Outcome::Delivered, None),
-            (400, "invalid_payload", Outcome::PermanentFailure, Some("HTTP 400 Bad Request: invalid_payload")),
-            (403, "invalid_token", Outcome::PermanentFailure, Some("HTTP 403 Forbidden: invalid_token")),
-            (404, "no_service", Outcome::PermanentFailure, Some("HTTP 404 Not Found: no_service")),
-            (410, "channel_is_archived", Outcome::PermanentFailure, Some("HTTP 410 Gone: channel_is_archived")),
-            (429, "", Outcome::Retry { after_ms: Some(30_000) }, Some("HTTP 429 Too Many Requests")),
-            (
-                500,
-                "rollup_error",
-                Outcome::Retry { after_ms: None },
-                Some("HTTP 500 Internal Server Error: rollup_error"),
-            ),
-            (502, "<html>", Outcome::Retry { after_ms: None }, Some("HTTP 502 Bad Gateway")),
-        ] {
-            let result = classify_webhook_response(&response(status, body), NOW);
-            assert_eq!((result.outcome, result.error.as_deref()), (outcome, error), "{status} {body}");
-        }
-    }
-
-    #[test]
-    fn classify_api_response_by_body() {
-        let cut = format!("{{\"ok\":true,\"message\":\"{}", "x".repeat(5_000));
-        for (status, body, outcome) in [
-            (200, r#"{"ok":true,"ts":"1.2"}"#, Outcome::Delivered),
-            (200, &*cut, Outcome::Delivered),
-            (200, r#"{"ok":false,"error":"channel_not_found"}"#, Outcome::PermanentFailure),
-            (200, r#"{"ok":false,"error":"token_revoked"}"#, Outcome::PermanentFailure),
-            (200, r#"{"ok":false,"error":"ratelimited"}"#, Outcome::Retry { after_ms: Some(30_000) }),
-            (429, r#"{"ok":false,"error":"ratelimited"}"#, Outcome::Retry { after_ms: Some(30_000) }),
-            (200, r#"{"ok":false}"#, Outcome::Retry { after_ms: Some(30_000) }),
-            (200, "<html>", Outcome::Retry { after_ms: None }),
-            (503, "", Outcome::Retry { after_ms: Some(30_000) }),
-        ] {
-            assert_eq!(classify_api_response(&response(status, body), NOW).outcome, outcome, "{status} {body}");
-        }
-    }
-
-    #[test]
-    fn permanent_errors_are_sorted() {
-        assert!(PERMANENT.is_sorted());
-    }
-}
+mod tests;

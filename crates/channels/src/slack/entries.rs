@@ -1,14 +1,19 @@
-//! A digest's entries in Block Kit: sections of lines, one line per entry with severity, link and time.
+//! A digest's entries in Block Kit: sections of lines, for each entry one with severity, link and time, and one with the
+//! reason.
 
 use tidings_domain::digest::Entry;
-use tidings_domain::message::{Message, format_state, with_thousands_separators};
+use tidings_domain::message::{Message, format_state};
 
-use super::render::{SECTION_UNITS_MAX, link_to, mrkdwn};
-use crate::truncate::{one_line, or_placeholder, severity_emoji, utf16_len, web_link};
+use super::mrkdwn::mrkdwn;
+use super::render::{SECTION_UNITS_MAX, linked};
+use crate::link::Link;
+use crate::truncate::{severity_emoji, utf16_len};
 
 const TITLE_UNITS_MAX: usize = 150;
+const REASON_UNITS_MAX: usize = 150;
+const RUN_ID_UNITS_MAX: usize = 150;
 /// Longer links are omitted. Escaped (five times as long at worst), one of this length still fits into a section.
-const URL_BYTES_MAX: usize = 500;
+const URL_BYTES_MAX: usize = 400;
 /// Even with one block per entry, far below Slack's limit of 50 blocks.
 const ENTRIES_MAX: usize = 30;
 /// Slack refuses messages whose blocks are too long together (`msg_blocks_too_long`) but does not document the limit. A
@@ -41,11 +46,12 @@ pub(super) fn render_sections(message: &Message) -> Vec<String> {
 }
 
 fn render_entry(message: &Message, entry: &Entry) -> String {
-    let title = or_placeholder(mrkdwn(&one_line(&entry.title), TITLE_UNITS_MAX));
-    let title = web_link(entry.link.as_deref(), URL_BYTES_MAX).and_then(|url| link_to(url, &title)).unwrap_or(title);
-    let mut line = format!("{} {title} · {}", severity_emoji(entry.severity), message.format_instant(entry.at));
-    if entry.events > 1 {
-        line.push_str(&format!(" · {} notifications", with_thousands_separators(entry.events.into())));
+    let link = entry.link.as_deref().and_then(|link| Link::parse(link, URL_BYTES_MAX));
+    let title = linked(&entry.title, link.as_ref(), TITLE_UNITS_MAX);
+    let facts = mrkdwn(&message.format_entry_facts(entry), RUN_ID_UNITS_MAX + 100);
+    let mut line = format!("{} {title} · {facts}", severity_emoji(entry.severity));
+    if let Some(reason) = &entry.reason {
+        line.push_str(&format!("\n      {}", mrkdwn(reason, REASON_UNITS_MAX)));
     }
     line
 }

@@ -4,6 +4,7 @@
 mod classify;
 mod config;
 mod entries;
+mod mrkdwn;
 mod render;
 mod thread;
 
@@ -20,6 +21,7 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violations;
 use url::Url;
 
+use self::classify::Refusal;
 use self::thread::ThreadRef;
 use crate::config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
 use crate::egress::{EgressTarget, HttpResponse};
@@ -52,6 +54,12 @@ impl ChannelPlugin for Slack {
         let channel = SlackChannel::open(stored, context)?;
         Ok(Arc::new(HttpNotifier { channel, egress: context.egress.clone() }))
     }
+}
+
+/// The JSON of a message.
+#[cfg(test)]
+pub(crate) fn render_body(message: &tidings_domain::message::Message) -> Value {
+    render::render(message)
 }
 
 /// An open Slack channel.
@@ -107,6 +115,20 @@ impl SlackChannel {
 }
 
 impl SlackChannel {
+    /// The body with the configured channel, which an incoming webhook does not need.
+    fn addressed(&self, mut body: Value) -> Value {
+        if let Some(bot) = &self.bot {
+            body["channel"] = Value::from(bot.channel.as_str());
+        }
+        body
+    }
+
+    /// The thread that the message belongs to.
+    fn thread(&self, message: &OutboundMessage<'_>) -> Option<ThreadRef> {
+        self.bot.as_ref()?;
+        message.thread.and_then(ThreadRef::from_state)
+    }
+
     fn post(&self, body: &Value) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
         *request.method_mut() = Method::POST;
@@ -121,14 +143,33 @@ impl HttpChannel for SlackChannel {
     }
 
     fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
-        let mut body = render::render(&message.texts());
-        if let Some(bot) = &self.bot {
-            body["channel"] = Value::from(bot.channel.as_str());
-            if let Some(thread) = message.thread.and_then(ThreadRef::from_state) {
-                (body["channel"], body["thread_ts"]) = (thread.channel.into(), thread.ts.into());
-            }
+        let mut body = self.addressed(render::render(&message.texts()));
+        if let Some(thread) = self.thread(message) {
+            (body["channel"], body["thread_ts"]) = (thread.channel.into(), thread.ts.into());
         }
         Ok(self.post(&body))
+    }
+
+    /// A thread may have been deleted, or be in the channel that was configured then: the message goes to the channel. If
+    /// Slack does not accept the blocks, it goes without them.
+    fn simpler_request(
+        &self,
+        message: &OutboundMessage<'_>,
+        response: &HttpResponse,
+    ) -> Option<(Request<Full<Bytes>>, &'static str)> {
+        let refusal = match self.bot {
+            Some(_) => classify::api_refusal(response)?,
+            None => classify::webhook_refusal(response)?,
+        };
+        match refusal {
+            Refusal::Content => {
+                Some((self.post(&self.addressed(render::render_plain(&message.texts()))), "as plain text"))
+            }
+            Refusal::Gone => {
+                self.thread(message)?;
+                Some((self.post(&self.addressed(render::render(&message.texts()))), "outside of its thread"))
+            }
+        }
     }
 
     /// When an incident is resolved, its first message is updated to show it.

@@ -1,129 +1,133 @@
 //! A message in Slack's Block Kit.
 //!
-//! Limits (Slack's Block Kit reference): header 150 characters, section text 3,000, at most 10 fields of 2,000, at most
-//! 50 blocks, URL 3,000. In mrkdwn only `&`, `<` and `>` introduce links and mentions ("Formatting text for app
-//! surfaces"); escaped, `<!channel>` and `<@U…>` are plain text.
+//! Limits (Slack's reference, "Header block", "Section block", "Context block", "Text object" and "Blocks"): header 150
+//! characters, text of a section 1 to 3,000, at most 10 fields of 2,000 each, at most 10 elements of a context, at most 50
+//! blocks. Slack refuses the whole message if one part exceeds its limit or is empty.
 
 use serde_json::{Value, json};
-use tidings_domain::message::Message;
+use tidings_domain::message::{Field, Message};
 use tidings_domain::severity::Severity;
 
 use super::entries;
-use crate::truncate::{escape_fence, one_line, or_placeholder, severity_emoji, truncate_escaped, unescaped, web_link};
+use super::mrkdwn::{escape, is_literal, link_to, mrkdwn, mrkdwn_object, plain_object};
+use crate::link::Link;
+use crate::plain;
+use crate::truncate::{
+    escape_fence, is_short, keep_ends_escaped, or_placeholder, severity_emoji, truncate_escaped, unescaped,
+};
 
 const HEADER_UNITS_MAX: usize = 150;
 pub(super) const SECTION_UNITS_MAX: usize = 3_000;
+const SUMMARY_UNITS_MAX: usize = 1_000;
+/// More would push the facts of other messages out of sight.
+const DETAIL_UNITS_MAX: usize = 1_500;
+/// Fields of one section.
 const FIELDS_MAX: usize = 10;
-const FIELD_UNITS_MAX: usize = 2_000;
-const URL_BYTES_MAX: usize = 3_000;
-/// Reserved for what surrounds a text: fences, emoji, labels.
-const MARGIN: usize = 100;
+const SECTIONS_OF_FIELDS_MAX: usize = 3;
+const LABEL_UNITS_MAX: usize = 80;
+const VALUE_UNITS_MAX: usize = 500;
+const URL_BYTES_MAX: usize = 2_048;
 const TAGS_UNITS_MAX: usize = 500;
 /// How much of the reason the notification on a phone contains.
 const PREVIEW_UNITS_MAX: usize = 200;
+const PLAIN_UNITS_MAX: usize = 3_000;
 
 /// The request's JSON without the channel.
 pub(super) fn render(message: &Message) -> Value {
     let emoji = severity_emoji(message.severity);
-    let title = truncate_escaped(&one_line(&message.title), HEADER_UNITS_MAX - 5, unescaped);
-    let mut blocks = vec![json!({
-        "type": "header",
-        // `plain_text` has no markup; with `emoji` off, `:name:` is not replaced either.
-        "text": {"type": "plain_text", "text": format!("{emoji} {title}"), "emoji": false}
-    })];
-    let summary = mrkdwn(&message.summary, SECTION_UNITS_MAX);
+    let title = or_placeholder(truncate_escaped(&message.title, HEADER_UNITS_MAX - 5, unescaped));
+    let mut blocks = vec![json!({"type": "header", "text": plain_object(format!("{emoji} {title}"))})];
+    let summary = truncate_escaped(&message.summary, SUMMARY_UNITS_MAX, unescaped);
     if !summary.trim().is_empty() {
-        blocks.push(section(summary));
+        blocks.push(section(plain_object(summary)));
     }
     if message.entries.is_empty() {
-        // The reason comes before all fields: it is what one opens the message for.
-        blocks.extend(message.detail.as_deref().map(|detail| section(detail_text(message.detail_label, detail))));
-        let fields: Vec<_> = message
-            .fields
-            .iter()
-            .take(FIELDS_MAX)
-            .map(|field| field_text(&field.shown_label(), &field.value))
-            .collect();
-        if !fields.is_empty() {
-            blocks.push(json!({"type": "section", "fields": fields}));
-        }
+        let detail = message.detail.as_deref().map(|detail| section(detail_object(message.detail_label, detail)));
+        let is_first = message.detail.as_deref().is_some_and(is_short);
+        blocks.extend(detail.clone().filter(|_| is_first));
+        let fields: Vec<_> = message.fields.iter().map(field_object).collect();
+        let sections = fields.chunks(FIELDS_MAX).take(SECTIONS_OF_FIELDS_MAX);
+        blocks.extend(sections.map(|fields| json!({"type": "section", "fields": fields})));
+        blocks.extend(detail.filter(|_| !is_first));
     } else {
-        blocks.extend(entries::render_sections(message).into_iter().map(section));
+        blocks.extend(entries::render_sections(message).into_iter().map(|text| section(mrkdwn_object(text))));
     }
-    if let Some(url) = web_link(message.link.as_deref(), URL_BYTES_MAX - MARGIN)
-        && let Some(link) = link_to(url, "Open details")
-    {
-        blocks.push(section(link));
-    }
+    let link = message.link.as_deref().and_then(|link| Link::parse(link, URL_BYTES_MAX));
+    blocks.extend(link.map(|link| section(link_object(&link))));
     blocks.push(json!({"type": "context", "elements": context(message)}));
-    json!({"text": preview(message), "blocks": blocks, "unfurl_links": false, "unfurl_media": false})
+    // The text is shown where blocks are not, such as in the notification on a phone.
+    json!({"text": preview(message), "mrkdwn": false, "blocks": blocks, "unfurl_links": false, "unfurl_media": false})
 }
 
-/// The fallback text where blocks are not shown, such as the notification on a phone.
+/// The message without blocks, for when Slack refuses them.
+pub(super) fn render_plain(message: &Message) -> Value {
+    let text = plain::render(message);
+    let text = keep_ends_escaped(&text, PLAIN_UNITS_MAX, escape);
+    json!({"text": text, "mrkdwn": false, "unfurl_links": false, "unfurl_media": false})
+}
+
 fn preview(message: &Message) -> String {
-    let mut preview =
-        format!("{} {}", severity_emoji(message.severity), mrkdwn(&message.title, SECTION_UNITS_MAX - MARGIN));
+    let mut preview = format!(
+        "{} {}",
+        severity_emoji(message.severity),
+        or_placeholder(truncate_escaped(&message.title, SUMMARY_UNITS_MAX, escape))
+    );
     let first_line = message.detail.as_deref().and_then(|detail| detail.trim().lines().next());
     // A resolved incident needs no reason, and a digest's title is enough.
     if let Some(line) = first_line
         && message.severity != Severity::Success
         && message.entries.is_empty()
     {
-        preview.push_str(&format!(": {}", mrkdwn(line, PREVIEW_UNITS_MAX)));
+        preview.push_str(&format!(": {}", truncate_escaped(line, PREVIEW_UNITS_MAX, escape)));
     }
     preview
 }
 
 fn context(message: &Message) -> Vec<Value> {
-    let mut texts = vec![format!("{} · {}", message.severity.as_str(), message.kind.as_str())];
+    let mut texts = vec![mrkdwn_object(format!("{} · {}", message.severity.as_str(), message.kind.as_str()))];
     if !message.tags.is_empty() {
-        texts.push(format!("Tags: {}", mrkdwn(&one_line(&message.tags.join(", ")), TAGS_UNITS_MAX)));
+        let tags = truncate_escaped(&message.tags.join(", "), TAGS_UNITS_MAX, unescaped);
+        texts.push(plain_object(format!("Tags: {tags}")));
     }
-    texts.into_iter().map(|text| json!({"type": "mrkdwn", "text": text})).collect()
+    texts
 }
 
-fn detail_text(label: &str, detail: &str) -> String {
-    let detail = truncate_escaped(detail, SECTION_UNITS_MAX - MARGIN, |before, character, out| match character {
+fn detail_object(label: &str, detail: &str) -> Value {
+    let detail = keep_ends_escaped(detail, DETAIL_UNITS_MAX, |before, character, out| match character {
         '`' => escape_fence(before, character, out),
-        _ => escape(character, out),
+        _ => escape(before, character, out),
     });
-    format!("*{label}*\n```\n{detail}\n```")
+    mrkdwn_object(format!("*{label}*\n```\n{detail}\n```"))
 }
 
-fn section(text: String) -> Value {
-    json!({"type": "section", "text": {"type": "mrkdwn", "text": text}})
+fn section(text: Value) -> Value {
+    json!({"type": "section", "text": text})
 }
 
-fn field_text(label: &str, value: &str) -> Value {
-    let (label, value) = (mrkdwn(&one_line(label), MARGIN - 10), mrkdwn(value, FIELD_UNITS_MAX - MARGIN));
-    json!({"type": "mrkdwn", "text": format!("*{}*\n{}", or_placeholder(label), or_placeholder(value))})
+fn field_object(field: &Field) -> Value {
+    let (label, value) = (field.shown_label(), field.value.as_str());
+    let is_literal = is_literal(&label) && is_literal(value);
+    let write = if is_literal { escape } else { unescaped };
+    let label = or_placeholder(truncate_escaped(&label, LABEL_UNITS_MAX, write));
+    let value = or_placeholder(truncate_escaped(value, VALUE_UNITS_MAX, write));
+    if is_literal { mrkdwn_object(format!("*{label}*\n{value}")) } else { plain_object(format!("{label}\n{value}")) }
 }
 
-/// `<url|label>`, or `None` if it exceeds a section once escaped. A `|` in the URL would end it and is percent-encoded.
-pub(super) fn link_to(url: &str, label: &str) -> Option<String> {
-    let mut link = String::from("<");
-    for character in url.chars() {
-        match character {
-            '|' => link.push_str("%7C"),
-            _ => escape(character, &mut link),
-        }
+fn link_object(link: &Link) -> Value {
+    match link {
+        Link::Web(url) => match link_to(url, "Open details", SECTION_UNITS_MAX) {
+            Some(link) => mrkdwn_object(link),
+            // Escapes can make a URL of many ampersands five times as long.
+            None => plain_object(format!("Details: {url}")),
+        },
+        Link::Text(text) => plain_object(format!("Details: {text}")),
     }
-    link.push_str(&format!("|{label}>"));
-    (link.len() <= SECTION_UNITS_MAX).then_some(link)
 }
 
-/// Text without markup of its own, at most `units_max` UTF-16 units once escaped.
-pub(super) fn mrkdwn(text: &str, units_max: usize) -> String {
-    truncate_escaped(text, units_max, |_, character, out| escape(character, out))
-}
-
-fn escape(character: char, out: &mut String) {
-    match character {
-        '&' => out.push_str("&amp;"),
-        '<' => out.push_str("&lt;"),
-        '>' => out.push_str("&gt;"),
-        _ => out.push(character),
-    }
+/// An entry's title as a link, if it has one.
+pub(super) fn linked(title: &str, link: Option<&Link>, units_max: usize) -> String {
+    let title = or_placeholder(mrkdwn(title, units_max));
+    link.and_then(Link::web).and_then(|url| link_to(url, &title, SECTION_UNITS_MAX)).unwrap_or(title)
 }
 
 #[cfg(test)]

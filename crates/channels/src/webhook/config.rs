@@ -108,10 +108,20 @@ pub(super) fn check(
     reader.finish(stored)
 }
 
-/// Validates the TLS settings; a missing field keeps the stored ones, `null` clears them.
+/// Validates the TLS settings. Merged over the stored ones: a missing key keeps its value, `null` clears it or all of them.
 fn check_tls(reader: &mut ConfigReader<'_>, stored: &mut ChannelConfig, is_https: bool) {
-    let Some(input) = reader.raw(TLS).or_else(|| reader.current()?.settings.get(TLS)) else { return };
-    match read_settings(input, false) {
+    let before = reader.current().and_then(|current| current.settings.get(TLS));
+    let merged = match (before, reader.raw(TLS)) {
+        (Some(Value::Object(before)), Some(Value::Object(given))) => {
+            let merged = before.iter().chain(given).map(|(key, value)| (key.clone(), value.clone()));
+            Value::Object(merged.collect())
+        }
+        (before, given) => match given.or(before) {
+            Some(value) => value.clone(),
+            None => return,
+        },
+    };
+    match read_settings(&merged, false) {
         Ok(profile) if profile == TlsProfile::default() => {}
         Ok(_) if !is_https => reader.error(TLS, "is only for https URLs; use null"),
         Ok(profile) => {

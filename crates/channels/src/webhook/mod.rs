@@ -138,7 +138,10 @@ impl WebhookChannel {
     /// sends it wants to see whether the template works.
     fn body(&self, outbound: &OutboundMessage<'_>) -> Result<(Vec<u8>, Option<AttemptNote>), AttemptResult> {
         let message = || outbound.texts();
-        let key = || delivery::idempotency_key(outbound.event, ChannelType::Webhook, outbound.rule_id);
+        let key = || {
+            let OutboundMessage { event, rule_id, channel_id, .. } = *outbound;
+            delivery::idempotency_key(event, ChannelType::Webhook, rule_id, channel_id)
+        };
         let plain = payload::body(outbound.event, message, key);
         let rendered = match &self.template {
             None => return Ok((plain, None)),

@@ -38,13 +38,20 @@ fn greeted(more: &[Step]) -> Vec<Step> {
     [&[send("220 hi\r\n"), Expect("EHLO"), send("250-hi\r\n250 8BITMIME\r\n")][..], more].concat()
 }
 
-/// A server that plays these steps on its first connection and closes it.
+/// A server that plays these steps on each connection and closes it.
 async fn server(steps: Vec<Step>) -> u16 {
+    server_in_turn(vec![steps]).await
+}
+
+/// A server that plays one of these lists of steps on each connection, the last one on all further connections.
+async fn server_in_turn(mut plays: Vec<Vec<Step>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        play(stream, steps).await;
+        while let Ok((stream, _)) = listener.accept().await {
+            let steps = if plays.len() > 1 { plays.remove(0) } else { plays[0].clone() };
+            tokio::spawn(play(stream, steps));
+        }
     });
     port
 }
@@ -175,6 +182,118 @@ async fn server_shutting_down_with_421_defers_all() {
     }
 }
 
+/// One accepted mail for this recipient.
+fn accepted(recipient: &'static str) -> Vec<Step> {
+    let ok = || send("250 ok\r\n");
+    let data = [Expect("DATA"), send("354 go on\r\n"), Expect(".\r\n"), send("250 taken\r\n")];
+    [&[Expect("MAIL"), ok(), Expect(recipient), ok()], &data[..]].concat()
+}
+
+/// The mail over a fresh connection, and the channel that has a kept one which plays `then`.
+async fn after_a_first_mail(then: Vec<Step>, fresh: Vec<Step>) -> AttemptResult {
+    let kept = greeted(&[accepted("RCPT TO:<a@example.com>"), then].concat());
+    let port = server_in_turn(vec![kept, fresh]).await;
+    let config = own_server(&["a@example.com"], port, json!({"tls": "none"}));
+    let channel = channel(config, &local_context(RootCertStore::empty()));
+    assert!(deliver_again(&*channel, None, Duration::from_secs(10)).await.is_delivered());
+    deliver_again(&*channel, None, Duration::from_secs(10)).await
+}
+
+/// What a server answers over a connection that carried mail before may be about that connection.
+#[tokio::test]
+async fn verdict_over_a_kept_connection_is_confirmed_over_a_fresh_one() {
+    let quit = || vec![Expect("QUIT"), send("221 bye\r\n")];
+    for then in [
+        vec![],
+        vec![send("421 idle for too long\r\n")],
+        vec![Expect("MAIL"), send("421 too many mails\r\n")],
+        [vec![Expect("MAIL"), send("550 too many mails in this session\r\n")], quit()].concat(),
+        [vec![Expect("MAIL"), send("250 ok\r\n"), Expect("RCPT"), send("452 too many\r\n")], quit()].concat(),
+        [vec![Expect("MAIL"), send("250 ok\r\n"), Expect("RCPT"), send("550 no more\r\n")], quit()].concat(),
+        vec![Expect("MAIL"), send("250 ok\r\n"), Expect("RCPT"), send("250 ok\r\n"), Expect("DATA")],
+    ] {
+        let delivered = greeted(&accepted("RCPT TO:<a@example.com>"));
+        let result = after_a_first_mail(then.clone(), delivered).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+    }
+    let refused =
+        [vec![Expect("MAIL"), send("250 ok\r\n"), Expect("RCPT"), send("550 no such user\r\n")], quit()].concat();
+    let result = after_a_first_mail(refused.clone(), greeted(&refused)).await;
+    assert_eq!(result.outcome, Outcome::PermanentFailure, "{result:?}");
+}
+
+/// The mail was sent whole and its reply lost: sending it again at once could make a duplicate.
+#[tokio::test]
+async fn mail_whose_reply_is_lost_over_a_kept_connection_is_not_sent_again_at_once() {
+    let lost = vec![
+        Expect("MAIL"),
+        send("250 ok\r\n"),
+        Expect("RCPT"),
+        send("250 ok\r\n"),
+        Expect("DATA"),
+        send("354 go on\r\n"),
+        Expect(".\r\n"),
+    ];
+    let result = after_a_first_mail(lost, greeted(&accepted("RCPT TO:<a@example.com>"))).await;
+    assert_retry(&result, ErrorClass::Protocol, "closed the connection");
+}
+
+/// A server that refuses a connection is tried again within the attempt, and with one connection first.
+#[tokio::test]
+async fn connection_refused_with_421_is_tried_again_within_the_attempt() {
+    let delivered = greeted(&[accepted("RCPT TO:<a@example.com>"), accepted("RCPT TO:<b@example.com>")].concat());
+    for refusal in [vec![send("421 too many connections\r\n")], greeted(&[Expect("MAIL"), send("421 later\r\n")])] {
+        let port = server_in_turn(vec![refusal, delivered.clone()]).await;
+        let config = own_server(&["a@example.com", "b@example.com"], port, json!({"tls": "none"}));
+        let channel = channel(config, &local_context(RootCertStore::empty()));
+        let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+    }
+}
+
+/// Old and plain servers know neither EHLO nor extensions.
+#[tokio::test]
+async fn server_without_ehlo_is_greeted_with_helo() {
+    let plain = |refusal: &str| {
+        let hello = [send("220 hi\r\n"), Expect("EHLO"), send(refusal), Expect("HELO"), send("250 hello\r\n")];
+        [&hello[..], &accepted("RCPT TO:<a@example.com>")].concat()
+    };
+    for refusal in ["500 what\r\n", "502 5.5.1 not implemented\r\n", "550 no\r\n"] {
+        for tls in ["none", "opportunistic"] {
+            let port = server(plain(refusal)).await;
+            let config = own_server(&["a@example.com"], port, json!({"tls": tls}));
+            let channel = channel(config, &local_context(RootCertStore::empty()));
+            let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
+            assert_eq!(result.outcome, Outcome::Delivered, "{tls} {refusal}: {result:?}");
+        }
+    }
+    let port = server(plain("502 not implemented\r\n")).await;
+    let channel = channel(own_server(&["a@example.com"], port, json!({})), &local_context(RootCertStore::empty()));
+    let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
+    assert_retry(&result, ErrorClass::Status, "refused EHLO: 502 not implemented");
+}
+
+/// The address literal of this connection, or this host's full name.
+#[tokio::test]
+async fn ehlo_names_this_host() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hello = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 hi\r\n").await.unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        line
+    });
+    let config = own_server(&["a@example.com"], port, json!({"tls": "none", "host": "127.0.0.1"}));
+    let channel = channel(config, &local_context(RootCertStore::empty()));
+    deliver_again(&*channel, None, Duration::from_secs(10)).await;
+    let hello = hello.await.unwrap();
+    let name = hello.trim_end().strip_prefix("EHLO ").unwrap();
+    assert!(name == "[127.0.0.1]" || name.contains('.') && !name.contains("example"), "{hello}");
+}
+
 #[tokio::test]
 async fn unexpected_reply_to_data_is_not_acceptance() {
     let begin = [Expect("MAIL"), send("250 ok\r\n"), Expect("RCPT"), send("250 ok\r\n"), Expect("DATA")];
@@ -214,4 +333,71 @@ async fn data_sent_before_tls_handshake_is_refused() {
     let channel = channel(own_server(&["a@example.com"], port, smtp), &local_context(RootCertStore::empty()));
     let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
     assert_retry(&result, ErrorClass::Protocol, "between STARTTLS and the TLS handshake");
+}
+
+/// With optional TLS whatever fails about it leads to a delivery in the clear.
+#[tokio::test]
+async fn opportunistic_tls_falls_back_to_no_encryption() {
+    let offer = |more: &[Step]| {
+        let hello = [send("220 hi\r\n"), Expect("EHLO"), send("250-hi\r\n250 STARTTLS\r\n"), Expect("STARTTLS")];
+        [&hello[..], more].concat()
+    };
+    let mail = || accepted("RCPT TO:<a@example.com>");
+    for (plays, encrypts) in [
+        (vec![offer(&[&[send("454 not now\r\n")][..], &mail()].concat())], "the refusal of STARTTLS"),
+        (vec![offer(&[send("220 go\r\n")]), greeted(&mail())], "a connection that is closed in the handshake"),
+    ] {
+        let port = server_in_turn(plays).await;
+        let config = own_server(&["a@example.com"], port, json!({"tls": "opportunistic"}));
+        let channel = channel(config, &local_context(RootCertStore::empty()));
+        let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{encrypts}: {result:?}");
+    }
+}
+
+/// Lets this much time pass at once, for the program's timers.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// A connection that was idle for a while is tried before a mail depends on it.
+#[tokio::test]
+async fn idle_connection_is_checked_before_it_is_used() {
+    let mail = || accepted("RCPT TO:<a@example.com>");
+    let reset = |reply: &str| [mail(), vec![Expect("RSET"), send(reply)]].concat();
+    for (kept, fresh) in [
+        (greeted(&[reset("250 ok\r\n"), mail()].concat()), vec![send("554 no second connection\r\n")]),
+        (greeted(&reset("421 idle for too long\r\n")), greeted(&mail())),
+        (greeted(&mail()), greeted(&mail())),
+    ] {
+        let port = server_in_turn(vec![kept, fresh]).await;
+        let config = own_server(&["a@example.com"], port, json!({"tls": "none"}));
+        let channel = channel(config, &local_context(RootCertStore::empty()));
+        assert!(deliver_again(&*channel, None, Duration::from_secs(10)).await.is_delivered());
+        pass(Duration::from_secs(2)).await;
+        let result = deliver_again(&*channel, None, Duration::from_secs(10)).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+    }
+}
+
+/// Servers count idle connections, too.
+#[tokio::test]
+async fn idle_connection_is_closed_after_some_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let quit = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mail = accepted("RCPT TO:<a@example.com>");
+        play(stream, greeted(&[mail, vec![Expect("QUIT"), send("221 bye\r\n")]].concat())).await;
+    });
+    let config = own_server(&["a@example.com"], port, json!({"tls": "none"}));
+    let channel = channel(config, &local_context(RootCertStore::empty()));
+    assert!(deliver_again(&*channel, None, Duration::from_secs(10)).await.is_delivered());
+    tokio::task::yield_now().await;
+    pass(Duration::from_secs(8)).await;
+    assert!(!quit.is_finished());
+    pass(Duration::from_secs(3)).await;
+    timeout(TOLERANCE, quit).await.expect("the connection is closed").unwrap();
 }

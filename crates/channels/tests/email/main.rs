@@ -1,5 +1,6 @@
 //! Email over real SMTP: aiosmtpd in a child process receives the mails and checks them strictly.
 
+mod bursts;
 mod faults;
 mod mail_samples;
 mod smtp_server;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use mail_parser::MessageParser;
 use rustls::RootCertStore;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidings_channels::email::Email;
 use tidings_channels::{ChannelPlugin, ErrorClass};
 use tidings_domain::delivery::Outcome;
@@ -49,7 +50,8 @@ async fn instance_server_over_tls_delivers() {
     assert_good(&received);
     assert!(received.tls);
     assert_eq!(received.user.as_deref(), Some("alerts"));
-    assert_eq!((received.hello.as_str(), received.sender.as_str()), ("example.com", "tidings@example.com"));
+    assert_eq!(received.sender, "tidings@example.com");
+    assert!(received.hello == "[127.0.0.1]" || received.hello.contains('.') && received.hello != "example.com");
     assert!(received.mail.contains("Message-ID: <dlv_07070707070707070707070707070707@example.com>\r\n"));
     assert!(received.mail.contains("Date: Sat, 02 May 2026 04:00:12 +0000\r\n"));
 }
@@ -226,6 +228,112 @@ async fn mails_of_an_incident_refer_to_the_same_id() {
         assert_eq!((mail.references().as_text(), mail.in_reply_to().as_text()), (thread, thread));
         assert_eq!(mail.subject(), Some(subject));
     }
+}
+
+/// As between mail servers: TLS where it can be had, whatever the certificate, and in the clear where it cannot.
+#[tokio::test]
+async fn opportunistic_tls_encrypts_if_it_can() {
+    let mut server = SmtpServer::start("starttls", &[]).await;
+    let unknown = RootCertStore::empty();
+    let relay = format!("smtp://127.0.0.1:{}?tls=opportunistic", server.port);
+    let own = own_server(&["a@example.com"], server.port, json!({"tls": "opportunistic"}));
+    for (config, context) in [
+        (for_recipients(&["a@example.com"]), relay_context(&relay, unknown.clone())),
+        (own, local_context(unknown.clone())),
+    ] {
+        let result = deliver(&*channel(config, &context)).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+        assert!(server.next_mail().await.tls);
+    }
+
+    let mut server = SmtpServer::start("starttls", &["--auth", LOGIN]).await;
+    let smtp = json!({"tls": "opportunistic", "username": "alerts", "password": PASSWORD});
+    let config = own_server(&["a@example.com"], server.port, smtp);
+    let result = deliver(&*channel(config.clone(), &local_context(unknown))).await;
+    assert_eq!(
+        (result.outcome, result.error_class),
+        (RETRY, Some(ErrorClass::Tls)),
+        "a login needs a valid certificate"
+    );
+    let result = deliver(&*channel(config, &local_context(server.roots.clone()))).await;
+    assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+    assert!(server.next_mail().await.tls);
+}
+
+#[tokio::test]
+async fn private_certificate_is_trusted_where_it_is_given() {
+    for mode in ["tls", "starttls"] {
+        let mut server = SmtpServer::start(mode, &["--auth", LOGIN]).await;
+        let context = local_context(RootCertStore::empty());
+        let with = |host: &str, tls: Value| {
+            let smtp = json!({"host": host, "tls": tls, "username": "alerts", "password": PASSWORD});
+            channel(own_server(&["a@example.com"], server.port, smtp), &context)
+        };
+        let refused = deliver(&*with("localhost", json!({"mode": mode}))).await;
+        let error = refused.error.unwrap();
+        assert!(error.contains("if it is your own, give it in smtp.tls.caCertificate"), "{error}");
+        let given = json!({"mode": mode, "caCertificate": server.certificate});
+        let result = deliver(&*with("localhost", given.clone())).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+        let mut named = given;
+        named["serverName"] = json!("localhost");
+        let result = deliver(&*with("127.0.0.1", named)).await;
+        assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+        assert!(server.next_mail().await.tls && server.next_mail().await.tls);
+    }
+}
+
+#[tokio::test]
+async fn token_is_sent_with_xoauth2() {
+    let mut server = SmtpServer::start("tls", &["--token", PASSWORD]).await;
+    let context = local_context(server.roots.clone());
+    let with = |token: &str| {
+        let smtp = json!({"tls": "tls", "username": "alerts@example.com", "token": token});
+        channel(own_server(&["a@example.com"], server.port, smtp), &context)
+    };
+    let result = deliver(&*with(PASSWORD)).await;
+    assert_eq!(result.outcome, Outcome::Delivered, "{result:?}");
+    let expired = deliver(&*with(&format!("{PASSWORD}-expired"))).await;
+    assert_eq!(
+        (expired.outcome, expired.error_class, expired.http_status),
+        (RETRY, Some(ErrorClass::Status), Some(535))
+    );
+    let error = expired.error.unwrap();
+    assert!(error.starts_with("the SMTP server refused the user name or token: 535 "), "{error}");
+    assert!(error.ends_with("(OAuth status 401)"), "{error}");
+    assert_eq!(server.next_mail().await.user.as_deref(), Some("alerts@example.com"));
+
+    let server = SmtpServer::start("tls", &["--auth", LOGIN]).await;
+    let smtp = json!({"tls": "tls", "username": "alerts", "token": PASSWORD});
+    let channel = channel(own_server(&["a@example.com"], server.port, smtp), &local_context(server.roots.clone()));
+    let result = deliver(&*channel).await;
+    assert_eq!((result.outcome, result.error_class), (RETRY, Some(ErrorClass::Protocol)));
+    assert!(result.error.unwrap().contains("does not offer AUTH XOAUTH2"));
+}
+
+/// A channel that names the same server as another, with another password, has connections of its own.
+#[tokio::test]
+async fn connections_are_shared_only_with_the_same_login() {
+    let mut server = SmtpServer::start("tls", &["--auth", LOGIN]).await;
+    let context = local_context(server.roots.clone());
+    let port = server.port;
+    let with = |password: &str| {
+        let smtp = json!({"tls": "tls", "username": "alerts", "password": password});
+        channel(own_server(&["a@example.com"], port, smtp), &context)
+    };
+    for _ in 0..2 {
+        assert_eq!(deliver(&*with(PASSWORD)).await.outcome, Outcome::Delivered);
+    }
+    assert_eq!(deliver(&*with(&format!("{PASSWORD}-wrong"))).await.http_status, Some(535));
+    server.next_mail().await;
+    server.next_mail().await;
+    let kept = with(PASSWORD);
+    assert_eq!(
+        (deliver(&*kept).await.outcome, deliver(&*kept).await.outcome),
+        (Outcome::Delivered, Outcome::Delivered)
+    );
+    let (first, second) = (server.next_mail().await, server.next_mail().await);
+    assert_eq!(first.peer, second.peer, "an open channel keeps its connection");
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ pub struct SmtpServer {
     pub port: u16,
     /// Trusts its certificate.
     pub roots: RootCertStore,
+    /// Its certificate in PEM.
+    pub certificate: String,
     child: Child,
     printed: UnboundedReceiver<String>,
     _certificate: TempDir,
@@ -66,7 +68,7 @@ impl SmtpServer {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, printed) = unbounded_channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut server = Self { port: 0, roots, child, printed, _certificate: directory };
+        let mut server = Self { port: 0, roots, certificate: made.cert.pem(), child, printed, _certificate: directory };
         let started: serde_json::Value = serde_json::from_str(&server.line().await).unwrap();
         server.port = started["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap();
         server

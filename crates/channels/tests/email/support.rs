@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use serde_json::{Value, json};
-use tidings_channels::egress::{Egress, Guard, SystemResolver};
+use tidings_channels::egress::{DnsResolver, Egress, Guard};
 use tidings_channels::email::{Email, RelayConfig};
 use tidings_channels::{AttemptResult, ChannelContext, ChannelPlugin, Notifier, OutboundMessage};
 use tidings_domain::calendar::Zone;
@@ -24,13 +24,13 @@ pub const LOGIN: &str = "alerts:marked-hunter2-password";
 
 /// A context that allows no private address.
 pub fn guarded_context(roots: RootCertStore) -> ChannelContext {
-    ChannelContext::new(Arc::new(Egress::with(Guard::default(), Arc::new(SystemResolver), roots)))
+    ChannelContext::new(Arc::new(Egress::with(Guard::default(), Arc::new(DnsResolver::system()), roots)))
 }
 
 /// A context that allows this machine.
 pub fn local_context(roots: RootCertStore) -> ChannelContext {
     let guard = Guard { allow: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into(), allow_http: false };
-    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), roots)))
+    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(DnsResolver::system()), roots)))
 }
 
 /// A guarded context with this mail server as the instance's.
@@ -80,6 +80,7 @@ pub fn message(event: &Event, severity: Severity) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([7; 16]),
         rule_id: Some(RuleId::from_bytes([3; 16])),
+        channel_id: None,
         event,
         severity,
         zone: &UTC,

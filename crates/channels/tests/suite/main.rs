@@ -1,8 +1,10 @@
 //! Channels from outside: one conformance suite over the registry, and egress against misbehaving receivers.
 
 mod conformance;
+mod dns;
 mod egress;
 mod hostile;
+mod refusals;
 mod slack;
 mod support;
 mod tls;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rustls::RootCertStore;
 use serde_json::{Map, Value};
-use tidings_channels::egress::{Egress, Guard, Resolve, SystemResolver};
+use tidings_channels::egress::{DnsResolver, Egress, Guard, Resolve};
 use tidings_channels::{ChannelConfig, ChannelContext, OutboundMessage, registry, webhook};
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
@@ -232,7 +232,7 @@ pub fn loopback() -> Guard {
 }
 
 pub fn context(guard: Guard) -> ChannelContext {
-    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(SystemResolver), RootCertStore::empty())))
+    ChannelContext::new(Arc::new(Egress::with(guard, Arc::new(DnsResolver::system()), RootCertStore::empty())))
 }
 
 /// A failed run of this resource type.
@@ -301,6 +301,7 @@ pub fn message(event: &Event) -> OutboundMessage<'_> {
     OutboundMessage {
         delivery_id: DeliveryId::from_bytes([3; 16]),
         rule_id: Some(RuleId::from_bytes([4; 16])),
+        channel_id: None,
         event,
         severity: Severity::Warning,
         zone: &UTC,

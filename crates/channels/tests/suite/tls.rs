@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
-use tidings_channels::egress::{Egress, SystemResolver};
+use tidings_channels::egress::{DnsResolver, Egress};
 use tidings_channels::{AttemptResult, ChannelConfig, ChannelContext, ErrorClass, registry};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::resource::ResourceType;
@@ -73,7 +74,7 @@ async fn attempt(receiver: &Receiver, roots: &RootCertStore) -> AttemptResult {
 
 /// An attempt of a webhook with these `tls` settings.
 async fn attempt_with(receiver: &Receiver, roots: &RootCertStore, tls: serde_json::Value) -> AttemptResult {
-    let egress = Egress::with(loopback(), Arc::new(SystemResolver), roots.clone());
+    let egress = Egress::with(loopback(), Arc::new(DnsResolver::system()), roots.clone());
     let context = ChannelContext::new(Arc::new(egress));
     let config = json!({"url": format!("https://{}/hook", receiver.address), "tls": tls});
     let stored = stored(ChannelType::Webhook, config, &context);
@@ -204,7 +205,7 @@ async fn own_authority_replaces_those_of_the_system() {
 async fn connections_and_sessions_of_other_settings_are_not_used() {
     let ours = Authority::new("ours");
     let server = receiver(ours.server("127.0.0.1", 2_099)).await;
-    let egress = Egress::with(loopback(), Arc::new(SystemResolver), ours.roots.clone());
+    let egress = Egress::with(loopback(), Arc::new(DnsResolver::system()), ours.roots.clone());
     let context = ChannelContext::new(Arc::new(egress));
     let open = |tls: serde_json::Value| {
         let config = json!({"url": format!("https://{}/hook", server.address), "tls": tls});
@@ -240,6 +241,8 @@ fn webhook_tls_settings_are_validated_kept_and_cleared() {
     assert!(one.settings["tls"]["caCertificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
     let kept = check(json!({"method": "PUT"}), Some(&one)).unwrap();
     assert_eq!(kept.settings["tls"], one.settings["tls"]);
+    let merged = check(json!({"tls": {"serverName": null}}), Some(&one)).unwrap();
+    assert_eq!(merged.settings["tls"], json!({"caCertificate": one.settings["tls"]["caCertificate"]}));
     let cleared = check(json!({"tls": null}), Some(&one)).unwrap();
     assert!(!cleared.settings.contains_key("tls"));
     for (input, pointer) in [
@@ -251,5 +254,85 @@ fn webhook_tls_settings_are_validated_kept_and_cleared() {
     ] {
         let violations = check(input, None).unwrap_err();
         assert_eq!(violations.iter().map(|one| one.pointer.as_str()).collect::<Vec<_>>(), [pointer]);
+    }
+}
+
+/// A receiver that answers the first bytes of the handshake with these.
+async fn answering_hello(bytes: &[u8]) -> Receiver {
+    let bytes = bytes.to_vec();
+    Receiver::start(move |mut stream, _, _| {
+        let bytes = bytes.clone();
+        async move {
+            let mut hello = [0; 4_096];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut hello).await?;
+            stream.write_all(&bytes).await?;
+            read_request(&mut stream).await.map(drop)
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn servers_that_end_the_handshake_are_described() {
+    let alert = |code: u8| vec![0x15, 3, 1, 0, 2, 2, code];
+    let tls_1_0_hello = [&[0x16, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1][..], &[7; 32], &[0, 0xc0, 0x13, 0]].concat();
+    for (bytes, message) in [
+        (alert(70), "it supports neither TLS 1.2 nor 1.3, and older versions are not secure"),
+        (tls_1_0_hello, "it supports neither TLS 1.2 nor 1.3, and older versions are not secure"),
+        (
+            alert(40),
+            "it has no cipher or algorithm in common with Tidings, or asks for a client certificate (alert HandshakeFailure)",
+        ),
+        (alert(112), "it does not serve this name (alert UnrecognisedName)"),
+        (alert(80), "it had an internal error (alert InternalError)"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n".to_vec(), "its response is not TLS"),
+    ] {
+        let receiver = answering_hello(&bytes).await;
+        let result = attempt(&receiver, &RootCertStore::empty()).await;
+        assert_eq!(result.error_class, Some(ErrorClass::Tls), "{result:?}");
+        assert_eq!(result.error, Some(format!("TLS with 127.0.0.1 failed: {message}")));
+    }
+}
+
+#[tokio::test]
+async fn server_that_asks_for_a_client_certificate_is_described() {
+    let ours = Authority::new("ours");
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&key, &ours.issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = Arc::new(ours.roots.clone());
+    let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().unwrap();
+    for version in rustls::ALL_VERSIONS {
+        let config = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
+        let config = config.with_client_cert_verifier(clients.clone());
+        let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = config.with_single_cert(vec![certificate.der().clone()], private).unwrap();
+        let receiver = receiver(TlsAcceptor::from(Arc::new(config))).await;
+        let result = attempt(&receiver, &ours.roots).await;
+        assert_eq!(result.error_class, Some(ErrorClass::Tls), "{result:?}");
+        let error = result.error.unwrap();
+        assert!(error.contains("client certificate (alert "), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_are_not_valid_yet_or_name_nothing_are_described() {
+    let ours = Authority::new("ours");
+    let key = KeyPair::generate().unwrap();
+    let mut later = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    later.not_before = date_time_ymd(2_098, 5, 6);
+    let mut nameless = CertificateParams::default();
+    nameless.distinguished_name.push(DnType::CommonName, "127.0.0.1");
+    for (params, message) in [
+        (later, "its certificate is not valid yet (not before 2098-05-06)"),
+        (
+            nameless,
+            "its certificate names no host (its subject alternative names are missing; its common name does not count)",
+        ),
+    ] {
+        let certificate = params.signed_by(&key, &ours.issuer).unwrap();
+        let receiver = receiver(acceptor(certificate.der().clone(), &key)).await;
+        let result = attempt(&receiver, &ours.roots).await;
+        assert_eq!(result.error, Some(format!("TLS with 127.0.0.1 failed: {message}")));
     }
 }

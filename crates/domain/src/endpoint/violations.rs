@@ -34,7 +34,7 @@ pub fn violations(definition: &Definition, own_id: Option<EndpointId>, interval_
     validator.0
 }
 
-/// What is wrong with `tls.verify` of an endpoint that sends secrets: without verification they go to whoever answers.
+/// What is wrong with `tls.verify` of an endpoint that sends secrets: without verification they could go to any server.
 /// Only for instances whose operator does not allow it.
 pub fn insecure_tls_violation(definition: &Definition, setting: &str) -> Option<Violation> {
     let is_verified = definition.probe.tls().is_none_or(|tls| tls.verify == Verify::Full);

@@ -130,8 +130,16 @@ fn fields(event: &Event, incident: &IncidentSnapshot, zone: &Zone) -> Vec<Field>
     if let Some(resolved_at) = incident.resolved_at {
         add("Resolved", zone.format_instant(resolved_at));
         add("Lasted", format_duration(lasted_ms));
-    } else if trigger_of(event) != IncidentTrigger::Opened || lasted_ms > OPENING_LASTED_MS_MIN {
-        add("Ongoing for", format_duration(lasted_ms));
+    } else {
+        let is_shown = match trigger_of(event) {
+            IncidentTrigger::Opened => lasted_ms > OPENING_LASTED_MS_MIN,
+            // Resolved before, though the snapshot does not say when.
+            IncidentTrigger::Stable => false,
+            _ => true,
+        };
+        if is_shown {
+            add("Ongoing for", format_duration(lasted_ms));
+        }
     }
     if let Some(actor) = incident.actor.as_deref().filter(|actor| !is_blank(actor)) {
         add("By", clean_line(actor));

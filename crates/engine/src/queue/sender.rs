@@ -313,6 +313,7 @@ async fn send(
     let message = OutboundMessage {
         delivery_id: claimed.id,
         rule_id: claimed.rule_id,
+        channel_id: Some(claimed.channel_id),
         event,
         severity: if event.kind == EventKind::Digest { event.severity(claimed.severity) } else { claimed.severity },
         zone,

@@ -1,5 +1,7 @@
 //! Notifications of an incident besides its opening and resolution: escalation, reminders, flapping; and what ends them.
 
+use std::collections::BTreeSet;
+
 use tidings_domain::check::CheckStatus;
 use tidings_domain::delivery::Status;
 use tidings_domain::endpoint::EscalationStep;
@@ -42,6 +44,10 @@ fn unacknowledged_incident_escalates_step_by_step() {
     );
     assert_eq!(world.outcomes(board), ["escalated:3600 sent", "resolved sent"]);
     assert_eq!(world.incident_of(endpoint).incident.notifications_sent, 6);
+    // Two deliveries of the resolution have no rule: their keys are told apart by their channels.
+    let requests = world.receiver.requests();
+    let keys: BTreeSet<_> = requests.iter().map(|request| request.body["idempotencyKey"].as_str().unwrap()).collect();
+    assert_eq!(keys.len(), 6, "{keys:#?}");
 }
 
 #[test]

@@ -10,8 +10,8 @@ pub(crate) mod request;
 use std::sync::Arc;
 
 use http::response;
-use tidings_channels::egress::Stream;
 use tidings_channels::egress::decode::{BodyDecoder, Wanted};
+use tidings_channels::egress::{DialOptions, Stream};
 use tidings_channels::http_channel::Secrets;
 use tidings_domain::check::{Answer, BodyNeeds, Failure, FailureClass, SEARCHED_BYTES_MAX};
 use tidings_domain::endpoint::{HttpProbe, REDIRECTS_MAX};
@@ -28,21 +28,12 @@ use hop_tls::HopTls;
 use pool::ConnectionPool;
 use request::{Hop, RequestTemplate, authorization_header};
 
-/// Whether a probe may use a connection of an earlier one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connections {
-    /// It may; a bad verdict that came over one is confirmed over a fresh connection.
-    Kept,
-    /// It resolves, connects and does the TLS handshake anew.
-    Fresh,
-}
-
 /// How an HTTP probe is made, apart from its requests.
 pub(crate) struct HttpExchange<'a> {
     pub secret: Option<&'a Secret>,
     /// What is wanted of the body.
     pub needs: &'a BodyNeeds,
-    pub connections: Connections,
+    pub dial: DialOptions,
     pub tls: &'a HopTls,
     pub deadline: Instant,
 }
@@ -104,13 +95,13 @@ impl HttpProber {
         let reader = |head: &response::Parts| body_reader(probe, exchange, head);
         let request = || template.build(hop, cookies.header(&hop.url));
         recorder.target(&hop.target);
-        let pooled = match exchange.connections {
-            Connections::Kept => self.pool.take(&exchange.tls.pool_key(hop), recorder.started_at),
-            Connections::Fresh => {
-                // What a fresh connection is to confirm or to replace.
-                self.pool.remove(&exchange.tls.pool_key(hop));
-                None
-            }
+        let pool_key = exchange.tls.pool_key(hop);
+        let pooled = if exchange.dial.fresh {
+            // What a fresh connection is to confirm or to replace.
+            self.pool.remove(&pool_key);
+            None
+        } else {
+            self.pool.take(&pool_key, recorder.started_at)
         };
         if let Some(pooled) = pooled {
             let checkpoint = recorder.checkpoint();
@@ -148,7 +139,7 @@ impl HttpProber {
         recorder: &mut TimingRecorder,
     ) -> Result<HttpConnection, Failure> {
         let target = &hop.target;
-        let tcp = self.connector.connect(target, exchange.deadline, recorder).await?;
+        let tcp = self.connector.connect(target, exchange.dial, exchange.deadline, recorder).await?;
         let opened_at = Instant::now();
         if !hop.is_tls {
             return Ok(HttpConnection { stream: Stream::Plain(tcp), opened_at, certificate: None });

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tidings_channels::egress::DialOptions;
 use tidings_domain::check::Observation;
 use tidings_domain::endpoint::Definition;
 use tidings_domain::id::{EndpointId, WorkspaceId};
@@ -12,7 +13,6 @@ use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 
 use crate::USER_AGENT;
-use crate::http::Connections;
 use crate::prober::Prober;
 
 /// An endpoint on schedule, as of the set that it is part of.
@@ -69,6 +69,7 @@ pub trait EndpointProber: Send + Sync + 'static {
 impl EndpointProber for Prober {
     async fn probe_once(&self, endpoint: &MonitoredEndpoint, now: Timestamp) -> Observation {
         let secret = endpoint.secret.as_ref();
-        self.probe(&endpoint.definition, secret, USER_AGENT, now, Connections::Kept).await
+        let dial = DialOptions { workspace: Some(endpoint.workspace_id), fresh: false };
+        self.probe(&endpoint.definition, secret, USER_AGENT, now, dial).await
     }
 }

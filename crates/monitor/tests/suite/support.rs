@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rustls::RootCertStore;
-use tidings_channels::egress::{Guard, Resolve};
+use tidings_channels::egress::{DialOptions, Guard, Resolve};
 use tidings_domain::check::{
     Answer, Assertion, AssertionKind, Body, CheckStatus, Failure, FailureClass, Observation, Operator,
 };
 use tidings_domain::endpoint::{Definition, ExpectedStatus, HttpProbe, Probe};
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
-use tidings_monitor::{Connections, DnsResolver, Prober, ProberConfig};
+use tidings_monitor::{DnsResolver, Prober, ProberConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -245,7 +245,7 @@ pub async fn observe_http(prober: &Prober, probe: &HttpProbe) -> Observation {
 /// One probe with this timeout. Its failure message must not leak path or query.
 pub async fn observe_within(prober: &Prober, probe: &Probe, secret: Option<&Secret>, timeout: Duration) -> Observation {
     let definition = Definition { timeout_ms: timeout.as_millis() as u32, ..lenient(probe) };
-    let probing = std::pin::pin!(prober.probe(&definition, secret, AGENT, NOW, Connections::Kept));
+    let probing = std::pin::pin!(prober.probe(&definition, secret, AGENT, NOW, DialOptions::default()));
     let observation = tokio::time::timeout(TEST_TIMEOUT, probing).await.expect("within the timeout");
     if let Err(failure) = &observation.outcome {
         let words = &failure.message;

@@ -182,6 +182,8 @@ CREATE INDEX delivery_failed ON delivery (workspace_id, channel_id, completed_at
 -- With the reason, so that a rate limit finds the deliveries that it holds among all held ones of the channel.
 CREATE INDEX delivery_held ON delivery (channel_id, held_until, reason) WHERE held_until IS NOT NULL;
 CREATE INDEX delivery_blocked_by ON delivery (blocked_by_sort_key) WHERE blocked_by_sort_key IS NOT NULL;
+-- The few deferred deliveries, in the order of their own time; all others are listed in the order of their events.
+CREATE INDEX delivery_deferred ON delivery (workspace_id) WHERE sequence > 1;
 CREATE INDEX delivery_digest ON delivery (digest_sort_key) WHERE digest_sort_key IS NOT NULL;
 
 -- The instants of the first attempts that a channel's rate limit admitted within its window.

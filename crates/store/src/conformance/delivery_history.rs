@@ -2,7 +2,7 @@
 
 use tidings_domain::delivery::Status;
 use tidings_domain::event::{Content, EventKind};
-use tidings_domain::id::{DeliveryId, EventId};
+use tidings_domain::id::{DeliveryId, Id as _};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
@@ -19,13 +19,14 @@ fn ids(records: &[&DeliveryRecord]) -> Vec<DeliveryId> {
     records.iter().map(|record| record.id).collect()
 }
 
-/// Its position in the history, oldest first: by event, then by delivery.
-fn position(record: &DeliveryRecord) -> (EventId, DeliveryId) {
-    (record.event.id, record.id)
+/// Its position in the history, oldest first: by event, then by delivery; a deferred one by its own time.
+fn position(record: &DeliveryRecord) -> (i64, i64) {
+    let own = record.id.sort_key();
+    (if record.sequence > 1 { own } else { record.event.id.sort_key() }, own)
 }
 
 impl Fixture {
-    /// Inserts deliveries of all kinds, two for each event, through two channels, and a test. Their ids are not in the
+    /// Inserts deliveries of all kinds, two for each event, through two channels, some of them deferred, and a test. Their ids are not in the
     /// order of their events. Returns them newest first, as [`Store::delivery`](crate::Store::delivery) reads them.
     async fn insert_deliveries_of_all_kinds(&self) -> Vec<DeliveryRecord> {
         let tenants = [self.ours, self.another_channel().await];
@@ -38,7 +39,8 @@ impl Fixture {
             event.kind = EventKind::for_run(event.resource_type, event.trigger);
             let start = if number % 4 == 3 { InitialState::Suppressed } else { InitialState::Due };
             let at = after_ms(number * 11 % 16);
-            let deliveries = tenants.map(|tenant| self.delivery_at(tenant, start, at));
+            let mut deliveries = tenants.map(|tenant| self.delivery_at(tenant, start, at));
+            deliveries[1].sequence = if number % 6 == 1 { 2 } else { 1 };
             found.extend(deliveries.iter().map(|delivery| delivery.id));
             self.accept(self.new_event(event, deliveries.into())).await;
         }

@@ -36,6 +36,14 @@ impl Conditions {
         }
     }
 
+    /// Continues the last condition with a further value.
+    fn and_value(&mut self, sql: &str, value: Option<impl ToSql + 'static>) {
+        if let Some(value) = value {
+            self.sql.push_str(sql);
+            self.values.push(Box::new(value));
+        }
+    }
+
     fn and_where(&mut self, is_wanted: bool, sql: &str) {
         if is_wanted {
             self.sql.push_str(" AND ");
@@ -90,26 +98,145 @@ fn select_events(db: &Connection, conditions: &Conditions, limit: u32) -> Result
     Ok(found)
 }
 
+/// Deliveries in the order of their own time, newest first: that of their event, except for a deferred delivery, which is
+/// made when its gate opens.
 pub(super) fn deliveries(
     db: &Connection,
     workspace_id: WorkspaceId,
     filter: &DeliveryFilter,
 ) -> Result<Vec<DeliveryRecord>> {
-    let mut conditions = Conditions::new("e.workspace_id = ?1", *workspace_id.as_bytes());
+    let before = match filter.before {
+        None => None,
+        Some(id) => match position(db, workspace_id, id)? {
+            None => return Ok(Vec::new()),
+            some => some,
+        },
+    };
+    let run_events = event_keys_of_run(db, workspace_id, filter.run_id.as_deref())?;
+    let select = |order: ListOrder| -> Result<Vec<DeliveryRecord>> {
+        let mut conditions = conditions(workspace_id, filter, run_events.clone());
+        order.continue_after(&mut conditions, *workspace_id.as_bytes(), before);
+        let (limit, with_attempts) = (filter.limit, filter.with_attempts);
+        select_deliveries(db, order.from(), &conditions, order.order_by(), limit, with_attempts)
+    };
+    if filter.digest_id.is_some() {
+        return select(ListOrder::MembersOfDigest);
+    }
+    if filter.event_id.is_some() {
+        return select(ListOrder::OneEvent);
+    }
+    if filter.run_id.is_some() {
+        return select(ListOrder::OneRun);
+    }
+    let (firsts, deferred) = (select(ListOrder::Firsts)?, select(ListOrder::Deferred)?);
+    if deferred.is_empty() {
+        return Ok(firsts);
+    }
+    let mut merged: Vec<_> = firsts.into_iter().chain(deferred).collect();
+    merged.sort_by_key(|delivery| {
+        let event_key = delivery.event.id.sort_key();
+        std::cmp::Reverse(Position::of(event_key, delivery.id.sort_key(), delivery.sequence))
+    });
+    merged.truncate(filter.limit as usize);
+    Ok(merged)
+}
+
+/// The place of a delivery in lists.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    /// The sort key of its event, or its own if it is deferred.
+    time: i64,
+    /// Its own sort key.
+    own: i64,
+}
+
+impl Position {
+    fn of(event_key: i64, own: i64, sequence: u32) -> Self {
+        Self { time: if sequence > 1 { own } else { event_key }, own }
+    }
+}
+
+/// `None` if the workspace has no such delivery.
+fn position(db: &Connection, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<Position>> {
+    let mut statement =
+        db.prepare_cached("SELECT event_sort_key, sequence FROM delivery WHERE sort_key = ? AND workspace_id = ?")?;
+    let mut rows = statement.query(params![id.sort_key(), workspace_id.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(Position::of(row.get(0)?, id.sort_key(), row.get(1)?)))
+}
+
+/// How a list is read, so that a page needs neither a scan nor a sort of more than a few rows. Nearly all deliveries have
+/// the order of their events; an index over the few others spares the table one over all of them.
+#[derive(Clone, Copy)]
+enum ListOrder {
+    /// First deliveries, through the events.
+    Firsts,
+    /// Deferred ones, through their index.
+    Deferred,
+    /// All deliveries of one event: deferred ones were made after the others.
+    OneEvent,
+    /// All deliveries of the events of one run or incident, sorted.
+    OneRun,
+    /// The members of a digest, through their index, sorted.
+    MembersOfDigest,
+}
+
+impl ListOrder {
+    const fn from(self) -> &'static str {
+        // CROSS JOIN fixes the order of the joins.
+        match self {
+            Self::Firsts | Self::OneEvent | Self::OneRun => {
+                "event e CROSS JOIN delivery d ON d.event_sort_key = e.sort_key"
+            }
+            Self::Deferred => {
+                "delivery d INDEXED BY delivery_deferred CROSS JOIN event e ON e.sort_key = d.event_sort_key"
+            }
+            Self::MembersOfDigest => "delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key",
+        }
+    }
+
+    const fn order_by(self) -> &'static str {
+        match self {
+            Self::Firsts => "e.sort_key DESC, d.sort_key DESC",
+            Self::Deferred | Self::OneEvent => "d.sort_key DESC",
+            Self::OneRun | Self::MembersOfDigest => {
+                "CASE WHEN d.sequence > 1 THEN d.sort_key ELSE e.sort_key END DESC, d.sort_key DESC"
+            }
+        }
+    }
+
+    /// The page begins after the delivery at this position.
+    fn continue_after(self, conditions: &mut Conditions, workspace_id: [u8; 16], before: Option<Position>) {
+        match self {
+            Self::Firsts => {
+                // The second condition is exact; the first follows from it, but SQLite can use it to start at that event
+                // in the index.
+                conditions.and("e.sort_key <= ?", before.map(|before| before.time));
+                conditions.and("(e.sort_key, d.sort_key) < (?", before.map(|before| before.time));
+                conditions.and_value(", ?)", before.map(|before| before.own));
+                conditions.and_where(true, "d.sequence = 1");
+            }
+            Self::Deferred => {
+                conditions.and("d.workspace_id = ?", Some(workspace_id));
+                conditions.and("d.sort_key < ?", before.map(|before| before.time));
+                conditions.and_where(true, "d.sequence > 1");
+            }
+            Self::OneEvent => conditions.and("d.sort_key < ?", before.map(|before| before.own)),
+            Self::OneRun | Self::MembersOfDigest => {
+                let time = "(CASE WHEN d.sequence > 1 THEN d.sort_key ELSE e.sort_key END, d.sort_key) < (?";
+                conditions.and(time, before.map(|before| before.time));
+                conditions.and_value(", ?)", before.map(|before| before.own));
+            }
+        }
+    }
+}
+
+fn conditions(workspace_id: WorkspaceId, filter: &DeliveryFilter, run_events: Option<String>) -> Conditions {
+    let mut conditions = Conditions::new("e.workspace_id = ?", *workspace_id.as_bytes());
     conditions.and("e.sort_key >= ?", filter.since.map(|since| sort_key_at(since.unix_ms())));
     conditions.and("e.sort_key < ?", filter.until.map(|until| sort_key_at(until.unix_ms())));
     conditions.and("e.sort_key = ?", filter.event_id.map(|id| id.sort_key()));
     conditions.and("e.id = ?", filter.event_id.map(|id| *id.as_bytes()));
-    // The page begins after this delivery in (event, delivery) order. The second condition is exact; the first follows
-    // from it, but SQLite can use it to start at that event in the index.
-    let before = filter.before.map(|id| id.sort_key());
-    conditions
-        .and("e.sort_key <= (SELECT event_sort_key FROM delivery WHERE sort_key = ? AND workspace_id = ?1)", before);
-    conditions.and(
-        "(e.sort_key, d.sort_key) < (SELECT event_sort_key, sort_key FROM delivery \
-         WHERE sort_key = ? AND workspace_id = ?1)",
-        before,
-    );
     conditions.and_where(filter.runs_only, IS_RUN);
     conditions.and("d.rule_id = ?", filter.rule_id.map(|id| *id.as_bytes()));
     conditions.and("d.channel_id = ?", filter.channel_id.map(|id| *id.as_bytes()));
@@ -118,10 +245,7 @@ pub(super) fn deliveries(
     conditions.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
     conditions.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
     conditions.and("e.resource_id = ?", filter.resource_id.clone());
-    conditions.and(
-        "e.sort_key IN (SELECT value FROM json_each(?))",
-        event_keys_of_run(db, workspace_id, filter.run_id.as_deref())?,
-    );
+    conditions.and("e.sort_key IN (SELECT value FROM json_each(?))", run_events);
     conditions.and("d.digest_sort_key = ?", filter.digest_id.map(|id| id.sort_key()));
     conditions.and("d.digest_id = ?", filter.digest_id.map(|id| *id.as_bytes()));
     conditions.and(
@@ -129,13 +253,7 @@ pub(super) fn deliveries(
         "holds_text(?, e.resource_id, e.run_id, e.content ->> '$.resourceName', e.content ->> '$.name', d.last_error)",
         filter.text.as_deref().map(fold),
     );
-    // CROSS JOIN fixes the order of the joins: through the events, newest first, so that a page needs no sort; only the
-    // few members of a digest are found through their own index.
-    let from = match filter.digest_id {
-        None => "event e CROSS JOIN delivery d ON d.event_sort_key = e.sort_key",
-        Some(_) => "delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key",
-    };
-    select_deliveries(db, from, &conditions, "e.sort_key DESC, d.sort_key DESC", filter.limit, filter.with_attempts)
+    conditions
 }
 
 /// The sort keys of the events of a run or incident, as a JSON list. Found through the idempotency keys, which begin

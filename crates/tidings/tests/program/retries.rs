@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Receiver, Reply, Setup, eventually};
+use crate::support::{Receiver, Reply, Setup};
 
 /// The attempts of a delivery: number, trigger and status code.
 fn attempts(delivery: &Value) -> Vec<(u64, &str, u64)> {

@@ -19,6 +19,8 @@ pub(super) async fn list(caller: Authorized<Read>, mut query: Query) -> ApiResul
     resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
     filter.trigger = trigger_filter(&mut query);
     filter.kind = kind_filter(&mut query);
+    // Tests and digests have no trigger, but are stored with that of a run.
+    filter.runs_only = filter.trigger.is_some_and(|trigger| Trigger::OF_RUNS.contains(&trigger));
     let filter = query.finish(|| Some(filter))?;
     let records = caller.engine().events(caller.workspace_id(), filter).await?;
     ok(&page.of(&records, |record| record.event.id, Event::of))

@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
 pub(crate) struct Event<'a> {
     id: EventId,
     kind: &'a str,
-    trigger: Cow<'a, str>,
+    trigger: Option<Cow<'a, str>>,
     #[serde(flatten)]
     common: CommonFields<'a>,
     not_routed: &'a [NotRouted],
@@ -114,7 +114,7 @@ impl<'a> Event<'a> {
         Self {
             id: record.event.id,
             kind: record.event.kind.as_str(),
-            trigger: record.event.trigger.wire_name(),
+            trigger: record.event.trigger_name(),
             common: CommonFields::of(&record.event),
             not_routed: &record.not_routed,
             delivery_counts: record.counts.into(),

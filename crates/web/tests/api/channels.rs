@@ -1,9 +1,12 @@
 //! Shared channels: creation, edits, tests, secret rotation, deletion.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tidings_domain::secret::Secret;
 use tidings_domain::signature::Signer;
 use tidings_domain::time::Timestamp;
+use tidings_engine::clock::ManualClock;
 
 use crate::harness::Service;
 use crate::receiver::{Received, Receiver};
@@ -105,6 +108,10 @@ async fn channel_test_is_logged_and_updates_connectivity() {
     let log = service.get(&format!("/deliveries?channel={id}&kind=channel_test")).await.expect(200);
     let statuses: Vec<_> = log["data"].as_array().unwrap().iter().map(|row| (&row["status"], &row["test"])).collect();
     assert_eq!(statuses, [(&json!("failed"), &json!(true)), (&json!("sent"), &json!(true))]);
+    assert_eq!(log["data"][0]["trigger"], Value::Null, "it reports no success");
+    let events = service.get("/events?kind=channel_test").await.expect(200);
+    assert_eq!((&events["data"][0]["trigger"], events["data"].as_array().unwrap().len()), (&Value::Null, 2));
+    assert_eq!(service.get("/events?trigger=success").await.expect(200)["data"], json!([]));
     assert_eq!(service.get("/runs").await.expect(200)["data"], json!([]), "a test is no run");
     let failed = log["data"][0]["id"].as_str().unwrap();
     service.send("POST", &format!("/deliveries/{failed}/resend"), None).await.problem(409, "not_resendable");
@@ -157,20 +164,37 @@ async fn channel_in_use_is_deleted_with_force_only() {
     service.get(&format!("/notification-rules/{}", rule.as_str().unwrap())).await.problem(404, "not_found");
 }
 
+fn manual_clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(Timestamp::parse("2026-05-02T12:00:00Z").unwrap()))
+}
+
+/// Reports a failed run whose three attempts, over more than ten minutes, are all answered 410.
+async fn fail_with_410(service: &Service, clock: &ManualClock, receiver: &mut Receiver, run_id: &str) {
+    service.failed(run_id).await;
+    for attempt in 1..=3 {
+        receiver.next().await;
+        if attempt < 3 {
+            while service.settled(run_id, &["pending", "sending"]).await[0]["attemptCount"] != attempt {}
+            clock.advance_ms(450_000);
+        }
+    }
+    service.settled(run_id, &["failed"]).await;
+}
+
 #[tokio::test]
 async fn receiver_gone_410_disables_channel_until_enabled() {
-    let service = Service::start().await;
+    let clock = manual_clock();
+    let service = Service::start_at(Arc::clone(&clock)).await;
     let mut receiver = Receiver::start().await;
     receiver.answer(410);
-    let channel = json!({"name": "once", "type": "webhook", "config": {"url": receiver.url}, "retryOnFailure": false});
+    let channel =
+        json!({"name": "gone", "type": "webhook", "config": {"url": receiver.url}, "retryDelaysSeconds": [400, 400]});
     let id = service.post("/channels", &channel).await.expect(201)["channel"]["id"].clone();
     let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": id});
     let rule = service.post("/notification-rules", &rule).await.expect(201)["rule"]["id"].clone();
     let (path, rule) =
         (format!("/channels/{}", id.as_str().unwrap()), format!("/notification-rules/{}", rule.as_str().unwrap()));
-    service.failed("run-1").await;
-    receiver.next().await;
-    service.settled("run-1", &["failed"]).await;
+    fail_with_410(&service, &clock, &mut receiver, "run-1").await;
     while service.get(&path).await.expect(200)["enabled"] == true {
         tokio::task::yield_now().await;
     }
@@ -185,16 +209,17 @@ async fn receiver_gone_410_disables_channel_until_enabled() {
 
 #[tokio::test]
 async fn new_destination_enables_channel_disabled_by_410() {
-    let service = Service::start().await;
+    let clock = manual_clock();
+    let service = Service::start_at(Arc::clone(&clock)).await;
     let mut receiver = Receiver::start().await;
     receiver.answer(410);
-    let channel = json!({"name": "once", "type": "webhook", "config": {"url": receiver.url}, "retryOnFailure": false});
+    let channel =
+        json!({"name": "gone", "type": "webhook", "config": {"url": receiver.url}, "retryDelaysSeconds": [400, 400]});
     let channel = service.post("/channels", &channel).await.expect(201)["channel"]["id"].clone();
     let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": channel});
     service.post("/notification-rules", &rule).await.expect(201);
     let path = format!("/channels/{}", channel.as_str().unwrap());
-    service.failed("run-1").await;
-    receiver.next().await;
+    fail_with_410(&service, &clock, &mut receiver, "run-1").await;
     while service.get(&path).await.expect(200)["enabled"] == true {
         tokio::task::yield_now().await;
     }
@@ -216,15 +241,23 @@ async fn new_destination_enables_channel_disabled_by_410() {
 
 #[tokio::test]
 async fn stale_410_after_destination_change_does_not_disable() {
-    let service = Service::start().await;
+    let clock = manual_clock();
+    let service = Service::start_at(Arc::clone(&clock)).await;
     let mut receiver = Receiver::start_waiting().await;
     receiver.answer(410);
-    let channel = json!({"name": "once", "type": "webhook", "config": {"url": receiver.url}, "retryOnFailure": false});
+    let channel =
+        json!({"name": "gone", "type": "webhook", "config": {"url": receiver.url}, "retryDelaysSeconds": [400, 400]});
     let channel = service.post("/channels", &channel).await.expect(201)["channel"]["id"].clone();
     let rule = json!({"resourceType": "flow", "resourceId": "f1", "triggers": ["failure"], "channelId": channel});
     service.post("/notification-rules", &rule).await.expect(201);
     let path = format!("/channels/{}", channel.as_str().unwrap());
     service.failed("run-1").await;
+    for attempt in 1..=2 {
+        receiver.next().await;
+        receiver.may_answer.add_permits(1);
+        while service.settled("run-1", &["pending", "sending"]).await[0]["attemptCount"] != attempt {}
+        clock.advance_ms(450_000);
+    }
     receiver.next().await;
     let elsewhere = json!({"config": {"url": format!("{}/other", receiver.url)}});
     service.patch(&path, &elsewhere).await.expect(200);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tidings_domain::id::DeliveryId;
 
+use crate::endpoints::made;
 use crate::harness::{Service, unknown_id};
 use crate::receiver::Receiver;
 
@@ -155,4 +156,41 @@ async fn recover_resends_all_failed_deliveries() {
     }
     let none: [Value; 0] = [];
     assert_eq!(service.get("/deliveries?status=failed").await.expect(200)["data"], json!(none));
+}
+
+#[tokio::test]
+async fn deferred_delivery_is_listed_by_its_own_time() {
+    let service = Service::start().await;
+    let endpoint = made(&service, json!({"failureThreshold": 1})).await;
+    let id = endpoint["id"].as_str().unwrap();
+    let rule = json!({"resourceType": "endpoint", "resourceId": id, "channelType": "webhook",
+                      "url": "https://example.com/"});
+    service.post("/notification-rules", &rule).await.expect(201);
+    service.rule_to("https://example.com/").await;
+    let mute =
+        service.post("/mutes", &json!({"scope": "endpoint", "targetId": id, "reason": "deploy"})).await.expect(201);
+    service.post(&format!("/endpoints/{id}/checks"), &json!({"status": "down"})).await.expect(202);
+    for number in 0..5 {
+        service.failed(&format!("run-{number}")).await;
+    }
+    service.delete(&format!("/mutes/{}", mute["mute"]["id"].as_str().unwrap())).await.expect(204);
+    let expected = ["2 opened", "1 failure", "1 failure", "1 failure", "1 failure", "1 failure", "1 opened"];
+    let line = |row: &Value| format!("{} {}", row["sequence"], row["trigger"].as_str().unwrap());
+    for _ in 0..1_000 {
+        let all = service.get("/deliveries").await.expect(200);
+        let rows = all["data"].as_array().unwrap();
+        if rows.len() == expected.len() {
+            assert_eq!(rows.iter().map(line).collect::<Vec<_>>(), expected);
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = service.get(&format!("/deliveries?limit=2{cursor}")).await.expect(200);
+        paged.extend(page["data"].as_array().unwrap().iter().map(line));
+        let Some(next) = page["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(paged, expected);
 }

@@ -69,6 +69,7 @@ async fn released_deliveries_share_the_outcome_of_their_digest() {
     let digest = members[0]["digestId"].as_str().unwrap();
     let shown = service.get(&format!("/deliveries/{digest}")).await.expect(200);
     assert_eq!((&shown["kind"], &shown["status"], &shown["ruleId"]), (&json!("digest"), &json!("sent"), &Value::Null));
+    assert_eq!((&shown["trigger"], &shown["severity"]), (&Value::Null, &json!("warning")));
     assert_eq!((&shown["resourceType"], &shown["resourceId"]), (&json!("channel"), &json!(channel)));
     for one in &members {
         assert_eq!((&one["digestId"], &one["attemptCount"]), (&json!(digest), &json!(0)));

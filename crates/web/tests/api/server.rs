@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http_body_util::Full;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -56,6 +57,33 @@ async fn unknown_path_and_method_return_problems() {
         assert_eq!(answered.header("allow"), Some(allowed), "{method} {path}");
         answered.problem(405, "method_not_allowed");
     }
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id() {
+    let service = Service::start().await;
+    let paths = [
+        ("GET", "/healthz", 200),
+        ("HEAD", "/readyz", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/healthz", 405),
+        ("GET", "/api/workspaces/default/channels", 401),
+        ("POST", "/in/alertmanager/unknown", 404),
+    ];
+    let mut ids = std::collections::HashSet::new();
+    for (method, path, status) in paths {
+        let made = service.execute(service.bare(method, path).body(Full::default()).unwrap()).await;
+        assert_eq!(made.status.as_u16(), status, "{method} {path}");
+        ids.insert(made.header("x-request-id").unwrap().to_owned());
+        let request = service.bare(method, path).header("x-request-id", "7f3c8e51-0b0a").body(Full::default());
+        let kept = service.execute(request.unwrap()).await;
+        assert_eq!(kept.header("x-request-id"), Some("7f3c8e51-0b0a"), "{method} {path}");
+    }
+    assert_eq!(ids.len(), paths.len(), "each another");
+    let write = service.post("/channels", &json!({})).await;
+    assert!(write.header("x-request-id").is_some());
+    assert!(!write.text.contains("requestId"), "only internal errors need it: {}", write.text);
 }
 
 #[tokio::test]

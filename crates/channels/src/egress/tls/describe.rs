@@ -155,6 +155,15 @@ fn strip_name_wrapper(name: &str) -> &str {
     name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')').trim_matches('"'))
 }
 
+/// Why TLS failed, if an error or one of its sources is one of TLS: a clause about the server, such as `it asks for a client
+/// certificate`. Some servers end the connection only after the handshake.
+pub fn describe_tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    // `io::Error::source` skips the error that it wraps and returns that one's source, so it is looked up here.
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let found = error.downcast_ref().or_else(|| inner?.downcast_ref::<rustls::Error>());
+    found.map(describe).or_else(|| describe_tls_error(error.source()?))
+}
+
 const NO_VERSION: &str = "it supports neither TLS 1.2 nor 1.3, and older versions are not secure";
 
 /// The reason, as a clause about the server.

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::certificate;
-pub use describe::TlsError;
+pub use describe::{TlsError, describe_tls_error};
 pub use profile::{CERTIFICATES_MAX, PEM_BYTES_MAX, TlsProfile, read_settings};
 pub use tidings_domain::tls::{TlsSettings, Verify};
 use verifier::Verifier;

@@ -3,6 +3,7 @@
 use mail_parser::{MessageParser, MimeHeaders};
 use proptest::prelude::*;
 use tidings_domain::event::{Content as EventContent, Event};
+use tidings_domain::id::Id as _;
 use tidings_domain::incident::{IncidentTrigger, SubjectField};
 use tidings_domain::severity::Severity;
 
@@ -33,6 +34,7 @@ fn assert_strict(mail: &[u8]) {
         "To",
         "Subject",
         "Message-ID",
+        "List-Id",
         "Auto-Submitted",
         "X-Auto-Response-Suppress",
         "MIME-Version",
@@ -41,7 +43,8 @@ fn assert_strict(mail: &[u8]) {
     // An incident's mails refer to its thread id in two headers.
     let known = known
         .into_iter()
-        .chain(["In-Reply-To", "References"].into_iter().filter(|_| text.contains("\r\nReferences: ")));
+        .chain(["In-Reply-To", "References"].into_iter().filter(|_| text.contains("\r\nReferences: ")))
+        .chain(["Importance", "X-Priority"].into_iter().filter(|_| text.contains("\r\nImportance: high\r\n")));
     let mut sorted = (names, known.collect::<Vec<_>>());
     sorted.0.sort_unstable();
     sorted.1.sort_unstable();
@@ -71,6 +74,10 @@ fn compose_is_parsed_back() {
     assert_eq!(read.message_id(), Some("dlv_07070707070707070707070707070707@example.com"));
     assert_eq!(read.date().unwrap().to_rfc3339(), "2026-05-02T04:00:12Z");
     assert_eq!(read.header_raw("Auto-Submitted").map(str::trim), Some("auto-generated"));
+    let list_id = "Tidings notifications <ws_02020202020202020202020202020202.tidings.example.com>";
+    let words: Vec<_> = read.header_raw("List-Id").unwrap().split_whitespace().collect();
+    assert_eq!(words.join(" "), list_id, "one line may be folded into two");
+    assert_eq!(read.header_raw("Importance"), None, "only a critical mail asks for attention");
     assert!(read.content_type().unwrap().subtype() == Some("alternative"));
 
     let content = Content::from_message(&samples::message(&event, Severity::Warning));
@@ -103,8 +110,18 @@ fn compose_huge_error_is_cut() {
     assert!(mail.len() < 100_000, "{} bytes", mail.len());
     let read = MessageParser::default().parse(&mail).unwrap();
     let text = read.body_text(0).unwrap();
-    assert_eq!(text.matches('日').count(), super::super::content::DETAIL_CHARS_MAX - 1);
-    assert!(text.contains("日…"));
+    let kept = text.matches('日').count();
+    assert!((3_900..super::super::content::DETAIL_CHARS_MAX).contains(&kept), "{kept}");
+    assert!(text.contains("characters left out …"));
+}
+
+#[test]
+fn compose_critical_mail_asks_for_attention() {
+    let mail = composed(&samples::incident(IncidentTrigger::Opened), Severity::Critical);
+    let read = MessageParser::default().parse(&mail).unwrap();
+    assert_eq!(read.header_raw("Importance").map(str::trim), Some("high"));
+    assert_eq!(read.header_raw("X-Priority").map(str::trim), Some("1"));
+    assert_eq!(list_id(WorkspaceId::from_bytes([1; 16]), "[127.0.0.1]").split('.').next_back(), Some("localhost>"));
 }
 
 #[test]

@@ -195,8 +195,82 @@ fn check_stored_password_is_not_sent_to_another_server() {
 }
 
 #[test]
+fn check_token_is_stored_apart_and_replaces_the_password() {
+    let first = try_check(own_server(), None, &context(None)).unwrap();
+    let with_token = |token: &str| json!({"smtp": {"token": token}});
+    let stored = try_check(with_token("ya29.marked"), Some(&first), &context(None)).unwrap();
+    assert_eq!(stored.settings["smtp"]["token"], MASK);
+    assert_eq!(stored.settings["smtp"].get("password"), None);
+    assert_eq!(stored.secrets.keys().collect::<Vec<_>>(), ["smtp.token"]);
+    assert!(!format!("{stored:?}{:?}", open(&stored).unwrap().server).contains("marked"));
+    for keeps in [with_token(""), with_token(MASK), json!({}), Value::Object(stored.settings.clone())] {
+        assert_eq!(try_check(keeps.clone(), Some(&stored), &context(None)).as_ref(), Ok(&stored), "{keeps}");
+    }
+    let moved = json!({"smtp": {"host": "mail.evil.example"}});
+    assert_eq!(try_check(moved, Some(&stored), &context(None)).unwrap_err()[0].pointer, "/smtp/token");
+    let back = try_check(json!({"smtp": {"password": "hunter3"}}), Some(&stored), &context(None)).unwrap();
+    assert_eq!(
+        back,
+        ChannelConfig { secrets: [("smtp.password".into(), Secret::new("hunter3"))].into(), ..first.clone() }
+    );
+    for (smtp, pointer) in [
+        (json!({"token": "a", "password": "b"}), "/smtp/token"),
+        (json!({"token": 1}), "/smtp/token"),
+        (json!({"token": "x".repeat(8_001)}), "/smtp/token"),
+        (json!({"token": "a b\r\n"}), "/smtp/token"),
+        (json!({"token": "a", "tls": "none"}), "/smtp/tls"),
+        (json!({"token": null}), "/smtp/password"),
+    ] {
+        let wrong = try_check(json!({"smtp": smtp}), Some(&stored), &context(None)).unwrap_err();
+        assert_eq!(wrong.iter().map(|violation| violation.pointer.as_str()).collect::<Vec<_>>(), [pointer], "{smtp}");
+    }
+}
+
+#[test]
+fn check_tls_is_a_mode_or_an_object_with_certificates() {
+    let certificate = rcgen::generate_simple_self_signed(["smtp.example.com".to_owned()]).unwrap().cert.pem();
+    let try_with = |tls: Value, login: bool| {
+        let mut input = own_server();
+        input["smtp"]["tls"] = tls;
+        if !login {
+            input["smtp"]["username"] = Value::Null;
+            input["smtp"]["password"] = Value::Null;
+        }
+        try_check(input, None, &context(None))
+    };
+    let server = |tls: Value| open(&try_with(tls, true).unwrap()).unwrap().server.unwrap();
+    assert_eq!(
+        (server(json!("opportunistic")).security, server(json!("opportunistic")).port),
+        (Security::Opportunistic, 25)
+    );
+    let own = server(json!({"caCertificate": certificate, "serverName": "Mail.Example.com."}));
+    assert_eq!((own.security, own.port), (Security::StartTls, 587));
+    assert_eq!(own.tls.settings().server_name.as_deref(), Some("mail.example.com"));
+    assert_eq!(server(json!({"mode": "tls", "caCertificate": certificate})).port, 465);
+    assert_eq!(server(json!({"mode": null, "serverName": null})).tls, TlsProfile::default());
+
+    let stored = try_with(json!({"mode": "starttls", "serverName": "MAIL.example.com"}), true).unwrap();
+    assert_eq!(stored.settings["smtp"]["tls"], json!({"mode": "starttls", "serverName": "mail.example.com"}));
+    let plain = try_check(json!({"smtp": {"tls": "starttls"}}), Some(&stored), &context(None)).unwrap();
+    assert_eq!(plain.settings["smtp"]["tls"], "starttls");
+
+    for (tls, login, pointer) in [
+        (json!({"caCertificate": "nonsense"}), true, "/smtp/tls/caCertificate"),
+        (json!({"serverName": "a b"}), true, "/smtp/tls/serverName"),
+        (json!({"mode": "ssl"}), true, "/smtp/tls/mode"),
+        (json!({"verify": "none"}), true, "/smtp/tls/verify"),
+        (json!({"mode": "none", "caCertificate": certificate}), false, "/smtp/tls"),
+        (json!({"mode": "opportunistic", "caCertificate": certificate}), false, "/smtp/tls"),
+        (json!(["tls"]), true, "/smtp/tls"),
+    ] {
+        let wrong = try_with(tls.clone(), login).unwrap_err();
+        assert_eq!(wrong.iter().map(|violation| violation.pointer.as_str()).collect::<Vec<_>>(), [pointer], "{tls}");
+    }
+}
+
+#[test]
 fn open_missing_password_returns_readable_error() {
     let mut stored = try_check(own_server(), None, &context(None)).unwrap();
     stored.secrets.clear();
-    assert_eq!(open(&stored).err().as_deref(), Some("/smtp/password: is required with a user name"));
+    assert_eq!(open(&stored).err().as_deref(), Some("/smtp/password: is required with a user name (or a token)"));
 }

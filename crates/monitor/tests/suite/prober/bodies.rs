@@ -4,12 +4,12 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use tidings_channels::egress::DialOptions;
 use tidings_domain::check::Check;
 use tidings_domain::check::{
     Assertion, AssertionKind, BodyFault, CheckStatus, JSON_BYTES_MAX, Operator, SEARCHED_BYTES_MAX, judge,
 };
 use tidings_domain::endpoint::{Definition, Probe};
-use tidings_monitor::Connections;
 
 use crate::support::{AGENT, NOW, Server, body_assertion, get, http_answer, observe_http, prober};
 
@@ -29,7 +29,7 @@ async fn serving(head: &str, body: &[u8]) -> Server {
 async fn checked(server: &Server, assertions: Vec<Assertion>) -> Check {
     let definition = Definition { assertions, ..Definition::new(Probe::Http(get(server.url()))) };
     let prober = prober();
-    let observe = async || prober.probe(&definition, None, AGENT, NOW, Connections::Kept).await;
+    let observe = async || prober.probe(&definition, None, AGENT, NOW, DialOptions::default()).await;
     let first = judge(&definition, &observe().await);
     let again = judge(&definition, &observe().await);
     assert_eq!(

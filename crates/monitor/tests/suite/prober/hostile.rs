@@ -38,7 +38,7 @@ async fn malformed_or_missing_response_fails_with_protocol_error() {
 
 #[tokio::test]
 async fn odd_and_large_response_heads_are_read() {
-    let (many, long) = ("x: y\r\n".repeat(450), format!("x: {}\r\n", "y".repeat(200_000)));
+    let (many, long) = ("x: y\r\n".repeat(250), format!("x: {}\r\n", "y".repeat(200_000)));
     for headers in ["Server : device\r\n", "X-Long: a\r\n b\r\n", "X-Powered@By: x\r\n", "nonsense\r\n", &many, &long] {
         let answer = format!("HTTP/1.1 200 OK\r\n{headers}content-length : 2\r\n\r\nok");
         let server = Server::answering_once(answer).await;

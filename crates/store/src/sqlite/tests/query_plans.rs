@@ -247,7 +247,7 @@ fn plans_of_delivery_lists_scan_no_table() {
     traced.plans(|db| accept_events(db, vec![new_event(1)]));
     assert_no_scan(&traced.plans(|db| history::delivery(db, workspace_id(), id(1))));
     let conditions: [fn(&mut DeliveryFilter); 12] = [
-        |filter| filter.before = Some(id(9)),
+        |filter| filter.before = Some(id(1)),
         |filter| filter.event_id = Some(id(1)),
         |filter| filter.rule_id = Some(id(1)),
         |filter| filter.channel_id = Some(channel_id()),

@@ -1,11 +1,12 @@
 //! `/endpoints/test`: probes an endpoint at once and returns the full result. Nothing is stored.
 
+use tidings_channels::egress::DialOptions;
 use tidings_domain::check::judge;
 use tidings_domain::endpoint::violations;
 use tidings_domain::id::EndpointId;
 use tidings_engine::EngineError;
 use tidings_engine::settings::endpoints::EndpointDraft;
-use tidings_monitor::{Connections, USER_AGENT};
+use tidings_monitor::USER_AGENT;
 
 use super::{draft, ensure_probe_supported};
 use crate::auth::{Authorized, Write};
@@ -44,6 +45,7 @@ pub(in crate::api) async fn test(caller: Authorized<Write>, Object(mut object): 
     let _slot = slot.ok_or_else(|| Problem::new(Code::Unavailable, "too many tests are running at once: try again"))?;
     let (definition, secret) = (&draft.definition, draft.secret.as_ref());
     // Fresh: a test shows what new clients meet now, and the certificate of now.
-    let observation = caller.prober().probe(definition, secret, USER_AGENT, caller.now(), Connections::Fresh).await;
+    let dial = DialOptions { workspace: Some(caller.workspace_id()), fresh: true };
+    let observation = caller.prober().probe(definition, secret, USER_AGENT, caller.now(), dial).await;
     ok(&test_result(definition, &judge(definition, &observation)))
 }
