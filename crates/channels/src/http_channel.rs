@@ -29,7 +29,7 @@ pub trait HttpChannel: Send + Sync {
     fn target(&self) -> &EgressTarget;
 
     /// The request for this message; path and `Host` are taken from the target. The error is the attempt's result.
-    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult>;
+    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, Box<AttemptResult>>;
 
     /// What the response means. By default [`classify_response`], which fits receivers without error codes of their
     /// own.
@@ -109,7 +109,7 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
         let mut result = loop {
             let mut request = match self.channel.request(message) {
                 Ok(request) => request,
-                Err(result) => break result,
+                Err(result) => break *result,
             };
             note = request.extensions_mut().remove::<AttemptNote>().map(|AttemptNote(note)| note);
             match self.egress.send(self.channel.target(), request, dial, deadline).await {

@@ -1,4 +1,4 @@
-//! Writes every kind of message to `target/messages`, to be looked at: mails as HTML and text, Slack's and Discord's JSON.
+//! Writes every kind of message to `target/messages`, for people to check: mails as HTML and text, Slack's and Discord's JSON.
 //!
 //! ```text
 //! cargo test -p tidings-channels --lib -- --ignored pictures

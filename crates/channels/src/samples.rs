@@ -65,6 +65,8 @@ pub fn incident(trigger: IncidentTrigger) -> Event {
         failing_since: now().minus_ms(840_000),
         resolved_at: (trigger == IncidentTrigger::Resolved).then_some(now()),
         at: now(),
+        resolution: None,
+        previous_resolved_at: None,
         flap_changes: Some(7),
         escalates_to: None,
         actor: None,

@@ -100,6 +100,45 @@ impl SkipReason {
     }
 }
 
+/// Why a delivery was suppressed before it was sent: something newer made it outdated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutdatedReason {
+    /// It was held, and a later delivery of its subject was sent through the channel meanwhile.
+    Superseded,
+    /// A step or reminder of an incident that was acknowledged meanwhile.
+    Acknowledged,
+    /// A step or reminder of an incident that was resolved meanwhile.
+    IncidentOver,
+}
+
+impl OutdatedReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Superseded, Self::Acknowledged, Self::IncidentOver];
+
+    /// The wire name: API and store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Superseded => "superseded",
+            Self::Acknowledged => "acknowledged",
+            Self::IncidentOver => "incident_over",
+        }
+    }
+
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// For people: why there was no notification.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Superseded => "a later notification of the same endpoint or alert was sent while this one was held",
+            Self::Acknowledged => "the incident was acknowledged before the delivery was sent",
+            Self::IncidentOver => "the incident was resolved before the delivery was sent",
+        }
+    }
+}
+
 /// Why a delivery failed without a last attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GiveUpReason {
@@ -132,6 +171,8 @@ pub enum AttemptTrigger {
     Resend,
     /// A user requested a test.
     Test,
+    /// A newer event of its subject waits behind it: the attempt is made before the retry is due, and uses up none.
+    NewerEvent,
 }
 
 impl AttemptTrigger {
@@ -141,12 +182,15 @@ impl AttemptTrigger {
             Self::Scheduled => "scheduled",
             Self::Resend => "resend",
             Self::Test => "test",
+            Self::NewerEvent => "newer_event",
         }
     }
 
     /// Parses a wire name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Scheduled, Self::Resend, Self::Test].into_iter().find(|trigger| trigger.as_str() == name)
+        [Self::Scheduled, Self::Resend, Self::Test, Self::NewerEvent]
+            .into_iter()
+            .find(|trigger| trigger.as_str() == name)
     }
 }
 

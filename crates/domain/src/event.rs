@@ -302,6 +302,8 @@ pub(crate) mod tests {
             failing_since: at("2026-05-02T03:58:00Z"),
             resolved_at: (trigger == crate::incident::IncidentTrigger::Resolved).then_some(event.received_at),
             at: event.received_at,
+            resolution: None,
+            previous_resolved_at: None,
             flap_changes: Some(7),
             escalates_to: None,
             actor: None,

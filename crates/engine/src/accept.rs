@@ -141,7 +141,7 @@ impl AcceptBatch {
         planned: PlannedDelivery,
         sequence: NotificationSequence,
     ) -> NewDelivery {
-        let PlannedDelivery { rule, channel: loaded, severity, evaluation, rate_limit, blocked_by } = planned;
+        let PlannedDelivery { rule, channel: loaded, severity, evaluation, rate_limit } = planned;
         let channel = &loaded.channel;
         let now = evaluation.evaluated_at;
         let id: DeliveryId = new_id(clock, now);
@@ -166,7 +166,6 @@ impl AcceptBatch {
                 attempt_base: 0,
                 attempt_trigger: AttemptTrigger::Scheduled,
                 attempt_state: None,
-                blocked_by,
                 lease,
             };
             let is_deferred = sequence.number > 1;
@@ -185,7 +184,6 @@ impl AcceptBatch {
             initial_state: start,
             evaluation,
             rate_limit,
-            blocked_by,
             sequence: sequence.number,
             replaces_id: sequence.replaces_id,
         }
@@ -244,6 +242,9 @@ impl PostCommit {
             })
         });
         queue.enqueue_committed(reserved.into_iter().map(|it| (it.claimed, it.reservation)));
+        for (channel_id, at) in acceptances.iter().flat_map(|acceptance| &acceptance.expedited) {
+            queue.note_due(*channel_id, *at);
+        }
         // The rate limit, checked within the commit, may have held some of them until an instant only the store knows.
         if acceptances.iter().any(|acceptance| !acceptance.not_leased.is_empty()) {
             queue.wake_release_loop();

@@ -11,8 +11,8 @@ use tidings_domain::event::Event;
 use tidings_domain::gate::{
     self, EndpointContext, Gate, GateEvaluation, GateInput, OpeningOutcome, Refusal, rate_limit,
 };
-use tidings_domain::id::{ChannelId, DeliveryId};
-use tidings_domain::incident::IncidentTrigger;
+use tidings_domain::id::ChannelId;
+use tidings_domain::incident::{IncidentTrigger, Notified, NotifiedBy};
 use tidings_domain::routing::{self, NotRouted, NotRoutedReason};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
@@ -32,6 +32,8 @@ pub(crate) struct FanOutContext<'a> {
     pub last_openings: Option<&'a BTreeMap<ChannelId, Timestamp>>,
     /// Earlier deliveries of the same incident, oldest first.
     pub earlier: &'a [IncidentDelivery],
+    /// For a resolution: the channels that were notified of the incident.
+    pub notified: Option<&'a Notified>,
 }
 
 /// A delivery as the gates decided it: to be sent, held or suppressed.
@@ -43,8 +45,6 @@ pub(crate) struct PlannedDelivery {
     pub evaluation: GateEvaluation,
     /// The last gate, left to the store: it counts within the commit. Set if all other gates passed.
     pub rate_limit: Option<RateLimitRequest>,
-    /// The delivery that must be settled before this one is sent.
-    pub blocked_by: Option<DeliveryId>,
 }
 
 /// The result of fanning out one event.
@@ -83,7 +83,7 @@ pub(crate) fn fan_out(view: &WorkspaceView, event: &Event, context: FanOutContex
             result.planned.push(planned);
         }
     }
-    for channel_id in escalation_channels(event, context.earlier) {
+    for channel_id in escalation_channels(event, context) {
         // A channel that also has a rule gets the resolution through the rule, once.
         if result.planned.iter().all(|planned| planned.channel.channel.id != channel_id) {
             let planned = plan_for_rule(view, event, None, channel_id, context, now);
@@ -93,15 +93,17 @@ pub(crate) fn fan_out(view: &WorkspaceView, event: &Event, context: FanOutContex
     result
 }
 
-/// For a resolution: the channels that were notified of the incident by its escalation and have no rule of their own.
+/// For a resolution: the channels that were notified of the incident by its escalation, or may yet be, without a rule.
 /// They, too, are notified that it is over.
-fn escalation_channels(event: &Event, earlier: &[IncidentDelivery]) -> Vec<ChannelId> {
+fn escalation_channels(event: &Event, context: FanOutContext<'_>) -> Vec<ChannelId> {
     let mut channels = Vec::new();
     if event.trigger == Trigger::Incident(IncidentTrigger::Resolved) {
-        let is_notified =
+        let may_notify =
             |it: &&IncidentDelivery| matches!(it.status, Status::Sent | Status::Held) || is_in_progress(it);
-        let steps = earlier.iter().filter(|it| is_escalation_step(it));
-        channels.extend(steps.filter(is_notified).map(|it| it.channel_id));
+        let steps = context.earlier.iter().filter(|it| is_escalation_step(it));
+        channels.extend(steps.filter(may_notify).map(|it| it.channel_id));
+        let by_step = context.notified.into_iter().flatten().filter(|(_, by)| **by == NotifiedBy::Step);
+        channels.extend(by_step.map(|(channel_id, _)| *channel_id));
         channels.sort_unstable();
         channels.dedup();
     }
@@ -129,7 +131,7 @@ pub(crate) fn plan_for_rule(
 ) -> Option<PlannedDelivery> {
     let loaded = view.channel(channel_id)?;
     let severity = event.severity(rule.map_or(Severity::Warning, |rule| rule.failure_severity));
-    let opening = opening_outcome(event, rule.map(Arc::as_ref), channel_id, context.earlier);
+    let opening = opening_outcome(event, rule.map(Arc::as_ref), channel_id, context);
     let last_opening_at = context.last_openings.and_then(|openings| openings.get(&channel_id).copied());
     let endpoint = context.endpoint.map(|endpoint| EndpointContext { last_opening_at, ..endpoint });
     let input = gate_input(view, loaded, rule.map(Arc::as_ref), event.trigger, severity, endpoint, &opening);
@@ -140,15 +142,7 @@ pub(crate) fn plan_for_rule(
         channel_name: loaded.channel.name.clone(),
         zone: view.zone.clone(),
     });
-    let blocked_by = blocking_delivery(channel_id, context.earlier);
-    Some(PlannedDelivery {
-        rule: rule.cloned(),
-        channel: Arc::clone(loaded),
-        severity,
-        evaluation,
-        rate_limit,
-        blocked_by,
-    })
+    Some(PlannedDelivery { rule: rule.cloned(), channel: Arc::clone(loaded), severity, evaluation, rate_limit })
 }
 
 /// The input of the gates for one rule and channel.
@@ -173,37 +167,22 @@ pub(crate) fn gate_input<'a>(
     }
 }
 
-/// For a resolution: what became of the opening of the same incident, for this rule and channel.
+/// For a resolution: whether this channel was notified of the incident, under whichever rule.
 pub(crate) fn opening_outcome(
     event: &Event,
     rule: Option<&Rule>,
     channel_id: ChannelId,
-    earlier: &[IncidentDelivery],
+    context: FanOutContext<'_>,
 ) -> OpeningOutcome {
     if event.trigger != Trigger::Incident(IncidentTrigger::Resolved) {
         return OpeningOutcome::NotApplicable;
     }
-    match rule {
-        Some(rule) if rule.triggers.contains(&RuleTrigger::Opened) => best_outcome(channel_id, earlier, |it| {
-            it.trigger == Trigger::Incident(IncidentTrigger::Opened) && it.rule_id == Some(rule.id)
-        }),
-        Some(_) => OpeningOutcome::NotApplicable,
-        // Without a rule the escalation step is the channel's first notification: it takes the opening's part.
-        None => best_outcome(channel_id, earlier, is_escalation_step),
-    }
-}
-
-/// The best outcome among the deliveries that count as this channel's opening: sent, then held, then the last one.
-fn best_outcome(
-    channel_id: ChannelId,
-    earlier: &[IncidentDelivery],
-    is_opening: impl Fn(&IncidentDelivery) -> bool,
-) -> OpeningOutcome {
-    let openings = || earlier.iter().filter(|it| it.channel_id == channel_id && is_opening(it));
-    if openings().any(|it| it.status == Status::Sent || is_in_progress(it)) {
+    let of_channel = || context.earlier.iter().filter(|it| it.channel_id == channel_id && is_notification(it));
+    let is_notified = context.notified.is_some_and(|notified| notified.contains_key(&channel_id));
+    if is_notified || of_channel().any(|it| it.status == Status::Sent || is_in_progress(it)) {
         return OpeningOutcome::Sent;
     }
-    if let Some(held) = openings().rfind(|it| it.status == Status::Held) {
+    if let Some(held) = of_channel().rfind(|it| it.status == Status::Held) {
         return match held.evaluation.as_ref().and_then(|evaluation| evaluation.stopped.clone()) {
             // `held_until` is newer than the evaluation: the release loop may have prolonged it.
             Some((gate, refusal)) => {
@@ -212,20 +191,27 @@ fn best_outcome(
             None => OpeningOutcome::Sent,
         };
     }
+    let wants_openings = rule.is_none_or(|rule| rule.triggers.contains(&RuleTrigger::Opened));
     let is_filtered = |it: &IncidentDelivery| {
         let gate = it.evaluation.as_ref().and_then(|evaluation| evaluation.stopped.as_ref()).map(|(gate, _)| *gate);
         it.status == Status::Suppressed && matches!(gate, Some(Gate::SeverityFilter | Gate::EventFilter))
     };
-    // A filter is the channel's own choice about openings, and no reason to suppress the resolution.
-    if openings().next_back().is_some_and(is_filtered) {
+    let opening = of_channel().rfind(|it| it.trigger == Trigger::Incident(IncidentTrigger::Opened));
+    // What it chose not to be notified of, by its rule or its filters, is no reason to suppress the resolution.
+    if !wants_openings || opening.is_some_and(is_filtered) {
         OpeningOutcome::NotApplicable
     } else {
         OpeningOutcome::NotSent
     }
 }
 
+/// Whether its receiver learns from it that there is an incident.
+pub(crate) fn is_notification(delivery: &IncidentDelivery) -> bool {
+    matches!(delivery.trigger, Trigger::Incident(trigger) if trigger.notifies())
+}
+
 /// Whether it is pending or being sent, by itself or as part of a digest.
-fn is_in_progress(delivery: &IncidentDelivery) -> bool {
+pub(crate) fn is_in_progress(delivery: &IncidentDelivery) -> bool {
     match delivery.status {
         Status::Pending | Status::Sending => true,
         Status::Held => delivery.digest_id.is_some(),
@@ -233,17 +219,11 @@ fn is_in_progress(delivery: &IncidentDelivery) -> bool {
     }
 }
 
-/// The last delivery of the incident through this channel that is in progress: the next one must wait for it. Held
-/// deliveries do not block, as they may be held for hours; on their release the store orders them.
-fn blocking_delivery(channel_id: ChannelId, earlier: &[IncidentDelivery]) -> Option<DeliveryId> {
-    earlier.iter().rfind(|it| it.channel_id == channel_id && is_in_progress(it)).map(|it| it.delivery_id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use tidings_domain::gate::Effect;
-    use tidings_domain::id::{EventId, Id, RuleId};
+    use tidings_domain::id::{DeliveryId, EventId, Id, RuleId};
 
     const RULE: [u8; 16] = [3; 16];
     const CHANNEL: [u8; 16] = [4; 16];
@@ -267,8 +247,61 @@ mod tests {
         }
     }
 
+    fn outcome(earlier: &[IncidentDelivery], notified: &Notified, triggers: &[RuleTrigger]) -> OpeningOutcome {
+        let event = resolution();
+        let rule = Rule { triggers: triggers.to_vec(), ..rule() };
+        let context = FanOutContext { earlier, notified: Some(notified), ..FanOutContext::default() };
+        opening_outcome(&event, Some(&rule), ChannelId::from_bytes(CHANNEL), context)
+    }
+
     fn opening_outcome_of(earlier: &[IncidentDelivery]) -> OpeningOutcome {
-        best_outcome(ChannelId::from_bytes(CHANNEL), earlier, |it| it.rule_id == Some(RuleId::from_bytes(RULE)))
+        outcome(earlier, &Notified::new(), &RuleTrigger::OF_INCIDENTS)
+    }
+
+    fn resolution() -> Event {
+        let now = Timestamp::from_unix_ms(0);
+        let id = tidings_domain::id::WorkspaceId::from_bytes([7; 16]);
+        let resource = tidings_domain::resource::ResourceType::Endpoint;
+        let sample = Event::sample(EventId::from_bytes([2; 16]), id, resource, "ep", now);
+        Event { trigger: Trigger::Incident(IncidentTrigger::Resolved), ..sample }
+    }
+
+    fn rule() -> Rule {
+        let now = Timestamp::from_unix_ms(0);
+        Rule {
+            id: RuleId::from_bytes(RULE),
+            workspace_id: tidings_domain::id::WorkspaceId::from_bytes([7; 16]),
+            resource_type: tidings_domain::resource::ResourceType::Endpoint,
+            resource: tidings_domain::resource::ResourceSelector::All,
+            channel_id: ChannelId::from_bytes(CHANNEL),
+            triggers: RuleTrigger::OF_INCIDENTS.to_vec(),
+            trigger_types: Vec::new(),
+            enabled: true,
+            paused: false,
+            failure_severity: Severity::Warning,
+            generation: 1,
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    #[test]
+    fn opening_outcome_is_that_of_the_channel() {
+        let channel_id = ChannelId::from_bytes(CHANNEL);
+        let other_rule = IncidentDelivery { rule_id: None, ..delivery(Status::Sent, None) };
+        assert_eq!(opening_outcome_of(std::slice::from_ref(&other_rule)), OpeningOutcome::Sent, "whichever rule");
+        let reminder = Trigger::Incident(IncidentTrigger::Reminder { number: 1 });
+        assert_eq!(opening_outcome_of(&[IncidentDelivery { trigger: reminder, ..other_rule }]), OpeningOutcome::Sent);
+        let stable = Trigger::Incident(IncidentTrigger::Stable);
+        let only_stable = IncidentDelivery { trigger: stable, ..delivery(Status::Sent, None) };
+        assert_eq!(opening_outcome_of(&[only_stable]), OpeningOutcome::NotSent);
+        let all = RuleTrigger::OF_INCIDENTS;
+        let notified = |id| Notified::from([(id, NotifiedBy::Rule)]);
+        assert_eq!(outcome(&[], &notified(channel_id), &all), OpeningOutcome::Sent, "pruned, or a former rule");
+        assert_eq!(outcome(&[], &notified(ChannelId::from_bytes([9; 16])), &all), OpeningOutcome::NotSent);
+        assert_eq!(outcome(&[], &Notified::new(), &[RuleTrigger::Resolved]), OpeningOutcome::NotApplicable);
+        assert_eq!(outcome(&[], &notified(channel_id), &[RuleTrigger::Resolved]), OpeningOutcome::Sent);
     }
 
     #[test]
@@ -295,20 +328,8 @@ mod tests {
             OpeningOutcome::Sent,
             "its digest is in progress"
         );
-        assert!(blocking_delivery(in_digest.channel_id, &[in_digest]).is_some(), "and blocks later deliveries");
         for status in [Status::Pending, Status::Sending, Status::Sent] {
             assert_eq!(opening_outcome_of(&[delivery(status, None)]), OpeningOutcome::Sent);
         }
-    }
-
-    #[test]
-    fn blocking_delivery_is_the_last_in_progress_through_the_channel() {
-        let channel = ChannelId::from_bytes(CHANNEL);
-        for (status, blocks) in
-            [(Status::Pending, true), (Status::Sending, true), (Status::Held, false), (Status::Sent, false)]
-        {
-            assert_eq!(blocking_delivery(channel, &[delivery(status, None)]).is_some(), blocks, "{status:?}");
-        }
-        assert_eq!(blocking_delivery(ChannelId::from_bytes([5; 16]), &[delivery(Status::Pending, None)]), None);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn record_settled(channel_type: ChannelType, next: &NextState) {
         NextState::RetryAt(_) | NextState::Held(_) => return,
         NextState::Done(Status::Sent) => return SERIES.sent[channel_type as usize].increment(1),
         NextState::Done(status) => *status,
-        NextState::Suppressed(_) => Status::Suppressed,
+        NextState::Suppressed(_) | NextState::Outdated(_) => Status::Suppressed,
         NextState::Skipped(_) => Status::Skipped,
         NextState::GivenUp(_) => Status::Failed,
     };

@@ -21,8 +21,9 @@ use tokio::sync::watch;
 use crate::Result;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::incidents::{Alert, CheckOutcome};
+use crate::incidents::{Alert, AlertOutcome, CheckOutcome};
 use crate::settings::RuleView;
+use crate::settings::check_revision;
 use crate::settings::endpoints::{EndpointDraft, EndpointWiring, rules_for};
 use crate::settings::mutes::{NewMute, PreferencesEdit};
 use crate::snapshot::{InboundWebhookMatch, LoadedEndpoint, SharedEndpoints};
@@ -67,7 +68,14 @@ impl Engine {
         expected_revision: Option<u32>,
         edit: impl Fn(EndpointDraft) -> Result<EndpointDraft>,
     ) -> Result<Endpoint> {
-        self.lock_for_update().await.edit_endpoint(workspace_id, id, expected_revision, edit).await
+        let before = self.endpoint(workspace_id, id)?;
+        let edited = self.lock_for_update().await.edit_endpoint(workspace_id, id, expected_revision, edit).await?;
+        let was_resumed = edited.enabled && !before.endpoint.enabled;
+        // Checks from before a pause, or of another target, prove nothing about what is checked from now on.
+        if was_resumed || edited.definition.probe != before.endpoint.definition.probe {
+            self.incidents().restart_streak(workspace_id, id).await?;
+        }
+        Ok(edited)
     }
 
     /// Creates a copy of an endpoint, wired to the same shared channels.
@@ -80,13 +88,17 @@ impl Engine {
         self.lock_for_update().await.clone_endpoint(workspace_id, id, name).await
     }
 
-    /// Deletes an endpoint, its checks and its rules. An active incident is resolved without a notification.
+    /// Deletes an endpoint, its checks and its rules. An active incident is resolved before, and the channels that were
+    /// notified of it are notified of that.
     pub async fn delete_endpoint(
         &self,
         workspace_id: WorkspaceId,
         id: EndpointId,
         expected_revision: Option<u32>,
     ) -> Result<()> {
+        let loaded = self.endpoint(workspace_id, id)?;
+        check_revision(expected_revision, loaded.endpoint.revision)?;
+        self.incidents().end_for_deletion(workspace_id, id).await?;
         self.lock_for_update().await.delete_endpoint(workspace_id, id, expected_revision).await
     }
 
@@ -190,8 +202,8 @@ impl Engine {
         Ok(self.store().summaries(workspace_id, id, filter).await?)
     }
 
-    /// Ingests an alert of another monitoring system. Returns the incident that it opened or resolved, if any.
-    pub async fn alert(&self, workspace_id: WorkspaceId, alert: Alert) -> Result<Option<IncidentId>> {
+    /// Ingests an alert of another monitoring system. Returns the incidents that it opened or resolved, if any.
+    pub async fn alert(&self, workspace_id: WorkspaceId, alert: Alert) -> Result<AlertOutcome> {
         self.incidents().alert(workspace_id, alert).await
     }
 

@@ -8,7 +8,7 @@ use tidings_domain::delivery::Status;
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, EndpointId, EventId, IncidentId, RuleId, WorkspaceId};
-use tidings_domain::incident::{Cause, Incident, IncidentStart, IncidentTrigger, Subject, SubjectInfo};
+use tidings_domain::incident::{Cause, Incident, IncidentStart, IncidentTrigger, Notified, Subject, SubjectInfo};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::routing::NotRouted;
 use tidings_domain::run::Run;
@@ -147,18 +147,24 @@ impl Engine {
         };
         let endpoint = Some(self.incidents().active().endpoint_context(view, loaded));
         let mut last_openings = state.last_openings.clone();
+        let notified = match active {
+            Some(incident_id) => self.store().notified_channels(view.workspace.id, incident_id).await?,
+            None => Notified::new(),
+        };
         let earlier = match active {
             Some(incident_id) => self.store().incident_deliveries(view.workspace.id, incident_id).await?,
             None if trigger == IncidentTrigger::Opened => Vec::new(),
             None => {
                 let opened = event(IncidentTrigger::Opened);
-                let context = FanOutContext { endpoint, last_openings: Some(&last_openings), earlier: &[] };
+                let context =
+                    FanOutContext { endpoint, last_openings: Some(&last_openings), ..FanOutContext::default() };
                 let planned = fan_out(view, &opened, context, at).planned;
                 last_openings.extend(passed_openings(&planned, at));
                 planned.iter().map(|planned| as_delivered(&opened, planned)).collect()
             }
         };
-        let context = FanOutContext { endpoint, last_openings: Some(&last_openings), earlier: &earlier };
+        let notified = Some(&notified);
+        let context = FanOutContext { endpoint, last_openings: Some(&last_openings), earlier: &earlier, notified };
         Ok(fan_out(view, &event(trigger), context, at))
     }
 

@@ -50,7 +50,7 @@ pub mod sqlite;
 use async_trait::async_trait;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
-use tidings_domain::incident::TimelineEntry;
+use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
 pub use error::StoreError;
@@ -169,6 +169,9 @@ pub trait Store: Send + Sync {
     ///
     /// Fenced: unless lease owner and attempt number are those in the row, nothing is written and the answer is
     /// [`Settled::Stale`]. That makes a repeated or late settlement harmless.
+    ///
+    /// An incident is written with it: a delivery that is sent makes its channel a notified one, and a resolution that is
+    /// suppressed for a notified channel gives the incident a wake-up and a new revision.
     async fn settle(&self, settlement: Settlement) -> Result<Settled>;
 
     /// Returns leases whose deliveries were not attempted: they are due again, since the instant of each lease. Called at
@@ -274,6 +277,16 @@ pub trait Store: Send + Sync {
 
     /// The active incidents of all workspaces, oldest first. Read at the start and by the release loop.
     async fn active_incidents(&self) -> Result<Vec<IncidentRecord>>;
+
+    /// The resolved incidents of all workspaces that have a wake-up, oldest first. Read at the start.
+    async fn unfinished_incidents(&self) -> Result<Vec<IncidentRecord>>;
+
+    /// The channels that were notified of an incident; none if there is no such incident. Read together with
+    /// [`Store::incident_deliveries`], when a resolution is decided.
+    async fn notified_channels(&self, workspace_id: WorkspaceId, incident_id: IncidentId) -> Result<Notified>;
+
+    /// The latest known end of this alert's episodes. Read when a report may be late.
+    async fn last_episode_end(&self, workspace_id: WorkspaceId, resource_id: &str) -> Result<Option<Timestamp>>;
 
     /// All deliveries of an incident's events, oldest first, as far back as events are retained. Read when a new event
     /// of the incident needs to know what was sent before.

@@ -9,7 +9,7 @@ use tidings_domain::id::{ChannelId, CheckId, DeliveryId, EndpointId, EventId, In
 use tidings_domain::incident::flapping::FlapHistory;
 use tidings_domain::incident::reminders::Reminders;
 use tidings_domain::incident::streak::Streak;
-use tidings_domain::incident::{Incident, IncidentStatus, Subject, SubjectInfo, TimelineEntry};
+use tidings_domain::incident::{Incident, IncidentStatus, Notified, Subject, SubjectInfo, TimelineEntry};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
@@ -66,8 +66,13 @@ pub struct IncidentRecord {
     /// The escalation steps that are done, by their `afterSeconds`.
     pub escalations_done: Vec<u32>,
     pub reminders: Reminders,
-    /// When its next timer is due: an escalation step, a reminder or a deferred opening.
+    /// When its next timer is due: an escalation step, a reminder or a deferred opening; of a resolved incident a deferred
+    /// resolution.
     pub wake_at: Option<Timestamp>,
+    /// The channels that were notified of it. Read only: settlements write it, transitions leave it unchanged.
+    pub notified: Notified,
+    /// Of an alert: the earliest start of its episode by the clock of its source, which may be ahead.
+    pub episode_started_at: Option<Timestamp>,
     /// Starts at 1 and increases by one with every write. Any other revision than the next is a conflict.
     pub revision: u32,
 }
@@ -79,15 +84,27 @@ pub struct TransitionRecord {
     pub check: Option<CheckRecord>,
     /// The endpoint's state after it.
     pub endpoint_state: Option<EndpointState>,
-    /// The incident that is opened or changed.
+    /// The incident that is opened or changed. A resolved one may be that of an endpoint that was deleted.
     pub incident: Option<IncidentRecord>,
+    /// The end of an alert's episode, unless a later one is known.
+    pub episode_end: Option<EpisodeEnd>,
     /// Entries for the timeline of `incident` or, without one, of the incident that `state` names.
     pub timeline: Vec<TimelineEntry>,
     /// Mutes that end with the incident. Those that no longer exist are ignored.
     pub ended_mutes: Vec<MuteId>,
     /// The incident's events with their deliveries. A duplicate event is extended by those of its deliveries whose
-    /// sequence is later than 1 (deferred openings) and is otherwise left unchanged.
+    /// sequence is later than 1 (deferred notifications), which keep the content of this event, and is otherwise left
+    /// unchanged.
     pub events: Vec<NewEvent>,
+}
+
+/// The end of an episode of an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpisodeEnd {
+    /// The alert.
+    pub resource_id: String,
+    /// By the clock of its source.
+    pub at: Timestamp,
 }
 
 /// The result of a transition that was not refused.
@@ -131,6 +148,8 @@ pub struct IncidentFilter {
     pub limit: u32,
     pub status: Option<IncidentStatus>,
     pub subject: Option<Subject>,
+    /// Only those with a wake-up.
+    pub has_wake_up: bool,
     /// Only those opened at or after this instant.
     pub since: Option<Timestamp>,
     /// Only those opened before this instant.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{AttemptTrigger, GiveUpReason, SkipReason, Status};
+use tidings_domain::delivery::{AttemptTrigger, GiveUpReason, OutdatedReason, SkipReason, Status};
 use tidings_domain::event::Event;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, IncidentId, RuleId, WorkspaceId};
@@ -36,16 +36,15 @@ pub struct NewDelivery {
     pub channel_type: ChannelType,
     /// The event's severity according to the rule.
     pub severity: Severity,
-    /// The requested initial state. The transaction may change it, because of `rate_limit` or `blocked_by`.
+    /// The requested initial state. The transaction may change it, because of `rate_limit`, or because an earlier delivery
+    /// of the same subject through the channel is in progress: this one is not attempted before that one, or the digest
+    /// that it is a member of, is settled. A delivery that is held without a digest blocks nothing.
     pub initial_state: InitialState,
     /// The gate evaluation that led to `start`.
     pub evaluation: GateEvaluation,
     /// The channel's rate limit, to be applied within the transaction: a refusal turns [`InitialState::Leased`] and
     /// [`InitialState::Due`] into held or suppressed.
     pub rate_limit: Option<RateLimitRequest>,
-    /// The previous delivery of the same incident and channel. This one is not attempted before that one, or the digest
-    /// that it is a member of, is settled. A delivery that is held without a digest blocks nothing.
-    pub blocked_by: Option<DeliveryId>,
     /// Its position among the notifications of this event for this rule, from 1. Later ones are deferred openings.
     pub sequence: u32,
     /// The suppressed delivery that this deferred opening replaces.
@@ -117,6 +116,8 @@ pub struct Acceptance {
     /// The deliveries that did not get the initial state that was requested, and that the caller must not send: refused
     /// by the rate limit, blocked by another delivery, or (deferred openings) inserted before.
     pub not_leased: Vec<DeliveryId>,
+    /// Deliveries that wait for a retry and are attempted earlier, because one of this event waits behind them.
+    pub expedited: Vec<(ChannelId, Timestamp)>,
 }
 
 /// A delivery leased to be sent.
@@ -142,8 +143,6 @@ pub struct Claimed {
     pub attempt_trigger: AttemptTrigger,
     /// What the channel stored with the last attempt for the next.
     pub attempt_state: Option<String>,
-    /// The delivery that had to be settled before this one.
-    pub blocked_by: Option<DeliveryId>,
     pub lease: Lease,
 }
 
@@ -194,6 +193,8 @@ pub struct Settlement {
     pub next: NextState,
     /// What the channel stores for the next attempt.
     pub attempt_state: Option<String>,
+    /// The instant before which the receiver wants no retry, not even an expedited one.
+    pub not_before: Option<Timestamp>,
     pub follow_ups: FollowUps,
 }
 
@@ -211,18 +212,22 @@ pub enum FollowUps {
 /// The state that a settlement leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextState {
-    /// Pending, due at this instant.
+    /// Pending, due at this instant. After an expedited attempt ([`AttemptTrigger::NewerEvent`]) due when the retry was
+    /// that it preceded, if that is later.
     RetryAt(Timestamp),
     /// Sent or failed.
     Done(Status),
     /// Suppressed: a gate closed while it waited.
     Suppressed(GateEvaluation),
-    /// Held, until the instant in the evaluation: a gate closed while it waited.
+    /// Held, until the instant in the evaluation: a gate closed while it waited. A digest is suppressed instead and its
+    /// members are held again, so that the digest that carries them later shows the state of then.
     Held(GateEvaluation),
     /// Skipped: its rule or channel changed while it waited.
     Skipped(SkipReason),
     /// Failed without another attempt.
     GivenUp(GiveUpReason),
+    /// Suppressed, but not by a gate.
+    Outdated(OutdatedReason),
 }
 
 /// Whether a settlement was written.
@@ -269,7 +274,7 @@ pub struct ReleaseBatch {
     /// [`NextState::Skipped`], [`NextState::Held`]).
     pub not_sent: Vec<(DeliveryId, NextState)>,
     /// Deliveries released one by one, in this order, until the rate limit refuses one; that one and the rest stay
-    /// held.
+    /// held. One is suppressed instead ([`OutdatedReason::Superseded`]) if a later delivery of its subject was sent.
     pub individual: Vec<DeliveryId>,
     /// Deliveries released together.
     pub digest: Option<NewDigest>,

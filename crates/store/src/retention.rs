@@ -13,7 +13,7 @@ pub const HOUR_GRACE_MS: u64 = 300_000;
 /// How long rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Events with their deliveries and idempotency keys, in milliseconds. An event with unsettled deliveries is kept
+    /// Events with their deliveries and idempotency keys, and known ends of alerts' episodes, in milliseconds. An event with unsettled deliveries is kept
     /// until they are settled.
     pub events_ms: u64,
     /// Checks, in milliseconds.
@@ -53,6 +53,7 @@ pub(crate) enum Position {
     /// The endpoint with this number.
     Endpoints(i64),
     Mutes,
+    Episodes,
 }
 
 impl Default for Position {
@@ -72,6 +73,8 @@ pub struct Pruned {
     /// Hourly summaries.
     pub hours: u32,
     pub mutes: u32,
+    /// Known ends of alerts' episodes.
+    pub episodes: u32,
     /// `None` when everything was visited.
     pub next: Option<PruneCursor>,
 }

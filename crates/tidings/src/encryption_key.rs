@@ -21,6 +21,7 @@ pub(crate) fn vault(configured: Option<&Secret>, data_dir: &Path, is_first: bool
         return decode(text).context("secret-key (TIDINGS_SECRET_KEY)");
     }
     let path = data_dir.join(FILE);
+    secret_file::remove_draft(&path);
     match secret_file::read(&path)? {
         Some(text) => decode(&text).with_context(|| format!("the secret key {}", path.display())),
         None if is_first => generate(&path, clock),

@@ -54,6 +54,7 @@ pub(crate) async fn bootstrap(
     stdout_is_terminal: bool,
 ) -> Result<Option<Created>> {
     let path = std::path::absolute(settings.data_dir.join(FILE))?;
+    secret_file::remove_draft(&path);
     // A file without the workspace is left by an interrupted start. Its key is used whatever standard output is now.
     let uses_file = settings.api_key.is_none() && (!stdout_is_terminal || path.exists());
     if uses_file && !has_default_workspace(store.as_ref()).await? {

@@ -45,6 +45,15 @@ pub(crate) fn create(path: &Path, secret: &Secret) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
+/// Removes what a start left that was interrupted while it created the file: a secret that nothing uses.
+pub(crate) fn remove_draft(path: &Path) {
+    if let Err(error) = std::fs::remove_file(draft_of(path))
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::warn!(%error, path = %draft_of(path).display(), "cannot remove the draft of a secret: remove it by hand");
+    }
+}
+
 fn draft_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
@@ -84,6 +93,19 @@ mod tests {
         create(&path, &Secret::new("s3cret")).unwrap();
         assert_eq!(read(&path).unwrap().unwrap().expose(), "s3cret");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "the draft is gone");
+    }
+
+    #[test]
+    fn draft_is_removed_and_the_file_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.key");
+        std::fs::write(directory.path().join("a.key.new"), "half a s").unwrap();
+        create(&path, &Secret::new("s3cret")).unwrap();
+        std::fs::write(directory.path().join("a.key.new"), "half a s").unwrap();
+        remove_draft(&path);
+        remove_draft(&path);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(read(&path).unwrap().unwrap().expose(), "s3cret");
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl HttpChannel for DiscordChannel {
         &self.target
     }
 
-    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
+    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, Box<AttemptResult>> {
         let mut body = render::render(&message.texts());
         for (key, value) in [("username", &self.username), ("avatar_url", &self.avatar_url)] {
             if let Some(value) = value {

@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
@@ -40,6 +43,8 @@ const ADDRESS_TTL_MAX: Duration = Duration::from_secs(30);
 const NO_ADDRESS_TTL_MAX: Duration = Duration::from_secs(5);
 /// How often the system's configuration is checked for changes at most; not counting lookups without cache.
 const CONFIG_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Name servers that are asked one by one; the C library uses no more either.
+const SERVERS_MAX: usize = 3;
 /// Queries in flight over one TCP connection to a name server; with hickory's 32, one more fails.
 const TCP_QUERIES_MAX: usize = 1_024;
 
@@ -85,6 +90,8 @@ struct Servers {
     v4_fresh: TokioResolver,
     /// For DNS probes: looks up exactly the given name, without a cache.
     records: TokioResolver,
+    /// Each name server alone, without a cache; empty if there is only one.
+    each: Vec<TokioResolver>,
 }
 
 impl DnsResolver {
@@ -122,7 +129,13 @@ impl DnsResolver {
     pub async fn records(&self, name: &str, record_type: RecordType) -> io::Result<Vec<String>> {
         let mut name = Name::from_str_relaxed(name).map_err(|_| io::Error::other("it is not a valid name"))?;
         name.set_fqdn(true);
-        match self.current(false).servers.records.lookup(name, record_type).await {
+        let servers = self.current(false).servers;
+        let look_up = |resolver: TokioResolver| {
+            let name = name.clone();
+            async move { resolver.lookup(name, record_type).await }.boxed()
+        };
+        let first = look_up(servers.records.clone()).await;
+        match servers.or_each(first, look_up).await {
             Ok(lookup) => {
                 let of_type = lookup.answers().iter().filter(|record| record.record_type() == record_type);
                 Ok(of_type.map(|record| format_record(&record.data)).collect())
@@ -217,7 +230,7 @@ impl Servers {
         options.max_active_requests = TCP_QUERIES_MAX;
         // `lookup_hosts_file` does that: hickory would query the name servers for the address family that is missing.
         options.use_hosts_file = ResolveHosts::Never;
-        let build = |strategy: LookupIpStrategy, is_cached: bool| {
+        let build = |config: &ResolverConfig, strategy: LookupIpStrategy, is_cached: bool| {
             let mut options = options.clone();
             options.ip_strategy = strategy;
             options.positive_max_ttl = Some(if is_cached { ADDRESS_TTL_MAX } else { Duration::ZERO });
@@ -229,29 +242,65 @@ impl Servers {
             *builder.options_mut() = options;
             builder.build().unwrap_or_else(|error| unreachable!("only TLS could fail, which is not used: {error}"))
         };
+        let alone = |server: &NameServerConfig| {
+            let (domain, search) = (config.domain().cloned(), config.search().to_vec());
+            let config = ResolverConfig::from_parts(domain, search, vec![server.clone()]);
+            build(&config, LookupIpStrategy::Ipv4AndIpv6, false)
+        };
         Self {
-            addresses: build(LookupIpStrategy::Ipv4AndIpv6, true),
-            v4_addresses: build(LookupIpStrategy::Ipv4Only, true),
-            fresh: build(LookupIpStrategy::Ipv4AndIpv6, false),
-            v4_fresh: build(LookupIpStrategy::Ipv4Only, false),
-            records: build(LookupIpStrategy::Ipv4AndIpv6, false),
+            addresses: build(&config, LookupIpStrategy::Ipv4AndIpv6, true),
+            v4_addresses: build(&config, LookupIpStrategy::Ipv4Only, true),
+            fresh: build(&config, LookupIpStrategy::Ipv4AndIpv6, false),
+            v4_fresh: build(&config, LookupIpStrategy::Ipv4Only, false),
+            records: build(&config, LookupIpStrategy::Ipv4AndIpv6, false),
+            each: match config.name_servers() {
+                [_] => Vec::new(),
+                several => several.iter().take(SERVERS_MAX).map(alone).collect(),
+            },
         }
+    }
+
+    /// If one of the name servers answered that it cannot or will not answer, the others are asked as well, as the C
+    /// library does: hickory takes the first answer, whatever it is.
+    async fn or_each<T>(
+        &self,
+        first: Result<T, NetError>,
+        ask: impl Fn(TokioResolver) -> BoxFuture<'static, Result<T, NetError>>,
+    ) -> Result<T, NetError> {
+        let mut failure = match first {
+            Err(error) if is_server_failure(&error) => error,
+            other => return other,
+        };
+        let mut asked: FuturesUnordered<_> = self.each.iter().cloned().map(ask).collect();
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Err(error) if is_server_failure(&error) => failure = error,
+                Err(NetError::Timeout | NetError::Io(_) | NetError::NoConnections) => {}
+                definite => return definite,
+            }
+        }
+        Err(failure)
     }
 
     /// Empty if the name exists without an address.
     async fn lookup(&self, name: Name, fresh: bool) -> io::Result<Vec<IpAddr>> {
+        let look_up = |resolver| lookup_ips(resolver, name.clone());
+        let first = self.lookup_together(&look_up, fresh).await;
+        self.or_each(first, look_up).await.map_err(|error| to_io_error(&error))
+    }
+
+    async fn lookup_together(
+        &self,
+        look_up: &impl Fn(TokioResolver) -> BoxFuture<'static, Result<Vec<IpAddr>, NetError>>,
+        fresh: bool,
+    ) -> Result<Vec<IpAddr>, NetError> {
         let (both, v4_alone) =
             if fresh { (&self.fresh, &self.v4_fresh) } else { (&self.addresses, &self.v4_addresses) };
-        let look_up = async |resolver: &TokioResolver| match resolver.lookup_ip(name.clone()).await {
-            Ok(lookup) => Ok(lookup.iter().collect()),
-            Err(error) if is_no_data(&error) => Ok(Vec::new()),
-            Err(error) => Err(to_io_error(&error)),
-        };
-        let mut both = Box::pin(look_up(both));
+        let mut both = look_up(both.clone());
         if let Ok(found) = timeout(V4_ALONE_AFTER, &mut both).await {
             return found;
         }
-        let mut v4_alone = Box::pin(look_up(v4_alone));
+        let mut v4_alone = look_up(v4_alone.clone());
         tokio::select! {
             found = &mut both => found,
             found = &mut v4_alone => match found {
@@ -261,6 +310,18 @@ impl Servers {
             },
         }
     }
+}
+
+/// Empty if the name exists without an address.
+fn lookup_ips(resolver: TokioResolver, name: Name) -> BoxFuture<'static, Result<Vec<IpAddr>, NetError>> {
+    let found = async move {
+        match resolver.lookup_ip(name).await {
+            Ok(lookup) => Ok(lookup.iter().collect()),
+            Err(error) if is_no_data(&error) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    };
+    found.boxed()
 }
 
 fn lookup_hosts_file(hosts: &Hosts, name: &Name) -> Vec<IpAddr> {
@@ -301,6 +362,16 @@ fn interleave_families(ips: impl Iterator<Item = IpAddr>) -> impl Iterator<Item 
 /// NODATA: the name exists, but not with this record type (RFC 2308).
 fn is_no_data(error: &NetError) -> bool {
     matches!(error, NetError::Dns(DnsError::NoRecordsFound(none)) if none.response_code == ResponseCode::NoError)
+}
+
+/// The name server cannot or will not answer; another one may.
+fn is_server_failure(error: &NetError) -> bool {
+    let code = match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code,
+        NetError::Dns(DnsError::ResponseCode(code)) => *code,
+        _ => return false,
+    };
+    !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 /// Messages must not contain a colon: `resolve::reason` cuts them off there.

@@ -27,7 +27,7 @@ fn full_name(name: &str) -> Option<String> {
     is_full.then_some(name)
 }
 
-/// An address in the form that stands for a name (RFC 5321, 4.1.3).
+/// An address in the form that takes the place of a name (RFC 5321, 4.1.3).
 fn address_literal(local: Option<IpAddr>) -> String {
     match local.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(address)) => format!("[{address}]"),

@@ -47,7 +47,7 @@ use crate::{
 };
 use compose::MimeMessage;
 use ledger::RecipientLedger;
-use pool::{Permit, Pool, Turn};
+use pool::{Permit, Pool, Reason, Turn};
 use session::Session;
 use wire::{Reply, SmtpError};
 
@@ -145,6 +145,7 @@ enum End {
 impl Submission<'_> {
     async fn run(mut self) -> AttemptResult {
         let is_test = self.is_test();
+        let begun = Instant::now();
         let mut patience = if is_test { self.message.timeout } else { PATIENCE };
         let mut deadline = None;
         let mut refused: Option<SmtpError> = None;
@@ -153,7 +154,12 @@ impl Submission<'_> {
         let pool = &self.notifier.pool;
         loop {
             let waiting_since = Instant::now();
-            let acquired = pool.acquire(turn, patience, refusals > 0).await;
+            let reason = match (is_test, refusals) {
+                (true, _) => Reason::Test,
+                (false, 0) => Reason::Delivery,
+                (false, _) => Reason::Again,
+            };
+            let acquired = pool.acquire(turn, patience, reason).await;
             let waited = waiting_since.elapsed();
             patience = patience.saturating_sub(waited);
             let permit = match acquired {
@@ -169,14 +175,19 @@ impl Submission<'_> {
                     return self.ledger.into_result();
                 }
             };
-            let until = deadline.map_or_else(|| Instant::now() + self.message.timeout, |until: Instant| until + waited);
+            // Waiting is no part of the timeout, except for a test, whose result a person waits for.
+            let until = match deadline {
+                _ if is_test => begun + self.message.timeout,
+                None => Instant::now() + self.message.timeout,
+                Some(until) => until + waited,
+            };
             deadline = Some(until);
             match self.use_connection(permit, until).await {
                 End::Done => return self.ledger.into_result(),
                 End::Refused(error) => {
                     pool.refuse();
                     refusals += 1;
-                    if refusals >= REFUSALS_MAX {
+                    if is_test || refusals >= REFUSALS_MAX {
                         self.ledger.record_error(self.recipient(), error);
                         return self.ledger.into_result();
                     }

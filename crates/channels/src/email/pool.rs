@@ -1,7 +1,7 @@
 //! The connections to one mail server: few, kept for several mails, and used in turns.
 //!
 //! A server allows a client some connections at once and refuses further ones with 421. So there are at most
-//! [`CONNECTIONS_MAX`]; whoever needs one waits for its turn, first between workspaces, then between their channels. A
+//! [`CONNECTIONS_MAX`]; a delivery waits for its turn, first between workspaces, then between their channels. A
 //! server that refuses one of them while others are open is given no more than those; one that refuses the only one is left
 //! alone for a while, and then tried with one.
 
@@ -28,25 +28,33 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// The pauses of a server that refuses its only connection: doubled from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// The bounds of what a delivery that got no connection is told to wait.
+/// The bounds of the wait of a delivery that got no connection.
 const COME_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The pools of all mail servers in use. One per instance.
 #[derive(Default)]
-pub struct MailPools(Mutex<HashMap<(String, u16), Vec<Weak<Pool>>>>);
+pub struct MailPools(Mutex<PoolsByAddress>);
+
+/// By host and port; servers there differ in login and TLS settings.
+type PoolsByAddress = HashMap<(String, u16), Vec<Weak<Pool>>>;
 
 impl MailPools {
     /// The pool of this server: the existing one while an open channel holds it, else a new one.
     pub(super) fn pool(&self, server: &Server, egress: &Arc<Egress>) -> Arc<Pool> {
-        let mut pools = lock(&self.0);
-        let pools = pools.entry((server.host.clone(), server.port)).or_default();
-        pools.retain(|pool| pool.strong_count() > 0);
-        let existing = pools.iter().filter_map(Weak::upgrade).find(|pool| pool.server.shares_connections_with(server));
-        existing.unwrap_or_else(|| {
-            let pool = Arc::new(Pool::new(server.clone(), egress.clone()));
-            pools.push(Arc::downgrade(&pool));
-            pool
-        })
+        let mut by_address = lock(&self.0);
+        let key = (server.host.clone(), server.port);
+        let alive = by_address.get(&key).into_iter().flatten().filter_map(Weak::upgrade);
+        if let Some(existing) = alive.into_iter().find(|pool| pool.server.shares_connections_with(server)) {
+            return existing;
+        }
+        // A linear sweep, but only when a pool is made, which is rare (a channel was opened).
+        by_address.retain(|_, pools| {
+            pools.retain(|pool| pool.strong_count() > 0);
+            !pools.is_empty()
+        });
+        let pool = Arc::new(Pool::new(server.clone(), egress.clone()));
+        by_address.entry(key).or_default().push(Arc::downgrade(&pool));
+        pool
     }
 }
 
@@ -56,6 +64,17 @@ pub(super) struct Turn {
     pub workspace_id: WorkspaceId,
     /// Identifies the open channel.
     pub channel: u64,
+}
+
+/// What a connection is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// A delivery waits for its turn, and while the server is paused.
+    Delivery,
+    /// The server refused the connection that this delivery had: it is first in turn.
+    Again,
+    /// Tests are sent although the server is paused.
+    Test,
 }
 
 /// The connections to one server.
@@ -86,7 +105,10 @@ struct State {
 }
 
 impl State {
-    fn limit(&mut self, now: Instant) -> usize {
+    fn limit(&mut self, now: Instant, reason: Reason) -> usize {
+        if reason == Reason::Test {
+            return self.allowed.0;
+        }
         if self.paused_until.is_some_and(|until| until > now) {
             return 0;
         }
@@ -99,8 +121,8 @@ impl State {
 
     /// Takes a permit if one is free, with the session that was used last: the others may become idle for long enough to
     /// be closed.
-    fn take(&mut self, now: Instant) -> Option<Option<Session>> {
-        if self.in_use >= self.limit(now) {
+    fn take(&mut self, now: Instant, reason: Reason) -> Option<Option<Session>> {
+        if self.in_use >= self.limit(now, reason) {
             return None;
         }
         self.in_use += 1;
@@ -144,27 +166,27 @@ impl Pool {
         Self { server, tls, egress, state: Mutex::new(state) }
     }
 
-    /// Waits for a connection for at most `patience`. The error is after how long to come again. `is_again`: the delivery
-    /// waited before, and the server refused its connection.
+    /// Waits for a connection for at most `patience`. The error is after how long to come again.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         turn: Turn,
         patience: Duration,
-        is_again: bool,
+        reason: Reason,
     ) -> Result<Permit, Duration> {
         let receiver = {
             let mut state = lock(&self.state);
             let now = Instant::now();
-            if state.paused_until.is_some_and(|until| until > now + patience) {
+            let is_test = reason == Reason::Test;
+            if !is_test && state.paused_until.is_some_and(|until| until > now + patience) {
                 return Err(state.come_again(now));
             }
-            if state.waiting.is_empty()
-                && let Some(kept) = state.take(now)
+            if (is_test || state.waiting.is_empty())
+                && let Some(kept) = state.take(now, reason)
             {
                 return Ok(self.permit(kept));
             }
             let (sender, receiver) = oneshot::channel();
-            if is_again {
+            if reason == Reason::Again {
                 state.waiting.push_first(turn.workspace_id, turn.channel, sender);
             } else {
                 state.waiting.push(turn.workspace_id, turn.channel, sender);
@@ -191,7 +213,7 @@ impl Pool {
                 if state.waiting.is_empty() {
                     return;
                 }
-                let Some(kept) = state.take(Instant::now()) else { return };
+                let Some(kept) = state.take(Instant::now(), Reason::Delivery) else { return };
                 let Some(sender) = state.waiting.pop() else { return };
                 (sender, kept)
             };

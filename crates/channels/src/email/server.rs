@@ -13,7 +13,7 @@ pub(super) enum Security {
     /// STARTTLS; nothing is sent if the server does not offer it.
     StartTls,
     /// STARTTLS if the server offers it and it succeeds, else unencrypted. Without a login no certificate is verified, as
-    /// between mail servers (RFC 7435): whoever can forge one could also suppress the offer. With a login it is verified,
+    /// between mail servers (RFC 7435): an attacker who can forge one could also suppress the offer. With a login it is verified,
     /// and nothing is sent unencrypted.
     Opportunistic,
     /// Unencrypted.

@@ -8,8 +8,11 @@ use std::collections::VecDeque;
 /// Owners are found by linear search: no more wait than deliveries are in flight, some hundred.
 #[derive(Debug)]
 pub(super) struct Turns<O, S, T> {
-    owners: VecDeque<(O, VecDeque<(S, VecDeque<T>)>)>,
+    owners: Entries<O, Entries<S, VecDeque<T>>>,
 }
+
+/// Entries in the order of their turns.
+type Entries<K, V> = VecDeque<(K, V)>;
 
 impl<O: PartialEq, S: PartialEq, T> Turns<O, S, T> {
     pub(super) const fn new() -> Self {
@@ -54,7 +57,7 @@ impl<O: PartialEq, S: PartialEq, T> Turns<O, S, T> {
 }
 
 /// The entry of this key and its index; a new one is last in turn.
-fn entry<K: PartialEq, V: Default>(entries: &mut VecDeque<(K, V)>, key: K) -> (usize, &mut V) {
+fn entry<K: PartialEq, V: Default>(entries: &mut Entries<K, V>, key: K) -> (usize, &mut V) {
     let at = entries.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
         entries.push_back((key, V::default()));
         entries.len() - 1

@@ -142,7 +142,7 @@ impl HttpChannel for SlackChannel {
         &self.target
     }
 
-    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
+    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, Box<AttemptResult>> {
         let mut body = self.addressed(render::render(&message.texts()));
         if let Some(thread) = self.thread(message) {
             (body["channel"], body["thread_ts"]) = (thread.channel.into(), thread.ts.into());

@@ -134,9 +134,9 @@ impl WebhookChannel {
         })
     }
 
-    /// The body, and why it is the standard one if the template failed. A test reports that as its result: whoever
-    /// sends it wants to see whether the template works.
-    fn body(&self, outbound: &OutboundMessage<'_>) -> Result<(Vec<u8>, Option<AttemptNote>), AttemptResult> {
+    /// The body, and why it is the standard one if the template failed. A test reports that as its result: it
+    /// shows whether the template works.
+    fn body(&self, outbound: &OutboundMessage<'_>) -> Result<(Vec<u8>, Option<AttemptNote>), Box<AttemptResult>> {
         let message = || outbound.texts();
         let key = || {
             let OutboundMessage { event, rule_id, channel_id, .. } = *outbound;
@@ -152,7 +152,7 @@ impl WebhookChannel {
             Ok(body) => Ok((body, None)),
             Err(why) if outbound.event.kind == EventKind::ChannelTest => {
                 let error = format!("the body template failed: {why}");
-                Err(AttemptResult::permanent_failure(ErrorClass::Configuration, error))
+                Err(Box::new(AttemptResult::permanent_failure(ErrorClass::Configuration, error)))
             }
             Err(why) => {
                 let note = format!("the body template failed, so the standard body was sent: {why}");
@@ -195,7 +195,7 @@ impl HttpChannel for WebhookChannel {
         &self.target
     }
 
-    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, AttemptResult> {
+    fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, Box<AttemptResult>> {
         let (body, note) = self.body(message)?;
         let mut headers = self.headers.clone();
         if note.is_some() {

@@ -140,6 +140,8 @@ fn sample_incident(resource_type: ResourceType, trigger: IncidentTrigger, now: T
         failing_since: now,
         resolved_at: (trigger == IncidentTrigger::Resolved).then_some(now),
         at: now,
+        resolution: None,
+        previous_resolved_at: None,
         flap_changes: None,
         escalates_to: None,
         actor: None,

@@ -25,6 +25,7 @@ const MAIL: Duration = Duration::from_millis(50);
 /// A server that answers a connection beyond its limit with 421.
 #[derive(Default)]
 struct Limited {
+    connections_max: AtomicUsize,
     open: AtomicUsize,
     refusals: AtomicUsize,
     connections: AtomicUsize,
@@ -36,11 +37,12 @@ impl Limited {
     async fn start(connections_max: usize) -> (Arc<Self>, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server = Arc::new(Self::default());
+        let server = Arc::new(Self { connections_max: connections_max.into(), ..Self::default() });
         let started = server.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let server = server.clone();
+                let connections_max = server.connections_max.load(Ordering::SeqCst);
                 if server.open.fetch_add(1, Ordering::SeqCst) >= connections_max {
                     server.open.fetch_sub(1, Ordering::SeqCst);
                     server.refusals.fetch_add(1, Ordering::SeqCst);
@@ -179,17 +181,30 @@ async fn connections_are_given_out_in_turns_between_workspaces_and_channels() {
     deliveries.join_all().await;
 }
 
-/// A test is one attempt, whatever the server answers.
+/// A test is one attempt, whatever the server answers, and does not wait for the end of a pause.
 #[tokio::test]
-async fn test_waits_for_its_turn_and_fails_when_its_time_is_over() {
+async fn test_is_sent_although_the_server_is_paused() {
     use tidings_domain::event::EventKind;
-    let (_server, port) = Limited::start(0).await;
+    let (server, port) = Limited::start(0).await;
     let context = local_context(RootCertStore::empty());
     let notifier = notifier("a@example.com", port, &context);
     let test = Event { kind: EventKind::ChannelTest, ..event() };
-    let timeout = Duration::from_millis(500);
-    let result = notifier.deliver(&OutboundMessage { timeout, ..message(&test, Severity::Info) }).await;
-    assert_eq!((result.outcome, result.http_status), (Outcome::Retry { after_ms: None }, Some(421)), "{result:?}");
-    let waiting = notifier.deliver(&message(&event(), Severity::Warning)).await;
-    assert!(matches!(waiting.outcome, Outcome::NotStarted { .. } | Outcome::Retry { .. }), "{waiting:?}");
+    let refused = notifier.deliver(&message(&test, Severity::Info)).await;
+    assert_eq!((refused.outcome, refused.http_status), (Outcome::Retry { after_ms: None }, Some(421)), "{refused:?}");
+    assert_eq!(server.refusals.load(Ordering::SeqCst), 1);
+    // Each refusal makes the pause longer, until it outlasts what a delivery waits.
+    let mut attempts = 0;
+    while !matches!(
+        notifier.deliver(&message(&event(), Severity::Warning)).await.outcome,
+        Outcome::NotStarted { after_ms: 1_000.. }
+    ) {
+        attempts += 1;
+        assert!(attempts < 5, "what cannot get a connection in time is no attempt");
+    }
+
+    server.connections_max.store(3, Ordering::SeqCst);
+    let sent = notifier.deliver(&message(&test, Severity::Info)).await;
+    assert_eq!(sent.outcome, Outcome::Delivered, "{sent:?}");
+    let sent = notifier.deliver(&message(&event(), Severity::Warning)).await;
+    assert_eq!(sent.outcome, Outcome::Delivered, "a mail that was taken ends the pause: {sent:?}");
 }

@@ -29,6 +29,8 @@ struct Zone {
     address: Mutex<Option<Ipv4Addr>>,
     /// Questions for IPv6 addresses are never answered.
     drops_v6: bool,
+    /// Every question is answered with this error.
+    fails: Option<ResponseCode>,
     queries: AtomicUsize,
 }
 
@@ -40,8 +42,13 @@ impl Zone {
 
 /// A name server. It never answers for `….dead`, and for `….forged` it is preceded by a forged answer.
 async fn name_server(zone: Zone) -> (DnsResolver, Arc<Zone>) {
+    let (address, zone) = start(zone).await;
+    (DnsResolver::with_servers(vec![address]), zone)
+}
+
+async fn start(zone: Zone) -> (SocketAddr, Arc<Zone>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let resolver = DnsResolver::with_servers(vec![socket.local_addr().unwrap()]);
+    let address = socket.local_addr().unwrap();
     let zone = Arc::new(zone);
     let of_task = zone.clone();
     tokio::spawn(async move {
@@ -59,9 +66,9 @@ async fn name_server(zone: Zone) -> (DnsResolver, Arc<Zone>) {
                 let mut answer = Message::response(id, question.op_code);
                 answer.add_query(query.clone());
                 let record = |ip: &Ipv4Addr| Record::from_rdata(query.name().clone(), 3_600, RData::A(A(*ip)));
-                match name.ends_with(".none.") {
-                    true => answer.metadata.response_code = ResponseCode::NXDomain,
-                    false => _ = answer.add_answers(ips.iter().filter(|_| is_v4).map(record)),
+                match of_task.fails.or(name.ends_with(".none.").then_some(ResponseCode::NXDomain)) {
+                    Some(code) => answer.metadata.response_code = code,
+                    None => _ = answer.add_answers(ips.iter().filter(|_| is_v4).map(record)),
                 }
                 answer.to_vec().unwrap()
             };
@@ -78,7 +85,7 @@ async fn name_server(zone: Zone) -> (DnsResolver, Arc<Zone>) {
             socket.send_to(&answer(question.id, &ips), from).await.unwrap();
         }
     });
-    (resolver, zone)
+    (address, zone)
 }
 
 fn egress(resolver: DnsResolver) -> Arc<Egress> {
@@ -180,4 +187,27 @@ async fn address_is_cached_for_first_attempts_and_looked_up_anew_for_retries() {
     zone.point(3);
     assert_eq!(peer(KEPT).await, at(2));
     assert_eq!(peer(FRESH).await, at(3));
+}
+
+#[tokio::test]
+async fn name_server_that_fails_is_passed_over_for_the_next() {
+    let (good, zone) = start(Zone::default()).await;
+    zone.point(1);
+    let receiver = Receiver::answering(OK).await;
+    for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NotImp] {
+        let (bad, _) = start(Zone { fails: Some(code), ..Zone::default() }).await;
+        for servers in [vec![bad, good], vec![good, bad], vec![bad, bad, good]] {
+            // Several names: the order in which servers are asked changes.
+            let egress = egress(DnsResolver::with_servers(servers));
+            for name in ["a.example", "b.example", "c.example", "d.example"] {
+                let connected = egress.connect(name, receiver.address.port(), KEPT, FIVE_SECONDS).await;
+                assert!(connected.is_ok(), "{code} {name}: {connected:?}");
+            }
+            let unknown = egress.connect("a.none", 1, KEPT, FIVE_SECONDS).await.unwrap_err();
+            assert!(unknown.message.ends_with("there is no such name"), "{unknown}");
+        }
+        let egress = egress(DnsResolver::with_servers(vec![bad, bad]));
+        let failed = egress.connect("a.example", 1, KEPT, FIVE_SECONDS).await.unwrap_err();
+        assert!(failed.message.starts_with("the name a.example could not be resolved: the name server answered"));
+    }
 }

@@ -266,6 +266,8 @@ pub fn incident(resource_type: ResourceType, trigger: IncidentTrigger) -> Event 
         failing_since: NOW.minus_ms(120_000),
         resolved_at: (trigger == IncidentTrigger::Resolved).then_some(NOW),
         at: NOW,
+        resolution: None,
+        previous_resolved_at: None,
         flap_changes: Some(7),
         escalates_to: None,
         actor: Some("Ada".into()),

@@ -118,7 +118,7 @@ async fn custom_headers_and_body_template_are_sent() {
     assert_eq!(body, b"Daily revenue rollup failed: relation \"orders\" does not exist");
 }
 
-/// An event whose `output` a template that walks through it cannot finish.
+/// An event whose `output` is too long for a template that iterates over it.
 fn with_long_output() -> Event {
     let mut event = failed(ResourceType::UseCase);
     event.kind = EventKind::WorkflowCompleted;
@@ -128,7 +128,7 @@ fn with_long_output() -> Event {
     event
 }
 
-fn walking_template(url: &str) -> Value {
+fn iterating_template(url: &str) -> Value {
     let template = "{% for i in output.list %}{{ errorMessage }}{% endfor %}";
     json!({"url": url, "bodyTemplate": template, "headers": {"content-type": "text/plain"}})
 }
@@ -141,7 +141,7 @@ async fn failing_template_sends_the_standard_body_and_notes_why() {
     ] {
         let receiver = Receiver::answering(answer).await;
         let event = with_long_output();
-        let result = deliver(walking_template(&receiver.url()), &message(&event), &context(loopback())).await;
+        let result = deliver(iterating_template(&receiver.url()), &message(&event), &context(loopback())).await;
         assert_eq!((result.outcome, result.error.as_deref()), (outcome, error), "{result:?}");
         assert_eq!(
             result.note.as_deref(),
@@ -155,13 +155,13 @@ async fn failing_template_sends_the_standard_body_and_notes_why() {
     }
 }
 
-/// A person looks at the result of a test: it shows that the template fails.
+/// A test is sent to find out whether the channel works.
 #[tokio::test]
 async fn failing_template_fails_a_test() {
     let receiver = Receiver::answering(OK).await;
     let mut event = with_long_output();
     event.kind = EventKind::ChannelTest;
-    let result = deliver(walking_template(&receiver.url()), &message(&event), &context(loopback())).await;
+    let result = deliver(iterating_template(&receiver.url()), &message(&event), &context(loopback())).await;
     assert_eq!(
         (result.outcome, result.error_class),
         (Outcome::PermanentFailure, Some(ErrorClass::Configuration)),

@@ -85,10 +85,14 @@ pub(super) fn maintenance(input: &GateInput<'_>, now: Timestamp) -> Option<Refus
     Some(Refusal::suppress(windows::describe(endpoint.name, ends_at, now, input.zone)).until(ends_at))
 }
 
-/// Gate 13: the incident is resolved, but its opening was never sent through this channel.
+/// Gate 13: the incident is resolved, but nothing about it was ever sent through this channel.
 pub(super) fn never_opened(input: &GateInput<'_>) -> Option<Refusal> {
-    (*input.opening == OpeningOutcome::NotSent)
-        .then(|| Refusal::suppress(format!("{} was not notified of the opening", input.channel.name)))
+    (*input.opening == OpeningOutcome::NotSent).then(|| Refusal::suppress(never_opened_detail(&input.channel.name)))
+}
+
+/// The detail of a refusal by gate 13.
+pub fn never_opened_detail(channel_name: &str) -> String {
+    format!("{channel_name} was not notified of the incident")
 }
 
 /// Gate 9: the endpoint's parent has an active incident, whose notifications are enough.

@@ -6,7 +6,7 @@
 //!
 //! In evaluation order:
 //!
-//! | No. | Gate | Refuses if | Effect | Rechecked on send | Deferred opening |
+//! | No. | Gate | Refuses if | Effect | Rechecked on send | Deferred |
 //! |---|---|---|---|---|---|
 //! | 1 | `rule_paused` | the rule is paused | suppress | yes | yes |
 //! | 2 | `channel_disabled` | the channel is disabled | suppress | yes | yes |
@@ -16,17 +16,18 @@
 //! | 6 | `event_filter` | the channel filters out this class of event | suppress | no | no |
 //! | 7 | `scoped_mute` | the endpoint or the channel is muted | suppress | yes | yes |
 //! | 8 | `maintenance` | the endpoint is in a maintenance window | suppress | yes | yes |
-//! | 13 | `never_opened` | a resolution whose opening was not sent | suppress | no | – |
-//! | 9 | `dependency` * | the endpoint's parent has an active incident | suppress | yes | yes |
-//! | 10 | `quiet_hours` * | the channel's quiet hours; by default not if critical | hold or suppress | yes | if suppressed |
-//! | 11 | `cooldown` * | another opening passed for the channel a short time ago | suppress | no | yes |
+//! | 13 | `never_opened` | a resolution, and the channel was not notified of the incident | suppress | no | – |
+//! | 9 | `dependency` * | the endpoint's parent has an active incident | suppress | yes | opening |
+//! | 10 | `quiet_hours` * | the channel's quiet hours; by default not if critical | hold or suppress | yes | opening, if suppressed |
+//! | 11 | `cooldown` * | another opening passed for the channel a short time ago | suppress | no | opening |
 //! | 12 | `rate_limit` * | the channel's rate limit is used up | hold or suppress | no | no |
 //!
-//! *Deferred opening*: an opening that the gate suppressed is sent later, if the incident is still active when the gate
-//! no longer refuses. \* A resolution does not evaluate this gate itself but follows its opening: it passes if the
-//! opening was sent, and is held together with an opening that this gate holds.
+//! *Deferred*: an opening that the gate suppressed is sent later, if the incident is still active when the gate no longer
+//! refuses; and so is a resolution to a channel that was notified of the incident (*opening*: openings only). \* A
+//! resolution does not evaluate this gate itself: it passes if its channel was notified of the incident, and is held
+//! together with the notification that this gate holds.
 //!
-//! Gate 13 comes before the gates marked * because these need to know whether the opening was sent. The numbers are
+//! Gate 13 comes before the gates marked * because these need to know whether the channel was notified. The numbers are
 //! stored with every delivery, so a gate keeps its number for good. A new gate needs a variant, a place in
 //! [`Gate::ORDER`], its answers in the `impl` below and a function in `gates.rs`.
 
@@ -49,13 +50,24 @@ use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
 pub use evaluation::{GateEvaluation, evaluate, re_evaluate};
-pub use gates::rate_limit;
+pub use gates::{never_opened_detail, rate_limit};
 
-/// A gate. The discriminant is its stored number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum Gate {
+/// Declares [`Gate`] and, for the check that none is missing from [`Gate::ORDER`], the list of its variants.
+macro_rules! gates {
+    ($($name:ident = $number:literal,)*) => {
+        /// A gate. The discriminant is its stored number.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[repr(u8)]
+        pub enum Gate {
+            $($name = $number,)*
+        }
+
+        const VARIANTS: &[Gate] = &[$(Gate::$name),*];
+    };
+}
+
+gates! {
     RulePaused = 1,
     ChannelDisabled = 2,
     RecoveryDisabled = 3,
@@ -71,8 +83,23 @@ pub enum Gate {
     NeverOpened = 13,
 }
 
+// Compile-time check that every gate is in `ORDER`, once. One that is not would never be evaluated, and a stored
+// evaluation with its number could not be read.
+const _: () = {
+    assert!(Gate::ORDER.len() == VARIANTS.len(), "Gate::ORDER has a gate twice, or lacks one");
+    let mut variant = 0;
+    while variant < VARIANTS.len() {
+        let mut position = 0;
+        while Gate::ORDER[position] as u8 != VARIANTS[variant] as u8 {
+            position += 1;
+            assert!(position < Gate::ORDER.len(), "a gate is missing in Gate::ORDER");
+        }
+        variant += 1;
+    }
+};
+
 impl Gate {
-    /// The order of evaluation. [`Self::NeverOpened`] comes before the gates that follow the opening's outcome.
+    /// The order of evaluation. [`Self::NeverOpened`] comes before the gates that a notified channel passes.
     pub const ORDER: [Self; 13] = [
         Self::RulePaused,
         Self::ChannelDisabled,
@@ -146,7 +173,17 @@ impl Gate {
         self.is_rechecked_on_send() || matches!(self, Self::Cooldown)
     }
 
-    /// Whether a resolution takes over the outcome that its opening had at this gate, instead of evaluating it.
+    /// Whether a resolution that the gate suppressed, to a channel that was notified of the incident, is sent later, once
+    /// the gate no longer refuses: the notified are also notified of the end.
+    pub const fn allows_deferred_resolution(self) -> bool {
+        matches!(
+            self,
+            Self::RulePaused | Self::ChannelDisabled | Self::GlobalMute | Self::ScopedMute | Self::Maintenance
+        )
+    }
+
+    /// Whether a resolution takes over the outcome that the notifications before it had at this gate, instead of
+    /// evaluating it.
     const fn follows_opening(self) -> bool {
         matches!(self, Self::Dependency | Self::QuietHours | Self::Cooldown | Self::RateLimit)
     }
@@ -155,7 +192,7 @@ impl Gate {
     pub fn check(self, input: &GateInput<'_>, now: Timestamp) -> Option<Refusal> {
         if self.follows_opening() {
             match input.opening {
-                // Held together with its opening, the resolution becomes part of the same digest entry.
+                // Held together with the opening, the resolution becomes part of the same digest entry.
                 OpeningOutcome::Held { gate, refusal } => return (self == *gate).then(|| refusal.clone()),
                 OpeningOutcome::Sent => return None,
                 OpeningOutcome::NotApplicable | OpeningOutcome::NotSent => {}
@@ -195,7 +232,7 @@ pub struct GateInput<'a> {
     pub zone: &'a Zone,
     /// The endpoint, if the event is about one.
     pub endpoint: Option<EndpointContext<'a>>,
-    /// What became of the incident's opening, if the event is its resolution.
+    /// Whether the channel was notified of the incident, if the event is its resolution.
     pub opening: &'a OpeningOutcome,
 }
 
@@ -231,17 +268,18 @@ pub struct EndpointContext<'a> {
     pub last_opening_at: Option<Timestamp>,
 }
 
-/// What became of an incident's opening, seen from the rule that would send its resolution.
+/// Whether a channel was notified of an incident, by its opening or by a later notification, under whichever rule. Asked
+/// for the incident's resolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpeningOutcome {
-    /// There is no opening to follow: the event is no resolution, or the rule is for resolutions only, or the opening was
-    /// filtered out by the channel (gates 5 and 6). The event is evaluated like any other.
+    /// It does not matter: the event is no resolution, or the rule is for resolutions only, or the opening was filtered out
+    /// by the channel (gates 5 and 6). The event is evaluated like any other.
     NotApplicable,
-    /// The opening was sent, or is about to be.
+    /// A notification was sent, or is about to be.
     Sent,
-    /// The opening is held by this gate.
+    /// None was sent, and one is held by this gate.
     Held { gate: Gate, refusal: Refusal },
-    /// The opening was not sent: suppressed by another gate, failed, or made before the rule existed.
+    /// None was sent: suppressed by another gate, failed, or planned before the rule existed.
     NotSent,
 }
 

@@ -1,11 +1,14 @@
 //! Incidents: outages of endpoints and alerts from external sources, from opening to resolution.
 //!
-//! [`streak`] decides after each check whether it opens, worsens or resolves an incident; [`flapping`] whether that
+//! [`streak`] decides after each check whether it opens, worsens or resolves an incident; [`episode`] whether the report of
+//! an alert does; [`flapping`] whether that
 //! happens too often; [`reminders`] when the next escalation step or reminder of an open incident is due. Each of these
 //! transitions becomes an event with an [`IncidentTrigger`], which passes through the event pipeline. An event carries
 //! an [`IncidentSnapshot`]; the incident itself keeps a timeline of [`TimelineEntry`]s.
 
+pub mod episode;
 pub mod flapping;
+mod notified;
 pub mod reminders;
 mod snapshot;
 pub mod streak;
@@ -19,6 +22,7 @@ use crate::resource::ResourceType;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
+pub use notified::{Notified, NotifiedBy};
 pub use snapshot::{IncidentSnapshot, SubjectField, SubjectInfo};
 pub use timeline::{TimelineEntry, TimelineKind};
 pub use trigger::IncidentTrigger;

@@ -38,8 +38,15 @@ pub struct IncidentSnapshot {
     pub failing_since: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
-    /// The time of the event.
+    /// The time of the event; of a deferred notification the time at which it was evaluated.
     pub at: Timestamp,
+    /// Of a resolution: how the incident ended, if its subject did not recover, such as `endpoint deleted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<String>,
+    /// Of an opening: when the incident before it was resolved, if not all of those who were notified of that one were
+    /// notified of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_resolved_at: Option<Timestamp>,
     /// Openings and resolutions within the window, for flapping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flap_changes: Option<u32>,
@@ -104,6 +111,8 @@ impl Incident {
             failing_since: self.failing_since,
             resolved_at: self.resolved_at,
             at,
+            resolution: None,
+            previous_resolved_at: None,
             flap_changes: None,
             escalates_to: None,
             actor: None,

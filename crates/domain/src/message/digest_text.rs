@@ -90,7 +90,7 @@ impl Message {
 }
 
 impl Message {
-    /// When an entry's last event happened, the run that it is about, and how many notifications it stands for:
+    /// When an entry's last event happened, the run that it is about, and how many notifications it replaces:
     /// `2026-05-02 04:00:00 UTC · run 01HX · 3 notifications`.
     pub fn format_entry_facts(&self, entry: &Entry) -> String {
         let mut facts = self.format_instant(entry.at);

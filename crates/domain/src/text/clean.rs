@@ -203,7 +203,7 @@ mod tests {
         ) {
             let raw = format!("{noise}{text}{noise}");
             let cleaned = clean(&raw);
-            prop_assert!(!cleaned.chars().any(|c| needs_cleaning(c)));
+            prop_assert!(!cleaned.chars().any(needs_cleaning));
             prop_assert_eq!(clean(&cleaned), cleaned.clone());
             prop_assert!(!clean_line(&raw).contains(['\n', '\t', '\r']));
         }

@@ -9,7 +9,7 @@ use tidings_store::StoreError;
 use tidings_store::monitoring::CheckRecord;
 
 use super::notify::WriteOutcome;
-use super::transition::on_check;
+use super::transition::{CheckOrigin, on_check};
 use super::{Incidents, SubjectKey};
 use crate::Result;
 use crate::clock::new_id;
@@ -50,7 +50,7 @@ impl Incidents {
         // It may contain a response body: freed before the write, which may wait.
         drop(observation);
         match check {
-            Some(check) => self.report(workspace_id, endpoint_id, None, check).await.map(Some),
+            Some(check) => self.ingest(workspace_id, endpoint_id, None, check, CheckOrigin::Prober).await.map(Some),
             None => Ok(None),
         }
     }
@@ -63,10 +63,21 @@ impl Incidents {
         id: Option<CheckId>,
         check: Check,
     ) -> Result<CheckOutcome> {
+        self.ingest(workspace_id, endpoint_id, id, check, CheckOrigin::Reported).await
+    }
+
+    async fn ingest(
+        &self,
+        workspace_id: WorkspaceId,
+        endpoint_id: EndpointId,
+        id: Option<CheckId>,
+        check: Check,
+        origin: CheckOrigin,
+    ) -> Result<CheckOutcome> {
         let incidents = self.clone();
         detach_on_drop(async move {
             let key: SubjectKey = (workspace_id, Subject::Endpoint(endpoint_id));
-            retry_on_conflict(|| incidents.ingest_check(&key, endpoint_id, id, &check)).await
+            retry_on_conflict(|| incidents.ingest_check(&key, endpoint_id, id, &check, origin)).await
         })
         .await
     }
@@ -77,6 +88,7 @@ impl Incidents {
         endpoint_id: EndpointId,
         id: Option<CheckId>,
         check: &Check,
+        origin: CheckOrigin,
     ) -> Result<CheckOutcome> {
         // Locked until the write is done: the checks of one endpoint are processed one after the other.
         let state = self.state(key);
@@ -87,7 +99,7 @@ impl Incidents {
         let definition = &loaded.endpoint.definition;
         let now = self.0.clock.now();
         let new_incident = new_id(self.0.clock.as_ref(), now);
-        let transition = on_check(&state, key.0, definition, || subject_info(loaded), check, new_incident, now);
+        let transition = on_check(&state, key.0, definition, || subject_info(loaded), check, origin, new_incident, now);
         let trigger = transition.notifications.first().map(|notification| notification.trigger);
         let active_id = |state: &super::IncidentState| state.active.as_ref().map(|active| active.record.incident.id);
         let before = active_id(&state);

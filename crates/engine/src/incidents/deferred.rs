@@ -1,30 +1,51 @@
 //! Deferred openings: an opening that a gate suppressed is sent in a new delivery once that gate opens, if the incident
-//! is still active.
+//! is still active. [`super::deferred_resolutions`] does the same for resolutions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidings_domain::event::Event;
-use tidings_domain::gate::{EndpointContext, OpeningOutcome, Refusal};
+use tidings_domain::event::{Content, Event};
+use tidings_domain::gate::{EndpointContext, Gate, OpeningOutcome, Refusal};
 use tidings_domain::id::ChannelId;
+use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
 use super::notify::Progress;
-use super::state::{DeferredOpening, IncidentState};
+use super::state::{ActiveIncident, DeferredDelivery, IncidentState};
 use super::{Incidents, SubjectKey};
 use crate::accept::{AcceptBatch, NotificationSequence};
 use crate::fanout::{self, FanOut, FanOutContext};
-use crate::snapshot::{LoadedEndpoint, WorkspaceView};
+use crate::snapshot::{LoadedChannel, LoadedEndpoint, WorkspaceView};
 
-/// What the gate that suppressed an opening decides now.
-enum GateRecheck {
-    /// It would suppress the opening still.
+/// What the gate that suppressed a delivery decides now.
+pub(super) enum GateRecheck {
+    /// It would suppress the delivery still.
     Closed(Refusal),
-    /// The opening may be sent, if no other gate stops it.
+    /// The delivery may be sent, if no other gate stops it.
     Open,
     /// The rule or the channel is disabled or deleted: nothing is to be sent.
     Inapplicable,
+}
+
+/// What a deferred delivery would be sent by.
+pub(super) struct Carrier<'a> {
+    pub(super) view: &'a WorkspaceView,
+    pub(super) endpoint: Option<EndpointContext<'a>>,
+    pub(super) rule: Option<&'a Rule>,
+    pub(super) channel: &'a LoadedChannel,
+}
+
+impl Carrier<'_> {
+    /// What this gate decides now about the event.
+    pub(super) fn recheck(&self, gate: Gate, event: &Event, now: Timestamp) -> GateRecheck {
+        let severity = event.severity(Severity::Warning);
+        // The gates that defer do not ask for it.
+        let opening = OpeningOutcome::NotApplicable;
+        let input =
+            fanout::gate_input(self.view, self.channel, self.rule, event.trigger, severity, self.endpoint, &opening);
+        gate.check(&input, now).map_or(GateRecheck::Open, GateRecheck::Closed)
+    }
 }
 
 impl Incidents {
@@ -39,25 +60,26 @@ impl Incidents {
         now: Timestamp,
     ) {
         let Some(active) = &state.active else { return };
-        let Some(event) = &active.opening else { return };
+        let Some(event) = present_opening(state, active, now) else { return };
         // As of before this round: several rules that send through one channel at once do not cool down each other.
         let last_openings = progress.last_openings.clone();
         for deferred in &active.deferred {
-            if !matches!(self.recheck_gate(view, endpoint, &last_openings, event, deferred, now), GateRecheck::Open) {
+            if !matches!(self.recheck_gate(view, endpoint, &last_openings, &event, deferred, now), GateRecheck::Open) {
                 continue;
             }
-            let Some(rule) = view.rule(deferred.rule_id) else { continue };
+            let Some(rule) = deferred.rule_id.and_then(|id| view.rule(id)) else { continue };
             let context = FanOutContext {
                 endpoint: self.endpoint_context(view, endpoint),
                 last_openings: Some(&last_openings),
                 earlier: &progress.earlier,
+                notified: None,
             };
-            let planned = fanout::plan_for_rule(view, event, Some(rule), rule.channel_id, context, now);
+            let planned = fanout::plan_for_rule(view, &event, Some(rule), rule.channel_id, context, now);
             let fan_out = FanOut { not_routed: Vec::new(), planned: planned.into_iter().collect() };
             let sequence =
                 NotificationSequence { number: deferred.sequence + 1, replaces_id: Some(deferred.delivery_id) };
             progress.deferred.retain(|it| it.delivery_id != deferred.delivery_id);
-            batch.add(&self.0.queue, self.0.clock.as_ref(), Arc::clone(event), fan_out, sequence);
+            batch.add(&self.0.queue, self.0.clock.as_ref(), Arc::clone(&event), fan_out, sequence);
             progress.record(batch.last());
         }
     }
@@ -70,11 +92,11 @@ impl Incidents {
         state: &IncidentState,
         now: Timestamp,
     ) -> bool {
-        let Some(active) = &state.active else { return false };
-        let Some(event) = &active.opening else { return false };
+        let Some(active) = state.active.as_ref().filter(|active| !active.deferred.is_empty()) else { return false };
+        let Some(event) = present_opening(state, active, now) else { return false };
         let endpoint = self.loaded_endpoint(view, key);
         let openings = &state.endpoint.last_openings;
-        let recheck = |deferred| self.recheck_gate(view, endpoint, openings, event, deferred, now);
+        let recheck = |deferred| self.recheck_gate(view, endpoint, openings, &event, deferred, now);
         active.deferred.iter().any(|deferred| matches!(recheck(deferred), GateRecheck::Open))
     }
 
@@ -87,17 +109,19 @@ impl Incidents {
         state: &mut IncidentState,
         now: Timestamp,
     ) {
-        let Some(active) = &mut state.active else { return };
-        let Some(event) = &active.opening else { return };
+        let Some(active) = state.active.as_ref().filter(|active| !active.deferred.is_empty()) else { return };
+        let Some(event) = present_opening(state, active, now) else { return };
         let endpoint = self.loaded_endpoint(view, key);
-        for deferred in &mut active.deferred {
-            deferred.until =
-                match self.recheck_gate(view, endpoint, &state.endpoint.last_openings, event, deferred, now) {
-                    GateRecheck::Closed(refusal) => refusal.until,
-                    GateRecheck::Open => Some(now),
-                    // No wake-up: an instant in the past would wake the timer loop again and again.
-                    GateRecheck::Inapplicable => None,
-                };
+        let openings = &state.endpoint.last_openings;
+        let until = |deferred| match self.recheck_gate(view, endpoint, openings, &event, deferred, now) {
+            GateRecheck::Closed(refusal) => refusal.until,
+            GateRecheck::Open => Some(now),
+            // No wake-up: an instant in the past would wake the timer loop again and again.
+            GateRecheck::Inapplicable => None,
+        };
+        let until: Vec<_> = active.deferred.iter().map(until).collect();
+        for (deferred, until) in state.active.iter_mut().flat_map(|active| &mut active.deferred).zip(until) {
+            deferred.until = until;
         }
     }
 
@@ -107,22 +131,27 @@ impl Incidents {
         endpoint: Option<&Arc<LoadedEndpoint>>,
         last_openings: &BTreeMap<ChannelId, Timestamp>,
         event: &Event,
-        deferred: &DeferredOpening,
+        deferred: &DeferredDelivery,
         now: Timestamp,
     ) -> GateRecheck {
-        let Some(rule) = view.rule(deferred.rule_id).filter(|rule| rule.enabled) else {
-            return GateRecheck::Inapplicable;
-        };
-        let Some(loaded) = view.channel(rule.channel_id) else { return GateRecheck::Inapplicable };
+        let rule = deferred.rule_id.and_then(|id| view.rule(id)).filter(|rule| rule.enabled);
+        let Some(rule) = rule else { return GateRecheck::Inapplicable };
+        let Some(channel) = view.channel(rule.channel_id) else { return GateRecheck::Inapplicable };
         let last_opening_at = last_openings.get(&rule.channel_id).copied();
         let endpoint = self.endpoint_context(view, endpoint);
         let endpoint = endpoint.map(|it| EndpointContext { last_opening_at, ..it });
-        let severity = event.severity(Severity::Warning);
-        let opening = OpeningOutcome::NotApplicable;
-        let input = fanout::gate_input(view, loaded, Some(rule), event.trigger, severity, endpoint, &opening);
-        match deferred.gate.check(&input, now) {
-            Some(refusal) => GateRecheck::Closed(refusal),
-            None => GateRecheck::Open,
-        }
+        Carrier { view, endpoint, rule: Some(rule), channel }.recheck(deferred.gate, event, now)
     }
+}
+
+/// The opening's event with the facts of now: the present cause, its reason as the last check saw it, and for how long.
+/// None if the event was pruned.
+fn present_opening(state: &IncidentState, active: &ActiveIncident, now: Timestamp) -> Option<Arc<Event>> {
+    let opening = active.opening.as_ref()?;
+    let record = &active.record;
+    let mut snapshot = record.incident.snapshot(record.subject_info.clone(), now);
+    let failing = state.endpoint.last_check.as_ref().filter(|check| check.status.is_failing());
+    snapshot.detail = failing.and_then(|check| check.reason.clone()).or(snapshot.detail);
+    snapshot.previous_resolved_at = state.previous_resolved_at();
+    Some(Arc::new(Event { content: Content::Incident(Box::new(snapshot)), ..Event::clone(opening) }))
 }

@@ -4,13 +4,16 @@
 //! system, is a subject with a `state`; the transitions of one subject are serialised by a lock over that state.
 //! `transition` decides, as a pure function, what follows; `notify` writes it together with the events and
 //! deliveries of its notifications; `timer_loop` wakes up for what time brings (escalation steps, reminders, and
-//! `deferred` openings that may now be sent).
+//! `deferred` openings and `deferred_resolutions` that may now be sent). `alerts` decides which reports of other systems
+//! are news, `endings` resolves the incident of an endpoint that is deleted.
 
 mod acknowledge;
 mod active;
 mod alerts;
 mod checks;
 mod deferred;
+mod deferred_resolutions;
+mod endings;
 mod heartbeat;
 mod notify;
 mod state;
@@ -34,7 +37,7 @@ use crate::snapshot::ConfigCache;
 use crate::sync::lock;
 
 pub(crate) use active::ActiveIncidents;
-pub use alerts::Alert;
+pub use alerts::{Alert, AlertOutcome};
 pub use checks::CheckOutcome;
 pub(crate) use state::IncidentState;
 
@@ -113,6 +116,14 @@ impl Incidents {
             self.load_active(&mut state, record).await?;
             self.schedule_wake(&key, &state);
         }
+        for record in self.0.store.unfinished_incidents().await? {
+            let key = (record.incident.workspace_id, record.incident.subject.clone());
+            let unfinished = self.load_unfinished(record).await?;
+            let state = self.state(&key);
+            let mut state = state.lock().await;
+            state.unfinished.push(unfinished);
+            self.schedule_wake(&key, &state);
+        }
         Ok(())
     }
 
@@ -129,6 +140,11 @@ impl Incidents {
         let state = Arc::new(tokio::sync::Mutex::new(IncidentState::new(&key.1)));
         states.insert(key.clone(), Arc::clone(&state));
         state
+    }
+
+    /// Puts the state back after [`Self::forget`].
+    fn keep(&self, key: &SubjectKey, state: &SharedState) {
+        self.states().insert(key.clone(), Arc::clone(state));
     }
 
     /// The state of an endpoint: its last check, streak, flap history and active incident.

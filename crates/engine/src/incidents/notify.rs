@@ -8,7 +8,7 @@ use tidings_domain::delivery::Status;
 use tidings_domain::event::{Content, Event};
 use tidings_domain::gate::{EndpointContext, Gate};
 use tidings_domain::id::{ChannelId, DeliveryId, MuteId};
-use tidings_domain::incident::{IncidentTrigger, Subject};
+use tidings_domain::incident::{IncidentTrigger, Notified, Subject};
 use tidings_domain::rate_limit::RateAction;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
@@ -18,7 +18,8 @@ use tidings_store::monitoring::{
 };
 use tidings_store::queue::{InitialState, NewDelivery, NewEvent};
 
-use super::state::{ActiveIncident, DeferredOpening, IncidentState};
+use super::deferred_resolutions::wake_at as resolutions_wake_at;
+use super::state::{ActiveIncident, DeferredDelivery, IncidentState, UnfinishedIncident, may_be_notified};
 use super::timer_loop::active_definition;
 use super::transition::{IncidentNotification, IncidentTransition, incident_wake};
 use super::{Incidents, SubjectKey};
@@ -39,7 +40,12 @@ pub(super) enum WriteOutcome {
 pub(super) struct Progress {
     /// Deliveries of the incident, oldest first, planned ones included.
     pub(super) earlier: Vec<IncidentDelivery>,
-    pub(super) deferred: Vec<DeferredOpening>,
+    /// The channels that were notified of the incident.
+    pub(super) notified: Notified,
+    /// Of the opening.
+    pub(super) deferred: Vec<DeferredDelivery>,
+    /// Of the resolution, to channels that were notified or may yet be.
+    pub(super) deferred_resolutions: Vec<DeferredDelivery>,
     /// For each channel, when an opening last passed the cooldown.
     pub(super) last_openings: BTreeMap<ChannelId, Timestamp>,
 }
@@ -47,26 +53,19 @@ pub(super) struct Progress {
 impl Progress {
     /// Adds the deliveries of an event that was just planned.
     pub(super) fn record(&mut self, new_event: Option<&NewEvent>) {
-        let Some(NewEvent { event, deliveries, .. }) = new_event else { return };
+        let Some(new_event) = new_event else { return };
+        let NewEvent { event, deliveries, .. } = new_event;
+        self.earlier.extend(incident_deliveries_of(new_event));
         for delivery in deliveries {
-            self.earlier.push(IncidentDelivery {
-                delivery_id: delivery.id,
-                event_id: event.id,
-                trigger: event.trigger,
-                rule_id: delivery.rule_id,
-                channel_id: delivery.channel_id,
-                status: initial_status(delivery),
-                evaluation: Some(delivery.evaluation.clone()),
-                held_until: delivery.evaluation.held().map(|(_, until)| until),
-                digest_id: None,
-                sequence: delivery.sequence,
-                replaces_id: delivery.replaces_id,
-                attempt_state: None,
-            });
+            if event.trigger == Trigger::Incident(IncidentTrigger::Resolved)
+                && may_be_notified(delivery.channel_id, &self.earlier, &self.notified)
+            {
+                self.deferred_resolutions.extend(DeferredDelivery::from_new(delivery, IncidentTrigger::Resolved));
+            }
             if event.trigger != Trigger::Incident(IncidentTrigger::Opened) {
                 continue;
             }
-            self.deferred.extend(DeferredOpening::from_new(delivery));
+            self.deferred.extend(DeferredDelivery::from_new(delivery, IncidentTrigger::Opened));
             // It has passed the cooldown if nothing stopped it, or only a gate that holds or comes after the cooldown.
             let stopped = delivery.evaluation.stopped.as_ref();
             if stopped.is_none_or(|(gate, _)| *gate == Gate::RateLimit || delivery.evaluation.held().is_some()) {
@@ -75,6 +74,25 @@ impl Progress {
             }
         }
     }
+}
+
+/// The deliveries of an event that is about to be written.
+pub(super) fn incident_deliveries_of(new_event: &NewEvent) -> impl Iterator<Item = IncidentDelivery> {
+    let event = &new_event.event;
+    new_event.deliveries.iter().map(|delivery| IncidentDelivery {
+        delivery_id: delivery.id,
+        event_id: event.id,
+        trigger: event.trigger,
+        rule_id: delivery.rule_id,
+        channel_id: delivery.channel_id,
+        status: initial_status(delivery),
+        evaluation: Some(delivery.evaluation.clone()),
+        held_until: delivery.evaluation.held().map(|(_, until)| until),
+        digest_id: None,
+        sequence: delivery.sequence,
+        replaces_id: delivery.replaces_id,
+        attempt_state: None,
+    })
 }
 
 impl Incidents {
@@ -90,37 +108,51 @@ impl Incidents {
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
         let endpoint = self.loaded_endpoint(view, key);
+        // Before the notified channels: a delivery that is sent in between is in at least one of both.
+        let earlier = self.earlier_deliveries(key, view, state, &transition, now).await?;
+        let recovers = transition.notifications.iter().any(|it| it.trigger == IncidentTrigger::Resolved);
+        let notified = match &transition.incident {
+            Some(record) if recovers => self.0.store.notified_channels(key.0, record.incident.id).await?,
+            _ => Notified::new(),
+        };
         let mut progress = Progress {
-            earlier: self.earlier_deliveries(key, view, state, &transition, now).await?,
+            earlier,
+            notified,
+            deferred_resolutions: Vec::new(),
             deferred: state.active.as_ref().map(|active| active.deferred.clone()).unwrap_or_default(),
             last_openings: state.endpoint.last_openings.clone(),
         };
         let mut batch = AcceptBatch::default();
-        let mut opening = None;
+        let (mut opening, mut resolution) = (None, None);
         if let Some(record) = &transition.incident {
             for notification in &transition.notifications {
-                let event = Arc::new(self.new_event(key, record, notification, now));
+                let event = Arc::new(self.new_event(key, state, record, notification, now));
                 let context = FanOutContext {
                     endpoint: self.endpoint_context(view, endpoint),
                     last_openings: Some(&progress.last_openings),
                     earlier: &progress.earlier,
+                    notified: Some(&progress.notified),
                 };
                 let fan_out = fan_out(view, &event, context, now);
-                if notification.trigger == IncidentTrigger::Opened {
-                    opening = Some(Arc::clone(&event));
+                match notification.trigger {
+                    IncidentTrigger::Opened => opening = Some(Arc::clone(&event)),
+                    IncidentTrigger::Resolved => resolution = Some(Arc::clone(&event)),
+                    _ => {}
                 }
                 batch.add(&self.0.queue, self.0.clock.as_ref(), event, fan_out, NotificationSequence::FIRST);
                 progress.record(batch.last());
             }
         }
         let is_over = transition.incident.as_ref().is_some_and(|record| record.incident.resolved_at.is_some());
-        // Not `is_over`: a notification about an incident that was over before (stable) is no recovery.
-        let recovers = transition.notifications.iter().any(|it| it.trigger == IncidentTrigger::Resolved);
+        // `recovers` is not `is_over`: a notification about an incident that was over before (stable) is no recovery.
         if !is_over {
             self.send_deferred(view, state, &mut batch, endpoint, &mut progress, now);
         }
-        let Progress { deferred, last_openings, .. } = progress;
+        let Progress { deferred, deferred_resolutions, last_openings, .. } = progress;
         complete_transition(&mut transition, state, endpoint, last_openings, &deferred, !batch.is_empty(), now);
+        if recovers && let Some(record) = &mut transition.incident {
+            record.wake_at = resolutions_wake_at(record, &deferred_resolutions);
+        }
 
         let (events, post_commit) = batch.split();
         let droppable = droppable_openings(&events);
@@ -131,6 +163,7 @@ impl Incidents {
             incident: transition.incident.clone(),
             timeline: transition.timeline,
             ended_mutes: if recovers { ended_mutes(view, &key.1) } else { Vec::new() },
+            episode_end: transition.episode_end,
             events,
         };
         let ends_mutes = !record.ended_mutes.is_empty();
@@ -155,6 +188,9 @@ impl Incidents {
         self.0.queue.quiescence().record_work();
         let not_leased = |(id, _): &&(DeliveryId, ChannelId)| acceptances.iter().any(|it| it.not_leased.contains(id));
         let perhaps_dropped: Vec<_> = droppable.iter().filter(not_leased).copied().collect();
+        let ended = transition.incident.clone().filter(|_| recovers && !deferred_resolutions.is_empty());
+        let unfinished = ended.map(|record| UnfinishedIncident { record, resolution, deferred: deferred_resolutions });
+        state.unfinished.extend(unfinished);
         self.apply_committed(key, state, transition.endpoint, transition.incident, opening, deferred);
         self.revert_cooldown(key, state, &perhaps_dropped, &openings_before).await;
         if ends_mutes && let Err(error) = self.0.config.reload(key.0).await {
@@ -206,6 +242,7 @@ impl Incidents {
     fn new_event(
         &self,
         key: &SubjectKey,
+        state: &IncidentState,
         record: &IncidentRecord,
         notification: &IncidentNotification,
         now: Timestamp,
@@ -214,6 +251,10 @@ impl Incidents {
         let mut snapshot = incident.snapshot(record.subject_info.clone(), now);
         snapshot.flap_changes = notification.changes;
         snapshot.escalates_to = notification.escalates_to;
+        snapshot.resolution.clone_from(&notification.resolution);
+        if notification.trigger == IncidentTrigger::Opened {
+            snapshot.previous_resolved_at = state.previous_resolved_at();
+        }
         Event {
             id: new_id(self.0.clock.as_ref(), now),
             workspace_id: key.0,
@@ -235,7 +276,7 @@ impl Incidents {
         endpoint: Option<EndpointState>,
         incident: Option<IncidentRecord>,
         opening: Option<Arc<Event>>,
-        deferred: Vec<DeferredOpening>,
+        deferred: Vec<DeferredDelivery>,
     ) {
         if let Some(endpoint) = endpoint {
             state.endpoint = endpoint;
@@ -246,6 +287,10 @@ impl Incidents {
         };
         match incident {
             Some(record) if record.incident.resolved_at.is_some() => {
+                // Its revision, if it is one whose resolution is deferred.
+                state.unfinished.iter_mut().filter(|it| it.id() == record.incident.id).for_each(|it| {
+                    it.record = record.clone();
+                });
                 state.active = None;
                 if let Some(id) = endpoint_id {
                     self.0.active.set(id, None);
@@ -310,7 +355,7 @@ fn complete_transition(
     state: &IncidentState,
     endpoint: Option<&Arc<LoadedEndpoint>>,
     last_openings: BTreeMap<ChannelId, Timestamp>,
-    deferred: &[DeferredOpening],
+    deferred: &[DeferredDelivery],
     has_events: bool,
     now: Timestamp,
 ) {
@@ -326,14 +371,14 @@ fn complete_transition(
         transition.incident = state.active.as_ref().map(|active| active.record.clone());
     }
     if let Some(record) = &mut transition.incident {
-        let definition = endpoint.and_then(|loaded| active_definition(loaded));
-        let deferred_wake = deferred.iter().filter_map(|deferred| deferred.until).min();
-        let wake = incident_wake(record, definition, now);
-        record.wake_at = if record.incident.resolved_at.is_some() {
-            None
-        } else {
-            [deferred_wake, wake].into_iter().flatten().min()
-        };
+        let endpoint_state = transition.endpoint.as_ref().unwrap_or(&state.endpoint);
+        let definition = endpoint.and_then(|loaded| active_definition(loaded, endpoint_state));
+        // That of a resolved incident is the caller's: it may have deferred resolutions.
+        if record.incident.resolved_at.is_none() {
+            let deferred_wake = deferred.iter().filter_map(|deferred| deferred.until).min();
+            let wake = incident_wake(record, definition, now);
+            record.wake_at = [deferred_wake, wake].into_iter().flatten().min();
+        }
         record.revision += 1;
     }
 }

@@ -10,7 +10,7 @@ use tidings_domain::id::{EndpointId, WorkspaceId};
 use tidings_domain::incident::{IncidentTrigger, Subject};
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
-use tidings_store::monitoring::{IncidentFilter, IncidentRecord};
+use tidings_store::monitoring::{EndpointState, IncidentFilter, IncidentRecord};
 
 use super::state::IncidentState;
 use super::transition::{IncidentNotification, IncidentTransition, next_wake, on_time, stabilized};
@@ -33,10 +33,18 @@ pub(super) async fn run(incidents: Incidents) {
     loop {
         // All of these are observed *before* the work, so that a change in between causes another round.
         quiescence.observe_tick();
+        let mut has_failed = false;
         let is_config_changed = changes.has_changed().unwrap_or(false);
         changes.mark_unchanged();
-        let mut has_failed = false;
-        let mut keys = incidents.take_suppressed();
+        let mut keys = match incidents.take_suppressed().await {
+            Ok(keys) => keys,
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::error!(%error, "failed to read unfinished incidents, will retry");
+                has_failed = true;
+                Vec::new()
+            }
+        };
         for key in &keys {
             if let Err(error) = incidents.refresh_deferred(key).await {
                 tracing::error!(%error, subject = ?key.1, "failed to read suppressed openings, will retry");
@@ -88,15 +96,27 @@ impl Incidents {
         self.wake_times().iter().filter(|(_, at)| is_due(**at)).map(|(key, _)| key.clone()).collect()
     }
 
-    /// The subjects with openings that the queue found suppressed.
-    fn take_suppressed(&self) -> Vec<SubjectKey> {
+    /// The subjects with openings and resolutions that the queue found suppressed.
+    async fn take_suppressed(&self) -> Result<Vec<SubjectKey>, StoreError> {
         let suppressed = self.0.queue.suppressed_openings().take();
         let any_subject: Vec<_> =
             suppressed.iter().filter(|(_, subject)| subject.is_none()).map(|(id, _)| *id).collect();
         let mut keys: Vec<SubjectKey> =
             suppressed.into_iter().filter_map(|(id, subject)| Some((id, subject?))).collect();
         keys.extend(self.wake_times().keys().filter(|(id, _)| any_subject.contains(id)).cloned());
-        keys
+        // A resolved incident has no wake-up in memory yet.
+        for workspace_id in any_subject {
+            match self.unfinished_subjects(workspace_id).await {
+                Ok(subjects) => keys.extend(subjects),
+                Err(error) => {
+                    self.0.queue.suppressed_openings().add(workspace_id, None);
+                    return Err(error);
+                }
+            }
+        }
+        keys.sort_unstable_by_key(|(workspace_id, subject)| (*workspace_id, subject.resource_id()));
+        keys.dedup();
+        Ok(keys)
     }
 
     fn sleep_until_next(&self) -> Duration {
@@ -114,7 +134,7 @@ impl Incidents {
     pub(super) fn schedule_wake(&self, key: &SubjectKey, state: &IncidentState) {
         let snapshot = self.0.config.load();
         let endpoint = snapshot.workspace(key.0).and_then(|view| self.loaded_endpoint(view, key));
-        let definition = endpoint.and_then(|loaded| active_definition(loaded));
+        let definition = endpoint.and_then(|loaded| active_definition(loaded, &state.endpoint));
         let next = next_wake(state, definition, self.0.clock.now());
         // An active incident stays in the map even without a time: a change of the configuration may concern it.
         let next = next.or_else(|| state.active.as_ref().map(|_| Timestamp::from_unix_ms(i64::MAX)));
@@ -155,15 +175,25 @@ impl Incidents {
     }
 
     async fn try_run_due(&self, key: &SubjectKey) -> Result<(), StoreError> {
-        let state = self.state(key);
-        let mut state = state.lock().await;
+        let shared = self.state(key);
+        let mut state = shared.lock().await;
         let snapshot = self.0.config.snapshot();
-        let is_deleted = matches!(key.1, Subject::Endpoint(_))
-            && snapshot.workspace(key.0).is_none_or(|view| self.loaded_endpoint(view, key).is_none());
-        let Some(view) = snapshot.workspace(key.0).filter(|_| !is_deleted) else {
+        let Some(view) = snapshot.workspace(key.0) else {
             self.forget(key);
             return Ok(());
         };
+        // Ends before beginnings, in the order in which they happened.
+        self.process_unfinished(key, view, &mut state).await?;
+        if matches!(key.1, Subject::Endpoint(_)) && self.loaded_endpoint(view, key).is_none() {
+            // Deleted: all that may be left is to notify of the end of its incidents.
+            self.forget(key);
+            if !state.unfinished.is_empty() {
+                state.active = None;
+                self.keep(key, &shared);
+                self.schedule_wake(key, &state);
+            }
+            return Ok(());
+        }
         self.process_due(key, view, &mut state).await
     }
 
@@ -174,7 +204,7 @@ impl Incidents {
         state: &mut IncidentState,
     ) -> Result<(), StoreError> {
         let now = self.0.clock.now();
-        let definition = self.loaded_endpoint(view, key).and_then(|loaded| active_definition(loaded));
+        let definition = self.loaded_endpoint(view, key).and_then(|loaded| active_definition(loaded, &state.endpoint));
         let transition = on_time(state, definition, now);
         if !transition.notifications.is_empty() || self.can_send_deferred(key, view, state, now) {
             self.write_transition(key, view, state, None, transition, now).await?;
@@ -192,6 +222,9 @@ impl Incidents {
         }
         self.schedule_deferred(key, view, state, now);
         self.schedule_wake(key, state);
+        if matches!(key.1, Subject::Alert(_)) && state.is_idle() {
+            self.states().remove(key);
+        }
         Ok(())
     }
 
@@ -212,7 +245,8 @@ impl Incidents {
     }
 }
 
-/// The endpoint's definition, unless it is paused: nothing escalates and no reminders are sent while it is not checked.
-pub(super) fn active_definition(loaded: &LoadedEndpoint) -> Option<&Definition> {
-    loaded.endpoint.enabled.then_some(&loaded.endpoint.definition)
+/// The endpoint's definition, unless it is paused or was not checked since it was resumed: nothing escalates and no
+/// reminders are sent about what nobody knows.
+pub(super) fn active_definition<'a>(loaded: &'a LoadedEndpoint, state: &EndpointState) -> Option<&'a Definition> {
+    (loaded.endpoint.enabled && state.streak.since.is_some()).then_some(&loaded.endpoint.definition)
 }

@@ -8,12 +8,12 @@ use tidings_domain::incident::flapping::{FlapLimit, FlapTransition};
 use tidings_domain::incident::reminders::{Reminders, next_escalation, next_reminder};
 use tidings_domain::incident::streak::{Thresholds, Transition, after_check};
 use tidings_domain::incident::{
-    Cause, Incident, IncidentStart, IncidentTrigger, Subject, SubjectInfo, TimelineEntry, TimelineKind,
+    Cause, Incident, IncidentStart, IncidentTrigger, Notified, Subject, SubjectInfo, TimelineEntry, TimelineKind,
 };
 use tidings_domain::time::Timestamp;
-use tidings_store::monitoring::{EndpointState, IncidentRecord};
+use tidings_store::monitoring::{EndpointState, EpisodeEnd, IncidentRecord};
 
-use super::state::IncidentState;
+use super::state::{IncidentState, UnfinishedIncident};
 
 /// Changes to one subject, to be written together, and the notifications about them.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub(super) struct IncidentTransition {
     pub(super) timeline: Vec<TimelineEntry>,
     /// In the order in which they are sent.
     pub(super) notifications: Vec<IncidentNotification>,
+    /// The end of an alert's episode.
+    pub(super) episode_end: Option<EpisodeEnd>,
 }
 
 /// A notification about an incident: becomes an event.
@@ -36,12 +38,23 @@ pub(super) struct IncidentNotification {
     pub(super) changes: Option<u32>,
     /// For an escalation step: the only channel that it goes to.
     pub(super) escalates_to: Option<ChannelId>,
+    /// For a resolution: how the incident ended, if its subject did not recover.
+    pub(super) resolution: Option<String>,
 }
 
 impl IncidentNotification {
     pub(super) const fn of(trigger: IncidentTrigger) -> Self {
-        Self { trigger, changes: None, escalates_to: None }
+        Self { trigger, changes: None, escalates_to: None, resolution: None }
     }
+}
+
+/// Who made a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CheckOrigin {
+    /// The own prober, whose checks arrive in the order in which they ended.
+    Prober,
+    /// A prober outside, whose reports may be late.
+    Reported,
 }
 
 /// A new incident's record before its first write.
@@ -52,24 +65,29 @@ pub(super) fn new_record(incident: Incident, subject_info: SubjectInfo) -> Incid
         escalations_done: Vec::new(),
         reminders: Reminders::default(),
         wake_at: None,
+        notified: Notified::new(),
+        episode_started_at: None,
         revision: 0,
     }
 }
 
-/// The transition of a check. `new_id` becomes the id of an incident, should one be opened. A check that is older than
-/// the last one is stored and changes nothing.
+/// The transition of a check. `new_id` becomes the id of an incident, should one be opened. A reported check that is older
+/// than the last one is stored and changes nothing; those of the own prober count in the order in which they ended.
 pub(super) fn on_check(
     current: &IncidentState,
     workspace_id: WorkspaceId,
     definition: &Definition,
     subject_info: impl FnOnce() -> SubjectInfo,
     check: &Check,
+    origin: CheckOrigin,
     new_id: IncidentId,
     now: Timestamp,
 ) -> IncidentTransition {
     let mut change = IncidentTransition::default();
     let mut endpoint = current.endpoint.clone();
-    if endpoint.last_check.as_ref().is_some_and(|last| check.checked_at < last.checked_at) {
+    // A last check that claims to be of the future must not silence those that follow it.
+    let last = endpoint.last_check.as_ref().map(|last| last.checked_at.min(now));
+    if origin == CheckOrigin::Reported && last.is_some_and(|last| check.checked_at < last) {
         return change;
     }
     let thresholds = Thresholds::from(definition);
@@ -156,7 +174,8 @@ pub(super) fn stabilized(endpoint: &EndpointState, now: Timestamp) -> Option<End
 pub(super) fn next_wake(current: &IncidentState, definition: Option<&Definition>, now: Timestamp) -> Option<Timestamp> {
     let stable_at = current.endpoint.flap_history.stable_at(FlapLimit::default());
     let incident = current.active.as_ref().and_then(|active| incident_wake(&active.record, definition, now));
-    [stable_at, incident, deferred_wake(current)].into_iter().flatten().min()
+    let unfinished = current.unfinished.iter().map(UnfinishedIncident::wake_at).min();
+    [stable_at, incident, deferred_wake(current), unfinished].into_iter().flatten().min()
 }
 
 /// When the incident's next escalation step or reminder is due.

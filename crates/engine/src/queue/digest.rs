@@ -63,7 +63,6 @@ pub(super) async fn new_digest(
         initial_state: InitialState::Due,
         evaluation: GateEvaluation { evaluated_at: now, passed: 0, stopped: None },
         rate_limit: None,
-        blocked_by: None,
         sequence: 1,
         replaces_id: None,
     };

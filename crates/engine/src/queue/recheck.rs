@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Status;
-use tidings_domain::event::{Content, EventKind};
+use tidings_domain::event::EventKind;
 use tidings_domain::gate::{self, Gate, GateEvaluation, OpeningOutcome};
 use tidings_domain::id::{ChannelId, DeliveryId};
 use tidings_domain::time::Timestamp;
@@ -15,7 +15,7 @@ use tidings_store::queue::{HeldDelivery, NextState};
 
 use super::Queue;
 use super::send_context::{PendingSend, apply_opening_outcome, incident_deliveries};
-use crate::fanout;
+use crate::fanout::{self, FanOutContext};
 use crate::snapshot::WorkspaceView;
 
 /// When to recheck a delivery whose hold has ended but that cannot be released yet, in milliseconds.
@@ -49,17 +49,19 @@ pub(super) async fn recheck_all(
     let indices: HashMap<DeliveryId, usize> = held.iter().enumerate().map(|(index, held)| (held.id, index)).collect();
     for (index, resolution) in held.iter().enumerate().filter(|(_, held)| is_resolution(held)) {
         let Ok(incident_id) = resolution.event.run_id.parse() else { continue };
-        let mut earlier = incident_deliveries(queue, resolution.event.workspace_id, incident_id).await?;
+        let workspace_id = resolution.event.workspace_id;
+        let mut earlier = incident_deliveries(queue, workspace_id, incident_id).await?;
+        let notified = queue.0.store.notified_channels(workspace_id, incident_id).await?;
         for delivery in &mut earlier {
             if let Some(decision) = indices.get(&delivery.delivery_id).and_then(|index| decisions.get(*index)) {
                 apply_decision(decision, delivery);
             }
         }
         let rule = view.zip(resolution.rule_id).and_then(|(view, id)| view.rule(id)).map(AsRef::as_ref);
-        let opening = fanout::opening_outcome(&resolution.event, rule, channel_id, &earlier);
+        let context = FanOutContext { earlier: &earlier, notified: Some(&notified), ..FanOutContext::default() };
+        let opening = fanout::opening_outcome(&resolution.event, rule, channel_id, context);
         decisions[index] = match recheck(queue, view, resolution, channel_id, &opening, now) {
-            // Its opening is part of a digest in progress, which blocks it. In a digest of its own it would not wait:
-            // only an individual delivery can be blocked by another.
+            // Its opening is part of a digest in progress, which it follows by itself.
             ReleaseDecision::Release { .. }
                 if opening == OpeningOutcome::Sent && is_in_digest(resolution, &earlier) =>
             {
@@ -147,8 +149,6 @@ fn recheck(
             _ => ReleaseDecision::Settle(NextState::Suppressed(evaluation)),
         };
     }
-    // Webhooks are never merged, and a digest is not put into another digest.
-    let is_digest = matches!(held.event.content, Content::Digest(_));
-    let is_webhook = context.channel.channel.channel_type == ChannelType::Webhook;
-    ReleaseDecision::Release { individually: is_digest || is_webhook }
+    // Webhooks are never merged.
+    ReleaseDecision::Release { individually: context.channel.channel.channel_type == ChannelType::Webhook }
 }

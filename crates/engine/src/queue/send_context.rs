@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use tidings_domain::delivery::{SkipReason, Status};
-use tidings_domain::event::Event;
-use tidings_domain::gate::{Effect, Gate, GateEvaluation, OpeningOutcome, Refusal};
+use tidings_domain::delivery::SkipReason;
+use tidings_domain::event::{Event, EventKind};
+use tidings_domain::gate::{self, Effect, Gate, GateEvaluation, OpeningOutcome, Refusal};
 use tidings_domain::id::{ChannelId, IncidentId, RuleId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::rule::Rule;
@@ -35,16 +35,24 @@ impl PendingSend<'_> {
     /// Finds what the delivery depends on. Fails if any of it is gone, or if the rule is not the one any more that the
     /// delivery was planned under: a rule that was disabled and enabled again has a new generation, and does not revive
     /// old deliveries.
+    ///
+    /// A resolution needs neither endpoint nor rule once the endpoint is deleted: that is what it reports.
     pub(super) fn resolve<'a>(&self, view: Option<&'a WorkspaceView>) -> Result<SendContext<'a>, SkipReason> {
         let view = view.ok_or(SkipReason::RuleDeleted)?;
         let channel = view.channel(self.channel_id).ok_or(SkipReason::ChannelDeleted);
-        if self.event.resource_type == ResourceType::Endpoint {
-            let id = self.event.resource_id.parse().ok();
-            id.and_then(|id| view.endpoint(id)).ok_or(SkipReason::EndpointDeleted)?;
+        let is_deleted = self.event.resource_type == ResourceType::Endpoint
+            && self.event.resource_id.parse().ok().and_then(|id| view.endpoint(id)).is_none();
+        let is_resolution = self.event.kind == EventKind::IncidentResolved;
+        if is_deleted && !is_resolution {
+            return Err(SkipReason::EndpointDeleted);
         }
         let Some(rule_id) = self.rule_id else { return Ok(SendContext { view, rule: None, channel: channel? }) };
         // The rule's reason comes first: a channel is usually deleted together with its rule.
-        let rule = view.rule(rule_id).ok_or(SkipReason::RuleDeleted)?;
+        let rule = match view.rule(rule_id) {
+            Some(rule) => rule,
+            None if is_deleted && is_resolution => return Ok(SendContext { view, rule: None, channel: channel? }),
+            None => return Err(SkipReason::RuleDeleted),
+        };
         if rule.channel_id != self.channel_id {
             return Err(SkipReason::RuleChanged);
         }
@@ -55,23 +63,13 @@ impl PendingSend<'_> {
     }
 }
 
-/// The deliveries of an incident, oldest first. If the digest of a held delivery is itself held, the digest's gate and
-/// instant are reported.
+/// The deliveries of an incident, oldest first.
 pub(super) async fn incident_deliveries(
     queue: &Queue,
     workspace_id: WorkspaceId,
     incident_id: IncidentId,
 ) -> Result<Vec<IncidentDelivery>, StoreError> {
-    let mut deliveries = queue.0.store.incident_deliveries(workspace_id, incident_id).await?;
-    for delivery in deliveries.iter_mut().filter(|delivery| delivery.status == Status::Held) {
-        let Some(digest_id) = delivery.digest_id else { continue };
-        let digest = queue.0.store.delivery(workspace_id, digest_id).await?;
-        if let Some(mut digest) = digest.filter(|digest| digest.status == Status::Held) {
-            (delivery.digest_id, delivery.held_until, delivery.evaluation) =
-                (None, digest.held_until, digest.gate_evaluations.pop());
-        }
-    }
-    Ok(deliveries)
+    queue.0.store.incident_deliveries(workspace_id, incident_id).await
 }
 
 /// Adds the result of [`Gate::NeverOpened`] to the re-evaluation of a resolution. The gate is not re-evaluated with the
@@ -87,7 +85,7 @@ pub(super) fn apply_opening_outcome(
         // A gate before `NeverOpened` in the order that stops keeps precedence; one after it does not.
         (OpeningOutcome::NotSent, stopped) if stopped.as_ref().is_none_or(|(gate, _)| !is_before(*gate)) => {
             let passed = evaluation.passed_gates().filter(|gate| is_before(*gate)).map(Gate::bit).sum();
-            let detail = format!("{channel_name} was not notified of the opening");
+            let detail = gate::never_opened_detail(channel_name);
             let refusal = Refusal { effect: Effect::Suppress, detail, until: None, mute_id: None };
             GateEvaluation { passed, stopped: Some((Gate::NeverOpened, refusal)), ..evaluation }
         }

@@ -9,12 +9,14 @@ use futures_util::FutureExt as _;
 use tidings_channels::{AttemptResult, ErrorClass, OutboundMessage};
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
-use tidings_domain::delivery::{GiveUpReason, NextStep, Outcome, Status, next_step};
+use tidings_domain::delivery::{AttemptTrigger, GiveUpReason, NextStep, Outcome, OutdatedReason, Status, next_step};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::{self, OpeningOutcome};
-use tidings_domain::retry::RetryPolicy;
+use tidings_domain::incident::IncidentTrigger;
+use tidings_domain::retry::{RETRY_AFTER_MS_MAX, RetryPolicy};
 use tidings_domain::rule::Rule;
 use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
 use tidings_store::StoreError;
 use tidings_store::queue::{Attempt, Claimed, FollowUps, LeaseRef, NextState, Settled, Settlement};
 
@@ -24,7 +26,7 @@ use super::digest;
 use super::pace::PAUSE_WAIT_MS_MAX;
 use super::send_context::{PendingSend, apply_opening_outcome, incident_deliveries};
 use crate::clock::jitter;
-use crate::fanout;
+use crate::fanout::{self, FanOutContext};
 use crate::metrics;
 use crate::quiescence::ActiveGuard;
 use crate::snapshot::LoadedChannel;
@@ -161,7 +163,17 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     // A resend starts the retries anew, while attempts are numbered on.
     let number_in_policy = number - claimed.attempt_base;
     let jitter = if result.is_delivered() { 0.0 } else { jitter(queue.0.clock.as_ref()) };
-    let next = next_step(result.outcome, &policy, number_in_policy, jitter, now);
+    let next = match result.outcome {
+        // It uses up no retry: the one that it preceded is still to come, and the store knows when.
+        Outcome::Retry { after_ms } if claimed.attempt_trigger == AttemptTrigger::NewerEvent => {
+            NextStep::RetryAt(now.plus_ms(after_ms.unwrap_or(0)))
+        }
+        outcome => next_step(outcome, &policy, number_in_policy, jitter, now),
+    };
+    let not_before = match result.outcome {
+        Outcome::Retry { after_ms } => after_ms.map(|after_ms| now.plus_ms(after_ms.min(RETRY_AFTER_MS_MAX))),
+        _ => None,
+    };
     metrics::record_attempt(channel.channel_type, &attempt);
 
     let sample = breaker_sample(&result, attempt.duration_ms);
@@ -171,7 +183,7 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     };
     // An attempt that never reached the receiver keeps the state of the one before, such as recipients already served.
     let attempt_state = result.attempt_state.or_else(|| claimed.attempt_state.clone());
-    let settlement = new_settlement(claimed, now, Some(attempt), next, attempt_state);
+    let settlement = Settlement { not_before, ..new_settlement(claimed, now, Some(attempt), next, attempt_state) };
     let counts_for_health = loaded.is_shared() && result.error_class != Some(ErrorClass::OwnNetwork);
     let is_gone = result.http_status == Some(HTTP_GONE) && channel.channel_type == ChannelType::Webhook;
     let gone = is_gone.then_some(loaded);
@@ -209,6 +221,7 @@ fn new_settlement(
         attempt,
         next,
         attempt_state,
+        not_before: None,
         follow_ups: follow_ups(&claimed.event),
     }
 }
@@ -255,6 +268,9 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> SendDecision {
     if evaluation.stopped.is_some() {
         return SendDecision::Settle(NextState::Suppressed(evaluation));
     }
+    if let Some(reason) = outdated_reason(queue, claimed).await {
+        return SendDecision::Settle(NextState::Outdated(reason));
+    }
     // Rare enough to ask under the lock only then.
     if now.since_ms(claimed.due_at) >= PAUSE_WAIT_MS_MAX
         && queue.channel_queues().is_pause_wait_exceeded(claimed.channel_id, claimed.due_at, now)
@@ -269,15 +285,42 @@ async fn decide(queue: &Queue, claimed: &Claimed) -> SendDecision {
     }
 }
 
-/// For a resolution: what became of the opening by now. It may have failed, or been suppressed or held, since the
+/// For an escalation step or a reminder: whether there is no more need for it. A resend by hand is sent all the same.
+async fn outdated_reason(queue: &Queue, claimed: &Claimed) -> Option<OutdatedReason> {
+    let Trigger::Incident(IncidentTrigger::Escalated { .. } | IncidentTrigger::Reminder { .. }) = claimed.event.trigger
+    else {
+        return None;
+    };
+    if claimed.attempt_trigger == AttemptTrigger::Resend {
+        return None;
+    }
+    let incident_id = claimed.event.run_id.parse().ok()?;
+    // A failing read is no reason to withhold it.
+    let (record, _) = Box::pin(queue.0.store.incident(claimed.event.workspace_id, incident_id)).await.ok()??;
+    match (record.incident.resolved_at, record.incident.acknowledged_at) {
+        (Some(_), _) => Some(OutdatedReason::IncidentOver),
+        (None, Some(_)) => Some(OutdatedReason::Acknowledged),
+        (None, None) => None,
+    }
+}
+
+/// For a resolution: whether the channel was notified by now. The opening may have failed, or been suppressed or held, since the
 /// resolution was planned.
 async fn current_opening_outcome(queue: &Queue, claimed: &Claimed, rule: Option<&Rule>) -> OpeningOutcome {
     let FollowUps::Incident(incident_id) = follow_ups(&claimed.event) else { return OpeningOutcome::NotApplicable };
     if claimed.event.kind != EventKind::IncidentResolved {
         return OpeningOutcome::NotApplicable;
     }
-    match Box::pin(incident_deliveries(queue, claimed.event.workspace_id, incident_id)).await {
-        Ok(deliveries) => fanout::opening_outcome(&claimed.event, rule, claimed.channel_id, &deliveries),
+    let workspace_id = claimed.event.workspace_id;
+    let read = async {
+        let earlier = incident_deliveries(queue, workspace_id, incident_id).await?;
+        Ok::<_, StoreError>((earlier, queue.0.store.notified_channels(workspace_id, incident_id).await?))
+    };
+    match Box::pin(read).await {
+        Ok((earlier, notified)) => {
+            let context = FanOutContext { earlier: &earlier, notified: Some(&notified), ..FanOutContext::default() };
+            fanout::opening_outcome(&claimed.event, rule, claimed.channel_id, context)
+        }
         // A failing read is no reason to withhold the all-clear.
         Err(_) => OpeningOutcome::Sent,
     }
@@ -359,7 +402,7 @@ fn apply_settlement(queue: &Queue, claimed: &Claimed, written: Result<Settled, S
                     queue.note_due(claimed.channel_id, queue.0.clock.now());
                 }
                 next => {
-                    // A suppressed opening is deferred: the timer loop sends it once the gate opens.
+                    // A suppressed opening or resolution is deferred: the timer loop sends it once the gate opens.
                     if matches!(next, NextState::Suppressed(_)) {
                         queue.0.suppressed_openings.record(&claimed.event);
                     }

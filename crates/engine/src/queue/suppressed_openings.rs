@@ -1,5 +1,6 @@
-//! Openings of incidents that a gate suppressed on a later evaluation, before an attempt or on release. The timer loop
-//! of [`crate::incidents`] consumes them: such an opening is deferred, and may be sent once the gate opens.
+//! Openings and resolutions of incidents that a gate suppressed on a later evaluation, before an attempt or on release.
+//! The timer loop of [`crate::incidents`] consumes them: such a delivery is deferred, and may be sent once the gate opens.
+//! The store has recorded it, so that a restart loses none.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::sync::lock;
 
-/// Subjects with newly suppressed openings. Clones share their state.
+/// Subjects with newly suppressed openings or resolutions. Clones share their state.
 #[derive(Clone, Default)]
 pub(crate) struct SuppressedOpenings(Arc<Inner>);
 
@@ -22,10 +23,12 @@ struct Inner {
 }
 
 impl SuppressedOpenings {
-    /// Records that a delivery of this event was suppressed. A digest may contain openings of any subject.
+    /// Records that a delivery of this event was suppressed. A digest may contain those of any subject.
     pub(super) fn record(&self, event: &Event) {
         let subject = match event.kind {
-            EventKind::IncidentOpened => Subject::parse(event.resource_type, &event.resource_id),
+            EventKind::IncidentOpened | EventKind::IncidentResolved => {
+                Subject::parse(event.resource_type, &event.resource_id)
+            }
             EventKind::Digest => None,
             _ => return,
         };

@@ -230,7 +230,7 @@ enum CommitError {
 }
 
 /// Fails if the caller expects another revision than the current one.
-fn check_revision(expected: Option<u32>, current: u32) -> Result<()> {
+pub(crate) fn check_revision(expected: Option<u32>, current: u32) -> Result<()> {
     match expected {
         Some(expected) if expected != current => Err(EngineError::RevisionMismatch),
         _ => Ok(()),

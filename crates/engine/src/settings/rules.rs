@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tidings_channels::{ChannelConfig, registry};
-use tidings_domain::channel::{Channel, Connectivity, Policies};
+use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::id::{RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
+use tidings_domain::text::{is_blank, truncate_chars};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, TriggerType};
 use tidings_store::settings::{ConfigChange, Precondition};
 
 use super::channels::{changes_destination, new_signing_secret, reenable, rotate_signing_secret};
 use super::{
-    CommitError, Committed, EDIT_ATTEMPTS, NewRule, OVERLAP_MS_DEFAULT, RuleChannel, RuleEdit, RuleView, Settings,
-    check_revision,
+    CommitError, Committed, EDIT_ATTEMPTS, NAME_CHARS_MAX, NewRule, OVERLAP_MS_DEFAULT, RuleChannel, RuleEdit,
+    RuleView, Settings, check_revision,
 };
 use crate::Result;
 use crate::clock::new_id;
@@ -151,7 +153,7 @@ impl Settings {
                     id: new_id(self.clock.as_ref(), now),
                     workspace_id: view.workspace.id,
                     owner_rule_id: Some(rule_id),
-                    name: format!("{} of {rule_id}", channel_type.as_str()),
+                    name: private_name(&config, *channel_type, rule_id),
                     channel_type: *channel_type,
                     settings: config.settings.clone(),
                     enabled: true,
@@ -184,11 +186,11 @@ impl Settings {
                 let plugin = registry::plugin(*channel_type);
                 let context = self.config.channel_context();
                 let config = plugin.check(fields, Some(&loaded.config), context).map_err(EngineError::Invalid)?;
-                return self.updated_private_channel(loaded, config, edit, now);
+                return self.updated_private_channel(rule.id, loaded, config, edit, now);
             }
             (Some(channel), _) => self.channel_part(view, rule.id, channel, now)?,
             (None, Some(loaded)) if changes_private_channel(loaded, edit) => {
-                return self.updated_private_channel(loaded, loaded.config.clone(), edit, now);
+                return self.updated_private_channel(rule.id, loaded, loaded.config.clone(), edit, now);
             }
             (None, _) => {
                 let loaded = view.channel(rule.channel_id).ok_or(EngineError::NotFound("channel"))?;
@@ -212,6 +214,7 @@ impl Settings {
     /// Tidings has disabled is enabled again when the rule is enabled or the destination changes.
     fn updated_private_channel(
         &self,
+        rule_id: RuleId,
         loaded: &LoadedChannel,
         mut config: ChannelConfig,
         edit: &RuleEdit,
@@ -234,10 +237,21 @@ impl Settings {
         let before = channel.revision;
         (channel.revision, channel.updated_at) = (before + 1, now);
         channel.settings.clone_from(&config.settings);
+        channel.name = private_name(&config, channel.channel_type, rule_id);
         let put =
             ConfigChange::PutChannel(self.channel_record(channel.clone(), &config), Precondition::Revision(before));
         Ok(ChannelPart { channel, changes: vec![put], signing_secret_once })
     }
+}
+
+/// The name of a rule's private channel, as explanations and simulations show it: the label that its rule gives it, or
+/// what it is.
+fn private_name(config: &ChannelConfig, channel_type: ChannelType, rule_id: RuleId) -> String {
+    let label = config.settings.get("displayLabel").and_then(Value::as_str).filter(|label| !is_blank(label));
+    label.map_or_else(
+        || format!("{} of {rule_id}", channel_type.as_str()),
+        |label| truncate_chars(label, NAME_CHARS_MAX),
+    )
 }
 
 /// Whether an edit without channel fields changes the rule's private channel all the same.

@@ -218,10 +218,12 @@ fn digest_retried_in_quiet_hours_is_held() {
     world.advance(70);
     assert_eq!(
         world.outcomes(slack)[1..],
-        ["failure held rate_limit", "failure held rate_limit", "digest held quiet_hours"]
+        ["failure held quiet_hours", "failure held quiet_hours", "digest suppressed quiet_hours"],
+        "its members are held again"
     );
     world.advance(3_600);
-    assert_eq!(world.outcomes(slack)[1..], ["failure sent", "failure sent", "digest sent"]);
+    let outcomes = ["failure sent", "failure sent", "digest suppressed quiet_hours", "digest sent"];
+    assert_eq!(world.outcomes(slack)[1..], outcomes);
 }
 
 #[test]

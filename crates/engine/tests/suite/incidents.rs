@@ -6,9 +6,11 @@ use tidings_domain::check::CheckStatus;
 use tidings_domain::delivery::Status;
 use tidings_domain::endpoint::EscalationStep;
 use tidings_domain::id::{ChannelId, EndpointId};
+use tidings_domain::incident::episode::Report;
 use tidings_domain::incident::{IncidentStatus, IncidentTrigger};
 use tidings_domain::mute::MuteScope;
 use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
 use tidings_engine::incidents::Alert;
 
 use crate::receiver::SLACK_API;
@@ -161,7 +163,7 @@ fn stable_notifies_after_restart() {
 }
 
 #[test]
-fn mute_that_ends_on_recovery_suppresses_the_resolution_and_ends() {
+fn mute_that_ends_on_recovery_ends_before_the_resolution_is_sent() {
     let world = World::new();
     let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
@@ -169,47 +171,96 @@ fn mute_that_ends_on_recovery_suppresses_the_resolution_and_ends() {
     world.new_mute(MuteScope::Endpoint(endpoint), None, true);
     world.mute(MuteScope::Endpoint(world.simple_endpoint("other")), None);
     world.up(endpoint);
-    assert_eq!(world.outcomes(hook), ["opened sent", "resolved suppressed muted"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved suppressed muted", "deferred resolved sent"]);
     assert_eq!(world.engine().mutes(world.workspace_id).unwrap().len(), 1, "the other mute stays");
     world.down(endpoint);
-    assert_eq!(world.outcomes(hook)[2..], ["opened sent"]);
+    assert_eq!(world.outcomes(hook)[3..], ["opened sent"]);
+}
+
+fn alert(report: Report) -> Alert {
+    Alert {
+        resource_id: "disk:/var".into(),
+        report,
+        severity: Severity::Warning,
+        detail: Some("full".into()),
+        subject_info: tidings_domain::incident::SubjectInfo::default(),
+    }
+}
+
+/// Ingests it; returns what it did.
+fn ingest(world: &World, alert: &Alert) -> &'static str {
+    let outcome = world.wait(world.engine().alert(world.workspace_id, alert.clone())).unwrap();
+    match (outcome.opened.is_some(), outcome.resolved.is_some()) {
+        (true, false) => "opened",
+        (false, true) => "resolved",
+        (true, true) => "replaced",
+        (false, false) => "unchanged",
+    }
+}
+
+#[test]
+fn late_and_repeated_alerts_are_no_news() {
+    let mut world = World::new();
+    let hook = world.webhook("hook");
+    world.alert_rule(hook);
+    let at = |seconds: u64| Timestamp::from_unix_ms(1_777_690_000_000).plus_ms(seconds * 1_000);
+    let firing = |seconds| alert(Report::Firing { since: Some(at(seconds)) });
+    let over = |seconds| alert(Report::Resolved { at: Some(at(seconds)) });
+    // Two servers report the same episode some seconds apart, the second one late.
+    for (report, expected) in [
+        (firing(20), "opened"),
+        (firing(0), "unchanged"),
+        (over(60), "resolved"),
+        (firing(20), "unchanged"),
+        (over(65), "unchanged"),
+    ] {
+        assert_eq!(ingest(&world, &report), expected, "{report:?}");
+    }
+    assert_eq!(world.incidents()[0].episode_started_at, Some(at(0)), "the earliest start");
+    world.restart();
+    assert_eq!(ingest(&world, &firing(63)), "unchanged", "the end is stored");
+    assert_eq!(ingest(&world, &firing(900)), "opened");
+    world.restart();
+    assert_eq!(ingest(&world, &over(65)), "unchanged", "that was an earlier episode");
+    assert_eq!(ingest(&world, &firing(1_300)), "replaced", "the report of the end was lost");
+    assert_eq!(ingest(&world, &firing(900)), "unchanged");
+    assert_eq!(ingest(&world, &over(1_400)), "resolved");
+    world.settle();
+    let pair = ["opened sent", "resolved sent"];
+    assert_eq!(world.outcomes(hook), [pair, pair, pair].concat());
+    let severities: Vec<_> = world.incidents().iter().map(|it| it.incident.status()).collect();
+    assert_eq!(severities, [IncidentStatus::Resolved; 3]);
+}
+
+#[test]
+fn alert_from_a_clock_that_is_ahead_is_one_incident() {
+    let world = World::new();
+    let hook = world.webhook("hook");
+    world.alert_rule(hook);
+    let ahead = world.now().plus_ms(3_600_000);
+    let reports = [
+        Report::Firing { since: Some(ahead) },
+        Report::Firing { since: Some(ahead) },
+        Report::Resolved { at: Some(ahead.plus_ms(60_000)) },
+        Report::Firing { since: Some(ahead) },
+    ];
+    assert_eq!(reports.map(|it| ingest(&world, &alert(it))), ["opened", "unchanged", "resolved", "unchanged"]);
 }
 
 #[test]
 fn alert_opens_and_resolves_an_incident() {
-    use tidings_domain::resource::{ResourceSelector, ResourceType};
-    use tidings_domain::trigger::RuleTrigger;
-    use tidings_engine::settings::{NewRule, RuleChannel};
     let mut world = World::new();
     let hook = world.webhook("hook");
-    let rule = NewRule {
-        resource_type: ResourceType::Alert,
-        resource: ResourceSelector::All,
-        channel: RuleChannel::Shared(hook),
-        triggers: RuleTrigger::OF_INCIDENTS.to_vec(),
-        trigger_types: Vec::new(),
-        enabled: true,
-        paused: true,
-        failure_severity: Severity::Warning,
-    };
-    let rule = world.wait(world.engine().create_rule(world.workspace_id, rule)).unwrap().value.rule.id;
-    let alert = |is_firing| Alert {
-        resource_id: "disk:/var".into(),
-        is_firing,
-        severity: Severity::Warning,
-        starts_at: world.now(),
-        detail: Some("full".into()),
-        subject_info: tidings_domain::incident::SubjectInfo::default(),
-    };
-    let (firing, over) = (alert(true), alert(false));
-    let ingest =
-        |world: &World, alert: &Alert| world.wait(world.engine().alert(world.workspace_id, alert.clone())).unwrap();
-    assert!(ingest(&world, &firing).is_some() && ingest(&world, &firing).is_none());
+    let rule = world.alert_rule(hook);
+    world.pause(rule, true);
+    let firing = alert(Report::Firing { since: Some(world.now()) });
+    let over = alert(Report::Resolved { at: None });
+    assert_eq!([&firing, &firing].map(|it| ingest(&world, it)), ["opened", "unchanged"]);
     world.pause(rule, false);
     world.restart();
     world.settle();
     assert_eq!(world.outcomes(hook), ["opened suppressed rule_paused", "deferred opened sent"]);
-    assert!(ingest(&world, &over).is_some() && ingest(&world, &over).is_none());
+    assert_eq!([&over, &over].map(|it| ingest(&world, it)), ["resolved", "unchanged"]);
     world.settle();
     assert_eq!(world.outcomes(hook)[2..], ["resolved sent"]);
     assert_eq!(world.incidents()[0].incident.status(), IncidentStatus::Resolved);
@@ -280,15 +331,116 @@ fn check_older_than_the_last_is_stored_and_changes_nothing() {
 }
 
 #[test]
-fn deleted_endpoint_resolves_its_incident_without_notification() {
+fn deleted_endpoint_resolves_its_incident_and_notifies() {
     let world = World::new();
     let (endpoint, hook) = (world.endpoint("API", |it| it.reminder_minutes = Some(10)), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.down(endpoint);
     world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
     world.advance_in_steps(3_600, 600);
-    assert_eq!(world.outcomes(hook), ["opened sent"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
     assert_eq!(world.incidents()[0].incident.status(), IncidentStatus::Resolved);
+    assert!(world.receiver.requests()[1].contains("endpoint deleted"), "{:?}", world.receiver.requests());
+}
+
+#[test]
+fn resolution_of_deleted_endpoint_is_retried_without_its_rule() {
+    let mut world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.down(endpoint);
+    world.set_broken("hook", true);
+    world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+    world.settle();
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved pending"]);
+    world.set_broken("hook", false);
+    world.restart();
+    world.advance(70);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
+}
+
+#[test]
+fn muted_resolution_of_deleted_endpoint_needs_a_rule_that_is_left() {
+    for keeps_rule in [true, false] {
+        let mut world = World::new();
+        let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+        if keeps_rule {
+            world.rule_of_every_endpoint(hook);
+        } else {
+            world.rule(endpoint, hook);
+        }
+        world.down(endpoint);
+        world.mute(MuteScope::Global, Some(600));
+        world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+        world.restart();
+        world.advance(600);
+        let deferred: &[&str] = if keeps_rule { &["deferred resolved sent"] } else { &[] };
+        assert_eq!(world.outcomes(hook)[2..], *deferred);
+        assert!(world.engine().next_poll_at().is_none_or(|at| at > world.now()), "no busy loop");
+    }
+}
+
+#[test]
+fn paused_endpoint_keeps_its_incident_and_the_first_checks_after_decide() {
+    let (world, endpoint, [hook, boss, _]) = world_with_escalation();
+    world.redefine(endpoint, |it| (it.reminder_minutes, it.failure_threshold) = (Some(10), 2));
+    world.check(endpoint, CheckStatus::Down);
+    world.down(endpoint);
+    world.set_endpoint_enabled(endpoint, false);
+    world.advance_in_steps(3_600, 600);
+    assert_eq!((world.outcomes(hook), world.outcomes(boss)), (vec!["opened sent".to_owned()], vec![]));
+    world.set_endpoint_enabled(endpoint, true);
+    world.advance(60);
+    assert!(world.outcomes(boss).is_empty(), "no one knows yet whether it is still down");
+    assert_eq!(world.check(endpoint, CheckStatus::Healthy), Some(IncidentTrigger::Resolved));
+    world.settle();
+    assert_eq!((world.outcomes(hook)[1..].to_vec(), world.outcomes(boss)), (vec!["resolved sent".to_owned()], vec![]));
+    // A streak does not go on over a pause.
+    assert_eq!(world.check(endpoint, CheckStatus::Down), None);
+    world.set_endpoint_enabled(endpoint, false);
+    world.set_endpoint_enabled(endpoint, true);
+    assert_eq!(world.check(endpoint, CheckStatus::Down), None);
+    assert_eq!(world.check(endpoint, CheckStatus::Down), Some(IncidentTrigger::Opened));
+}
+
+#[test]
+fn resumed_endpoint_that_is_still_down_escalates_after_its_first_check() {
+    let (world, endpoint, [_, boss, _]) = world_with_escalation();
+    world.down(endpoint);
+    world.set_endpoint_enabled(endpoint, false);
+    world.advance(1_000);
+    world.set_endpoint_enabled(endpoint, true);
+    world.settle();
+    assert!(world.outcomes(boss).is_empty());
+    world.check(endpoint, CheckStatus::Down);
+    world.settle();
+    assert_eq!(world.outcomes(boss), ["escalated:900 sent"]);
+}
+
+#[test]
+fn endpoint_that_is_probed_in_another_way_starts_its_streak_over() {
+    let world = World::new();
+    let endpoint = world.endpoint("API", |it| it.failure_threshold = 2);
+    assert_eq!(world.check(endpoint, CheckStatus::Down), None);
+    world.redefine(endpoint, |it| {
+        it.probe = tidings_domain::endpoint::Probe::Icmp { host: "203.0.113.8".into() };
+    });
+    assert_eq!(world.check(endpoint, CheckStatus::Down), None);
+    assert_eq!(world.check(endpoint, CheckStatus::Down), Some(IncidentTrigger::Opened));
+}
+
+#[test]
+fn reported_check_of_the_future_does_not_silence_those_after_it() {
+    use tidings_domain::check::{Check, ExternalCheck};
+    let world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    let checked_at = world.now().plus_ms(3_600_000);
+    let (reason, status_code, response_time_ms) = (None, None, None);
+    let ahead = ExternalCheck { status: CheckStatus::Healthy, reason, status_code, response_time_ms, checked_at };
+    world.wait(world.engine().report_check(world.workspace_id, endpoint, None, Check::from_external(ahead))).unwrap();
+    world.advance(60);
+    world.down(endpoint);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! For one channel and one incident, a later event is not attempted before the earlier one is settled.
 
 use tidings_domain::check::CheckStatus;
+use tidings_domain::endpoint::EscalationStep;
 use tidings_domain::rate_limit::RateAction;
 
 use crate::receiver::Mode;
@@ -27,16 +28,95 @@ fn later_event_waits_until_earlier_is_settled() {
     world.rule(endpoint, hook);
     world.set_broken("hook", true);
     world.degraded(endpoint);
-    world.set_broken("hook", false);
     world.check(endpoint, CheckStatus::Down);
     world.up(endpoint);
-    assert_eq!(world.outcomes(hook), ["opened pending", "worsened pending", "resolved pending"]);
+    // The next incident of the endpoint is in the same chain.
+    world.down(endpoint);
+    assert_eq!(world.outcomes(hook), ["opened pending", "worsened pending", "resolved pending", "opened pending"]);
     let blocked_by: Vec<_> = world.deliveries().iter().map(|it| it.blocked_by).collect();
     let ids: Vec<_> = world.deliveries().iter().map(|it| it.id).collect();
-    assert_eq!(blocked_by, [None, Some(ids[0]), Some(ids[1])]);
+    assert_eq!(blocked_by, [None, Some(ids[0]), Some(ids[1]), Some(ids[2])]);
+    world.set_broken("hook", false);
     world.advance(70);
-    assert_eq!(world.outcomes(hook), ["opened sent", "worsened sent", "resolved sent"]);
-    assert_eq!(world.events_through("hook"), ["incident_opened", "incident_escalated", "incident_resolved"]);
+    assert_eq!(world.outcomes(hook), ["opened sent", "worsened sent", "resolved sent", "opened sent"]);
+    assert_eq!(
+        world.events_through("hook"),
+        ["incident_opened", "incident_escalated", "incident_resolved", "incident_opened"]
+    );
+}
+
+#[test]
+fn newer_event_tries_the_waiting_one_at_once() {
+    let world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.set_broken("hook", true);
+    world.down(endpoint);
+    world.advance(10);
+    world.set_broken("hook", false);
+    world.up(endpoint);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"], "long before the retry was due");
+    let triggers: Vec<_> = world.deliveries()[0].attempts.iter().map(|attempt| attempt.trigger.as_str()).collect();
+    assert_eq!(triggers, ["scheduled", "newer_event"]);
+}
+
+#[test]
+fn newer_events_use_up_no_retry_and_are_bounded() {
+    let world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.set_broken("hook", true);
+    // It flaps every second for two minutes.
+    for _ in 0..60 {
+        world.down(endpoint);
+        world.advance(1);
+        world.up(endpoint);
+        world.advance(1);
+    }
+    let first = &world.deliveries()[0];
+    let of = |trigger: &str| first.attempts.iter().filter(|attempt| attempt.trigger.as_str() == trigger).count();
+    assert_eq!(of("scheduled"), 2, "its own schedule goes on: after a minute");
+    assert!((20..=25).contains(&of("newer_event")), "at most every 5 s: {}", of("newer_event"));
+    let attempted = world.deliveries().iter().filter(|it| it.attempt_count > 0).count();
+    assert_eq!(attempted, 1, "only the head is attempted");
+    world.set_broken("hook", false);
+    world.advance(180);
+    let outcomes = world.outcomes(hook);
+    assert!(outcomes.len() >= 120 && outcomes.iter().all(|outcome| outcome.ends_with(" sent")), "{outcomes:?}");
+    let expected: Vec<_> = world.deliveries().iter().map(|it| it.event.kind.as_str()).collect();
+    assert_eq!(world.events_through("hook"), expected);
+}
+
+#[test]
+fn newer_event_respects_retry_after() {
+    let world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.receiver.set("hook", Mode::Unavailable(40));
+    world.down(endpoint);
+    world.receiver.set("hook", Mode::Respond(200));
+    world.up(endpoint);
+    assert_eq!(world.outcomes(hook), ["opened pending", "resolved pending"]);
+    world.advance(39);
+    assert_eq!(world.receiver.requests().len(), 1);
+    world.advance(1);
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
+}
+
+#[test]
+fn chain_continues_after_a_kill() {
+    let mut world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.receiver.set("hook", Mode::Hang);
+    world.check(endpoint, CheckStatus::Down);
+    world.check(endpoint, CheckStatus::Healthy);
+    world.wait(world.receiver.wait_for_requests("hook", 1));
+    world.restart();
+    world.receiver.set("hook", Mode::Respond(200));
+    world.settle();
+    assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
+    assert_eq!(world.events_through("hook"), ["incident_opened", "incident_resolved"]);
 }
 
 #[test]
@@ -117,13 +197,15 @@ fn resolution_waits_for_retried_digest_with_its_opening() {
     world.set_broken("slack", true);
     world.advance(3_600);
     assert_eq!(world.outcomes(slack), ["opened held quiet_hours", "digest pending"]);
-    world.set_broken("slack", false);
     world.up(endpoint);
     assert_eq!(world.outcomes(slack)[2..], ["resolved pending"]);
-    assert_eq!(world.receiver.requests().len(), 1);
+    let digest = world.deliveries()[1].id;
+    assert_eq!(world.last(slack).blocked_by, Some(digest));
+    world.set_broken("slack", false);
     world.advance(70);
     assert_eq!(world.outcomes(slack), ["opened sent", "digest sent", "resolved sent"]);
-    assert!(world.receiver.requests()[2].contains("recovered") || world.receiver.requests()[2].contains("resolved"));
+    let last = world.receiver.requests().pop().unwrap();
+    assert!(last.contains("recovered") || last.contains("resolved"));
 }
 
 #[test]
@@ -142,30 +224,32 @@ fn resolution_of_opening_failed_in_digest_is_suppressed() {
 }
 
 #[test]
-fn released_opening_goes_before_resolution() {
-    let world = World::new();
-    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
-    world.rule(endpoint, hook);
-    world.set_quiet(hook, Some(world.quiet_for(1)));
-    world.degraded(endpoint);
-    world.advance(50);
-    world.set_broken("hook", true);
-    world.check(endpoint, CheckStatus::Down);
-    world.settle();
-    assert_eq!(world.outcomes(hook), ["opened held quiet_hours", "worsened pending"]);
-    world.advance(20);
-    world.up(endpoint);
-    assert_eq!(world.outcomes(hook), ["opened pending", "worsened pending", "resolved pending"]);
-    world.set_broken("hook", false);
-    world.advance_in_steps(200, 1);
-    assert_eq!(world.outcomes(hook), ["opened sent", "worsened sent", "resolved sent"]);
-    let accepted = world.receiver.requests().into_iter().filter(|request| request.response_status == Some(200));
-    let accepted: Vec<_> = accepted.map(|request| request.body["event"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(accepted, ["incident_escalated", "incident_opened", "incident_resolved"]);
+fn released_opening_is_superseded_if_later_event_was_sent() {
+    for is_sent_before in [true, false] {
+        let world = World::new();
+        let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+        world.rule(endpoint, hook);
+        world.set_quiet(hook, Some(world.quiet_for(1)));
+        world.degraded(endpoint);
+        world.advance(50);
+        world.set_broken("hook", !is_sent_before);
+        world.check(endpoint, CheckStatus::Down);
+        world.settle();
+        let worsened = if is_sent_before { "worsened sent" } else { "worsened pending" };
+        assert_eq!(world.outcomes(hook), ["opened held quiet_hours", worsened]);
+        world.advance(20);
+        if !is_sent_before {
+            assert_eq!(world.outcomes(hook)[0], "opened pending", "it waits behind the later one");
+        }
+        world.set_broken("hook", false);
+        world.advance_in_steps(100, 10);
+        assert_eq!(world.outcomes(hook), ["opened suppressed superseded", "worsened sent"]);
+        assert_eq!(world.events_through("hook"), ["incident_escalated"]);
+    }
 }
 
 #[test]
-fn resolution_is_held_with_held_digest_of_its_opening() {
+fn digest_that_quiet_hours_hold_again_is_replaced_by_one_of_then() {
     let world = World::new();
     let (endpoint, slack) = (world.simple_endpoint("API"), world.slack("slack"));
     world.rule(endpoint, slack);
@@ -173,14 +257,46 @@ fn resolution_is_held_with_held_digest_of_its_opening() {
     world.degraded(endpoint);
     world.set_broken("slack", true);
     world.advance(3_600);
-    world.up(endpoint);
     world.set_broken("slack", false);
     world.set_quiet(slack, Some(world.quiet_for(60)));
     world.advance(70);
-    let held = ["opened held quiet_hours", "digest held quiet_hours", "resolved held quiet_hours"];
-    assert_eq!(world.outcomes(slack), held);
+    assert_eq!(world.outcomes(slack), ["opened held quiet_hours", "digest suppressed quiet_hours"]);
+    world.up(endpoint);
+    assert_eq!(world.outcomes(slack)[2..], ["resolved held quiet_hours"]);
     world.advance(3_600);
-    assert_eq!(world.outcomes(slack), ["opened sent", "digest sent", "resolved sent"]);
-    let resolved = world.last(slack);
-    assert_eq!(resolved.blocked_by, Some(world.deliveries()[0].id));
+    let outcomes = ["opened sent", "digest suppressed quiet_hours", "resolved sent", "digest sent"];
+    assert_eq!(world.outcomes(slack), outcomes);
+    assert_eq!(world.receiver.requests_to("slack").len(), 2, "the attempt that failed, and one digest");
+}
+
+#[test]
+fn step_and_reminder_are_dropped_when_acknowledged_or_over() {
+    for (is_resolved, reason) in [(false, "acknowledged"), (true, "incident_over")] {
+        let world = World::new();
+        let (hook, boss) = (world.webhook("hook"), world.webhook("boss"));
+        let endpoint = world.endpoint("API", |it| {
+            it.reminder_minutes = Some(10);
+            it.escalation = vec![EscalationStep { after_seconds: 600, channel_id: boss }];
+        });
+        world.rule(endpoint, hook);
+        world.down(endpoint);
+        for channel in ["hook", "boss"] {
+            world.set_broken(channel, true);
+        }
+        world.advance(600);
+        assert_eq!(world.outcomes(hook), ["opened sent", "reminder:1 pending"]);
+        assert_eq!(world.outcomes(boss), ["escalated:600 pending"]);
+        if is_resolved {
+            world.up(endpoint);
+        } else {
+            let id = world.incident_of(endpoint).incident.id;
+            world.wait(world.engine().acknowledge(world.workspace_id, id, "ana".into(), None)).unwrap();
+        }
+        for channel in ["hook", "boss"] {
+            world.set_broken(channel, false);
+        }
+        world.advance(70);
+        assert_eq!(world.outcomes(hook)[1], format!("reminder:1 suppressed {reason}"));
+        assert_eq!(world.outcomes(boss)[0], format!("escalated:600 suppressed {reason}"));
+    }
 }

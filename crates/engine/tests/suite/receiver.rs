@@ -21,6 +21,8 @@ pub enum Mode {
     Hang,
     /// With 429 and `Retry-After` in seconds, if there is one.
     Limit(Option<u32>),
+    /// With 503 and `Retry-After` in seconds.
+    Unavailable(u32),
 }
 
 /// A recorded request.
@@ -115,10 +117,11 @@ impl Shared {
             let status = match mode {
                 Some(Mode::Respond(status)) => status,
                 Some(Mode::Limit(_)) => 429,
+                Some(Mode::Unavailable(_)) => 503,
                 _ => 200,
             };
             let retry_after = match mode {
-                Some(Mode::Limit(Some(seconds))) => format!("retry-after: {seconds}\r\n"),
+                Some(Mode::Limit(Some(seconds)) | Mode::Unavailable(seconds)) => format!("retry-after: {seconds}\r\n"),
                 _ => String::new(),
             };
             self.requests.send_modify(|all| all[index].response_status = Some(status));

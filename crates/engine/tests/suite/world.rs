@@ -199,6 +199,13 @@ impl World {
         self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
     }
 
+    /// Pauses or resumes the endpoint.
+    #[track_caller]
+    pub fn set_endpoint_enabled(&self, id: EndpointId, enabled: bool) {
+        let edit = |draft: EndpointDraft| Ok(EndpointDraft { enabled, ..draft });
+        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+    }
+
     /// A rule that notifies this channel of all events of the endpoint's incidents.
     #[track_caller]
     pub fn rule(&self, endpoint: EndpointId, channel: ChannelId) -> RuleId {
@@ -214,6 +221,12 @@ impl World {
     #[track_caller]
     pub fn rule_of_every_endpoint(&self, channel: ChannelId) -> RuleId {
         self.new_rule(ResourceType::Endpoint, ResourceSelector::All, channel, &RuleTrigger::OF_INCIDENTS)
+    }
+
+    /// A rule that notifies this channel of all events of every alert.
+    #[track_caller]
+    pub fn alert_rule(&self, channel: ChannelId) -> RuleId {
+        self.new_rule(ResourceType::Alert, ResourceSelector::All, channel, &RuleTrigger::OF_INCIDENTS)
     }
 
     /// A rule that notifies this channel of the runs of every flow.
@@ -246,6 +259,11 @@ impl World {
     #[track_caller]
     pub fn edit_rule(&self, id: RuleId, edit: RuleEdit) {
         self.wait(self.engine().edit_rule(self.workspace_id, id, edit, None)).unwrap();
+    }
+
+    #[track_caller]
+    pub fn delete_rule(&self, id: RuleId) {
+        self.wait(self.engine().delete_rule(self.workspace_id, id, None)).unwrap();
     }
 
     #[track_caller]
@@ -291,6 +309,23 @@ impl World {
         let check = Check::from_external(reported);
         let outcome = self.wait(self.engine().report_check(self.workspace_id, endpoint, None, check)).unwrap();
         outcome.incident.and_then(|(_, transition)| transition)
+    }
+
+    /// Reports a check with this reason.
+    #[track_caller]
+    pub fn check_with_reason(&self, endpoint: EndpointId, status: CheckStatus, reason: &str) {
+        let (status_code, response_time_ms, checked_at) = (None, None, self.now());
+        let reported = ExternalCheck { status, reason: Some(reason.into()), status_code, response_time_ms, checked_at };
+        let check = Check::from_external(reported);
+        self.wait(self.engine().report_check(self.workspace_id, endpoint, None, check)).unwrap();
+    }
+
+    /// Waits until the receiver has got a request of this channel.
+    #[track_caller]
+    pub fn wait_for_request(&self, channel: &str) {
+        while self.receiver.requests_to(channel).is_empty() {
+            self.wait(async { tokio::time::sleep(Duration::from_millis(2)).await });
+        }
     }
 
     /// The endpoint goes down, and its notifications are sent.

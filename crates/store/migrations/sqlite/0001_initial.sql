@@ -168,12 +168,13 @@ CREATE TABLE delivery (
     sent_at INTEGER,
     completed_at INTEGER,
     held_until INTEGER,
-    blocked_by_sort_key INTEGER,
     blocked_by_id BLOB,
     sequence INTEGER NOT NULL DEFAULT 1,
     replaces_id BLOB,
     digest_sort_key INTEGER,
-    digest_id BLOB
+    digest_id BLOB,
+    -- What is sent instead of the event's content: a deferred notification has the facts of its own time.
+    content TEXT
 ) STRICT;
 
 CREATE INDEX delivery_event ON delivery (event_sort_key);
@@ -181,10 +182,32 @@ CREATE INDEX delivery_due ON delivery (channel_id, due_at) WHERE due_at IS NOT N
 CREATE INDEX delivery_failed ON delivery (workspace_id, channel_id, completed_at) WHERE status = 'failed';
 -- With the reason, so that a rate limit finds the deliveries that it holds among all held ones of the channel.
 CREATE INDEX delivery_held ON delivery (channel_id, held_until, reason) WHERE held_until IS NOT NULL;
-CREATE INDEX delivery_blocked_by ON delivery (blocked_by_sort_key) WHERE blocked_by_sort_key IS NOT NULL;
 -- The few deferred deliveries, in the order of their own time; all others are listed in the order of their events.
 CREATE INDEX delivery_deferred ON delivery (workspace_id) WHERE sequence > 1;
 CREATE INDEX delivery_digest ON delivery (digest_sort_key) WHERE digest_sort_key IS NOT NULL;
+
+-- The deliveries in progress of one subject (an endpoint or alert) through one channel, in the order of their attempts;
+-- those behind the first have no `due_at`. `retry_at` is when the retry is due that an expedited attempt precedes.
+CREATE TABLE chain (
+    channel_id BLOB NOT NULL,
+    subject TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    delivery_sort_key INTEGER NOT NULL,
+    delivery_id BLOB NOT NULL,
+    not_before INTEGER,
+    retry_at INTEGER,
+    expedited_at INTEGER,
+    expedited_count INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (channel_id, subject, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX chain_delivery ON chain (delivery_sort_key);
+
+-- When a retry of the channel was last expedited.
+CREATE TABLE expedited (
+    channel_id BLOB PRIMARY KEY,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- The instants of the first attempts that a channel's rate limit admitted within its window.
 CREATE TABLE rate_window (
@@ -271,13 +294,29 @@ CREATE TABLE incident (
     escalations_done TEXT NOT NULL,
     reminders TEXT NOT NULL,
     wake_at INTEGER,
-    revision INTEGER NOT NULL
+    revision INTEGER NOT NULL,
+    -- `{"ch_…": "rule" | "step"}`, written when a delivery is sent and kept when it is pruned.
+    notified_channels TEXT NOT NULL DEFAULT '{}',
+    -- Of an alert: the earliest start of its episode by the clock of its source.
+    episode_started_at INTEGER
 ) STRICT;
 
 CREATE INDEX incident_workspace ON incident (workspace_id);
 CREATE INDEX incident_open ON incident (workspace_id) WHERE resolved_at IS NULL;
 CREATE UNIQUE INDEX incident_active ON incident (workspace_id, resource_type, resource_id) WHERE resolved_at IS NULL;
 CREATE INDEX incident_resource ON incident (workspace_id, resource_id);
+-- Resolved, and a channel that was notified of it is still to be notified of the end.
+CREATE INDEX incident_unfinished ON incident (workspace_id) WHERE resolved_at IS NOT NULL AND wake_at IS NOT NULL;
+
+-- The latest known end of each alert's episodes, by the clock of its source: what began before is no news.
+CREATE TABLE alert_episode (
+    workspace_id BLOB NOT NULL,
+    resource_id TEXT NOT NULL,
+    ended_at INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, resource_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX alert_episode_age ON alert_episode (ended_at);
 
 CREATE TABLE incident_timeline (
     incident INTEGER NOT NULL REFERENCES incident (sort_key) ON DELETE CASCADE,

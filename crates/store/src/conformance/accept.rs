@@ -44,7 +44,17 @@ pub(super) async fn accept_all_fields_read_back(fixture: Fixture) {
     let not_routed = new_event.not_routed.clone();
     let answer = fixture.accept(new_event).await;
     let counts = Counts { pending: 1, ..Counts::default() };
-    assert_eq!(answer, Acceptance { event_id: event.id, duplicate: false, differs: false, counts, not_leased: vec![] });
+    assert_eq!(
+        answer,
+        Acceptance {
+            event_id: event.id,
+            duplicate: false,
+            differs: false,
+            counts,
+            not_leased: vec![],
+            expedited: vec![]
+        }
+    );
 
     let found = fixture.our_event(event.id).await.expect("it was accepted");
     assert_same_event(&found.event, &event);

@@ -23,7 +23,7 @@ pub(super) async fn claim_returns_all_fields_for_sending(fixture: Fixture) {
     assert_same_event(&claimed.event, &event);
     assert_eq!((claimed.id, claimed.channel_id, claimed.lease), (id, ours.channel_id, lease(1, 1_000)));
     assert_eq!((claimed.rule_generation, claimed.severity), (4, Severity::Critical));
-    assert_eq!((claimed.rule_id, claimed.blocked_by), (Some(ours.rule_id), None));
+    assert_eq!((claimed.rule_id, claimed.due_at), (Some(ours.rule_id), NOW));
     assert_eq!((claimed.attempt_count, claimed.attempt_base, claimed.channel_type), (0, 0, ChannelType::Webhook));
     assert_eq!((claimed.attempt_trigger, claimed.attempt_state.as_deref()), (AttemptTrigger::Scheduled, None));
 

@@ -97,20 +97,10 @@ pub(super) async fn digest_settled_settles_members(fixture: Fixture) {
 }
 
 pub(super) async fn digest_unsettled_members_stay_held(fixture: Fixture) {
-    let (mut digest, members) = fixture.accept_and_claim_digest(2).await;
-    for next in [NextState::RetryAt(NOW), NextState::Held(held(NOW, after_ms(10)))] {
-        fixture.store.settle(of_digest(unattempted(&digest, next.clone()))).await.unwrap();
-        assert_eq!(fixture.statuses(&members).await, [Status::Held; 2]);
-        if matches!(next, NextState::Held(_)) {
-            assert_eq!(
-                fixture.list_all_held().await,
-                [digest.id],
-                "the digest is held itself, and released individually"
-            );
-            fixture.release_held(ReleaseBatch { individual: vec![digest.id], ..fixture.empty_release(NOW) }).await;
-        }
-        digest = fixture.claim(fixture.ours, NOW, lease(1, 60_000), 9).await.remove(0);
-    }
+    let (digest, members) = fixture.accept_and_claim_digest(2).await;
+    fixture.store.settle(of_digest(unattempted(&digest, NextState::RetryAt(NOW)))).await.unwrap();
+    assert_eq!(fixture.statuses(&members).await, [Status::Held; 2]);
+    let digest = fixture.claim(fixture.ours, NOW, lease(1, 60_000), 9).await.remove(0);
     let mut stale = of_digest(attempted(&digest, NextState::Done(Status::Sent)));
     stale.owner = 9;
     fixture.store.settle(stale).await.unwrap();
@@ -118,6 +108,24 @@ pub(super) async fn digest_unsettled_members_stay_held(fixture: Fixture) {
     let fixture = fixture.reopen().await;
     fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Sent)))).await.unwrap();
     assert_eq!(fixture.statuses(&members).await, [Status::Sent; 2]);
+}
+
+pub(super) async fn digest_that_a_gate_holds_is_dissolved(fixture: Fixture) {
+    let (digest, members) = fixture.accept_and_claim_digest(2).await;
+    let evaluation = held(NOW, after_ms(10));
+    fixture.store.settle(of_digest(unattempted(&digest, NextState::Held(evaluation.clone())))).await.unwrap();
+    let found = fixture.read(fixture.ours, digest.id).await;
+    assert_eq!((found.status, found.reason.as_deref()), (Status::Suppressed, Some("quiet_hours")));
+    assert_eq!((found.held_until, found.gate_evaluations.last()), (None, Some(&evaluation)));
+    assert_eq!(fixture.list_all_held().await, members, "its members are held, for another digest");
+    for id in &members {
+        let found = fixture.read(fixture.ours, *id).await;
+        assert_eq!((found.status, found.held_until, found.digest_id), (Status::Held, Some(after_ms(10)), None));
+        assert_eq!(found.gate_evaluations.last(), Some(&evaluation));
+    }
+    let again = fixture.digest(members.clone());
+    let release = ReleaseBatch { digest: Some(again), ..fixture.empty_release(after_ms(10)) };
+    assert_eq!(fixture.release_held(release).await.members, 2);
 }
 
 pub(super) async fn digest_resent_settles_failed_members(fixture: Fixture) {
@@ -175,18 +183,6 @@ pub(super) async fn digest_refused_by_rate_limit_is_not_created(fixture: Fixture
     );
     let release = ReleaseBatch { now: after_ms(70_000), ..release };
     assert_eq!(fixture.release_held(release).await, ReleaseOutcome { due: 1, members: 2, held: 0 });
-}
-
-pub(super) async fn blocked_by_digest_member_waits_for_digest(fixture: Fixture) {
-    let (digest, members) = fixture.accept_and_claim_digest(2).await;
-    let after = NewDelivery { blocked_by: Some(members[0]), ..fixture.delivery(fixture.ours, InitialState::Due) };
-    let id = after.id;
-    let answer = fixture.accept(fixture.new_event(fixture.event(fixture.ours), vec![after])).await;
-    assert_eq!(answer.not_leased, [id]);
-    assert!(fixture.claim(fixture.ours, after_ms(9_000), lease(1, 60_000), 9).await.is_empty());
-    fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Sent)))).await.unwrap();
-    let claimed = fixture.claim(fixture.ours, after_ms(50), lease(1, 60_000), 9).await;
-    assert!(claimed.iter().map(|one| (one.id, one.blocked_by)).eq([(id, Some(members[0]))]));
 }
 
 pub(super) async fn digest_of_many_members_is_one_release(fixture: Fixture) {

@@ -221,7 +221,6 @@ impl Fixture {
             initial_state: start,
             evaluation,
             rate_limit: None,
-            blocked_by: None,
             sequence: 1,
             replaces_id: None,
         }

@@ -22,6 +22,7 @@ mod monitoring_configuration;
 mod monitoring_deliveries;
 mod monitoring_fixture;
 mod monitoring_incidents;
+mod monitoring_notified;
 mod monitoring_summaries;
 mod monitoring_transitions;
 mod ordering;
@@ -171,11 +172,19 @@ suite! { $
         blocked_delivery_is_due_when_blocker_settles
         blocked_delivery_waits_through_retries
         blocked_chain_is_sent_one_by_one
-        blocked_by_settled_or_held_is_due
-        held_or_suppressed_delivery_is_not_blocked
+        chain_spans_incidents_of_one_subject_and_channel
+        settled_held_and_resent_deliveries_block_nothing
         blocked_by_delivery_of_same_batch_waits
         blocked_delivery_waits_through_reclaimed_lease
         blocked_delivery_survives_restart
+        newer_delivery_expedites_the_head
+        expedited_attempts_of_one_delivery_are_five_seconds_apart
+        expedited_attempts_of_one_channel_are_a_second_apart
+        expedited_attempt_is_not_before_the_receiver_wants_it
+        head_that_does_not_wait_for_a_retry_is_not_expedited
+        held_delivery_released_after_later_sent_is_superseded
+        held_delivery_released_behind_later_is_superseded_if_that_is_sent
+        digest_is_in_the_chain_of_each_of_its_subjects
     }
     held {
         held_delivery_is_in_history_and_not_due
@@ -192,7 +201,6 @@ suite! { $
         release_individual_stops_at_rate_limit
         release_stopped_is_settled_or_held_again
         release_not_held_changes_nothing
-        release_individual_waits_for_blocker
         release_individual_of_incident_is_sent_in_order
         release_then_new_delivery_waits_for_released
         release_from_other_workspace_changes_nothing
@@ -202,10 +210,10 @@ suite! { $
         digest_takes_held_members
         digest_settled_settles_members
         digest_unsettled_members_stay_held
+        digest_that_a_gate_holds_is_dissolved
         digest_resent_settles_failed_members
         digest_takes_one_rate_limit_slot
         digest_refused_by_rate_limit_is_not_created
-        blocked_by_digest_member_waits_for_digest
         digest_of_many_members_is_one_release
     }
     follow_ups {
@@ -315,6 +323,16 @@ suite! { $
         transition_events_are_accepted_and_deferred_openings_added
         incident_deliveries_returns_all_of_incident
         incident_deliveries_returns_held_until_and_digest
+    }
+    monitoring_notified {
+        sent_deliveries_make_their_channels_notified
+        digest_members_make_their_channel_notified
+        notified_channels_outlive_pruned_deliveries
+        suppressed_resolution_gives_notified_channel_a_wake_up
+        suppressed_digest_and_release_give_wake_ups
+        deferred_delivery_has_the_content_of_its_time
+        resolved_incident_of_deleted_endpoint_takes_deferred_deliveries
+        episode_ends_keep_the_latest_and_are_pruned
     }
     monitoring_summaries {
         summarise_hours_and_days_match_checks

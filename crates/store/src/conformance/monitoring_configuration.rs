@@ -123,7 +123,7 @@ pub(super) async fn delete_endpoint_deletes_dependents(fixture: Fixture) {
     assert_eq!((record.incident.resolved_at, record.wake_at, record.revision), (Some(after_ms(70)), None, 2));
     let last = timeline.last().expect("its resolution");
     assert_eq!(last.at, after_ms(70));
-    assert_eq!(last.kind, TimelineKind::Resolved { detail: Some("the endpoint was deleted".into()) });
+    assert_eq!(last.kind, TimelineKind::Resolved { detail: Some("endpoint deleted".into()) });
     assert_eq!(fixture.store.incident_deliveries(ours.id, incident_id).await.unwrap()[0].delivery_id, delivery_id);
     assert!(fixture.checks(ours, id).await.is_empty());
     fixture.assert_revision(ours, id, 0).await;

@@ -8,7 +8,9 @@ use tidings_domain::endpoint::{Auth, Definition, Endpoint, HttpProbe, Probe};
 use tidings_domain::event::{Content, Event};
 use tidings_domain::id::{ChannelId, EndpointId, Id, IncidentId};
 use tidings_domain::incident::reminders::Reminders;
-use tidings_domain::incident::{Cause, Incident, IncidentStart, IncidentTrigger, Subject, SubjectField, SubjectInfo};
+use tidings_domain::incident::{
+    Cause, Incident, IncidentStart, IncidentTrigger, Notified, Subject, SubjectField, SubjectInfo,
+};
 use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
@@ -194,6 +196,8 @@ impl Fixture {
             escalations_done: vec![900, 60],
             reminders: Reminders::default().recorded(at),
             wake_at: Some(at.plus_ms(900_000)),
+            notified: Notified::new(),
+            episode_started_at: Some(at.minus_ms(180_000)),
             revision: 1,
         }
     }

@@ -84,7 +84,13 @@ impl Fixture {
         let (mut all, mut cursor) = (Pruned::default(), Some(PruneCursor::default()));
         while let Some(from) = cursor {
             let step = self.store.prune(now, Retention::default(), from, limit).await.unwrap();
-            let rows = step.events + step.deliveries + step.rate_windows + step.checks + step.hours + step.mutes;
+            let rows = step.events
+                + step.deliveries
+                + step.rate_windows
+                + step.checks
+                + step.hours
+                + step.mutes
+                + step.episodes;
             assert!(rows <= limit, "{step:?}");
             all.events += step.events;
             all.deliveries += step.deliveries;
@@ -92,6 +98,7 @@ impl Fixture {
             all.checks += step.checks;
             all.hours += step.hours;
             all.mutes += step.mutes;
+            all.episodes += step.episodes;
             cursor = step.next;
         }
         all

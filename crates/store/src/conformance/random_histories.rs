@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tidings_domain::delivery::{SkipReason, Status};
+use tidings_domain::delivery::{AttemptTrigger, SkipReason, Status};
 use tidings_domain::id::DeliveryId;
 use tidings_domain::time::Timestamp;
 use tokio::runtime::Handle;
@@ -16,27 +16,55 @@ use super::ordering::of_incident;
 use super::samples::{NOW, attempt, held};
 use crate::StoreError;
 use crate::history::DeliveryFilter;
+use crate::monitoring::IncidentRecord;
 use crate::queue::{
-    self, FollowUps, InitialState, Lease, NewDelivery, NextState, ReleaseBatch, Resend, Settled, Settlement,
+    self, Attempt, FollowUps, InitialState, Lease, NextState, ReleaseBatch, Resend, Settled, Settlement,
 };
+
+const CHANNELS: usize = 2;
+const SUBJECTS: usize = 2;
 
 /// One step of a history. A `pick` selects modulo the number of candidates.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Accept { channel: usize, start: Start },
-    Claim { channel: usize, owner: i64, slots: u32, lease_ms: u64 },
-    Settle { pick: usize, end: Outcome },
-    ReturnLease { pick: usize },
-    Resend { pick: usize },
-    ReleaseHeld { channel: usize },
-    Wait { ms: u64 },
+    /// A delivery of a run, or of an incident of this subject.
+    Accept {
+        channel: usize,
+        subject: Option<usize>,
+        start: Start,
+    },
+    Claim {
+        channel: usize,
+        owner: i64,
+        slots: u32,
+        lease_ms: u64,
+    },
+    Settle {
+        pick: usize,
+        end: Outcome,
+    },
+    ReturnLease {
+        pick: usize,
+    },
+    /// A node starts, and the leases of all others are reclaimed.
+    Reclaim {
+        owner: i64,
+    },
+    Resend {
+        pick: usize,
+    },
+    ReleaseHeld {
+        channel: usize,
+    },
+    Wait {
+        ms: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Start {
     Due,
     Leased { owner: i64, lease_ms: u64 },
-    BlockedBy { pick: usize },
     Held { ms: u64 },
     Suppressed,
 }
@@ -45,8 +73,14 @@ enum Start {
 enum Outcome {
     Sent,
     Failed,
-    Retry { after_ms: u64 },
-    Held { ms: u64 },
+    /// The receiver may want no attempt before an instant.
+    Retry {
+        after_ms: u64,
+        not_before_ms: Option<u64>,
+    },
+    Held {
+        ms: u64,
+    },
     Skipped,
 }
 
@@ -55,26 +89,29 @@ fn step() -> impl Strategy<Value = Step> {
     let start = prop_oneof![
         3 => Just(Start::Due),
         1 => (owner.clone(), lease_ms.clone()).prop_map(|(owner, lease_ms)| Start::Leased { owner, lease_ms }),
-        2 => pick.clone().prop_map(|pick| Start::BlockedBy { pick }),
         1 => (0..300u64).prop_map(|ms| Start::Held { ms }),
         1 => Just(Start::Suppressed),
     ];
     let end = prop_oneof![
         Just(Outcome::Sent),
         Just(Outcome::Failed),
-        (0..300u64).prop_map(|after_ms| Outcome::Retry { after_ms }),
+        // Long ones, so that expedited attempts come in between.
+        (0..9_000u64, prop::option::weighted(0.2, 0..900u64))
+            .prop_map(|(after_ms, not_before_ms)| Outcome::Retry { after_ms, not_before_ms }),
         (0..300u64).prop_map(|ms| Outcome::Held { ms }),
         Just(Outcome::Skipped),
     ];
     prop_oneof![
-        4 => (channel.clone(), start).prop_map(|(channel, start)| Step::Accept { channel, start }),
+        4 => (channel.clone(), prop::option::weighted(0.7, 0..SUBJECTS), start)
+            .prop_map(|(channel, subject, start)| Step::Accept { channel, subject, start }),
+        1 => owner.clone().prop_map(|owner| Step::Reclaim { owner }),
         1 => channel.clone().prop_map(|channel| Step::ReleaseHeld { channel }),
         4 => (channel, owner, 0..4u32, lease_ms)
             .prop_map(|(channel, owner, slots, lease_ms)| Step::Claim { channel, owner, slots, lease_ms }),
         4 => (pick.clone(), end).prop_map(|(pick, end)| Step::Settle { pick, end }),
         1 => pick.clone().prop_map(|pick| Step::ReturnLease { pick }),
         2 => pick.prop_map(|pick| Step::Resend { pick }),
-        2 => (0..200u64).prop_map(|ms| Step::Wait { ms }),
+        2 => prop_oneof![3 => 0..200u64, 1 => 1_000..6_000u64].prop_map(|ms| Step::Wait { ms }),
     ]
 }
 
@@ -87,8 +124,19 @@ struct ModelDelivery {
     owner: Option<i64>,
     attempt_count: u32,
     held_until: Option<Timestamp>,
-    blocked_by: Option<DeliveryId>,
-    is_blocked: bool,
+    subject: Option<usize>,
+    /// Whether its next attempt is made because of a newer event.
+    is_expedited: bool,
+    was_sent: bool,
+}
+
+/// A delivery in a chain.
+#[derive(Debug, Clone, Copy)]
+struct ModelLink {
+    id: DeliveryId,
+    not_before: Option<Timestamp>,
+    retry_at: Option<Timestamp>,
+    expedited_at: Option<Timestamp>,
 }
 
 /// A lease as its owner knows it. It may have passed to another owner since.
@@ -97,14 +145,19 @@ struct ModelLease {
     id: DeliveryId,
     owner: i64,
     attempt_count: u32,
+    is_expedited: bool,
 }
 
 /// The model, and the store that it is compared with.
 struct Model<'a> {
     fixture: &'a Fixture,
-    channels: [Tenant; 2],
+    channels: [Tenant; CHANNELS],
+    /// An incident of each subject.
+    incidents: [IncidentRecord; SUBJECTS],
     now: Timestamp,
     deliveries: BTreeMap<DeliveryId, ModelDelivery>,
+    chains: [[Vec<ModelLink>; SUBJECTS]; CHANNELS],
+    last_expedited: [Option<Timestamp>; CHANNELS],
     leases: Vec<ModelLease>,
 }
 
@@ -126,10 +179,20 @@ pub(super) async fn random_history_matches_model(fixture: Fixture) {
 /// Runs one history, in channels of its own.
 async fn run_history(fixture: &Fixture, steps: &[Step]) {
     let channels = [fixture.another_channel().await, fixture.another_channel().await];
-    let mut model = Model { fixture, channels, now: NOW, deliveries: BTreeMap::new(), leases: Vec::new() };
+    let mut model = Model {
+        fixture,
+        channels,
+        incidents: [fixture.new_subject(), fixture.new_subject()],
+        now: NOW,
+        deliveries: BTreeMap::new(),
+        chains: Default::default(),
+        last_expedited: [None; CHANNELS],
+        leases: Vec::new(),
+    };
     for &step in steps {
         match step {
-            Step::Accept { channel, start } => model.accept(channel, start).await,
+            Step::Accept { channel, subject, start } => model.accept(channel, subject, start).await,
+            Step::Reclaim { owner } => model.reclaim(owner).await,
             Step::Claim { channel, owner, slots, lease_ms } => {
                 model.claim(channel, slots, Lease { owner, until: model.now.plus_ms(lease_ms) }).await;
             }
@@ -151,12 +214,7 @@ impl Model<'_> {
         self.deliveries.keys().nth(pick.checked_rem(self.deliveries.len())?).copied()
     }
 
-    /// Whether the delivery blocks others.
-    fn is_in_progress(&self, id: DeliveryId) -> bool {
-        matches!(self.deliveries[&id].status, Status::Pending | Status::Sending)
-    }
-
-    async fn accept(&mut self, channel: usize, start: Start) {
+    async fn accept(&mut self, channel: usize, subject: Option<usize>, start: Start) {
         let mut delivery = self.fixture.delivery_at(self.channels[channel], InitialState::Due, self.now);
         let mut state = ModelDelivery {
             channel,
@@ -165,16 +223,12 @@ impl Model<'_> {
             owner: None,
             attempt_count: 0,
             held_until: None,
-            blocked_by: None,
-            is_blocked: false,
+            subject,
+            is_expedited: false,
+            was_sent: false,
         };
         match start {
             Start::Due => {}
-            Start::BlockedBy { pick } => {
-                state.blocked_by = self.pick(pick);
-                state.is_blocked = state.blocked_by.is_some_and(|id| self.is_in_progress(id));
-                state.due_at = state.due_at.filter(|_| !state.is_blocked);
-            }
             Start::Held { ms } => {
                 let until = self.now.plus_ms(ms);
                 (delivery.initial_state, delivery.evaluation) = (InitialState::Held, held(self.now, until));
@@ -188,14 +242,84 @@ impl Model<'_> {
                 let lease = Lease { owner, until: self.now.plus_ms(lease_ms) };
                 delivery.initial_state = InitialState::Leased(lease);
                 (state.status, state.due_at, state.owner) = (Status::Sending, Some(lease.until), Some(owner));
-                self.leases.push(ModelLease { id: delivery.id, owner, attempt_count: 0 });
             }
         }
-        let (id, event) = (delivery.id, self.fixture.event_at(self.channels[channel], self.now));
-        let delivery = NewDelivery { blocked_by: state.blocked_by, ..delivery };
-        let answer = self.fixture.accept(self.fixture.new_event(event, vec![delivery])).await;
-        assert_eq!(answer.not_leased, if state.is_blocked { vec![id] } else { vec![] });
+        let id = delivery.id;
         self.deliveries.insert(id, state);
+        let (mut not_leased, mut expedited) = (vec![], vec![]);
+        if matches!(state.status, Status::Pending | Status::Sending) {
+            let (is_blocked, expedited_at) = self.join(id);
+            expedited.extend(expedited_at.map(|at| (self.channels[channel].channel_id, at)));
+            if is_blocked {
+                not_leased.push(id);
+                let state = self.deliveries.get_mut(&id).unwrap();
+                (state.status, state.due_at, state.owner) = (Status::Pending, None, None);
+            } else if let Some(owner) = state.owner {
+                self.leases.push(ModelLease { id, owner, attempt_count: 0, is_expedited: false });
+            }
+        }
+        let new_event = match subject {
+            Some(subject) => self.fixture.event_of(&self.incidents[subject], delivery),
+            None => {
+                let event = self.fixture.event_at(self.channels[channel], self.now);
+                self.fixture.new_event(event, vec![delivery])
+            }
+        };
+        let answer = self.fixture.accept(new_event).await;
+        assert_eq!((answer.not_leased, answer.expedited), (not_leased, expedited));
+    }
+
+    fn chain(&mut self, id: DeliveryId) -> Option<&mut Vec<ModelLink>> {
+        let state = self.deliveries[&id];
+        state.subject.map(|subject| &mut self.chains[state.channel][subject])
+    }
+
+    fn link(&mut self, id: DeliveryId) -> Option<&mut ModelLink> {
+        self.chain(id)?.iter_mut().find(|link| link.id == id)
+    }
+
+    /// Appends the delivery to its chain. Returns whether it waits for another one, and when the head is attempted
+    /// because of that.
+    fn join(&mut self, id: DeliveryId) -> (bool, Option<Timestamp>) {
+        let Some(chain) = self.chain(id) else { return (false, None) };
+        chain.push(ModelLink { id, not_before: None, retry_at: None, expedited_at: None });
+        let head = chain[0];
+        if head.id == id { (false, None) } else { (true, self.expedite(head)) }
+    }
+
+    fn expedite(&mut self, link: ModelLink) -> Option<Timestamp> {
+        let head = self.deliveries[&link.id];
+        let waits = head.status == Status::Pending && head.attempt_count > 0 && !head.is_expedited;
+        let due_at = head.due_at.filter(|at| waits && *at > self.now)?;
+        let of_delivery = link.expedited_at.map(|at| at.plus_ms(5_000));
+        let of_channel = self.last_expedited[head.channel].map(|at| at.plus_ms(1_000));
+        let at = [Some(self.now), link.not_before, of_delivery, of_channel].into_iter().max().flatten()?;
+        if at >= due_at {
+            return None;
+        }
+        self.last_expedited[head.channel] = Some(at);
+        *self.link(link.id).unwrap() = ModelLink { retry_at: Some(due_at), expedited_at: Some(at), ..link };
+        let state = self.deliveries.get_mut(&link.id).unwrap();
+        (state.due_at, state.is_expedited) = (Some(at), true);
+        Some(at)
+    }
+
+    /// Removes a settled or held delivery from its chain.
+    fn leave(&mut self, id: DeliveryId) {
+        let (now, was_sent) = (self.now, self.deliveries[&id].status == Status::Sent);
+        let Some(chain) = self.chain(id) else { return };
+        let Some(position) = chain.iter().position(|link| link.id == id) else { return };
+        chain.remove(position);
+        let older: Vec<_> = chain.iter().map(|link| link.id).filter(|other| was_sent && *other < id).collect();
+        chain.retain(|link| !older.contains(&link.id));
+        let head = chain.first().map(|link| link.id);
+        for id in older {
+            let state = self.deliveries.get_mut(&id).unwrap();
+            (state.status, state.due_at) = (Status::Suppressed, None);
+        }
+        if let Some(state) = head.and_then(|id| self.deliveries.get_mut(&id)) {
+            state.due_at = state.due_at.or(Some(now));
+        }
     }
 
     async fn claim(&mut self, channel: usize, slots: u32, lease: Lease) {
@@ -211,7 +335,8 @@ impl Model<'_> {
         for id in ids {
             let state = self.deliveries.get_mut(&id).unwrap();
             (state.status, state.due_at, state.owner) = (Status::Sending, Some(lease.until), Some(lease.owner));
-            self.leases.push(ModelLease { id, owner: lease.owner, attempt_count: state.attempt_count });
+            let ModelDelivery { attempt_count, is_expedited, .. } = *state;
+            self.leases.push(ModelLease { id, owner: lease.owner, attempt_count, is_expedited });
         }
     }
 
@@ -223,11 +348,16 @@ impl Model<'_> {
             Outcome::Failed => (NextState::Done(Status::Failed), Status::Failed, None),
             Outcome::Skipped => (NextState::Skipped(SkipReason::RuleDisabled), Status::Skipped, None),
             Outcome::Held { ms } => (NextState::Held(held(self.now, self.now.plus_ms(ms))), Status::Held, None),
-            Outcome::Retry { after_ms } => {
+            Outcome::Retry { after_ms, .. } => {
                 let at = self.now.plus_ms(after_ms);
                 (NextState::RetryAt(at), Status::Pending, Some(at))
             }
         };
+        let not_before = match end {
+            Outcome::Retry { not_before_ms, .. } => not_before_ms.map(|ms| self.now.plus_ms(ms)),
+            _ => None,
+        };
+        let trigger = if lease.is_expedited { AttemptTrigger::NewerEvent } else { AttemptTrigger::Scheduled };
         let was_attempted = !matches!(end, Outcome::Skipped | Outcome::Held { .. });
         let settlement = Settlement {
             workspace_id: self.fixture.ours.id,
@@ -235,9 +365,11 @@ impl Model<'_> {
             owner: lease.owner,
             attempt_count: lease.attempt_count,
             now: self.now,
-            attempt: was_attempted.then(|| attempt(lease.attempt_count + 1, status == Status::Sent)),
+            attempt: was_attempted
+                .then(|| Attempt { trigger, ..attempt(lease.attempt_count + 1, status == Status::Sent) }),
             next,
             attempt_state: None,
+            not_before,
             follow_ups: FollowUps::None,
         };
         let state = self.deliveries.get_mut(&lease.id).unwrap();
@@ -245,21 +377,19 @@ impl Model<'_> {
         let outcome = self.fixture.store.settle(of_incident(settlement)).await.unwrap();
         assert_eq!(outcome, if counts { Settled::Written } else { Settled::Stale });
         if counts {
-            (state.status, state.due_at, state.owner) = (status, due_at, None);
+            (state.status, state.due_at, state.owner, state.is_expedited) = (status, due_at, None, false);
             state.attempt_count += u32::from(was_attempted);
+            state.was_sent |= status == Status::Sent;
             if let Outcome::Held { ms } = end {
                 state.held_until = Some(self.now.plus_ms(ms));
             }
             if status != Status::Pending {
-                self.unblock(lease.id);
+                self.leave(lease.id);
+            } else if let Some(link) = self.link(lease.id) {
+                let preceded = link.retry_at.filter(|_| lease.is_expedited);
+                (link.not_before, link.retry_at) = (not_before, None);
+                self.deliveries.get_mut(&lease.id).unwrap().due_at = due_at.max(preceded);
             }
-        }
-    }
-
-    /// Makes due what the delivery blocks.
-    fn unblock(&mut self, id: DeliveryId) {
-        for state in self.deliveries.values_mut().filter(|state| state.is_blocked && state.blocked_by == Some(id)) {
-            (state.is_blocked, state.due_at) = (false, Some(self.now));
         }
     }
 
@@ -270,12 +400,19 @@ impl Model<'_> {
         let expected: Vec<_> = releasable.map(|(id, _)| *id).collect();
         let found = self.fixture.list_held(self.channels[channel], self.now, 1_000).await;
         assert_eq!(found.iter().map(|held| held.id).collect::<Vec<_>>(), expected);
+        let mut due = 0;
         for id in &expected {
-            let blocked_by = self.deliveries[id].blocked_by;
-            let is_blocked = blocked_by.is_some_and(|id| self.is_in_progress(id));
+            let superseded = self.is_superseded(*id);
             let state = self.deliveries.get_mut(id).unwrap();
-            (state.status, state.held_until, state.is_blocked) = (Status::Pending, None, is_blocked);
-            state.due_at = (!is_blocked).then_some(self.now);
+            state.held_until = None;
+            if superseded {
+                state.status = Status::Suppressed;
+                continue;
+            }
+            state.status = Status::Pending;
+            due += 1;
+            let (is_blocked, _) = self.join(*id);
+            self.deliveries.get_mut(id).unwrap().due_at = (!is_blocked).then_some(self.now);
         }
         let release = ReleaseBatch {
             workspace_id,
@@ -283,7 +420,25 @@ impl Model<'_> {
             individual: expected.clone(),
             ..self.fixture.empty_release(self.now)
         };
-        assert_eq!(self.fixture.release_held(release).await.due as usize, expected.len());
+        assert_eq!(self.fixture.release_held(release).await.due, due);
+    }
+
+    /// Whether a later delivery of the same subject was sent through the channel.
+    fn is_superseded(&self, id: DeliveryId) -> bool {
+        let of = self.deliveries[&id];
+        let is_same = |it: &ModelDelivery| it.channel == of.channel && it.subject == of.subject;
+        of.subject.is_some() && self.deliveries.range(id..).skip(1).any(|(_, it)| is_same(it) && it.was_sent)
+    }
+
+    async fn reclaim(&mut self, owner: i64) {
+        let mut reclaimed = 0;
+        for state in self.deliveries.values_mut() {
+            if state.owner.is_some_and(|of| of != owner) {
+                (state.status, state.due_at, state.owner) = (Status::Pending, Some(self.now), None);
+                reclaimed += 1;
+            }
+        }
+        assert_eq!(self.fixture.store.reclaim_leases(self.now, owner).await.unwrap(), reclaimed);
     }
 
     async fn return_lease(&mut self, pick: usize) {
@@ -310,7 +465,7 @@ impl Model<'_> {
         let outcome = self.fixture.store.resend(resend).await;
         if state.status.is_resendable() {
             outcome.unwrap();
-            (state.status, state.due_at) = (Status::Pending, Some(self.now));
+            (state.status, state.due_at, state.is_expedited) = (Status::Pending, Some(self.now), false);
         } else {
             assert_eq!(outcome, Err(StoreError::Conflict));
         }

@@ -135,8 +135,9 @@ pub(super) async fn rate_limit_refusal_is_in_counts_and_not_leased(fixture: Fixt
     let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
     let answer = fixture.accept(fixture.new_event(event.clone(), deliveries)).await;
     let counts = Counts { pending: 2, held: 1, suppressed: 2 };
+    let not_leased = vec![ids[1], ids[2]];
     let expected =
-        Acceptance { event_id: event.id, duplicate: false, differs: false, counts, not_leased: vec![ids[1], ids[2]] };
+        Acceptance { event_id: event.id, duplicate: false, differs: false, counts, not_leased, expedited: vec![] };
     assert_eq!(answer, expected);
     assert_eq!(fixture.store.event(ours.id, event.id).await.unwrap().expect("it is there").counts, counts);
     let mut statuses = Vec::new();

@@ -13,7 +13,7 @@ use super::rate_limit::at_most;
 use super::samples::{NOW, after_ms, assert_refused, attempted, held, lease, stopped};
 use crate::StoreError;
 use crate::monitoring::TransitionRecord;
-use crate::queue::{InitialState, NewDelivery, NextState, ReleaseBatch, ReleaseOutcome};
+use crate::queue::{InitialState, NextState, ReleaseBatch, ReleaseOutcome};
 
 impl Fixture {
     /// Accepts `count` held deliveries.
@@ -138,21 +138,6 @@ pub(super) async fn release_not_held_changes_nothing(fixture: Fixture) {
     assert_eq!(fixture.accept_rate_limited(at_most(1), NOW).await.0, Status::Pending, "no slot was taken");
 }
 
-pub(super) async fn release_individual_waits_for_blocker(fixture: Fixture) {
-    let opening = fixture.accept_one(fixture.ours, InitialState::Held).await;
-    let after = NewDelivery { blocked_by: Some(opening), ..fixture.delivery(fixture.ours, InitialState::Held) };
-    let resolution = after.id;
-    fixture.accept(fixture.new_event(fixture.event(fixture.ours), vec![after])).await;
-    let individual = vec![opening, resolution];
-    assert_eq!(fixture.release_held(ReleaseBatch { individual, ..fixture.empty_release(NOW) }).await.due, 2);
-    let mut claimed = fixture.claim(fixture.ours, NOW, lease(1, 9_000), 9).await;
-    assert!(claimed.iter().map(|one| one.id).eq([opening]));
-    let settlement = of_incident(attempted(&claimed.remove(0), NextState::Done(Status::Sent)));
-    fixture.store.settle(settlement).await.unwrap();
-    let claimed = fixture.claim(fixture.ours, after_ms(50), lease(1, 9_000), 9).await;
-    assert!(claimed.iter().map(|one| one.id).eq([resolution]));
-}
-
 pub(super) async fn release_individual_of_incident_is_sent_in_order(fixture: Fixture) {
     let ours = fixture.ours;
     let record = fixture.open_incident(ours).await;
@@ -190,13 +175,13 @@ pub(super) async fn release_then_new_delivery_waits_for_released(fixture: Fixtur
     record(IncidentTrigger::Worsened, in_progress).await;
     // It is released while a later delivery is in progress, and is queued behind that.
     fixture.release_held(ReleaseBatch { individual: vec![first], ..fixture.empty_release(NOW) }).await;
-    let last = NewDelivery { blocked_by: Some(second), ..fixture.delivery(ours, InitialState::Due) };
+    let last = fixture.delivery(ours, InitialState::Due);
     let third = last.id;
     record(IncidentTrigger::Resolved, last).await;
     for id in [second, first, third] {
         let mut claimed = fixture.claim(ours, after_ms(50), lease(1, 9_000), 9).await;
         assert!(claimed.iter().map(|one| one.id).eq([id]), "one at a time, in the order in which they were queued");
-        let settlement = of_incident(attempted(&claimed.remove(0), NextState::Done(Status::Sent)));
+        let settlement = of_incident(attempted(&claimed.remove(0), NextState::Done(Status::Failed)));
         fixture.store.settle(settlement).await.unwrap();
     }
 }

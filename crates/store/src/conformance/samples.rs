@@ -85,6 +85,7 @@ pub(super) fn unattempted(claimed: &Claimed, next: NextState) -> Settlement {
         attempt: None,
         next,
         attempt_state: None,
+        not_before: None,
         follow_ups: FollowUps::None,
     }
 }

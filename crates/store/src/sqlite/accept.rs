@@ -6,7 +6,8 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
 use tidings_domain::event::Event;
-use tidings_domain::id::{DeliveryId, EventId, Id};
+use tidings_domain::id::{ChannelId, DeliveryId, EventId, Id};
+use tidings_domain::time::Timestamp;
 
 use super::db::{Db, InsertSql};
 use super::initial_state::{Overrides, count_initial_states, resolve};
@@ -63,7 +64,15 @@ impl EncodedEvent {
             event_id,
             delivery,
             gate_evaluations,
+            content: None,
         })
+    }
+
+    fn expedited(&self, overrides: &Overrides) -> Vec<(ChannelId, Timestamp)> {
+        let expedited = |delivery: &NewDelivery| {
+            Some((delivery.channel_id, overrides.get(&delivery.id).and_then(|columns| columns.expedited_at)?))
+        };
+        if overrides.is_empty() { Vec::new() } else { self.new_event.deliveries.iter().filter_map(expedited).collect() }
     }
 
     fn not_leased(&self, overrides: &Overrides) -> Vec<DeliveryId> {
@@ -95,13 +104,14 @@ pub(super) fn accept(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Accepta
             differs: false,
             counts: counts(encoded),
             not_leased: encoded.not_leased(&overrides),
+            expedited: encoded.expedited(&overrides),
         }),
         false => original_acceptance(db, &encoded.new_event),
     };
     batch.iter().zip(&is_new).map(answer).collect()
 }
 
-/// Accepts all events or none. A duplicate gets those of its deliveries that are deferred openings (a sequence after
+/// Accepts all events or none. A duplicate gets those of its deliveries that are deferred notifications (a sequence after
 /// the first) and were not inserted before; those that were are reported as not leased.
 pub(super) fn accept_with_deferred(db: &Db<'_>, batch: &[&EncodedEvent]) -> Result<Vec<Acceptance>> {
     let mut acceptances = accept(db, batch)?;
@@ -111,12 +121,13 @@ pub(super) fn accept_with_deferred(db: &Db<'_>, batch: &[&EncodedEvent]) -> Resu
             if exists(db, &row)? {
                 acceptance.not_leased.push(row.delivery.id);
             } else {
-                rows.push(row);
+                rows.push(DeliveryRow { content: encoded.content(), ..row });
             }
         }
         let overrides = resolve(db, &rows)?;
         insert_deliveries(db, &rows, &overrides)?;
         acceptance.not_leased.extend(encoded.not_leased(&overrides));
+        acceptance.expedited.extend(encoded.expedited(&overrides));
     }
     Ok(acceptances)
 }
@@ -200,7 +211,7 @@ fn original_acceptance(db: &Connection, repeated: &NewEvent) -> Result<Acceptanc
     let event_id = recorded_event_id(db, &repeated.event)?;
     let (counts, fingerprint) = stored_event(db, event_id)?.unwrap_or_default();
     let differs = fingerprint.zip(repeated.fingerprint).is_some_and(|(first, this)| first != this);
-    Ok(Acceptance { event_id, duplicate: true, differs, counts, not_leased: Vec::new() })
+    Ok(Acceptance { event_id, duplicate: true, differs, counts, not_leased: Vec::new(), expedited: Vec::new() })
 }
 
 /// The counts and the fingerprint stored with an event; `None` if there is no such event.

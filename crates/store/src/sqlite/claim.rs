@@ -9,8 +9,8 @@ use tidings_domain::id::{ChannelId, DeliveryId, Id, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
-use super::follow_ups;
-use super::row::{EVENT_COLUMNS, event, id, instant, optional_id, parsed};
+use super::row::{DELIVERY_EVENT_COLUMNS, event, id, instant, optional_id, parsed};
+use super::{chain, follow_ups};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Claimed, Due, Lease, LeaseRef};
@@ -58,7 +58,7 @@ fn due_of_channel(
     let sql = format!(
         "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.due_at, \
          d.attempt_count, \
-         d.attempt_base, d.attempt_trigger, d.attempt_state, d.channel_type, d.blocked_by_id, {EVENT_COLUMNS} \
+         d.attempt_base, d.attempt_trigger, d.attempt_state, d.channel_type, {DELIVERY_EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key \
          WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.sort_key LIMIT ?"
     );
@@ -93,7 +93,7 @@ fn fail_one(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()
     )?;
     // It may be a digest, or block others; its event, which would show that, may be what is missing.
     follow_ups::settle_digest_members(db, id.sort_key(), now, Status::Failed, None)?;
-    follow_ups::unblock(db, id.sort_key(), now)
+    chain::leave(db, id.sort_key(), Status::Failed, now)
 }
 
 fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
@@ -110,7 +110,6 @@ fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {
         attempt_base: row.get("attempt_base")?,
         attempt_trigger: parsed(row, "attempt_trigger", AttemptTrigger::parse)?,
         attempt_state: row.get("attempt_state")?,
-        blocked_by: optional_id(row, "blocked_by_id")?,
         lease,
     })
 }

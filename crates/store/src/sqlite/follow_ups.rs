@@ -1,14 +1,18 @@
-//! What else changes when a delivery is settled: the count of its incident, the deliveries that it blocks, the members
-//! of a digest.
+//! What else changes when a delivery is settled: what its incident keeps of it, the deliveries that it blocks, the
+//! members of a digest.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 use tidings_domain::delivery::Status;
 use tidings_domain::event::EventKind;
-use tidings_domain::id::{Id, IncidentId, WorkspaceId};
+use tidings_domain::gate::Gate;
+use tidings_domain::id::{ChannelId, Id, IncidentId, WorkspaceId};
+use tidings_domain::incident::{IncidentTrigger, NotifiedBy};
 use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
 
+use super::chain;
 use super::settle::StopColumns;
 use crate::Result;
 use crate::queue::{FollowUps, Settlement};
@@ -37,19 +41,37 @@ pub(super) fn apply(
     let (sort_key, now) = (settlement.delivery_id.sort_key(), settlement.now);
     match settlement.follow_ups {
         FollowUps::None => return Ok(()),
-        FollowUps::Incident(id) if is_first_sent => count_sent(db, settlement.workspace_id, id, 1)?,
-        FollowUps::Incident(_) => {}
-        FollowUps::Digest if status.is_settled() => settle_digest_members(db, sort_key, now, status, stop)?,
-        FollowUps::Digest => {}
+        FollowUps::Incident(id) => {
+            if is_first_sent {
+                count_sent(db, settlement.workspace_id, id, 1)?;
+            }
+            apply_to_incidents(db, Of::Delivery(sort_key), now, status, stop)?;
+        }
+        FollowUps::Digest => match stop.filter(|stop| stop.status == Status::Held) {
+            Some(stop) => hold_digest_members(db, sort_key, stop)?,
+            None if status.is_settled() => settle_digest_members(db, sort_key, now, status, stop)?,
+            None => {}
+        },
     }
     // A held delivery blocks nothing, because it may be held all night.
-    if status.is_settled() || status == Status::Held { unblock(db, sort_key, now) } else { Ok(()) }
+    if status.is_settled() || status == Status::Held {
+        chain::leave(db, sort_key, status, now)
+    } else if settlement.attempt.is_some() {
+        chain::record_retry(db, sort_key, settlement.not_before)
+    } else {
+        Ok(())
+    }
 }
 
-/// Makes due what the delivery with this sort key blocked.
-pub(super) fn unblock(db: &Connection, sort_key: i64, now: Timestamp) -> Result<()> {
-    db.prepare_cached("UPDATE delivery SET due_at = ?, blocked_by_sort_key = NULL WHERE blocked_by_sort_key = ?")?
-        .execute(params![now.unix_ms(), sort_key])?;
+/// Holds the members of a digest that a gate stopped, as if it had never been created. The digest that carries them when
+/// the gate opens shows the state of then; this one, sent later, would not.
+fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE delivery SET reason = ?1, held_until = ?2, digest_sort_key = NULL, digest_id = NULL, \
+         gate_evaluations = iif(?3 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?3))) \
+         WHERE digest_sort_key = ?4 AND status = 'held'",
+    )?
+    .execute(params![stop.reason, stop.held_until, stop.evaluation, sort_key])?;
     Ok(())
 }
 
@@ -66,6 +88,7 @@ pub(super) fn settle_digest_members(
     if status == Status::Sent {
         count_digest_members(db, sort_key)?;
     }
+    apply_to_incidents(db, Of::Digest(sort_key), now, status, stop)?;
     db.prepare_cached(
         "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
          sent_at = iif(?1 = 'sent', ?3, sent_at), \
@@ -100,6 +123,111 @@ fn count_digest_members(db: &Connection, sort_key: i64) -> Result<()> {
         }
     }
     sent.into_iter().try_for_each(|((workspace_id, id), sent)| count_sent(db, workspace_id, id, sent))
+}
+
+/// Which deliveries, by sort key.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    Delivery(i64),
+    /// The members of a digest that settle with it.
+    Digest(i64),
+}
+
+/// Writes into the incidents what they keep of these deliveries, which get this status: which channels were notified,
+/// and that a notified channel is still to be notified of the end.
+pub(super) fn apply_to_incidents(
+    db: &Connection,
+    of: Of,
+    now: Timestamp,
+    status: Status,
+    stop: Option<&StopColumns>,
+) -> Result<()> {
+    let is_deferred = stop.is_some_and(|stop| is_deferrable(stop.reason));
+    if !(status == Status::Sent || status == Status::Suppressed && is_deferred) {
+        return Ok(());
+    }
+    let (condition, key) = match of {
+        Of::Delivery(key) => ("d.sort_key = ?", key),
+        Of::Digest(key) => ("d.digest_sort_key = ? AND d.status IN ('held', 'failed')", key),
+    };
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT e.workspace_id, e.run_id, e.trigger, d.channel_id, d.rule_id FROM delivery d \
+         CROSS JOIN event e ON e.sort_key = d.event_sort_key \
+         WHERE {condition} AND e.resource_type IN ('endpoint', 'alert')"
+    ))?;
+    let mut rows = statement.query([key])?;
+    while let Some(row) = rows.next()? {
+        let Some(Trigger::Incident(trigger)) = Trigger::parse(row.get_ref("trigger")?.as_str().unwrap_or_default())
+        else {
+            continue;
+        };
+        let Ok(id) = row.get_ref("run_id")?.as_str().unwrap_or_default().parse::<IncidentId>() else { continue };
+        let workspace_id = WorkspaceId::from_bytes(row.get("workspace_id")?);
+        let channel_id: ChannelId = super::row::id(row, "channel_id")?;
+        if status == Status::Sent && trigger.notifies() {
+            let without_rule = row.get::<_, Option<[u8; 16]>>("rule_id")?.is_none();
+            record_notified(db, workspace_id, id, channel_id, without_rule)?;
+        } else if status == Status::Suppressed && trigger == IncidentTrigger::Resolved {
+            wake_unfinished(db, workspace_id, id, channel_id, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a gate with this reason defers the resolution that it suppresses.
+fn is_deferrable(reason: &str) -> bool {
+    Gate::ORDER.into_iter().any(|gate| gate.allows_deferred_resolution() && gate.reason() == reason)
+}
+
+fn record_notified(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    id: IncidentId,
+    channel_id: ChannelId,
+    without_rule: bool,
+) -> Result<()> {
+    // A step without a rule overrides what a rule wrote, and not the other way round.
+    let (function, by) = if without_rule { ("json_set", NotifiedBy::Step) } else { ("json_insert", NotifiedBy::Rule) };
+    db.prepare_cached(&format!(
+        "UPDATE incident SET notified_channels = {function}(notified_channels, ?, ?) WHERE sort_key = ? AND id = ? \
+         AND workspace_id = ?"
+    ))?
+    .execute(params![
+        json_path(channel_id),
+        by.as_str(),
+        id.sort_key(),
+        id.as_bytes(),
+        workspace_id.as_bytes()
+    ])?;
+    Ok(())
+}
+
+/// Gives a resolved incident a wake-up if the channel was notified of it: the end is still to be notified. The revision
+/// changes, so that a transition that was decided before cannot remove the wake-up.
+fn wake_unfinished(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    id: IncidentId,
+    channel_id: ChannelId,
+    now: Timestamp,
+) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE incident SET wake_at = min(coalesce(wake_at, ?1), ?1), revision = revision + 1 WHERE sort_key = ?2 \
+         AND id = ?3 AND workspace_id = ?4 AND resolved_at IS NOT NULL \
+         AND json_extract(notified_channels, ?5) IS NOT NULL",
+    )?
+    .execute(params![
+        now.unix_ms(),
+        id.sort_key(),
+        id.as_bytes(),
+        workspace_id.as_bytes(),
+        json_path(channel_id)
+    ])?;
+    Ok(())
+}
+
+fn json_path(channel_id: ChannelId) -> String {
+    format!("$.{channel_id}")
 }
 
 fn count_sent(db: &Connection, workspace_id: WorkspaceId, id: IncidentId, sent: u32) -> Result<()> {

@@ -9,7 +9,7 @@ use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
 use super::claim::{Unreadable, earliest_per_channel};
-use super::row::{EVENT_COLUMNS, corrupt, event, id, json, optional_id, parsed};
+use super::row::{DELIVERY_EVENT_COLUMNS, corrupt, event, id, json, optional_id, parsed};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Due, HeldDelivery};
@@ -29,7 +29,7 @@ pub(super) fn list(
 ) -> Result<(Vec<HeldDelivery>, Vec<Unreadable>)> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT d.workspace_id AS tenant, d.id, d.rule_id, d.rule_generation, d.severity, d.gate_evaluations, \
-         {EVENT_COLUMNS} \
+         {DELIVERY_EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key WHERE d.sort_key = ?"
     ))?;
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());

@@ -8,7 +8,10 @@ use tidings_domain::id::{DeliveryId, EventId, Id, WorkspaceId, sort_key_at};
 use tidings_domain::severity::Severity;
 
 use super::attempts;
-use super::row::{EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, parsed, to_json};
+use super::row::{
+    DELIVERY_EVENT_COLUMNS, EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, parsed,
+    to_json,
+};
 use super::search::fold;
 use crate::Result;
 use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
@@ -290,7 +293,7 @@ fn select_deliveries(
     let sql = format!(
         "SELECT {attempts} AS attempts, d.id, d.rule_id, d.channel_id, d.channel_type, d.severity, d.status, d.reason, \
          d.held_until, d.sequence, d.replaces_id, d.digest_id, d.blocked_by_id, d.gate_evaluations, d.due_at, \
-         d.attempt_count, d.http_status, d.last_error, d.sent_at, d.completed_at, {EVENT_COLUMNS} \
+         d.attempt_count, d.http_status, d.last_error, d.sent_at, d.completed_at, {DELIVERY_EVENT_COLUMNS} \
          FROM {from} {} ORDER BY {order} LIMIT {limit}",
         conditions.sql
     );

@@ -52,6 +52,8 @@ pub(super) struct DeliveryRow<'a> {
     pub(super) delivery: &'a NewDelivery,
     /// Its one evaluation, as a JSON list.
     pub(super) gate_evaluations: Json<'a>,
+    /// Its own content, if it is that of an event accepted earlier.
+    pub(super) content: Option<Json<'a>>,
 }
 
 impl DeliveryRow<'_> {
@@ -74,7 +76,7 @@ pub(super) fn leased_delivery_insert() -> InsertSql {
 pub(super) fn delivery_insert() -> InsertSql {
     let into = "INSERT INTO delivery (sort_key, id, workspace_id, event_sort_key, rule_id, rule_generation, \
          channel_id, channel_type, severity, status, gate_evaluations, due_at, lease_owner, attempts, reason, \
-         completed_at, held_until, blocked_by_sort_key, blocked_by_id, sequence, replaces_id)";
+         completed_at, held_until, blocked_by_id, sequence, replaces_id, content)";
     InsertSql { into, row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)".into() }
 }
 
@@ -103,10 +105,10 @@ pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides
             &columns.reason,
             &is_settled.then_some(row.now().unix_ms()),
             &columns.held_until,
-            &columns.blocked_by_sort_key,
-            &row.delivery.blocked_by.as_ref().map(Id::as_bytes),
+            &columns.blocked_by.as_ref().map(Id::as_bytes),
             &row.delivery.sequence,
             &row.delivery.replaces_id.as_ref().map(Id::as_bytes),
+            &row.content,
         ])
     })?;
     Ok(())
@@ -115,7 +117,7 @@ pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides
 /// Whether [`leased_delivery_insert`] covers the delivery.
 fn fits_leased_insert(delivery: &NewDelivery) -> bool {
     let is_leased = matches!(delivery.initial_state, InitialState::Leased(_));
-    is_leased && delivery.blocked_by.is_none() && delivery.sequence == 1 && delivery.replaces_id.is_none()
+    is_leased && delivery.sequence == 1 && delivery.replaces_id.is_none()
 }
 
 /// Binds the columns that both inserts begin with, up to `severity`.

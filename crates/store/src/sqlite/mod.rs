@@ -8,6 +8,7 @@
 
 mod accept;
 mod attempts;
+mod chain;
 mod checkpoint;
 mod claim;
 mod db;
@@ -44,7 +45,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
-use tidings_domain::incident::TimelineEntry;
+use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
 use crate::error::StoreError;
@@ -318,6 +319,19 @@ impl Store for SqliteStore {
 
     async fn active_incidents(&self) -> Result<Vec<IncidentRecord>> {
         self.readers.run(monitoring::incident::active).await
+    }
+
+    async fn unfinished_incidents(&self) -> Result<Vec<IncidentRecord>> {
+        self.readers.run(monitoring::incident::unfinished).await
+    }
+
+    async fn notified_channels(&self, workspace_id: WorkspaceId, incident_id: IncidentId) -> Result<Notified> {
+        self.readers.run(move |db| monitoring::incident::notified(db, workspace_id, incident_id)).await
+    }
+
+    async fn last_episode_end(&self, workspace_id: WorkspaceId, resource_id: &str) -> Result<Option<Timestamp>> {
+        let resource_id = resource_id.to_owned();
+        self.readers.run(move |db| monitoring::episode::last_end(db, workspace_id, &resource_id)).await
     }
 
     async fn incident_deliveries(

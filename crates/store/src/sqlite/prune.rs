@@ -9,7 +9,7 @@ use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
 use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
-use super::monitoring::summary;
+use super::monitoring::{episode, summary};
 use super::row::json;
 use super::settings::bump_version;
 use crate::Result;
@@ -45,7 +45,8 @@ pub(super) fn prune(
             Position::Events(sort_key) => Some(call.events(sort_key)?),
             Position::RateWindows(id) => Some(call.rate_windows(id)?),
             Position::Endpoints(number) => Some(call.endpoints(number)?),
-            Position::Mutes => call.mutes()?,
+            Position::Mutes => Some(call.mutes()?),
+            Position::Episodes => call.episodes()?,
         };
     }
     Ok(Pruned { next: position.map(PruneCursor), ..call.pruned })
@@ -204,7 +205,7 @@ impl PruneCall<'_> {
     }
 
     /// Deletes expired mutes. They are configuration, so the version is incremented for the caches.
-    fn mutes(&mut self) -> Result<Option<Position>> {
+    fn mutes(&mut self) -> Result<Position> {
         let mut statement = self
             .db
             .prepare_cached("SELECT workspace_id, id FROM mute INDEXED BY mute_expiry WHERE expires_at < ? LIMIT ?")?;
@@ -223,6 +224,13 @@ impl PruneCall<'_> {
             bump_version(self.db, WorkspaceId::from_bytes(*id))?;
         }
         // A budget that was used up leaves open whether there are more.
-        Ok((self.budget == 0).then_some(Position::Mutes))
+        Ok(if self.budget == 0 { Position::Mutes } else { Position::Episodes })
+    }
+
+    /// Deletes ends of alerts' episodes that are as old as events that are pruned.
+    fn episodes(&mut self) -> Result<Option<Position>> {
+        let deleted = episode::prune(self.db, self.now.minus_ms(self.retention.events_ms), self.budget)?;
+        self.pruned.episodes += self.use_budget(deleted);
+        Ok((self.budget == 0).then_some(Position::Episodes))
     }
 }

@@ -2,15 +2,17 @@
 
 use rusqlite::params;
 use rusqlite::types::ToSql;
+use tidings_domain::delivery::OutdatedReason;
 use tidings_domain::gate::Gate;
 use tidings_domain::id::{DeliveryId, Id};
 use tidings_domain::time::Timestamp;
 
 use super::accept::{EncodedEvent, accept};
+use super::chain::{self, Link};
 use super::db::Db;
-use super::initial_state::{blocking_sort_key, incident_id_of, last_in_progress};
+use super::follow_ups::{Of, apply_to_incidents};
 use super::rate_limit::{RateLimiter, refusal_of_held};
-use super::row::{corrupt, optional_id, to_json};
+use super::row::{corrupt, to_json};
 use super::settle::StopColumns;
 use crate::Result;
 use crate::error::StoreError;
@@ -98,7 +100,10 @@ impl Release<'_, '_> {
              gate_evaluations = iif(?5 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?5)))";
         let completed_at = stop.status.is_settled().then_some(self.batch.now.unix_ms());
         let StopColumns { status, reason, held_until, evaluation, error } = stop;
-        self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, evaluation, error]).map(drop)
+        if self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, evaluation, error])? {
+            apply_to_incidents(self.db, Of::Delivery(id.sort_key()), self.batch.now, *status, Some(stop))?;
+        }
+        Ok(())
     }
 
     /// Releases deliveries one by one until the rate limit refuses one. That one and all after it stay held: a later
@@ -107,27 +112,30 @@ impl Release<'_, '_> {
         let mut outcome = ReleaseOutcome::default();
         let mut refused = None;
         for &id in &self.batch.individual {
-            // Checked before the limit, so that a delivery that is no longer held takes no slot.
-            let Some(blocked_by) = self.if_held(id)? else { continue };
+            // Checked before the limit, so that a delivery that is not sent takes no slot.
+            if !self.is_held(id)? {
+                continue;
+            }
+            if chain::is_superseded(self.db, self.batch.workspace_id, id)? {
+                self.supersede(id)?;
+                continue;
+            }
             if refused.is_none() {
                 refused = self.admit()?;
             }
             match &refused {
                 Some(refused) => outcome.held += u32::from(self.keep_held(id, refused)?),
-                None => outcome.due += u32::from(self.make_due(id, blocked_by)?),
+                None => outcome.due += u32::from(self.make_due(id)?),
             }
         }
         Ok(outcome)
     }
 
-    /// If the delivery is still held and in no digest: the delivery that it was to come after when it was created, if
-    /// any.
-    fn if_held(&self, id: DeliveryId) -> Result<Option<Option<DeliveryId>>> {
+    /// Whether the delivery is still held and in no digest.
+    fn is_held(&self, id: DeliveryId) -> Result<bool> {
         let ReleaseBatch { workspace_id, channel_id, .. } = self.batch;
-        let mut statement = self.db.prepare_cached(&format!("SELECT blocked_by_id FROM delivery {WHERE_HELD}"))?;
-        let mut rows =
-            statement.query(params![id.sort_key(), id.as_bytes(), workspace_id.as_bytes(), channel_id.as_bytes()])?;
-        rows.next()?.map(|row| optional_id(row, "blocked_by_id")).transpose()
+        let mut statement = self.db.prepare_cached(&format!("SELECT 1 FROM delivery {WHERE_HELD}"))?;
+        Ok(statement.exists(params![id.sort_key(), id.as_bytes(), workspace_id.as_bytes(), channel_id.as_bytes()])?)
     }
 
     /// Takes a slot of the rate limit, if there is a limit, or returns the refusal.
@@ -143,28 +151,27 @@ impl Release<'_, '_> {
         }
     }
 
-    /// The last delivery in progress of the incident that the delivery notifies of, if it does.
-    fn last_in_progress(&self, id: DeliveryId) -> Result<Option<(i64, DeliveryId)>> {
-        let ReleaseBatch { workspace_id, channel_id, .. } = self.batch;
-        match incident_id_of(self.db, *workspace_id, id)? {
-            Some(incident_id) => last_in_progress(self.db, *workspace_id, *channel_id, &incident_id),
-            None => Ok(None),
-        }
+    /// Makes the delivery due, at the end of its chain. Those that joined it while this one was held are attempted
+    /// first.
+    fn make_due(&self, id: DeliveryId) -> Result<bool> {
+        const SET: &str = "status = 'pending', due_at = ?1, blocked_by_id = coalesce(?2, blocked_by_id), held_until = NULL, \
+             reason = NULL";
+        let blocked_by = self.join_chains(id)?;
+        let due_at = blocked_by.is_none().then_some(self.batch.now.unix_ms());
+        self.update(id, SET, &[&due_at, &blocked_by.as_ref().map(Id::as_bytes)])
     }
 
-    /// Makes the delivery due, or blocked by what is in progress of its incident. That may be a delivery released a
-    /// moment ago, or one created while this one was held, so it need not be the `blocked_by` of its creation.
-    fn make_due(&self, id: DeliveryId, blocked_by: Option<DeliveryId>) -> Result<bool> {
-        const SET: &str = "status = 'pending', due_at = ?1, blocked_by_sort_key = ?2, blocked_by_id = ?3, \
-             held_until = NULL, reason = NULL";
-        let workspace_id = self.batch.workspace_id;
-        let (blocked_by_sort_key, blocked_by_id) = match (self.last_in_progress(id)?, blocked_by) {
-            (Some((sort_key, last)), _) => (Some(sort_key), Some(last)),
-            (None, Some(blocked_by)) => (blocking_sort_key(self.db, workspace_id, blocked_by)?, Some(blocked_by)),
-            (None, None) => (None, None),
-        };
-        let due_at = blocked_by_sort_key.is_none().then_some(self.batch.now.unix_ms());
-        self.update(id, SET, &[&due_at, &blocked_by_sort_key, &blocked_by_id.as_ref().map(Id::as_bytes)])
+    /// Appends the delivery to its chains. Returns the delivery before it, if it is not the head of all of them.
+    fn join_chains(&self, id: DeliveryId) -> Result<Option<DeliveryId>> {
+        let ReleaseBatch { channel_id, now, .. } = *self.batch;
+        let subjects = chain::subjects(self.db, id.sort_key())?;
+        Ok(chain::join(self.db, Link { channel_id, delivery_id: id, now }, &subjects)?.blocked_by)
+    }
+
+    fn supersede(&self, id: DeliveryId) -> Result<()> {
+        const SET: &str = "status = 'suppressed', reason = ?1, held_until = NULL, completed_at = ?2";
+        let reason = OutdatedReason::Superseded.as_str();
+        self.update(id, SET, &[&reason, &self.batch.now.unix_ms()]).map(drop)
     }
 
     /// Keeps the delivery held until the next slot. Its reason becomes the rate limit, by which the limiter knows that
@@ -180,7 +187,9 @@ impl Release<'_, '_> {
         const JOIN: &str = "digest_sort_key = ?1, digest_id = ?2, held_until = NULL";
         let mut members = Vec::with_capacity(digest.members.len());
         for &id in &digest.members {
-            members.extend(self.if_held(id)?.map(|_| id));
+            if self.is_held(id)? {
+                members.push(id);
+            }
         }
         if members.is_empty() {
             return Ok(());
@@ -198,6 +207,12 @@ impl Release<'_, '_> {
         outcome.due += 1;
         for id in members {
             outcome.members += u32::from(self.update(id, JOIN, &[&digest.id.sort_key(), digest.id.as_bytes()])?);
+        }
+        // After its members joined it: a digest is in the chain of every subject that it carries.
+        if let Some(blocked_by) = self.join_chains(digest.id)? {
+            self.db
+                .prepare_cached("UPDATE delivery SET due_at = NULL, blocked_by_id = ? WHERE sort_key = ?")?
+                .execute(params![blocked_by.as_bytes(), digest.id.sort_key()])?;
         }
         Ok(())
     }

@@ -99,6 +99,11 @@ impl JsonBuffer {
 pub(super) const EVENT_COLUMNS: &str = "e.workspace_id, e.id AS event_id, e.kind, e.resource_type, e.resource_id, \
      e.run_id, e.trigger, e.received_at, e.content";
 
+/// [`EVENT_COLUMNS`] of a delivery, of `delivery` under the alias `d`: with the content that the delivery has of its own,
+/// if it has one.
+pub(super) const DELIVERY_EVENT_COLUMNS: &str = "e.workspace_id, e.id AS event_id, e.kind, e.resource_type, \
+     e.resource_id, e.run_id, e.trigger, e.received_at, coalesce(d.content, e.content) AS content";
+
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     let kind = parsed(row, "kind", EventKind::parse)?;
     let content = row.get_ref("content")?.as_str().map_err(|_| corrupt("content", "no text"))?;

@@ -3,48 +3,62 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
-use tidings_domain::delivery::Status;
+use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::Id;
+use tidings_domain::time::Timestamp;
 
 use super::accept::EncodedEvent;
 use super::db::Db;
 use super::initial_state::stop_reason;
 use super::insert::insert_events;
 use super::row::{corrupt, to_json};
-use super::{attempts, follow_ups};
+use super::{attempts, chain, follow_ups};
 use crate::Result;
 use crate::error::StoreError;
-use crate::queue::{Attempt, Counts, NewEvent, NextState, Settled, Settlement, TestRecord};
+use crate::queue::{Attempt, Counts, FollowUps, NewEvent, NextState, Settled, Settlement, TestRecord};
 
 pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
     // The attempt becomes the row's attempt count, which fences the next settlement: it must be the next number.
     if let Some(attempt) = settlement.attempt.as_ref().filter(|it| it.number != settlement.attempt_count + 1) {
         return Err(corrupt("attempt number", attempt.number));
     }
+    let is_digest = settlement.follow_ups == FollowUps::Digest;
     let (status, due_at) = match &settlement.next {
-        NextState::RetryAt(at) => (Status::Pending, Some(at.unix_ms())),
+        NextState::RetryAt(at) => (Status::Pending, Some(retry_at(db, settlement, *at)?)),
         NextState::Done(status) if status.is_resendable() => (*status, None),
         NextState::Done(status) => return Err(corrupt("settled status", status)),
-        NextState::Suppressed(_) => (Status::Suppressed, None),
+        NextState::Suppressed(_) | NextState::Outdated(_) => (Status::Suppressed, None),
+        // Its members are held instead: see `follow_ups`.
+        NextState::Held(_) if is_digest => (Status::Suppressed, None),
         NextState::Held(_) => (Status::Held, None),
         NextState::Skipped(_) => (Status::Skipped, None),
         NextState::GivenUp(_) => (Status::Failed, None),
     };
     let stop = StopColumns::from_next(&settlement.next)?;
+    let own_stop = stop.as_ref().map(|stop| stop.with_status(status));
     let is_first_sent = follow_ups::is_first_sent(db, settlement, status)?;
     // Fenced and written first: a stale settlement must have no follow-ups.
     if !update(db, settlement, status, due_at)? {
         return Ok(Settled::Stale);
     }
-    if let Some(stop) = &stop {
+    if let Some(stop) = &own_stop {
         update_stop(db, settlement, stop)?;
     }
     follow_ups::apply(db, settlement, status, stop.as_ref(), is_first_sent)?;
     Ok(Settled::Written)
 }
 
-/// The columns of a delivery that is suppressed, held or skipped.
+/// When a delivery that waits for a retry is due. After an expedited attempt, which uses up no retry, that is when the
+/// retry was due that it preceded.
+fn retry_at(db: &Db<'_>, settlement: &Settlement, at: Timestamp) -> Result<i64> {
+    let is_expedited = settlement.attempt.as_ref().is_some_and(|attempt| attempt.trigger == AttemptTrigger::NewerEvent);
+    let preceded = if is_expedited { chain::retry_at(db, settlement.delivery_id.sort_key())? } else { None };
+    Ok(preceded.unwrap_or(0).max(at.unix_ms()))
+}
+
+/// The columns of a delivery that is suppressed, held, skipped or given up.
+#[derive(Clone)]
 pub(super) struct StopColumns {
     pub(super) status: Status,
     pub(super) reason: &'static str,
@@ -58,6 +72,11 @@ pub(super) struct StopColumns {
 impl StopColumns {
     const fn without_gate(status: Status, reason: &'static str, error: Option<&'static str>) -> Self {
         Self { status, reason, held_until: None, evaluation: None, error }
+    }
+
+    /// The same with another status; only a held delivery has an instant.
+    fn with_status(&self, status: Status) -> Self {
+        Self { status, held_until: self.held_until.filter(|_| status == Status::Held), ..self.clone() }
     }
 
     /// `None` if the next state is another.
@@ -74,6 +93,7 @@ impl StopColumns {
                 by_gate(evaluation, Status::Held, Some(until.unix_ms()))
             }
             NextState::Skipped(reason) => Ok(Some(Self::without_gate(Status::Skipped, reason.as_str(), None))),
+            NextState::Outdated(reason) => Ok(Some(Self::without_gate(Status::Suppressed, reason.as_str(), None))),
             NextState::GivenUp(reason) => {
                 Ok(Some(Self::without_gate(Status::Failed, reason.as_str(), Some(reason.describe()))))
             }
@@ -117,6 +137,7 @@ fn update(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i
             let text = if is_first { attempts::encode_first(attempt)? } else { attempts::encode(attempt)? };
             db.prepare_cached(
                 "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, attempt_state = ?, \
+                 attempt_base = attempt_base + (attempt_trigger = 'newer_event'), \
                  attempt_count = ?, attempt_trigger = 'scheduled', \
                  attempts = iif(?, '', attempts) || ?, http_status = ?, last_error = ?, \
                  sent_at = coalesce(?, sent_at), completed_at = ? \
@@ -142,7 +163,8 @@ fn update(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i
         }
         None => db
             .prepare_cached(
-                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, attempt_state = ?, completed_at = ? \
+                "UPDATE delivery SET status = ?, due_at = ?, lease_owner = NULL, attempt_state = ?, completed_at = ?, \
+                 attempt_trigger = iif(? AND attempt_trigger = 'newer_event', 'scheduled', attempt_trigger) \
                  WHERE sort_key = ? AND id = ? AND workspace_id = ? AND lease_owner = ? AND attempt_count = ?",
             )?
             .execute(params![
@@ -150,6 +172,8 @@ fn update(db: &Db<'_>, settlement: &Settlement, status: Status, due_at: Option<i
                 due_at,
                 settlement.attempt_state,
                 completed_at,
+                // Held, it leaves the chain whose head it was.
+                status != Status::Pending,
                 sort_key,
                 id,
                 workspace_id,

@@ -247,7 +247,10 @@ impl fmt::Display for Settings {
         let set = |is_set: bool, otherwise: &str| if is_set { "set".to_owned() } else { otherwise.to_owned() };
         let lines = [
             ("listen", self.listen.to_string()),
-            ("public-url", self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))),
+            (
+                "public-url",
+                self.public_url.clone().unwrap_or_else(|| "not set: URLs of inbound webhooks are paths".into()),
+            ),
             ("data-dir", self.data_dir.display().to_string()),
             ("allow-targets", or_none(networks(&self.allow_targets))),
             ("allow-watch-targets", or_none(networks(&self.allow_watch_targets))),

@@ -15,6 +15,7 @@ mod gate_effects;
 mod gates;
 mod incidents;
 mod isolation;
+mod mail_burst;
 mod messages;
 mod operating;
 mod outage_crash;

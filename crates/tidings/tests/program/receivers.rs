@@ -41,7 +41,7 @@ fn each_receiver_failure_has_its_own_error() {
         case("is broken", broken.url(), "status", "HTTP 502 Bad Gateway", json!(502)),
         case("is not there", format!("http://{}/", closed_port()), "connect", "refused the connection", Value::Null),
         case("has no name", "https://nowhere.invalid/".into(), "dns", "could not be resolved", Value::Null),
-        case("is self-signed", format!("https://{}/", tls::receiver().address), "tls", "unknown issuer", Value::Null),
+        case("is self-signed", format!("https://{}/", tls::receiver().address), "tls", "is self-signed", Value::Null),
         case("has no TLS", no_tls.url().replace("http:", "https:"), "tls", "TLS", Value::Null),
     ];
     let server = Setup::new().start();
@@ -90,4 +90,41 @@ fn success_status_counts_whatever_its_body() {
         assert_eq!((&delivery["attemptCount"], &delivery["httpStatus"]), (&json!(1), &json!(200)), "{delivery}");
         assert!(delivery["attempts"][0]["responseBody"].as_str().unwrap().len() <= 2_048, "{job}");
     }
+}
+
+#[test]
+fn success_status_line_counts_whatever_its_headers() {
+    let many = "X-Many: a\r\n".repeat(120);
+    let long = format!("Content-Security-Policy: {}\r\n", "a".repeat(200_000));
+    let server = Setup::new().start();
+    let api = server.api();
+    for (index, headers) in ["Server : x\r\n", "nonsense\r\n", &many, &long, "Content-Length: 7\r\n"].iter().enumerate()
+    {
+        let answer = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 2\r\n\r\nok").into_bytes();
+        let receiver = Receiver::start(move |_, _| Reply::Bytes(answer.clone()));
+        let job = format!("odd-{index}");
+        api.make_rule(&job, &api.make_webhook(&receiver, json!({"retryDelaysSeconds": [1]})));
+        let delivery = api.delivery_once(&api.fail(&job, "1"), "sent");
+        assert_eq!((&delivery["attemptCount"], receiver.count()), (&json!(1), 1), "{delivery}");
+    }
+}
+
+#[test]
+fn own_certificate_is_accepted_once_it_is_given() {
+    let server = Setup::new().start();
+    let api = server.api();
+    let target = tls::receiver();
+    let config = json!({"url": format!("https://{}/hook", target.address)});
+    let channel = api.make_channel(json!({"name": "own", "type": "webhook", "config": config}));
+    let test = || api.post(&format!("/channels/{channel}/test"), json!({})).expect(200);
+    let error = test()["error"].as_str().unwrap().to_owned();
+    assert!(error.ends_with("if it is your own, give it in tls.caCertificate"), "{error}");
+    let edit = |tls: Value| api.patch(&format!("/channels/{channel}"), json!({"config": {"tls": tls}}));
+    let pointers = edit(json!({"caCertificate": "PEM"})).expect_problem(422, "invalid");
+    assert_eq!(pointers, ["/config/tls/caCertificate"]);
+    let edited = edit(json!({"caCertificate": target.pem})).expect(200);
+    assert!(edited["channel"]["config"]["tls"]["caCertificate"].as_str().unwrap().contains("BEGIN CERTIFICATE"));
+    assert_eq!(test()["ok"], true);
+    edit(Value::Null).expect(200);
+    assert_eq!(test()["ok"], false, "neither the connection nor the session of before is used");
 }

@@ -144,3 +144,21 @@ fn recover_resends_failures_of_a_receiver_outage() {
     assert_eq!(recover(json!({"channelId": channel, "since": since})), json!({"recovered": 0}));
     assert!(receiver.webhook_ids_by_run().values().all(|ids| ids.len() == 2 && ids[0] == ids[1]));
 }
+
+#[test]
+fn retries_and_resends_open_new_connections() {
+    let receiver = Receiver::start(|_, number| Reply::Status(if number == 3 { 503 } else { 204 }));
+    let server = Setup::new().start();
+    let api = server.api();
+    let channel = api.make_webhook(&receiver, json!({"retryDelaysSeconds": [1]}));
+    api.make_rule("backup", &channel);
+    for (run, requests) in [("1", 1), ("2", 2), ("3", 4), ("4", 5)] {
+        api.delivery_once(&api.fail("backup", run), "sent");
+        assert_eq!(receiver.count(), requests);
+    }
+    let delivery = api.deliveries(&format!("&channel={channel}")).remove(0);
+    api.post(&format!("/deliveries/{}/resend", delivery["id"].as_str().unwrap()), json!({})).expect(202);
+    let connections: Vec<_> = receiver.wait_for(6).iter().map(|request| request.connection).collect();
+    // Kept after a success, closed after the error; the retry and the resend do not use what is kept.
+    assert_eq!(connections, [1, 1, 1, 2, 2, 3]);
+}

@@ -1,7 +1,7 @@
 //! Incidents in responses.
 
 use serde::Serialize;
-use tidings_domain::id::IncidentId;
+use tidings_domain::id::{ChannelId, IncidentId};
 use tidings_domain::incident::{SubjectField, TimelineEntry};
 use tidings_domain::time::Timestamp;
 use tidings_store::monitoring::IncidentRecord;
@@ -26,6 +26,7 @@ pub(crate) struct Incident<'a> {
     acknowledged_at: Option<Timestamp>,
     acknowledged_by: Option<&'a str>,
     notifications_sent: u64,
+    notified_channels: Vec<ChannelId>,
     fields: &'a [SubjectField],
     tags: &'a [String],
 }
@@ -53,6 +54,7 @@ impl<'a> Incident<'a> {
             acknowledged_at: incident.acknowledged_at,
             acknowledged_by: incident.acknowledged_by.as_deref(),
             notifications_sent: incident.notifications_sent,
+            notified_channels: record.notified.keys().copied().collect(),
             fields: &info.fields,
             tags: &info.tags,
         }

@@ -152,7 +152,7 @@ fn describe_outcome(record: &DeliveryRecord, attempts_max: Option<u32>, phrasing
             format!("Retry{}: {} failed{error}", when(record.next_attempt_at), number(count))
         }
         (Status::Pending, _) if record.blocked_by.is_some() && record.next_attempt_at.is_none() => {
-            "Waiting for an earlier notification of this incident".to_owned()
+            "Waiting for an earlier notification of the same endpoint or alert".to_owned()
         }
         (Status::Pending, _) => "About to be sent".to_owned(),
         (Status::Sending, _) => format!("Sending, {}", number(count + 1)),

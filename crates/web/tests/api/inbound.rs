@@ -58,12 +58,12 @@ async fn firing_alert_opens_and_resolved_alert_resolves_incident() {
     let (path, _) = create_webhook(&service).await;
     let firing = message(json!([alert("a1", "firing")]));
     let counts = send(&service, &path, &firing).await.expect(200);
-    assert_eq!(counts, json!({"opened": 1, "resolved": 0, "unchanged": 0}));
+    assert_eq!(counts, json!({"opened": 1, "resolved": 0, "unchanged": 0, "truncated": 0}));
     let event = receiver.next().await.json();
     assert_eq!((&event["event"], &event["severity"]), (&json!("incident_opened"), &json!("critical")), "{event}");
     assert_eq!(event["link"], "http://prometheus:9090/graph?g0.expr=up&g0.tab=1");
     let counts = send(&service, &path, &firing).await.expect(200);
-    assert_eq!(counts, json!({"opened": 0, "resolved": 0, "unchanged": 1}), "repeated");
+    assert_eq!(counts, json!({"opened": 0, "resolved": 0, "unchanged": 1, "truncated": 0}), "repeated");
 
     let incident = service.get("/incidents?resourceType=alert&resourceId=a1").await.expect(200)["data"][0].clone();
     for (key, value) in [
@@ -81,12 +81,67 @@ async fn firing_alert_opens_and_resolved_alert_resolves_incident() {
 
     let both = message(json!([alert("a1", "resolved"), alert("unknown", "resolved")]));
     let counts = send(&service, &path, &both).await.expect(200);
-    assert_eq!(counts, json!({"opened": 0, "resolved": 1, "unchanged": 1}));
+    assert_eq!(counts, json!({"opened": 0, "resolved": 1, "unchanged": 1, "truncated": 0}));
     assert_eq!(receiver.next().await.json()["event"], "incident_resolved");
-    send(&service, &path, &firing).await.expect(200);
+    assert_eq!(send(&service, &path, &firing).await.expect(200)["unchanged"], 1, "late: that episode is over");
+    let mut anew = alert("a1", "firing");
+    anew["startsAt"] = Value::Null;
+    assert_eq!(send(&service, &path, &message(json!([anew]))).await.expect(200)["opened"], 1, "since now");
     let again = receiver.next().await.json();
     assert_eq!(again["event"], "incident_opened");
     assert_ne!(again["incident"]["id"], event["incident"]["id"], "another incident");
+}
+
+#[tokio::test]
+async fn late_and_repeated_alerts_are_no_news() {
+    let service = Service::start().await;
+    let (path, _) = create_webhook(&service).await;
+    let alert_at = |status: &str, starts_at: &str, ends_at: &str| {
+        let mut one = alert("a1", status);
+        (one["startsAt"], one["endsAt"]) = (json!(starts_at), json!(ends_at));
+        message(json!([one]))
+    };
+    let year_1 = "0001-01-01T00:00:00Z";
+    let (first, second, third) = ("2026-11-30T08:38:00.032Z", "2026-11-30T09:00:00Z", "2026-11-30T10:00:00Z");
+    let end = "2026-11-30T08:39:00.032Z";
+    for (body, [opened, resolved, unchanged]) in [
+        (alert_at("firing", first, year_1), [1, 0, 0]),
+        // A second server, some seconds apart.
+        (alert_at("firing", "2026-11-30T08:38:20Z", year_1), [0, 0, 1]),
+        (alert_at("firing", "2026-11-30T08:37:50Z", year_1), [0, 0, 1]),
+        (alert_at("resolved", first, end), [0, 1, 0]),
+        (alert_at("firing", first, year_1), [0, 0, 1]),
+        (alert_at("resolved", first, end), [0, 0, 1]),
+        (alert_at("firing", second, year_1), [1, 0, 0]),
+        (alert_at("resolved", first, end), [0, 0, 1]),
+        // The report that the second episode was over got lost.
+        (alert_at("firing", third, year_1), [1, 1, 0]),
+        (alert_at("firing", year_1, year_1), [0, 0, 1]),
+        (alert_at("resolved", third, year_1), [0, 1, 0]),
+        (alert_at("firing", year_1, year_1), [1, 0, 0]),
+    ] {
+        let counts = send(&service, &path, &body).await.expect(200);
+        let expected = json!({"opened": opened, "resolved": resolved, "unchanged": unchanged, "truncated": 0});
+        assert_eq!(counts, expected, "{body}");
+    }
+    let incidents = service.get("/incidents").await.expect(200)["data"].clone();
+    let statuses: Vec<_> = incidents.as_array().unwrap().iter().map(|it| it["status"].clone()).collect();
+    assert_eq!(statuses, ["active", "resolved", "resolved", "resolved"]);
+    assert_eq!(incidents[3]["failingSince"], "2026-11-30T08:37:50.000Z", "the earliest start");
+}
+
+#[tokio::test]
+async fn truncated_alerts_are_recorded_and_returned() {
+    let service = Service::start().await;
+    let (path, _) = create_webhook(&service).await;
+    let mut body = message(json!([alert("a1", "firing")]));
+    body["truncatedAlerts"] = json!(12);
+    assert_eq!(send(&service, &path, &body).await.expect(200)["truncated"], 12);
+    let incident = service.get("/incidents").await.expect(200)["data"][0].clone();
+    let field = json!({"label": "Truncated alerts", "value": "12 more of this group, see max_alerts in Alertmanager"});
+    assert_eq!(incident["fields"][0], field);
+    let events = service.get("/events?kind=incident_opened").await.expect(200);
+    assert!(events.to_string().contains("12 more of this group"), "{events}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,13 +218,14 @@ async fn invalid_message_returns_422_and_changes_nothing() {
         (json!({"version": 4, "alerts": []}), vec!["/version"]),
         (message(json!({})), vec!["/alerts"]),
         (message(json!([5])), vec!["/alerts/0"]),
-        (message(json!([{}])), vec!["/alerts/0/status", "/alerts/0/fingerprint", "/alerts/0/startsAt"]),
+        (message(json!([{}])), vec!["/alerts/0/status", "/alerts/0/fingerprint"]),
         (with("status", json!("maybe")), vec!["/alerts/1/status"]),
         (with("fingerprint", json!("")), vec!["/alerts/1/fingerprint"]),
         (with("fingerprint", json!("*")), vec!["/alerts/1/fingerprint"]),
         (with("fingerprint", json!("x".repeat(201))), vec!["/alerts/1/fingerprint"]),
         (with("startsAt", json!("now")), vec!["/alerts/1/startsAt"]),
-        (with("startsAt", json!("0001-01-01T00:00:00Z")), vec!["/alerts/1/startsAt"]),
+        (with("startsAt", json!("1999-01-01T00:00:00Z")), vec!["/alerts/1/startsAt"]),
+        (with("endsAt", json!("later")), vec!["/alerts/1/endsAt"]),
         (with("labels", json!([])), vec!["/alerts/1/labels"]),
         (with("labels", json!({"a": 1})), vec!["/alerts/1/labels"]),
         (with("annotations", json!("text")), vec!["/alerts/1/annotations"]),

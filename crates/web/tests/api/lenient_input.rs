@@ -250,6 +250,23 @@ async fn repeated_run_with_another_body_differs() {
 }
 
 #[tokio::test]
+async fn blank_names_count_as_absent_where_there_is_a_default() {
+    let service = Service::start().await;
+    for (number, name) in ["", " ", "\u{200b}", "\u{3000}"].into_iter().enumerate() {
+        let mut run = run(&number.to_string());
+        run["resourceName"] = name.into();
+        let accepted = service.post("/runs", &run).await.expect(202);
+        assert_eq!(event(&service, &accepted).await["resourceName"], Value::Null, "{name:?}");
+        let channel = json!({"name": name, "type": "webhook", "config": {"url": "https://example.com/"}});
+        assert_eq!(service.post("/channels", &channel).await.problem(422, "invalid"), ["/name"], "{name:?}");
+        let inbound = json!({"type": "alertmanager", "name": name});
+        assert_eq!(service.post("/inbound-webhooks", &inbound).await.problem(422, "invalid"), ["/name"], "{name:?}");
+        let endpoint = json!({"name": name, "type": "http", "url": "https://example.com/"});
+        assert_eq!(service.post("/endpoints", &endpoint).await.problem(422, "invalid"), ["/name"], "{name:?}");
+    }
+}
+
+#[tokio::test]
 async fn star_within_a_resource_id_is_refused() {
     let service = Service::start().await;
     let rule = |id: &str| {

@@ -11,6 +11,7 @@ mod endpoint_input;
 mod endpoint_operations;
 mod endpoint_test;
 mod endpoints;
+mod every_field;
 mod external_endpoints;
 mod harness;
 mod held_deliveries;

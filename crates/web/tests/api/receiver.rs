@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 /// A recorded request.
 #[derive(Debug)]
 pub struct Received {
+    pub method: http::Method,
     pub headers: HeaderMap,
     /// The exact bytes.
     pub body: Bytes,
@@ -98,7 +99,7 @@ async fn receive(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    let _ = sender.send(Received { headers: parts.headers, body });
+    let _ = sender.send(Received { method: parts.method, headers: parts.headers, body });
     gate.acquire().await.unwrap().forget();
     let status = *answer.lock().unwrap();
     let mut response = Response::new(Full::from(format!("answered {}", status.as_u16())));

@@ -208,9 +208,9 @@ fn assert_inert(text: &Value) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(&text["verbatim"], &json!(true));
     let text = text["text"].as_str().unwrap();
-    // What stands between angle brackets is a link of ours.
+    // Only links of ours are within angle brackets.
     for piece in text.split('<').skip(1) {
-        let (link, _) = piece.split_once('>').ok_or_else(|| TestCaseError::fail(format!("{text}")))?;
+        let (link, _) = piece.split_once('>').ok_or_else(|| TestCaseError::fail(text.to_owned()))?;
         prop_assert!(link.starts_with("https://") || link.starts_with("http://"), "{}", text);
         let url = link.split('|').next().unwrap_or_default();
         prop_assert!(link.len() > url.len() + 1 && url.bytes().all(|byte| byte.is_ascii_graphic()), "{}", text);

@@ -39,7 +39,6 @@ fn claimed(channel_number: u8, number: u32) -> Claimed {
         attempt_base: 0,
         attempt_trigger: AttemptTrigger::Scheduled,
         attempt_state: None,
-        blocked_by: None,
         lease: Lease { owner: 1, until: NOW },
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use tidings_domain::delivery::Status;
-use tidings_domain::event::{Content, EventKind};
+use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::gate::{Effect, Gate, GateEvaluation};
-use tidings_domain::id::{DeliveryId, Id, RuleId};
+use tidings_domain::id::{ChannelId, DeliveryId, Id, RuleId};
 use tidings_domain::incident::{IncidentTrigger, Subject};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 use tidings_store::history::DeliveryRecord;
+use tidings_store::monitoring::IncidentRecord;
 
 use super::runner::History;
 
@@ -21,8 +22,9 @@ pub fn check(history: &History) {
     let all = history.world.deliveries();
     every_rule_has_delivery_or_note(history, &all);
     evaluations_are_prefixes(&all);
-    deferred_openings_replace_suppressed_ones(&all);
-    resolutions_follow_openings(history, &all);
+    deferred_deliveries_replace_suppressed_ones(&all);
+    resolutions_follow_notifications(history, &all);
+    the_notified_are_notified_of_the_end(history, &all);
     digest_members_settle_with_digest(&all);
     webhooks_were_sent_once(history, &all);
     incidents_count_sent_notifications(history, &all);
@@ -39,11 +41,12 @@ fn every_rule_has_delivery_or_note(history: &History, all: &[DeliveryRecord]) {
         let delivered: HashSet<_> =
             all.iter().filter(|it| it.event.id == event.id).filter_map(|it| it.rule_id).collect();
         let noted: HashSet<_> = record.not_routed.iter().map(|note| note.rule_id).collect();
-        let rules: Vec<RuleId> = match event.resource_type {
-            ResourceType::Flow => vec![history.flow_rule],
+        let rules: Vec<Vec<RuleId>> = match event.resource_type {
+            ResourceType::Flow => vec![vec![history.flow_rule]],
             ResourceType::Endpoint => {
                 let endpoint = history.endpoints.iter().position(|id| id.to_string() == event.resource_id).unwrap();
-                let rules = &history.rules[endpoint * super::strategies::CHANNELS..][..super::strategies::CHANNELS];
+                let rules =
+                    &history.former_rules[endpoint * super::strategies::CHANNELS..][..super::strategies::CHANNELS];
                 if event.incident().is_some_and(|incident| incident.escalates_to.is_some()) {
                     assert!(all.iter().any(|it| it.event.id == event.id), "a step without a delivery: {event:?}");
                     continue;
@@ -53,7 +56,8 @@ fn every_rule_has_delivery_or_note(history: &History, all: &[DeliveryRecord]) {
             _ => continue,
         };
         for rule in rules {
-            assert!(delivered.contains(&rule) != noted.contains(&rule), "either a delivery or a note: {record:?}");
+            let is_in = |set: &HashSet<RuleId>| rule.iter().any(|id| set.contains(id));
+            assert!(is_in(&delivered) != is_in(&noted), "either a delivery or a note: {record:?}");
         }
     }
 }
@@ -79,16 +83,22 @@ fn evaluations_are_prefixes(all: &[DeliveryRecord]) {
     }
 }
 
-/// Whether it is a suppressed opening that may be deferred.
+/// Whether it is a suppressed opening or resolution that may be deferred.
 fn is_deferrable(delivery: &DeliveryRecord) -> bool {
     let stopped = delivery.gate_evaluations.last().and_then(|evaluation| evaluation.stopped.as_ref());
-    let by =
-        stopped.is_some_and(|(gate, refusal)| gate.allows_deferred_delivery() && refusal.effect == Effect::Suppress);
-    delivery.event.trigger == OPENED && delivery.status == Status::Suppressed && by
+    let by = stopped.is_some_and(|(gate, refusal)| {
+        let allows = match delivery.event.trigger {
+            OPENED => gate.allows_deferred_delivery(),
+            RESOLVED => gate.allows_deferred_resolution(),
+            _ => false,
+        };
+        allows && refusal.effect == Effect::Suppress
+    });
+    delivery.status == Status::Suppressed && by
 }
 
-/// A deferred opening replaces a suppressed one, which is still recorded, and each sequence exists once.
-fn deferred_openings_replace_suppressed_ones(all: &[DeliveryRecord]) {
+/// A deferred delivery replaces a suppressed one, which is still recorded, and each sequence exists once.
+fn deferred_deliveries_replace_suppressed_ones(all: &[DeliveryRecord]) {
     let by_id: HashMap<DeliveryId, &DeliveryRecord> = all.iter().map(|it| (it.id, it)).collect();
     let mut seen = HashSet::new();
     for delivery in all {
@@ -99,9 +109,11 @@ fn deferred_openings_replace_suppressed_ones(all: &[DeliveryRecord]) {
         let of = by_id[&of];
         assert!(is_deferrable(of), "{delivery:?} for {of:?}");
         assert_eq!(
-            (of.event.id, of.rule_id, of.sequence + 1),
-            (delivery.event.id, delivery.rule_id, delivery.sequence)
+            (of.event.id, of.channel_id, of.sequence + 1),
+            (delivery.event.id, delivery.channel_id, delivery.sequence)
         );
+        // The end of an incident is notified under another rule if that of the suppressed delivery is gone.
+        assert!(of.rule_id == delivery.rule_id || delivery.event.trigger == RESOLVED, "{delivery:?}");
     }
 }
 
@@ -112,7 +124,9 @@ pub fn openings_were_sent(history: &History) {
     let parent_is_down = history.active().any(|incident| incident.subject == parent);
     for incident in history.active() {
         let of_incident = |it: &&DeliveryRecord| it.event.run_id == incident.id.to_string();
-        for suppressed in all.iter().filter(of_incident).filter(|it| is_deferrable(it)) {
+        let is_of_present_rule = |it: &&DeliveryRecord| it.rule_id.is_some_and(|id| history.rules.contains(&id));
+        let openings = all.iter().filter(|it| it.event.trigger == OPENED).filter(is_of_present_rule);
+        for suppressed in openings.filter(of_incident).filter(|it| is_deferrable(it)) {
             let is_by_parent = suppressed.reason.as_deref() == Some("dependency") && parent_is_down;
             let deferred = all.iter().filter(|it| it.replaces_id == Some(suppressed.id)).count();
             let is_of_parents_child = incident.subject == Subject::Endpoint(history.endpoints[1]);
@@ -123,29 +137,86 @@ pub fn openings_were_sent(history: &History) {
     }
 }
 
-/// A resolution is sent where the opening was sent, and where openings are filtered or not subscribed to.
-fn resolutions_follow_openings(history: &History, all: &[DeliveryRecord]) {
+/// The notifications of the incident through the channel that precede its resolution.
+fn notifications_before<'a>(
+    all: &'a [DeliveryRecord],
+    resolved: &Event,
+    channel_id: ChannelId,
+) -> Vec<&'a DeliveryRecord> {
+    let is_notification = |it: &&DeliveryRecord| {
+        let notifies = matches!(it.event.trigger, Trigger::Incident(trigger) if trigger.notifies());
+        notifies && it.channel_id == channel_id && it.event.run_id == resolved.run_id && it.event.id < resolved.id
+    };
+    all.iter().filter(is_notification).collect()
+}
+
+/// A resolution is sent where something was sent before, and where openings are filtered or not subscribed to.
+fn resolutions_follow_notifications(history: &History, all: &[DeliveryRecord]) {
     let subscribes_to_openings = |rule: Option<RuleId>| {
-        let number = history.rules.iter().position(|id| Some(*id) == rule);
-        number.is_some_and(|number| number % super::strategies::CHANNELS + 1 < super::strategies::CHANNELS)
+        let number = history.former_rules.iter().position(|ids| rule.is_some_and(|rule| ids.contains(&rule)));
+        number.is_none_or(|number| number % super::strategies::CHANNELS + 1 < super::strategies::CHANNELS)
     };
     for resolved in all.iter().filter(|it| it.event.trigger == RESOLVED && subscribes_to_openings(it.rule_id)) {
-        let is_opening = |it: &&DeliveryRecord| {
-            it.event.trigger == OPENED && it.event.run_id == resolved.event.run_id && it.rule_id == resolved.rule_id
-        };
-        let openings: Vec<_> = all.iter().filter(is_opening).collect();
-        let was_sent = openings.iter().any(|it| it.status == Status::Sent);
-        let reason = openings.last().and_then(|it| it.reason.as_deref());
-        let was_filtered = matches!(reason, Some("severity_filter" | "event_filter"));
+        let before = notifications_before(all, &resolved.event, resolved.channel_id);
+        let was_sent = before.iter().any(|it| it.status == Status::Sent);
+        let opening = before.iter().rfind(|it| it.event.trigger == OPENED);
+        let was_filtered =
+            matches!(opening.and_then(|it| it.reason.as_deref()), Some("severity_filter" | "event_filter"));
         if resolved.status == Status::Sent {
-            assert!(was_sent || was_filtered, "{resolved:?} after {openings:#?}");
-            let sent_first = openings.iter().any(|it| it.sent_at.is_some_and(|at| Some(at) <= resolved.sent_at));
-            assert!(sent_first || was_filtered, "{resolved:?} before {openings:#?}");
+            assert!(was_sent || was_filtered, "{resolved:?} after {before:#?}");
+            let sent_first = before.iter().any(|it| it.sent_at.is_some_and(|at| Some(at) <= resolved.sent_at));
+            assert!(sent_first || was_filtered, "{resolved:?} before {before:#?}");
         }
         if resolved.reason.as_deref() == Some("never_opened") {
-            assert!(!was_sent && !was_filtered, "{resolved:?} though {openings:#?}");
+            assert!(!was_sent && !was_filtered, "{resolved:?} though {before:#?}");
         }
     }
+}
+
+/// Whoever was notified of an incident was notified of its end, unless one of the permitted reasons holds.
+fn the_notified_are_notified_of_the_end(history: &History, all: &[DeliveryRecord]) {
+    let incidents = history.world.incidents();
+    let events = history.world.events();
+    for record in &incidents {
+        let incident = &record.incident;
+        let is_end = |it: &&tidings_store::history::EventRecord| {
+            it.event.run_id == incident.id.to_string() && it.event.trigger == RESOLVED
+        };
+        let end = &events.iter().find(is_end).expect("all are resolved").event;
+        for (endpoint, channel) in channels_of(history, &incident.subject) {
+            let channel_id = history.channels.get(channel).copied().unwrap_or(history.boss);
+            let before = notifications_before(all, end, channel_id);
+            if !before.iter().any(|it| it.status == Status::Sent) {
+                continue;
+            }
+            assert!(record.notified.contains_key(&channel_id), "{record:?} without {channel_id}");
+            let ends: Vec<_> = all.iter().filter(|it| it.event.id == end.id && it.channel_id == channel_id).collect();
+            if ends.iter().any(|it| it.status == Status::Sent) {
+                continue;
+            }
+            let is_later =
+                |it: &&IncidentRecord| it.incident.subject == incident.subject && it.incident.id > incident.id;
+            let was_notified_again = incidents.iter().filter(is_later).any(|it| it.notified.contains_key(&channel_id));
+            let is_unwanted = !history.setup.recovery_alert
+                || ends.iter().any(|it| it.reason.as_deref() == Some("event_filter") || it.status == Status::Failed);
+            let rule = endpoint * super::strategies::CHANNELS + channel;
+            let lacked_rule = history
+                .gaps
+                .iter()
+                .any(|(of, _, until)| *of == rule && until.is_none_or(|until| Some(until) >= incident.resolved_at));
+            let is_old = history.world.now().since_ms(incident.resolved_at.unwrap()) > 7 * 86_400_000;
+            assert!(
+                was_notified_again || is_unwanted || lacked_rule || is_old,
+                "{record:#?}\nchannel {channel_id} was notified:\n{before:#?}\nbut not of the end:\n{ends:#?}"
+            );
+        }
+    }
+}
+
+/// The number of the endpoint, with that of each channel; the last one is the boss's.
+fn channels_of(history: &History, subject: &Subject) -> impl Iterator<Item = (usize, usize)> {
+    let endpoint = history.endpoints.iter().position(|id| Subject::Endpoint(*id) == *subject).unwrap();
+    (0..=super::strategies::CHANNELS).map(move |channel| (endpoint, channel))
 }
 
 /// A digest and its members end alike; ongoing incidents come first.

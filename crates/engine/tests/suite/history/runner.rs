@@ -8,8 +8,10 @@ use tidings_domain::endpoint::{Definition, EscalationStep};
 use tidings_domain::gate::{Effect, Gate};
 use tidings_domain::id::{ChannelId, CheckId, EndpointId, EventId, Id, RuleId, id_suffix, uuid_v7};
 use tidings_domain::incident::{Cause, IncidentStatus, IncidentTrigger};
+use tidings_domain::maintenance::MaintenanceWindow;
 use tidings_domain::mute::MuteScope;
 use tidings_domain::resource::ResourceType;
+use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_engine::settings::{ChannelEdit, RuleEdit};
 use tidings_engine::{Simulation, SimulationRequest};
@@ -29,6 +31,10 @@ pub struct History {
     pub channels: Vec<ChannelId>,
     /// The rules of endpoint `n` are those from `n * CHANNELS` on.
     pub rules: Vec<RuleId>,
+    /// All rules that each of `rules` has been, the present one last.
+    pub former_rules: Vec<Vec<RuleId>>,
+    /// When a rule was disabled or replaced, and until when it did not exist or match.
+    pub gaps: Vec<(usize, Timestamp, Option<Timestamp>)>,
     /// A rule that notifies the first channel of flows.
     pub flow_rule: RuleId,
     /// The channel of the first escalation step.
@@ -37,6 +43,12 @@ pub struct History {
     pub is_settled_each: bool,
     checks: Vec<(EndpointId, CheckId, Check)>,
     runs: Vec<(String, Trigger)>,
+}
+
+/// The triggers of the rule with this number.
+fn triggers(rule: usize) -> &'static [RuleTrigger] {
+    let all = rule % CHANNELS + 1 < CHANNELS;
+    if all { &RuleTrigger::OF_INCIDENTS } else { &[RuleTrigger::Resolved] }
 }
 
 /// The name of a channel, and of its receiver.
@@ -78,14 +90,26 @@ impl History {
         let mut rules = Vec::new();
         for endpoint in &endpoints {
             for (number, channel) in channels.iter().enumerate() {
-                let all = number + 1 < CHANNELS;
-                let triggers = if all { &RuleTrigger::OF_INCIDENTS[..] } else { &[RuleTrigger::Resolved] };
-                rules.push(world.rule_for(*endpoint, *channel, triggers));
+                rules.push(world.rule_for(*endpoint, *channel, triggers(number)));
             }
         }
         let flow_rule = world.flow_rule(channels[0]);
         let (setup, checks, runs) = (setup.clone(), Vec::new(), Vec::new());
-        Self { world, setup, endpoints, channels, rules, flow_rule, boss, is_settled_each, checks, runs }
+        let (former_rules, gaps) = (rules.iter().map(|rule| vec![*rule]).collect(), Vec::new());
+        Self {
+            world,
+            setup,
+            endpoints,
+            channels,
+            rules,
+            former_rules,
+            gaps,
+            flow_rule,
+            boss,
+            is_settled_each,
+            checks,
+            runs,
+        }
     }
 
     pub fn act(&mut self, action: &Action) {
@@ -109,6 +133,12 @@ impl History {
             }
             Action::Pause(rule, paused) => world.pause(self.rules[*rule], *paused),
             Action::Enable(rule, on) => self.enable(*rule, *on),
+            Action::Replace(rule) => self.replace(*rule),
+            Action::Maintain(endpoint, seconds) => {
+                let (starts_at, ends_at) = (world.now(), world.now().plus_ms(seconds * 1_000));
+                let window = MaintenanceWindow::Once { starts_at, ends_at };
+                world.redefine(self.endpoints[*endpoint], |it| it.maintenance_windows = vec![window.clone()]);
+            }
             Action::Channel(channel, on) => world.set_enabled(self.channels[*channel], *on),
             Action::Quiet(channel, hours) => {
                 let hours = hours.map(|(minutes, action, critical_passes)| {
@@ -140,7 +170,28 @@ impl History {
         assert!(self.world.engine().next_poll_at().is_none_or(|at| at > now), "the timer loop is busy");
     }
 
-    fn enable(&self, rule: usize, on: bool) {
+    fn replace(&mut self, rule: usize) {
+        let (world, now) = (&self.world, self.world.now());
+        world.wait(world.engine().delete_rule(world.workspace_id, self.rules[rule], None)).unwrap();
+        let (endpoint, channel) = (self.endpoints[rule / CHANNELS], self.channels[rule % CHANNELS]);
+        self.rules[rule] = world.rule_for(endpoint, channel, triggers(rule));
+        self.former_rules[rule].push(self.rules[rule]);
+        self.end_gap(rule);
+        self.gaps.push((rule, now, Some(now)));
+    }
+
+    fn end_gap(&mut self, rule: usize) {
+        let now = self.world.now();
+        let gaps = self.gaps.iter_mut().filter(|(of, _, until)| *of == rule && until.is_none());
+        gaps.for_each(|(_, _, until)| *until = Some(now));
+    }
+
+    fn enable(&mut self, rule: usize, on: bool) {
+        if on {
+            self.end_gap(rule);
+        } else {
+            self.gaps.push((rule, self.world.now(), None));
+        }
         self.world.edit_rule(self.rules[rule], RuleEdit { enabled: Some(on), ..RuleEdit::default() });
     }
 
@@ -237,17 +288,16 @@ impl History {
     }
 
     /// Opens every gate that an action closed, and acknowledges all incidents, so that nothing escalates any more.
-    pub fn open_all_gates(&self) {
+    pub fn open_all_gates(&mut self) {
+        (0..self.rules.len()).for_each(|rule| self.enable(rule, true));
         let world = &self.world;
         for (number, channel) in self.channels.iter().enumerate() {
             world.set_broken(&name(number, self.setup.channels[number].merges), false);
             world.set_enabled(*channel, true);
             world.set_quiet(*channel, None);
         }
-        for (number, rule) in self.rules.iter().enumerate() {
-            self.enable(number, true);
-            world.pause(*rule, false);
-        }
+        self.rules.iter().for_each(|rule| world.pause(*rule, false));
+        self.endpoints.iter().for_each(|id| world.redefine(*id, |it| it.maintenance_windows.clear()));
         for mute in world.engine().mutes(world.workspace_id).unwrap() {
             world.unmute(mute.id);
         }

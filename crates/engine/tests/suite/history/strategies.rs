@@ -52,6 +52,10 @@ pub enum Action {
     Pause(usize, bool),
     /// A rule is disabled, or enabled.
     Enable(usize, bool),
+    /// A rule is deleted, and another one with the same settings created.
+    Replace(usize),
+    /// An endpoint is in maintenance from now on, for some seconds.
+    Maintain(usize, u64),
     /// A channel is disabled, or enabled.
     Channel(usize, bool),
     /// A channel gets quiet hours that have just begun, with their length in minutes, or none.
@@ -99,7 +103,10 @@ pub fn actions() -> impl Strategy<Value = Vec<Action>> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    use Action::{Acknowledge, Advance, Channel, Check, Enable, Mute, Pause, Quiet, Receiver, Restart, Run, Unmute};
+    use Action::{
+        Acknowledge, Advance, Channel, Check, Enable, Maintain, Mute, Pause, Quiet, Receiver, Replace, Restart, Run,
+        Unmute,
+    };
     let status = prop_oneof![
         3 => Just(CheckStatus::Down),
         2 => Just(CheckStatus::Degraded),
@@ -119,7 +126,9 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(target, seconds, ends_on_recovery)| Mute { target, seconds, ends_on_recovery }),
         2 => Just(Unmute),
         2 => (rule.clone(), is_on()).prop_map(|(rule, on)| Pause(rule, !on)),
-        1 => (rule, is_on()).prop_map(|(rule, on)| Enable(rule, on)),
+        1 => (rule.clone(), is_on()).prop_map(|(rule, on)| Enable(rule, on)),
+        1 => rule.prop_map(Replace),
+        1 => (0..ENDPOINTS, prop_oneof![Just(30u64), Just(900)]).prop_map(|(endpoint, seconds)| Maintain(endpoint, seconds)),
         2 => (0..CHANNELS, is_on()).prop_map(|(channel, on)| Channel(channel, on)),
         3 => (0..CHANNELS, option::weighted(0.7, quiet)).prop_map(|(channel, quiet)| Quiet(channel, quiet)),
         4 => (0..CHANNELS, any::<bool>()).prop_map(|(channel, works)| Receiver(channel, works)),

@@ -3,7 +3,7 @@
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use tidings_domain::id::{EndpointId, Id, IncidentId, WorkspaceId};
-use tidings_domain::incident::{Cause, Incident, IncidentStatus, Subject, TimelineEntry, TimelineKind};
+use tidings_domain::incident::{Cause, Incident, IncidentStatus, Notified, Subject, TimelineEntry, TimelineKind};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
@@ -23,6 +23,25 @@ pub(in crate::sqlite) fn active(db: &Connection) -> Result<Vec<IncidentRecord>> 
     // Sorted here: the index is ordered by workspace first.
     found.sort_unstable_by_key(|record| record.incident.id);
     Ok(found)
+}
+
+/// The resolved incidents of all workspaces that have a wake-up, oldest first.
+pub(in crate::sqlite) fn unfinished(db: &Connection) -> Result<Vec<IncidentRecord>> {
+    let mut statement = db.prepare_cached(
+        "SELECT * FROM incident INDEXED BY incident_unfinished WHERE resolved_at IS NOT NULL AND wake_at IS NOT NULL",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = collect(&mut rows)?;
+    found.sort_unstable_by_key(|record| record.incident.id);
+    Ok(found)
+}
+
+/// The channels that were notified of an incident.
+pub(in crate::sqlite) fn notified(db: &Connection, workspace_id: WorkspaceId, id: IncidentId) -> Result<Notified> {
+    let mut statement =
+        db.prepare_cached("SELECT notified_channels FROM incident WHERE sort_key = ? AND id = ? AND workspace_id = ?")?;
+    let mut rows = statement.query(params![id.sort_key(), id.as_bytes(), workspace_id.as_bytes()])?;
+    rows.next()?.map_or_else(|| Ok(Notified::new()), |row| json(row, "notified_channels"))
 }
 
 /// Names the narrowest index that yields the rows in order, so that a page needs no sort.
@@ -61,6 +80,9 @@ pub(in crate::sqlite) fn list(
         Some(IncidentStatus::Active) => " AND resolved_at IS NULL",
         Some(IncidentStatus::Resolved) => " AND resolved_at IS NOT NULL",
     });
+    if filter.has_wake_up {
+        sql.push_str(" AND wake_at IS NOT NULL");
+    }
     sql.push_str(" ORDER BY sort_key DESC LIMIT ?");
     values.push(Box::new(filter.limit));
     let mut statement = db.prepare_cached(&sql)?;
@@ -112,6 +134,8 @@ fn read(row: &Row<'_>) -> Result<IncidentRecord> {
         escalations_done: json(row, "escalations_done")?,
         reminders: json(row, "reminders")?,
         wake_at: optional_instant(row, "wake_at")?,
+        notified: json(row, "notified_channels")?,
+        episode_started_at: optional_instant(row, "episode_started_at")?,
         revision: row.get("revision")?,
     })
 }
@@ -123,6 +147,7 @@ pub(super) struct EncodedIncident {
     escalations_done: String,
     reminders: String,
     wake_at: Option<i64>,
+    episode_started_at: Option<i64>,
     revision: u32,
 }
 
@@ -133,14 +158,15 @@ impl EncodedIncident {
             escalations_done: to_json(&record.escalations_done)?,
             reminders: to_json(&record.reminders)?,
             wake_at: record.wake_at.map(Timestamp::unix_ms),
+            episode_started_at: record.episode_started_at.map(Timestamp::unix_ms),
             revision: record.revision,
             incident: record.incident,
         })
     }
 }
 
-/// Inserts the incident at revision 1, or updates it to its next revision. `notifications_sent` is written by
-/// settlements only, which do not change the revision.
+/// Inserts the incident at revision 1, or updates it to its next revision. `notifications_sent` and
+/// `notified_channels` are written by settlements only, which do not change the revision.
 pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &EncodedIncident) -> Result<()> {
     let incident = &record.incident;
     let resource_id = incident.subject.resource_id();
@@ -163,14 +189,15 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &EncodedIn
         record.reminders,
         record.wake_at,
         record.revision,
+        record.episode_started_at,
     ];
     if record.revision == 1 {
         // The unique index `incident_active` refuses a second active incident of the subject (`Exists`).
         db.prepare_cached(
             "INSERT INTO incident (sort_key, id, workspace_id, resource_type, resource_id, cause, cause_detail, \
              severity, started_at, failing_since, resolved_at, acknowledged_at, acknowledged_by, subject_info, \
-             escalations_done, reminders, wake_at, revision) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+             escalations_done, reminders, wake_at, revision, episode_started_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         )?
         .execute(values)?;
         return Ok(());
@@ -179,7 +206,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &EncodedIn
         .prepare_cached(
             "UPDATE incident SET cause = ?6, cause_detail = ?7, severity = ?8, started_at = ?9, \
              failing_since = ?10, resolved_at = ?11, acknowledged_at = ?12, acknowledged_by = ?13, subject_info = ?14, \
-             escalations_done = ?15, reminders = ?16, wake_at = ?17, revision = ?18 WHERE sort_key = ?1 AND id = ?2 \
+             escalations_done = ?15, reminders = ?16, wake_at = ?17, revision = ?18, episode_started_at = ?19 WHERE sort_key = ?1 AND id = ?2 \
              AND workspace_id = ?3 AND resource_type = ?4 AND resource_id = ?5 AND revision = ?18 - 1",
         )?
         .execute(values)?;
@@ -214,6 +241,6 @@ pub(in crate::sqlite) fn resolve_for_deleted_endpoint(
         .query_row(params![workspace_id.as_bytes(), endpoint_id.to_string(), now.unix_ms()], |row| row.get(0))
         .optional()?;
     let Some(sort_key) = resolved else { return Ok(()) };
-    let kind = TimelineKind::Resolved { detail: Some("the endpoint was deleted".into()) };
+    let kind = TimelineKind::Resolved { detail: Some("endpoint deleted".into()) };
     timeline::append(db, sort_key, &[timeline::EncodedEntry::new(&TimelineEntry { at: now, kind })?])
 }

@@ -1,6 +1,7 @@
 //! Monitoring: checks, endpoint states and summaries, incidents with their timelines, and transitions.
 
 pub(super) mod check;
+pub(super) mod episode;
 pub(super) mod incident;
 pub(super) mod incident_deliveries;
 pub(super) mod state;

@@ -9,12 +9,13 @@ use tidings_domain::incident::Subject;
 
 use super::Refusable;
 use super::check::{self, EncodedCheck, Inserted};
+use super::episode;
 use super::incident::{self, EncodedIncident};
 use super::state::{self, EncodedState};
 use super::timeline::{self, EncodedEntry};
 use crate::Result;
 use crate::error::StoreError;
-use crate::monitoring::{TransitionOutcome, TransitionRecord};
+use crate::monitoring::{EpisodeEnd, TransitionOutcome, TransitionRecord};
 use crate::queue::Acceptance;
 use crate::sqlite::accept::{EncodedEvent, accept_with_deferred};
 use crate::sqlite::db::Db;
@@ -27,6 +28,7 @@ pub(in crate::sqlite) struct EncodedTransition {
     incident: Option<EncodedIncident>,
     timeline: Vec<EncodedEntry>,
     ended_mutes: Vec<MuteId>,
+    episode_end: Option<EpisodeEnd>,
     events: Vec<EncodedEvent>,
 }
 
@@ -38,6 +40,7 @@ impl EncodedTransition {
             incident: transition.incident.map(EncodedIncident::new).transpose()?,
             timeline: transition.timeline.iter().map(EncodedEntry::new).collect::<Result<_>>()?,
             ended_mutes: transition.ended_mutes,
+            episode_end: transition.episode_end,
             events: transition.events.into_iter().map(EncodedEvent::new).collect::<Result<_>>()?,
         })
     }
@@ -47,6 +50,7 @@ impl EncodedTransition {
         let has_nothing_else = self.incident.is_none()
             && self.timeline.is_empty()
             && self.ended_mutes.is_empty()
+            && self.episode_end.is_none()
             && self.events.is_empty();
         let same_endpoint = |check: &EncodedCheck, state: &EncodedState| check.endpoint_id == state.endpoint_id;
         has_nothing_else
@@ -99,13 +103,19 @@ pub(in crate::sqlite) fn record(
         return Err(StoreError::Conflict);
     }
     if let Some(record) = &encoded.incident {
-        if let Subject::Endpoint(id) = record.incident.subject {
+        // An active incident needs its endpoint; the end of one may be notified after the endpoint was deleted.
+        if let Subject::Endpoint(id) = record.incident.subject
+            && record.incident.resolved_at.is_none()
+        {
             number_of(id)?;
         }
         incident::put(db, workspace_id, record)?;
     }
     if !encoded.timeline.is_empty() {
         timeline::append(db, incident_of(db, workspace_id, encoded)?.sort_key(), &encoded.timeline)?;
+    }
+    if let Some(end) = &encoded.episode_end {
+        episode::put(db, workspace_id, end)?;
     }
     end_mutes(db, workspace_id, &encoded.ended_mutes)?;
     insert_events(db, workspace_id, &encoded.events).map(TransitionOutcome::Applied)

@@ -85,6 +85,7 @@ fn settle_first_sent_writes_same_row_as_general_settle() {
             attempt: Some(attempt),
             next: NextState::Done(Status::Sent),
             attempt_state: None,
+            not_before: None,
             follow_ups: FollowUps::None,
         };
         for fenced in

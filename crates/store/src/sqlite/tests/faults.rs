@@ -6,7 +6,10 @@ use rusqlite::Connection;
 use tidings_domain::delivery::Status;
 use tidings_domain::gate::{Effect, Gate, Refusal};
 
-use super::{NOW, accept_events, channel_id, event_exists, id, new_event, new_event_of_bytes, open, workspace_id};
+use super::{
+    NOW, accept_events, channel_id, event_exists, id, new_event, new_event_of_bytes, new_incident_event, open,
+    workspace_id,
+};
 use crate::queue::{InitialState, Lease};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::db::Db;
@@ -167,12 +170,10 @@ async fn claim_unreadable_delivery_is_failed() {
 async fn claim_unreadable_delivery_unblocks_others() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
-    let mut blocked = new_event(2);
-    blocked.deliveries[0].blocked_by = Some(id(1));
-    store.accept(vec![new_event(1), blocked]).await.unwrap();
+    store.accept(vec![new_incident_event(1, "a1"), new_incident_event(2, "a1")]).await.unwrap();
     store
         .writer
-        .run_batched("corrupt", |db| Ok(db.execute("DELETE FROM event WHERE run_id = 'run-1'", [])?))
+        .run_batched("corrupt", |db| Ok(db.execute("DELETE FROM event WHERE trigger = 'reminder:1'", [])?))
         .await
         .unwrap();
     let lease = Lease { owner: 1, until: NOW.plus_ms(1) };

@@ -11,12 +11,14 @@ mod readers;
 use std::sync::Arc;
 
 use tidings_domain::channel::ChannelType;
-use tidings_domain::event::{Event, EventKind};
+use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId, id_suffix, uuid_v7};
+use tidings_domain::incident::{Cause, Incident, IncidentStart, IncidentTrigger, Subject, SubjectInfo};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
+use tidings_domain::trigger::Trigger;
 use tidings_domain::workspace::Workspace;
 
 use super::db::Db;
@@ -55,11 +57,27 @@ fn new_event(number: u64) -> NewEvent {
         initial_state: InitialState::Due,
         evaluation: GateEvaluation { evaluated_at: NOW, passed: 0, stopped: None },
         rate_limit: None,
-        blocked_by: None,
         sequence: 1,
         replaces_id: None,
     };
     NewEvent { event: Arc::new(event), fingerprint: None, not_routed: vec![], deliveries: vec![delivery] }
+}
+
+/// The same of an incident of this alert.
+fn new_incident_event(number: u64, alert: &str) -> NewEvent {
+    let mut new_event = new_event(number);
+    let subject = Subject::Alert(alert.into());
+    let start = IncidentStart { subject, cause: Cause::Alert, detail: None, failing_since: NOW, at: NOW };
+    let incident = Incident::open(id(1), workspace_id(), start);
+    let info = SubjectInfo { name: "API".into(), url: None, link: None, fields: vec![], tags: vec![] };
+    let mut event = Event::clone(&new_event.event);
+    let trigger = IncidentTrigger::Reminder { number: number as u32 };
+    (event.kind, event.trigger) = (trigger.event_kind(), Trigger::Incident(trigger));
+    (event.resource_type, event.resource_id) = (ResourceType::Alert, alert.into());
+    event.run_id = incident.id.to_string();
+    event.content = Content::Incident(Box::new(incident.snapshot(info, NOW)));
+    new_event.event = Arc::new(event);
+    new_event
 }
 
 /// Accepts events, as the writer does.

@@ -15,12 +15,14 @@ use tidings_domain::trigger::Trigger;
 
 use super::query_plans::{TracedDb, assert_no_scan};
 use super::{NOW, accept_events, id, new_event, workspace_id};
-use crate::monitoring::{CheckFilter, CheckRecord, EndpointState, IncidentFilter, IncidentRecord, TransitionRecord};
+use crate::monitoring::{
+    CheckFilter, CheckRecord, EndpointState, EpisodeEnd, IncidentFilter, IncidentRecord, TransitionRecord,
+};
 use crate::queue::NewEvent;
 use crate::retention::{PruneCursor, Retention, SummaryFilter, SummaryGranularity};
 use crate::settings::{ConfigChange, EndpointRecord, Precondition};
 use crate::sqlite::db::Db;
-use crate::sqlite::monitoring::{check, incident, incident_deliveries, state, summary, transition};
+use crate::sqlite::monitoring::{check, episode, incident, incident_deliveries, state, summary, transition};
 use crate::sqlite::{prune, settings};
 use crate::{Result, StoreError};
 
@@ -98,6 +100,8 @@ fn full_transition(revision: u32) -> TransitionRecord {
         escalations_done: vec![],
         reminders: Default::default(),
         wake_at: None,
+        notified: Default::default(),
+        episode_started_at: None,
         revision,
     };
     let mut new_event: NewEvent = new_event(u64::from(revision));
@@ -111,6 +115,7 @@ fn full_transition(revision: u32) -> TransitionRecord {
         check: Some(CheckRecord { id: id(u64::from(revision)), endpoint_id: endpoint_id(), check }),
         endpoint_state: Some(EndpointState { revision: revision.into(), ..EndpointState::new(endpoint_id()) }),
         incident: Some(record),
+        episode_end: Some(EpisodeEnd { resource_id: "disk:/var".into(), at: NOW }),
         ended_mutes: vec![id(70)],
         events: vec![new_event],
     }
@@ -163,6 +168,10 @@ fn plans_of_monitoring_reads_scan_no_table() {
     // A scan is right here: all entries of a small index are wanted.
     let all_active = traced.plans(|db| incident::active(db));
     assert!(all_active.iter().all(|(_, plan)| *plan == ["SCAN incident USING INDEX incident_open"]), "{all_active:?}");
+    let all = traced.plans(|db| incident::unfinished(db));
+    assert!(all.iter().all(|(_, plan)| *plan == ["SCAN incident USING INDEX incident_unfinished"]), "{all:?}");
+    assert_no_scan(&traced.plans(|db| incident::notified(db, workspace_id(), incident_id())));
+    assert_no_scan(&traced.plans(|db| episode::last_end(db, workspace_id(), "disk:/var")));
     assert_no_scan(&traced.plans(|db| settings::configuration(db, workspace_id(), 1)));
 }
 
@@ -174,9 +183,18 @@ fn plans_of_incident_lists_scan_no_table() {
         for subject in [None, Some(subject.clone())] {
             for at in [None, Some(NOW)] {
                 for before in [None, Some(id(9))] {
-                    let filter =
-                        IncidentFilter { before, limit: 9, status, subject: subject.clone(), since: at, until: at };
+                    let filter = IncidentFilter {
+                        before,
+                        limit: 9,
+                        status,
+                        subject: subject.clone(),
+                        since: at,
+                        until: at,
+                        has_wake_up: false,
+                    };
                     assert_no_scan(&traced.plans(|db| incident::list(db, workspace_id(), &filter)));
+                    let unfinished = IncidentFilter { has_wake_up: true, ..filter };
+                    assert_no_scan(&traced.plans(|db| incident::list(db, workspace_id(), &unfinished)));
                 }
             }
         }
@@ -207,8 +225,18 @@ fn plans_of_retention_scan_no_table() {
         traced.db.query_row(&sql, [], |row| row.get::<_, u32>(0)).unwrap()
     };
     assert!(
-        ["event", "idempotency_key", "delivery", "rate_window", "endpoint_check", "endpoint_hour", "mute"].map(left)
-            == [0; 7]
+        [
+            "event",
+            "idempotency_key",
+            "delivery",
+            "rate_window",
+            "endpoint_check",
+            "endpoint_hour",
+            "mute",
+            "alert_episode"
+        ]
+        .map(left)
+            == [0; 8]
     );
 }
 

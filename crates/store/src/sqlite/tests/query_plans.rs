@@ -11,11 +11,12 @@ use tidings_domain::calendar::Zone;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::EventKind;
 use tidings_domain::gate::{Effect, Gate, GateEvaluation, Refusal};
+use tidings_domain::id::{DeliveryId, Id as _};
 use tidings_domain::rate_limit::{RateAction, RateLimit};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
-use super::{NOW, accept_events, channel_id, id, new_event, workspace_id};
+use super::{NOW, accept_events, channel_id, id, new_event, new_incident_event, workspace_id};
 use crate::Result;
 use crate::history::{DeliveryFilter, EventFilter};
 use crate::queue::{
@@ -109,6 +110,7 @@ fn settlement(number: u64, next: NextState) -> Settlement {
         attempt: Some(attempt),
         next,
         attempt_state: None,
+        not_before: None,
         follow_ups: FollowUps::None,
     }
 }
@@ -161,10 +163,29 @@ fn plans_of_held_and_blocked_deliveries_scan_no_table() {
             (delivery.initial_state, delivery.evaluation) = (InitialState::Held, held_evaluation())
         })
     };
-    let after = |number, before| with_delivery(number, move |delivery| delivery.blocked_by = Some(id(before)));
+    let held_of_incident = |number| {
+        let mut new_event = new_incident_event(number, &format!("alert-{number}"));
+        (new_event.deliveries[0].initial_state, new_event.deliveries[0].evaluation) =
+            (InitialState::Held, held_evaluation());
+        new_event
+    };
     let of_sequence = |number, sequence| with_delivery(number, move |delivery| delivery.sequence = sequence);
     assert_no_scan(&traced.plans(|db| {
-        accept_events(db, vec![limited(1), limited(2), after(3, 1), held_event(4), held_event(5), held_event(6)])
+        let held = [held_event(4), held_of_incident(5), held_of_incident(6)];
+        accept_events(db, [vec![limited(1), limited(2), new_incident_event(3, "a1")], held.into()].concat())
+    }));
+    // The head of the chain waits for its retry, so that what joins expedites it.
+    traced
+        .db
+        .execute(
+            "UPDATE delivery SET attempt_count = 1, due_at = due_at + 900000 WHERE id = ?",
+            [id::<DeliveryId>(3).as_bytes()],
+        )
+        .unwrap();
+    assert_no_scan(&traced.plans(|db| {
+        let batch = [(10, "a1"), (11, "a2"), (12, "a2")].map(|(number, alert)| new_incident_event(number, alert));
+        assert_eq!(accept_events(db, batch.into())?[0].expedited.len(), 1);
+        Ok(())
     }));
     traced.plans(|db| accept_events(db, vec![of_sequence(7, 1)]));
     let mut deferred = of_sequence(7, 2);
@@ -192,6 +213,7 @@ fn plans_of_held_and_blocked_deliveries_scan_no_table() {
     traced.plans(|db| claim::claim(db, NOW, lease(), &[(channel_id(), 9)]));
     for (number, follow_ups, next) in [
         (1, FollowUps::Incident(id(1)), NextState::Done(Status::Sent)),
+        (11, FollowUps::Incident(id(1)), NextState::Done(Status::Sent)),
         (5, FollowUps::Incident(id(1)), NextState::Held(held_evaluation())),
         (9, FollowUps::Digest, NextState::Done(Status::Sent)),
     ] {
@@ -203,6 +225,14 @@ fn plans_of_held_and_blocked_deliveries_scan_no_table() {
         });
         assert_no_scan(&plans);
     }
+    let mut expedited = settlement(3, NextState::RetryAt(NOW));
+    (expedited.attempt_count, expedited.follow_ups) = (1, FollowUps::Incident(id(1)));
+    let attempt = expedited.attempt.as_mut().unwrap();
+    (attempt.number, attempt.trigger) = (2, AttemptTrigger::NewerEvent);
+    assert_no_scan(&traced.plans(|db| {
+        assert_eq!(settle::settle(db, &expedited)?, Settled::Written);
+        Ok(())
+    }));
     let unreadable = Unreadable { workspace_id: workspace_id(), id: id(3), cause: String::new() };
     assert_no_scan(&traced.plans(|db| claim::fail_unreadable(db, &[unreadable], NOW)));
 }

@@ -17,6 +17,8 @@ use super::{WAIT_MAX, now};
 pub struct Request {
     /// When it was complete.
     pub at: Instant,
+    /// The number of its connection, from 1.
+    pub connection: usize,
     message: Message,
 }
 
@@ -91,9 +93,9 @@ impl Receiver {
         let receiver = Self { address, log: Arc::clone(&log) };
         let behaviour: Arc<Behaviour> = Arc::new(behaviour);
         std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+            for (index, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 let (log, behaviour) = (Arc::clone(&log), Arc::clone(&behaviour));
-                std::thread::spawn(move || serve(stream, &log, behaviour.as_ref()));
+                std::thread::spawn(move || serve(stream, index + 1, &log, behaviour.as_ref()));
             }
         });
         receiver
@@ -161,10 +163,10 @@ pub fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn serve(stream: TcpStream, log: &Observed<Log>, behaviour: &Behaviour) -> io::Result<()> {
+fn serve(stream: TcpStream, connection: usize, log: &Observed<Log>, behaviour: &Behaviour) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(message) = wire::read(&mut reader)? {
-        let request = Request { at: now(), message };
+        let request = Request { at: now(), connection, message };
         let number = log.change(|log| {
             log.requests.push(request.clone());
             log.requests.len()

@@ -12,6 +12,7 @@ mod wiring;
 use http::StatusCode;
 use tidings_domain::endpoint::{Definition, Probe, violations};
 use tidings_domain::id::EndpointId;
+use tidings_domain::text::is_blank;
 use tidings_engine::EngineError;
 use tidings_engine::settings::endpoints::EndpointDraft;
 use tidings_monitor::Prober;
@@ -115,7 +116,8 @@ pub(super) async fn clone(
         None => None,
         Some(object) => {
             let mut fields = Fields::null_as_absent(object);
-            let name = fields.text("name");
+            // Blank is as good as absent: there is a default.
+            let name = fields.text("name").filter(|name| !is_blank(name));
             fields.finish(|| Some(name))?
         }
     };

@@ -1,16 +1,18 @@
 //! `/in/alertmanager/{secret}`: ingests webhook messages of Prometheus Alertmanager (format version 4).
 //!
 //! Each alert is a resource, identified by its fingerprint. The fingerprint is a hash of the labels, so that two
-//! Alertmanagers of a cluster that send the same alert open one incident. Unknown fields are ignored, because later versions
-//! of Alertmanager may add some.
+//! Alertmanagers of a cluster that send the same alert open one incident. `startsAt` and `endsAt` tell late and repeated
+//! reports from news ([`tidings_domain::incident::episode`]). Unknown fields are ignored, because later versions of
+//! Alertmanager may add some.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use tidings_domain::incident::episode::Report;
 use tidings_domain::incident::{SubjectField, SubjectInfo};
 use tidings_domain::severity::Severity;
-use tidings_domain::text::truncate_chars;
+use tidings_domain::text::{is_blank, truncate_chars};
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::incidents::Alert;
@@ -43,6 +45,8 @@ struct Counts {
     opened: u32,
     resolved: u32,
     unchanged: u32,
+    /// Alerts that Alertmanager left out of the message.
+    truncated: u64,
 }
 
 /// Ingests a message: nothing of it if it has a violation, else its alerts in order. Idempotent: Alertmanager repeats a
@@ -51,24 +55,27 @@ pub(crate) async fn ingest(caller: InboundCaller, object: Object) -> ApiResult {
     if caller.kind() != KIND {
         return Err(Problem::not_found("path"));
     }
-    let mut counts = Counts::default();
-    for alert in read(object)? {
-        let is_firing = alert.is_firing;
-        let count = match caller.engine().alert(caller.workspace_id(), alert).await? {
-            None => &mut counts.unchanged,
-            Some(_) if is_firing => &mut counts.opened,
-            Some(_) => &mut counts.resolved,
-        };
-        *count += 1;
+    let (alerts, truncated) = read(object)?;
+    if truncated > 0 {
+        tracing::warn!(workspace = %caller.workspace_id(), truncated, "Alertmanager left out alerts: see max_alerts");
+    }
+    let mut counts = Counts { truncated, ..Counts::default() };
+    for alert in alerts {
+        let outcome = caller.engine().alert(caller.workspace_id(), alert).await?;
+        counts.opened += u32::from(outcome.opened.is_some());
+        counts.resolved += u32::from(outcome.resolved.is_some());
+        counts.unchanged += u32::from(outcome.opened.is_none() && outcome.resolved.is_none());
     }
     ok(&counts)
 }
 
-fn read(object: Object) -> Result<Vec<Alert>, Problem> {
+/// The alerts of a message, and how many Alertmanager left out.
+fn read(object: Object) -> Result<(Vec<Alert>, u64), Problem> {
     let mut fields = Fields::null_as_absent(object);
     let version = fields.parsed("version", "must be \"4\"", |version| (version == "4").then_some(()));
     fields.required("version", version);
     let link = fields.text("externalURL").filter(|link| link_fault(link).is_none());
+    let truncated = fields.take("truncatedAlerts").as_ref().and_then(Value::as_u64).unwrap_or(0);
     let alerts = match fields.take("alerts") {
         None => Vec::new(),
         Some(Value::Array(alerts)) => alerts,
@@ -86,15 +93,27 @@ fn read(object: Object) -> Result<Vec<Alert>, Problem> {
     for (index, alert) in alerts.into_iter().enumerate() {
         let at = format!("/alerts/{index}");
         match alert {
-            Value::Object(object) => read.extend(read_alert(Object(object), at, link.as_deref(), &mut found)),
+            Value::Object(object) => {
+                let context = MessageContext { link: link.as_deref(), truncated };
+                read.extend(read_alert(Object(object), at, context, &mut found));
+            }
             _ => found.push(Violation::new(at, "must be an object")),
         }
     }
-    if found.is_empty() { Ok(read) } else { Err(Problem::invalid(found)) }
+    if found.is_empty() { Ok((read, truncated)) } else { Err(Problem::invalid(found)) }
 }
 
-/// Reads one alert. `default_link` is the URL of Alertmanager, for alerts without one of their own.
-fn read_alert(object: Object, at: String, default_link: Option<&str>, found: &mut Violations) -> Option<Alert> {
+/// What all alerts of a message have in common.
+#[derive(Clone, Copy)]
+struct MessageContext<'a> {
+    /// The URL of Alertmanager, for alerts without a link of their own.
+    link: Option<&'a str>,
+    /// Alerts that Alertmanager left out.
+    truncated: u64,
+}
+
+/// Reads one alert.
+fn read_alert(object: Object, at: String, message: MessageContext<'_>, found: &mut Violations) -> Option<Alert> {
     let mut fields = Fields::null_as_absent(object).at(at.clone());
     let is_firing = fields.parsed("status", &one_of(["firing", "resolved"]), |word| match word {
         "firing" => Some(true),
@@ -104,26 +123,39 @@ fn read_alert(object: Object, at: String, default_link: Option<&str>, found: &mu
     let is_firing = fields.required("status", is_firing);
     let fingerprint = fields.string_matching("fingerprint", resource_id_fault);
     let fingerprint = fields.required("fingerprint", fingerprint);
-    let starts_at = fields.parsed("startsAt", INSTANT_FORM, Timestamp::parse);
-    let starts_at = fields.required("startsAt", starts_at);
-    if let Some(fault) = starts_at.and_then(instant_fault) {
-        fields.refuse("startsAt", fault);
-    }
+    let starts_at = instant(&mut fields, "startsAt");
+    let ends_at = instant(&mut fields, "endsAt");
     let link = fields.text("generatorURL").filter(|link| link_fault(link).is_none());
-    let link = link.or_else(|| default_link.map(str::to_owned));
+    let link = link.or_else(|| message.link.map(str::to_owned));
     let labels = strings(&mut fields, "labels");
     let annotations = strings(&mut fields, "annotations");
     found.extend(fields.into_violations_of_known());
     let (resource_id, is_firing) = (fingerprint?, is_firing?);
-    let subject_info = subject_info(&labels, &annotations, &resource_id, link);
+    let mut subject_info = subject_info(&labels, &annotations, &resource_id, link);
+    if message.truncated > 0 {
+        let value = format!("{} more of this group, see max_alerts in Alertmanager", message.truncated);
+        subject_info.fields.insert(0, SubjectField { label: "Truncated alerts".to_owned(), value });
+    }
+    let report = if is_firing { Report::Firing { since: starts_at } } else { Report::Resolved { at: ends_at } };
     Some(Alert {
-        is_firing,
+        report,
         severity: severity(labels.get("severity").map(String::as_str)),
-        starts_at: starts_at?,
         detail: if is_firing { detail(&annotations) } else { Some(RESOLVED.to_owned()) },
         subject_info,
         resource_id,
     })
+}
+
+/// An instant; `None` if it is absent or of the year 1, as Go writes an instant that is not set.
+fn instant(fields: &mut Fields, key: &'static str) -> Option<Timestamp> {
+    let instant = fields.parsed(key, INSTANT_FORM, Timestamp::parse)?;
+    if instant.to_string().starts_with("0001-") {
+        return None;
+    }
+    if let Some(fault) = instant_fault(instant) {
+        fields.refuse(key, fault);
+    }
+    Some(instant)
 }
 
 /// An object of strings.
@@ -159,7 +191,8 @@ fn subject_info(
     fingerprint: &str,
     link: Option<String>,
 ) -> SubjectInfo {
-    let name = match (labels.get("alertname"), labels.get("instance")) {
+    let label = |name: &str| labels.get(name).filter(|value| !is_blank(value));
+    let name = match (label("alertname"), label("instance")) {
         (Some(name), Some(instance)) => format!("{name} ({instance})"),
         (Some(name), None) => name.clone(),
         (None, _) => format!("alert {fingerprint}"),

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::run::{Run, TruncatedField};
-use tidings_domain::text::with_thousands_separators;
+use tidings_domain::text::{is_blank, with_thousands_separators};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{Trigger, TriggerType};
 use tidings_engine::accept::RunReport;
@@ -36,7 +36,9 @@ pub(super) struct SentRun<'a> {
 }
 
 impl SentRun<'_> {
-    pub(super) fn into_report(self, now: Timestamp) -> RunReport {
+    pub(super) fn into_report(mut self, now: Timestamp) -> RunReport {
+        // A name of blanks names nothing: messages then show the id.
+        self.resource_name = self.resource_name.filter(|name| !is_blank(name));
         let fingerprint = self.fingerprint();
         let mut truncated = Vec::new();
         let error_message = self.error_message.map(|text| {

@@ -101,7 +101,7 @@ fn attempted_delivery_is_explained_with_its_attempts() {
     assert_eq!(answer(&record(Status::Pending)), "About to be sent");
     assert_eq!(answer(&record(Status::Sending)), "Sending, attempt 1 of 6");
     let after = DeliveryRecord { blocked_by: Some(DeliveryId::from_bytes([9; 16])), ..record(Status::Pending) };
-    assert_eq!(answer(&after), "Waiting for an earlier notification of this incident");
+    assert_eq!(answer(&after), "Waiting for an earlier notification of the same endpoint or alert");
 }
 
 #[test]
