@@ -15,9 +15,13 @@ use url::Url;
 
 use crate::attempt::{EXCERPT_BYTES_MAX, RateSignal};
 use crate::config_reader::{MASK, looks_like_token};
+use crate::egress::decode::decode_beginning;
 use crate::egress::{DialOptions, Egress, EgressError, EgressTarget, HttpResponse};
 use crate::retry_after::retry_after_ms;
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
+
+/// How much of an encoded response is decoded, in bytes of text.
+const DECODED_BYTES_MAX: usize = 16 * 1_024;
 
 /// A channel as two pure functions around one HTTP exchange.
 pub trait HttpChannel: Send + Sync {
@@ -85,6 +89,7 @@ impl<C: HttpChannel> HttpNotifier<C> {
         let mut result = match self.egress.send(self.channel.target(), request, dial, deadline).await {
             Err(error) => AttemptResult::from(error),
             Ok(mut response) => {
+                response.body = decode_beginning(&response.headers, response.body, DECODED_BYTES_MAX);
                 self.channel.secrets().scrub(&mut response.body);
                 self.channel.classify_response(&response, message.now)
             }
@@ -118,6 +123,7 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
                     });
                 }
                 Ok(mut response) => {
+                    response.body = decode_beginning(&response.headers, response.body, DECODED_BYTES_MAX);
                     self.channel.secrets().scrub(&mut response.body);
                     let result = self.channel.classify_response(&response, message.now);
                     break match self.channel.simpler_request(message, &response) {
@@ -230,6 +236,11 @@ impl Secrets {
             texts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
         }
         texts
+    }
+
+    /// Bytes of the longest text; 0 without any.
+    pub fn bytes_max(&self) -> usize {
+        self.0.first().map_or(0, |secret| secret.expose().len())
     }
 
     /// Masks the secrets in a body before any of it is kept.

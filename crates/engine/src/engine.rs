@@ -283,6 +283,10 @@ impl Engine {
         self.store.as_ref()
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The settings, locked for a change: one at a time, so that what was validated still holds when it is written.
     pub(crate) async fn lock_for_update(&self) -> ConfigGuard<'_> {
         ConfigGuard { settings: &self.settings, _lock: self.settings.lock_for_update().await }

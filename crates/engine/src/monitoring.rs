@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidings_domain::check::{Check, Observation};
-use tidings_domain::endpoint::{Endpoint, Probe};
+use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::id::{ChannelId, CheckId, EndpointId, InboundWebhookId, IncidentId, MuteId, WorkspaceId};
 use tidings_domain::incident::TimelineEntry;
 use tidings_domain::mute::{self, Mute};
@@ -12,6 +12,7 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
+use tidings_domain::violation::Violation;
 use tidings_store::monitoring::{CheckFilter, CheckRecord, EndpointState, IncidentFilter, IncidentRecord};
 use tidings_store::retention::{SummaryFilter, SummaryRecord};
 use tidings_store::settings::{InboundWebhook, Preferences};
@@ -45,6 +46,12 @@ impl Engine {
     /// The state of an endpoint: its last check, streak, flap history and active incident.
     pub async fn endpoint_state(&self, workspace_id: WorkspaceId, id: EndpointId) -> EndpointState {
         self.incidents().endpoint_state(workspace_id, id).await
+    }
+
+    /// What is wrong with a definition by the operator's settings, apart from its addresses. For tests of definitions that
+    /// are not stored.
+    pub fn policy_violation(&self, definition: &Definition) -> Option<Violation> {
+        self.settings().insecure_tls(definition)
     }
 
     /// Creates an endpoint.

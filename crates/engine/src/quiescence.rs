@@ -18,9 +18,11 @@ pub(crate) enum Component {
     ReleaseLoop,
     /// Processes timers of incidents.
     TimerLoop,
+    /// Notices that external endpoints are silent.
+    Heartbeats,
 }
 
-const COMPONENTS: usize = 3;
+const COMPONENTS: usize = 4;
 
 /// Tracks which work is in progress. Clones share their state.
 #[derive(Clone)]

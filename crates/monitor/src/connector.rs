@@ -45,12 +45,13 @@ impl Connector {
     pub async fn resolve(
         &self,
         target: &ProbeTarget,
+        dial: DialOptions,
         deadline: Instant,
         recorder: &mut TimingRecorder,
     ) -> Result<VettedAddrs, Failure> {
         recorder.target(target);
         recorder.start(Phase::Dns);
-        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, DialOptions::default(), deadline).await;
+        let vetted = self.dialer.vetted(&target.host.to_string(), target.port, dial, deadline).await;
         // Address literals have no DNS timing, and a lookup that was cut off did not finish.
         if matches!(target.host, url::Host::Domain(_)) && !matches!(vetted, Err(DialError::LookupTimeout)) {
             recorder.finish();
@@ -62,10 +63,11 @@ impl Connector {
     pub async fn connect(
         &self,
         target: &ProbeTarget,
+        dial: DialOptions,
         deadline: Instant,
         recorder: &mut TimingRecorder,
     ) -> Result<TcpStream, Failure> {
-        let addresses = self.resolve(target, deadline, recorder).await?;
+        let addresses = self.resolve(target, dial, deadline, recorder).await?;
         recorder.start(Phase::Connect);
         match self.dialer.connect(&addresses, deadline).await {
             Ok(stream) => {
@@ -91,11 +93,12 @@ impl Connector {
         &self,
         tcp: TcpStream,
         target: &ProbeTarget,
+        profile: &TlsProfile,
         purpose: Purpose,
         recorder: &mut TimingRecorder,
     ) -> Result<(TlsStream<TcpStream>, Option<Certificate>), Failure> {
         recorder.start(Phase::Tls);
-        let probed = self.tls.handshake(tcp, target, &TlsProfile::default(), purpose).await;
+        let probed = self.tls.handshake(tcp, target, profile, purpose).await;
         let certificate = probed.certificate;
         match probed.result {
             Ok(stream) => {

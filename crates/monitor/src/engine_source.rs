@@ -55,7 +55,9 @@ impl EngineEndpointSource {
     fn publish(&self, published: &mut Published, endpoints: Vec<(WorkspaceId, WorkspaceEndpoints)>) {
         let mut by_id = HashMap::with_capacity(published.by_id.len());
         let loaded = endpoints.iter().flat_map(|(_, endpoints)| endpoints.values());
-        for loaded in loaded.filter(|loaded| loaded.endpoint.enabled) {
+        let is_probed =
+            |loaded: &&Arc<LoadedEndpoint>| loaded.endpoint.enabled && !loaded.endpoint.definition.probe.is_external();
+        for loaded in loaded.filter(is_probed) {
             let endpoint = &loaded.endpoint;
             let unchanged = published.by_id.get(&endpoint.id).filter(|known| known.revision == endpoint.revision);
             let monitored = unchanged.map_or_else(|| Arc::new(self.monitored(loaded)), Arc::clone);

@@ -49,7 +49,7 @@ pub const ALLOW_SETTING: &str = "TIDINGS_ALLOW_WATCH_TARGETS";
 pub const USER_AGENT: &str = concat!("Tidings/", env!("CARGO_PKG_VERSION"));
 
 pub use engine_source::EngineEndpointSource;
-pub use http::connection::BODY_BYTES_MAX;
+pub use http::connection::DISCARDED_BYTES_MAX;
 pub use http::pool::{CONNECTION_AGE_MAX, IDLE_MAX, IDLE_TIMEOUT};
 pub use limiter::{PER_TARGET_MAX, PROBES_MAX};
 pub use prober::{Prober, ProberConfig};

@@ -61,13 +61,15 @@ pub(crate) fn describe() {
 /// Endpoint types as definitions spell them.
 const TYPES: [&str; 5] = ["http", "tcp", "icmp", "dns", "tls"];
 
-const fn type_index(probe: &Probe) -> usize {
+/// `None` for what is not probed.
+const fn type_index(probe: &Probe) -> Option<usize> {
     match probe {
-        Probe::Http(_) => 0,
-        Probe::Tcp { .. } => 1,
-        Probe::Icmp { .. } => 2,
-        Probe::Dns { .. } => 3,
-        Probe::Tls { .. } => 4,
+        Probe::Http(_) => Some(0),
+        Probe::Tcp { .. } => Some(1),
+        Probe::Icmp { .. } => Some(2),
+        Probe::Dns { .. } => Some(3),
+        Probe::Tls { .. } => Some(4),
+        Probe::External { .. } => None,
     }
 }
 
@@ -82,7 +84,9 @@ static SERIES: LazyLock<Series> =
     LazyLock::new(|| Series { started: TYPES.map(|kind| counter!(STARTED, "type" => kind)), lag: histogram!(LAG) });
 
 pub(crate) fn record_started(probe: &Probe) {
-    SERIES.started[type_index(probe)].increment(1);
+    if let Some(index) = type_index(probe) {
+        SERIES.started[index].increment(1);
+    }
 }
 
 pub(crate) fn record_lag(lag: Duration) {
@@ -105,6 +109,7 @@ pub(crate) fn record_reference_probe(one_answered: bool) {
 #[cfg(test)]
 mod tests {
     use tidings_domain::endpoint::HttpProbe;
+    use tidings_domain::tls::TlsSettings;
 
     use super::*;
 
@@ -116,10 +121,10 @@ mod tests {
             Probe::Tcp { host: host(), port: 1 },
             Probe::Icmp { host: host() },
             Probe::Dns { host: host(), record_type: host(), expected_value: None },
-            Probe::Tls { host: host(), port: 1 },
+            Probe::Tls { host: host(), port: 1, tls: TlsSettings::default() },
         ] {
             let variant = format!("{probe:?}").to_lowercase();
-            assert!(variant.starts_with(TYPES[type_index(&probe)]), "{variant}");
+            assert!(variant.starts_with(TYPES[type_index(&probe).unwrap()]), "{variant}");
         }
         let reasons: std::collections::BTreeSet<_> = SkipReason::ALL.map(SkipReason::as_str).into();
         assert_eq!(reasons.len(), SkipReason::ALL.len());

@@ -1,20 +1,22 @@
 //! Validates an endpoint's probe definition and turns it into what a probe needs.
 
-use tidings_channels::egress::Guard;
 use tidings_channels::egress::dns::RecordType;
+use tidings_channels::egress::{Guard, TlsProfile};
 use tidings_domain::endpoint::{HttpProbe, Probe, RECORD_TYPES};
+use tidings_domain::violation::Violations;
 use url::Host;
 
+use crate::http::hop_tls::HopTls;
 use crate::http::request::{Hop, RequestTemplate};
 use crate::target::{ProbeTarget, parse_host};
 
 /// A validated probe.
 pub(crate) enum ProbePlan<'a> {
-    Http { probe: &'a HttpProbe, hop: Box<Hop>, template: Box<RequestTemplate> },
+    Http { probe: &'a HttpProbe, hop: Box<Hop>, template: Box<RequestTemplate>, tls: Box<HopTls> },
     Tcp(ProbeTarget),
     Icmp(ProbeTarget),
     Dns(ProbeTarget, RecordType),
-    Tls(ProbeTarget),
+    Tls(ProbeTarget, TlsProfile),
 }
 
 impl<'a> ProbePlan<'a> {
@@ -26,15 +28,19 @@ impl<'a> ProbePlan<'a> {
         Ok(match probe {
             Probe::Http(probe) => {
                 let hop = Box::new(Hop::from_endpoint_url(&probe.url)?);
-                Self::Http { probe, hop, template: Box::new(RequestTemplate::new(probe, user_agent)?) }
+                let template = Box::new(RequestTemplate::new(probe, user_agent)?);
+                let tls = Box::new(HopTls::new(&hop.target, &probe.tls).map_err(describe_violations)?);
+                Self::Http { probe, hop, template, tls }
             }
             Probe::Tcp { host, port } => Self::Tcp(target_of(host, *port)?),
             Probe::Icmp { host } => Self::Icmp(ProbeTarget::without_port(host_of(host)?)),
-            Probe::Tls { host, port } => {
+            Probe::Tls { host, port, tls } => {
                 let target = target_of(host, *port)?;
-                target.server_name().map_err(|why| format!("the host {why}"))?;
-                Self::Tls(target)
+                let profile = TlsProfile::new(tls).map_err(describe_violations)?;
+                profile.server_name_for(&target.host.to_string()).map_err(|why| format!("the host {why}"))?;
+                Self::Tls(target, profile)
             }
+            Probe::External { .. } => return Err("its checks are reported, it is not probed".into()),
             Probe::Dns { host, record_type, .. } => {
                 let known = if RECORD_TYPES.contains(&&**record_type) { record_type.parse().ok() } else { None };
                 let record_type =
@@ -51,7 +57,7 @@ impl<'a> ProbePlan<'a> {
     pub fn target(&self) -> &ProbeTarget {
         match self {
             Self::Http { hop, .. } => &hop.target,
-            Self::Tcp(target) | Self::Icmp(target) | Self::Dns(target, _) | Self::Tls(target) => target,
+            Self::Tcp(target) | Self::Icmp(target) | Self::Dns(target, _) | Self::Tls(target, _) => target,
         }
     }
 
@@ -59,4 +65,10 @@ impl<'a> ProbePlan<'a> {
     pub fn check_guard(&self, guard: &Guard) -> Result<(), String> {
         self.target().check_guard(guard)
     }
+}
+
+/// The first of what is wrong with TLS settings.
+fn describe_violations(violations: Violations) -> String {
+    let first = violations.first().map(|violation| format!("tls{} {}", violation.pointer, violation.message));
+    first.unwrap_or_else(|| "its TLS settings are invalid".into())
 }

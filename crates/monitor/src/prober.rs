@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use tidings_channels::egress::dns::RecordType;
-use tidings_channels::egress::{DialError, DnsResolver, Guard, Resolve, native_roots};
-use tidings_domain::check::{Answer, Failure, FailureClass, Observation};
-use tidings_domain::endpoint::Probe;
+use tidings_channels::egress::{DialError, DialOptions, DnsResolver, Guard, Resolve, native_roots};
+use tidings_domain::check::{Answer, BodyNeeds, Failure, FailureClass, Observation, judge};
+use tidings_domain::endpoint::{Definition, Probe};
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use crate::connector::Connector;
 use crate::failure::{dial_failure, failure, invalid_endpoint};
-use crate::http::HttpProber;
 use crate::http::pool::{ConnectionPool, IDLE_MAX};
+use crate::http::{HttpExchange, HttpProber};
 use crate::icmp;
-use crate::limiter::ProbeLimiter;
+use crate::limiter::{ProbeLimiter, ProbePermit};
 use crate::plan::ProbePlan;
 use crate::references::ReferenceTargets;
 use crate::target::{ProbeTarget, describe_refused};
@@ -33,6 +33,15 @@ pub struct Prober {
     limiter: ProbeLimiter,
     echo_ids: icmp::EchoIds,
     references: Option<ReferenceTargets>,
+}
+
+/// What the probes of one call have in common.
+#[derive(Clone, Copy)]
+struct ProbeJob<'a> {
+    secret: Option<&'a Secret>,
+    needs: &'a BodyNeeds,
+    timeout: Duration,
+    dial: DialOptions,
 }
 
 /// Dependencies and limits of a [`Prober`].
@@ -81,11 +90,18 @@ impl Prober {
 
     /// Validates a probe as far as that is possible without any network access. The error describes the problem.
     pub fn check(&self, probe: &Probe) -> Result<(), String> {
+        if probe.is_external() {
+            return Ok(());
+        }
         ProbePlan::new(probe, "Tidings")?.check_guard(self.connector.guard())
     }
 
-    /// Probes an endpoint. `now` is the wall-clock time of the call. `timeout` and all timings count from when the
+    /// Probes an endpoint. `now` is the wall-clock time of the call. The timeout and all timings count from when the
     /// limiter lets the probe start.
+    ///
+    /// With `dial.fresh` it resolves, connects and does the TLS handshake anew. Without it, a bad verdict that came over a
+    /// kept connection is confirmed by a second probe over a fresh one, with a timeout of its own; its result is the one
+    /// that counts.
     ///
     /// Time and memory are bounded by the timeout and the caps, whatever the other end does. If reference targets are
     /// configured, a failure that may be this machine's own is returned only after they were probed, which takes up to
@@ -94,56 +110,87 @@ impl Prober {
     /// Cancel-safe: dropping the future closes its connection.
     pub async fn probe(
         &self,
-        probe: &Probe,
+        definition: &Definition,
         secret: Option<&Secret>,
-        timeout: Duration,
         user_agent: &str,
         now: Timestamp,
+        dial: DialOptions,
     ) -> Observation {
         let called = Instant::now();
-        let plan = match ProbePlan::new(probe, user_agent) {
+        let timeout = Duration::from_millis(definition.timeout_ms.into());
+        let plan = || ProbePlan::new(&definition.probe, user_agent);
+        let first = match plan() {
             Ok(plan) => plan,
             // It was valid when it was stored, but perhaps by the rules of an older version.
             Err(why) => {
                 return TimingRecorder::new(timeout, now).into_observation(Duration::ZERO, Err(invalid_endpoint(&why)));
             }
         };
-        let mut permit = self.limiter.acquire(&plan.target().name).await;
-        let started = Instant::now();
-        let mut recorder = TimingRecorder::new(timeout, now.plus_ms((started - called).as_millis() as u64));
-        let deadline = started + timeout;
-        // Boxed to keep this future small: thousands of them may be waiting for a permit.
-        let running = Box::pin(self.run(plan, secret, deadline, &mut recorder));
-        let outcome = permit.run(timeout_at(deadline, running)).await;
-        let mut outcome = outcome.unwrap_or_else(|_| Err(recorder.timeout_failure()));
-        let took = started.elapsed();
-        permit.finish(took);
-        if let (Some(references), Err(failure)) = (&self.references, &mut outcome) {
-            references.reclassify(failure, started).await;
+        let needs = BodyNeeds::of(&definition.assertions);
+        let mut permit = self.limiter.acquire(&first.target().name).await;
+        let permitted = Instant::now();
+        let job = ProbeJob { secret, needs: &needs, timeout, dial };
+        let at = now.plus_ms((permitted - called).as_millis() as u64);
+        let (mut observation, has_reused) = self.probe_once(first, job, at, &mut permit).await;
+        if has_reused
+            && judge(definition, &observation).status.is_failing()
+            && let Ok(plan) = plan()
+        {
+            let at = now.plus_ms(called.elapsed().as_millis() as u64);
+            let job = ProbeJob { dial: DialOptions { fresh: true, ..dial }, ..job };
+            observation = self.probe_once(plan, job, at, &mut permit).await.0;
         }
-        recorder.into_observation(took, outcome)
+        permit.finish(Duration::from_millis(observation.timings.total_ms.into()));
+        if let (Some(references), Err(failure)) = (&self.references, &mut observation.outcome) {
+            references.reclassify(failure, permitted).await;
+        }
+        observation
+    }
+
+    /// One probe, and whether it went over a kept connection.
+    async fn probe_once(
+        &self,
+        plan: ProbePlan<'_>,
+        job: ProbeJob<'_>,
+        now: Timestamp,
+        permit: &mut ProbePermit,
+    ) -> (Observation, bool) {
+        let started = Instant::now();
+        let deadline = started + job.timeout;
+        let mut recorder = TimingRecorder::new(job.timeout, now);
+        // Boxed to keep this future small: thousands of them may be waiting for a permit.
+        let running = Box::pin(self.run(plan, job, deadline, &mut recorder));
+        let outcome = permit.run(timeout_at(deadline, running)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(recorder.timeout_failure()));
+        let has_reused = recorder.has_reused();
+        (recorder.into_observation(started.elapsed(), outcome), has_reused)
     }
 
     async fn run(
         &self,
         plan: ProbePlan<'_>,
-        secret: Option<&Secret>,
+        job: ProbeJob<'_>,
         deadline: Instant,
         recorder: &mut TimingRecorder,
     ) -> Result<Answer, Failure> {
         match plan {
-            ProbePlan::Http { probe, hop, template } => {
-                self.http.probe(probe, secret, *hop, *template, deadline, recorder).await
+            ProbePlan::Http { probe, hop, template, tls } => {
+                let ProbeJob { secret, needs, dial, .. } = job;
+                let exchange = HttpExchange { secret, needs, dial, tls: &tls, deadline };
+                self.http.probe(probe, exchange, *hop, *template, recorder).await
             }
             ProbePlan::Tcp(target) => {
-                self.connector.connect(&target, deadline, recorder).await.map(|_| Answer::Reached)
+                self.connector.connect(&target, job.dial, deadline, recorder).await.map(|_| Answer::Reached)
             }
-            ProbePlan::Tls(target) => {
-                let tcp = self.connector.connect(&target, deadline, recorder).await?;
-                let handshake = self.connector.handshake(tcp, &target, Purpose::HandshakeOnly, recorder).await;
+            ProbePlan::Tls(target, profile) => {
+                let tcp = self.connector.connect(&target, job.dial, deadline, recorder).await?;
+                let handshake =
+                    self.connector.handshake(tcp, &target, &profile, Purpose::HandshakeOnly, recorder).await;
                 handshake.map(|_| Answer::Reached)
             }
-            ProbePlan::Icmp(target) => icmp::probe(&self.echo_ids, &self.connector, &target, deadline, recorder).await,
+            ProbePlan::Icmp(target) => {
+                icmp::probe(&self.echo_ids, &self.connector, &target, job.dial, deadline, recorder).await
+            }
             ProbePlan::Dns(target, record_type) => self.probe_dns(&target, record_type, recorder).await,
         }
     }

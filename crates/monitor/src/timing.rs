@@ -31,6 +31,7 @@ type PhaseTimings = [Option<Duration>; 4];
 pub(crate) struct Checkpoint {
     timings: PhaseTimings,
     certificate: Option<Certificate>,
+    has_reused: bool,
 }
 
 /// Timings, certificate and current phase of one probe.
@@ -46,6 +47,7 @@ pub(crate) struct TimingRecorder {
     redirects: usize,
     timings: PhaseTimings,
     certificate: Option<Certificate>,
+    has_reused: bool,
 }
 
 impl TimingRecorder {
@@ -59,7 +61,18 @@ impl TimingRecorder {
             redirects: 0,
             timings: [None; 4],
             certificate: None,
+            has_reused: false,
         }
+    }
+
+    /// Records that a request goes over a connection of an earlier probe.
+    pub fn reused(&mut self) {
+        self.has_reused = true;
+    }
+
+    /// Whether any request of the probe went over a connection of an earlier one.
+    pub fn has_reused(&self) -> bool {
+        self.has_reused
     }
 
     /// Sets the host that the following phases talk to.
@@ -101,12 +114,12 @@ impl TimingRecorder {
     }
 
     pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { timings: self.timings, certificate: self.certificate.clone() }
+        Checkpoint { timings: self.timings, certificate: self.certificate.clone(), has_reused: self.has_reused }
     }
 
-    /// Discards timings and certificate recorded since the checkpoint.
+    /// Discards what was recorded since the checkpoint.
     pub fn roll_back(&mut self, to: Checkpoint) {
-        Checkpoint { timings: self.timings, certificate: self.certificate } = to;
+        Checkpoint { timings: self.timings, certificate: self.certificate, has_reused: self.has_reused } = to;
     }
 
     /// The failure of a probe whose timeout expired in the current phase.

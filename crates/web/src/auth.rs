@@ -4,9 +4,10 @@
 //! the API key and the workspace of the path, or from [`InboundCaller`]; a handler without one of them cannot read or
 //! change anything.
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::header::AUTHORIZATION;
@@ -16,7 +17,6 @@ use tidings_domain::time::Timestamp;
 use tidings_engine::Engine;
 use tidings_engine::snapshot::{Caller, InboundWebhookMatch};
 use tidings_monitor::Prober;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::health::Readiness;
 use crate::problem::{Code, Problem};
@@ -30,16 +30,55 @@ struct Inner {
     engine: Engine,
     settings: WebSettings,
     readiness: Readiness,
-    /// A permit for each endpoint test that may run.
-    test_slots: Semaphore,
+    test_slots: TestSlots,
 }
 
 /// Endpoint tests at once. They use the prober that the scheduled checks use, and must not take all its capacity.
 const TESTS_MAX: usize = 32;
+/// Endpoint tests of one workspace at once, so that none takes the slots of all.
+const WORKSPACE_TESTS_MAX: usize = 8;
+
+/// The endpoint tests in progress, by workspace.
+#[derive(Default)]
+struct TestSlots(Mutex<HashMap<WorkspaceId, usize>>);
+
+/// A slot for an endpoint test, until it is dropped.
+pub(crate) struct TestSlot<'a> {
+    slots: &'a TestSlots,
+    workspace_id: WorkspaceId,
+}
+
+impl TestSlots {
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkspaceId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_acquire(&self, workspace_id: WorkspaceId) -> Option<TestSlot<'_>> {
+        let mut running = self.lock();
+        let own = running.get(&workspace_id).copied().unwrap_or(0);
+        if own >= WORKSPACE_TESTS_MAX || running.values().sum::<usize>() >= TESTS_MAX {
+            return None;
+        }
+        running.insert(workspace_id, own + 1);
+        Some(TestSlot { slots: self, workspace_id })
+    }
+}
+
+impl Drop for TestSlot<'_> {
+    fn drop(&mut self) {
+        let mut running = self.slots.lock();
+        if let Some(own) = running.get_mut(&self.workspace_id) {
+            *own -= 1;
+            if *own == 0 {
+                running.remove(&self.workspace_id);
+            }
+        }
+    }
+}
 
 impl AppState {
     pub(crate) fn new(engine: Engine, settings: WebSettings) -> Self {
-        let test_slots = Semaphore::new(TESTS_MAX);
+        let test_slots = TestSlots::default();
         Self(Arc::new(Inner { engine, settings, readiness: Readiness::default(), test_slots }))
     }
 
@@ -102,9 +141,9 @@ impl Authorized<Write> {
         &self.key_name
     }
 
-    /// A slot for an endpoint test, which is free again when the permit is dropped; `None` if all are in use.
-    pub(crate) fn try_acquire_test_slot(&self) -> Option<SemaphorePermit<'_>> {
-        self.state.0.test_slots.try_acquire().ok()
+    /// A slot for an endpoint test; `None` if all of the workspace or of the instance are in use.
+    pub(crate) fn try_acquire_test_slot(&self) -> Option<TestSlot<'_>> {
+        self.state.0.test_slots.try_acquire(self.workspace_id)
     }
 
     pub(crate) fn prober(&self) -> &Prober {

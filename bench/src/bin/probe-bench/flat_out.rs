@@ -8,18 +8,18 @@ use std::{
     time::Duration,
 };
 
-use tidings_domain::endpoint::Probe;
+use tidings_channels::egress::DialOptions;
+use tidings_domain::endpoint::Definition;
 use tidings_monitor::{Prober, USER_AGENT};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     Hosts,
     report::{Report, Start},
-    targets::{fault, now, probe},
+    targets::{definition, fault, now},
 };
 
 const WARM_UP: Duration = Duration::from_secs(1);
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Counters shared by all loops.
 #[derive(Default)]
@@ -68,18 +68,18 @@ pub async fn run(hosts: &Hosts, at_once: u32, time: Duration) -> anyhow::Result<
     let urls = hosts.urls();
     let mut loops = JoinSet::new();
     for first in 0..at_once.min(hosts.hosts) as usize {
-        let mine = urls.iter().skip(first).step_by(at_once as usize).map(|url| probe(url)).collect();
+        let mine = urls.iter().skip(first).step_by(at_once as usize).map(|url| definition(url)).collect();
         loops.spawn(probe_in_turn(prober.clone(), mine, count.clone()));
     }
     count.measure(loops, time).await
 }
 
-async fn probe_in_turn(prober: Arc<Prober>, probes: Vec<Probe>, count: Arc<Count>) -> anyhow::Result<()> {
-    for probe in probes.iter().cycle() {
+async fn probe_in_turn(prober: Arc<Prober>, definitions: Vec<Definition>, count: Arc<Count>) -> anyhow::Result<()> {
+    for definition in definitions.iter().cycle() {
         if count.is_over() {
             break;
         }
-        let observation = prober.probe(probe, None, TIMEOUT, USER_AGENT, now()).await;
+        let observation = prober.probe(definition, None, USER_AGENT, now(), DialOptions::default()).await;
         count.add(fault(&observation));
     }
     Ok(())

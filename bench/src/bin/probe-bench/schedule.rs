@@ -25,7 +25,7 @@ use tokio::time::sleep;
 use crate::{
     Hosts,
     report::{Report, Start},
-    targets::{fault, now, probe},
+    targets::{definition, fault, now},
 };
 
 /// Grace period for probes in flight at the end.
@@ -91,7 +91,7 @@ impl BenchSource {
                 id,
                 workspace_id: WorkspaceId::from_uuid(uuid_v7(1, &[0; 10])),
                 revision: 1,
-                definition: Arc::new(Definition { interval_seconds, ..Definition::new(probe(url)) }),
+                definition: Arc::new(Definition { interval_seconds, ..definition(url) }),
                 secret: None,
                 last_checked_at: Some(due.minus_ms(interval_ms)),
             })

@@ -8,8 +8,8 @@ use rustls::{RootCertStore, pki_types::CertificateDer};
 use tidings_bench::{clock, hosts};
 use tidings_channels::egress::{Guard, Resolve};
 use tidings_domain::{
-    check::{Answer, Observation},
-    endpoint::{HttpProbe, Probe},
+    check::{Answer, Assertion, AssertionKind, CheckStatus, Observation, Operator},
+    endpoint::{Definition, HttpProbe, Probe},
     time::Timestamp,
 };
 use tidings_monitor::{DnsResolver, IDLE_MAX, Prober, ProberConfig};
@@ -72,15 +72,22 @@ impl Resolve for FakeDns {
     }
 }
 
-/// A GET of this URL.
-pub fn probe(url: &str) -> Probe {
-    Probe::Http(HttpProbe::new(url))
+/// A GET of this URL, whose body must say that all is well.
+pub fn definition(url: &str) -> Definition {
+    let is_ok = Assertion {
+        kind: AssertionKind::Json,
+        operator: Operator::Equals,
+        target: Some("status".into()),
+        value: Some("ok".into()),
+        severity: CheckStatus::Down,
+    };
+    Definition { assertions: vec![is_ok], ..Definition::new(Probe::Http(HttpProbe::new(url))) }
 }
 
 /// Why an observation is not the expected answer.
 pub fn fault(observation: &Observation) -> Option<String> {
     match &observation.outcome {
-        Ok(Answer::Http { status: 200, body, .. }) if body == b"{\"status\":\"ok\"}" => None,
+        Ok(Answer::Http { status: 200, body, .. }) if body.text == "{\"status\":\"ok\"}" => None,
         Ok(other) => Some(format!("unexpected answer: {other:?}")),
         Err(failure) => Some(failure.message.clone()),
     }

@@ -3,7 +3,7 @@
 //!
 //! A host name is resolved once, each of its addresses is checked by the [`guard`], and the connection goes to exactly
 //! the address that passed. There is no second lookup between check and connect, so DNS rebinding cannot redirect it.
-//! No proxies, no redirects, no decompression; every step is bounded in time and in bytes.
+//! No proxies, no redirects; every step is bounded in time and in bytes.
 //!
 //! - [`dns`]: asks the system's name servers
 //! - [`resolve`]: one lookup per name at a time, in turns between workspaces
@@ -11,11 +11,13 @@
 //! - [`target`]: a URL, validated and parsed once
 //! - [`http1`]: leniencies and limits of HTTP/1.1
 //! - `client`: one HTTP/1.1 exchange over a pooled or a fresh connection
+//! - [`decode`]: bodies as text, by content coding and charset
 //! - `pool`: idle connections by origin
 //! - [`tls`]: how certificates are verified, and handshakes
 
 mod certificate;
 mod client;
+pub mod decode;
 mod dial;
 pub mod dns;
 mod error;

@@ -81,7 +81,7 @@ impl AssertionKind {
     /// Whether this type of probe yields such a value.
     fn fits(self, probe: &Probe) -> bool {
         match self {
-            Self::Latency => true,
+            Self::Latency => !probe.is_external(),
             Self::Header => matches!(probe, Probe::Http(_)),
             Self::Body | Self::Json => matches!(probe, Probe::Http(http) if http.method != "HEAD"),
             Self::Ssl => matches!(probe, Probe::Http(_) | Probe::Tls { .. }),
@@ -165,10 +165,18 @@ pub struct AssertionResult {
     /// The assertion's position in the definition's list.
     pub index: usize,
     pub passed: bool,
+    /// Whether the part of the response that was seen does not decide it. It has not passed then, but is no failure.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub inconclusive: bool,
     /// The extracted value, truncated; `None` if there was none.
     pub actual: Option<String>,
     /// For people, such as `JSON status: expected to equal "ok", is "starting"`.
     pub description: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Everything wrong with the assertions of an endpoint with this probe. Pointers are relative to the list.
@@ -208,6 +216,7 @@ fn validate(assertion: &Assertion, probe: &Probe) -> Violations {
 
 fn kind_message(kind: AssertionKind, probe: &Probe) -> String {
     match (kind, probe) {
+        (_, Probe::External { .. }) => "checks of an external endpoint are reported with their verdict".to_owned(),
         (AssertionKind::Body | AssertionKind::Json, Probe::Http(_)) => "responses to HEAD have no body".to_owned(),
         (AssertionKind::Ssl, _) => "only HTTP and TLS probes see a certificate".to_owned(),
         _ => format!("only HTTP responses have a {}", if kind == AssertionKind::Header { "header" } else { "body" }),

@@ -5,17 +5,34 @@
 //! - A missing value equals nothing and contains nothing: `neq`, `not_contains` and `not_exists` pass, all others fail.
 //! - A text that has the form of a number is compared as a number, be it a JSON number, a string or a header; see
 //!   [`Number`]. Only `equals` compares spellings.
-//! - A body that was cut at the size cap passes only if the part that was read proves the assertion. A text that was not
-//!   found may be in the rest, so `not_contains` and `not_exists` never pass. The description states the size read.
-//! - A body that cannot be read as JSON fails every JSON assertion, `not_exists` included.
+//! - What was not seen is never a failure. A body that is longer than the caps fails or passes an assertion only by what
+//!   the part that was seen proves; else the result is inconclusive, and the description states the size seen. A text
+//!   that was not found may be in the rest.
+//! - A body that cannot be read as JSON fails every JSON assertion, `not_exists` included. So does one that is not what its
+//!   content coding announces.
 
 use std::cmp::Ordering;
 
 use super::describe::{ACTUAL_CHARS_MAX, quoted, shortened, single_line};
-use super::extract::{Extracted, extract};
+use super::extract::{Extracted, describe_fault, extract};
 use super::number::Number;
-use super::{Answer, Assertion, AssertionKind, AssertionResult, Observation, Operator};
+use super::{Answer, Assertion, AssertionKind, AssertionResult, Body, BodyFault, Observation, Operator};
 use crate::text::with_thousands_separators;
+
+/// What an assertion comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Failed,
+    /// What was seen does not decide it.
+    Inconclusive,
+}
+
+impl Outcome {
+    const fn of(passed: bool) -> Self {
+        if passed { Self::Passed } else { Self::Failed }
+    }
+}
 
 /// Evaluates one assertion. `index` is its position in the definition's list.
 pub(super) fn evaluate(index: usize, assertion: &Assertion, observation: &Observation) -> AssertionResult {
@@ -25,27 +42,50 @@ pub(super) fn evaluate(index: usize, assertion: &Assertion, observation: &Observ
         }
         _ => extract(assertion, observation),
     };
-    let cut_at = match &observation.outcome {
-        Ok(Answer::Http { body, is_complete: false, .. })
-            if matches!(assertion.kind, AssertionKind::Body | AssertionKind::Json) =>
-        {
-            Some(body.len())
-        }
+    let body = match &observation.outcome {
+        Ok(Answer::Http { body, .. }) if assertion.kind == AssertionKind::Body => Some(body),
         _ => None,
     };
-    let passed = match &extracted {
-        Extracted::Unreadable(_) => false,
-        Extracted::Missing => {
-            matches!(assertion.operator, Operator::Neq | Operator::NotContains | Operator::NotExists)
+    let outcome = match (&extracted, body) {
+        (Extracted::Unreadable(_), _) => Outcome::Failed,
+        (Extracted::Unseen(_), _) => Outcome::Inconclusive,
+        (Extracted::Missing, _) => {
+            let is_negative = matches!(assertion.operator, Operator::Neq | Operator::NotContains | Operator::NotExists);
+            Outcome::of(is_negative)
         }
-        Extracted::Value { text, .. } if cut_at.is_some() => matches_prefix(assertion, text),
-        Extracted::Value { text, .. } => matches(assertion, text),
+        (Extracted::Value { text, .. }, None) => Outcome::of(matches(assertion, text)),
+        (Extracted::Value { .. }, Some(body)) => compare_body(assertion, body),
     };
     let actual = match &extracted {
         Extracted::Value { text, .. } => Some(single_line(text, ACTUAL_CHARS_MAX)),
         _ => None,
     };
-    AssertionResult { index, passed, actual, description: describe(assertion, &extracted, cut_at) }
+    let unseen = body.filter(|body| !body.is_complete && outcome != Outcome::Passed);
+    AssertionResult {
+        index,
+        passed: outcome == Outcome::Passed,
+        inconclusive: outcome == Outcome::Inconclusive,
+        actual,
+        description: describe(assertion, &extracted, outcome, unseen),
+    }
+}
+
+/// Compares a body of which perhaps only a part was seen.
+fn compare_body(assertion: &Assertion, body: &Body) -> Outcome {
+    let value = assertion.value.as_deref().unwrap_or("");
+    let decided = match assertion.operator {
+        Operator::Contains if body.contains(value) => Some(true),
+        Operator::NotContains if body.contains(value) => Some(false),
+        Operator::Contains => body.is_searched.then_some(false),
+        Operator::NotContains => body.is_searched.then_some(true),
+        _ if body.is_complete => Some(matches(assertion, &body.text)),
+        _ => matches_prefix(assertion, &body.text),
+    };
+    match (decided, &body.fault) {
+        (Some(passed), _) => Outcome::of(passed),
+        (None, Some(BodyFault::Malformed(_))) => Outcome::Failed,
+        (None, _) => Outcome::Inconclusive,
+    }
 }
 
 /// Whether the text satisfies the assertion. Whitespace around a body is ignored where all of it is compared.
@@ -70,24 +110,27 @@ fn matches(assertion: &Assertion, text: &str) -> bool {
     }
 }
 
-/// Whether a prefix of the body proves that the whole body satisfies the assertion.
-fn matches_prefix(assertion: &Assertion, prefix: &str) -> bool {
+/// Whether the whole body satisfies the assertion, if a prefix of it proves that.
+fn matches_prefix(assertion: &Assertion, prefix: &str) -> Option<bool> {
     let value = assertion.value.as_deref().unwrap_or("").trim();
+    // Unequal for certain only if the value does not start with what was read. A number may go on with digits that leave
+    // it equal (`1` and `1.00`).
+    let read = prefix.trim();
+    let may_be_number = read.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
+    let is_unequal = !(value.starts_with(read) || may_be_number && Number::parse(value).is_some());
     match assertion.operator {
-        Operator::Contains | Operator::Exists => matches(assertion, prefix),
-        Operator::Neq => {
-            // Unequal for certain only if the value does not start with what was read. A multi-byte character may be cut
-            // at the end, and a number may go on with digits that leave it equal (`1` and `1.00`).
-            let read = prefix.trim().trim_end_matches(char::REPLACEMENT_CHARACTER);
-            let may_be_number = read.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
-            !(value.starts_with(read) || may_be_number && Number::parse(value).is_some())
-        }
-        _ => false,
+        Operator::Exists => (!read.is_empty()).then_some(true),
+        Operator::NotExists => (!read.is_empty()).then_some(false),
+        Operator::Neq => is_unequal.then_some(true),
+        Operator::Eq | Operator::Equals => is_unequal.then_some(false),
+        Operator::Lt | Operator::Lte | Operator::Gt | Operator::Gte => (!may_be_number).then_some(false),
+        // Decided by the search.
+        Operator::Contains | Operator::NotContains => None,
     }
 }
 
 /// Such as `JSON status: expected to equal "ok", is "starting"`.
-fn describe(assertion: &Assertion, extracted: &Extracted<'_>, cut_at: Option<usize>) -> String {
+fn describe(assertion: &Assertion, extracted: &Extracted<'_>, outcome: Outcome, unseen: Option<&Body>) -> String {
     let target = shortened(assertion.target.as_deref().unwrap_or(""));
     let subject = match assertion.kind {
         AssertionKind::Latency => "latency".to_owned(),
@@ -101,13 +144,17 @@ fn describe(assertion: &Assertion, extracted: &Extracted<'_>, cut_at: Option<usi
         Extracted::Value { text, is_text: true } => format!(", is {}", quoted(text)),
         Extracted::Value { text, .. } => format!(", is {}", format_number(assertion.kind, text)),
         Extracted::Missing => ", is missing".to_owned(),
-        Extracted::Unreadable(why) => format!(", but {why}"),
+        Extracted::Unreadable(why) | Extracted::Unseen(why) => format!(", but {why}"),
     };
-    let cut = match cut_at {
-        Some(bytes) => format!("; only the first {} bytes were read", with_thousands_separators(bytes as u64)),
-        None => String::new(),
-    };
-    format!("{subject}: expected {}{actual}{cut}", describe_expectation(assertion))
+    let expectation = format!("{subject}: expected {}", describe_expectation(assertion));
+    match unseen {
+        Some(Body { fault: Some(fault), .. }) => format!("{expectation}, but {}", describe_fault(fault)),
+        Some(body) if outcome == Outcome::Inconclusive => {
+            let seen = with_thousands_separators(body.searched_bytes.max(body.text.len() as u64));
+            format!("{expectation}, but only the first {seen} bytes were read, which do not decide it")
+        }
+        _ => format!("{expectation}{actual}"),
+    }
 }
 
 /// The number, with its unit if it is a duration.

@@ -36,6 +36,27 @@ impl Check {
     }
 }
 
+impl Check {
+    /// The check of an external endpoint of which nothing was reported for this long.
+    pub fn of_silence(heartbeat_seconds: u32, at: Timestamp) -> Self {
+        let reason = format!("nothing reported for {}", format_period(heartbeat_seconds));
+        Self::from_external(ExternalCheck {
+            status: CheckStatus::Down,
+            reason: Some(reason),
+            status_code: None,
+            response_time_ms: None,
+            checked_at: at,
+        })
+    }
+}
+
+/// `45 s`, `5 min`, `1 min 30 s`, `2 h`, `26 h 5 min`.
+fn format_period(seconds: u32) -> String {
+    let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let parts = parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number} {unit}"));
+    parts.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +90,17 @@ mod tests {
         assert_eq!((check.status_code, check.response_time_ms, check.reason), (None, None, None));
         for blank in ["", " \n", "\0\0", "\u{2028}"] {
             assert_eq!(Check::from_external(from_external(CheckStatus::Down, Some(blank))).reason, None, "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn silence_is_down_with_the_period_in_words() {
+        for (seconds, words) in
+            [(45, "45 s"), (300, "5 min"), (90, "1 min 30 s"), (7_200, "2 h"), (93_900, "26 h 5 min")]
+        {
+            let check = Check::of_silence(seconds, Timestamp::from_unix_ms(7));
+            assert_eq!((check.status, check.checked_at), (CheckStatus::Down, Timestamp::from_unix_ms(7)));
+            assert_eq!(check.reason, Some(format!("nothing reported for {words}")));
         }
     }
 

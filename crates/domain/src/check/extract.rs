@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::describe::days_left;
 use super::json_path::JsonPath;
-use super::{Answer, Assertion, AssertionKind, Observation};
+use super::{Answer, Assertion, AssertionKind, Body, BodyFault, Observation};
+use crate::text::with_thousands_separators;
 
 /// The value that an assertion is compared with.
 pub(super) enum Extracted<'a> {
@@ -18,6 +19,8 @@ pub(super) enum Extracted<'a> {
     Missing,
     /// The response cannot be read as the assertion requires; the reason is for people.
     Unreadable(String),
+    /// The assertion is about what was not seen; the reason is for people.
+    Unseen(String),
 }
 
 impl<'a> Extracted<'a> {
@@ -40,8 +43,8 @@ pub(super) fn extract<'a>(assertion: &Assertion, observation: &'a Observation) -
             None => Extracted::Missing,
         },
         (AssertionKind::Header, Ok(Answer::Http { headers, .. })) => header(headers, target),
-        (AssertionKind::Body, Ok(Answer::Http { body, .. })) => Extracted::text(String::from_utf8_lossy(body)),
-        (AssertionKind::Json, Ok(Answer::Http { body, is_complete, .. })) => json(body, *is_complete, target),
+        (AssertionKind::Body, Ok(Answer::Http { body, .. })) => Extracted::text(body.text.as_str()),
+        (AssertionKind::Json, Ok(Answer::Http { body, .. })) => json(body, target),
         (AssertionKind::Header | AssertionKind::Body | AssertionKind::Json, _) => {
             Extracted::Unreadable("there is no HTTP response".to_owned())
         }
@@ -62,17 +65,21 @@ fn header<'a>(headers: &'a [(String, String)], wanted: &str) -> Extracted<'a> {
 }
 
 /// The value at `path` in the body.
-fn json<'a>(body: &'a [u8], is_complete: bool, path: &str) -> Extracted<'a> {
+fn json<'a>(body: &'a Body, path: &str) -> Extracted<'a> {
     let path = match JsonPath::parse(path) {
         Ok(path) => path,
         Err(error) => return Extracted::Unreadable(format!("the path is invalid: {error}")),
     };
-    if !is_complete {
-        return Extracted::Unreadable("the body is too long to be read as JSON".to_owned());
+    match &body.fault {
+        Some(fault @ BodyFault::Malformed(_)) => return Extracted::Unreadable(describe_fault(fault)),
+        Some(fault @ BodyFault::UnknownCoding(_)) => return Extracted::Unseen(describe_fault(fault)),
+        None if !body.is_complete => {
+            let bytes = with_thousands_separators(body.text.len() as u64);
+            return Extracted::Unseen(format!("the body is longer than the {bytes} bytes that are read as JSON"));
+        }
+        None => {}
     }
-    let Ok(text) = std::str::from_utf8(body) else {
-        return Extracted::Unreadable("the body is not JSON: it is not UTF-8".to_owned());
-    };
+    let text = body.text.as_str();
     // Some servers send a byte order mark, which JSON does not allow (RFC 8259, 8.1).
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
@@ -85,6 +92,14 @@ fn json<'a>(body: &'a [u8], is_complete: bool, path: &str) -> Extracted<'a> {
             Ok(text) => Extracted::text(text),
             Err(_) => Extracted::Value { text: compact(value).into(), is_text: false },
         },
+    }
+}
+
+/// Why a body could not be decoded, for people.
+pub(super) fn describe_fault(fault: &BodyFault) -> String {
+    match fault {
+        BodyFault::UnknownCoding(coding) => format!("the body has the content coding {coding}, which is not supported"),
+        BodyFault::Malformed(coding) => format!("the body is not valid {coding}, which its Content-Encoding announces"),
     }
 }
 

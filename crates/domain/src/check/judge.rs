@@ -3,7 +3,7 @@
 //! In this order: no response → `down` (`inconclusive` if the prober's own network failed); an unexpected response →
 //! `down`; a slow response, or a certificate that expires soon or has expired → `degraded`. Then, unless the endpoint is
 //! down already, the assertions. The worst status counts; the reason names the first problem of that status and counts
-//! the others.
+//! the others. An assertion that what was seen does not decide makes the check `inconclusive` only if nothing else is wrong.
 
 use std::net::IpAddr;
 
@@ -45,7 +45,9 @@ pub fn judge(definition: &Definition, observation: &Observation) -> Check {
     if problems.iter().all(|(status, _)| *status == CheckStatus::Degraded) {
         for (index, assertion) in definition.assertions.iter().enumerate() {
             let result = compare::evaluate(index, assertion, observation);
-            if !result.passed {
+            if result.inconclusive {
+                problems.push((CheckStatus::Inconclusive, result.description.clone()));
+            } else if !result.passed {
                 // Validation admits only `down` and `degraded`; anything else would count as the milder one.
                 let is_down = assertion.severity == CheckStatus::Down;
                 let status = if is_down { CheckStatus::Down } else { CheckStatus::Degraded };
@@ -54,7 +56,7 @@ pub fn judge(definition: &Definition, observation: &Observation) -> Check {
             check.assertions.push(result);
         }
     }
-    if let Some(worst) = problems.iter().map(|(status, _)| *status).max() {
+    if let Some(worst) = problems.iter().map(|(status, _)| *status).max_by_key(|status| rank(*status)) {
         check.status = worst;
         check.reason = problems.iter().find(|(status, _)| *status == worst).map(|(_, reason)| {
             let others = match problems.len() - 1 {
@@ -65,6 +67,16 @@ pub fn judge(definition: &Definition, observation: &Observation) -> Check {
         });
     }
     check
+}
+
+/// What is known to be wrong outweighs what is not known.
+const fn rank(status: CheckStatus) -> u8 {
+    match status {
+        CheckStatus::Healthy => 0,
+        CheckStatus::Inconclusive => 1,
+        CheckStatus::Degraded => 2,
+        CheckStatus::Down => 3,
+    }
 }
 
 fn failure_problem(failure: &Failure) -> Problem {
@@ -110,7 +122,7 @@ fn unexpected_response(probe: &Probe, answer: &Answer) -> Option<String> {
             })
         }
         (Probe::Dns { .. }, _) => Some("no DNS records were reported".to_owned()),
-        (Probe::Tcp { .. } | Probe::Icmp { .. } | Probe::Tls { .. }, _) => None,
+        (Probe::Tcp { .. } | Probe::Icmp { .. } | Probe::Tls { .. } | Probe::External { .. }, _) => None,
     }
 }
 

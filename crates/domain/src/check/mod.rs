@@ -8,6 +8,7 @@
 //! observation, `compare.rs` compares it, `describe.rs` formats values for people.
 
 mod assertion;
+mod body;
 mod compare;
 mod describe;
 mod external;
@@ -26,6 +27,7 @@ pub(crate) use assertion::violations as assertion_violations;
 pub use assertion::{
     ASSERTIONS_MAX, Assertion, AssertionKind, AssertionResult, Operator, TARGET_BYTES_MAX, VALUE_BYTES_MAX,
 };
+pub use body::{Body, BodyFault, BodyNeeds, JSON_BYTES_MAX, SEARCHED_BYTES_MAX};
 pub use external::ExternalCheck;
 pub use judge::judge;
 
@@ -41,7 +43,8 @@ pub enum CheckStatus {
     Degraded,
     /// No response, or not the expected one.
     Down,
-    /// The prober's own network failed. Proves nothing about the endpoint and does not change its streak.
+    /// Proves nothing about the endpoint and does not change its streak: the prober's own network failed, or an assertion
+    /// is about a part of the response that was not seen.
     Inconclusive,
 }
 
@@ -113,10 +116,7 @@ pub enum Answer {
         status: u16,
         /// In order of arrival, names in lower case; values that are not text are left out.
         headers: Vec<(String, String)>,
-        /// The body up to the prober's size cap.
-        body: Vec<u8>,
-        /// False if the body was cut at the cap.
-        is_complete: bool,
+        body: Body,
     },
     /// The target was reached: TCP connection, ICMP echo reply or TLS handshake.
     Reached,
@@ -232,8 +232,7 @@ pub(crate) mod tests {
                     header("x-empty", ""),
                     header("vary", "b"),
                 ],
-                body: body.as_bytes().to_vec(),
-                is_complete: true,
+                body: Body::whole(body),
             }),
         }
     }

@@ -43,6 +43,11 @@ pub const TAGS_MAX: usize = 20;
 /// Longest tag, in characters.
 pub const TAG_CHARS_MAX: usize = 50;
 
+/// The shortest heartbeat of an external endpoint, in seconds.
+pub const HEARTBEAT_SECONDS_MIN: u32 = 10;
+/// The longest heartbeat, in seconds (30 days).
+pub const HEARTBEAT_SECONDS_MAX: u32 = 2_592_000;
+
 /// Most redirects that one probe follows.
 pub const REDIRECTS_MAX: usize = 5;
 /// The methods of HTTP probes.

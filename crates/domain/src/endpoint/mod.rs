@@ -18,11 +18,12 @@ use crate::incident::Cause;
 use crate::maintenance::MaintenanceWindow;
 use crate::severity::Severity;
 use crate::time::Timestamp;
+use crate::tls::TlsSettings;
 
 pub use expected_status::ExpectedStatus;
 pub use limits::*;
 pub(crate) use target::validate_header_name;
-pub use violations::violations;
+pub use violations::{insecure_tls_violation, violations};
 
 /// An endpoint. The secrets of its `auth` are not part of it; they are stored encrypted.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +137,34 @@ pub enum Probe {
     },
     /// A TLS handshake, to check the certificate.
     #[serde(rename_all = "camelCase")]
-    Tls { host: String, port: u16 },
+    Tls {
+        host: String,
+        port: u16,
+        /// Definitions of earlier versions have none.
+        #[serde(default)]
+        tls: TlsSettings,
+    },
+    /// No probe: all checks are reported by external probers.
+    #[serde(rename_all = "camelCase")]
+    External {
+        /// Silence for this long counts as a `down` check; `None` for no limit.
+        heartbeat_seconds: Option<u32>,
+    },
+}
+
+impl Probe {
+    /// Whether the endpoint is not probed by Tidings.
+    pub const fn is_external(&self) -> bool {
+        matches!(self, Self::External { .. })
+    }
+
+    /// How TLS is verified, if the probe may use it.
+    pub const fn tls(&self) -> Option<&TlsSettings> {
+        match self {
+            Self::Http(HttpProbe { tls, .. }) | Self::Tls { tls, .. } => Some(tls),
+            Self::Tcp { .. } | Self::Icmp { .. } | Self::Dns { .. } | Self::External { .. } => None,
+        }
+    }
 }
 
 /// The parameters of an HTTP probe.
@@ -155,6 +183,9 @@ pub struct HttpProbe {
     pub follow_redirects: bool,
     /// The status codes that count as up.
     pub expected_status_codes: Vec<ExpectedStatus>,
+    /// Definitions of earlier versions have none.
+    #[serde(default)]
+    pub tls: TlsSettings,
 }
 
 impl HttpProbe {
@@ -168,6 +199,7 @@ impl HttpProbe {
             auth: None,
             follow_redirects: true,
             expected_status_codes: vec![ExpectedStatus::Code(EXPECTED_STATUS_CODE_DEFAULT)],
+            tls: TlsSettings::default(),
         }
     }
 }
@@ -194,6 +226,7 @@ pub struct EscalationStep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::Verify;
 
     #[test]
     fn definition_defaults_match_the_api() {
@@ -202,7 +235,7 @@ mod tests {
             serde_json::to_value(&definition).unwrap(),
             serde_json::json!({
                 "type": "http", "url": "https://api.example.com/health", "method": "GET", "headers": {}, "body": null,
-                "auth": null, "followRedirects": true, "expectedStatusCodes": [200], "assertions": [],
+                "auth": null, "followRedirects": true, "expectedStatusCodes": [200], "tls": {"verify": "full"}, "assertions": [],
                 "intervalSeconds": 60, "timeoutMs": 10_000, "latencyThresholdMs": 5_000, "sslWarningDays": 14, "severity": "critical",
                 "failureThreshold": 3, "recoveryThreshold": 2, "cooldownSeconds": 0, "recoveryAlert": true,
                 "parentId": null, "reminderMinutes": null, "maintenanceWindows": [], "escalation": [], "tags": []
@@ -215,7 +248,7 @@ mod tests {
     fn definition_of_an_earlier_version_gets_the_defaults() {
         let definition = Definition::new(Probe::Http(HttpProbe::new("https://api.example.com/health")));
         let mut stored = serde_json::to_value(&definition).unwrap();
-        for added in ["severity"] {
+        for added in ["severity", "tls"] {
             stored.as_object_mut().unwrap().remove(added).unwrap();
         }
         assert_eq!(serde_json::from_value::<Definition>(stored).unwrap(), definition);
@@ -228,7 +261,13 @@ mod tests {
             Probe::Tcp { host: "a".into(), port: 1 },
             Probe::Icmp { host: "a".into() },
             Probe::Dns { host: "a".into(), record_type: "MX".into(), expected_value: None },
-            Probe::Tls { host: "a".into(), port: 443 },
+            Probe::Tls {
+                host: "a".into(),
+                port: 443,
+                tls: TlsSettings { verify: Verify::None, ..TlsSettings::default() },
+            },
+            Probe::External { heartbeat_seconds: Some(60) },
+            Probe::External { heartbeat_seconds: None },
         ] {
             let definition = Definition::new(probe);
             let stored = serde_json::to_string(&definition).unwrap();

@@ -9,7 +9,7 @@ use super::limits::{HEADER_NAME_BYTES_MAX, HEADER_VALUE_BYTES_MAX, HOST_BYTES_MA
 use crate::text::has_control;
 
 /// Headers that only the HTTP client may set: those that delimit the message or control its connection, and
-/// `accept-encoding`, as Tidings does not decompress bodies.
+/// `accept-encoding`, which names the codings that Tidings decodes.
 const RESERVED: [&str; 11] = [
     "accept-encoding",
     "connection",

@@ -13,6 +13,7 @@ use crate::id::EndpointId;
 use crate::maintenance;
 use crate::severity::Severity;
 use crate::text::has_control;
+use crate::tls::Verify;
 use crate::violation::{Violation, Violations, pointer};
 
 /// Everything wrong with the definition. `own_id` is the id of an existing endpoint; `interval_seconds_min` is the
@@ -31,6 +32,33 @@ pub fn violations(definition: &Definition, own_id: Option<EndpointId>, interval_
     validator.escalation(&definition.escalation);
     validator.tags(&definition.tags);
     validator.0
+}
+
+/// What is wrong with `tls.verify` of an endpoint that sends secrets: without verification they could go to any server.
+/// Only for instances whose operator does not allow it.
+pub fn insecure_tls_violation(definition: &Definition, setting: &str) -> Option<Violation> {
+    let is_verified = definition.probe.tls().is_none_or(|tls| tls.verify == Verify::Full);
+    let Probe::Http(http) = &definition.probe else { return None };
+    let secret = match &http.auth {
+        Some(_) => Some("auth".to_owned()),
+        None => {
+            http.headers.iter().find(|(name, _)| is_secret_header(name)).map(|(name, _)| format!("the header {name}"))
+        }
+    };
+    let secret = secret.filter(|_| !is_verified)?;
+    let message = format!(
+        "must be full together with {secret}, which any server could read: give its certificate in caCertificate; or the \
+         operator sets {setting}"
+    );
+    Some(Violation::new("/tls/verify", message))
+}
+
+/// Whether a header of this name usually carries a secret.
+fn is_secret_header(name: &str) -> bool {
+    const SECRET_PARTS: [&str; 8] =
+        ["auth", "cookie", "token", "secret", "password", "api-key", "apikey", "credential"];
+    let name = name.to_ascii_lowercase();
+    SECRET_PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Collects violations.
@@ -62,6 +90,23 @@ impl Validator {
     }
 
     fn numbers(&mut self, definition: &Definition, interval_seconds_min: u32) {
+        match &definition.probe {
+            Probe::External { .. } => self.unused_by_external(definition),
+            _ => self.numbers_of_probes(definition, interval_seconds_min),
+        }
+        if definition.severity == Severity::Success {
+            self.error("/severity", "must be critical, warning or info");
+        }
+        self.range("/failureThreshold", definition.failure_threshold, 1..=THRESHOLD_MAX, " checks");
+        self.range("/recoveryThreshold", definition.recovery_threshold, 1..=THRESHOLD_MAX, " checks");
+        self.range("/cooldownSeconds", definition.cooldown_seconds, 0..=COOLDOWN_SECONDS_MAX, " seconds");
+        if let Some(minutes) = definition.reminder_minutes {
+            self.range("/reminderMinutes", minutes, 1..=REMINDER_MINUTES_MAX, " minutes");
+        }
+    }
+
+    /// The settings of probes.
+    fn numbers_of_probes(&mut self, definition: &Definition, interval_seconds_min: u32) {
         let Definition { interval_seconds, timeout_ms, .. } = *definition;
         let shortest = interval_seconds_min.clamp(1, INTERVAL_SECONDS_MAX);
         let in_bounds = self.range("/intervalSeconds", interval_seconds, shortest..=INTERVAL_SECONDS_MAX, " seconds")
@@ -75,14 +120,20 @@ impl Validator {
         let latency_ms = definition.latency_threshold_ms;
         self.range("/latencyThresholdMs", latency_ms, 1..=LATENCY_THRESHOLD_MS_MAX, " milliseconds");
         self.range("/sslWarningDays", definition.ssl_warning_days, 0..=SSL_WARNING_DAYS_MAX, " days");
-        if definition.severity == Severity::Success {
-            self.error("/severity", "must be critical, warning or info");
-        }
-        self.range("/failureThreshold", definition.failure_threshold, 1..=THRESHOLD_MAX, " checks");
-        self.range("/recoveryThreshold", definition.recovery_threshold, 1..=THRESHOLD_MAX, " checks");
-        self.range("/cooldownSeconds", definition.cooldown_seconds, 0..=COOLDOWN_SECONDS_MAX, " seconds");
-        if let Some(minutes) = definition.reminder_minutes {
-            self.range("/reminderMinutes", minutes, 1..=REMINDER_MINUTES_MAX, " minutes");
+    }
+
+    /// Settings that would be accepted and do nothing.
+    fn unused_by_external(&mut self, definition: &Definition) {
+        let defaults = Definition::new(definition.probe.clone());
+        for (pointer, is_default) in [
+            ("/intervalSeconds", definition.interval_seconds == defaults.interval_seconds),
+            ("/timeoutMs", definition.timeout_ms == defaults.timeout_ms),
+            ("/latencyThresholdMs", definition.latency_threshold_ms == defaults.latency_threshold_ms),
+            ("/sslWarningDays", definition.ssl_warning_days == defaults.ssl_warning_days),
+        ] {
+            if !is_default {
+                self.error(pointer, "has no effect on an external endpoint, which is not probed: leave it out");
+            }
         }
     }
 
@@ -90,7 +141,17 @@ impl Validator {
         match probe {
             Probe::Http(http) => self.http(http),
             Probe::Icmp { host } => self.error_if_some("/host", validate_host(host)),
-            Probe::Tcp { host, port } | Probe::Tls { host, port } => {
+            Probe::External { heartbeat_seconds } => {
+                if let Some(seconds) = heartbeat_seconds {
+                    self.range(
+                        "/heartbeatSeconds",
+                        *seconds,
+                        HEARTBEAT_SECONDS_MIN..=HEARTBEAT_SECONDS_MAX,
+                        " seconds",
+                    );
+                }
+            }
+            Probe::Tcp { host, port } | Probe::Tls { host, port, .. } => {
                 self.error_if_some("/host", validate_host(host));
                 if *port == 0 {
                     self.error("/port", "must be from 1 to 65535");

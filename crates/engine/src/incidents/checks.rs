@@ -125,7 +125,7 @@ fn subject_info(loaded: &LoadedEndpoint) -> SubjectInfo {
     let endpoint = &loaded.endpoint;
     SubjectInfo {
         name: endpoint.name.clone(),
-        url: Some(display_address(&endpoint.definition.probe)),
+        url: display_address(&endpoint.definition.probe),
         link: None,
         fields: Vec::new(),
         tags: endpoint.definition.tags.clone(),
@@ -133,14 +133,15 @@ fn subject_info(loaded: &LoadedEndpoint) -> SubjectInfo {
 }
 
 /// The endpoint's address without what may be a secret: a URL's query often contains one.
-fn display_address(probe: &Probe) -> String {
-    match probe {
+fn display_address(probe: &Probe) -> Option<String> {
+    Some(match probe {
         Probe::Http(http) => {
             let end = http.url.find(['?', '#']).unwrap_or(http.url.len());
             http.url.get(..end).unwrap_or_default().to_owned()
         }
-        Probe::Tcp { host, port } | Probe::Tls { host, port } => format!("{host}:{port}"),
+        Probe::Tcp { host, port } | Probe::Tls { host, port, .. } => format!("{host}:{port}"),
         Probe::Icmp { host } => host.clone(),
         Probe::Dns { host, record_type, .. } => format!("{host} ({record_type})"),
-    }
+        Probe::External { .. } => return None,
+    })
 }

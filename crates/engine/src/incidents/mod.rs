@@ -14,6 +14,7 @@ mod checks;
 mod deferred;
 mod deferred_resolutions;
 mod endings;
+mod heartbeat;
 mod notify;
 mod state;
 mod timer_loop;
@@ -88,6 +89,7 @@ impl Incidents {
         }));
         incidents.load().await?;
         tokio::spawn(timer_loop::run(incidents.clone()));
+        tokio::spawn(heartbeat::run(incidents.clone()));
         Ok(incidents)
     }
 

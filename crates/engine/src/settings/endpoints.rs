@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tidings_domain::endpoint::{Definition, Endpoint, violations as definition_violations};
+use tidings_domain::endpoint::{Definition, Endpoint, insecure_tls_violation, violations as definition_violations};
 use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
@@ -22,6 +22,8 @@ use crate::error::EngineError;
 use crate::snapshot::{LoadedEndpoint, WorkspaceView};
 use crate::vault::Owner;
 
+/// The operator's setting that allows endpoints to send secrets without verifying the server.
+const INSECURE_TLS_SETTING: &str = "TIDINGS_ALLOW_INSECURE_TLS";
 /// The longest chain of parents.
 const PARENTS_MAX: usize = 20;
 
@@ -288,10 +290,16 @@ impl Settings {
         EndpointRecord { endpoint, key_id: self.vault.key_id().to_owned(), sealed }
     }
 
+    /// The violation of an endpoint that sends secrets to servers that it does not verify.
+    pub(crate) fn insecure_tls(&self, definition: &Definition) -> Option<Violation> {
+        if self.limits.allow_insecure_tls { None } else { insecure_tls_violation(definition, INSECURE_TLS_SETTING) }
+    }
+
     /// All violations of a draft that can be found without probing.
     fn endpoint_violations(&self, view: &WorkspaceView, draft: &EndpointDraft, own: Option<EndpointId>) -> Violations {
         let mut found = name_violations(&draft.name);
         found.extend(definition_violations(&draft.definition, own, self.limits.interval_seconds_min));
+        found.extend(self.insecure_tls(&draft.definition));
         if let Some(parent_id) = draft.definition.parent_id {
             found.extend(parent_violation(view, parent_id, own));
         }

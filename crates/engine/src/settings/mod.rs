@@ -149,11 +149,13 @@ pub struct SettingsLimits {
     pub channels_max: u32,
     /// The shortest interval between two checks of an endpoint, in seconds.
     pub interval_seconds_min: u32,
+    /// Whether endpoints may send secrets to servers whose certificate is not verified.
+    pub allow_insecure_tls: bool,
 }
 
 impl Default for SettingsLimits {
     fn default() -> Self {
-        Self { channels_max: 100, interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT }
+        Self { channels_max: 100, interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT, allow_insecure_tls: false }
     }
 }
 

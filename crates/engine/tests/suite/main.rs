@@ -3,6 +3,7 @@
 mod deferred;
 mod digests;
 mod gates;
+mod heartbeats;
 mod history;
 mod incidents;
 mod limits;

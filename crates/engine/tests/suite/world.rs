@@ -293,9 +293,19 @@ impl World {
     /// Reports a check. What follows from it is committed, but not sent yet.
     #[track_caller]
     pub fn check(&self, endpoint: EndpointId, status: CheckStatus) -> Option<IncidentTrigger> {
+        self.check_at(endpoint, status, self.now())
+    }
+
+    /// Reports a check that was made then.
+    #[track_caller]
+    pub fn check_at(
+        &self,
+        endpoint: EndpointId,
+        status: CheckStatus,
+        checked_at: Timestamp,
+    ) -> Option<IncidentTrigger> {
         let reason = status.is_failing().then(|| "timed out".to_owned());
-        let reported =
-            ExternalCheck { status, reason, status_code: None, response_time_ms: None, checked_at: self.now() };
+        let reported = ExternalCheck { status, reason, status_code: None, response_time_ms: None, checked_at };
         let check = Check::from_external(reported);
         let outcome = self.wait(self.engine().report_check(self.workspace_id, endpoint, None, check)).unwrap();
         outcome.incident.and_then(|(_, transition)| transition)

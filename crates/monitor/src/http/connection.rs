@@ -14,12 +14,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, StatusCode, response};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use tidings_channels::egress::decode::{BodyDecoder, Progress};
 use tidings_channels::egress::http1::{self, HEAD_BYTES_MAX, HEADERS_MAX, Watched};
 use tidings_channels::egress::{self, Stream, drive, is_tls};
-use tidings_domain::check::{Certificate, Failure, FailureClass};
+use tidings_domain::check::{Body, Certificate, Failure, FailureClass};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
@@ -28,8 +29,8 @@ use crate::failure::failure;
 use crate::target::ProbeTarget;
 use crate::timing::{Phase, TimingRecorder};
 
-/// How many bytes of a response body are read.
-pub const BODY_BYTES_MAX: usize = 256 * 1_024;
+/// How much of a body that is of no interest is read, in bytes. Read to its end, it lets the connection be used again.
+pub const DISCARDED_BYTES_MAX: usize = 256 * 1_024;
 
 /// An open connection without a request in flight.
 pub(crate) struct HttpConnection {
@@ -42,10 +43,7 @@ pub(crate) struct HttpConnection {
 /// A response, with the connection if it can be used again.
 pub(crate) struct RoundTrip {
     pub head: response::Parts,
-    /// At most the cap that the caller gave.
-    pub body: Vec<u8>,
-    /// Whether `body` is all of it.
-    pub is_complete: bool,
+    pub body: Body,
     pub connection: Option<HttpConnection>,
 }
 
@@ -54,7 +52,7 @@ impl RoundTrip {
     fn of_status_line(status: StatusCode) -> Self {
         let (mut head, ()) = http::Response::new(()).into_parts();
         head.status = status;
-        Self { head, body: Vec::new(), is_complete: false, connection: None }
+        Self { head, body: Body::default(), connection: None }
     }
 
     pub fn status(&self) -> u16 {
@@ -90,12 +88,39 @@ impl HttpConnection {
     }
 }
 
-/// Sends the request and reads the response, with at most `body_max(status)` bytes of its body.
+/// What becomes of a response's body.
+pub(crate) enum BodyReader {
+    /// It is of no interest. The number is how many more bytes are read.
+    Discard(usize),
+    Decode(Box<BodyDecoder>),
+}
+
+impl BodyReader {
+    fn push(&mut self, bytes: &[u8]) -> Progress {
+        match self {
+            Self::Discard(left) if bytes.len() > *left => Progress::Enough,
+            Self::Discard(left) => {
+                *left -= bytes.len();
+                Progress::More
+            }
+            Self::Decode(decoder) => decoder.push(bytes),
+        }
+    }
+
+    fn finish(self, is_whole: bool) -> Body {
+        match self {
+            Self::Discard(_) => Body::default(),
+            Self::Decode(decoder) => decoder.finish(is_whole),
+        }
+    }
+}
+
+/// Sends the request and reads the response. `reader` decides by its head what becomes of its body.
 pub(crate) async fn exchange(
     connection: HttpConnection,
     target: &ProbeTarget,
     request: Request<Full<Bytes>>,
-    body_max: impl Fn(u16) -> usize,
+    reader: impl FnOnce(&response::Parts) -> BodyReader,
     recorder: &mut TimingRecorder,
 ) -> Result<RoundTrip, ExchangeError> {
     recorder.start(Phase::FirstByte);
@@ -125,50 +150,46 @@ pub(crate) async fn exchange(
     let (head, incoming) = response.into_parts();
     let ends_with_connection =
         !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
-    let read = read_body(incoming, body_max(head.status.as_u16()), ends_with_connection);
-    let (body, end) = drive(&mut http, read).await;
-    let connection = match end {
+    let mut reader = reader(&head);
+    let end = drive(&mut http, read_body(incoming, &mut reader, ends_with_connection)).await;
+    let (connection, is_whole) = match end {
         BodyEnd::Broken(error) => return Err(body_error(target, &error)),
         BodyEnd::Complete => {
-            recover_stream(http, &sender).await.map(|stream| HttpConnection { stream, opened_at, certificate })
+            let stream = recover_stream(http, &sender).await;
+            (stream.map(|stream| HttpConnection { stream, opened_at, certificate }), true)
         }
         // The rest of the body is still on its way: the connection cannot be used again.
-        BodyEnd::Truncated => None,
+        BodyEnd::Truncated => (None, false),
     };
-    Ok(RoundTrip { head, body, is_complete: matches!(end, BodyEnd::Complete), connection })
+    Ok(RoundTrip { head, body: reader.finish(is_whole), connection })
 }
 
 /// How reading a body ended.
 #[derive(Debug)]
 enum BodyEnd {
     Complete,
-    /// There is more than the cap.
+    /// There is more than is wanted.
     Truncated,
     Broken(hyper::Error),
 }
 
-/// Reads at most `bytes_max` bytes of the body.
-async fn read_body(mut incoming: Incoming, bytes_max: usize, ends_with_connection: bool) -> (Vec<u8>, BodyEnd) {
-    let announced = incoming.size_hint().lower();
-    let mut body = Vec::with_capacity(announced.min(bytes_max as u64) as usize);
-    let is_too_long = announced > bytes_max as u64;
+/// Reads the body, as far as the reader wants it.
+async fn read_body(mut incoming: Incoming, reader: &mut BodyReader, ends_with_connection: bool) -> BodyEnd {
     while let Some(frame) = incoming.frame().await {
         match frame {
             Ok(frame) => {
                 let Some(data) = frame.data_ref() else { continue };
-                let space = bytes_max - body.len();
-                body.extend_from_slice(&data[..data.len().min(space)]);
-                if data.len() > space || (is_too_long && body.len() == bytes_max) {
-                    return (body, BodyEnd::Truncated);
+                if reader.push(data) == Progress::Enough {
+                    return BodyEnd::Truncated;
                 }
             }
             // TLS closed without close_notify, which many servers omit. Where the response has a length, hyper itself
             // detects a body that was cut off.
             Err(error) if ends_with_connection && is_unexpected_eof(&error) => break,
-            Err(error) => return (body, BodyEnd::Broken(error)),
+            Err(error) => return BodyEnd::Broken(error),
         }
     }
-    (body, BodyEnd::Complete)
+    BodyEnd::Complete
 }
 
 fn is_unexpected_eof(error: &(dyn StdError + 'static)) -> bool {

@@ -88,6 +88,16 @@ impl ConnectionPool {
         }
     }
 
+    /// Closes the idle connections to this origin.
+    pub fn remove(&self, origin: &str) {
+        let mut state = self.state();
+        let removed = state.origins.remove(origin).unwrap_or_default();
+        state.idle_count -= removed.len();
+        // Unlock first: closing sockets takes a while.
+        drop(state);
+        drop(removed);
+    }
+
     /// Closes all idle connections, to free their file descriptors.
     pub fn clear(&self) {
         let mut state = self.state();

@@ -11,6 +11,7 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
+use tidings_channels::egress::decode::ACCEPTED_CODINGS;
 use tidings_domain::endpoint::{Auth, HttpProbe, METHODS, URL_BYTES_MAX};
 use tidings_domain::secret::Secret;
 use url::{Host, Url};
@@ -18,7 +19,7 @@ use url::{Host, Url};
 use crate::target::ProbeTarget;
 
 /// Headers of an endpoint that are ignored: those of message framing and connection handling, which the transport sets,
-/// and `Accept-Encoding`, because response bodies are not decompressed.
+/// and `Accept-Encoding`, which names what is decoded.
 const RESERVED_HEADERS: [HeaderName; 11] = [
     ACCEPT_ENCODING,
     CONNECTION,
@@ -124,6 +125,7 @@ impl RequestTemplate {
         if !headers.contains_key(ACCEPT) {
             headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         }
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED_CODINGS));
         let body = Bytes::from(probe.body.clone().unwrap_or_default());
         Ok(Self { method, headers, body })
     }
@@ -133,8 +135,9 @@ impl RequestTemplate {
         self.headers.insert(AUTHORIZATION, value);
     }
 
-    /// Builds the request to this URL.
-    pub fn build(&self, hop: &Hop) -> Request<Full<Bytes>> {
+    /// Builds the request to this URL. `cookies` are those that servers set during the check; they follow the endpoint's
+    /// own.
+    pub fn build(&self, hop: &Hop, cookies: Option<HeaderValue>) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = hop.uri.clone();
@@ -150,6 +153,16 @@ impl RequestTemplate {
                 headers.insert(name, value.clone());
             } else {
                 headers.append(name, value.clone());
+            }
+        }
+        if let Some(cookies) = cookies {
+            // One header: servers must get all cookies of a request in one (RFC 6265, 5.4).
+            let joined = match headers.get(COOKIE) {
+                Some(own) => HeaderValue::from_bytes(&[own.as_bytes(), b"; ", cookies.as_bytes()].concat()).ok(),
+                None => Some(cookies),
+            };
+            if let Some(joined) = joined {
+                headers.insert(COOKIE, joined);
             }
         }
         request

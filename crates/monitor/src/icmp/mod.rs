@@ -6,7 +6,7 @@ mod socket;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidings_channels::egress::is_own;
+use tidings_channels::egress::{DialOptions, is_own};
 use tidings_domain::check::{Answer, Failure, FailureClass};
 use tokio::time::{Instant, timeout};
 
@@ -29,10 +29,11 @@ pub(crate) async fn probe(
     ids: &EchoIds,
     connector: &Connector,
     target: &ProbeTarget,
+    dial: DialOptions,
     deadline: Instant,
     recorder: &mut TimingRecorder,
 ) -> Result<Answer, Failure> {
-    let vetted = connector.resolve(target, deadline, recorder).await?;
+    let vetted = connector.resolve(target, dial, deadline, recorder).await?;
     let mut last_failure = failure(FailureClass::Dns, format!("the name {} has no address", target.host));
     for address in vetted.addresses() {
         let mut echo = Echo::new(address.is_ipv6(), std::process::id(), ids.0.fetch_add(1, Ordering::Relaxed));

@@ -3,9 +3,9 @@
 //! The scheduler depends on neither store nor engine; [`EndpointSource`] hides both.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
+use tidings_channels::egress::DialOptions;
 use tidings_domain::check::Observation;
 use tidings_domain::endpoint::Definition;
 use tidings_domain::id::{EndpointId, WorkspaceId};
@@ -68,8 +68,8 @@ pub trait EndpointProber: Send + Sync + 'static {
 #[async_trait]
 impl EndpointProber for Prober {
     async fn probe_once(&self, endpoint: &MonitoredEndpoint, now: Timestamp) -> Observation {
-        let definition = &endpoint.definition;
-        let timeout = Duration::from_millis(definition.timeout_ms.into());
-        self.probe(&definition.probe, endpoint.secret.as_ref(), timeout, USER_AGENT, now).await
+        let secret = endpoint.secret.as_ref();
+        let dial = DialOptions { workspace: Some(endpoint.workspace_id), fresh: false };
+        self.probe(&endpoint.definition, secret, USER_AGENT, now, dial).await
     }
 }

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rustls::RootCertStore;
-use tidings_channels::egress::{Guard, Resolve};
-use tidings_domain::check::{Answer, Failure, FailureClass, Observation};
-use tidings_domain::endpoint::{HttpProbe, Probe};
+use tidings_channels::egress::{DialOptions, Guard, Resolve};
+use tidings_domain::check::{
+    Answer, Assertion, AssertionKind, Body, CheckStatus, Failure, FailureClass, Observation, Operator,
+};
+use tidings_domain::endpoint::{Definition, ExpectedStatus, HttpProbe, Probe};
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_monitor::{DnsResolver, Prober, ProberConfig};
@@ -213,6 +215,23 @@ pub fn get(url: impl Into<String>) -> HttpProbe {
     HttpProbe::new(url)
 }
 
+/// A definition of this probe that finds every response good, so that nothing is confirmed, and that keeps the body.
+pub fn lenient(probe: &Probe) -> Definition {
+    let mut definition = Definition { timeout_ms: LONG.as_millis() as u32, ..Definition::new(probe.clone()) };
+    if let Probe::Http(http) = &mut definition.probe {
+        http.expected_status_codes = vec![ExpectedStatus::Range { low: 100, high: 599 }];
+        definition.assertions = vec![body_assertion(Operator::Neq, "never")];
+    }
+    definition.ssl_warning_days = 0;
+    definition.latency_threshold_ms = 600_000;
+    definition
+}
+
+pub fn body_assertion(operator: Operator, value: &str) -> Assertion {
+    let value = Some(value.to_owned());
+    Assertion { kind: AssertionKind::Body, operator, target: None, value, severity: CheckStatus::Down }
+}
+
 /// One probe with a long timeout.
 pub async fn observe(prober: &Prober, probe: &Probe) -> Observation {
     observe_within(prober, probe, None, LONG).await
@@ -225,7 +244,8 @@ pub async fn observe_http(prober: &Prober, probe: &HttpProbe) -> Observation {
 
 /// One probe with this timeout. Its failure message must not leak path or query.
 pub async fn observe_within(prober: &Prober, probe: &Probe, secret: Option<&Secret>, timeout: Duration) -> Observation {
-    let probing = std::pin::pin!(prober.probe(probe, secret, timeout, AGENT, NOW));
+    let definition = Definition { timeout_ms: timeout.as_millis() as u32, ..lenient(probe) };
+    let probing = std::pin::pin!(prober.probe(&definition, secret, AGENT, NOW, DialOptions::default()));
     let observation = tokio::time::timeout(TEST_TIMEOUT, probing).await.expect("within the timeout");
     if let Err(failure) = &observation.outcome {
         let words = &failure.message;
@@ -239,20 +259,19 @@ pub async fn observe_within(prober: &Prober, probe: &Probe, secret: Option<&Secr
 pub struct HttpAnswer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-    pub is_complete: bool,
+    pub body: Body,
 }
 
 impl HttpAnswer {
     pub fn text(&self) -> String {
-        String::from_utf8(self.body.clone()).unwrap()
+        self.body.text.clone()
     }
 }
 
 pub fn http_answer(observation: &Observation) -> HttpAnswer {
     match &observation.outcome {
-        Ok(Answer::Http { status, headers, body, is_complete }) => {
-            HttpAnswer { status: *status, headers: headers.clone(), body: body.clone(), is_complete: *is_complete }
+        Ok(Answer::Http { status, headers, body }) => {
+            HttpAnswer { status: *status, headers: headers.clone(), body: body.clone() }
         }
         other => panic!("no HTTP answer: {other:?}"),
     }

@@ -48,6 +48,9 @@ pub(crate) struct Overrides {
     /// Minimum interval between checks of an endpoint, in seconds [default: 10].
     #[arg(long, env = "TIDINGS_WATCH_INTERVAL_SECONDS_MIN", value_name = "SECONDS")]
     watch_interval_seconds_min: Option<u32>,
+    /// Allow endpoints to send credentials to servers whose certificate they do not verify (tls.verify other than full).
+    #[arg(long, env = "TIDINGS_ALLOW_INSECURE_TLS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    allow_insecure_tls: Option<bool>,
     /// Maximum number of shared channels in a workspace [default: 100].
     #[arg(long, env = "TIDINGS_CHANNELS_MAX", value_name = "NUMBER")]
     channels_max: Option<u32>,
@@ -139,7 +142,10 @@ impl Settings {
             },
             allow_targets: networks("allow-targets", merged.allow_targets.as_deref().unwrap_or_default())?,
             watch_references: references(merged.watch_references.as_deref().unwrap_or_default())?,
-            limits: limits(merged.channels_max, merged.watch_interval_seconds_min)?,
+            limits: SettingsLimits {
+                allow_insecure_tls: merged.allow_insecure_tls.unwrap_or(false),
+                ..limits(merged.channels_max, merged.watch_interval_seconds_min)?
+            },
             mail_from: merged.mail_from.clone().filter(|from| !from.is_empty()),
             allow_http: merged.allow_http.unwrap_or(false),
             mail: mail(merged.smtp_url, merged.mail_from)?,
@@ -193,7 +199,7 @@ fn limits(channels_max: Option<u32>, interval_seconds_min: Option<u32>) -> Resul
     if interval_seconds_min == 0 {
         bail!("watch-interval-seconds-min: must be at least 1");
     }
-    Ok(SettingsLimits { channels_max: channels_max.unwrap_or(default.channels_max), interval_seconds_min })
+    Ok(SettingsLimits { channels_max: channels_max.unwrap_or(default.channels_max), interval_seconds_min, ..default })
 }
 
 fn mail(url: Option<String>, from: Option<String>) -> Result<Option<Arc<RelayConfig>>> {
@@ -250,6 +256,7 @@ impl fmt::Display for Settings {
             ("allow-watch-targets", or_none(networks(&self.allow_watch_targets))),
             ("watch-references", or_none(references.join(","))),
             ("watch-interval-seconds-min", self.limits.interval_seconds_min.to_string()),
+            ("allow-insecure-tls", self.limits.allow_insecure_tls.to_string()),
             ("channels-max", self.limits.channels_max.to_string()),
             ("allow-http", self.allow_http.to_string()),
             ("smtp-url", set(self.mail.is_some(), "not set: email channels need an SMTP server of their own")),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -97,23 +98,33 @@ async fn endpoint_test_merges_overrides_without_storing_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_endpoint_tests_are_limited() {
+async fn concurrent_endpoint_tests_of_a_workspace_are_limited() {
     let service = Arc::new(Service::start().await);
     let mut target = Receiver::start_waiting().await;
     let body = json!({"type": "http", "url": target.url});
-    let under_way: Vec<_> = (0..32)
+    let under_way: Vec<_> = (0..8)
         .map(|_| {
             let (service, body) = (Arc::clone(&service), body.clone());
             tokio::spawn(async move { test(&service, body).await["status"].clone() })
         })
         .collect();
-    for _ in 0..32 {
+    for _ in 0..8 {
         target.next().await;
     }
     let refused = service.post("/endpoints/test", &body).await;
     assert!(refused.header("retry-after").is_some());
     refused.problem(503, "unavailable");
-    target.may_answer.add_permits(33);
+    // Another workspace has slots of its own.
+    let request =
+        service.bare("POST", "/api/workspaces/other/endpoints/test").header("content-type", "application/json");
+    let request = request.header("authorization", format!("Bearer {}", service.other_key));
+    let other = {
+        let (service, body) = (Arc::clone(&service), Full::from(body.to_string()));
+        tokio::spawn(async move { service.execute(request.body(body).unwrap()).await.expect(200)["status"].clone() })
+    };
+    target.next().await;
+    target.may_answer.add_permits(10);
+    assert_eq!(other.await.unwrap(), "healthy");
     for one in join_all(under_way).await {
         assert_eq!(one.unwrap(), "healthy");
     }

@@ -1,7 +1,12 @@
 //! Endpoints: creation, edits, lists.
 
+use std::sync::Arc;
+
 use http_body_util::Full;
 use serde_json::{Value, json};
+use tidings_engine::Options;
+use tidings_engine::clock::SystemClock;
+use tidings_engine::settings::SettingsLimits;
 
 use crate::harness::{ApiResponse, Service};
 
@@ -41,6 +46,7 @@ async fn new_endpoint_has_documented_defaults() {
         json!({
             "name": "Production API", "type": "http", "url": "https://api.example.com/health", "method": "GET",
             "headers": {}, "body": null, "auth": null, "followRedirects": true, "expectedStatusCodes": [200],
+            "tls": {"verify": "full"},
             "assertions": [], "intervalSeconds": 60, "timeoutMs": 10_000, "latencyThresholdMs": 5_000,
             "sslWarningDays": 14, "severity": "critical", "failureThreshold": 3, "recoveryThreshold": 2,
             "cooldownSeconds": 0,
@@ -92,7 +98,11 @@ async fn each_endpoint_type_has_its_own_fields() {
         json!({"name": "a", "type": "tcp", "host": "db.example.com", "port": 5432}),
         json!({"name": "a", "type": "icmp", "host": "db.example.com"}),
         json!({"name": "a", "type": "dns", "host": "example.com", "recordType": "MX", "expectedValue": "mail.example.com"}),
-        json!({"name": "a", "type": "tls", "host": "example.com", "port": 8443}),
+        json!({"name": "a", "type": "tls", "host": "example.com", "port": 8443, "tls": {"verify": "none"}}),
+        json!({"name": "a", "type": "tls", "host": "db.example.com", "port": 443,
+               "tls": {"verify": "expiry_only", "serverName": "example.com"}}),
+        json!({"name": "a", "type": "external", "heartbeatSeconds": 300}),
+        json!({"name": "a", "type": "external", "heartbeatSeconds": null}),
     ] {
         let endpoint = service.post("/endpoints", &body).await.expect(201)["endpoint"].clone();
         for (key, value) in body.as_object().unwrap() {
@@ -229,4 +239,60 @@ async fn endpoint_list_supports_filters_and_pages() {
     {
         assert_eq!(service.get(&format!("/endpoints{query}")).await.problem(422, "invalid"), [pointer]);
     }
+}
+
+#[tokio::test]
+async fn tls_settings_are_merged_and_kept_in_their_normal_form() {
+    let service = Service::start().await;
+    let endpoint = made(&service, json!({"tls": {"verify": "none", "serverName": "a.example.com"}})).await;
+    assert_eq!(endpoint["tls"], json!({"verify": "none", "serverName": "a.example.com"}));
+    for (edit, expected) in [
+        (json!({"verify": "full"}), json!({"verify": "full", "serverName": "a.example.com"})),
+        (json!({"serverName": null}), json!({"verify": "full"})),
+        (json!({"verify": "expiry_only", "serverName": ""}), json!({"verify": "expiry_only"})),
+        (json!({}), json!({"verify": "expiry_only"})),
+        (Value::Null, json!({"verify": "full"})),
+    ] {
+        let edited = service.patch(&path(&endpoint), &json!({"tls": edit})).await.expect(200)["endpoint"].clone();
+        assert_eq!(edited["tls"], expected, "{edit}");
+        assert_eq!(service.get(&path(&endpoint)).await.expect(200)["tls"], expected);
+    }
+    service.patch(&path(&endpoint), &json!({"tls": {"verify": "none"}})).await.expect(200);
+    let cloned = service.post(&format!("{}/clone", path(&endpoint)), &json!({})).await.expect(201);
+    assert_eq!(cloned["endpoint"]["tls"]["verify"], "none");
+}
+
+#[tokio::test]
+async fn unverified_tls_is_refused_together_with_secrets() {
+    let service = Service::start().await;
+    let auth = json!({"type": "bearer", "token": "t0p"});
+    for verify in ["none", "expiry_only"] {
+        let tls = json!({"verify": verify});
+        for secret in [
+            json!({"auth": auth}),
+            json!({"headers": {"X-Api-Key": "1"}}),
+            json!({"headers": {"Cookie": "session=1"}}),
+            json!({"headers": {"X-Auth-Token": "1"}}),
+        ] {
+            let mut body = json!({"name": "a", "type": "http", "url": "https://example.com/", "tls": tls});
+            body.as_object_mut().unwrap().extend(secret.as_object().unwrap().clone());
+            for path in ["/endpoints", "/endpoints/test"] {
+                let refused = service.post(path, &body).await;
+                assert!(refused.text.contains("TIDINGS_ALLOW_INSECURE_TLS"), "{}", refused.text);
+                assert_eq!(refused.problem(422, "invalid"), ["/tls/verify"], "{body}");
+            }
+        }
+        made(&service, json!({"tls": tls, "headers": {"X-Region": "eu"}})).await;
+        // Neither order of two edits goes around it.
+        let unverified = made(&service, json!({"tls": tls})).await;
+        let refused = service.patch(&path(&unverified), &json!({"auth": auth})).await;
+        assert_eq!(refused.problem(422, "invalid"), ["/tls/verify"]);
+        let secretive = made(&service, json!({"auth": auth})).await;
+        let refused = service.patch(&path(&secretive), &json!({"tls": tls})).await;
+        assert_eq!(refused.problem(422, "invalid"), ["/tls/verify"]);
+    }
+    let settings = SettingsLimits { allow_insecure_tls: true, ..SettingsLimits::default() };
+    let options = Options { settings, ..Options::default() };
+    let service = Service::start_with(options, Arc::new(SystemClock::default())).await;
+    made(&service, json!({"tls": {"verify": "none"}, "auth": auth})).await;
 }

@@ -41,6 +41,8 @@ pub struct Service {
     pub other_key: String,
     /// Makes `/readyz` fail when requested.
     pub shutdown: Shutdown,
+    /// For tests that set the clock.
+    pub engine: Engine,
     /// For tests that close it.
     pub store: Arc<dyn Store>,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -110,7 +112,8 @@ impl Service {
         Self::start_with(Options { limits, ..Options::default() }, Arc::new(SystemClock::default())).await
     }
 
-    async fn start_with(options: Options, clock: Arc<dyn Clock>) -> Self {
+    /// With these options and this clock.
+    pub async fn start_with(options: Options, clock: Arc<dyn Clock>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let vault = Arc::new(Vault::new(&[7; 32]));
@@ -133,7 +136,7 @@ impl Service {
             prober: Arc::new(Prober::new(ProberConfig::of_system(watched))),
             public_url: Some("https://tidings.example.com/".to_owned()),
         };
-        let router = tidings_web::router(engine, settings);
+        let router = tidings_web::router(engine.clone(), settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -145,11 +148,18 @@ impl Service {
             read_only_key,
             other_key: other_key.expose().to_owned(),
             shutdown,
+            engine,
             store,
             client: Client::builder(TokioExecutor::new()).build_http(),
             stop: Some(stop),
             _directory: directory,
         }
+    }
+
+    /// Waits until everything is done that is due at the clock's instant.
+    pub async fn settle(&self) {
+        self.engine.on_clock_changed();
+        self.engine.wait_until_idle().await;
     }
 
     /// GET in the workspace `default` with its key.

@@ -13,6 +13,7 @@ mod endpoint_test;
 mod endpoints;
 mod every_endpoint_field;
 mod every_field;
+mod external_endpoints;
 mod harness;
 mod held_deliveries;
 mod inbound;

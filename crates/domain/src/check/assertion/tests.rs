@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::endpoint::HttpProbe;
+use crate::tls::TlsSettings;
 
 /// An assertion of severity `down`. An empty target or value is absent.
 pub(crate) fn assertion(kind: AssertionKind, operator: Operator, target: &str, value: &str) -> Assertion {
@@ -56,7 +57,7 @@ fn valid_assertions_have_no_violations() {
     }
     let empty = Assertion { value: Some(String::new()), ..assertion(Header, Equals, "x", "") };
     assert_eq!(messages(empty, &http()), [""; 0], "a header may be present and empty");
-    let tls = Probe::Tls { host: "example.com".into(), port: 443 };
+    let tls = Probe::Tls { host: "example.com".into(), port: 443, tls: TlsSettings::default() };
     assert_eq!(messages(assertion(Ssl, Gt, "", "7"), &tls), [""; 0]);
 }
 

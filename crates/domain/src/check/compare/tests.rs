@@ -84,17 +84,12 @@ fn missing_value_passes_only_negative_operators() {
 fn unreadable_body_fails_every_assertion_with_a_reason() {
     let json = "JSON a: expected not to exist, but the body is not JSON: ";
     for (body, why) in [
-        (&b"<html>"[..], "expected value at line 1 column 1"),
-        (b" \n", "it is empty"),
-        (b"\"\xff\"", "it is not UTF-8"),
-        (b"{\"a\":1} trailing", "trailing characters at line 1 column 9"),
+        ("<html>", "expected value at line 1 column 1"),
+        (" \n", "it is empty"),
+        ("{\"a\":1} trailing", "trailing characters at line 1 column 9"),
     ] {
         for operator in Operator::ALL {
-            let mut observation = answer(200, "");
-            if let Ok(Answer::Http { body: target, .. }) = &mut observation.outcome {
-                *target = body.to_vec();
-            }
-            let result = evaluate(0, &assertion(Json, operator, "a", "1"), &observation);
+            let result = evaluated(&assertion(Json, operator, "a", "1"), body);
             assert!(!result.passed && result.actual.is_none(), "{operator:?}");
             if operator == NotExists {
                 assert_eq!(result.description, format!("{json}{why}"));
@@ -137,40 +132,105 @@ fn body_is_compared_without_surrounding_whitespace() {
     }
 }
 
+/// The observation of a body of which a part was seen.
+fn partly_seen(body: crate::check::Body) -> Observation {
+    let mut observation = answer(200, "");
+    if let Ok(Answer::Http { body: target, .. }) = &mut observation.outcome {
+        *target = body;
+    }
+    observation
+}
+
 #[test]
-fn truncated_body_passes_only_what_its_prefix_proves() {
-    let cut = |kind, operator, value: &str, body: &str| {
-        let mut observation = answer(200, body);
-        if let Ok(Answer::Http { is_complete, .. }) = &mut observation.outcome {
-            *is_complete = false;
-        }
-        evaluate(0, &assertion(kind, operator, if kind == Json { "$" } else { "" }, value), &observation)
+fn partly_seen_body_decides_only_what_the_seen_part_proves() {
+    let cut = |kind, operator, value: &str, text: &str| {
+        let body = crate::check::Body { is_complete: false, is_searched: false, ..crate::check::Body::whole(text) };
+        evaluate(0, &assertion(kind, operator, if kind == Json { "$" } else { "" }, value), &partly_seen(body))
     };
-    for (operator, value, body, passed) in [
-        (Contains, "err", "an error", true),
-        (Contains, "fatal", "an error", false),
-        (NotContains, "err", "an error", false),
-        (NotContains, "fatal", "an error", false),
-        (Exists, "", "x", true),
-        (NotExists, "", "", false),
-        (Equals, "an", "an", false),
-        (Neq, "another", "an", false),
-        (Neq, "another", "one", true),
-        (Neq, "1", "1.00", false),
-        (Lt, "20", "1", false),
+    let (yes, no, unknown) = ((true, false), (false, false), (false, true));
+    for (operator, value, body, expected) in [
+        (Contains, "err", "an error", yes),
+        (Contains, "fatal", "an error", unknown),
+        (NotContains, "err", "an error", no),
+        (NotContains, "fatal", "an error", unknown),
+        (Exists, "", "x", yes),
+        (Exists, "", " ", unknown),
+        (NotExists, "", "x", no),
+        (NotExists, "", "", unknown),
+        (Equals, "an", "an", unknown),
+        (Equals, "another", "one", no),
+        (Eq, "1", "1.00", unknown),
+        (Neq, "another", "an", unknown),
+        (Neq, "another", "one", yes),
+        (Neq, "1", "1.00", unknown),
+        (Lt, "20", "1", unknown),
+        (Lt, "20", "<html>", no),
     ] {
         let result = cut(Body, operator, value, body);
-        assert_eq!(result.passed, passed, "{operator:?} {value} {body}");
-        let end = format!("; only the first {} bytes were read", body.len());
-        assert!(result.description.ends_with(&end), "{}", result.description);
+        assert_eq!((result.passed, result.inconclusive), expected, "{operator:?} {value} {body}");
+        let words = format!(", but only the first {} bytes were read, which do not decide it", body.len());
+        assert_eq!(result.description.ends_with(&words), expected == unknown, "{}", result.description);
+    }
+    for operator in Operator::ALL {
+        let result = cut(Json, operator, "1", "12");
+        assert_eq!((result.passed, result.inconclusive), unknown, "{operator:?}");
     }
     assert_eq!(
         cut(Json, NotExists, "", "12").description,
-        "JSON $: expected not to exist, but the body is too long to be read as JSON; \
-         only the first 2 bytes were read"
+        "JSON $: expected not to exist, but the body is longer than the 2 bytes that are read as JSON"
     );
     let long = cut(Body, NotContains, "x", &"y".repeat(262_144)).description;
-    assert!(long.ends_with("only the first 262,144 bytes were read") && long.len() < 300, "{long}");
+    assert!(long.contains("only the first 262,144 bytes were read") && long.len() < 300, "{long}");
+}
+
+#[test]
+fn text_found_beyond_the_kept_part_counts() {
+    let seen = |found: &[&str], is_searched| crate::check::Body {
+        text: "the beginning".into(),
+        is_complete: false,
+        found: found.iter().map(|text| (*text).to_owned()).collect(),
+        searched_bytes: 4_194_304,
+        is_searched,
+        fault: None,
+    };
+    for (operator, found, is_searched, passed, inconclusive) in [
+        (Contains, true, true, true, false),
+        (Contains, true, false, true, false),
+        (Contains, false, true, false, false),
+        (Contains, false, false, false, true),
+        (NotContains, true, false, false, false),
+        (NotContains, false, true, true, false),
+        (NotContains, false, false, false, true),
+    ] {
+        let body = seen(if found { &["far"] } else { &[] }, is_searched);
+        let result = evaluate(0, &assertion(Body, operator, "", "far"), &partly_seen(body));
+        assert_eq!((result.passed, result.inconclusive), (passed, inconclusive), "{operator:?} {found} {is_searched}");
+        assert_eq!(result.description.contains("the first 4,194,304 bytes"), inconclusive, "{}", result.description);
+    }
+}
+
+#[test]
+fn undecoded_body_is_unknown_by_its_coding_and_a_failure_if_malformed() {
+    for (fault, inconclusive, words) in [
+        (BodyFault::UnknownCoding("zstd".into()), true, "the body has the content coding zstd, which is not supported"),
+        (
+            BodyFault::Malformed("gzip".into()),
+            false,
+            "the body is not valid gzip, which its Content-Encoding announces",
+        ),
+    ] {
+        let body = crate::check::Body { text: "seen".into(), fault: Some(fault), ..crate::check::Body::default() };
+        for (kind, operator) in [(Body, Contains), (Body, NotContains), (Body, Equals), (Json, Eq), (Json, NotExists)] {
+            let target = if kind == Json { "a" } else { "" };
+            let result = evaluate(0, &assertion(kind, operator, target, "seer"), &partly_seen(body.clone()));
+            let is_decided = operator == Equals;
+            assert!(!result.passed, "{operator:?}");
+            assert_eq!(result.inconclusive, inconclusive && !is_decided, "{operator:?}");
+            assert!(result.description.ends_with(words), "{}", result.description);
+        }
+        let result = evaluate(0, &assertion(Body, Contains, "", "see"), &partly_seen(body));
+        assert!(result.passed, "what was decoded proves it");
+    }
 }
 
 #[test]
@@ -210,13 +270,13 @@ fn any_assertion() -> impl Strategy<Value = Assertion> {
 proptest! {
     #[test]
     fn description_is_bounded_and_printable_for_any_input(
-        assertion in any_assertion(), body in proptest::collection::vec(any::<u8>(), 0..600),
+        assertion in any_assertion(), body in "\\PC{0,600}",
         whole: bool, valued: bool
     ) {
         let mut observation = answer(200, "");
-        if let Ok(Answer::Http { body: target, is_complete, headers, .. }) = &mut observation.outcome {
+        if let Ok(Answer::Http { body: target, headers, .. }) = &mut observation.outcome {
             headers.extend(valued.then(|| (assertion.target.clone().unwrap_or_default(), "é".repeat(500))));
-            (*target, *is_complete) = (body, whole);
+            *target = crate::check::Body { is_complete: whole, is_searched: whole, ..crate::check::Body::whole(body) };
         }
         let result = evaluate(0, &assertion, &observation);
         prop_assert!(result.description.chars().count() < 600, "{}", result.description);

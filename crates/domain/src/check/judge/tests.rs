@@ -220,3 +220,23 @@ proptest! {
         prop_assert_eq!(check.assertions.len(), if is_evaluated { failing.len() } else { 0 });
     }
 }
+
+#[test]
+fn assertion_about_what_was_not_seen_is_inconclusive_unless_something_is_wrong() {
+    let (mut definition, mut observation) = (http(), answer(200, ""));
+    if let Ok(Answer::Http { body, .. }) = &mut observation.outcome {
+        *body = crate::check::Body { searched_bytes: 4_194_304, ..crate::check::Body::default() };
+    }
+    definition.assertions = vec![assertion(AssertionKind::Body, Operator::Contains, "", "ok")];
+    let reason =
+        "body: expected to contain \"ok\", but only the first 4,194,304 bytes were read, which do not decide it";
+    assert_eq!(verdict(&definition, &observation), expect(CheckStatus::Inconclusive, reason));
+    let check = judge(&definition, &observation);
+    assert!(!check.assertions[0].passed && check.assertions[0].inconclusive);
+    observation.timings.total_ms = 5_231;
+    let (status, reason) = verdict(&definition, &observation);
+    assert_eq!(status, CheckStatus::Degraded);
+    assert!(reason.is_some_and(|reason| reason.starts_with("slow: ") && reason.ends_with("(and 1 more problem)")));
+    definition.assertions.push(assertion(AssertionKind::Header, Operator::Exists, "x-none", ""));
+    assert_eq!(verdict(&definition, &observation).0, CheckStatus::Down);
+}

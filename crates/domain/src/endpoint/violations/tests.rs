@@ -3,6 +3,7 @@
 use super::*;
 use crate::check::CheckStatus;
 use crate::id::{ChannelId, Id};
+use crate::tls::TlsSettings;
 
 fn http() -> Definition {
     Definition::new(Probe::Http(HttpProbe::new("https://example.com/health")))
@@ -34,7 +35,7 @@ fn default_definition_has_no_violations() {
         Probe::Tcp { host: "db.example.com".into(), port: 5432 },
         Probe::Icmp { host: "10.0.0.1".into() },
         Probe::Dns { host: "example.com".into(), record_type: "A".into(), expected_value: None },
-        Probe::Tls { host: "example.com".into(), port: 443 },
+        Probe::Tls { host: "example.com".into(), port: 443, tls: TlsSettings::default() },
     ] {
         assert_eq!(pointers(Definition::new(probe), |_| ()), nothing);
     }
@@ -73,7 +74,7 @@ fn numbers_outside_their_bounds_are_reported() {
 fn invalid_probe_targets_are_reported() {
     for (probe, expected) in [
         (Probe::Tcp { host: String::new(), port: 0 }, &["/host", "/port"][..]),
-        (Probe::Tls { host: "https://a".into(), port: 443 }, &["/host"]),
+        (Probe::Tls { host: "https://a".into(), port: 443, tls: TlsSettings::default() }, &["/host"]),
         (Probe::Icmp { host: "a b".into() }, &["/host"]),
         (
             Probe::Dns { host: "10.0.0.1".into(), record_type: "a".into(), expected_value: Some(String::new()) },
@@ -185,4 +186,41 @@ fn assertion_violations_have_pointers_from_the_root() {
     let list = vec![good.clone(), good.clone(), good.clone(), assertion];
     assert_eq!(pointers(http(), |it| it.assertions = list), ["/assertions/3/operator"]);
     assert_eq!(pointers(http(), |it| it.assertions = vec![good; 11]), ["/assertions"]);
+}
+
+#[test]
+fn external_endpoint_refuses_what_has_no_effect() {
+    let external = |heartbeat_seconds| Definition::new(Probe::External { heartbeat_seconds });
+    let nothing = [""; 0];
+    for heartbeat in [None, Some(HEARTBEAT_SECONDS_MIN), Some(HEARTBEAT_SECONDS_MAX)] {
+        assert_eq!(pointers(external(heartbeat), |_| {}), nothing);
+        // Not even where the instance's shortest interval is longer than the default.
+        assert!(violations(&external(heartbeat), None, 3_600).is_empty());
+    }
+    for heartbeat in [0, HEARTBEAT_SECONDS_MIN - 1, HEARTBEAT_SECONDS_MAX + 1] {
+        assert_eq!(pointers(external(Some(heartbeat)), |_| {}), ["/heartbeatSeconds"]);
+    }
+    assert_eq!(pointers(external(None), |it| it.interval_seconds = 30), ["/intervalSeconds"]);
+    assert_eq!(pointers(external(None), |it| it.timeout_ms = 30), ["/timeoutMs"]);
+    assert_eq!(pointers(external(None), |it| it.latency_threshold_ms = 30), ["/latencyThresholdMs"]);
+    assert_eq!(pointers(external(None), |it| it.ssl_warning_days = 30), ["/sslWarningDays"]);
+    assert_eq!(pointers(external(None), |it| it.failure_threshold = 0), ["/failureThreshold"]);
+}
+
+#[test]
+fn insecure_tls_is_a_violation_only_together_with_secrets() {
+    let of = |verify, change: fn(&mut HttpProbe)| {
+        let mut http = HttpProbe::new("https://example.com/");
+        http.tls.verify = verify;
+        change(&mut http);
+        insecure_tls_violation(&Definition::new(Probe::Http(http)), "TIDINGS_X").map(|it| it.message)
+    };
+    let header = |http: &mut HttpProbe| http.headers = vec![("X-API-Key".into(), "hunter2".into())];
+    for verify in [Verify::ExpiryOnly, Verify::None] {
+        assert_eq!(of(verify, |_| {}), None);
+        assert_eq!(of(verify, |http| http.headers = vec![("X-Region".into(), "eu".into())]), None);
+        assert!(of(verify, |http| http.auth = Some(Auth::Bearer)).is_some_and(|it| it.contains("TIDINGS_X")));
+        assert!(of(verify, header).is_some_and(|it| it.contains("X-API-Key") && !it.contains("hunter2")));
+    }
+    assert_eq!(of(Verify::Full, header), None);
 }

@@ -16,14 +16,19 @@ fn template(method: &str, headers: &[(&str, &str)]) -> RequestTemplate {
 }
 
 fn headers(template: &RequestTemplate) -> Vec<String> {
-    let request = template.build(&Hop::from_endpoint_url("https://a.example:8443/x").unwrap());
+    let request = template.build(&Hop::from_endpoint_url("https://a.example:8443/x").unwrap(), None);
     let text = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
     request.headers().iter().map(text).collect()
 }
 
+const CODINGS: &str = "accept-encoding: gzip, deflate";
+
 #[test]
 fn build_endpoint_headers_override_defaults_but_not_reserved_ones() {
-    assert_eq!(headers(&template("GET", &[])), ["host: a.example:8443", "user-agent: Tidings/1", "accept: */*"]);
+    assert_eq!(
+        headers(&template("GET", &[])),
+        ["host: a.example:8443", "user-agent: Tidings/1", "accept: */*", CODINGS]
+    );
     let own = [
         ("X-A", "1"),
         ("user-agent", "Mine"),
@@ -37,7 +42,7 @@ fn build_endpoint_headers_override_defaults_but_not_reserved_ones() {
         ("Accept-Encoding", "br"),
         ("Host", "shop.example"),
     ];
-    let expected = ["host: shop.example", "x-a: 1", "x-a: 2", "user-agent: Mine", "accept: text/html"];
+    let expected = ["host: shop.example", "x-a: 1", "x-a: 2", "user-agent: Mine", "accept: text/html", CODINGS];
     assert_eq!(headers(&template("GET", &own)), expected);
 }
 

@@ -7,6 +7,7 @@ use rustls::RootCertStore;
 use tidings_channels::egress::{Guard, Resolve};
 use tidings_domain::check::{Answer, FailureClass};
 use tidings_domain::endpoint::Probe;
+use tidings_domain::tls::TlsSettings;
 use tokio::net::TcpListener;
 
 use crate::support::{FakeDns, SHORT, Server, assert_failed, get, observe, observe_within, prober, prober_with};
@@ -17,7 +18,7 @@ fn probes(host: &str) -> [Probe; 4] {
     [
         Probe::Http(get(format!("http://{bracketed}/health?token=t0psecret"))),
         Probe::Tcp { host: host.into(), port: 22 },
-        Probe::Tls { host: host.into(), port: 443 },
+        Probe::Tls { host: host.into(), port: 443, tls: TlsSettings::default() },
         Probe::Icmp { host: host.into() },
     ]
 }
@@ -79,7 +80,7 @@ async fn refused_unresolved_and_empty_names_have_their_own_class() {
     let prober = prober();
     for probe in [
         Probe::Tcp { host: "127.0.0.1".into(), port: refusing.port() },
-        Probe::Tls { host: "127.0.0.1".into(), port: refusing.port() },
+        Probe::Tls { host: "127.0.0.1".into(), port: refusing.port(), tls: TlsSettings::default() },
         Probe::Http(get(format!("http://{refusing}/"))),
     ] {
         let observation = observe(&prober, &probe).await;
@@ -120,7 +121,7 @@ async fn invalid_host_or_port_fails_without_network_access() {
         Probe::Tcp { host: "127.0.0.1".into(), port: 0 },
         Probe::Tcp { host: "127.0.0.1:80".into(), port: 80 },
         Probe::Icmp { host: "".into() },
-        Probe::Tls { host: "a b".into(), port: 443 },
+        Probe::Tls { host: "a b".into(), port: 443, tls: TlsSettings::default() },
         Probe::Dns { host: "127.0.0.1".into(), record_type: "A".into(), expected_value: None },
         Probe::Dns { host: "a.example".into(), record_type: "AXFR".into(), expected_value: None },
     ] {

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tidings_domain::check::{Answer, FailureClass};
+use tidings_domain::check::{Answer, FailureClass, JSON_BYTES_MAX};
 use tidings_domain::endpoint::Probe;
-use tidings_monitor::BODY_BYTES_MAX;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -45,7 +44,7 @@ async fn odd_and_large_response_heads_are_read() {
         let server = Server::answering_once(answer).await;
         let observation = observe_http(&prober(), &get(server.url())).await;
         let answer = http_answer(&observation);
-        assert_eq!((answer.text().as_str(), answer.is_complete), ("ok", true), "{headers:.100}");
+        assert_eq!((answer.text().as_str(), answer.body.is_complete), ("ok", true), "{headers:.100}");
     }
 }
 
@@ -57,8 +56,8 @@ async fn response_that_cannot_be_read_has_the_status_of_its_first_line() {
     {
         let server = Server::answering(format!("HTTP/1.1 {status} x\r\n{headers}\r\n\r\n")).await;
         let observation = observe_http(&prober(), &get(server.url())).await;
-        let Ok(Answer::Http { status: seen, is_complete, .. }) = observation.outcome else { panic!("{observation:?}") };
-        assert_eq!((seen, is_complete), (status, false));
+        let Ok(Answer::Http { status: seen, body, .. }) = observation.outcome else { panic!("{observation:?}") };
+        assert_eq!((seen, body.is_complete), (status, false));
     }
 }
 
@@ -113,8 +112,8 @@ async fn endless_body_is_read_only_to_the_cap() {
         let prober = prober();
         let observation = observe_http(&prober, &get(server.url())).await;
         let page = http_answer(&observation);
-        assert_eq!((page.body.len(), page.is_complete), (BODY_BYTES_MAX, false));
-        assert!(page.body.capacity() <= 2 * BODY_BYTES_MAX);
+        assert_eq!((page.body.text.len(), page.body.is_complete), (JSON_BYTES_MAX, false));
+        assert!(page.body.text.capacity() <= 2 * JSON_BYTES_MAX);
         // The connection is closed; what the server had written by then was in the kernel's buffers.
         tokio::time::timeout(Duration::from_secs(10), closed.notified()).await.expect("the connection was closed");
         assert!(written.load(Ordering::SeqCst) < 50_000_000, "the rest is not read");

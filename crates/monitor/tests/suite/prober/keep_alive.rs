@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_domain::endpoint::{HttpProbe, Probe};
+use tidings_channels::egress::DialOptions;
+use tidings_domain::check::{CheckStatus, Operator, judge};
+use tidings_domain::endpoint::{Definition, HttpProbe, Probe};
 use tidings_monitor::{CONNECTION_AGE_MAX, IDLE_TIMEOUT, Prober};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -11,7 +13,8 @@ use tokio::time::{advance, pause, resume};
 
 use super::tls::{Authority, https_server};
 use crate::support::{
-    AGENT, LONG, NOW, OK, Server, get, http_answer, log_request, observe, observe_http, prober, read_request,
+    AGENT, NOW, OK, Server, body_assertion, get, http_answer, lenient, log_request, observe, observe_http, prober,
+    read_request,
 };
 
 /// Advances the clock by this duration.
@@ -155,7 +158,7 @@ async fn connection_is_replaced_when_its_certificate_expires() {
     let probe = Probe::Http(get(format!("https://{}/", server.address)));
     let not_after = observe(&prober, &probe).await.certificate.unwrap().not_after;
     for (now, connections) in [(not_after.minus_ms(1), 1), (not_after, 2), (NOW, 2)] {
-        http_answer(&prober.probe(&probe, None, LONG, AGENT, now).await);
+        http_answer(&prober.probe(&lenient(&probe), None, AGENT, now, DialOptions::default()).await);
         assert_eq!(server.connections(), connections);
     }
 }
@@ -179,5 +182,85 @@ async fn renewed_certificate_is_reported_on_the_next_connection() {
     for until in ["2080", "2090"] {
         let certificate = observe(&prober, &probe).await.certificate.unwrap();
         assert!(certificate.not_after.to_string().starts_with(until), "{certificate:?}");
+    }
+}
+
+/// A server whose first connection answers with `first` and then `second`, and whose other connections with `fresh`.
+async fn changing(first: &'static str, second: &'static str, fresh: &'static str) -> Server {
+    Server::start(move |mut stream, number, log| async move {
+        let answers = if number == 1 { [first, second] } else { [fresh, fresh] };
+        for answer in answers {
+            log_request(&mut stream, &log).await?;
+            stream.write_all(answer.as_bytes()).await?;
+        }
+        read_request(&mut stream).await.map(|_| ())
+    })
+    .await
+}
+
+const BAD: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 3\r\n\r\nbad";
+const WRONG: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong";
+
+#[tokio::test]
+async fn bad_verdict_over_a_kept_connection_is_confirmed_over_a_fresh_one() {
+    for (second, fresh, status, connections) in [
+        (BAD, OK, CheckStatus::Healthy, 2),
+        (WRONG, OK, CheckStatus::Healthy, 2),
+        ("garbage\r\n\r\n", OK, CheckStatus::Healthy, 2),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", OK, CheckStatus::Healthy, 2),
+        (BAD, BAD, CheckStatus::Down, 2),
+        (OK, BAD, CheckStatus::Healthy, 1),
+    ] {
+        let (prober, server) = (prober(), changing(OK, second, fresh).await);
+        let definition = Definition {
+            assertions: vec![body_assertion(Operator::Equals, "ok")],
+            timeout_ms: 300,
+            ..Definition::new(Probe::Http(get(server.url())))
+        };
+        let observe = async || prober.probe(&definition, None, AGENT, NOW, DialOptions::default()).await;
+        assert_eq!(judge(&definition, &observe().await).status, CheckStatus::Healthy);
+        let observation = observe().await;
+        let check = judge(&definition, &observation);
+        assert_eq!((check.status, server.connections()), (status, connections), "{second:?} {:?}", check.reason);
+        assert_eq!(observation.timings.connect_ms.is_some(), connections == 2, "the result is that of the fresh one");
+    }
+}
+
+#[tokio::test]
+async fn bad_verdict_over_a_fresh_connection_counts_at_once() {
+    let (prober, server) = (prober(), Server::answering(BAD).await);
+    let definition = Definition::new(Probe::Http(get(server.url())));
+    for number in 1..=3 {
+        let observation = prober.probe(&definition, None, AGENT, NOW, DialOptions::default()).await;
+        assert_eq!(judge(&definition, &observation).status, CheckStatus::Down);
+        assert_eq!(server.connections(), number, "no second request, and no connection is kept after it");
+    }
+}
+
+#[tokio::test]
+async fn fresh_probe_dials_and_shows_the_certificate_of_now() {
+    let authority = Authority::new("ours");
+    let acceptors = [2_080, 2_090].map(|until| authority.server("127.0.0.1", 2_000, until));
+    let server = Server::start(move |stream, number, log| {
+        let acceptor = acceptors[number - 1].clone();
+        async move {
+            let mut stream = acceptor.accept(stream).await?;
+            while let Some(request) = read_request(&mut stream).await? {
+                log.lock().unwrap().push(request);
+                stream.write_all(OK.as_bytes()).await?;
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let (prober, probe) = (authority.prober(), Probe::Http(get(format!("https://{}/", server.address))));
+    for (fresh, until, count) in [(false, "2080", 1), (false, "2080", 1), (true, "2090", 2)] {
+        let certificate = prober
+            .probe(&lenient(&probe), None, AGENT, NOW, DialOptions { fresh, ..DialOptions::default() })
+            .await
+            .certificate
+            .unwrap();
+        assert!(certificate.not_after.to_string().starts_with(until), "{certificate:?}");
+        assert_eq!(server.connections(), count);
     }
 }

@@ -1,5 +1,6 @@
 //! The prober against well-behaved, slow and hostile servers.
 
+mod bodies;
 mod concurrency;
 mod dns;
 mod guard;

@@ -7,8 +7,8 @@ use tidings_domain::secret::Secret;
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{
-    FakeDns, LONG, OK, Server, assert_failed, get, header, http_answer, log_request, observe_http, observe_within,
-    prober, prober_with, read_request,
+    FakeDns, LONG, OK, Server, assert_failed, get, header, http_answer, observe_http, observe_within, prober,
+    prober_with, read_request,
 };
 
 /// A server that answers every request with a redirect to `location`.
@@ -60,7 +60,7 @@ async fn sixth_redirect_fails() {
             false => assert_failed(&observation, FailureClass::Redirect, "more than 5 redirects"),
         }
         assert_eq!(server.requests.lock().unwrap().len(), 6);
-        assert_eq!(server.connections(), 1, "over one connection");
+        assert_eq!(server.connections(), server.requests.lock().unwrap().len(), "none is reused after a redirect");
     }
     let looping = redirecting("301", "/health").await;
     assert_failed(&observe_http(&prober(), &get(looping.url())).await, FailureClass::Redirect, "more than 5 redirects");
@@ -71,11 +71,11 @@ async fn credentials_are_not_sent_to_another_origin() {
     let there = Server::answering(OK).await;
     let secret = Secret::new("hunter2-hunter2");
     let same = Server::start(|mut stream, _, log| async move {
-        for answer in ["HTTP/1.1 302 Found\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n", OK] {
-            log_request(&mut stream, &log).await?;
-            stream.write_all(answer.as_bytes()).await?;
-        }
-        Ok(())
+        let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
+        let is_first = request.0.starts_with("GET /health");
+        log.lock().unwrap().push(request);
+        let redirect = "HTTP/1.1 302 Found\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(if is_first { redirect } else { OK }.as_bytes()).await
     })
     .await;
     let other = redirecting("302", &format!("http://{}/", there.address)).await;
@@ -148,4 +148,40 @@ async fn unusable_location_fails_with_the_reason() {
     let server = redirecting("301", &format!("http://{refusing}/")).await;
     let words = format!("after a redirect: connection refused by {refusing}");
     assert_failed(&observe_http(&prober(), &get(server.url())).await, FailureClass::Refused, &words);
+}
+
+#[tokio::test]
+async fn cookies_of_a_redirect_are_sent_within_the_check_and_only_to_their_host() {
+    let there = Server::answering(OK).await;
+    let to_there = format!("http://localhost:{}/there", there.address.port());
+    let server = Server::start(move |mut stream, _, log| {
+        let to_there = to_there.clone();
+        async move {
+            while let Some(request) = read_request(&mut stream).await? {
+                let has_session = header(&request.0, "cookie").is_some_and(|cookies| cookies.contains("session=1"));
+                log.lock().unwrap().push(request);
+                // As sign-in pages do: without the cookie it would redirect for ever.
+                let location = if has_session { &to_there } else { "/health" };
+                let answer = format!(
+                    "HTTP/1.1 302 Found\r\nset-cookie: session=1; Path=/; HttpOnly\r\nset-cookie: gone=1; Max-Age=0\r\n\
+                     location: {location}\r\ncontent-length: 0\r\n\r\n"
+                );
+                stream.write_all(answer.as_bytes()).await?;
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let names = FakeDns::with_records(&[("localhost", &["127.0.0.1"])]);
+    let prober = prober_with(crate::support::loopback_guard(), names, rustls::RootCertStore::empty());
+    for own in [None, Some("own=2")] {
+        let headers = own.map(|own| ("Cookie".to_owned(), own.to_owned())).into_iter().collect();
+        let probe = HttpProbe { headers, ..get(server.url()) };
+        assert_eq!(http_answer(&observe_http(&prober, &probe).await).status, 200);
+        let sent: Vec<_> = server.heads().iter().map(|head| header(head, "cookie").map(str::to_owned)).collect();
+        let joined = own.map_or("session=1".to_owned(), |own| format!("{own}; session=1"));
+        assert_eq!(sent, [own.map(str::to_owned), Some(joined)], "forgotten after the check");
+        assert_eq!(header(&there.heads()[0], "cookie"), None, "not sent to another host");
+        [&server, &there].iter().for_each(|server| server.requests.lock().unwrap().clear());
+    }
 }

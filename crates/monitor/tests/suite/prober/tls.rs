@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use tidings_domain::check::{Answer, FailureClass, Observation};
-use tidings_domain::endpoint::Probe;
+use tidings_domain::check::{Answer, CheckStatus, FailureClass, Observation, judge};
+use tidings_domain::endpoint::{Definition, HttpProbe, Probe};
+use tidings_domain::tls::{TlsSettings, Verify};
 use tidings_monitor::Prober;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +21,7 @@ use crate::support::{
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     roots: RootCertStore,
+    pem: String,
 }
 
 fn acceptor(
@@ -42,7 +44,7 @@ impl Authority {
         let certificate = params.self_signed(&key).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).unwrap();
-        Self { issuer: Issuer::new(params, key), roots }
+        Self { issuer: Issuer::new(params, key), roots, pem: certificate.pem() }
     }
 
     /// A server with a certificate for this name, valid from the start of year `from` to the end of year `until`.
@@ -104,7 +106,7 @@ pub async fn https_server(acceptor: TlsAcceptor) -> Server {
 async fn observe_both(prober: &Prober, host: &str, server: &Server) -> [Observation; 2] {
     let port = server.address.port();
     let http = Probe::Http(get(format!("https://{host}:{port}/health?token=t0psecret")));
-    let tls = Probe::Tls { host: host.into(), port };
+    let tls = Probe::Tls { host: host.into(), port, tls: TlsSettings::default() };
     [observe(prober, &http).await, observe(prober, &tls).await]
 }
 
@@ -172,7 +174,7 @@ async fn server_without_tls_fails_with_tls_error_or_timeout() {
         std::future::pending().await
     })
     .await;
-    let probe = Probe::Tls { host: "127.0.0.1".into(), port: hanging.address.port() };
+    let probe = Probe::Tls { host: "127.0.0.1".into(), port: hanging.address.port(), tls: TlsSettings::default() };
     let observation = observe_within(&prober(), &probe, None, SHORT).await;
     assert_failed(&observation, FailureClass::Timeout, "the TLS handshake with 127.0.0.1");
     assert!(observation.timings.connect_ms.is_some() && observation.timings.tls_ms.is_none());
@@ -198,7 +200,7 @@ async fn missing_close_notify_ends_a_body_of_unknown_length() {
         match fails {
             true => assert_failed(&observation, FailureClass::Protocol, "in the middle of its answer"),
             false => assert_eq!(
-                (http_answer(&observation).text().as_str(), http_answer(&observation).is_complete),
+                (http_answer(&observation).text().as_str(), http_answer(&observation).body.is_complete),
                 ("all of it", true)
             ),
         }
@@ -230,4 +232,89 @@ async fn redirects_report_the_certificate_that_expires_first_or_failed() {
         let not_after = observation.certificate.unwrap().not_after.to_string();
         assert!(not_after.starts_with(until), "{not_after}");
     }
+}
+
+/// An HTTP probe and a TLS probe of the server with these settings, by a prober that trusts no authority.
+async fn observe_with(prober: &Prober, host: &str, server: &Server, tls: &TlsSettings) -> [Observation; 2] {
+    let port = server.address.port();
+    let http = HttpProbe { tls: tls.clone(), ..get(format!("https://{host}:{port}/health?token=t0psecret")) };
+    let handshake = Probe::Tls { host: host.into(), port, tls: tls.clone() };
+    [observe(prober, &Probe::Http(http)).await, observe(prober, &handshake).await]
+}
+
+#[tokio::test]
+async fn private_authority_is_trusted_by_the_endpoints_that_name_it() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let server = https_server(ours.server("127.0.0.1", 2_000, 2_099)).await;
+    let trusting = |pem: &str| TlsSettings { ca_certificate: Some(pem.to_owned()), ..TlsSettings::default() };
+    for observation in observe_with(&prober(), "127.0.0.1", &server, &trusting(&ours.pem)).await {
+        assert!(observation.outcome.is_ok(), "{:?}", observation.outcome);
+        assert!(observation.certificate.unwrap().not_after.to_string().starts_with("2099"));
+    }
+    for (tls, words) in [
+        (TlsSettings::default(), "if it is your own, give it in tls.caCertificate"),
+        (trusting(&theirs.pem), "not signed by the authority that was given as trusted"),
+    ] {
+        for observation in observe_with(&prober(), "127.0.0.1", &server, &tls).await {
+            assert_failed(&observation, FailureClass::Tls, "unknown issuer");
+            assert_failed(&observation, FailureClass::Tls, words);
+        }
+    }
+}
+
+#[tokio::test]
+async fn server_name_replaces_the_host_of_the_endpoint() {
+    let authority = Authority::new("ours");
+    let server = https_server(authority.server("shop.example", 2_000, 2_099)).await;
+    let named = |name: &str| TlsSettings { server_name: Some(name.to_owned()), ..TlsSettings::default() };
+    for observation in observe_with(&authority.prober(), "127.0.0.1", &server, &named("shop.example")).await {
+        assert!(observation.outcome.is_ok(), "{:?}", observation.outcome);
+    }
+    for tls in [TlsSettings::default(), named("other.example")] {
+        for observation in observe_with(&authority.prober(), "127.0.0.1", &server, &tls).await {
+            assert_failed(&observation, FailureClass::Tls, "for another name");
+        }
+    }
+}
+
+#[tokio::test]
+async fn verify_decides_what_of_a_certificate_counts() {
+    let authority = Authority::new("ours");
+    let other_name = https_server(authority.server("other.example", 2_000, 2_099)).await;
+    let expired = https_server(authority.server("127.0.0.1", 2_000, 2_001)).await;
+    for (server, verify, is_ok) in [
+        (&other_name, Verify::Full, false),
+        (&other_name, Verify::ExpiryOnly, true),
+        (&other_name, Verify::None, true),
+        (&expired, Verify::Full, false),
+        (&expired, Verify::ExpiryOnly, false),
+        (&expired, Verify::None, true),
+    ] {
+        let tls = TlsSettings { verify, ..TlsSettings::default() };
+        for observation in observe_with(&prober(), "127.0.0.1", server, &tls).await {
+            assert_eq!(observation.outcome.is_ok(), is_ok, "{verify:?} {:?}", observation.outcome);
+            assert!(observation.certificate.is_some(), "reported in every case");
+        }
+    }
+    // The warning before the expiry does not depend on who issued the certificate.
+    let tls = TlsSettings { verify: Verify::None, ..TlsSettings::default() };
+    let probe = Probe::Tls { host: "127.0.0.1".into(), port: expired.address.port(), tls };
+    let check = judge(&Definition::new(probe.clone()), &observe(&prober(), &probe).await);
+    assert_eq!(check.status, CheckStatus::Degraded, "{:?}", check.reason);
+}
+
+#[tokio::test]
+async fn connection_is_not_shared_between_tls_settings() {
+    let authority = Authority::new("ours");
+    let server = https_server(authority.server("127.0.0.1", 2_000, 2_099)).await;
+    let probe = |tls| Probe::Http(HttpProbe { tls, ..get(format!("https://{}/", server.address)) });
+    let unverified = probe(TlsSettings { verify: Verify::None, ..TlsSettings::default() });
+    let prober = prober();
+    for _ in 0..2 {
+        assert_eq!(http_answer(&observe(&prober, &unverified).await).text(), "ok");
+    }
+    assert_eq!(server.connections(), 1);
+    assert_failed(&observe(&prober, &probe(TlsSettings::default())).await, FailureClass::Tls, "unknown issuer");
+    assert_eq!(http_answer(&observe(&prober, &unverified).await).text(), "ok");
+    assert_eq!(server.connections(), 2, "its own connection was kept");
 }

@@ -55,6 +55,15 @@ fn read(
     let mut definition = before.map(|before| before.definition);
     if let Some(Read { probe, .. }) = &read {
         let known = definition.get_or_insert_with(|| Definition::new(probe.clone()));
+        if probe.is_external() && !known.probe.is_external() {
+            // Settings of probes have no effect any more, and are refused.
+            let defaults = Definition::new(probe.clone());
+            known.interval_seconds = defaults.interval_seconds;
+            known.timeout_ms = defaults.timeout_ms;
+            known.latency_threshold_ms = defaults.latency_threshold_ms;
+            known.ssl_warning_days = defaults.ssl_warning_days;
+            known.assertions = defaults.assertions;
+        }
         known.probe = probe.clone();
     }
     // Without a valid probe the other fields are read all the same, so that their violations are reported, too. The

@@ -49,6 +49,7 @@ impl Filter {
 fn target(probe: &Probe) -> &str {
     match probe {
         Probe::Http(http) => &http.url,
+        Probe::External { .. } => "",
         Probe::Tcp { host, .. } | Probe::Icmp { host } | Probe::Dns { host, .. } | Probe::Tls { host, .. } => host,
     }
 }

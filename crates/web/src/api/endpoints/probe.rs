@@ -1,20 +1,23 @@
 //! The probe in the body of an endpoint: its type, and the fields of that type.
 
 use serde_json::Value;
+use tidings_channels::egress::tls::read_settings;
 use tidings_domain::endpoint::{EXPECTED_STATUS_CODES_MAX, ExpectedStatus, HttpProbe, Probe};
 use tidings_domain::secret::Secret;
+use tidings_domain::tls::TlsSettings;
 use tidings_domain::violation::{Violation, Violations, pointer};
 use tidings_engine::settings::endpoints::EndpointDraft;
 use url::Url;
 
 use super::auth::{StoredAuth, auth};
-use super::draft::{items, nullable};
+use super::draft::{items, nullable, number};
 use crate::fields::{Fields, one_of, whole_number};
 
 /// The types of endpoints.
-pub(crate) const TYPES: [&str; 5] = ["http", "tcp", "icmp", "dns", "tls"];
+pub(crate) const TYPES: [&str; 6] = ["http", "tcp", "icmp", "dns", "tls", EXTERNAL];
+const EXTERNAL: &str = "external";
 /// The fields that depend on the type.
-const TYPE_SPECIFIC: [&str; 11] = [
+const TYPE_SPECIFIC: [&str; 13] = [
     "url",
     "method",
     "headers",
@@ -22,6 +25,8 @@ const TYPE_SPECIFIC: [&str; 11] = [
     "auth",
     "followRedirects",
     "expectedStatusCodes",
+    "tls",
+    "heartbeatSeconds",
     "host",
     "port",
     "recordType",
@@ -38,6 +43,7 @@ pub(crate) const fn type_of(probe: &Probe) -> &'static str {
         Probe::Icmp { .. } => "icmp",
         Probe::Dns { .. } => "dns",
         Probe::Tls { .. } => "tls",
+        Probe::External { .. } => EXTERNAL,
     }
 }
 
@@ -63,6 +69,15 @@ pub(super) fn read(fields: &mut Fields, before: Option<&EndpointDraft>, found: &
         return http(fields, before, found);
     }
     let known = before.map(|before| &before.definition.probe);
+    if kind == EXTERNAL {
+        let heartbeat_before = match known {
+            Some(Probe::External { heartbeat_seconds }) => *heartbeat_seconds,
+            _ => None,
+        };
+        let heartbeat = nullable(fields, "heartbeatSeconds", |fields| number(fields, "heartbeatSeconds"));
+        let probe = Probe::External { heartbeat_seconds: heartbeat.unwrap_or(heartbeat_before) };
+        return Some(Read { probe, secret: None });
+    }
     let host = fields.text("host").or_else(|| known.and_then(host_of).map(str::to_owned));
     let host = fields.required("host", host);
     let probe = match kind {
@@ -73,7 +88,9 @@ pub(super) fn read(fields: &mut Fields, before: Option<&EndpointDraft>, found: &
         }
         "tls" => {
             let port = port(fields, known).unwrap_or(TLS_PORT_DEFAULT);
-            Probe::Tls { host: host?, port }
+            let before = known.and_then(Probe::tls).cloned().unwrap_or_default();
+            let tls = tls(fields, before, found);
+            Probe::Tls { host: host?, port, tls }
         }
         "dns" => {
             let (record_before, value_before) = match known {
@@ -91,7 +108,7 @@ pub(super) fn read(fields: &mut Fields, before: Option<&EndpointDraft>, found: &
 
 fn host_of(probe: &Probe) -> Option<&str> {
     match probe {
-        Probe::Http(_) => None,
+        Probe::Http(_) | Probe::External { .. } => None,
         Probe::Tcp { host, .. } | Probe::Icmp { host } | Probe::Dns { host, .. } | Probe::Tls { host, .. } => {
             Some(host)
         }
@@ -133,9 +150,30 @@ fn http(fields: &mut Fields, before: Option<&EndpointDraft>, found: &mut Violati
     let expected = "must be a status code, such as 200, or a range, such as \"200-299\"";
     let codes = items(fields, "expectedStatusCodes", EXPECTED_STATUS_CODES_MAX, expected, expected_status);
     http.expected_status_codes = codes.unwrap_or(http.expected_status_codes);
+    http.tls = tls(fields, std::mem::take(&mut http.tls), found);
     let (auth, secret) = auth(fields, stored, found);
     http.auth = auth;
     url.map(|_| Read { probe: Probe::Http(http), secret })
+}
+
+/// Reads `tls`, merged over the present settings: absent fields keep their value, `null` removes it, and all of them where
+/// the whole object is `null`.
+fn tls(fields: &mut Fields, before: TlsSettings, found: &mut Violations) -> TlsSettings {
+    let Some(given) = fields.take("tls") else { return before };
+    let merged = match (given, serde_json::to_value(&before)) {
+        (Value::Object(given), Ok(Value::Object(mut merged))) => {
+            merged.extend(given);
+            Value::Object(merged)
+        }
+        (given, _) => given,
+    };
+    match read_settings(&merged, true) {
+        Ok(profile) => profile.settings(),
+        Err(violations) => {
+            found.extend(violations.into_iter().map(|violation| violation.under("/tls")));
+            before
+        }
+    }
 }
 
 /// Whether scheme, host and port are equal. An invalid URL has no origin and equals none.

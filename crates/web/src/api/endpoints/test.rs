@@ -1,7 +1,6 @@
 //! `/endpoints/test`: probes an endpoint at once and returns the full result. Nothing is stored.
 
-use std::time::Duration;
-
+use tidings_channels::egress::DialOptions;
 use tidings_domain::check::judge;
 use tidings_domain::endpoint::violations;
 use tidings_domain::id::EndpointId;
@@ -16,9 +15,13 @@ use crate::problem::{Code, Problem};
 use crate::response::{ApiResult, ok};
 use crate::view::check::test_result;
 
+/// Why an external endpoint has no test.
+const NOT_PROBED: &str = "is external: it is not probed, its checks are reported to POST /endpoints/{id}/checks";
+
 /// Probes a stored endpoint (`endpointId`), with the other fields merged over its definition, or a definition that is not
 /// stored.
 pub(in crate::api) async fn test(caller: Authorized<Write>, Object(mut object): Object) -> ApiResult {
+    let pointer = if object.contains_key("type") { "/type" } else { "/endpointId" };
     let before = match object.remove("endpointId") {
         None | Some(serde_json::Value::Null) => None,
         Some(id) => {
@@ -29,15 +32,20 @@ pub(in crate::api) async fn test(caller: Authorized<Write>, Object(mut object): 
         }
     };
     let draft = draft::test(Object(object), before).map_err(EngineError::Invalid)?;
-    let found = violations(&draft.definition, None, 1);
+    if draft.definition.probe.is_external() {
+        return Err(Problem::invalid_field(pointer, NOT_PROBED));
+    }
+    let mut found = violations(&draft.definition, None, 1);
+    found.extend(caller.engine().policy_violation(&draft.definition));
     if !found.is_empty() {
         return Err(Problem::invalid(found));
     }
     ensure_probe_supported(caller.prober(), &draft.definition)?;
     let slot = caller.try_acquire_test_slot();
     let _slot = slot.ok_or_else(|| Problem::new(Code::Unavailable, "too many tests are running at once: try again"))?;
-    let timeout = Duration::from_millis(draft.definition.timeout_ms.into());
-    let probe = &draft.definition.probe;
-    let observation = caller.prober().probe(probe, draft.secret.as_ref(), timeout, USER_AGENT, caller.now()).await;
-    ok(&test_result(&draft.definition, &judge(&draft.definition, &observation)))
+    let (definition, secret) = (&draft.definition, draft.secret.as_ref());
+    // Fresh: a test shows what new clients meet now, and the certificate of now.
+    let dial = DialOptions { workspace: Some(caller.workspace_id()), fresh: true };
+    let observation = caller.prober().probe(definition, secret, USER_AGENT, caller.now(), dial).await;
+    ok(&test_result(definition, &judge(definition, &observation)))
 }

@@ -23,11 +23,11 @@ INSERT INTO monitor (id, name, type, url, json_path, expected_value, timeout)
 INSERT INTO monitor (id, name, type, hostname, port, active) VALUES (4, 'Port', 'port', '127.0.0.1', 5432, 0);
 INSERT INTO monitor (id, name, type, hostname, ignore_tls) VALUES (5, 'Ping', 'ping', '127.0.0.1', 1);
 INSERT INTO monitor (id, name, type, hostname, dns_resolve_type, active) VALUES (6, 'DNS', 'dns', 'example.com', 'MX', 0);
+INSERT INTO monitor (id, name, type, push_token) VALUES (7, 'Push', 'push', 'abc');
+INSERT INTO monitor (id, name, type, url, accepted_statuscodes_json) VALUES (10, 'Wide', 'http', 'PAGE', '["200-299", "404"]');
 
 -- These are not.
-INSERT INTO monitor (id, name, type, push_token) VALUES (7, 'Push', 'push', 'abc');
 INSERT INTO monitor (id, name, type, url, upside_down) VALUES (8, 'Upside', 'http', 'PAGE', 1);
 INSERT INTO monitor (id, name, type, url) VALUES (9, 'Private', 'http', 'http://10.1.2.3/');
-INSERT INTO monitor (id, name, type, url, accepted_statuscodes_json) VALUES (10, 'Wide', 'http', 'PAGE', '["200-299", "404"]');
 INSERT INTO monitor (id, name, type, url, json_path, expected_value)
     VALUES (11, 'Bare JSONata', 'json-query', 'PAGE', '$count(items)', '3');
