@@ -18,10 +18,16 @@ use crate::http_channel::Secrets;
 pub const ACCEPTED_CODINGS: &str = "gzip, deflate";
 /// Codings one over the other, at most.
 const CODINGS_MAX: usize = 3;
+/// How much longer than the text its packed form within another coding may be.
+const INNER_SLACK_BYTES: usize = 64 * 1_024;
 /// How much of a body without a declared charset is examined for one. The HTML standard asks for 1,024 bytes.
 const SNIFFED_BYTES: usize = 4 * 1_024;
 /// Text is decoded and searched in pieces of this size.
 const PIECE_BYTES: usize = 8 * 1_024;
+
+/// After so many searches, a text in small pieces is only searched whenever this much of it has arrived.
+const SEARCHES_AT_ONCE_MAX: usize = 4_096;
+const SEARCHED_AT_ONCE_BYTES: usize = 1_024;
 
 /// What is wanted of a body. Sizes are those of the decoded text, in bytes of UTF-8.
 #[derive(Debug, Clone, Default)]
@@ -61,8 +67,15 @@ impl BodyDecoder {
         let read_max = wanted.searched_max.max(wanted.kept_max);
         let mut outermost: Box<dyn Stage> = Box::new(TextSink::new(declared, wanted, secrets));
         let (codings, mut fault) = (codings(headers), None);
+        // Before any decoder is made: a head has room for ten thousands of codings.
+        if codings.len() > CODINGS_MAX {
+            fault = Some(BodyFault::UnknownCoding(shorten(&codings.join(", "))));
+        }
         // Listed in the order in which they were applied, so the last one is unpacked first.
-        for coding in &codings {
+        for (index, coding) in codings.iter().take(CODINGS_MAX).enumerate() {
+            if index > 0 {
+                outermost = Box::new(Capped { next: outermost, left: read_max.saturating_add(INNER_SLACK_BYTES) });
+            }
             outermost = match coding.as_str() {
                 "gzip" | "x-gzip" => Box::new(MultiGzDecoder::new(outermost)),
                 "deflate" => Box::new(Deflate::Unknown(Some(outermost), Vec::new())),
@@ -72,10 +85,7 @@ impl BodyDecoder {
                 }
             };
         }
-        if codings.len() > CODINGS_MAX {
-            fault = Some(BodyFault::UnknownCoding(codings.join(", ")));
-        }
-        Self { outermost, read_bytes: 0, read_max, fault, coding: codings.join(", ") }
+        Self { outermost, read_bytes: 0, read_max, fault, coding: shorten(&codings.join(", ")) }
     }
 
     /// Decodes the next part of the body.
@@ -186,6 +196,40 @@ macro_rules! stage_of_flate2 {
 }
 
 stage_of_flate2!(MultiGzDecoder, ZlibDecoder, DeflateDecoder);
+
+/// What one decoder passes on to the next, bounded: each may unpack a thousandfold, and input that unpacks to nothing would
+/// never satisfy the sink.
+struct Capped {
+    next: Box<dyn Stage>,
+    left: usize,
+}
+
+impl Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(left) = self.left.checked_sub(bytes.len()) else {
+            self.left = 0;
+            self.text().is_satisfied = true;
+            return Err(io::ErrorKind::StorageFull.into());
+        };
+        self.left = left;
+        self.next.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stage for Capped {
+    fn text(&mut self) -> &mut TextSink {
+        self.next.text()
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.next.end()
+    }
+}
 
 /// `deflate` means zlib (RFC 9110, 8.4.1.2), but some servers send it without zlib's wrapper. The first two bytes
 /// distinguish them.
@@ -349,7 +393,8 @@ impl TextSink {
         }
         self.seen_bytes += text.len();
         self.search.push(text, &self.secrets, false);
-        self.is_satisfied = is_cut || self.search.left.is_empty() && self.seen_bytes > self.kept.len();
+        // For good: the end of the text, which adds nothing, must not undo it.
+        self.is_satisfied |= is_cut || self.search.left.is_empty() && self.seen_bytes > self.kept.len();
     }
 
     /// Ends the text.
@@ -404,6 +449,10 @@ struct Search {
     window: String,
     /// Bytes of the longest text.
     text_bytes_max: usize,
+    /// Bytes of the window that were not searched yet.
+    unsearched: usize,
+    /// Searches so far.
+    searches: usize,
     /// Bytes of the longest secret. A text that is part of a secret must not be found: the caller may guess.
     secret_bytes_max: usize,
 }
@@ -411,7 +460,15 @@ struct Search {
 impl Search {
     fn new(texts: Vec<String>, secret_bytes_max: usize) -> Self {
         let text_bytes_max = texts.iter().map(String::len).max().unwrap_or(0);
-        Self { left: texts, found: Vec::new(), window: String::new(), text_bytes_max, secret_bytes_max }
+        Self {
+            left: texts,
+            found: Vec::new(),
+            window: String::new(),
+            unsearched: 0,
+            searches: 0,
+            text_bytes_max,
+            secret_bytes_max,
+        }
     }
 
     fn push(&mut self, text: &str, secrets: &Secrets, is_last: bool) {
@@ -419,6 +476,12 @@ impl Search {
             return;
         }
         self.window.push_str(text);
+        self.unsearched += text.len();
+        // Each search reads the whole window: a body in chunks of one byte would cost minutes.
+        if !is_last && self.unsearched < SEARCHED_AT_ONCE_BYTES && self.searches >= SEARCHES_AT_ONCE_MAX {
+            return;
+        }
+        (self.unsearched, self.searches) = (0, self.searches + 1);
         let mut end = self.window.len();
         if self.secret_bytes_max > 0 {
             let mut window = std::mem::take(&mut self.window).into_bytes();

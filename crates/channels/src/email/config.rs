@@ -169,6 +169,15 @@ fn merge_smtp(given: &Map<String, Value>, merged: &mut ChannelConfig, violations
             }
             ("password" | "token", _) => {}
             (_, Value::Null) => _ = smtp.remove(key),
+            ("tls", Value::Object(given)) => {
+                let mut tls = match smtp.remove(key) {
+                    Some(Value::Object(stored)) => stored,
+                    Some(mode) => Map::from_iter([("mode".to_owned(), mode)]),
+                    None => Map::new(),
+                };
+                tls.extend(given.clone());
+                smtp.insert(key.clone(), Value::Object(tls));
+            }
             _ => _ = smtp.insert(key.clone(), value.clone()),
         }
     }

@@ -224,7 +224,10 @@ fn operand(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {
 fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> Result<String, Error> {
     let budget = remaining(state);
     let mut text = String::new();
+    let mut items = 0;
     for (index, value) in values.try_iter()?.enumerate() {
+        // Items without a text cost a step, too.
+        items += 1;
         if index > 0 {
             text.push_str(separator.unwrap_or_default());
         }
@@ -234,10 +237,11 @@ fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> R
             None => text.push_str(&json(&value, budget)?),
         }
         // Checked per part, so that an oversized result is never built.
-        if text.len() > budget {
+        if text.len() + items > budget {
             return Err(over_budget());
         }
     }
+    spend(state, items)?;
     charge(state, text)
 }
 

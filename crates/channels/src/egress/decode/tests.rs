@@ -264,3 +264,59 @@ proptest! {
         prop_assert!(body.text.len() <= 500 && body.searched_bytes <= 900);
     }
 }
+
+#[test]
+fn inner_codings_that_unpack_to_nothing_are_bounded() {
+    // Empty stored blocks before a last one with a text: input of 10 MiB for one byte.
+    let mut late = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    late.extend([0, 0, 0, 0xff, 0xff].repeat(2 * MIB));
+    late.extend([1, 1, 0, 0xfe, 0xff, b'x']);
+    let mut sum = flate2::Crc::new();
+    sum.update(b"x");
+    late.extend(sum.sum().to_le_bytes());
+    late.extend(1_u32.to_le_bytes());
+    for (coding, body, is_found) in [("gzip", late.clone(), true), ("gzip, gzip, gzip", gzip(&gzip(&late)), false)] {
+        let wanted = Wanted { kept_max: 100, searched_max: 16 * MIB, texts: vec!["x".into()] };
+        let wanted = if is_found { wanted } else { Wanted { searched_max: MIB, ..wanted } };
+        let mut decoder = BodyDecoder::new(&headers(coding, ""), wanted, Secrets::default());
+        decoder.push(&body);
+        let body = decoder.finish(true);
+        assert_eq!((body.found == ["x"], body.is_searched), (is_found, is_found), "{coding}");
+        assert_eq!(body.fault, None, "what was not seen is not malformed");
+    }
+}
+
+#[test]
+fn long_lists_of_codings_make_no_decoders() {
+    let decoded = decode_beginning(&headers(&"gzip,".repeat(50_000), ""), b"x".to_vec(), 100);
+    assert!(decoded.starts_with(b"(a body with the content coding gzip, gzip") && decoded.len() < 100);
+}
+
+#[test]
+fn body_that_exceeds_the_cap_by_its_last_piece_is_not_complete() {
+    let text = "x".repeat(MIB + 100);
+    let latin = vec![0xe4; MIB / 2 + 100];
+    for (headers, body) in
+        [(headers("gzip", ""), gzip(text.as_bytes())), (headers("", "text/plain; charset=iso-8859-1"), latin)]
+    {
+        let wanted = Wanted { kept_max: MIB, searched_max: MIB, texts: vec!["y".into()] };
+        let mut decoder = BodyDecoder::new(&headers, wanted, Secrets::default());
+        decoder.push(&body);
+        let body = decoder.finish(true);
+        assert_eq!((body.text.len(), body.is_complete, body.is_searched), (MIB, false, false), "{headers:?}");
+    }
+}
+
+#[test]
+fn many_small_pieces_are_searched_together() {
+    let text = format!("{}needle{}", "nee".repeat(SEARCHES_AT_ONCE_MAX), "x".repeat(2 * SEARCHED_AT_ONCE_BYTES));
+    for end in [text.len(), text.find("needle").unwrap() + 6] {
+        let mut search = Search::new(vec!["needle".into(), "x".repeat(5_000)], 0);
+        for byte in text[..end].split_inclusive(|_| true) {
+            search.push(byte, &Secrets::default(), false);
+        }
+        assert!(search.searches < SEARCHES_AT_ONCE_MAX + 20, "{}", search.searches);
+        search.push("", &Secrets::default(), true);
+        assert_eq!(search.found, ["needle"]);
+    }
+}

@@ -251,6 +251,15 @@ fn check_tls_is_a_mode_or_an_object_with_certificates() {
 
     let stored = try_with(json!({"mode": "starttls", "serverName": "MAIL.example.com"}), true).unwrap();
     assert_eq!(stored.settings["smtp"]["tls"], json!({"mode": "starttls", "serverName": "mail.example.com"}));
+    let merged = |before: &ChannelConfig, tls: Value| {
+        try_check(json!({"smtp": {"tls": tls}}), Some(before), &context(None)).unwrap().settings["smtp"]["tls"].clone()
+    };
+    let implicit = try_with(json!("tls"), true).unwrap();
+    assert_eq!(
+        merged(&implicit, json!({"serverName": "a.example"})),
+        json!({"mode": "tls", "serverName": "a.example"})
+    );
+    assert_eq!(merged(&stored, json!({"serverName": null})), json!({"mode": "starttls"}));
     let plain = try_check(json!({"smtp": {"tls": "starttls"}}), Some(&stored), &context(None)).unwrap();
     assert_eq!(plain.settings["smtp"]["tls"], "starttls");
 

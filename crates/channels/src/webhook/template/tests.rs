@@ -201,6 +201,7 @@ fn output_of_the_largest_size_is_shown_whole() {
 fn work_of_comparisons_is_limited() {
     let text = format!("\"{}\"", "x".repeat(200_000));
     let list = format!("[{}1]", "1,".repeat(100_000));
+    let blanks = format!("[{}\"\"]", "\"\",".repeat(80_000));
     let repeat = |expression: &str| {
         format!("{{% for a in [{}] %}}{{% if {expression} %}}{{% endif %}}{{% endfor %}}", "1,".repeat(100))
     };
@@ -213,6 +214,7 @@ fn work_of_comparisons_is_limited() {
         ("output | upper | truncate(1)", &text),
         ("output | truncate(1)", &text),
         ("output | replace('zz', '')", &text),
+        ("output | join", &blanks),
     ] {
         let why = rendered_with(&repeat(expression), output).unwrap_err();
         assert!(why.contains("filters and comparisons read and make more than"), "{expression}: {why}");
