@@ -30,19 +30,21 @@ struct Inner {
     engine: Engine,
     settings: WebSettings,
     readiness: Readiness,
-    test_slots: TestSlots,
+    endpoint_test_slots: TestSlots,
+    channel_test_slots: TestSlots,
 }
 
-/// Endpoint tests at once. They use the prober that the scheduled checks use, and must not take all its capacity.
+/// Tests of endpoints at once, and of channels. They use the prober and the connections that checks and deliveries use, and
+/// must not take all their capacity.
 const TESTS_MAX: usize = 32;
-/// Endpoint tests of one workspace at once, so that none takes the slots of all.
+/// Those of one workspace at once, so that none takes the slots of all.
 const WORKSPACE_TESTS_MAX: usize = 8;
 
-/// The endpoint tests in progress, by workspace.
+/// The tests in progress, by workspace.
 #[derive(Default)]
 struct TestSlots(Mutex<HashMap<WorkspaceId, usize>>);
 
-/// A slot for an endpoint test, until it is dropped.
+/// A slot for a test, until it is dropped.
 pub(crate) struct TestSlot<'a> {
     slots: &'a TestSlots,
     workspace_id: WorkspaceId,
@@ -53,14 +55,14 @@ impl TestSlots {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_acquire(&self, workspace_id: WorkspaceId) -> Option<TestSlot<'_>> {
+    fn acquire(&self, workspace_id: WorkspaceId) -> Result<TestSlot<'_>, Problem> {
         let mut running = self.lock();
         let own = running.get(&workspace_id).copied().unwrap_or(0);
         if own >= WORKSPACE_TESTS_MAX || running.values().sum::<usize>() >= TESTS_MAX {
-            return None;
+            return Err(Problem::new(Code::Unavailable, "too many tests are running at once: try again"));
         }
         running.insert(workspace_id, own + 1);
-        Some(TestSlot { slots: self, workspace_id })
+        Ok(TestSlot { slots: self, workspace_id })
     }
 }
 
@@ -78,8 +80,9 @@ impl Drop for TestSlot<'_> {
 
 impl AppState {
     pub(crate) fn new(engine: Engine, settings: WebSettings) -> Self {
-        let test_slots = TestSlots::default();
-        Self(Arc::new(Inner { engine, settings, readiness: Readiness::default(), test_slots }))
+        let (endpoint_test_slots, channel_test_slots) = (TestSlots::default(), TestSlots::default());
+        let readiness = Readiness::default();
+        Self(Arc::new(Inner { engine, settings, readiness, endpoint_test_slots, channel_test_slots }))
     }
 
     pub(crate) fn settings(&self) -> &WebSettings {
@@ -141,9 +144,14 @@ impl Authorized<Write> {
         &self.key_name
     }
 
-    /// A slot for an endpoint test; `None` if all of the workspace or of the instance are in use.
-    pub(crate) fn try_acquire_test_slot(&self) -> Option<TestSlot<'_>> {
-        self.state.0.test_slots.try_acquire(self.workspace_id)
+    /// A slot for an endpoint test. Fails if all of the workspace or of the instance are in use.
+    pub(crate) fn endpoint_test_slot(&self) -> Result<TestSlot<'_>, Problem> {
+        self.state.0.endpoint_test_slots.acquire(self.workspace_id)
+    }
+
+    /// The same for a test of a channel or rule.
+    pub(crate) fn channel_test_slot(&self) -> Result<TestSlot<'_>, Problem> {
+        self.state.0.channel_test_slots.acquire(self.workspace_id)
     }
 
     pub(crate) fn prober(&self) -> &Prober {

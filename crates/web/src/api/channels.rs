@@ -127,6 +127,7 @@ pub(super) async fn delete(
 pub(super) async fn test(caller: Authorized<Write>, PathId(id): PathId<ChannelId>) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     shared(engine.channel(workspace_id, id)?)?;
+    let _slot = caller.channel_test_slot()?;
     Ok(test_send::response(&engine.test_channel(workspace_id, id).await?))
 }
 

@@ -97,6 +97,7 @@ pub(super) async fn test(
 ) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     require_subscription(engine.rule(workspace_id, id)?, &use_case)?;
+    let _slot = caller.channel_test_slot()?;
     Ok(test_send::response(&engine.test_subscription(workspace_id, id).await?))
 }
 

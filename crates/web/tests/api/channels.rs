@@ -117,6 +117,31 @@ async fn channel_test_is_logged_and_updates_connectivity() {
     service.send("POST", &format!("/deliveries/{failed}/resend"), None).await.problem(409, "not_resendable");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_channel_tests_of_a_workspace_are_limited() {
+    let service = Arc::new(Service::start().await);
+    let mut receiver = Receiver::start_waiting().await;
+    let (id, _) = make(&service, &receiver.url).await;
+    let path = format!("/channels/{id}/test");
+    let under_way: Vec<_> = (0..8)
+        .map(|_| {
+            let (service, path) = (Arc::clone(&service), path.clone());
+            tokio::spawn(async move { service.post(&path, &json!({})).await.expect(200)["ok"].clone() })
+        })
+        .collect();
+    for _ in 0..8 {
+        receiver.next().await;
+    }
+    service.post(&path, &json!({})).await.problem(503, "unavailable");
+    let config = json!({"channelType": "webhook", "url": receiver.url});
+    service.post("/notification-rules/test", &config).await.problem(503, "unavailable");
+    receiver.may_answer.add_permits(9);
+    for one in futures_util::future::join_all(under_way).await {
+        assert_eq!(one.unwrap(), true);
+    }
+    assert_eq!(service.post(&path, &json!({})).await.expect(200)["ok"], true, "a slot is free again");
+}
+
 #[tokio::test]
 async fn signing_secret_rotation_signs_with_both_during_overlap() {
     let service = Service::start().await;

@@ -11,7 +11,7 @@ use tidings_monitor::USER_AGENT;
 use super::{draft, ensure_probe_supported};
 use crate::auth::{Authorized, Write};
 use crate::body::Object;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::response::{ApiResult, ok};
 use crate::view::check::test_result;
 
@@ -41,8 +41,7 @@ pub(in crate::api) async fn test(caller: Authorized<Write>, Object(mut object): 
         return Err(Problem::invalid(found));
     }
     ensure_probe_supported(caller.prober(), &draft.definition)?;
-    let slot = caller.try_acquire_test_slot();
-    let _slot = slot.ok_or_else(|| Problem::new(Code::Unavailable, "too many tests are running at once: try again"))?;
+    let _slot = caller.endpoint_test_slot()?;
     let (definition, secret) = (&draft.definition, draft.secret.as_ref());
     // Fresh: a test shows what new clients meet now, and the certificate of now.
     let dial = DialOptions { workspace: Some(caller.workspace_id()), fresh: true };

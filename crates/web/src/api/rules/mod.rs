@@ -90,7 +90,9 @@ pub(super) async fn delete(
 /// Sends a test at once: through the channel of a stored rule, or through a configuration that is not stored.
 pub(super) async fn test(caller: Authorized<Write>, object: Object) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
-    let result = match draft::test(object)? {
+    let request = draft::test(object)?;
+    let _slot = caller.channel_test_slot()?;
+    let result = match request {
         TestRequest::Rule(id) => engine.test_rule(workspace_id, id).await?,
         TestRequest::Config(config) => {
             let channel_type = config.channel_type;
