@@ -25,7 +25,7 @@ const SNIFFED_BYTES: usize = 4 * 1_024;
 /// Text is decoded and searched in pieces of this size.
 const PIECE_BYTES: usize = 8 * 1_024;
 
-/// After so many searches, a text in small pieces is only searched whenever this much of it has arrived.
+/// After this number of searches, a text in small pieces is only searched whenever this much of it has arrived.
 const SEARCHES_AT_ONCE_MAX: usize = 4_096;
 const SEARCHED_AT_ONCE_BYTES: usize = 1_024;
 
@@ -67,7 +67,7 @@ impl BodyDecoder {
         let read_max = wanted.searched_max.max(wanted.kept_max);
         let mut outermost: Box<dyn Stage> = Box::new(TextSink::new(declared, wanted, secrets));
         let (codings, mut fault) = (codings(headers), None);
-        // Before any decoder is made: a head has room for ten thousands of codings.
+        // Before any decoder is made: a head may list ten thousands of codings.
         if codings.len() > CODINGS_MAX {
             fault = Some(BodyFault::UnknownCoding(shorten(&codings.join(", "))));
         }
