@@ -222,12 +222,17 @@ impl World {
         )
     }
 
-    /// The same with a private webhook, under this name at the receiver.
-    #[track_caller]
-    pub fn private_rule(&self, endpoint: EndpointId, name: &str) -> RuleId {
+    /// The inline fields of a private webhook, under this name at the receiver.
+    pub fn inline_webhook(&self, name: &str) -> RuleChannel {
         let url = format!("http://{}/{name}", self.receiver.address);
         let config = json!({"url": url}).as_object().unwrap().clone();
-        let channel = RuleChannel::Inline { channel_type: ChannelType::Webhook, config };
+        RuleChannel::Inline { channel_type: ChannelType::Webhook, config }
+    }
+
+    /// A rule like [`Self::rule`], with a private webhook under this name at the receiver.
+    #[track_caller]
+    pub fn private_rule(&self, endpoint: EndpointId, name: &str) -> RuleId {
+        let channel = self.inline_webhook(name);
         let resource = ResourceSelector::One(endpoint.to_string());
         self.new_rule(ResourceType::Endpoint, resource, channel, &RuleTrigger::OF_INCIDENTS)
     }
