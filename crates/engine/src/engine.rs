@@ -23,7 +23,8 @@ use crate::metrics;
 use crate::queue::{Health, Limits, Queue};
 use crate::retention;
 use crate::settings::{
-    ChannelEdit, ChannelQuota, Committed, NewChannel, NewRule, RuleEdit, RuleView, Settings, SettingsLimits,
+    ChannelEdit, ChannelQuota, Committed, NewChannel, NewRule, RuleChannel, RuleEdit, RuleView, Settings,
+    SettingsLimits,
 };
 use crate::snapshot::{Caller, ConfigCache, LoadedChannel, Snapshot, WorkspaceView};
 use crate::vault::Vault;
@@ -179,7 +180,12 @@ impl Engine {
         edit: RuleEdit,
         expected_revision: Option<u32>,
     ) -> Result<Committed<RuleView>> {
-        self.lock_for_update().await.edit_rule(workspace_id, id, edit, expected_revision).await
+        let changes_receiver = matches!(edit.channel, Some(RuleChannel::Inline { .. }));
+        let committed = self.lock_for_update().await.edit_rule(workspace_id, id, edit, expected_revision).await?;
+        if changes_receiver {
+            self.queue.forget_pause(committed.value.channel.id);
+        }
+        Ok(committed)
     }
 
     /// Deletes a rule and its private channel. Its pending and held deliveries are skipped when they become due.

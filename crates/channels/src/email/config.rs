@@ -319,7 +319,9 @@ fn read_tls_profile(tls: Option<&Value>, violations: &mut Violations) -> Option<
 
 fn port(value: Option<&Value>) -> Result<Option<u16>, String> {
     let Some(value) = value else { return Ok(None) };
-    let number = value.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0);
+    // `587.0` is a whole number, too.
+    let whole = |value: &Value| value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as u64);
+    let number = whole(value).and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0);
     number.map(Some).ok_or_else(|| "must be a number from 1 to 65535".into())
 }
 

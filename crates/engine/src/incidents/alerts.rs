@@ -59,7 +59,7 @@ impl Incidents {
         let outcome = self.try_ingest_alert(key, alert, &mut state).await;
         if state.is_idle() {
             // An alert that does not fire needs no state.
-            self.states().remove(key);
+            self.drop_idle(key);
         }
         outcome
     }

@@ -22,6 +22,8 @@ const ENDPOINT_DELETED: &str = "endpoint deleted";
 /// How long a deletion waits for channels that are deleted with it. Their receivers get one attempt.
 const PRIVATE_CHANNELS_WAIT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a deletion ends an incident that a check has opened again during the wait.
+const ENDINGS_MAX: usize = 3;
 
 impl Incidents {
     /// Resolves the incident of an endpoint that is about to be deleted, while its rules still say who is notified.
@@ -31,8 +33,9 @@ impl Incidents {
         let incidents = self.clone();
         detach_on_drop(async move {
             let key: SubjectKey = (workspace_id, Subject::Endpoint(endpoint_id));
-            let ended = retry_on_conflict(|| incidents.try_end(&key)).await?;
-            if let Some(incident_id) = ended {
+            for _ in 0..ENDINGS_MAX {
+                let ended = retry_on_conflict(|| incidents.try_end(&key)).await?;
+                let Some(incident_id) = ended else { break };
                 incidents.wait_for_private_channels(workspace_id, incident_id).await;
             }
             Ok(())

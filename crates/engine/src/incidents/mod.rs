@@ -142,6 +142,15 @@ impl Incidents {
         state
     }
 
+    /// Drops a state that nothing has to be kept of, unless a task waits for it, which would go on with a state that no
+    /// other task sees. The caller holds the only other reference.
+    fn drop_idle(&self, key: &SubjectKey) {
+        let mut states = self.states();
+        if states.get(key).is_some_and(|state| Arc::strong_count(state) <= 2) {
+            states.remove(key);
+        }
+    }
+
     /// Puts the state back after [`Self::forget`].
     fn keep(&self, key: &SubjectKey, state: &SharedState) {
         self.states().insert(key.clone(), Arc::clone(state));

@@ -148,10 +148,12 @@ impl Incidents {
         if !is_over {
             self.send_deferred(view, state, &mut batch, endpoint, &mut progress, now);
         }
-        let Progress { deferred, deferred_resolutions, last_openings, .. } = progress;
+        let Progress { deferred, deferred_resolutions, last_openings, notified, .. } = progress;
         complete_transition(&mut transition, state, endpoint, last_openings, &deferred, !batch.is_empty(), now);
         if recovers && let Some(record) = &mut transition.incident {
             record.wake_at = resolutions_wake_at(record, &deferred_resolutions);
+            // In memory it has those of when it was loaded; the store ignores them.
+            record.notified = notified;
         }
 
         let (events, post_commit) = batch.split();

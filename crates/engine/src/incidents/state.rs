@@ -274,9 +274,14 @@ impl Incidents {
 
     /// The subjects of a workspace with resolved incidents that have a wake-up.
     pub(super) async fn unfinished_subjects(&self, workspace_id: WorkspaceId) -> Result<Vec<SubjectKey>, StoreError> {
-        let records = self.0.store.unfinished_incidents().await?.into_iter().map(|record| record.incident);
-        let of_workspace = records.filter(|incident| incident.workspace_id == workspace_id);
-        Ok(of_workspace.map(|incident| (workspace_id, incident.subject)).collect())
+        let filter = IncidentFilter {
+            status: Some(IncidentStatus::Resolved),
+            has_wake_up: true,
+            limit: u32::MAX,
+            ..IncidentFilter::default()
+        };
+        let records = self.0.store.incidents(workspace_id, filter).await?;
+        Ok(records.into_iter().map(|record| (workspace_id, record.incident.subject)).collect())
     }
 }
 

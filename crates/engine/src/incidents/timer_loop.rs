@@ -223,7 +223,7 @@ impl Incidents {
         self.schedule_deferred(key, view, state, now);
         self.schedule_wake(key, state);
         if matches!(key.1, Subject::Alert(_)) && state.is_idle() {
-            self.states().remove(key);
+            self.drop_idle(key);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use tidings_domain::digest::{Digest, Entry, EntrySource, EntryState, REASON_CHAR
 use tidings_domain::event::{Content, Event, EventKind};
 use tidings_domain::gate::{Gate, GateEvaluation};
 use tidings_domain::id::{DeliveryId, EventId, IncidentId, WorkspaceId};
-use tidings_domain::incident::{IncidentTrigger, Subject};
+use tidings_domain::incident::{IncidentStatus, IncidentTrigger, Subject};
 use tidings_domain::message;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::severity::Severity;
@@ -17,7 +17,7 @@ use tidings_domain::text::truncate_chars;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 use tidings_store::StoreError;
-use tidings_store::monitoring::IncidentRecord;
+use tidings_store::monitoring::{IncidentFilter, IncidentRecord};
 use tidings_store::queue::{HeldDelivery, InitialState, NewDelivery, NewDigest, NewEvent};
 
 use super::Queue;
@@ -160,9 +160,11 @@ impl Present {
             return Ok(present);
         }
         let store = &queue.0.store;
-        for record in store.active_incidents().await? {
+        let filter =
+            IncidentFilter { status: Some(IncidentStatus::Active), limit: u32::MAX, ..IncidentFilter::default() };
+        for record in store.incidents(workspace_id, filter).await? {
             let incident = &record.incident;
-            if incident.workspace_id == workspace_id && present.newest.contains_key(&incident.subject) {
+            if present.newest.contains_key(&incident.subject) {
                 present.active.insert(incident.subject.clone(), record);
             }
         }

@@ -13,7 +13,7 @@ use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_engine::incidents::Alert;
 
-use crate::receiver::SLACK_API;
+use crate::receiver::{Mode, SLACK_API};
 use crate::world::World;
 
 /// An endpoint that escalates to `boss` after 15 minutes, and to `board` after an hour.
@@ -233,6 +233,23 @@ fn late_and_repeated_alerts_are_no_news() {
 }
 
 #[test]
+fn alert_that_waits_while_its_idle_state_is_dropped_is_not_forgotten() {
+    let world = World::new();
+    let start = world.now();
+    for round in 0..20 {
+        let at = |seconds: u64| Some(start.plus_ms((round * 100 + seconds) * 1_000));
+        let (over, firing) = (alert(Report::Resolved { at: at(0) }), alert(Report::Firing { since: at(1) }));
+        let of_both = async {
+            let engine = world.engine();
+            tokio::join!(engine.alert(world.workspace_id, over), engine.alert(world.workspace_id, firing))
+        };
+        let (_, opened) = world.wait(of_both);
+        assert!(opened.unwrap().opened.is_some());
+        assert_eq!(ingest(&world, &alert(Report::Resolved { at: at(2) })), "resolved", "round {round}");
+    }
+}
+
+#[test]
 fn alert_from_a_clock_that_is_ahead_is_one_incident() {
     let world = World::new();
     let hook = world.webhook("hook");
@@ -341,6 +358,32 @@ fn deleted_endpoint_resolves_its_incident_and_notifies() {
     assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
     assert_eq!(world.incidents()[0].incident.status(), IncidentStatus::Resolved);
     assert!(world.receiver.requests()[1].contains("endpoint deleted"), "{:?}", world.receiver.requests());
+}
+
+#[test]
+fn endpoint_that_goes_down_again_while_it_is_deleted_is_over_for_all() {
+    use tidings_domain::check::{Check, ExternalCheck};
+    let world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.private_rule(endpoint, "private");
+    world.down(endpoint);
+    world.receiver.set("private", Mode::Hang);
+    let (reason, status_code, response_time_ms) = (None, None, None);
+    let status = CheckStatus::Down;
+    let down = ExternalCheck { status, reason, status_code, response_time_ms, checked_at: world.now() };
+    let check_meanwhile = async {
+        world.receiver.wait_for_requests("private", 2).await;
+        world.engine().report_check(world.workspace_id, endpoint, None, Check::from_external(down)).await.unwrap();
+        world.receiver.set("private", Mode::Respond(200));
+    };
+    let both =
+        async { tokio::join!(world.engine().delete_endpoint(world.workspace_id, endpoint, None), check_meanwhile) };
+    world.wait(both).0.unwrap();
+    world.settle();
+    let pair = ["opened sent", "resolved sent"];
+    assert_eq!(world.outcomes(hook), [pair, pair].concat());
+    assert_eq!(world.receiver.requests_to("private").len(), 4);
 }
 
 #[test]

@@ -214,25 +214,55 @@ impl World {
 
     #[track_caller]
     pub fn rule_for(&self, endpoint: EndpointId, channel: ChannelId, triggers: &[RuleTrigger]) -> RuleId {
-        self.new_rule(ResourceType::Endpoint, ResourceSelector::One(endpoint.to_string()), channel, triggers)
+        self.new_rule(
+            ResourceType::Endpoint,
+            ResourceSelector::One(endpoint.to_string()),
+            RuleChannel::Shared(channel),
+            triggers,
+        )
+    }
+
+    /// The inline fields of a private webhook, under this name at the receiver.
+    pub fn inline_webhook(&self, name: &str) -> RuleChannel {
+        let url = format!("http://{}/{name}", self.receiver.address);
+        let config = json!({"url": url}).as_object().unwrap().clone();
+        RuleChannel::Inline { channel_type: ChannelType::Webhook, config }
+    }
+
+    /// A rule like [`Self::rule`], with a private webhook under this name at the receiver.
+    #[track_caller]
+    pub fn private_rule(&self, endpoint: EndpointId, name: &str) -> RuleId {
+        let channel = self.inline_webhook(name);
+        let resource = ResourceSelector::One(endpoint.to_string());
+        self.new_rule(ResourceType::Endpoint, resource, channel, &RuleTrigger::OF_INCIDENTS)
     }
 
     /// A rule that notifies this channel of all events of every endpoint's incidents.
     #[track_caller]
     pub fn rule_of_every_endpoint(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(ResourceType::Endpoint, ResourceSelector::All, channel, &RuleTrigger::OF_INCIDENTS)
+        self.new_rule(
+            ResourceType::Endpoint,
+            ResourceSelector::All,
+            RuleChannel::Shared(channel),
+            &RuleTrigger::OF_INCIDENTS,
+        )
     }
 
     /// A rule that notifies this channel of all events of every alert.
     #[track_caller]
     pub fn alert_rule(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(ResourceType::Alert, ResourceSelector::All, channel, &RuleTrigger::OF_INCIDENTS)
+        self.new_rule(
+            ResourceType::Alert,
+            ResourceSelector::All,
+            RuleChannel::Shared(channel),
+            &RuleTrigger::OF_INCIDENTS,
+        )
     }
 
     /// A rule that notifies this channel of the runs of every flow.
     #[track_caller]
     pub fn flow_rule(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(ResourceType::Flow, ResourceSelector::All, channel, &RuleTrigger::OF_RUNS)
+        self.new_rule(ResourceType::Flow, ResourceSelector::All, RuleChannel::Shared(channel), &RuleTrigger::OF_RUNS)
     }
 
     #[track_caller]
@@ -240,13 +270,13 @@ impl World {
         &self,
         resource_type: ResourceType,
         resource: ResourceSelector,
-        channel: ChannelId,
+        channel: RuleChannel,
         triggers: &[RuleTrigger],
     ) -> RuleId {
         let rule = NewRule {
             resource_type,
             resource,
-            channel: RuleChannel::Shared(channel),
+            channel,
             triggers: triggers.to_vec(),
             trigger_types: Vec::new(),
             enabled: true,

@@ -194,6 +194,8 @@ CREATE TABLE chain (
     position INTEGER NOT NULL,
     delivery_sort_key INTEGER NOT NULL,
     delivery_id BLOB NOT NULL,
+    -- It was held before, so that later deliveries may be ahead of it.
+    is_released INTEGER NOT NULL,
     not_before INTEGER,
     retry_at INTEGER,
     expedited_at INTEGER,

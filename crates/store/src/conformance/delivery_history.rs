@@ -26,8 +26,8 @@ fn position(record: &DeliveryRecord) -> (i64, i64) {
 }
 
 impl Fixture {
-    /// Inserts deliveries of all kinds, two for each event, through two channels, some of them deferred, and a test. Their ids are not in the
-    /// order of their events. Returns them newest first, as [`Store::delivery`](crate::Store::delivery) reads them.
+    /// Inserts deliveries of all kinds, two for each event, through two channels, some of them deferred, and a test. Their
+    /// ids are not in the order of their events. Returns them newest first, as [`Store::delivery`](crate::Store::delivery) reads them.
     async fn insert_deliveries_of_all_kinds(&self) -> Vec<DeliveryRecord> {
         let tenants = [self.ours, self.another_channel().await];
         let mut found = Vec::new();
@@ -118,6 +118,7 @@ pub(super) async fn deliveries_pages_of_one_resource_have_no_gaps(fixture: Fixtu
 /// A reference implementation of the filter, without `text`, which has cases of its own.
 fn matches(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
     let event = &record.event;
+    let time = if record.sequence > 1 { record.id.made_at() } else { event.received_at };
     (!filter.runs_only || event.kind.is_run())
         && filter.event_id.is_none_or(|wanted| event.id == wanted)
         && filter.rule_id.is_none_or(|rule| record.rule_id == Some(rule))
@@ -129,8 +130,8 @@ fn matches(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
         && filter.kind.is_none_or(|kind| event.kind == kind)
         && filter.run_id.as_ref().is_none_or(|wanted| event.run_id == *wanted)
         && filter.digest_id.is_none_or(|digest| record.digest_id == Some(digest))
-        && filter.since.is_none_or(|since| event.received_at >= since)
-        && filter.until.is_none_or(|until| event.received_at < until)
+        && filter.since.is_none_or(|since| time >= since)
+        && filter.until.is_none_or(|until| time < until)
 }
 
 /// An absent condition matches everything.

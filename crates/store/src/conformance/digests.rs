@@ -128,6 +128,21 @@ pub(super) async fn digest_that_a_gate_holds_is_dissolved(fixture: Fixture) {
     assert_eq!(fixture.release_held(release).await.members, 2);
 }
 
+pub(super) async fn resent_digest_that_a_gate_holds_is_dissolved(fixture: Fixture) {
+    let (digest, members) = fixture.accept_and_claim_digest(2).await;
+    fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Failed)))).await.unwrap();
+    let resend =
+        Resend { workspace_id: fixture.ours.id, delivery_id: digest.id, rule_generation: 1, now: after_ms(60) };
+    fixture.store.resend(resend).await.unwrap();
+    let again = fixture.claim(fixture.ours, after_ms(60), lease(1, 60_000), 9).await.remove(0);
+    let next = NextState::Held(held(NOW, after_ms(100)));
+    fixture.store.settle(of_digest(unattempted(&again, next))).await.unwrap();
+    assert_eq!(fixture.status(fixture.ours, digest.id).await, Status::Suppressed);
+    assert_eq!(fixture.list_all_held().await, members, "they would be lost with the digest");
+    let found = fixture.read(fixture.ours, members[0]).await;
+    assert_eq!((found.held_until, found.completed_at, found.digest_id), (Some(after_ms(100)), None, None));
+}
+
 pub(super) async fn digest_resent_settles_failed_members(fixture: Fixture) {
     let (digest, members) = fixture.accept_and_claim_digest(3).await;
     fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Failed)))).await.unwrap();

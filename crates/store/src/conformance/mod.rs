@@ -170,6 +170,7 @@ suite! { $
     }
     ordering {
         blocked_delivery_is_due_when_blocker_settles
+        delivery_made_after_clock_was_set_back_is_sent
         blocked_delivery_waits_through_retries
         blocked_chain_is_sent_one_by_one
         chain_spans_incidents_of_one_subject_and_channel
@@ -211,6 +212,7 @@ suite! { $
         digest_settled_settles_members
         digest_unsettled_members_stay_held
         digest_that_a_gate_holds_is_dissolved
+        resent_digest_that_a_gate_holds_is_dissolved
         digest_resent_settles_failed_members
         digest_takes_one_rate_limit_slot
         digest_refused_by_rate_limit_is_not_created

@@ -116,6 +116,15 @@ pub(super) async fn blocked_delivery_is_due_when_blocker_settles(fixture: Fixtur
     }
 }
 
+pub(super) async fn delivery_made_after_clock_was_set_back_is_sent(fixture: Fixture) {
+    let record = fixture.new_subject();
+    let first = fixture.accept_and_claim_of(&record).await;
+    let (second, _) = fixture.accept_of_at(&record, fixture.ours, InitialState::Due, NOW.minus_ms(30_000)).await;
+    fixture.settle_of(attempted(&first, NextState::Done(Status::Sent)), NOW).await;
+    // It is later than the first, whatever its id claims.
+    fixture.claim_only(second).await;
+}
+
 pub(super) async fn blocked_delivery_waits_through_retries(fixture: Fixture) {
     let record = fixture.new_subject();
     let first = fixture.accept_and_claim_of(&record).await;

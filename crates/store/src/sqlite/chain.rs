@@ -31,6 +31,8 @@ const EXPEDITE_CHANNEL_MS: i64 = 1_000;
 pub(super) struct Link {
     pub(super) channel_id: ChannelId,
     pub(super) delivery_id: DeliveryId,
+    /// Whether it was held before.
+    pub(super) is_released: bool,
     pub(super) now: Timestamp,
 }
 
@@ -62,7 +64,7 @@ pub(super) fn subjects(db: &Connection, sort_key: i64) -> Result<Vec<String>> {
 
 /// Appends a delivery to the chains of these subjects.
 pub(super) fn join(db: &Connection, link: Link, subjects: &[String]) -> Result<Joined> {
-    let Link { channel_id, delivery_id, .. } = link;
+    let Link { channel_id, delivery_id, is_released, .. } = link;
     let mut joined = Joined::default();
     for subject in subjects {
         let last: Option<(i64, DeliveryId)> = db
@@ -75,7 +77,8 @@ pub(super) fn join(db: &Connection, link: Link, subjects: &[String]) -> Result<J
             })
             .optional()?;
         db.prepare_cached(
-            "INSERT INTO chain (channel_id, subject, position, delivery_sort_key, delivery_id) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO chain (channel_id, subject, position, delivery_sort_key, delivery_id, is_released) \
+             VALUES (?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             channel_id.as_bytes(),
@@ -83,6 +86,7 @@ pub(super) fn join(db: &Connection, link: Link, subjects: &[String]) -> Result<J
             last.map_or(0, |(position, _)| position + 1),
             delivery_id.sort_key(),
             delivery_id.as_bytes(),
+            is_released,
         ])?;
         if let Some((_, before)) = last {
             joined.blocked_by = joined.blocked_by.max(Some(before));
@@ -226,12 +230,13 @@ fn make_head_due(db: &Connection, channel_id: ChannelId, subject: &str, now: Tim
     Ok(())
 }
 
-/// Suppresses the deliveries of a chain that are older than one that was sent. Digests are not: their entries show the
-/// state at the time of the digest, and may be of other subjects.
+/// Suppresses the deliveries of a chain that were held while one that was sent, which is later, joined it. (Others that seem
+/// older were made after the clock was set back.) Digests are not: their entries show the state at the time of the digest,
+/// and may be of other subjects.
 fn supersede_older(db: &Connection, channel_id: ChannelId, subject: &str, sent: i64, now: Timestamp) -> Result<()> {
     let mut statement = db.prepare_cached(
         "SELECT c.delivery_sort_key FROM chain c WHERE c.channel_id = ? AND c.subject = ? AND c.delivery_sort_key < ? \
-         AND NOT EXISTS (SELECT 1 FROM delivery m WHERE m.digest_sort_key = c.delivery_sort_key)",
+         AND c.is_released AND NOT EXISTS (SELECT 1 FROM delivery m WHERE m.digest_sort_key = c.delivery_sort_key)",
     )?;
     let older = statement
         .query_map(params![channel_id.as_bytes(), subject, sent], |row| row.get(0))?

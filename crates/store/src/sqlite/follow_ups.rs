@@ -64,12 +64,14 @@ pub(super) fn apply(
 }
 
 /// Holds the members of a digest that a gate stopped, as if it had never been created. The digest that carries them when
-/// the gate opens shows the state of then; this one, sent later, would not.
+/// the gate opens shows the state of then; this one, sent later, would not. `failed` members are included, as in
+/// [`settle_digest_members`]: those of a digest that is resent.
 fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Result<()> {
     db.prepare_cached(
-        "UPDATE delivery SET reason = ?1, held_until = ?2, digest_sort_key = NULL, digest_id = NULL, \
+        "UPDATE delivery SET status = 'held', reason = ?1, held_until = ?2, completed_at = NULL, digest_sort_key = NULL, \
+         digest_id = NULL, \
          gate_evaluations = iif(?3 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?3))) \
-         WHERE digest_sort_key = ?4 AND status = 'held'",
+         WHERE digest_sort_key = ?4 AND status IN ('held', 'failed')",
     )?
     .execute(params![stop.reason, stop.held_until, stop.evaluation, sort_key])?;
     Ok(())

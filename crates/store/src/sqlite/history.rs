@@ -118,6 +118,7 @@ pub(super) fn deliveries(
     let run_events = event_keys_of_run(db, workspace_id, filter.run_id.as_deref())?;
     let select = |order: ListOrder| -> Result<Vec<DeliveryRecord>> {
         let mut conditions = conditions(workspace_id, filter, run_events.clone());
+        order.within(&mut conditions, filter);
         order.continue_after(&mut conditions, *workspace_id.as_bytes(), before);
         let (limit, with_attempts) = (filter.limit, filter.with_attempts);
         select_deliveries(db, order.from(), &conditions, order.order_by(), limit, with_attempts)
@@ -198,6 +199,24 @@ impl ListOrder {
         }
     }
 
+    /// The time of a delivery in this list, as a sort key.
+    const fn time(self) -> &'static str {
+        match self {
+            Self::Firsts => "e.sort_key",
+            Self::Deferred => "d.sort_key",
+            Self::OneEvent | Self::OneRun | Self::MembersOfDigest => {
+                "CASE WHEN d.sequence > 1 THEN d.sort_key ELSE e.sort_key END"
+            }
+        }
+    }
+
+    /// Only deliveries of the filter's time.
+    fn within(self, conditions: &mut Conditions, filter: &DeliveryFilter) {
+        let time = self.time();
+        conditions.and(&format!("{time} >= ?"), filter.since.map(|since| sort_key_at(since.unix_ms())));
+        conditions.and(&format!("{time} < ?"), filter.until.map(|until| sort_key_at(until.unix_ms())));
+    }
+
     const fn order_by(self) -> &'static str {
         match self {
             Self::Firsts => "e.sort_key DESC, d.sort_key DESC",
@@ -236,8 +255,6 @@ impl ListOrder {
 
 fn conditions(workspace_id: WorkspaceId, filter: &DeliveryFilter, run_events: Option<String>) -> Conditions {
     let mut conditions = Conditions::new("e.workspace_id = ?", *workspace_id.as_bytes());
-    conditions.and("e.sort_key >= ?", filter.since.map(|since| sort_key_at(since.unix_ms())));
-    conditions.and("e.sort_key < ?", filter.until.map(|until| sort_key_at(until.unix_ms())));
     conditions.and("e.sort_key = ?", filter.event_id.map(|id| id.sort_key()));
     conditions.and("e.id = ?", filter.event_id.map(|id| *id.as_bytes()));
     conditions.and_where(filter.runs_only, IS_RUN);

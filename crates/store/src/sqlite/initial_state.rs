@@ -107,7 +107,7 @@ fn resolve_one(
         return Ok(Some(InitialColumns { gate_evaluations, ..InitialColumns::stopped(&refused) }));
     }
     let Some(subject) = chain::subject_of_event(event) else { return Ok(None) };
-    let link = Link { channel_id: delivery.channel_id, delivery_id: delivery.id, now };
+    let link = Link { channel_id: delivery.channel_id, delivery_id: delivery.id, is_released: false, now };
     let Joined { blocked_by, expedited_at } = chain::join(db, link, &[subject])?;
     Ok(blocked_by.map(|blocked_by| InitialColumns {
         blocked_by: Some(blocked_by),

@@ -165,7 +165,8 @@ impl Release<'_, '_> {
     fn join_chains(&self, id: DeliveryId) -> Result<Option<DeliveryId>> {
         let ReleaseBatch { channel_id, now, .. } = *self.batch;
         let subjects = chain::subjects(self.db, id.sort_key())?;
-        Ok(chain::join(self.db, Link { channel_id, delivery_id: id, now }, &subjects)?.blocked_by)
+        let link = Link { channel_id, delivery_id: id, is_released: true, now };
+        Ok(chain::join(self.db, link, &subjects)?.blocked_by)
     }
 
     fn supersede(&self, id: DeliveryId) -> Result<()> {

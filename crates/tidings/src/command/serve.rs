@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::RootCertStore;
 use tidings_channels::ChannelContext;
 use tidings_channels::egress::{DnsResolver, Egress, Guard, native_roots};
 use tidings_engine::clock::{Clock, SystemClock};
@@ -79,9 +80,10 @@ async fn run_service(settings: &Settings) -> Result<()> {
     let created = initial_key::bootstrap(&store, clock.as_ref(), settings, is_terminal).await?;
     let options = Options { settings: settings.limits, ..Options::default() };
     let names = Arc::new(DnsResolver::system());
-    let context = channel_context(settings, &names);
+    let roots = native_roots();
+    let context = channel_context(settings, &names, roots.clone());
     let engine = Engine::start(Arc::clone(&store), context, vault, Arc::clone(&clock), options).await?;
-    let prober = Arc::new(prober(settings, &names));
+    let prober = Arc::new(prober(settings, &names, roots));
     let endpoints = Arc::new(EngineEndpointSource::new(engine.clone()).await);
     let wall_clock = Arc::clone(&clock);
     let scheduler = Scheduler::start(endpoints, Arc::clone(&prober) as _, Arc::new(move || wall_clock.now()));
@@ -118,16 +120,20 @@ async fn run_service(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn prober(settings: &Settings, names: &Arc<DnsResolver>) -> Prober {
-    let guard = Guard { allow: settings.allow_watch_targets.clone(), allow_http: true };
-    let references = settings.watch_references.clone();
-    let (resolver, names) = (names.clone(), names.clone());
-    Prober::new(ProberConfig { references, resolver, names, ..ProberConfig::of_system(guard) })
+fn prober(settings: &Settings, names: &Arc<DnsResolver>, roots: RootCertStore) -> Prober {
+    Prober::new(ProberConfig {
+        guard: Guard { allow: settings.allow_watch_targets.clone(), allow_http: true },
+        resolver: names.clone(),
+        names: names.clone(),
+        roots,
+        idle_max: IDLE_MAX,
+        references: settings.watch_references.clone(),
+    })
 }
 
-fn channel_context(settings: &Settings, names: &Arc<DnsResolver>) -> ChannelContext {
+fn channel_context(settings: &Settings, names: &Arc<DnsResolver>, roots: RootCertStore) -> ChannelContext {
     let guard = Guard { allow: settings.allow_targets.clone(), allow_http: settings.allow_http };
-    let mut context = ChannelContext::new(Arc::new(Egress::with(guard, names.clone(), native_roots())));
+    let mut context = ChannelContext::new(Arc::new(Egress::with(guard, names.clone(), roots)));
     context.relay.clone_from(&settings.mail);
     context.run_header_prefix.clone_from(&settings.run_header_prefix);
     context.workflow_header_prefix.clone_from(&settings.workflow_header_prefix);

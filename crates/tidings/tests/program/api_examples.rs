@@ -6,10 +6,12 @@
 //! means any number of elements or keys. Instants, durations and secrets are compared by their form only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::support::api::Answer;
+use crate::support::observed::Observed;
 use crate::support::{POLL_INTERVAL, Receiver, Reply, Setup, WAIT_MAX, eventually, now, snippets};
 
 const DOCUMENT: &str = "docs/API.md";
@@ -123,9 +125,15 @@ fn page_answer(snippet: &snippets::Snippet) -> (u16, Value) {
 #[test]
 fn api_page_requests_are_answered_as_documented() {
     let receiver = Receiver::good();
-    let page = Receiver::start(|_, _| {
-        let body = r#"{"status": "ok"}"#;
-        Reply::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes())
+    let is_created = Arc::new(Observed::of(false));
+    let page = Receiver::start({
+        let is_created = Arc::clone(&is_created);
+        move |_, _| {
+            // The first probe of a new endpoint must not end before its creation is answered.
+            is_created.wait_for(|is_created| is_created.then_some(()));
+            let body = r#"{"status": "ok"}"#;
+            Reply::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes())
+        }
     });
     let [hooks, monitored] = [&receiver, &page].map(|it| format!("http://{}", it.address()));
     let service = Setup::new().with("TIDINGS_PUBLIC_URL", PUBLIC_URL).start();
@@ -166,6 +174,7 @@ fn api_page_requests_are_answered_as_documented() {
         assert!(found.is_empty(), "{request}\n{}\nthe answer is {real:#}", found.join("\n"));
         bindings = bound;
         if title == "api-endpoint-create" {
+            is_created.change(|is_created| *is_created = true);
             // The endpoint's own first probe must not come between the checks that the page submits.
             let path = format!("/endpoints/{}", bindings.fill(expected["endpoint"]["id"].as_str().unwrap()));
             eventually("the first check", || (!api.get(&path).expect(200)["lastCheck"].is_null()).then_some(()));

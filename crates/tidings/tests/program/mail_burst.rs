@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::Setup;
 use crate::support::api::failed;
 use crate::support::observed::Observed;
+use crate::support::{Setup, now};
 
 const CONNECTIONS_MAX: usize = 3;
-const MAIL: Duration = Duration::from_millis(50);
+const MAIL: Duration = Duration::from_millis(120);
 const MAILS: usize = 100;
 
 #[derive(Default)]
@@ -63,13 +63,13 @@ fn serve(mut stream: TcpStream, log: &Observed<Log>) -> std::io::Result<()> {
             }
             Some("DATA") => {
                 stream.write_all(b"354 go on\r\n")?;
-                let started = Instant::now();
+                let started = now();
                 while lines.next().transpose()?.is_some_and(|line| line != ".") {}
                 std::thread::sleep(MAIL);
                 log.change(|log| {
                     log.recipients.push(recipient.clone());
                     log.first.get_or_insert(started);
-                    log.last = Some(Instant::now());
+                    log.last = Some(now());
                     log.busy += started.elapsed();
                 });
                 b"250 taken\r\n"

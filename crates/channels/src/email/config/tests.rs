@@ -71,6 +71,9 @@ fn check_violations_point_at_the_field() {
     };
     assert_eq!(with(json!({"port": 0})), ["/smtp/port"]);
     assert_eq!(with(json!({"port": "587"})), ["/smtp/port"]);
+    for port in [json!(-587.0), json!(587.5), json!(1e30)] {
+        assert_eq!(with(json!({"port": port})), ["/smtp/port"]);
+    }
     assert_eq!(with(json!({"tls": "ssl"})), ["/smtp/tls"]);
     assert_eq!(with(json!({"tls": true})), ["/smtp/tls"]);
     assert_eq!(with(json!({"user": "x"})), ["/smtp/user"]);
@@ -126,6 +129,7 @@ fn check_port_and_tls_default_from_each_other() {
     };
     assert_eq!(server(json!({})), (587, Security::StartTls));
     assert_eq!(server(json!({"port": 465})), (465, Security::Tls));
+    assert_eq!(server(json!({"port": 465.0})), (465, Security::Tls), "a whole number, however it is written");
     assert_eq!(server(json!({"port": 465, "tls": "starttls"})), (465, Security::StartTls));
     assert_eq!(server(json!({"port": 2525})), (2525, Security::StartTls));
     assert_eq!(server(json!({"tls": "tls"})), (465, Security::Tls));

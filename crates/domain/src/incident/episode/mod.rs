@@ -9,8 +9,8 @@ use crate::time::Timestamp;
 /// How much later than an episode's earliest start another report may start and still belong to it, in milliseconds:
 /// what lies between the evaluations of redundant servers.
 pub const SAME_EPISODE_MS: u64 = 5 * 60_000;
-/// How far beyond now the end of an episode may lie by the clock of its source, in milliseconds. What lies further is no
-/// instant that the source saw, and would silence the alert until then.
+/// How far beyond now an instant may lie by the clock of its source, in milliseconds. What lies further is no instant that
+/// the source saw: taken for an end it would silence the alert until then, taken for a start no end would be after it.
 const AHEAD_MAX_MS: u64 = 86_400_000;
 
 /// A report about one alert.
@@ -50,9 +50,10 @@ pub enum Step {
 
 /// What a report does to the alert.
 pub fn step(known: Known, report: Report, now: Timestamp) -> Step {
+    let seen = |at: &Timestamp| *at <= now.plus_ms(AHEAD_MAX_MS);
     match report {
-        Report::Firing { since } => firing(known, since, now),
-        Report::Resolved { at } => resolved(known, at.filter(|at| *at <= now.plus_ms(AHEAD_MAX_MS)), now),
+        Report::Firing { since } => firing(known, since.filter(seen), now),
+        Report::Resolved { at } => resolved(known, at.filter(seen), now),
     }
 }
 

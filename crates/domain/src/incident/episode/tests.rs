@@ -133,3 +133,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn start_far_in_the_future_counts_as_none() {
+    let far = NOW.plus_ms(AHEAD_MAX_MS + 1);
+    let mut known = Known::default();
+    let mut apply = |report| apply(&mut known, report, NOW);
+    assert_eq!(apply(Report::Firing { since: Some(far) }), opened(NOW));
+    assert_eq!(apply(Report::Firing { since: Some(far) }), Step::Unchanged);
+    assert_eq!(apply(Report::Resolved { at: Some(NOW) }), Step::Resolve { end: NOW }, "it ends");
+    assert_eq!(apply(Report::Firing { since: Some(NOW.plus_ms(1)) }), opened(NOW.plus_ms(1)), "and is not silenced");
+}

@@ -51,6 +51,8 @@ pub(in crate::sqlite) fn list(
     filter: &IncidentFilter,
 ) -> Result<Vec<IncidentRecord>> {
     let index = match (&filter.subject, filter.status) {
+        // A subject may have years of incidents; the unfinished ones are few.
+        (_, Some(IncidentStatus::Resolved)) if filter.has_wake_up => "incident_unfinished",
         (Some(_), _) => "incident_resource",
         (None, Some(IncidentStatus::Active)) => "incident_open",
         (None, _) => "incident_workspace",

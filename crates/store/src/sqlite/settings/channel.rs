@@ -47,7 +47,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
     Ok(ChannelRecord { channel, key_id: row.get("key_id")?, sealed: row.get("sealed")? })
 }
 
-/// Deletes a channel with its mutes and rate window. Looks for rules that use it first, because a failing foreign key
+/// Deletes a channel with its mutes, its rate window and when it was last expedited. Looks for rules that use it first, because a failing foreign key
 /// would be taken for a missing row.
 pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) -> Result<()> {
     let used: u32 = db
@@ -59,6 +59,7 @@ pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) 
     mute::delete_for_target(db, workspace_id, "channel", &id)?;
     super::delete(db, "channel", workspace_id, &id)?;
     db.prepare_cached("DELETE FROM rate_window WHERE channel_id = ?")?.execute([id.as_bytes()])?;
+    db.prepare_cached("DELETE FROM expedited WHERE channel_id = ?")?.execute([id.as_bytes()])?;
     Ok(())
 }
 
