@@ -90,8 +90,14 @@ fn surrogate_violations(json: &str) -> Option<Violations> {
     Some(violations)
 }
 
+/// Violations in one answer; further ones are dropped, as the answer to a large body must not be many times its size.
+pub(crate) const VIOLATIONS_MAX: usize = 100;
+
 fn find_mark(value: &Value, mark: char, at: String, violations: &mut Violations) {
     const MESSAGE: &str = "must be Unicode text: \\ud800 to \\udfff are only valid in pairs";
+    if violations.len() >= VIOLATIONS_MAX {
+        return;
+    }
     match value {
         Value::String(text) if text.contains(mark) => violations.push(Violation::new(at, MESSAGE)),
         Value::Array(items) => {
@@ -265,6 +271,8 @@ mod tests {
         assert_eq!(read(r#"["\ud83d\ude00", "\\ud83d", "\\\ud83d\ude00"]"#), Vec::<String>::new());
         let both = super::read(br#"{"a": "\ud83d", }"#).unwrap_err();
         assert_eq!(both.code(), Code::InvalidJson);
+        let many = format!("[{}0]", r#""\ud83d","#.repeat(10_000));
+        assert_eq!(read(&many).len(), VIOLATIONS_MAX);
     }
 
     #[test]

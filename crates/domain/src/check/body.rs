@@ -33,6 +33,8 @@ pub enum BodyFault {
     UnknownCoding(String),
     /// The body does not conform to its content coding.
     Malformed(String),
+    /// Of the response only the status line could be read, so that neither headers nor body are known.
+    OnlyStatusLine,
 }
 
 impl Body {

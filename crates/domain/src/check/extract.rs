@@ -42,6 +42,10 @@ pub(super) fn extract<'a>(assertion: &Assertion, observation: &'a Observation) -
             Some(certificate) => Extracted::number(days_left(certificate, observation.started_at)),
             None => Extracted::Missing,
         },
+        (
+            AssertionKind::Header,
+            Ok(Answer::Http { body: Body { fault: Some(fault @ BodyFault::OnlyStatusLine), .. }, .. }),
+        ) => Extracted::Unseen(describe_fault(fault)),
         (AssertionKind::Header, Ok(Answer::Http { headers, .. })) => header(headers, target),
         (AssertionKind::Body, Ok(Answer::Http { body, .. })) => Extracted::text(body.text.as_str()),
         (AssertionKind::Json, Ok(Answer::Http { body, .. })) => json(body, target),
@@ -72,7 +76,9 @@ fn json<'a>(body: &'a Body, path: &str) -> Extracted<'a> {
     };
     match &body.fault {
         Some(fault @ BodyFault::Malformed(_)) => return Extracted::Unreadable(describe_fault(fault)),
-        Some(fault @ BodyFault::UnknownCoding(_)) => return Extracted::Unseen(describe_fault(fault)),
+        Some(fault @ (BodyFault::UnknownCoding(_) | BodyFault::OnlyStatusLine)) => {
+            return Extracted::Unseen(describe_fault(fault));
+        }
         None if !body.is_complete => {
             let bytes = with_thousands_separators(body.text.len() as u64);
             return Extracted::Unseen(format!("the body is longer than the {bytes} bytes that are read as JSON"));
@@ -100,6 +106,7 @@ pub(super) fn describe_fault(fault: &BodyFault) -> String {
     match fault {
         BodyFault::UnknownCoding(coding) => format!("the body has the content coding {coding}, which is not supported"),
         BodyFault::Malformed(coding) => format!("the body is not valid {coding}, which its Content-Encoding announces"),
+        BodyFault::OnlyStatusLine => "only the status line of the response could be read".to_owned(),
     }
 }
 

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use tidings_channels::egress::decode::{BodyDecoder, Progress};
 use tidings_channels::egress::http1::{self, HEAD_BYTES_MAX, HEADERS_MAX, Watched};
 use tidings_channels::egress::{self, Stream, drive, is_tls};
-use tidings_domain::check::{Body, Certificate, Failure, FailureClass};
+use tidings_domain::check::{Body, BodyFault, Certificate, Failure, FailureClass};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
@@ -52,7 +52,8 @@ impl RoundTrip {
     fn of_status_line(status: StatusCode) -> Self {
         let (mut head, ()) = http::Response::new(()).into_parts();
         head.status = status;
-        Self { head, body: Body::default(), connection: None }
+        let body = Body { fault: Some(BodyFault::OnlyStatusLine), ..Body::default() };
+        Self { head, body, connection: None }
     }
 
     pub fn status(&self) -> u16 {

@@ -184,6 +184,21 @@ fn partly_seen_body_decides_only_what_the_seen_part_proves() {
 }
 
 #[test]
+fn response_of_which_only_the_status_line_was_read_decides_nothing() {
+    let fault = Some(crate::check::BodyFault::OnlyStatusLine);
+    let observation = partly_seen(crate::check::Body { fault, ..crate::check::Body::default() });
+    for kind in [Header, Body, Json] {
+        for operator in [Contains, NotContains, Exists, NotExists, Equals] {
+            let target = if kind == Json { "$" } else { "x" };
+            let result = evaluate(0, &assertion(kind, operator, target, "v"), &observation);
+            assert_eq!((result.passed, result.inconclusive), (false, true), "{kind:?} {operator:?}");
+        }
+    }
+    let result = evaluate(0, &assertion(Header, Exists, "x", ""), &observation);
+    assert!(result.description.ends_with("but only the status line of the response could be read"), "{result:?}");
+}
+
+#[test]
 fn text_found_beyond_the_kept_part_counts() {
     let seen = |found: &[&str], is_searched| crate::check::Body {
         text: "the beginning".into(),

@@ -16,12 +16,9 @@ use super::validation::{
 use super::{RUN_STATUS_FORM, RUNS_MAX, Reports, not_a_report};
 use crate::body::{BodyFormat, Object};
 use crate::fields::{Fields, INTEGER_MAX, one_of};
-use crate::json::{self, Members};
+use crate::json::{self, Members, VIOLATIONS_MAX};
 use crate::problem::{Code, Problem};
 use crate::query::INSTANT_FORM;
-
-/// Violations in one response; further ones are dropped.
-const VIOLATIONS_MAX: usize = 100;
 
 /// Reads the runs of a body, or all their violations.
 pub(super) fn read(bytes: &[u8], format: BodyFormat, now: Timestamp) -> Result<Reports, Problem> {
