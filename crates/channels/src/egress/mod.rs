@@ -34,7 +34,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -44,6 +43,7 @@ pub use dns::DnsResolver;
 pub use error::{EgressError, is_tls};
 pub use guard::{Guard, Refused};
 pub use resolve::{LookupLimits, Resolve};
+pub use rustls::RootCertStore;
 pub use stream::{Http, Stream, drive};
 pub use target::EgressTarget;
 pub use tls::{TlsClients, TlsProfile};

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustls::RootCertStore;
 use tidings_channels::ChannelContext;
-use tidings_channels::egress::{DnsResolver, Egress, Guard, native_roots};
+use tidings_channels::egress::{DnsResolver, Egress, Guard, RootCertStore, native_roots};
 use tidings_engine::clock::{Clock, SystemClock};
 use tidings_engine::settings::instance;
 use tidings_engine::{Engine, Options};
