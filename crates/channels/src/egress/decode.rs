@@ -4,15 +4,18 @@
 //! Everything streams. Compressed input is unpacked piece by piece into [`TextSink`], which refuses more as soon as it has
 //! what is wanted. So a small body that unpacks to gigabytes costs no more than the caps in [`Wanted`].
 
+mod gzip;
+
 use std::io::{self, Write};
 
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, WINDOWS_1252};
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::write::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use tidings_domain::check::{Body, BodyFault};
 
 use crate::http_channel::Secrets;
+use gzip::Gzip;
 
 /// The content codings that are decoded: what `Accept-Encoding` asks for.
 pub const ACCEPTED_CODINGS: &str = "gzip, deflate";
@@ -77,7 +80,7 @@ impl BodyDecoder {
                 outermost = Box::new(Capped { next: outermost, left: read_max.saturating_add(INNER_SLACK_BYTES) });
             }
             outermost = match coding.as_str() {
-                "gzip" | "x-gzip" => Box::new(MultiGzDecoder::new(outermost)),
+                "gzip" | "x-gzip" => Box::new(Gzip::new(outermost)),
                 "deflate" => Box::new(Deflate::Unknown(Some(outermost), Vec::new())),
                 _ => {
                     fault = Some(BodyFault::UnknownCoding(coding.clone()));
@@ -195,7 +198,19 @@ macro_rules! stage_of_flate2 {
     )*};
 }
 
-stage_of_flate2!(MultiGzDecoder, ZlibDecoder, DeflateDecoder);
+stage_of_flate2!(GzDecoder, ZlibDecoder, DeflateDecoder);
+
+/// Writes to a decoder of flate2 until its format ends: then it takes no more. Returns how much it took.
+fn write_to_end(decoder: &mut (impl Write + ?Sized), bytes: &[u8]) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match decoder.write(&bytes[taken..])? {
+            0 => break,
+            count => taken += count,
+        }
+    }
+    Ok(taken)
+}
 
 /// What one decoder passes on to the next, bounded: each may unpack a thousandfold, and input that unpacks to nothing would
 /// never satisfy the sink.
@@ -248,7 +263,8 @@ impl Deflate {
 impl Write for Deflate {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Known(decoder) => decoder.write(bytes),
+            // What follows the end is ignored.
+            Self::Known(decoder) => write_to_end(decoder.as_mut(), bytes).map(|_| bytes.len()),
             Self::Unknown(next, head) => {
                 head.extend_from_slice(bytes);
                 if let (&[first, second, ..], Some(_)) = (head.as_slice(), &next) {
@@ -258,7 +274,7 @@ impl Write for Deflate {
                         true => Box::new(ZlibDecoder::new(next)),
                         false => Box::new(DeflateDecoder::new(next)),
                     };
-                    let written = decoder.write_all(&head);
+                    let written = write_to_end(decoder.as_mut(), &head);
                     *self = Self::Known(decoder);
                     written?;
                 }

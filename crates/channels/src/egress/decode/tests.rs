@@ -136,6 +136,38 @@ fn content_codings_are_unpacked() {
 }
 
 #[test]
+fn what_follows_the_end_of_packed_text_is_ignored() {
+    let text = "all systems operational".repeat(9);
+    let members = [gzip(text.as_bytes()), gzip(b""), gzip(b" and more")].concat();
+    for (coding, packed, expected) in [
+        ("gzip", gzip(text.as_bytes()), text.clone()),
+        ("gzip", members, format!("{text} and more")),
+        ("deflate", zlib(text.as_bytes()), text.clone()),
+        ("deflate", raw_deflate(text.as_bytes()), text.clone()),
+    ] {
+        for tail in [&b""[..], b"\n", b"\0", &[0; 700], b"\x1f", b"\x1fx", b"<!-- x -->"] {
+            let body = [&packed, tail].concat();
+            for part in [1, 7, body.len()] {
+                let decoded =
+                    decode(&headers(coding, "text/plain"), &body, part, wanted(999, 999, &[]), Secrets::default());
+                assert_eq!((decoded.fault, decoded.is_complete), (None, true), "{coding} {tail:?} {part}");
+                assert_eq!(decoded.text, expected);
+            }
+        }
+    }
+    let mut damaged = gzip(text.as_bytes());
+    let sum = damaged.len() - 8;
+    damaged[sum] ^= 1;
+    damaged.push(b'\n');
+    let decoded = decode(&headers("gzip", ""), &damaged, 999, wanted(999, 999, &[]), Secrets::default());
+    assert!(matches!(decoded.fault, Some(BodyFault::Malformed(_))), "{decoded:?}");
+    let many = gzip(b"").repeat(50_000);
+    let decoded =
+        decode(&headers("gzip", ""), &many, many.len(), wanted(9_999_999, 9_999_999, &[]), Secrets::default());
+    assert!(matches!(decoded.fault, Some(BodyFault::Malformed(_))), "{decoded:?}");
+}
+
+#[test]
 fn undecodable_body_names_its_coding() {
     let body = gzip(b"a text that is long enough to be cut somewhere in the middle");
     let mut damaged = body.clone();
