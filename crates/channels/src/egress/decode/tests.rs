@@ -5,6 +5,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use http::HeaderValue;
 use proptest::prelude::*;
 
+use super::text::{SEARCHED_AT_ONCE_BYTES, SEARCHES_AT_ONCE_MAX, SNIFFED_BYTES, Search};
 use super::*;
 
 const MIB: usize = 1_024 * 1_024;
