@@ -155,6 +155,14 @@ ids! {
     EventId "evt_";
     /// A delivery; also the `webhook-id` header.
     DeliveryId "dlv_";
+    /// A user, who may be a member of many workspaces.
+    UserId "usr_";
+    /// A signed-in browser of a user, not its secret.
+    SessionId "ses_";
+    /// An invitation into a workspace, not its secret.
+    InvitationId "invt_";
+    /// An entry of the audit log.
+    AuditEntryId "aud_";
 }
 
 fn parse(text: &str, prefix: &str) -> Option<Uuid> {

@@ -35,6 +35,7 @@
 //! [`id`], [`time`], [`calendar`] (zones and recurring periods), [`text`], [`secret`], and [`violation`] (validation
 //! errors with JSON pointers).
 
+pub mod access;
 pub mod calendar;
 pub mod channel;
 pub mod check;

@@ -1,0 +1,1 @@
+//! Operations: what a user of Tidings can do, independent of how it is asked for.
