@@ -1,1 +1,3 @@
 //! Operations: what a user of Tidings can do, independent of how it is asked for.
+
+pub mod accounts;

@@ -1,0 +1,4 @@
+//! Users: their passwords, sign-ins and sessions.
+
+pub mod password;
+pub mod throttle;
