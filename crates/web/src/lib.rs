@@ -26,6 +26,8 @@
 pub mod api;
 mod auth;
 mod body;
+pub mod client_address;
+pub mod cookies;
 mod fields;
 mod health;
 mod instrument;
@@ -37,6 +39,7 @@ mod request_id;
 mod response;
 mod revision;
 mod router;
+pub mod same_origin;
 mod serve;
 mod view;
 
