@@ -26,6 +26,11 @@ impl ActorKind {
             Self::System => "system",
         }
     }
+
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::User, Self::ApiKey, Self::System].into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// Who did something, as it is recorded: later changes of a name or the deletion of a user do not change it.
