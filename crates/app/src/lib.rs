@@ -1,3 +1,4 @@
 //! Operations: what a user of Tidings can do, independent of how it is asked for.
 
 pub mod accounts;
+pub mod contract;
