@@ -271,6 +271,29 @@ impl Object {
         }
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
+    /// Lays the given fields over defaults. Required fields lose their default.
+    pub(super) fn fill(&self, defaults: &mut Map<String, Value>, given: Map<String, Value>) {
+        defaults.retain(|key, _| self.fields.get(key).is_some_and(|field| !field.is_required));
+        for (key, value) in given {
+            let field = self.fields.get(&key);
+            if value.is_null() && field.is_some_and(|field| !field.shape.is_nullable) {
+                continue;
+            }
+            match (field.map(|field| &field.shape.kind), defaults.get_mut(&key), value) {
+                (Some(Kind::Object(object)), Some(Value::Object(defaults)), Value::Object(given)) => {
+                    object.merge(defaults, &given, &pointer(&key), &mut Violations::new());
+                }
+                (_, _, value) => {
+                    defaults.insert(key, value);
+                }
+            }
+        }
+    }
+
     /// The object that query parameters stand for.
     pub(super) fn from_pairs(
         &self,
@@ -550,10 +573,10 @@ fn text(schema: &Value, accepts_integer: bool) -> Text {
 
 fn integer(schema: &Value) -> Kind {
     let (min_of_type, max_of_type) = match schema["format"].as_str() {
-        Some("uint8") => (0, u8::MAX.into()),
-        Some("uint16") => (0, u16::MAX.into()),
-        Some("uint32") => (0, u32::MAX.into()),
-        Some("uint64") => (0, INTEGER_MAX),
+        Some("u-int8") => (0, u8::MAX.into()),
+        Some("u-int16") => (0, u16::MAX.into()),
+        Some("u-int32") => (0, u32::MAX.into()),
+        Some("u-int64") => (0, INTEGER_MAX),
         Some("int8") => (i8::MIN.into(), i8::MAX as u64),
         Some("int16") => (i16::MIN.into(), i16::MAX as u64),
         Some("int32") => (i32::MIN.into(), i32::MAX as u64),
