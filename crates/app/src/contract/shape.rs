@@ -64,6 +64,8 @@ pub(super) struct Text {
 #[derive(Debug, Default)]
 pub(super) struct Object {
     fields: BTreeMap<String, Field>,
+    /// In the order of their declaration.
+    required: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -234,8 +236,8 @@ impl Object {
             field.shape.read(value, &format!("{at}{}", pointer(key)), found);
             true
         });
-        for (key, field) in &self.fields {
-            if field.is_required && !fields.contains_key(key) {
+        for key in &self.required {
+            if !fields.contains_key(key) {
                 let at = format!("{at}{}", pointer(key));
                 // A field that may not be null here has a violation already in an edit.
                 if !found.iter().any(|violation| violation.pointer == at) {
@@ -497,6 +499,7 @@ impl Compiler {
                 None => object.fields.iter().find_map(|(key, field)| Some((key.clone(), one_word(field)?)))?,
             };
             object.fields.remove(&key);
+            object.required.retain(|required| *required != key);
             variants.push((word, object));
             tag = Some(key);
         }
@@ -516,6 +519,7 @@ impl Compiler {
                     let mut ignored = None;
                     self.collect(schema, depth, &mut common, &mut ignored);
                     variant.fields.extend(common.fields);
+                    variant.required.extend(common.required);
                     (word, variant)
                 };
                 Kind::Tagged { tag, variants: variants.into_iter().map(with_common).collect() }
@@ -550,6 +554,7 @@ impl Compiler {
             let field = Field { shape: self.shape(property, depth + 1), is_required: required.contains(&key.as_str()) };
             object.fields.insert(key.clone(), field);
         }
+        object.required.extend(required.into_iter().map(str::to_owned));
     }
 }
 
