@@ -18,7 +18,7 @@ pub struct PeerAddress(pub IpAddr);
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
+pub struct Client {
     /// The client's address.
     pub address: IpAddr,
     /// Whether the client used https. `None` if no trusted proxy sent it: Tidings itself speaks http only.
@@ -32,7 +32,7 @@ struct Hop {
     is_https: Option<bool>,
 }
 
-impl Origin {
+impl Client {
     /// Finds it from the connection's peer and the headers.
     pub fn of(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Self {
         let is_trusted = |address: &IpAddr| trusted_proxies.iter().any(|network| network.contains(address));
@@ -60,12 +60,12 @@ impl Origin {
 
 /// The first hop from the right that is no trusted proxy, or the last trusted one if the next is no address; `None` without
 /// hops.
-fn last_untrusted(peer: IpAddr, mut hops: Vec<Hop>, is_trusted: impl Fn(&IpAddr) -> bool) -> Option<Origin> {
+fn last_untrusted(peer: IpAddr, mut hops: Vec<Hop>, is_trusted: impl Fn(&IpAddr) -> bool) -> Option<Client> {
     let mut found = None;
     let mut nearest = peer;
     while let Some(hop) = hops.pop() {
         nearest = hop.address.map_or(nearest, |address| address.to_canonical());
-        found = Some(Origin { address: nearest, is_https: hop.is_https });
+        found = Some(Client { address: nearest, is_https: hop.is_https });
         if hop.address.is_none() || !is_trusted(&nearest) {
             break;
         }

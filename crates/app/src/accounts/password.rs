@@ -39,11 +39,46 @@ const NICE: i32 = 19;
 
 /// Passwords that are guessed first and are long enough to be accepted otherwise; lower case.
 const COMMON: [&str; 40] = [
-    "12345678", "123456789", "1234567890", "87654321", "987654321", "11111111", "00000000", "12341234", "1q2w3e4r",
-    "1qaz2wsx", "abc12345", "abcd1234", "abcdefgh", "admin123", "administrator", "asdfghjk", "asdfghjkl", "baseball",
-    "changeme", "computer", "dragon12", "football", "iloveyou", "letmein1", "letmein123", "master12", "monkey123",
-    "p@ssw0rd", "passw0rd", "password", "password1", "password12", "password123", "princess", "qwer1234", "qwertyui",
-    "qwertyuiop", "sunshine", "welcome1", "welcome123",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "87654321",
+    "987654321",
+    "11111111",
+    "00000000",
+    "12341234",
+    "1q2w3e4r",
+    "1qaz2wsx",
+    "abc12345",
+    "abcd1234",
+    "abcdefgh",
+    "admin123",
+    "administrator",
+    "asdfghjk",
+    "asdfghjkl",
+    "baseball",
+    "changeme",
+    "computer",
+    "dragon12",
+    "football",
+    "iloveyou",
+    "letmein1",
+    "letmein123",
+    "master12",
+    "monkey123",
+    "p@ssw0rd",
+    "passw0rd",
+    "password",
+    "password1",
+    "password12",
+    "password123",
+    "princess",
+    "qwer1234",
+    "qwertyui",
+    "qwertyuiop",
+    "sunshine",
+    "welcome1",
+    "welcome123",
 ];
 
 /// Why a password could not be hashed or verified.
@@ -55,21 +90,9 @@ pub enum PasswordError {
     /// argon2 refused its parameters, or the stored hash is no PHC string of it.
     #[error("a password cannot be hashed: {0}")]
     Hash(String),
-    /// The hashing thread has ended, which it does only by a panic.
-    #[error("the hashing thread has ended")]
+    /// The hashing thread has ended, which it does only by a panic, or could not be started.
+    #[error("the hashing thread does not run")]
     Ended,
-}
-
-/// The result of a verification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verified {
-    /// It is another password, or there is no such user.
-    Wrong,
-    /// It is the password.
-    Right {
-        /// Whether the stored hash has other parameters than new ones get, and should be replaced.
-        outdated: bool,
-    },
 }
 
 /// Why this is no acceptable password, in words that complete “the password …”; `None` if it is one. `email` is the user's.
@@ -96,7 +119,7 @@ pub fn validate_password(password: &str, email: &str) -> Option<&'static str> {
 
 enum Work {
     Hash { salt: [u8; SALT_BYTES], reply: oneshot::Sender<Result<String, PasswordError>> },
-    Verify { hash: Option<String>, reply: oneshot::Sender<Result<Verified, PasswordError>> },
+    Verify { hash: Option<String>, reply: oneshot::Sender<Result<bool, PasswordError>> },
 }
 
 struct Job {
@@ -111,14 +134,14 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The system cannot start a thread.
-    pub fn start() -> std::io::Result<Self> {
+    /// Starts the thread. If the system has none left, every use fails with [`PasswordError::Ended`]: nobody can sign in,
+    /// and everything else works.
+    pub fn start() -> Self {
         let (queue, jobs) = sync_channel(QUEUE_MAX);
-        std::thread::Builder::new().name("passwords".into()).spawn(move || run(&jobs))?;
-        Ok(Self { queue })
+        if let Err(error) = std::thread::Builder::new().name("passwords".into()).spawn(move || run(&jobs)) {
+            tracing::error!(%error, "cannot start the thread that hashes passwords: nobody can sign in");
+        }
+        Self { queue }
     }
 
     /// Hashes a new password. `salt` must be random.
@@ -131,12 +154,12 @@ impl Passwords {
         answer.await.map_err(|_| PasswordError::Ended)?
     }
 
-    /// Compares a password with the stored hash of a user. Without one (there is no such user) it costs the same, and the
-    /// answer is [`Verified::Wrong`].
+    /// Whether this is the password of the stored hash. Without a hash (there is no such user) it costs the same, and the
+    /// answer is no.
     ///
     /// # Errors
     /// [`PasswordError`]
-    pub async fn verify(&self, password: Secret, hash: Option<String>) -> Result<Verified, PasswordError> {
+    pub async fn verify(&self, password: Secret, hash: Option<String>) -> Result<bool, PasswordError> {
         let (reply, answer) = oneshot::channel();
         self.enqueue(Job { password, work: Work::Verify { hash, reply } })?;
         answer.await.map_err(|_| PasswordError::Ended)?
@@ -212,11 +235,11 @@ fn hash(password: &Secret, salt: &[u8], memory: &mut Vec<Block>) -> Result<Strin
     Ok(phc.to_string())
 }
 
-fn verify(password: &Secret, stored: Option<&str>, memory: &mut Vec<Block>) -> Result<Verified, PasswordError> {
+fn verify(password: &Secret, stored: Option<&str>, memory: &mut Vec<Block>) -> Result<bool, PasswordError> {
     let Some(stored) = stored else {
         // The same work as for a user, so that the time does not show whether there is one.
         fill(password, &[0; SALT_BYTES], &params()?, Version::default(), &mut [0; OUTPUT_BYTES], memory)?;
-        return Ok(Verified::Wrong);
+        return Ok(false);
     };
     let phc = PasswordHash::new(stored).map_err(|error| refused(&error))?;
     let is_argon2id = phc.algorithm == Algorithm::Argon2id.ident();
@@ -232,11 +255,7 @@ fn verify(password: &Secret, stored: Option<&str>, memory: &mut Vec<Block>) -> R
     let output = &mut output[..expected.len()];
     fill(password, &salt, &params, version, output, memory)?;
     // `Output` compares in constant time.
-    if Output::new(output).map_err(|error| refused(&error))? != expected {
-        return Ok(Verified::Wrong);
-    }
-    let is_current = (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES);
-    Ok(Verified::Right { outdated: !is_current })
+    Ok(Output::new(output).map_err(|error| refused(&error))? == expected)
 }
 
 fn fill(

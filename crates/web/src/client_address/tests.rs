@@ -10,7 +10,7 @@ fn origin(peer: &str, headers: &[(&'static str, &str)]) -> (String, Option<bool>
     for (name, value) in headers {
         map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     }
-    let origin = Origin::of(peer.parse().unwrap(), &map, &trusted);
+    let origin = Client::of(peer.parse().unwrap(), &map, &trusted);
     (origin.address.to_string(), origin.is_https)
 }
 
@@ -85,7 +85,8 @@ fn headers_that_contradict_each_other_are_not_believed() {
 
 #[test]
 fn scheme_is_the_one_that_the_nearest_proxy_sent() {
-    let scheme = |value: &str| origin("10.0.0.1", &[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", value)]).1;
+    let scheme =
+        |value: &str| origin("10.0.0.1", &[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", value)]).1;
     assert_eq!(scheme("https"), Some(true));
     assert_eq!(scheme("HTTP"), Some(false));
     assert_eq!(scheme("https, http"), Some(false));
