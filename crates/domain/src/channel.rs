@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::id::{ChannelId, RuleId, WorkspaceId};
 use crate::quiet_hours::QuietHours;
@@ -11,7 +12,8 @@ use crate::severity::SeverityFilter;
 use crate::time::Timestamp;
 
 /// The type of a channel's destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum ChannelType {
     /// Mail over SMTP.
     Email,
@@ -53,7 +55,7 @@ impl ChannelType {
 }
 
 /// Which classes of incident events a channel accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventFilters {
     /// Openings, reminders and flapping.
@@ -78,7 +80,8 @@ impl Default for EventFilters {
 }
 
 /// Whether a channel is exempt from cooldowns and rate limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum DeliveryPriority {
     #[default]
     Standard,
@@ -104,9 +107,11 @@ impl DeliveryPriority {
     }
 }
 
-/// Delivery policies, common to all channel types.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Delivery policies, common to all channel types. One type for drafts and the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Policies {
+    /// The least severity that it accepts.
     pub severity_filter: SeverityFilter,
     pub event_filters: EventFilters,
     pub delivery_priority: DeliveryPriority,
@@ -114,9 +119,11 @@ pub struct Policies {
     pub rate_limit: Option<RateLimit>,
     /// False for a single attempt.
     pub retry_on_failure: bool,
-    /// Delays between attempts, in seconds; `None` for the default of the event's resource type.
+    /// Delays between attempts, in seconds; null for the default of the event's resource type.
+    #[schema(max_items = 20)]
     pub retry_delays_seconds: Option<Vec<u32>>,
     /// The time limit of one attempt, in milliseconds.
+    #[schema(minimum = 1_000, maximum = 60_000)]
     pub timeout_ms: u32,
 }
 
@@ -150,9 +157,10 @@ impl Policies {
 }
 
 /// Why Tidings disabled a channel by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum DisabledReason {
-    /// The receiver answered the last attempt of a delivery with 410 Gone.
+    /// The receiver answered every attempt of a delivery with 410 Gone.
+    #[serde(rename = "gone")]
     ReceiverGone,
 }
 
