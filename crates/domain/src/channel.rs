@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 use crate::id::{ChannelId, RuleId, WorkspaceId};
 use crate::quiet_hours::QuietHours;
 use crate::rate_limit::RateLimit;
-use crate::retry::RetryPolicy;
+use crate::retry::{RETRY_DELAY_SECONDS_MAX, RETRY_DELAYS_MAX, RetryPolicy};
 use crate::severity::SeverityFilter;
 use crate::time::Timestamp;
+use crate::violation::{Violation, Violations};
 
 /// The type of a channel's destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -145,7 +146,30 @@ impl Default for Policies {
     }
 }
 
+/// Allowed time limits of an attempt, in milliseconds.
+const TIMEOUT_MS_RANGE: std::ops::RangeInclusive<u32> = 1_000..=60_000;
+
 impl Policies {
+    /// Everything wrong with the policies.
+    pub fn violations(&self) -> Violations {
+        let under = |pointer: &'static str| move |violation: Violation| violation.under(pointer);
+        let mut violations = Vec::new();
+        violations.extend(self.quiet_hours.iter().flat_map(QuietHours::violations).map(under("/quietHours")));
+        violations.extend(self.rate_limit.iter().flat_map(RateLimit::violations).map(under("/rateLimit")));
+        if !TIMEOUT_MS_RANGE.contains(&self.timeout_ms) {
+            violations.push(Violation::new("/timeoutMs", "must be from 1000 to 60000"));
+        }
+        let delays = self.retry_delays_seconds.as_deref().unwrap_or_default();
+        if delays.len() > RETRY_DELAYS_MAX {
+            violations.push(Violation::new("/retryDelaysSeconds", "must list at most 20 delays"));
+        }
+        let invalid = delays.iter().enumerate().filter(|(_, delay)| !(1..=RETRY_DELAY_SECONDS_MAX).contains(*delay));
+        violations.extend(invalid.map(|(index, _)| {
+            Violation::new(format!("/retryDelaysSeconds/{index}"), "must be from 1 to 86400 seconds")
+        }));
+        violations
+    }
+
     /// The retry policy: the channel's own delays, or else `default`; no retries if they are turned off.
     pub fn retry_policy(&self, default: &RetryPolicy) -> RetryPolicy {
         match (&self.retry_delays_seconds, self.retry_on_failure) {

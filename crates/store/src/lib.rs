@@ -34,9 +34,11 @@
 //!
 //! # Modules
 //!
-//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`sqlite`]
-//! the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
+//! [`accounts`] holds the part of the trait for accounts and the audit log; [`queue`], [`history`], [`monitoring`],
+//! [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store, `conformance` (behind the feature
+//! of that name) the test suite that every backend passes.
 
+pub mod accounts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -53,6 +55,7 @@ use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, I
 use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
+pub use accounts::AccountStore;
 pub use error::StoreError;
 
 use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
@@ -80,7 +83,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: AccountStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 

@@ -109,6 +109,40 @@ pub fn read<T: Request>(mut value: Value) -> Result<Input<T>, Violations> {
     finish(value, violations)
 }
 
+/// Reads a request over defaults that are not those of its type, such as the preferences of a workspace. Required fields
+/// have no default.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_over<T: Request + Serialize>(defaults: &T, value: Value) -> Result<Input<T>, Violations> {
+    match (&shape_of::<T>().kind, value) {
+        (Kind::Object(object), Value::Object(given)) => {
+            let mut fields = match draft_value(defaults) {
+                Value::Object(fields) => fields,
+                _ => Map::new(),
+            };
+            object.fill(&mut fields, given);
+            read(Value::Object(fields))
+        }
+        (_, value) => read(value),
+    }
+}
+
+fn draft_value<T: Serialize>(draft: &T) -> Value {
+    serde_json::to_value(draft).unwrap_or_else(|error| {
+        tracing::error!(%error, "BUG: a draft cannot be serialised");
+        Value::Null
+    })
+}
+
+/// The names of a request type's fields.
+pub fn field_names<T: Request>() -> Vec<String> {
+    match &shape_of::<T>().kind {
+        Kind::Object(object) => object.names().map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Applies a JSON merge patch to a draft: absent fields keep their value, `null` is only for fields that may be `null`,
 /// objects with known fields are merged, lists and free-form objects are replaced.
 ///
@@ -117,10 +151,7 @@ pub fn read<T: Request>(mut value: Value) -> Result<Input<T>, Violations> {
 pub fn merge<T: Request + Serialize>(before: &T, patch: &Map<String, Value>) -> Result<Input<T>, Violations> {
     let shape = shape_of::<T>();
     let mut violations = Violations::new();
-    let mut merged = serde_json::to_value(before).unwrap_or_else(|error| {
-        tracing::error!(%error, "BUG: a draft cannot be serialised");
-        Value::Null
-    });
+    let mut merged = draft_value(before);
     if let (Value::Object(fields), Kind::Object(object)) = (&mut merged, &shape.kind) {
         object.merge(fields, patch, "", &mut violations);
     }

@@ -64,6 +64,8 @@ pub(super) struct Text {
 #[derive(Debug, Default)]
 pub(super) struct Object {
     fields: BTreeMap<String, Field>,
+    /// In the order of their declaration.
+    required: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -234,8 +236,8 @@ impl Object {
             field.shape.read(value, &format!("{at}{}", pointer(key)), found);
             true
         });
-        for (key, field) in &self.fields {
-            if field.is_required && !fields.contains_key(key) {
+        for key in &self.required {
+            if !fields.contains_key(key) {
                 let at = format!("{at}{}", pointer(key));
                 // A field that may not be null here has a violation already in an edit.
                 if !found.iter().any(|violation| violation.pointer == at) {
@@ -266,6 +268,29 @@ impl Object {
                 }
                 _ => {
                     fields.insert(key.clone(), value.clone());
+                }
+            }
+        }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
+    /// Lays the given fields over defaults. Required fields lose their default.
+    pub(super) fn fill(&self, defaults: &mut Map<String, Value>, given: Map<String, Value>) {
+        defaults.retain(|key, _| self.fields.get(key).is_some_and(|field| !field.is_required));
+        for (key, value) in given {
+            let field = self.fields.get(&key);
+            if value.is_null() && field.is_some_and(|field| !field.shape.is_nullable) {
+                continue;
+            }
+            match (field.map(|field| &field.shape.kind), defaults.get_mut(&key), value) {
+                (Some(Kind::Object(object)), Some(Value::Object(defaults)), Value::Object(given)) => {
+                    object.merge(defaults, &given, &pointer(&key), &mut Violations::new());
+                }
+                (_, _, value) => {
+                    defaults.insert(key, value);
                 }
             }
         }
@@ -474,6 +499,7 @@ impl Compiler {
                 None => object.fields.iter().find_map(|(key, field)| Some((key.clone(), one_word(field)?)))?,
             };
             object.fields.remove(&key);
+            object.required.retain(|required| *required != key);
             variants.push((word, object));
             tag = Some(key);
         }
@@ -493,6 +519,7 @@ impl Compiler {
                     let mut ignored = None;
                     self.collect(schema, depth, &mut common, &mut ignored);
                     variant.fields.extend(common.fields);
+                    variant.required.extend(common.required);
                     (word, variant)
                 };
                 Kind::Tagged { tag, variants: variants.into_iter().map(with_common).collect() }
@@ -527,6 +554,7 @@ impl Compiler {
             let field = Field { shape: self.shape(property, depth + 1), is_required: required.contains(&key.as_str()) };
             object.fields.insert(key.clone(), field);
         }
+        object.required.extend(required.into_iter().map(str::to_owned));
     }
 }
 
@@ -550,10 +578,10 @@ fn text(schema: &Value, accepts_integer: bool) -> Text {
 
 fn integer(schema: &Value) -> Kind {
     let (min_of_type, max_of_type) = match schema["format"].as_str() {
-        Some("uint8") => (0, u8::MAX.into()),
-        Some("uint16") => (0, u16::MAX.into()),
-        Some("uint32") => (0, u32::MAX.into()),
-        Some("uint64") => (0, INTEGER_MAX),
+        Some("u-int8") => (0, u8::MAX.into()),
+        Some("u-int16") => (0, u16::MAX.into()),
+        Some("u-int32") => (0, u32::MAX.into()),
+        Some("u-int64") => (0, INTEGER_MAX),
         Some("int8") => (i8::MIN.into(), i8::MAX as u64),
         Some("int16") => (i16::MIN.into(), i16::MAX as u64),
         Some("int32") => (i32::MIN.into(), i32::MAX as u64),

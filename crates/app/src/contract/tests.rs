@@ -155,7 +155,7 @@ fn variant_decides_which_fields_are_known() {
         "/port: is not a known field; known are: type, name"
     );
     assert_eq!(pointers::<Probe>(json!({"name": "p", "type": "ftp"})), ["/type: must be tcp or external"]);
-    assert_eq!(pointers::<Probe>(json!({"name": 1, "type": "tcp", "port": 70_000})).len(), 3);
+    assert_eq!(pointers::<Probe>(json!({"name": 1, "type": "tcp", "port": 70_000})).len(), 3, "no host, no such port");
 }
 
 #[test]
