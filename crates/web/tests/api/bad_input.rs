@@ -292,7 +292,10 @@ async fn query_or_body_that_is_not_read_is_refused_on_every_route() {
         assert!((400..500).contains(&refused.status.as_u16()), "{method} {at}: {}", refused.text);
         if refused.status == 422 {
             let pointers = refused.problem(422, "invalid");
-            assert!(pointers.contains(&"/noSuchParameter".to_owned()) || pointers == [""], "{method} {at}: {pointers:?}");
+            assert!(
+                pointers.contains(&"/noSuchParameter".to_owned()) || pointers == [""],
+                "{method} {at}: {pointers:?}"
+            );
         }
         if method == "GET" || method == "DELETE" {
             let refused = service.send(method.as_str(), &path, Some(&serde_json::json!({"dryRun": true}))).await;
