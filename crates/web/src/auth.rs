@@ -12,7 +12,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use tidings_app::{App, AppError, Granted, Principal, api_keys};
-use tidings_domain::access::{Actor, Standing};
+use tidings_domain::access::{Access, Actor};
 use tidings_domain::id::{Id, InvalidId, WorkspaceId};
 use tidings_engine::Engine;
 use tidings_engine::snapshot::InboundWebhookMatch;
@@ -121,11 +121,11 @@ fn of_key(parts: &Parts, state: &AppState) -> Result<Principal, Problem> {
         .ok_or_else(|| Problem::new(Code::Unauthenticated, "this API key is unknown, has expired or was revoked"))?;
     let origin = origin(parts, state);
     api_keys::record_use(app, caller.api_key_id, origin.address);
-    let standing = if caller.read_only { Standing::ReadOnlyKey } else { Standing::ApiKey };
+    let access = if caller.read_only { Access::ReadOnlyKey } else { Access::ApiKey };
     Ok(Principal {
         workspace_id: caller.workspace_id,
         actor: Actor::api_key(caller.api_key_id, &*caller.name),
-        standing,
+        access,
         origin,
     })
 }

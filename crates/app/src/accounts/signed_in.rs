@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use tidings_domain::access::{Actor, Role, Standing};
+use tidings_domain::access::{Access, Actor, Role};
 use tidings_domain::account::{Session, User};
 use tidings_domain::audit::{AuditAction, AuditChanges, AuditEntry};
 use tidings_domain::id::{UserId, WorkspaceId};
@@ -91,7 +91,7 @@ impl SignedIn {
         Some(Principal {
             workspace_id,
             actor: self.actor(),
-            standing: Standing::Member(*role),
+            access: Access::Member(*role),
             origin: self.origin.clone(),
         })
     }

@@ -24,6 +24,7 @@ mod incidents;
 mod lenient_input;
 mod members;
 mod mutes;
+mod openapi;
 mod people;
 mod policies;
 mod preferences;
