@@ -139,7 +139,8 @@ impl Engine {
     /// The endpoints of every workspace. A workspace's pointer is the same as long as none of its endpoints changes.
     pub fn endpoints_by_workspace(&self) -> Vec<(WorkspaceId, SharedEndpoints)> {
         let snapshot = self.snapshot();
-        let shared = snapshot.workspaces().map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
+        let active = snapshot.workspaces().filter(|view| view.workspace.suspended_at.is_none());
+        let shared = active.map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
         let mut endpoints: Vec<_> = shared.collect();
         endpoints.sort_by_key(|(id, _)| *id);
         endpoints
