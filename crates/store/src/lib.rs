@@ -34,13 +34,14 @@
 //!
 //! # Modules
 //!
-//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`sqlite`]
-//! the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
+//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`insights`]
+//! the operations for pages, [`sqlite`] the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
 pub mod history;
+pub mod insights;
 pub mod monitoring;
 pub mod queue;
 pub mod retention;
@@ -54,6 +55,8 @@ use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
 pub use error::StoreError;
+
+use insights::InsightStore;
 
 use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
 use monitoring::{
@@ -80,7 +83,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: InsightStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 

@@ -9,6 +9,7 @@ use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
 use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
+use super::insights::{activity, erase, resource};
 use super::monitoring::{episode, summary};
 use super::row::json;
 use super::settings::bump_version;
@@ -46,7 +47,9 @@ pub(super) fn prune(
             Position::RateWindows(id) => Some(call.rate_windows(id)?),
             Position::Endpoints(number) => Some(call.endpoints(number)?),
             Position::Mutes => Some(call.mutes()?),
-            Position::Episodes => call.episodes()?,
+            Position::Episodes => Some(call.episodes()?),
+            Position::Erasures => Some(call.erasures()?),
+            Position::Workspaces(id) => call.workspaces(id)?,
         };
     }
     Ok(Pruned { next: position.map(PruneCursor), ..call.pruned })
@@ -228,9 +231,38 @@ impl PruneCall<'_> {
     }
 
     /// Deletes ends of alerts' episodes that are as old as events that are pruned.
-    fn episodes(&mut self) -> Result<Option<Position>> {
+    fn episodes(&mut self) -> Result<Position> {
         let deleted = episode::prune(self.db, self.now.minus_ms(self.retention.events_ms), self.budget)?;
         self.pruned.episodes += self.use_budget(deleted);
-        Ok((self.budget == 0).then_some(Position::Episodes))
+        Ok(if self.budget == 0 { Position::Episodes } else { Position::Erasures })
+    }
+
+    /// Deletes records of erasures, once the events that they are about are pruned.
+    fn erasures(&mut self) -> Result<Position> {
+        let deleted = erase::prune(self.db, self.now.minus_ms(self.retention.events_ms), self.budget)?;
+        self.pruned.insights += self.use_budget(deleted);
+        Ok(if self.budget == 0 { Position::Erasures } else { Position::Workspaces([0; 16]) })
+    }
+
+    /// Prunes the resources and the counts by minute of this workspace, or of the one after it.
+    fn workspaces(&mut self, from: [u8; 16]) -> Result<Option<Position>> {
+        let next: Option<[u8; 16]> = self
+            .db
+            .prepare_cached("SELECT id FROM workspace WHERE id >= ? ORDER BY id LIMIT 1")?
+            .query_row([from], |row| row.get(0))
+            .optional()?;
+        let Some(id) = next else { return Ok(None) };
+        let before = self.now.minus_ms(self.retention.events_ms);
+        let resources = resource::prune(self.db, id, before, self.budget)?;
+        self.pruned.resources += self.use_budget(resources);
+        let minutes = activity::prune(self.db, id, before, self.budget)?;
+        self.pruned.insights += self.use_budget(minutes);
+        if self.budget == 0 {
+            return Ok(Some(Position::Workspaces(id)));
+        }
+        // Costs budget as well, or all workspaces would be visited in one call.
+        self.use_budget(1);
+        let after = u128::from_be_bytes(id).checked_add(1).map(u128::to_be_bytes);
+        Ok(after.map(Position::Workspaces))
     }
 }
