@@ -41,6 +41,7 @@ pub mod error;
 mod fanout;
 mod history;
 pub mod incidents;
+mod insights;
 mod metrics;
 mod monitoring;
 pub mod queue;
@@ -55,7 +56,6 @@ pub mod vault;
 
 pub use engine::{Engine, Options};
 pub use error::EngineError;
-pub use settings::ChannelQuota;
 pub use simulate::{SimulatedDelivery, Simulation, SimulationRequest};
 pub use test_send::{TestConfig, TestSend};
 

@@ -4,9 +4,11 @@
 //! by a background job ([`InsightStore::fold`]) and before each read of them.
 
 use async_trait::async_trait;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::check::CheckStatus;
 use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
+use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
 use crate::Result;
@@ -219,6 +221,8 @@ pub struct Activity {
 pub struct ActivityFilter {
     /// Rounded down to a minute.
     pub since: Timestamp,
+    /// Whether counts of the last seconds are included, which may cost a write.
+    pub is_up_to_date: bool,
     /// The first instant that does not count, rounded up to a minute.
     pub until: Timestamp,
     /// The length of a period, at least one. Periods start at multiples of it since the Unix epoch.
@@ -261,12 +265,14 @@ pub struct UpcomingDelivery {
 }
 
 /// Counts that stop at a limit, so that they cost the same however large a backlog is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AttentionCounts {
     /// Deliveries that are failed since an instant, without tests.
     pub failed: u32,
     pub pending: u32,
     pub held: u32,
+    /// Active incidents by severity and by whether they are acknowledged, at most the limit in all.
+    pub incidents: Vec<(Severity, bool, u32)>,
 }
 
 /// The checks of an endpoint by day.
@@ -313,20 +319,25 @@ pub trait InsightStore: Send + Sync {
     /// One resource. A history read.
     async fn resource(&self, key: ResourceKey, now: Timestamp) -> Result<Option<ResourceRecord>>;
 
-    /// Writes what a person gave a resource, and returns it as it is then.
+    /// Writes what a person gave a resource, with the audit entry of that, and returns it as it is then.
     ///
     /// # Errors
     /// [`crate::StoreError::NotFound`] if there is no such resource or it is an endpoint, whose configuration is edited
     /// instead; [`crate::StoreError::Conflict`] if it is at another revision.
-    async fn edit_resource(&self, edit: ResourceEdit, now: Timestamp) -> Result<ResourceRecord>;
+    async fn edit_resource(
+        &self,
+        edit: ResourceEdit,
+        now: Timestamp,
+        audit: Option<AuditEntry>,
+    ) -> Result<ResourceRecord>;
 
-    /// Deletes a resource at once, and has its payloads erased by [`InsightStore::erase`]. What is reported about it
+    /// Deletes a resource at once, with the audit entry of that, and has its payloads erased by [`InsightStore::erase`]. What is reported about it
     /// afterwards makes a new resource.
     ///
     /// # Errors
     /// [`crate::StoreError::NotFound`] if there is neither such a resource nor an event about it;
     /// [`crate::StoreError::InUse`] if it is an endpoint that exists, or has an active incident.
-    async fn erase_resource(&self, key: ResourceKey, now: Timestamp) -> Result<()>;
+    async fn erase_resource(&self, key: ResourceKey, now: Timestamp, audit: Option<AuditEntry>) -> Result<()>;
 
     /// How far the last erasure of a resource has come; `None` if there was none within the retention of events.
     async fn erasure(&self, key: ResourceKey) -> Result<Option<ErasureRecord>>;

@@ -34,9 +34,11 @@
 //!
 //! # Modules
 //!
-//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`insights`]
-//! the operations for pages, [`sqlite`] the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
+//! [`accounts`] holds the part of the trait for accounts and the audit log, [`insights`] that for pages; [`queue`],
+//! [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store,
+//! `conformance` (behind the feature of that name) the test suite that every backend passes.
 
+pub mod accounts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -54,9 +56,9 @@ use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, I
 use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
+pub use accounts::AccountStore;
 pub use error::StoreError;
-
-use insights::InsightStore;
+pub use insights::InsightStore;
 
 use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
 use monitoring::{
@@ -83,7 +85,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: InsightStore + Send + Sync {
+pub trait Store: AccountStore + InsightStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 

@@ -24,6 +24,8 @@ pub struct Retention {
     pub hours_ms: u64,
     /// Expired mutes, in milliseconds after they expired.
     pub mutes_ms: u64,
+    /// Entries of the audit log, in milliseconds.
+    pub audit_ms: u64,
 }
 
 impl Default for Retention {
@@ -34,6 +36,7 @@ impl Default for Retention {
             checks_max: 2_880,
             hours_ms: 30 * DAY_MS,
             mutes_ms: DAY_MS,
+            audit_ms: 365 * DAY_MS,
         }
     }
 }
@@ -54,6 +57,7 @@ pub(crate) enum Position {
     Endpoints(i64),
     Mutes,
     Episodes,
+    Audit,
     Erasures,
     /// Resources and counts of the workspace with this id.
     Workspaces([u8; 16]),
@@ -78,6 +82,8 @@ pub struct Pruned {
     pub mutes: u32,
     /// Known ends of alerts' episodes.
     pub episodes: u32,
+    /// Entries of the audit log.
+    pub audit_entries: u32,
     /// Resources of which nothing was seen.
     pub resources: u32,
     /// Counts of minutes, and records of finished erasures.

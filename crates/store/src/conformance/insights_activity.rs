@@ -19,7 +19,7 @@ fn minute() -> Timestamp {
 
 impl Fixture {
     async fn activity(&self, tenant: Tenant, minutes: u32) -> Vec<(Timestamp, Activity)> {
-        let filter = ActivityFilter { since: NOW, until: NOW.plus_ms(3 * MINUTE_MS), minutes };
+        let filter = ActivityFilter { since: NOW, until: NOW.plus_ms(3 * MINUTE_MS), minutes, is_up_to_date: true };
         self.store.activity(tenant.id, filter).await.unwrap()
     }
 }
@@ -57,7 +57,7 @@ pub(super) async fn activity_counts_settled_deliveries_and_runs(fixture: Fixture
     let by_day = fixture.activity(ours, 1_440).await;
     assert_eq!((by_day.len(), by_day[0].1), (1, Activity { sent: 2, ..first }));
     assert_eq!(by_day[0].0.unix_ms() % 86_400_000, 0, "periods start at multiples of their length");
-    let none = ActivityFilter { since: NOW, until: NOW.minus_ms(MINUTE_MS), minutes: 1 };
+    let none = ActivityFilter { since: NOW, until: NOW.minus_ms(MINUTE_MS), minutes: 1, is_up_to_date: true };
     assert!(fixture.store.activity(ours.id, none).await.unwrap().is_empty());
 }
 

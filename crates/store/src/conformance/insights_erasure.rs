@@ -46,7 +46,7 @@ pub(super) async fn erase_resource_erases_payloads_and_keeps_rows(fixture: Fixtu
     assert!(fixture.resource(resource.clone()).await.is_some());
     assert_eq!(fixture.store.erasure(resource.clone()).await.unwrap(), None);
 
-    fixture.store.erase_resource(resource.clone(), LATER).await.unwrap();
+    fixture.store.erase_resource(resource.clone(), LATER, None).await.unwrap();
     assert_eq!(fixture.resource(resource.clone()).await, None, "at once");
     let requested = ErasureRecord { requested_at: LATER, finished_at: None };
     assert_eq!(fixture.store.erasure(resource.clone()).await.unwrap(), Some(requested));
@@ -76,7 +76,7 @@ pub(super) async fn erase_resource_waits_for_unsettled_deliveries(fixture: Fixtu
     let id = fixture.accept_one(ours, InitialState::Due).await;
     fixture.store.fold(99).await.unwrap();
     let resource = flow(ours, "daily-revenue");
-    fixture.store.erase_resource(resource.clone(), LATER).await.unwrap();
+    fixture.store.erase_resource(resource.clone(), LATER, None).await.unwrap();
     assert_eq!(fixture.erase_all(LATER, 9).await, 0);
     let claimed = fixture.claim(ours, LATER, lease(1, 60_000), 1).await.pop().unwrap();
     assert!(claimed.event.run().unwrap().error_message.is_some(), "it is sent with its content");
@@ -91,7 +91,7 @@ pub(super) async fn erase_resource_waits_for_unsettled_deliveries(fixture: Fixtu
 pub(super) async fn erased_resource_that_is_reported_again_is_new(fixture: Fixture) {
     let ours = fixture.ours;
     fixture.report(fixture.run(ours, "f1", NOW, true)).await;
-    fixture.store.erase_resource(flow(ours, "f1"), LATER).await.unwrap();
+    fixture.store.erase_resource(flow(ours, "f1"), LATER, None).await.unwrap();
     let mut again = fixture.event_at(ours, LATER.plus_ms(1));
     again.resource_id = "f1".into();
     let id = again.id;
@@ -102,7 +102,7 @@ pub(super) async fn erased_resource_that_is_reported_again_is_new(fixture: Fixtu
     let kept = fixture.store.event(ours.id, id).await.unwrap().unwrap();
     assert!(kept.event.run().unwrap().error_message.is_some());
     // It may be erased again.
-    fixture.store.erase_resource(flow(ours, "f1"), LATER.plus_ms(9)).await.unwrap();
+    fixture.store.erase_resource(flow(ours, "f1"), LATER.plus_ms(9), None).await.unwrap();
     assert_eq!(fixture.erase_all(LATER.plus_ms(9), 9).await, 2);
     assert_eq!(fixture.resource(flow(ours, "f1")).await, None);
 }
@@ -110,12 +110,12 @@ pub(super) async fn erased_resource_that_is_reported_again_is_new(fixture: Fixtu
 pub(super) async fn erase_resource_unknown_foreign_or_in_use_is_refused(fixture: Fixture) {
     let ours = fixture.ours;
     fixture.report(fixture.run(ours, "f1", NOW, true)).await;
-    assert_refused!(fixture.store.erase_resource(flow(fixture.theirs, "f1"), LATER).await, NotFound);
-    assert_refused!(fixture.store.erase_resource(flow(ours, "f2"), LATER).await, NotFound);
-    assert_refused!(fixture.store.erase_resource(key(ours, ResourceType::Job, "f1"), LATER).await, NotFound);
+    assert_refused!(fixture.store.erase_resource(flow(fixture.theirs, "f1"), LATER, None).await, NotFound);
+    assert_refused!(fixture.store.erase_resource(flow(ours, "f2"), LATER, None).await, NotFound);
+    assert_refused!(fixture.store.erase_resource(key(ours, ResourceType::Job, "f1"), LATER, None).await, NotFound);
     let active = fixture.incident_record(ours, Subject::Alert("a1".into()));
     fixture.record_transition(ours, incident_only(active)).await.unwrap();
-    assert_refused!(fixture.store.erase_resource(key(ours, ResourceType::Alert, "a1"), LATER).await, InUse);
+    assert_refused!(fixture.store.erase_resource(key(ours, ResourceType::Alert, "a1"), LATER, None).await, InUse);
     assert_eq!(fixture.erase_all(LATER, 9).await, 0);
     let kept = fixture.resource(flow(ours, "f1")).await;
     assert!(kept.is_some());
@@ -130,7 +130,7 @@ pub(super) async fn erase_resource_erases_resolved_incidents(fixture: Fixture) {
     // Not all are notified of its end yet.
     fixture.record_transition(ours, incident_only(record.clone())).await.unwrap();
     let alert = key(ours, ResourceType::Alert, "a1");
-    fixture.store.erase_resource(alert.clone(), LATER).await.unwrap();
+    fixture.store.erase_resource(alert.clone(), LATER, None).await.unwrap();
     assert_eq!(fixture.erase_all(LATER, 9).await, 1);
     let id = record.incident.id;
     assert_eq!(fixture.stored_incident(ours, id).await.subject_info.name, "Production API");

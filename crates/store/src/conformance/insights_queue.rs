@@ -2,8 +2,10 @@
 
 use tidings_domain::delivery::Status;
 use tidings_domain::incident::{IncidentTrigger, Subject};
+use tidings_domain::severity::Severity;
 
 use super::fixture::{Fixture, HELD_MS};
+use super::monitoring_fixture::incident_only;
 use super::samples::{NOW, after_ms, attempted, lease};
 use crate::insights::{AttentionCounts, Backlog, UpcomingDelivery};
 use crate::queue::{InitialState, NextState};
@@ -92,7 +94,27 @@ pub(super) async fn attention_counts_stop_at_the_limit(fixture: Fixture) {
     fixture.accept_settled(fixture.theirs, Status::Failed, NOW).await;
     fixture.store.record_test(fixture.test(ours, Status::Failed, after_ms(9))).await.unwrap();
     let attention = |since, limit| fixture.store.attention(ours.id, vec![ours.channel_id], since, limit);
-    assert_eq!(attention(NOW, 99).await.unwrap(), AttentionCounts { failed: 4, pending: 0, held: 4 });
+    assert_eq!(attention(NOW, 99).await.unwrap(), AttentionCounts { failed: 4, held: 4, ..AttentionCounts::default() });
     assert_eq!(attention(after_ms(2), 99).await.unwrap().failed, 2);
-    assert_eq!(attention(NOW, 3).await.unwrap(), AttentionCounts { failed: 3, pending: 0, held: 3 });
+    assert_eq!(attention(NOW, 3).await.unwrap(), AttentionCounts { failed: 3, held: 3, ..AttentionCounts::default() });
+}
+
+pub(super) async fn attention_counts_active_incidents(fixture: Fixture) {
+    let ours = fixture.ours;
+    for (number, is_acknowledged) in [false, true, false].into_iter().enumerate() {
+        let mut record = fixture.incident_record(ours, Subject::Alert(format!("a{number}")));
+        record.incident.acknowledged_at = is_acknowledged.then_some(NOW);
+        record.incident.severity = Severity::Critical;
+        fixture.record_transition(ours, incident_only(record)).await.unwrap();
+    }
+    let mut resolved = fixture.incident_record(ours, Subject::Alert("over".into()));
+    resolved.incident.resolved_at = Some(NOW);
+    fixture.record_transition(ours, incident_only(resolved)).await.unwrap();
+    let theirs = fixture.incident_record(fixture.theirs, Subject::Alert("a0".into()));
+    fixture.record_transition(fixture.theirs, incident_only(theirs)).await.unwrap();
+    let mut found = fixture.store.attention(ours.id, vec![], NOW, 9).await.unwrap().incidents;
+    found.sort_by_key(|(_, is_acknowledged, _)| *is_acknowledged);
+    assert_eq!(found, [(Severity::Critical, false, 2), (Severity::Critical, true, 1)]);
+    let found = fixture.store.attention(ours.id, vec![], NOW, 1).await.unwrap().incidents;
+    assert_eq!(found.iter().map(|(.., count)| count).sum::<u32>(), 1);
 }

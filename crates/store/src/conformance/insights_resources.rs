@@ -134,7 +134,7 @@ pub(super) async fn resources_every_filter_applies(fixture: Fixture) {
         link: None,
         tags: vec!["prod".into(), "eu".into()],
     };
-    fixture.store.edit_resource(edit, NOW).await.unwrap();
+    fixture.store.edit_resource(edit, NOW, None).await.unwrap();
 
     assert_eq!(fixture.resources(ours, all()).await, ["a", "c", "x/y %", "a", "b"], "by name without case");
     let cases: [(&str, ResourceFilter, &[&str]); 8] = [
@@ -214,8 +214,8 @@ pub(super) async fn resource_of_endpoint_follows_configuration_and_checks(fixtur
     assert_eq!(fixture.resource(endpoint.clone()).await.unwrap().checks, Some((1, 0)));
 
     let edit = ResourceEdit { key: endpoint.clone(), expected_revision: 1, name: None, link: None, tags: vec![] };
-    assert_refused!(fixture.store.edit_resource(edit, NOW).await, NotFound);
-    assert_refused!(fixture.store.erase_resource(endpoint.clone(), NOW).await, InUse);
+    assert_refused!(fixture.store.edit_resource(edit, NOW, None).await, NotFound);
+    assert_refused!(fixture.store.erase_resource(endpoint.clone(), NOW, None).await, InUse);
     fixture.apply_change(ours, ConfigChange::DeleteEndpoint(id, NOW)).await.unwrap();
     assert_eq!(fixture.resource(endpoint).await, None);
 }
@@ -248,19 +248,22 @@ pub(super) async fn edit_resource_is_fenced_by_revision(fixture: Fixture) {
         link: Some("https://app.example.com/f1".into()),
         tags: vec!["a \"b\"".into()],
     };
-    let edited = fixture.store.edit_resource(edit(1, Some("Mine")), NOW).await.unwrap();
+    let entry = fixture.audit_entry(Some(ours.id), NOW);
+    let edited = fixture.store.edit_resource(edit(1, Some("Mine")), NOW, Some(entry.clone())).await.unwrap();
+    let again = fixture.audit_entry(Some(ours.id), NOW);
+    assert_refused!(fixture.store.edit_resource(edit(1, None), NOW, Some(again)).await, Conflict);
+    assert_eq!(fixture.audit_log(Some(ours.id)).await, [entry], "a refused edit leaves no entry");
     assert_eq!((edited.own_name.as_deref(), edited.revision), (Some("Mine"), 2));
     assert_eq!(fixture.resource(flow(ours, "f1")).await, Some(edited.clone()));
-    assert_refused!(fixture.store.edit_resource(edit(1, None), NOW).await, Conflict);
     let foreign = ResourceEdit { key: flow(fixture.theirs, "f1"), ..edit(2, None) };
-    assert_refused!(fixture.store.edit_resource(foreign, NOW).await, NotFound);
+    assert_refused!(fixture.store.edit_resource(foreign, NOW, None).await, NotFound);
     // A later run does not undo it, and is found by the name that a person gave.
     fixture.report(fixture.run(ours, "f1", after_ms(1), false)).await;
     let found = fixture.resource(flow(ours, "f1")).await.unwrap();
     assert_eq!((found.own_name, found.tags, found.recent.len()), (edited.own_name, edited.tags, 2));
     assert_eq!(fixture.resources(ours, ResourceFilter { text: Some("mine".into()), ..all() }).await, ["f1"]);
     assert_eq!(fixture.resources(ours, ResourceFilter { text: Some("reported".into()), ..all() }).await.len(), 0);
-    let edited = fixture.store.edit_resource(edit(2, None), NOW).await.unwrap();
+    let edited = fixture.store.edit_resource(edit(2, None), NOW, None).await.unwrap();
     assert_eq!((edited.own_name, edited.reported_name.as_deref()), (None, Some("reported")));
 }
 
@@ -276,7 +279,7 @@ pub(super) async fn prune_forgets_resources_that_were_not_seen(fixture: Fixture)
         link: None,
         tags: vec![],
     };
-    fixture.store.edit_resource(edit, NOW).await.unwrap();
+    fixture.store.edit_resource(edit, NOW, None).await.unwrap();
     let endpoint = fixture.new_endpoint(ours).await;
     let later = NOW.plus_ms(90 * DAY_MS);
     let mut again = fixture.event_at(ours, later);

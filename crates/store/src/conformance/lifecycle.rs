@@ -53,10 +53,13 @@ pub(super) async fn closed_store_refuses_every_operation(fixture: Fixture) {
     let key = ResourceKey { workspace_id: ours.id, resource_type: ResourceType::Flow, resource_id: "f1".into() };
     assert_refused!(store.resources(ours.id, ResourceFilter::default(), NOW).await, Closed);
     assert_refused!(store.resource(key.clone(), NOW).await, Closed);
-    assert_refused!(store.erase_resource(key.clone(), NOW).await, Closed);
+    assert_refused!(store.erase_resource(key.clone(), NOW, None).await, Closed);
     assert_refused!(store.erasure(key).await, Closed);
     assert_refused!(store.erase(NOW, 1).await, Closed);
-    assert_refused!(store.activity(ours.id, ActivityFilter { since: NOW, until: NOW, minutes: 1 }).await, Closed);
+    assert_refused!(
+        store.activity(ours.id, ActivityFilter { since: NOW, until: NOW, minutes: 1, is_up_to_date: true }).await,
+        Closed
+    );
     assert_refused!(store.backlog(vec![ours.channel_id]).await, Closed);
     assert_refused!(store.upcoming(vec![ours.channel_id], NOW, 1).await, Closed);
     assert_refused!(store.attention(ours.id, vec![ours.channel_id], NOW, 1).await, Closed);

@@ -6,6 +6,7 @@
 //! `fixture` and `monitoring_fixture` set up the data of the cases, `samples` has values that need no store.
 
 mod accept;
+mod audit;
 mod claim;
 mod configuration;
 mod delivery_history;
@@ -120,6 +121,14 @@ suite! { $
         settle_from_other_workspace_is_stale
         resend_from_other_workspace_is_not_found
         record_test_channel_of_other_workspace_is_not_found
+    }
+    audit {
+        audit_entry_all_fields_read_back
+        audit_log_contains_only_own_entries
+        audit_entry_is_written_with_its_change_or_not_at_all
+        audit_log_is_newest_first_and_pages_have_no_gaps
+        audit_log_every_filter_applies
+        audit_entries_are_pruned_after_a_year
     }
     accept {
         accept_all_fields_read_back
@@ -390,6 +399,7 @@ suite! { $
         backlog_counts_blocked_deliveries
         upcoming_lists_retries_and_held_in_order
         attention_counts_stop_at_the_limit
+        attention_counts_active_incidents
     }
     insights_uptime {
         uptime_counts_each_check_once

@@ -9,6 +9,7 @@ use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
 use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
+use super::accounts::audit;
 use super::insights::{activity, erase, resource};
 use super::monitoring::{episode, summary};
 use super::row::json;
@@ -48,6 +49,7 @@ pub(super) fn prune(
             Position::Endpoints(number) => Some(call.endpoints(number)?),
             Position::Mutes => Some(call.mutes()?),
             Position::Episodes => Some(call.episodes()?),
+            Position::Audit => Some(call.audit()?),
             Position::Erasures => Some(call.erasures()?),
             Position::Workspaces(id) => call.workspaces(id)?,
         };
@@ -234,7 +236,13 @@ impl PruneCall<'_> {
     fn episodes(&mut self) -> Result<Position> {
         let deleted = episode::prune(self.db, self.now.minus_ms(self.retention.events_ms), self.budget)?;
         self.pruned.episodes += self.use_budget(deleted);
-        Ok(if self.budget == 0 { Position::Episodes } else { Position::Erasures })
+        Ok(if self.budget == 0 { Position::Episodes } else { Position::Audit })
+    }
+
+    fn audit(&mut self) -> Result<Position> {
+        let deleted = audit::prune(self.db, self.now.minus_ms(self.retention.audit_ms), self.budget)?;
+        self.pruned.audit_entries += self.use_budget(deleted);
+        Ok(if self.budget == 0 { Position::Audit } else { Position::Erasures })
     }
 
     /// Deletes records of erasures, once the events that they are about are pruned.

@@ -3,10 +3,12 @@
 
 use rusqlite::{Connection, params};
 use tidings_domain::id::{ChannelId, DeliveryId, Id as _, WorkspaceId};
+use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
 use crate::Result;
 use crate::insights::{AttentionCounts, Backlog, Upcoming, UpcomingDelivery};
+use crate::sqlite::row::parsed;
 
 /// Bits of a sort key below its millisecond.
 const NUMBER_BITS: u32 = 21;
@@ -109,7 +111,7 @@ pub(in crate::sqlite) fn attention(
         "SELECT count(*) FROM (SELECT 1 FROM delivery INDEXED BY delivery_held \
          WHERE channel_id = ? AND held_until IS NOT NULL LIMIT ?)",
     )?;
-    let mut counts = AttentionCounts::default();
+    let mut counts = AttentionCounts { incidents: active_incidents(db, workspace_id, limit)?, ..Default::default() };
     for channel_id in channels {
         let channel = channel_id.as_bytes();
         let values = params![workspace_id.as_bytes(), channel, since.unix_ms(), limit - counts.failed];
@@ -117,6 +119,23 @@ pub(in crate::sqlite) fn attention(
         counts.pending += pending.query_row(params![channel, limit - counts.pending], |row| row.get::<_, u32>(0))?;
         counts.pending += blocked.query_row(params![channel, limit - counts.pending], |row| row.get::<_, u32>(0))?;
         counts.held += held.query_row(params![channel, limit - counts.held], |row| row.get::<_, u32>(0))?;
+    }
+    Ok(counts)
+}
+
+fn active_incidents(db: &Connection, workspace_id: WorkspaceId, limit: u32) -> Result<Vec<(Severity, bool, u32)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT severity, acknowledged_at IS NOT NULL FROM incident INDEXED BY incident_open \
+         WHERE workspace_id = ? AND resolved_at IS NULL LIMIT ?",
+    )?;
+    let mut rows = statement.query(params![workspace_id.as_bytes(), limit])?;
+    let mut counts: Vec<(Severity, bool, u32)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (severity, is_acknowledged) = (parsed(row, "severity", Severity::parse)?, row.get(1)?);
+        match counts.iter_mut().find(|(one, other, _)| (*one, *other) == (severity, is_acknowledged)) {
+            Some((.., count)) => *count += 1,
+            None => counts.push((severity, is_acknowledged, 1)),
+        }
     }
     Ok(counts)
 }

@@ -10,10 +10,13 @@ pub(super) mod staged;
 pub(super) mod uptime;
 
 use async_trait::async_trait;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::id::{ChannelId, EndpointId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
 use super::SqliteStore;
+use super::accounts::audit;
+use super::db::Db;
 use crate::Result;
 use crate::insights::{
     Activity, ActivityFilter, AttentionCounts, Backlog, EndpointUptime, EraseProgress, ErasureRecord, FoldProgress,
@@ -37,6 +40,10 @@ impl SqliteStore {
     }
 }
 
+fn record_audit(db: &Db<'_>, workspace_id: WorkspaceId, entry: Option<&AuditEntry>) -> Result<()> {
+    entry.map_or(Ok(()), |entry| audit::record_of(db, workspace_id, entry))
+}
+
 #[async_trait]
 impl InsightStore for SqliteStore {
     async fn fold(&self, limit: u32) -> Result<FoldProgress> {
@@ -58,13 +65,26 @@ impl InsightStore for SqliteStore {
         self.history_readers.run(move |db| resource::get(db, &key, now)).await
     }
 
-    async fn edit_resource(&self, edit: ResourceEdit, now: Timestamp) -> Result<ResourceRecord> {
+    async fn edit_resource(
+        &self,
+        edit: ResourceEdit,
+        now: Timestamp,
+        audit: Option<AuditEntry>,
+    ) -> Result<ResourceRecord> {
         self.catch_up().await?;
-        self.writer.run_separately("edit_resource", move |db| resource::edit(db, &edit, now)).await
+        let edit = move |db: &Db<'_>| {
+            record_audit(db, edit.key.workspace_id, audit.as_ref())?;
+            resource::edit(db, &edit, now)
+        };
+        self.writer.run_separately("edit_resource", edit).await
     }
 
-    async fn erase_resource(&self, key: ResourceKey, now: Timestamp) -> Result<()> {
-        self.writer.run_separately("erase_resource", move |db| erase::request(db, &key, now)).await
+    async fn erase_resource(&self, key: ResourceKey, now: Timestamp, audit: Option<AuditEntry>) -> Result<()> {
+        let request = move |db: &Db<'_>| {
+            record_audit(db, key.workspace_id, audit.as_ref())?;
+            erase::request(db, &key, now)
+        };
+        self.writer.run_separately("erase_resource", request).await
     }
 
     async fn erasure(&self, key: ResourceKey) -> Result<Option<ErasureRecord>> {
@@ -76,7 +96,9 @@ impl InsightStore for SqliteStore {
     }
 
     async fn activity(&self, workspace_id: WorkspaceId, filter: ActivityFilter) -> Result<Vec<(Timestamp, Activity)>> {
-        self.catch_up().await?;
+        if filter.is_up_to_date {
+            self.catch_up().await?;
+        }
         self.history_readers.run(move |db| activity::list(db, workspace_id, &filter)).await
     }
 
