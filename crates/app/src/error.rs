@@ -27,6 +27,9 @@ pub enum AppError {
         used: u32,
         max: u32,
     },
+    /// A resource that cannot be erased now, with what to do.
+    #[error("{0}")]
+    ResourceInUse(&'static str),
     /// Temporary: all slots are in use.
     #[error("{0}")]
     Busy(&'static str),

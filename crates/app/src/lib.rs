@@ -29,11 +29,17 @@ mod app;
 pub mod audit;
 pub mod channels;
 pub mod contract;
+pub mod delivery_stats;
 mod error;
+pub mod maintenance_windows;
+pub mod overview;
 mod principal;
+pub mod queue;
 pub mod quotas;
+pub mod resources;
 mod response;
 mod revision;
+pub mod uptime;
 
 pub use app::{App, TestSlot};
 pub use error::{AppError, Result};

@@ -14,6 +14,7 @@ use http::request::Parts;
 use tidings_app::{App, Granted, Origin, Principal};
 use tidings_domain::access::{Actor, Standing};
 use tidings_domain::id::{Id, InvalidId, WorkspaceId};
+use tidings_domain::resource::ResourceType;
 use tidings_engine::Engine;
 use tidings_engine::snapshot::InboundWebhookMatch;
 use utoipa::ToSchema;
@@ -165,6 +166,31 @@ impl<T: Id + FromStr<Err = InvalidId>> FromRequestParts<AppState> for PathId<T> 
 impl<T: Id + ToSchema> Argument for PathId<T> {
     fn describe(description: &mut Description) {
         description.path_parameter::<T>("id", "The id.");
+        description.problems([Code::NotFound]);
+    }
+}
+
+/// The resource in the path: its type and the caller's own id of it.
+pub(crate) struct PathResource(pub ResourceType, pub String);
+
+impl FromRequestParts<AppState> for PathResource {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let named = ResourceType::parse_rule_type(find(&params, "type").unwrap_or_default());
+        let resource_type = named.ok_or_else(|| {
+            let types = ResourceType::OF_RULES.map(ResourceType::as_str).join(", ");
+            Problem::new(Code::NotFound, format!("there is no such type of resources; there are {types}"))
+        })?;
+        Ok(Self(resource_type, find(&params, "id").unwrap_or_default().to_owned()))
+    }
+}
+
+impl Argument for PathResource {
+    fn describe(description: &mut Description) {
+        description.path_parameter::<ResourceType>("type", "The type; `channel` has no resources.");
+        description.path_parameter::<String>("id", "Your own id of it, percent-encoded.");
         description.problems([Code::NotFound]);
     }
 }

@@ -47,6 +47,8 @@ pub enum Code {
     EndpointPaused,
     /// The incident is resolved already.
     IncidentResolved,
+    /// The resource is an endpoint that exists, or has an active incident.
+    ResourceInUse,
     /// The delivery's status does not allow a resend.
     NotResendable,
     /// The delivery's rule is disabled or was deleted.
@@ -73,7 +75,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, ordered by status.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::Unauthenticated,
@@ -88,6 +90,7 @@ impl Code {
         Self::ChannelUnusable,
         Self::EndpointPaused,
         Self::IncidentResolved,
+        Self::ResourceInUse,
         Self::NotResendable,
         Self::RuleInactive,
         Self::InvalidIfMatch,
@@ -118,6 +121,7 @@ impl Code {
             Self::ChannelUnusable => "channel_unusable",
             Self::EndpointPaused => "endpoint_paused",
             Self::IncidentResolved => "incident_resolved",
+            Self::ResourceInUse => "resource_in_use",
             Self::NotResendable => "not_resendable",
             Self::RuleInactive => "rule_inactive",
             Self::InvalidIfMatch => "invalid_if_match",
@@ -146,6 +150,7 @@ impl Code {
             | Self::ChannelUnusable
             | Self::EndpointPaused
             | Self::IncidentResolved
+            | Self::ResourceInUse
             | Self::NotResendable
             | Self::RuleInactive => StatusCode::CONFLICT,
             Self::InvalidIfMatch | Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
@@ -174,6 +179,7 @@ impl Code {
             Self::ChannelUnusable => "The channel cannot be used",
             Self::EndpointPaused => "The endpoint is paused",
             Self::IncidentResolved => "The incident is resolved",
+            Self::ResourceInUse => "The resource is still in use",
             Self::NotResendable => "The delivery cannot be sent again",
             Self::RuleInactive => "The rule of the delivery is disabled or deleted",
             Self::InvalidIfMatch => "If-Match is not an ETag of this API",
@@ -276,6 +282,7 @@ impl From<AppError> for Problem {
             AppError::Invalid(violations) => Self::invalid(violations),
             AppError::Quota { used, max, .. } => Self { quota: Some((used, max)), ..Self::new(Code::Quota, message) },
             AppError::Busy(_) => Self::new(Code::Unavailable, message),
+            AppError::ResourceInUse(_) => Self::new(Code::ResourceInUse, message),
             AppError::Engine(error) => error.into(),
         }
     }
