@@ -60,7 +60,11 @@ pub(crate) enum Position {
     Audit,
     Erasures,
     /// Resources and counts of the workspace with this id.
-    Workspaces([u8; 16]),
+    Insights([u8; 16]),
+    /// Sessions and invitations.
+    Accounts,
+    /// Rows of deleted workspaces.
+    Workspaces,
 }
 
 impl Default for Position {
@@ -88,6 +92,12 @@ pub struct Pruned {
     pub resources: u32,
     /// Counts of minutes, and records of finished erasures.
     pub insights: u32,
+    /// Expired sessions.
+    pub sessions: u32,
+    /// Invitations that expired long ago.
+    pub invitations: u32,
+    /// Rows of deleted workspaces, of all tables.
+    pub workspace_rows: u32,
     /// `None` when everything was visited.
     pub next: Option<PruneCursor>,
 }

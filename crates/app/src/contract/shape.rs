@@ -186,7 +186,7 @@ impl Shape {
         }
     }
 
-    /// A query parameter's text as the JSON value that it stands for.
+    /// A query parameter's text as a JSON value.
     fn value_of_text(&self, text: &str) -> Value {
         match &self.kind {
             Kind::Integer { .. } | Kind::Number => {
@@ -297,7 +297,7 @@ impl Object {
     }
 
     /// The object that query parameters stand for.
-    pub(super) fn from_pairs(
+    pub(super) fn read_pairs(
         &self,
         pairs: impl IntoIterator<Item = (String, String)>,
         found: &mut Violations,

@@ -1,3 +1,5 @@
+//! Reading requests against the schemas of their types.
+
 use super::*;
 use serde::Deserialize;
 use serde_json::json;

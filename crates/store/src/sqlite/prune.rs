@@ -9,7 +9,7 @@ use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
 use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
-use super::accounts::audit;
+use super::accounts::{audit, invitation, purge, session};
 use super::insights::{activity, erase, resource};
 use super::monitoring::{episode, summary};
 use super::row::json;
@@ -50,11 +50,48 @@ pub(super) fn prune(
             Position::Mutes => Some(call.mutes()?),
             Position::Episodes => Some(call.episodes()?),
             Position::Audit => Some(call.audit()?),
+            Position::Accounts => Some(call.accounts()?),
             Position::Erasures => Some(call.erasures()?),
-            Position::Workspaces(id) => call.workspaces(id)?,
+            Position::Insights(id) => Some(call.insights(id)?),
+            Position::Workspaces => call.workspaces()?,
         };
     }
     Ok(Pruned { next: position.map(PruneCursor), ..call.pruned })
+}
+
+/// What [`delete_event`] deleted.
+pub(super) struct DeletedEvent {
+    deliveries: u32,
+    /// Whether the event itself went, which is last.
+    event: bool,
+}
+
+impl DeletedEvent {
+    pub(super) fn rows(&self) -> u32 {
+        self.deliveries + u32::from(self.event)
+    }
+}
+
+/// Deletes an event, its deliveries first, at most `limit` rows.
+pub(super) fn delete_event(db: &Connection, sort_key: i64, limit: u32) -> Result<DeletedEvent> {
+    let deliveries = db
+        .prepare_cached(
+            "DELETE FROM delivery WHERE sort_key IN (SELECT sort_key FROM delivery WHERE event_sort_key = ? LIMIT ?)",
+        )?
+        .execute(params![sort_key, limit])?;
+    let deliveries = deliveries as u32;
+    if deliveries >= limit {
+        return Ok(DeletedEvent { deliveries, event: false });
+    }
+    // With the event's id: the key may be missing (of a test) or belong to a later event.
+    db.prepare_cached(
+        "DELETE FROM idempotency_key \
+         WHERE (run_id, resource_id, workspace_id, resource_type, trigger, event_id) = \
+         (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
+    )?
+    .execute([sort_key])?;
+    db.prepare_cached("DELETE FROM event WHERE sort_key = ?")?.execute([sort_key])?;
+    Ok(DeletedEvent { deliveries, event: true })
 }
 
 impl PruneCall<'_> {
@@ -101,28 +138,11 @@ impl PruneCall<'_> {
             self.use_budget(1);
             return Ok(true);
         }
-        let deliveries = self
-            .db
-            .prepare_cached(
-                "DELETE FROM delivery WHERE sort_key IN (SELECT sort_key FROM delivery WHERE event_sort_key = ? \
-                 LIMIT ?)",
-            )?
-            .execute(params![sort_key, self.budget])?;
-        self.pruned.deliveries += self.use_budget(deliveries as u32);
-        if self.budget == 0 {
-            return Ok(false);
-        }
-        // With the event's id: the key may be missing (of a test) or belong to a later event.
-        self.db
-            .prepare_cached(
-                "DELETE FROM idempotency_key \
-                 WHERE (run_id, resource_id, workspace_id, resource_type, trigger, event_id) = \
-                 (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
-            )?
-            .execute([sort_key])?;
-        self.db.prepare_cached("DELETE FROM event WHERE sort_key = ?")?.execute([sort_key])?;
-        self.pruned.events += self.use_budget(1);
-        Ok(true)
+        let deleted = delete_event(self.db, sort_key, self.budget)?;
+        self.use_budget(deleted.rows());
+        self.pruned.deliveries += deleted.deliveries;
+        self.pruned.events += u32::from(deleted.event);
+        Ok(deleted.event)
     }
 
     /// Deletes rate windows, after this channel, in which no admission counts any more.
@@ -242,35 +262,54 @@ impl PruneCall<'_> {
     fn audit(&mut self) -> Result<Position> {
         let deleted = audit::prune(self.db, self.now.minus_ms(self.retention.audit_ms), self.budget)?;
         self.pruned.audit_entries += self.use_budget(deleted);
-        Ok(if self.budget == 0 { Position::Audit } else { Position::Erasures })
+        Ok(if self.budget == 0 { Position::Audit } else { Position::Accounts })
+    }
+
+    /// Deletes sessions and invitations that have expired.
+    fn accounts(&mut self) -> Result<Position> {
+        let deleted = session::prune(self.db, self.now, self.budget)?;
+        self.pruned.sessions += self.use_budget(deleted);
+        let deleted = invitation::prune(self.db, self.now, self.budget)?;
+        self.pruned.invitations += self.use_budget(deleted);
+        Ok(if self.budget == 0 { Position::Accounts } else { Position::Erasures })
     }
 
     /// Deletes records of erasures, once the events that they are about are pruned.
     fn erasures(&mut self) -> Result<Position> {
         let deleted = erase::prune(self.db, self.now.minus_ms(self.retention.events_ms), self.budget)?;
         self.pruned.insights += self.use_budget(deleted);
-        Ok(if self.budget == 0 { Position::Erasures } else { Position::Workspaces([0; 16]) })
+        Ok(if self.budget == 0 { Position::Erasures } else { Position::Insights([0; 16]) })
     }
 
     /// Prunes the resources and the counts by minute of this workspace, or of the one after it.
-    fn workspaces(&mut self, from: [u8; 16]) -> Result<Option<Position>> {
+    fn insights(&mut self, from: [u8; 16]) -> Result<Position> {
         let next: Option<[u8; 16]> = self
             .db
             .prepare_cached("SELECT id FROM workspace WHERE id >= ? ORDER BY id LIMIT 1")?
             .query_row([from], |row| row.get(0))
             .optional()?;
-        let Some(id) = next else { return Ok(None) };
+        let Some(id) = next else { return Ok(Position::Workspaces) };
         let before = self.now.minus_ms(self.retention.events_ms);
         let resources = resource::prune(self.db, id, before, self.budget)?;
         self.pruned.resources += self.use_budget(resources);
         let minutes = activity::prune(self.db, id, before, self.budget)?;
         self.pruned.insights += self.use_budget(minutes);
         if self.budget == 0 {
-            return Ok(Some(Position::Workspaces(id)));
+            return Ok(Position::Insights(id));
         }
         // Costs budget as well, or all workspaces would be visited in one call.
         self.use_budget(1);
         let after = u128::from_be_bytes(id).checked_add(1).map(u128::to_be_bytes);
-        Ok(after.map(Position::Workspaces))
+        Ok(after.map_or(Position::Workspaces, Position::Insights))
+    }
+
+    /// Deletes the rows of deleted workspaces.
+    fn workspaces(&mut self) -> Result<Option<Position>> {
+        while self.budget > 0 {
+            let Some(id) = purge::next(self.db, self.now)? else { return Ok(None) };
+            let deleted = purge::purge(self.db, id, self.budget)?;
+            self.pruned.workspace_rows += self.use_budget(deleted);
+        }
+        Ok(Some(Position::Workspaces))
     }
 }

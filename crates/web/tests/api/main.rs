@@ -22,6 +22,7 @@ mod incidents;
 mod insights;
 mod lenient_input;
 mod mutes;
+mod openapi;
 mod policies;
 mod preferences;
 mod receiver;

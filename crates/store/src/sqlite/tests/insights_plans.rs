@@ -1,6 +1,7 @@
 //! Query plans of insights: nothing scans a table that grows, and no page is sorted.
 
 use tidings_domain::endpoint::{Definition, Endpoint, HttpProbe, Probe};
+use tidings_domain::id::{EndpointId, Id as _};
 use tidings_domain::resource::ResourceType;
 
 use super::query_plans::{TracedDb, assert_no_scan, combinations};
@@ -14,6 +15,13 @@ use crate::sqlite::settings;
 
 fn flow() -> ResourceKey {
     ResourceKey { workspace_id: workspace_id(), resource_type: ResourceType::Flow, resource_id: "f1".into() }
+}
+
+/// The workspace that others refer to.
+fn insert_workspace(traced: &TracedDb) {
+    let sql = "INSERT INTO workspace (id, slug, name, locale, plan, created_at, revision) \
+         VALUES (?, 'w', 'W', 'en', 'default', 0, 1)";
+    traced.db.execute(sql, [workspace_id().as_bytes()]).unwrap();
 }
 
 /// As [`assert_no_scan`], but what a row or a subquery holds may be scanned.
@@ -72,7 +80,7 @@ fn plans_of_resource_lists_scan_no_table() {
 #[test]
 fn plans_of_resource_edits_and_erasure_scan_no_table() {
     let traced = TracedDb::new();
-    traced.db.execute("INSERT INTO workspace (id, slug, created_at) VALUES (?, 'w', 0)", [[1; 16]]).unwrap();
+    insert_workspace(&traced);
     traced.plans(|db| {
         accept_events(db, vec![new_event(1)])?;
         let read = fold::read(db, 0, 9)?;
@@ -137,7 +145,7 @@ fn assert_no_counting_of_rows(plans: &[(String, Vec<String>)]) {
 #[test]
 fn plans_of_uptime_scan_no_table() {
     let traced = TracedDb::new();
-    traced.db.execute("INSERT INTO workspace (id, slug, created_at) VALUES (?, 'w', 0)", [[1; 16]]).unwrap();
+    insert_workspace(&traced);
     traced
         .db
         .execute(
@@ -146,7 +154,7 @@ fn plans_of_uptime_scan_no_table() {
             [[1_u8; 16], [7; 16]],
         )
         .unwrap();
-    let endpoint = tidings_domain::id::Id::from_bytes([7; 16]);
+    let endpoint = EndpointId::from_bytes([7; 16]);
     let plans = traced.plans(|db| uptime::list(db, workspace_id(), &[endpoint], NOW, 90));
     assert_eq!(plans.len(), 5, "the endpoint, its days, later checks, incidents in the span and before it");
     assert_no_scan(&plans);
