@@ -9,6 +9,7 @@ use tidings_channels::ChannelContext;
 use tidings_domain::channel::Channel;
 use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
 use tidings_domain::time::Timestamp;
+use tidings_store::accounts::AccountStore;
 use tidings_store::queue::{Acceptance, TestRecord};
 use tidings_store::retention::Retention;
 use tidings_store::{Store, StoreError};
@@ -228,6 +229,11 @@ impl Engine {
     /// The source of time and randomness.
     pub fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
+    }
+
+    /// Users, sessions, members, API keys and the audit log.
+    pub fn accounts(&self) -> &dyn AccountStore {
+        self.store.as_ref()
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

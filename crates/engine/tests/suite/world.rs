@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_channels::{ChannelConfig, ChannelContext, registry};
+use tidings_domain::access::Actor;
+use tidings_domain::audit::{AuditAction, AuditEntry};
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
 use tidings_domain::endpoint::{Definition, Probe};
-use tidings_domain::id::{ChannelId, EndpointId, MuteId, RuleId, WorkspaceId};
+use tidings_domain::id::{ChannelId, EndpointId, Id as _, MuteId, RuleId, UserId, WorkspaceId};
 use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::mute::MuteScope;
 use tidings_domain::quiet_hours::QuietHours;
@@ -34,6 +36,7 @@ use tidings_engine::snapshot::WorkspaceView;
 use tidings_engine::vault::Vault;
 use tidings_engine::{Engine, EngineError, Options};
 use tidings_store::Store;
+use tidings_store::accounts::AuditFilter;
 use tidings_store::queue::Acceptance;
 use tidings_store::settings::{ConfigChange, Precondition};
 use tidings_store::sqlite::SqliteStore;
@@ -58,6 +61,11 @@ pub struct World {
 struct Process {
     engine: Engine,
     runtime: Runtime,
+}
+
+/// A person.
+pub fn ana() -> Actor {
+    Actor::user(UserId::from_bytes([7; 16]), "Ana")
 }
 
 impl World {
@@ -89,6 +97,28 @@ impl World {
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         let waited = async { tokio::time::timeout(TIMEOUT, future).await };
         self.process().runtime.block_on(waited).expect("timed out")
+    }
+
+    /// An entry of the audit log, for an operation that takes one.
+    pub fn audit_entry(&self, action: AuditAction) -> AuditEntry {
+        AuditEntry {
+            id: new_id(self.clock.as_ref(), self.now()),
+            workspace_id: Some(self.workspace_id),
+            at: self.now(),
+            actor: ana(),
+            action,
+            target_id: None,
+            target_name: None,
+            changes: Default::default(),
+            address: None,
+            request_id: None,
+        }
+    }
+
+    /// The audit log of the workspace, newest first.
+    pub fn audit_log(&self) -> Vec<AuditEntry> {
+        let filter = AuditFilter { limit: 100, ..AuditFilter::default() };
+        self.wait(self.engine().accounts().audit_log(Some(self.workspace_id), filter)).unwrap()
     }
 
     // Time -------------------------------------------------------------------------------------------------------------
@@ -365,7 +395,7 @@ impl World {
     #[track_caller]
     pub fn new_mute(&self, scope: MuteScope, seconds: Option<u64>, ends_on_recovery: bool) -> MuteId {
         let expires_at = seconds.map(|seconds| self.now().plus_ms(seconds * 1_000));
-        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: "ana".into(), ends_on_recovery };
+        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: ana(), ends_on_recovery };
         self.wait(self.engine().create_mute(self.workspace_id, mute)).unwrap().id
     }
 

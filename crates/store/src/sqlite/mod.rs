@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
@@ -220,8 +221,8 @@ impl Store for SqliteStore {
         self.readers.run(claim::due).await
     }
 
-    async fn resend(&self, resend: Resend) -> Result<()> {
-        self.writer.run_separately("resend", move |db| resend::resend(db, &resend)).await
+    async fn resend(&self, resend: Resend, audit: Option<AuditEntry>) -> Result<()> {
+        self.writer.run_separately("resend", move |db| resend::resend(db, &resend, audit.as_ref())).await
     }
 
     async fn recover(
@@ -231,13 +232,15 @@ impl Store for SqliteStore {
         since: Timestamp,
         now: Timestamp,
         limit: Option<u32>,
+        audit: Option<AuditEntry>,
     ) -> Result<u64> {
         match limit {
             None => self.history_readers.run(move |db| resend::count_failed(db, workspace_id, channel_id, since)).await,
             Some(limit) => {
-                self.writer
-                    .run_batched("recover", move |db| resend::recover(db, workspace_id, channel_id, since, now, limit))
-                    .await
+                let recover = move |db: &db::Db<'_>| {
+                    resend::recover(db, workspace_id, channel_id, since, now, limit, audit.as_ref())
+                };
+                self.writer.run_batched("recover", recover).await
             }
         }
     }
