@@ -26,6 +26,7 @@ use tidings_domain::run::Run;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
+use tidings_domain::workspace::Workspace;
 use tidings_engine::accept::RunReport;
 use tidings_engine::clock::{Clock, ManualClock, new_id};
 use tidings_engine::settings::channels::new_signing_secret;
@@ -38,7 +39,7 @@ use tidings_engine::{Engine, EngineError, Options};
 use tidings_store::Store;
 use tidings_store::accounts::AuditFilter;
 use tidings_store::queue::Acceptance;
-use tidings_store::settings::{ConfigChange, Precondition};
+use tidings_store::settings::{ConfigChange, Precondition, Preferences, WorkspaceRecord};
 use tidings_store::sqlite::SqliteStore;
 use tokio::runtime::{Builder, Runtime};
 
@@ -513,7 +514,12 @@ impl Process {
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
         let vault = Arc::new(Vault::new(&[7; 32]));
         let engine = runtime.block_on(async move {
-            instance::bootstrap(&store, clock.as_ref(), None).await.unwrap();
+            if store.workspaces().await.unwrap().is_empty() {
+                let now = clock.now();
+                let workspace = Workspace::new(new_id(clock.as_ref(), now), instance::DEFAULT_WORKSPACE, now);
+                let record = WorkspaceRecord { workspace, preferences: Preferences::default(), api_keys: vec![] };
+                store.create_workspace(record, None, vec![]).await.unwrap();
+            }
             Engine::start(store, context, vault, clock, Options::default()).await.unwrap()
         });
         Self { engine, runtime }

@@ -4,7 +4,8 @@
 //! as one transaction, with the statements that `db` keeps prepared, and `checkpoint` keeps the write-ahead log short.
 //! Reads run on connections of their own (`reader`) and never wait for the writer.
 //!
-//! One process at a time uses a data directory, which a lock file ensures.
+//! One process at a time serves a data directory, which a lock file ensures. Commands may read and change accounts and
+//! settings beside it.
 
 mod accept;
 mod accounts;
@@ -81,8 +82,9 @@ pub struct SqliteStore {
     writer: writer::Writer,
     readers: reader::Readers,
     history_readers: reader::Readers,
-    /// The lock is released when the file is closed. Last, so that the threads have ended by then.
-    _lock: File,
+    /// The lock is released when the file is closed. Last, so that the threads have ended by then. None beside another
+    /// process that has it.
+    _lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -99,12 +101,29 @@ impl SqliteStore {
         create_private(&path).map_err(|error| cannot_use(directory, &error))?;
         let mut connection = connect(&path, OpenFlags::default())?;
         migrate::up(&mut connection, directory)?;
-        let helper = connect(&path, OpenFlags::default())?;
-        let checkpointer = checkpoint::Checkpointer::start(helper, &path, BUSY_TIMEOUT)?;
+        Self::start(connection, &path, Some(lock))
+    }
+
+    /// Opens the store in this directory while another process uses it, for a command that reads or changes accounts and
+    /// settings. SQLite keeps the two apart; the other process sees changes as it polls for versions. Creates and
+    /// migrates nothing, and must not touch the queue, whose leases belong to the other process.
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] or [`StoreError::OtherSchema`] if the other process is of another version.
+    pub fn open_beside(directory: &Path) -> Result<Self> {
+        let path = directory.join(DATABASE_FILE);
+        let connection = connect(&path, OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE)?;
+        migrate::verify_current(&connection, directory)?;
+        Self::start(connection, &path, None)
+    }
+
+    fn start(connection: Connection, path: &Path, lock: Option<File>) -> Result<Self> {
+        let helper = connect(path, OpenFlags::default())?;
+        let checkpointer = checkpoint::Checkpointer::start(helper, path, BUSY_TIMEOUT, lock.is_some())?;
         Ok(Self {
             writer: writer::Writer::start(connection, checkpointer)?,
-            readers: reader::Readers::open(&path, READERS, None)?,
-            history_readers: reader::Readers::open(&path, HISTORY_READERS, Some(HISTORY_READ_MAX))?,
+            readers: reader::Readers::open(path, READERS, None)?,
+            history_readers: reader::Readers::open(path, HISTORY_READERS, Some(HISTORY_READ_MAX))?,
             _lock: lock,
         })
     }
