@@ -64,6 +64,9 @@ pub enum AppError {
     /// A defect in Tidings, which was logged. With what failed.
     #[error("{0}")]
     Defect(&'static str),
+    /// A resource that cannot be erased now, with what to do.
+    #[error("{0}")]
+    ResourceInUse(&'static str),
     /// Temporary: all slots are in use.
     #[error("{0}")]
     Busy(&'static str),

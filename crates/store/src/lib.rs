@@ -34,15 +34,16 @@
 //!
 //! # Modules
 //!
-//! [`accounts`] holds the part of the trait for accounts and the audit log; [`queue`], [`history`], [`monitoring`],
-//! [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store, `conformance` (behind the feature
-//! of that name) the test suite that every backend passes.
+//! [`accounts`] holds the part of the trait for accounts and the audit log, [`insights`] that for pages; [`queue`],
+//! [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store,
+//! `conformance` (behind the feature of that name) the test suite that every backend passes.
 
 pub mod accounts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
 pub mod history;
+pub mod insights;
 pub mod monitoring;
 pub mod queue;
 pub mod retention;
@@ -58,6 +59,7 @@ use tidings_domain::time::Timestamp;
 
 pub use accounts::AccountStore;
 pub use error::StoreError;
+pub use insights::InsightStore;
 
 use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
 use monitoring::{
@@ -84,7 +86,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: AccountStore + Send + Sync {
+pub trait Store: AccountStore + InsightStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 

@@ -282,7 +282,7 @@ impl Incidents {
         deferred: Vec<DeferredDelivery>,
     ) {
         if let Some(endpoint) = endpoint {
-            state.endpoint = endpoint;
+            self.set_endpoint(state, endpoint);
         }
         let endpoint_id = match key.1 {
             Subject::Endpoint(id) => Some(id),

@@ -8,7 +8,7 @@ pub mod instance;
 pub mod mutes;
 mod rules;
 
-pub use channel_use::ChannelUsers;
+pub use channel_use::{ChannelUsers, ChannelUses};
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::queue::{
     Settlement,
 };
 
-fn of_digest(settlement: Settlement) -> Settlement {
+pub(super) fn of_digest(settlement: Settlement) -> Settlement {
     Settlement { follow_ups: FollowUps::Digest, ..settlement }
 }
 
@@ -35,7 +35,7 @@ impl Fixture {
     }
 
     /// Accepts `count` held deliveries, releases them as a digest, and claims it. Returns it with its members.
-    async fn accept_and_claim_digest(&self, count: usize) -> (Claimed, Vec<DeliveryId>) {
+    pub(super) async fn accept_and_claim_digest(&self, count: usize) -> (Claimed, Vec<DeliveryId>) {
         let members = self.accept_held(count).await;
         let digest = self.digest(members.clone());
         let outcome = self.release_held(ReleaseBatch { digest: Some(digest), ..self.empty_release(NOW) }).await;
