@@ -10,6 +10,7 @@ use tidings_domain::channel::Channel;
 use tidings_domain::check::CheckStatus;
 use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::time::Timestamp;
+use tidings_store::accounts::AccountStore;
 use tidings_store::queue::{Acceptance, TestRecord};
 use tidings_store::retention::Retention;
 use tidings_store::{Store, StoreError};
@@ -231,6 +232,11 @@ impl Engine {
     /// The source of time and randomness.
     pub fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
+    }
+
+    /// Users, sessions, members, API keys and the audit log.
+    pub fn accounts(&self) -> &dyn AccountStore {
+        self.store.as_ref()
     }
 
     /// What is stored.

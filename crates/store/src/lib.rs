@@ -51,6 +51,7 @@ pub mod settings;
 pub mod sqlite;
 
 use async_trait::async_trait;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
@@ -179,11 +180,11 @@ pub trait Store: AccountStore + InsightStore + Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such delivery, [`StoreError::Conflict`] unless it is sent or failed, and
     /// for a channel test, which is never retried.
-    async fn resend(&self, resend: Resend) -> Result<()>;
+    async fn resend(&self, resend: Resend, audit: Option<AuditEntry>) -> Result<()>;
 
     /// Makes failed deliveries of a channel due again: at most `limit` of those that completed at or after `since`,
-    /// whose rule exists and is enabled, and that are no tests; the longest failed first. Returns how many. Without a
-    /// limit nothing changes, and the answer is how many there are.
+    /// whose rule exists and is enabled, and that are no tests; the longest failed first. Returns how many. The entry of
+    /// the audit log is written if there are any. Without a limit nothing changes, and the answer is how many there are.
     ///
     /// # Errors
     /// Without a limit those of history reads.
@@ -194,6 +195,7 @@ pub trait Store: AccountStore + InsightStore + Send + Sync {
         since: Timestamp,
         now: Timestamp,
         limit: Option<u32>,
+        audit: Option<AuditEntry>,
     ) -> Result<u64>;
 
     /// Records a test of a channel: event, delivery and attempt in the history, the result in the channel's

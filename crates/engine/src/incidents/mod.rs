@@ -36,6 +36,7 @@ use crate::queue::Queue;
 use crate::snapshot::ConfigCache;
 use crate::sync::lock;
 
+pub(crate) use acknowledge::Acknowledgement;
 pub(crate) use active::ActiveIncidents;
 pub use alerts::{Alert, AlertOutcome};
 pub use checks::CheckOutcome;

@@ -167,6 +167,7 @@ impl Incidents {
             ended_mutes: if recovers { ended_mutes(view, &key.1) } else { Vec::new() },
             episode_end: transition.episode_end,
             events,
+            audit: transition.audit.into_iter().collect(),
         };
         let ends_mutes = !record.ended_mutes.is_empty();
         let outcome = self.0.store.record_transition(key.0, record).await;

@@ -38,9 +38,9 @@ pub(super) async fn closed_store_refuses_every_operation(fixture: Fixture) {
     assert_refused!(store.settle(settlement).await, Closed);
     assert_refused!(store.reclaim_leases(NOW, 1).await, Closed);
     assert_refused!(store.due().await, Closed);
-    assert_refused!(store.resend(resend).await, Closed);
+    assert_refused!(store.resend(resend, None).await, Closed);
     for limit in [None, Some(1)] {
-        assert_refused!(store.recover(ours.id, ours.channel_id, NOW, NOW, limit).await, Closed);
+        assert_refused!(store.recover(ours.id, ours.channel_id, NOW, NOW, limit, None).await, Closed);
     }
     assert_refused!(store.record_test(fixture.test(ours, Status::Sent, NOW)).await, Closed);
     assert_refused!(store.next_releases().await, Closed);

@@ -173,6 +173,10 @@ suite! { $
         audit_log_is_newest_first_and_pages_have_no_gaps
         audit_log_every_filter_applies
         audit_entries_are_pruned_after_a_year
+        audit_entry_of_a_transition_is_written_unless_it_is_refused
+        audit_entry_of_a_check_is_written
+        audit_entry_of_a_resend_is_written_unless_it_is_refused
+        audit_entry_of_a_recovery_is_written_if_it_found_any
     }
     accept {
         accept_all_fields_read_back

@@ -2,6 +2,7 @@
 //! write-ahead log.
 
 mod account_plans;
+mod beside;
 mod checkpoints;
 mod fast_paths;
 mod faults;
