@@ -27,6 +27,9 @@ pub enum AppError {
         used: u32,
         max: u32,
     },
+    /// It accepts no checks while it is paused.
+    #[error("the endpoint is paused, so the check was not accepted: resume it first")]
+    EndpointPaused,
     /// Temporary: all slots are in use.
     #[error("{0}")]
     Busy(&'static str),

@@ -29,6 +29,7 @@ mod app;
 pub mod audit;
 pub mod channels;
 pub mod contract;
+pub mod endpoints;
 mod error;
 mod principal;
 pub mod quotas;

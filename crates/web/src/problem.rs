@@ -275,6 +275,7 @@ impl From<AppError> for Problem {
             AppError::ReadOnlyKey => Self::new(Code::ReadOnly, message),
             AppError::Invalid(violations) => Self::invalid(violations),
             AppError::Quota { used, max, .. } => Self { quota: Some((used, max)), ..Self::new(Code::Quota, message) },
+            AppError::EndpointPaused => Self::new(Code::EndpointPaused, message),
             AppError::Busy(_) => Self::new(Code::Unavailable, message),
             AppError::Engine(error) => error.into(),
         }

@@ -124,6 +124,8 @@ pub struct Settings {
 pub struct SettingsLimits {
     /// The most shared channels of a workspace.
     pub channels_max: u32,
+    /// The most endpoints of a workspace.
+    pub endpoints_max: u32,
     /// The shortest interval between two checks of an endpoint, in seconds.
     pub interval_seconds_min: u32,
     /// Whether endpoints may send secrets to servers whose certificate is not verified.
@@ -132,7 +134,12 @@ pub struct SettingsLimits {
 
 impl Default for SettingsLimits {
     fn default() -> Self {
-        Self { channels_max: 100, interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT, allow_insecure_tls: false }
+        Self {
+            channels_max: 100,
+            endpoints_max: 10_000,
+            interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT,
+            allow_insecure_tls: false,
+        }
     }
 }
 
