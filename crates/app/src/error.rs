@@ -28,6 +28,9 @@ pub enum AppError {
         used: u32,
         max: u32,
     },
+    /// It accepts no checks while it is paused.
+    #[error("the endpoint is paused, so the check was not accepted: resume it first")]
+    EndpointPaused,
     /// Nobody is signed in, or not who must be. With what to do.
     #[error("{0}")]
     Unauthenticated(&'static str),
@@ -64,6 +67,9 @@ pub enum AppError {
     /// A defect in Tidings, which was logged. With what failed.
     #[error("{0}")]
     Defect(&'static str),
+    /// A resource that cannot be erased now, with what to do.
+    #[error("{0}")]
+    ResourceInUse(&'static str),
     /// Temporary: all slots are in use.
     #[error("{0}")]
     Busy(&'static str),

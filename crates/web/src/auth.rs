@@ -14,6 +14,7 @@ use http::request::Parts;
 use tidings_app::{App, AppError, Granted, Principal, api_keys};
 use tidings_domain::access::{Access, Actor};
 use tidings_domain::id::{Id, InvalidId, WorkspaceId};
+use tidings_domain::resource::ResourceType;
 use tidings_engine::Engine;
 use tidings_engine::snapshot::InboundWebhookMatch;
 use utoipa::ToSchema;
@@ -235,6 +236,31 @@ impl FromRequestParts<AppState> for PathWorkspace {
 impl Argument for PathWorkspace {
     fn describe(description: &mut Description) {
         description.path_parameter::<String>("workspace", "The id or slug of the workspace.");
+        description.problems([Code::NotFound]);
+    }
+}
+
+/// The resource in the path: its type and the caller's own id of it.
+pub(crate) struct PathResource(pub ResourceType, pub String);
+
+impl FromRequestParts<AppState> for PathResource {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let named = ResourceType::parse_rule_type(find(&params, "type").unwrap_or_default());
+        let resource_type = named.ok_or_else(|| {
+            let types = ResourceType::OF_RULES.map(ResourceType::as_str).join(", ");
+            Problem::new(Code::NotFound, format!("there is no such type of resources; there are {types}"))
+        })?;
+        Ok(Self(resource_type, find(&params, "id").unwrap_or_default().to_owned()))
+    }
+}
+
+impl Argument for PathResource {
+    fn describe(description: &mut Description) {
+        description.path_parameter::<ResourceType>("type", "The type; `channel` has no resources.");
+        description.path_parameter::<String>("id", "Your own id of it, percent-encoded.");
         description.problems([Code::NotFound]);
     }
 }

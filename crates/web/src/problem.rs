@@ -53,6 +53,8 @@ pub enum Code {
     EndpointPaused,
     /// The incident is resolved already.
     IncidentResolved,
+    /// The resource is an endpoint that exists, or has an active incident.
+    ResourceInUse,
     /// The delivery's status does not allow a resend.
     NotResendable,
     /// The delivery's rule is disabled or was deleted.
@@ -95,7 +97,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, ordered by status.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::Unauthenticated,
@@ -113,6 +115,7 @@ impl Code {
         Self::ChannelUnusable,
         Self::EndpointPaused,
         Self::IncidentResolved,
+        Self::ResourceInUse,
         Self::NotResendable,
         Self::RuleInactive,
         Self::LastOwner,
@@ -154,6 +157,7 @@ impl Code {
             Self::ChannelUnusable => "channel_unusable",
             Self::EndpointPaused => "endpoint_paused",
             Self::IncidentResolved => "incident_resolved",
+            Self::ResourceInUse => "resource_in_use",
             Self::NotResendable => "not_resendable",
             Self::RuleInactive => "rule_inactive",
             Self::LastOwner => "last_owner",
@@ -192,6 +196,7 @@ impl Code {
             | Self::ChannelUnusable
             | Self::EndpointPaused
             | Self::IncidentResolved
+            | Self::ResourceInUse
             | Self::NotResendable
             | Self::RuleInactive
             | Self::LastOwner
@@ -231,6 +236,7 @@ impl Code {
             Self::ChannelUnusable => "The channel cannot be used",
             Self::EndpointPaused => "The endpoint is paused",
             Self::IncidentResolved => "The incident is resolved",
+            Self::ResourceInUse => "The resource is still in use",
             Self::NotResendable => "The delivery cannot be sent again",
             Self::RuleInactive => "The rule of the delivery is disabled or deleted",
             Self::LastOwner => "The workspace needs an owner",
@@ -342,6 +348,7 @@ impl From<AppError> for Problem {
             AppError::ReadOnlyKey => Self::new(Code::ReadOnly, message),
             AppError::Invalid(violations) => Self::invalid(violations),
             AppError::Quota { used, max, .. } => Self { quota: Some((used, max)), ..Self::new(Code::Quota, message) },
+            AppError::EndpointPaused => Self::new(Code::EndpointPaused, message),
             AppError::Unauthenticated(_) => Self::new(Code::Unauthenticated, message),
             AppError::WrongCredentials => Self::new(Code::WrongCredentials, message),
             AppError::TooManyAttempts { retry_after_seconds } => {
@@ -357,6 +364,7 @@ impl From<AppError> for Problem {
             AppError::InvitationForAnother => Self::new(Code::InvitationForAnother, message),
             AppError::Defect(_) => Self::internal(),
             AppError::Busy(_) => Self::new(Code::Unavailable, message),
+            AppError::ResourceInUse(_) => Self::new(Code::ResourceInUse, message),
             AppError::Engine(error) => error.into(),
         }
     }

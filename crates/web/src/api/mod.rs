@@ -10,11 +10,13 @@ mod events;
 mod inbound;
 mod incidents;
 pub(crate) mod inline;
+mod insights;
 mod invitations;
 mod members;
 mod mutes;
 mod policies;
 mod preferences;
+mod resources;
 mod rules;
 mod runs;
 mod session;
@@ -166,6 +168,24 @@ fn table() -> Vec<Group> {
             ],
         ),
         group(
+            "Resources",
+            vec![
+                get("/resources", "List resources", resources::list),
+                get("/resources/{type}/{id}", "Read a resource", resources::one),
+                patch("/resources/{type}/{id}", "Edit a resource", resources::edit),
+                delete("/resources/{type}/{id}", "Erase a resource", resources::delete)
+                    .problems(&[Code::ResourceInUse]),
+                get("/resources/{type}/{id}/erasure", "Read how far an erasure has come", resources::erasure),
+            ],
+        ),
+        group(
+            "Overview",
+            vec![
+                get("/overview", "Read the counts of a workspace", insights::overview),
+                get("/queue", "Read what waits", insights::queue),
+            ],
+        ),
+        group(
             "Events",
             vec![
                 get("/events", "List events", events::list),
@@ -217,6 +237,7 @@ fn table() -> Vec<Group> {
             vec![
                 get("/deliveries", "List deliveries", deliveries::list),
                 post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover),
+                get("/deliveries/stats", "Count deliveries by period", insights::delivery_stats),
                 get("/deliveries/{id}", "Read a delivery with its attempts", deliveries::one),
                 post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend),
             ],
@@ -241,20 +262,24 @@ fn table() -> Vec<Group> {
             "Endpoints",
             vec![
                 get("/endpoints", "List endpoints", endpoints::list),
-                post("/endpoints", "Create an endpoint", endpoints::create),
+                post("/endpoints", "Create an endpoint", endpoints::create).problems(&[Code::Quota]),
                 // Not run to completion: a test writes nothing, so that it may end when the client disconnects.
-                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test),
+                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test)
+                    .problems(&[Code::NotFound]),
+                get("/endpoints/uptime", "Read the uptime of many endpoints by day", insights::uptime),
                 get("/endpoints/{id}", "Read an endpoint", endpoints::one),
                 patch("/endpoints/{id}", "Edit an endpoint", endpoints::edit),
                 delete("/endpoints/{id}", "Delete an endpoint", endpoints::delete),
-                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone),
+                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone).problems(&[Code::Quota]),
                 post("/endpoints/{id}/pause", "Pause monitoring", endpoints::pause),
                 post("/endpoints/{id}/resume", "Resume monitoring", endpoints::resume),
                 get("/endpoints/{id}/notifications", "Read which channels are notified", endpoints::wiring),
                 put("/endpoints/{id}/notifications", "Set which channels are notified", endpoints::rewire),
                 get("/endpoints/{id}/checks", "List checks", endpoints::checks),
-                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check),
+                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check)
+                    .problems(&[Code::EndpointPaused]),
                 get("/endpoints/{id}/summaries", "List summaries of checks", endpoints::summaries),
+                get("/maintenance-windows", "List when maintenance windows occur", insights::maintenance_windows),
             ],
         ),
         group(

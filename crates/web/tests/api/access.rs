@@ -17,7 +17,7 @@ fn path_of(route: &str) -> String {
         _ if route.starts_with("/api-keys") => unknown_id::<ApiKeyId>(),
         _ => unknown_id::<RuleId>(),
     };
-    route.replace("{id}", &id).replace("{use_case}", "uc")
+    route.replace("{id}", &id).replace("{use_case}", "uc").replace("{type}", "flow")
 }
 
 async fn with_key(service: &Service, method: &str, path: &str, key: &str) -> ApiResponse {

@@ -12,6 +12,8 @@ fn api_key(number: u64) -> ApiKey {
         name: format!("key {number}"),
         hash: [number as u8; 32],
         read_only: false,
+        created_by: tidings_domain::access::Actor::system(),
+        expires_at: None,
         created_at: NOW,
     }
 }
@@ -22,7 +24,7 @@ async fn open_beside_changes_keys_that_the_first_process_sees() {
     let first = open(&directory).await;
     assert!(matches!(SqliteStore::open(directory.path()), Err(StoreError::Locked(_))));
     let beside = SqliteStore::open_beside(directory.path()).unwrap();
-    beside.add_api_key(api_key(1)).await.unwrap();
+    beside.add_api_key(api_key(1), Vec::new()).await.unwrap();
     assert_eq!(first.workspaces().await.unwrap()[0].api_keys, [api_key(1)]);
 
     // The first goes on writing while the other is open, closes, and after it has.
@@ -46,7 +48,7 @@ async fn open_beside_two_processes_write_at_once_and_lose_nothing() {
     };
     let keys = async {
         for number in 0..50 {
-            beside.add_api_key(api_key(number)).await.unwrap();
+            beside.add_api_key(api_key(number), Vec::new()).await.unwrap();
         }
     };
     tokio::join!(events, keys);
