@@ -20,6 +20,7 @@ mod number;
 pub mod summary;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::time::Timestamp;
 
@@ -35,7 +36,7 @@ pub use judge::judge;
 pub const REASON_CHARS_MAX: usize = 500;
 
 /// The state of an endpoint according to one check. Ordered from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
     Healthy,

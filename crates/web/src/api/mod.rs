@@ -8,7 +8,6 @@ mod inbound;
 mod incidents;
 pub(crate) mod inline;
 mod mutes;
-mod policies;
 mod preferences;
 mod rules;
 mod runs;
@@ -218,7 +217,7 @@ fn table() -> Vec<Group> {
             "Mutes",
             vec![
                 get("/mutes", "List mutes", mutes::list),
-                post("/mutes", "Create a mute", mutes::create),
+                post("/mutes", "Create a mute", mutes::create).problems(&[Code::Quota]),
                 delete("/mutes/{id}", "End a mute", mutes::delete),
             ],
         ),
@@ -255,14 +254,15 @@ fn table() -> Vec<Group> {
             vec![
                 get("/incidents", "List incidents", incidents::list),
                 get("/incidents/{id}", "Read an incident with its timeline", incidents::one),
-                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge),
+                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge)
+                    .problems(&[Code::IncidentResolved]),
             ],
         ),
         group(
             "Inbound webhooks",
             vec![
                 get("/inbound-webhooks", "List inbound webhooks", inbound::list),
-                post("/inbound-webhooks", "Create an inbound webhook", inbound::create),
+                post("/inbound-webhooks", "Create an inbound webhook", inbound::create).problems(&[Code::Quota]),
                 delete("/inbound-webhooks/{id}", "Delete an inbound webhook", inbound::delete),
             ],
         ),
