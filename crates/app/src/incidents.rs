@@ -1,6 +1,8 @@
 //! `/incidents`: outages of endpoints and alerts, and their acknowledgement.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidings_domain::audit::{AuditChange, AuditChanges, AuditTarget, AuditVerb};
 use tidings_domain::id::{ChannelId, EndpointId, IncidentId};
 use tidings_domain::incident::{Cause, IncidentStatus, Subject, SubjectField, TimelineEntry};
 use tidings_domain::resource::ResourceType;
@@ -137,7 +139,7 @@ impl Incident {
             // From the first failing check on, like the duration in notifications.
             duration_ms: incident.resolved_at.unwrap_or(now).since_ms(incident.failing_since),
             acknowledged_at: incident.acknowledged_at,
-            acknowledged_by: incident.acknowledged_by.clone(),
+            acknowledged_by: incident.acknowledged_by.as_ref().map(|actor| actor.name.clone()),
             notifications_sent: incident.notifications_sent,
             notified_channels: record.notified.keys().copied().collect(),
             fields: info.fields.clone(),
@@ -241,6 +243,12 @@ pub async fn acknowledge(
         input.refuse_field("/note", "must not hold control characters other than tabs and line breaks");
     }
     let note = input.finish()?.note.filter(|note| !note.trim().is_empty());
-    let record = by.engine().acknowledge(by.workspace_id(), id, by.actor().name.clone(), note).await?;
+    let mut changes = AuditChanges::new();
+    if let Some(note) = &note {
+        changes.insert("note".into(), AuditChange { before: Value::Null, after: note.as_str().into() });
+    }
+    let action = AuditTarget::Incident.action(AuditVerb::Acknowledged);
+    let entry = by.audit_entry(action, Some(id.to_string()), None, changes, by.now());
+    let record = by.engine().acknowledge(by.workspace_id(), id, by.actor().clone(), note, Some(entry)).await?;
     Ok(IncidentSaved { incident: Incident::of(&record, by.now()) })
 }

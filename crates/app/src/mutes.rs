@@ -111,7 +111,7 @@ impl MuteDraft {
 
 impl Mute {
     fn of(mute: &mute::Mute) -> Self {
-        let (draft, created_by) = (MuteDraft::of(mute), mute.created_by.clone());
+        let (draft, created_by) = (MuteDraft::of(mute), mute.created_by.name.clone());
         Self { id: mute.id, draft, created_by, created_at: mute.created_at }
     }
 }
@@ -192,7 +192,7 @@ pub(crate) fn new_mute(by: &Authorized<Configure>, scope: MuteScope, draft: &Mut
         scope,
         expires_at: draft.expires_at,
         reason: draft.reason.clone(),
-        created_by: by.actor().name.clone(),
+        created_by: by.actor().clone(),
         created_at: now,
         ends_on_recovery: draft.ends_on_recovery,
     }

@@ -121,13 +121,8 @@ pub async fn edit(
 /// A global mute until this instant; `None` if it is none.
 fn global_mute(by: &Authorized<Configure>, until: &str, now: Timestamp) -> Option<mute::Mute> {
     let expires_at = if until == FOREVER { None } else { Some(Timestamp::parse(until)?) };
-    let draft = MuteDraft {
-        scope: Scope::Global,
-        target_id: None,
-        expires_at,
-        reason: String::new(),
-        ends_on_recovery: false,
-    };
+    let draft =
+        MuteDraft { scope: Scope::Global, target_id: None, expires_at, reason: String::new(), ends_on_recovery: false };
     Some(mutes::new_mute(by, MuteScope::Global, &draft, now))
 }
 

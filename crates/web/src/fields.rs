@@ -89,11 +89,6 @@ impl Fields {
         self.left.remove(key)
     }
 
-    /// Reads the field if it is `null`; returns whether it was.
-    pub(crate) fn take_null(&mut self, key: &'static str) -> bool {
-        self.left.get(key).is_some_and(Value::is_null) && self.take(key).is_some()
-    }
-
     pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
         match self.take(key)? {
             Value::String(text) => Some(text),
@@ -164,30 +159,6 @@ impl Fields {
     pub(crate) fn nested<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let object = self.object(key)?;
         self.within(self.pointer(key), object, read)
-    }
-
-    /// A list of at most `items_max` objects, each read as by [`Self::nested`].
-    pub(crate) fn objects<T>(
-        &mut self,
-        key: &'static str,
-        items_max: usize,
-        read: impl Fn(&mut Self) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let Value::Array(items) = self.take(key)? else { return self.type_error(key, "must be a list of objects") };
-        if items.len() > items_max {
-            return self.type_error(key, format!("must hold at most {items_max} items"));
-        }
-        let mut read_items = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            match item {
-                Value::Object(object) => {
-                    let at = format!("{}/{index}", self.pointer(key));
-                    read_items.extend(self.within(at, object, &read));
-                }
-                _ => self.refuse_item(key, index, "must be an object"),
-            }
-        }
-        Some(read_items)
     }
 
     fn within<T>(

@@ -84,8 +84,8 @@ pub struct Observation {
     pub outcome: Result<Answer, Failure>,
 }
 
-/// Durations of a probe's phases, in milliseconds; `None` for a phase that did not happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Durations of a probe's phases, in milliseconds; null for a phase that did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
     /// Name resolution.
@@ -134,7 +134,7 @@ pub struct Failure {
 }
 
 /// The kind of a [`Failure`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The name could not be resolved.

@@ -1,8 +1,6 @@
 //! `/incidents`.
 
-use tidings_app::incidents::{
-    self, Acknowledgement, Incident, IncidentQuery, IncidentSaved, IncidentWithTimeline,
-};
+use tidings_app::incidents::{self, Acknowledgement, Incident, IncidentQuery, IncidentSaved, IncidentWithTimeline};
 use tidings_app::page::Page;
 use tidings_app::{Acknowledge, Read};
 use tidings_domain::id::IncidentId;
