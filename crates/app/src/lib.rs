@@ -35,6 +35,7 @@ pub mod audit_log;
 pub mod channels;
 pub mod contract;
 pub mod delivery_stats;
+pub mod endpoints;
 mod error;
 pub mod invitations;
 pub mod maintenance_windows;

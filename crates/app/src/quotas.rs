@@ -14,6 +14,7 @@ use crate::response::Response;
 pub enum Quota {
     /// Channels that rules share.
     SharedChannels,
+    Endpoints,
 }
 
 /// The plural of members, with those who are invited.
@@ -23,24 +24,27 @@ pub(crate) const API_KEYS: &str = "API keys";
 
 impl Quota {
     /// Every quota.
-    pub const ALL: [Self; 1] = [Self::SharedChannels];
+    pub const ALL: [Self; 2] = [Self::SharedChannels, Self::Endpoints];
 
     /// The plural, for messages.
     const fn what(self) -> &'static str {
         match self {
             Self::SharedChannels => "shared channels",
+            Self::Endpoints => "endpoints",
         }
     }
 
     const fn max(self, limits: &SettingsLimits) -> u32 {
         match self {
             Self::SharedChannels => limits.channels_max,
+            Self::Endpoints => limits.endpoints_max,
         }
     }
 
     fn count(self, view: &WorkspaceView) -> usize {
         match self {
             Self::SharedChannels => view.channels().filter(|loaded| loaded.is_shared()).count(),
+            Self::Endpoints => view.endpoints_shared().len(),
         }
     }
 }

@@ -175,6 +175,28 @@ impl Incidents {
         }
     }
 
+    /// What `view` makes of the state of each of these endpoints, in their order.
+    pub(crate) async fn endpoint_states<T>(
+        &self,
+        workspace_id: WorkspaceId,
+        ids: &[EndpointId],
+        view: impl Fn(&EndpointState) -> T,
+    ) -> Vec<T> {
+        // Copied, so that the map is not locked while a state is waited for.
+        let states: Vec<_> = {
+            let known = self.states();
+            ids.iter().map(|id| known.get(&(workspace_id, Subject::Endpoint(*id))).map(Arc::clone)).collect()
+        };
+        let mut views = Vec::with_capacity(ids.len());
+        for (id, state) in ids.iter().zip(states) {
+            views.push(match state {
+                Some(state) => view(&state.lock().await.endpoint),
+                None => view(&EndpointState::new(*id)),
+            });
+        }
+        views
+    }
+
     /// For each endpoint ever checked, when its last check began.
     pub(crate) async fn last_checks(&self) -> HashMap<EndpointId, Timestamp> {
         // Copied, so that the map is not locked while a state is waited for.

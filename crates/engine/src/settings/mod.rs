@@ -124,6 +124,8 @@ pub struct Settings {
 pub struct SettingsLimits {
     /// The most shared channels of a workspace.
     pub channels_max: u32,
+    /// The most endpoints of a workspace.
+    pub endpoints_max: u32,
     /// The most members of a workspace, with those who are invited.
     pub members_max: u32,
     /// The most API keys of a workspace.
@@ -138,6 +140,7 @@ impl Default for SettingsLimits {
     fn default() -> Self {
         Self {
             channels_max: 100,
+            endpoints_max: 10_000,
             members_max: 100,
             api_keys_max: 100,
             interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT,

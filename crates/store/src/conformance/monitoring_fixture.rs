@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidings_domain::access::Actor;
 use tidings_domain::check::{AssertionResult, Certificate, Check, CheckStatus, FailureClass, Timings};
 use tidings_domain::endpoint::{Auth, Definition, Endpoint, HttpProbe, Probe};
+use tidings_domain::secret::Secret;
 use tidings_domain::event::{Content, Event};
 use tidings_domain::id::{ChannelId, EndpointId, Id, IncidentId};
 use tidings_domain::incident::reminders::Reminders;
@@ -94,7 +95,7 @@ pub(super) fn incident_only(incident: IncidentRecord) -> TransitionRecord {
 impl Fixture {
     pub(super) fn endpoint(&self, tenant: Tenant) -> EndpointRecord {
         let probe = HttpProbe {
-            auth: Some(Auth::Basic { username: "u".into() }),
+            auth: Some(Auth::Basic { username: "u".into(), password: Secret::default() }),
             ..HttpProbe::new("https://api.example.com/health")
         };
         let endpoint = Endpoint {

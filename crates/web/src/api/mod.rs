@@ -262,20 +262,22 @@ fn table() -> Vec<Group> {
             "Endpoints",
             vec![
                 get("/endpoints", "List endpoints", endpoints::list),
-                post("/endpoints", "Create an endpoint", endpoints::create),
+                post("/endpoints", "Create an endpoint", endpoints::create).problems(&[Code::Quota]),
                 // Not run to completion: a test writes nothing, so that it may end when the client disconnects.
-                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test),
+                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test)
+                    .problems(&[Code::NotFound]),
                 get("/endpoints/uptime", "Read the uptime of many endpoints by day", insights::uptime),
                 get("/endpoints/{id}", "Read an endpoint", endpoints::one),
                 patch("/endpoints/{id}", "Edit an endpoint", endpoints::edit),
                 delete("/endpoints/{id}", "Delete an endpoint", endpoints::delete),
-                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone),
+                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone).problems(&[Code::Quota]),
                 post("/endpoints/{id}/pause", "Pause monitoring", endpoints::pause),
                 post("/endpoints/{id}/resume", "Resume monitoring", endpoints::resume),
                 get("/endpoints/{id}/notifications", "Read which channels are notified", endpoints::wiring),
                 put("/endpoints/{id}/notifications", "Set which channels are notified", endpoints::rewire),
                 get("/endpoints/{id}/checks", "List checks", endpoints::checks),
-                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check),
+                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check)
+                    .problems(&[Code::EndpointPaused]),
                 get("/endpoints/{id}/summaries", "List summaries of checks", endpoints::summaries),
                 get("/maintenance-windows", "List when maintenance windows occur", insights::maintenance_windows),
             ],
