@@ -1,6 +1,7 @@
 //! Quotas: how many of each thing a workspace may have. Every operation that makes something checks its quota here.
 
 use serde::Serialize;
+use tidings_domain::time::Timestamp;
 use tidings_engine::settings::SettingsLimits;
 use tidings_engine::snapshot::WorkspaceView;
 use utoipa::ToSchema;
@@ -14,6 +15,9 @@ use crate::response::Response;
 pub enum Quota {
     /// Channels that rules share.
     SharedChannels,
+    /// Mutes that have not ended.
+    Mutes,
+    InboundWebhooks,
     Endpoints,
 }
 
@@ -24,12 +28,14 @@ pub(crate) const API_KEYS: &str = "API keys";
 
 impl Quota {
     /// Every quota.
-    pub const ALL: [Self; 2] = [Self::SharedChannels, Self::Endpoints];
+    pub const ALL: [Self; 4] = [Self::SharedChannels, Self::Endpoints, Self::Mutes, Self::InboundWebhooks];
 
     /// The plural, for messages.
     const fn what(self) -> &'static str {
         match self {
             Self::SharedChannels => "shared channels",
+            Self::Mutes => "mutes",
+            Self::InboundWebhooks => "inbound webhooks",
             Self::Endpoints => "endpoints",
         }
     }
@@ -37,13 +43,17 @@ impl Quota {
     const fn max(self, limits: &SettingsLimits) -> u32 {
         match self {
             Self::SharedChannels => limits.channels_max,
+            Self::Mutes => limits.mutes_max,
+            Self::InboundWebhooks => limits.inbound_webhooks_max,
             Self::Endpoints => limits.endpoints_max,
         }
     }
 
-    fn count(self, view: &WorkspaceView) -> usize {
+    fn count(self, view: &WorkspaceView, now: Timestamp) -> usize {
         match self {
             Self::SharedChannels => view.channels().filter(|loaded| loaded.is_shared()).count(),
+            Self::Mutes => view.mutes.iter().filter(|mute| mute.is_active(now)).count(),
+            Self::InboundWebhooks => view.inbound_webhooks.len(),
             Self::Endpoints => view.endpoints_shared().len(),
         }
     }
@@ -119,7 +129,7 @@ impl QuotaUse {
 
 /// How much of a quota is used.
 pub fn used<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota) -> QuotaUse {
-    let used = u32::try_from(quota.count(view)).unwrap_or(u32::MAX);
+    let used = u32::try_from(quota.count(view, by.now())).unwrap_or(u32::MAX);
     QuotaUse { used, max: quota.max(&by.engine().settings().limits()) }
 }
 

@@ -89,11 +89,6 @@ impl Fields {
         self.left.remove(key)
     }
 
-    /// Reads the field if it is `null`; returns whether it was.
-    pub(crate) fn take_null(&mut self, key: &'static str) -> bool {
-        self.left.get(key).is_some_and(Value::is_null) && self.take(key).is_some()
-    }
-
     pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
         match self.take(key)? {
             Value::String(text) => Some(text),

@@ -44,7 +44,8 @@ pub async fn create(by: &Authorized<Configure>, input: Input<EndpointDraft>) -> 
     let plan = |view: &WorkspaceView, now| {
         quotas::check(by, view, Quota::Endpoints, 1)?;
         let endpoint = new_endpoint(by, validated(by, view, input.clone(), None)?, now);
-        let changes = vec![put(by, &endpoint, Precondition::Absent), audit(by, AuditVerb::Created, None, Some(&endpoint), now)];
+        let changes =
+            vec![put(by, &endpoint, Precondition::Absent), audit(by, AuditVerb::Created, None, Some(&endpoint), now)];
         Ok::<_, AppError>(ConfigPlan { changes, value: endpoint })
     };
     let endpoint = by.engine().settings().update(by.workspace_id(), plan).await?;
@@ -237,9 +238,8 @@ fn audit<P>(
         after.or(before).map(|endpoint| (endpoint.id.to_string(), endpoint.name.as_str())).unwrap_or_default();
     let change = Change { id, name, before: old.as_ref(), after: new.as_ref() };
     by.audit(AuditTarget::Endpoint.action(verb), &change, now, |changes| {
-        let secrets = |draft: &Option<EndpointDraft>| {
-            draft.as_ref().map(|draft| draft.definition.secrets()).unwrap_or_default()
-        };
+        let secrets =
+            |draft: &Option<EndpointDraft>| draft.as_ref().map(|draft| draft.definition.secrets()).unwrap_or_default();
         let (old, new) = (secrets(&old), secrets(&new));
         for path in old.keys().chain(new.keys()).filter(|path| old.get(*path) != new.get(*path)) {
             if !changes.contains_key(path) {

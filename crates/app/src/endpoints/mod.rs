@@ -1,8 +1,8 @@
 //! `/endpoints`: monitored endpoints. Their rules for shared channels are in [`wiring`], their checks and summaries in
 //! [`checks`], and tests of a definition that is not stored in [`test`].
 
-pub mod checks;
 mod changes;
+pub mod checks;
 pub mod test;
 mod validate;
 pub mod wiring;
@@ -21,7 +21,7 @@ use crate::principal::{Authorized, Read};
 use crate::quotas::{self, Quota, QuotaUse};
 use crate::response::Response;
 
-pub use changes::{EndpointCopy, create, copy, delete, edit, pause, resume};
+pub use changes::{EndpointCopy, copy, create, delete, edit, pause, resume};
 use checks::Check;
 
 /// The editable part of an endpoint: the body of a creation, and what an edit is merged over. Secrets are masked where it

@@ -114,7 +114,8 @@ impl Response for Wiring {}
 pub fn wiring<P>(by: &Authorized<P>, id: EndpointId) -> Result<Wiring> {
     let view = by.view()?;
     found(&view, id)?;
-    let mut shared: Vec<_> = view.channels().filter(|loaded| loaded.is_shared()).map(|loaded| &loaded.channel).collect();
+    let mut shared: Vec<_> =
+        view.channels().filter(|loaded| loaded.is_shared()).map(|loaded| &loaded.channel).collect();
     shared.sort_by_key(|channel| channel.id);
     let wired = shared.into_iter().map(|channel| {
         let rule = rule_of(&view, id, channel.id);

@@ -3,9 +3,7 @@
 mod channel_use;
 pub mod channels;
 pub mod endpoints;
-pub mod inbound_webhooks;
 pub mod instance;
-pub mod mutes;
 mod rules;
 
 pub use channel_use::{ChannelUsers, ChannelUses};
@@ -124,6 +122,10 @@ pub struct Settings {
 pub struct SettingsLimits {
     /// The most shared channels of a workspace.
     pub channels_max: u32,
+    /// The most active mutes of a workspace. Every gate evaluation scans them.
+    pub mutes_max: u32,
+    /// The most inbound webhooks of a workspace.
+    pub inbound_webhooks_max: u32,
     /// The most endpoints of a workspace.
     pub endpoints_max: u32,
     /// The most members of a workspace, with those who are invited.
@@ -140,6 +142,8 @@ impl Default for SettingsLimits {
     fn default() -> Self {
         Self {
             channels_max: 100,
+            mutes_max: 1_000,
+            inbound_webhooks_max: 100,
             endpoints_max: 10_000,
             members_max: 100,
             api_keys_max: 100,

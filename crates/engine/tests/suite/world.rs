@@ -19,7 +19,7 @@ use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
 use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::id::{ChannelId, EndpointId, Id as _, MuteId, RuleId, UserId, WorkspaceId};
 use tidings_domain::incident::IncidentTrigger;
-use tidings_domain::mute::MuteScope;
+use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::quiet_hours::QuietHours;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::run::Run;
@@ -31,7 +31,6 @@ use tidings_engine::accept::RunReport;
 use tidings_engine::clock::{Clock, ManualClock, new_id};
 use tidings_engine::settings::channels::new_signing_secret;
 use tidings_engine::settings::endpoints::rules_for;
-use tidings_engine::settings::mutes::NewMute;
 use tidings_engine::settings::{ConfigPlan, NewRule, RuleChannel, RuleEdit, instance};
 use tidings_engine::snapshot::WorkspaceView;
 use tidings_engine::vault::Vault;
@@ -445,13 +444,23 @@ impl World {
     #[track_caller]
     pub fn new_mute(&self, scope: MuteScope, seconds: Option<u64>, ends_on_recovery: bool) -> MuteId {
         let expires_at = seconds.map(|seconds| self.now().plus_ms(seconds * 1_000));
-        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: ana(), ends_on_recovery };
-        self.wait(self.engine().create_mute(self.workspace_id, mute)).unwrap().id
+        let (id, created_at) = (new_id(self.engine().clock(), self.now()), self.now());
+        let (workspace_id, reason, created_by) = (self.workspace_id, "test".to_owned(), ana());
+        let mute = Mute { id, workspace_id, scope, expires_at, reason, created_by, created_at, ends_on_recovery };
+        self.change(|_| vec![ConfigChange::PutMute(mute.clone())]);
+        id
+    }
+
+    /// The mutes that have not ended, oldest first.
+    #[track_caller]
+    pub fn mutes(&self) -> Vec<Mute> {
+        let view = self.engine().view(self.workspace_id).unwrap();
+        view.mutes.iter().filter(|mute| mute.is_active(self.now())).cloned().collect()
     }
 
     #[track_caller]
     pub fn unmute(&self, id: MuteId) {
-        self.wait(self.engine().delete_mute(self.workspace_id, id)).unwrap();
+        self.change(|_| vec![ConfigChange::DeleteMute(id)]);
     }
 
     // Events -----------------------------------------------------------------------------------------------------------

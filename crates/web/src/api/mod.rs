@@ -14,7 +14,6 @@ mod insights;
 mod invitations;
 mod members;
 mod mutes;
-mod policies;
 mod preferences;
 mod resources;
 mod rules;
@@ -246,7 +245,7 @@ fn table() -> Vec<Group> {
             "Mutes",
             vec![
                 get("/mutes", "List mutes", mutes::list),
-                post("/mutes", "Create a mute", mutes::create),
+                post("/mutes", "Create a mute", mutes::create).problems(&[Code::Quota]),
                 delete("/mutes/{id}", "End a mute", mutes::delete),
             ],
         ),
@@ -287,14 +286,15 @@ fn table() -> Vec<Group> {
             vec![
                 get("/incidents", "List incidents", incidents::list),
                 get("/incidents/{id}", "Read an incident with its timeline", incidents::one),
-                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge),
+                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge)
+                    .problems(&[Code::IncidentResolved]),
             ],
         ),
         group(
             "Inbound webhooks",
             vec![
                 get("/inbound-webhooks", "List inbound webhooks", inbound::list),
-                post("/inbound-webhooks", "Create an inbound webhook", inbound::create),
+                post("/inbound-webhooks", "Create an inbound webhook", inbound::create).problems(&[Code::Quota]),
                 delete("/inbound-webhooks/{id}", "Delete an inbound webhook", inbound::delete),
             ],
         ),

@@ -3,7 +3,6 @@
 mod content;
 pub(crate) mod delivery;
 pub(crate) mod event;
-pub(crate) mod incident;
 pub(crate) mod rule;
 pub(crate) mod simulate;
 pub(crate) mod subscription;
