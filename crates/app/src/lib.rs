@@ -26,14 +26,22 @@
 //! [`tidings_engine::settings::Settings::update`] is the only loop that does so.
 
 mod app;
+pub mod attempt;
 pub mod audit;
 pub mod channels;
 pub mod contract;
 mod error;
+pub mod inbound;
+pub mod page;
 mod principal;
 pub mod quotas;
 mod response;
 mod revision;
+pub mod rules;
+pub mod runs;
+mod schemas;
+pub mod simulate;
+pub mod verdict;
 
 pub use app::{App, TestSlot};
 pub use error::{AppError, Result};

@@ -1,6 +1,7 @@
 //! Quotas: how many of each thing a workspace may have. Every operation that makes something checks its quota here.
 
 use serde::Serialize;
+use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_engine::settings::SettingsLimits;
 use tidings_engine::snapshot::WorkspaceView;
 use utoipa::ToSchema;
@@ -13,28 +14,37 @@ use crate::principal::Authorized;
 pub enum Quota {
     /// Channels that rules share.
     SharedChannels,
+    /// Channels that belong to one rule each.
+    PrivateChannels,
+    Rules,
 }
 
 impl Quota {
     /// Every quota.
-    pub const ALL: [Self; 1] = [Self::SharedChannels];
+    pub const ALL: [Self; 3] = [Self::SharedChannels, Self::PrivateChannels, Self::Rules];
 
     /// The plural, for messages.
     const fn what(self) -> &'static str {
         match self {
             Self::SharedChannels => "shared channels",
+            Self::PrivateChannels => "private channels",
+            Self::Rules => "rules",
         }
     }
 
     const fn max(self, limits: &SettingsLimits) -> u32 {
         match self {
             Self::SharedChannels => limits.channels_max,
+            Self::PrivateChannels => limits.private_channels_max,
+            Self::Rules => limits.rules_max,
         }
     }
 
     fn count(self, view: &WorkspaceView) -> usize {
         match self {
             Self::SharedChannels => view.channels().filter(|loaded| loaded.is_shared()).count(),
+            Self::PrivateChannels => view.channels().filter(|loaded| !loaded.is_shared()).count(),
+            Self::Rules => view.rules().count(),
         }
     }
 }
@@ -59,4 +69,22 @@ pub fn used<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota) -> QuotaU
 pub fn check<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota, more: u32) -> Result<()> {
     let QuotaUse { used, max } = used(by, view, quota);
     if used.saturating_add(more) > max { Err(AppError::Quota { what: quota.what(), used, max }) } else { Ok(()) }
+}
+
+/// Checks that there may be `more` rules of the selected resources: in the workspace, and that can match one event.
+///
+/// # Errors
+/// [`AppError::Quota`].
+pub fn check_new_rules<P>(
+    by: &Authorized<P>,
+    view: &WorkspaceView,
+    resource_type: ResourceType,
+    selector: &ResourceSelector,
+    more: u32,
+) -> Result<()> {
+    check(by, view, Quota::Rules, more)?;
+    let used = u32::try_from(view.most_rules_of(resource_type, selector)).unwrap_or(u32::MAX);
+    let max = by.engine().settings().limits().matching_rules_max;
+    let what = "rules that match one event";
+    if used.saturating_add(more) > max { Err(AppError::Quota { what, used, max }) } else { Ok(()) }
 }

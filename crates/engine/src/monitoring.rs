@@ -22,7 +22,6 @@ use crate::Result;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::incidents::{Alert, AlertOutcome, CheckOutcome};
-use crate::settings::RuleView;
 use crate::settings::check_revision;
 use crate::settings::endpoints::{EndpointDraft, EndpointWiring, rules_for};
 use crate::settings::mutes::{NewMute, PreferencesEdit};
@@ -118,16 +117,11 @@ impl Engine {
 
     /// The rules that notify of this endpoint and are not in its [`Self::wiring`]: those of every endpoint, its own with
     /// private channels, and further ones through a wired channel.
-    pub fn other_rules(&self, workspace_id: WorkspaceId, id: EndpointId) -> Result<Vec<RuleView>> {
+    pub fn other_rules(&self, workspace_id: WorkspaceId, id: EndpointId) -> Result<Vec<Arc<Rule>>> {
         let view = self.view(workspace_id)?;
         let wired: Vec<_> = self.wiring(workspace_id, id)?.into_iter().filter_map(|(_, rule)| rule).collect();
         let rules = view.rules_of(ResourceType::Endpoint, &id.to_string());
-        let others = rules.filter(|rule| wired.iter().all(|wired| wired.id != rule.id));
-        let with_channel = others.filter_map(|rule| {
-            let channel = view.channel(rule.channel_id)?.channel.clone();
-            Some(RuleView { rule: Arc::clone(rule), channel })
-        });
-        Ok(with_channel.collect())
+        Ok(rules.filter(|rule| wired.iter().all(|wired| wired.id != rule.id)).cloned().collect())
     }
 
     /// Changes which shared channels are notified of an endpoint, all or nothing. Channels that are not listed keep their

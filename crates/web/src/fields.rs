@@ -44,11 +44,6 @@ impl Fields {
         self.violations.push(Violation::new(pointer, message));
     }
 
-    /// Adds a violation of the object itself.
-    pub(crate) fn refuse_whole(&mut self, message: impl Into<String>) {
-        self.violations.push(Violation::new(self.at.clone(), message));
-    }
-
     /// Adds a violation of an item of the field.
     pub(crate) fn refuse_item(&mut self, key: &str, item: usize, message: impl Into<String>) {
         let pointer = format!("{}/{item}", self.pointer(key));
@@ -202,29 +197,6 @@ impl Fields {
         value
     }
 
-    /// A list of at most `items_max` strings that `parse` accepts; duplicates are dropped.
-    pub(crate) fn words<T: PartialEq>(
-        &mut self,
-        key: &'static str,
-        items_max: usize,
-        expected: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let Value::Array(items) = self.take(key)? else { return self.type_error(key, "must be a list of strings") };
-        if items.len() > items_max {
-            return self.type_error(key, format!("must hold at most {items_max} items"));
-        }
-        let mut words = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            match item.as_str().and_then(&parse) {
-                Some(word) if words.contains(&word) => {}
-                Some(word) => words.push(word),
-                None => self.refuse_item(key, index, expected),
-            }
-        }
-        Some(words)
-    }
-
     /// Adds a violation if the field is absent; none if it is there and has a violation already.
     pub(crate) fn required<T>(&mut self, key: &str, read: Option<T>) -> Option<T> {
         if read.is_none() {
@@ -245,12 +217,6 @@ impl Fields {
             let known = self.known.join(", ");
             self.refuse(&key, format!("is not a known field; known are: {known}"));
         }
-        self.violations
-    }
-
-    /// All violations except unknown fields: for formats of other products, which may gain fields.
-    pub(crate) fn into_violations_of_known(mut self) -> Violations {
-        self.left.clear();
         self.violations
     }
 

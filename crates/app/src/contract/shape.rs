@@ -7,6 +7,8 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations, pointer};
 use utoipa::ToSchema;
 
+use super::word::Word;
+
 /// The largest integer that every JSON parser keeps exactly: 2⁵³ − 1 (RFC 8259, section 6).
 const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Deeper schemas are those of a type that contains itself; what lies below is left to serde.
@@ -57,6 +59,8 @@ pub(super) struct Text {
     /// The prefix of an id.
     id_prefix: Option<String>,
     is_instant: bool,
+    /// The characters that it may consist of, and how many.
+    word: Option<Word>,
     /// A caller's own id: an integer is taken as its digits.
     accepts_integer: bool,
 }
@@ -64,6 +68,10 @@ pub(super) struct Text {
 #[derive(Debug, Default)]
 pub(super) struct Object {
     fields: BTreeMap<String, Field>,
+    /// In the order in which the type declares them, and in which they are reported.
+    required: Vec<String>,
+    /// Whether unknown fields are passed over: it is another product's format, which may gain fields.
+    is_open: bool,
 }
 
 #[derive(Debug)]
@@ -218,6 +226,9 @@ impl Object {
                 return true;
             }
             let Some(field) = self.fields.get(key) else {
+                if self.is_open {
+                    return false;
+                }
                 // The list once is enough: an answer must not be many times as large as the request.
                 let message = if std::mem::take(&mut is_first_unknown) {
                     let known: Vec<_> = tag.into_iter().chain(self.fields.keys().map(String::as_str)).collect();
@@ -234,8 +245,8 @@ impl Object {
             field.shape.read(value, &format!("{at}{}", pointer(key)), found);
             true
         });
-        for (key, field) in &self.fields {
-            if field.is_required && !fields.contains_key(key) {
+        for key in &self.required {
+            if !fields.contains_key(key) {
                 let at = format!("{at}{}", pointer(key));
                 // A field that may not be null here has a violation already in an edit.
                 if !found.iter().any(|violation| violation.pointer == at) {
@@ -378,6 +389,9 @@ impl Text {
                 .is_none()
                 .then(|| "must be an RFC 3339 timestamp, such as 2026-05-02T04:00:12.345Z".to_owned());
         }
+        if let Some(word) = &self.word {
+            return (!word.fits(given)).then(|| word.form());
+        }
         match self.chars_max {
             Some(max) if given.chars().nth(max).is_some() => Some(format!("must be at most {max} characters")),
             _ if self.chars_min == 1 && given.is_empty() => Some("must not be empty".to_owned()),
@@ -497,6 +511,7 @@ impl Compiler {
                 None => object.fields.iter().find_map(|(key, field)| Some((key.clone(), one_word(field)?)))?,
             };
             object.fields.remove(&key);
+            object.required.retain(|name| *name != key);
             variants.push((word, object));
             tag = Some(key);
         }
@@ -516,6 +531,7 @@ impl Compiler {
                     let mut ignored = None;
                     self.collect(schema, depth, &mut common, &mut ignored);
                     variant.fields.extend(common.fields);
+                    variant.required.extend(common.required);
                     (word, variant)
                 };
                 Kind::Tagged { tag, variants: variants.into_iter().map(with_common).collect() }
@@ -548,8 +564,15 @@ impl Compiler {
         let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (key, property) in schema["properties"].as_object().into_iter().flatten() {
             let field = Field { shape: self.shape(property, depth + 1), is_required: required.contains(&key.as_str()) };
+            if field.is_required && !object.required.contains(key) {
+                object.required.push(key.clone());
+            }
             object.fields.insert(key.clone(), field);
         }
+        let position = |key: &String| required.iter().position(|name| name == key);
+        object.required.sort_by_key(position);
+        let additional = &schema["additionalProperties"];
+        object.is_open |= !object.fields.is_empty() && !additional.is_null() && *additional != false;
     }
 }
 
@@ -567,6 +590,7 @@ fn text(schema: &Value, accepts_integer: bool) -> Text {
         chars_max: bound(schema, "maxLength"),
         id_prefix: id_prefix.map(str::to_owned),
         is_instant: schema["format"] == "date-time",
+        word: Word::parse(pattern),
         accepts_integer,
     }
 }

@@ -8,9 +8,7 @@ use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
-use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
-use tidings_domain::trigger::RuleTrigger;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_store::settings::{ConfigChange, EndpointRecord, Precondition};
 
@@ -255,32 +253,15 @@ impl Settings {
     ) -> Option<ConfigChange> {
         let EndpointWiring { channel_id, wired, paused } = wire;
         let Some(rule) = rules_for(view, id).find(|rule| rule.channel_id == channel_id) else {
-            let rule = Rule {
-                id: new_id::<RuleId>(self.clock.as_ref(), now),
-                workspace_id: view.workspace.id,
-                resource_type: ResourceType::Endpoint,
-                resource: ResourceSelector::One(id.to_string()),
-                channel_id,
-                triggers: RuleTrigger::OF_INCIDENTS.to_vec(),
-                trigger_types: Vec::new(),
-                enabled: true,
-                paused,
-                failure_severity: Severity::Warning,
-                generation: 1,
-                revision: 1,
-                created_at: now,
-                updated_at: now,
-            };
+            let rule_id = new_id::<RuleId>(self.clock.as_ref(), now);
+            let resource = (ResourceType::Endpoint, ResourceSelector::One(id.to_string()));
+            let rule = Rule { paused, ..Rule::new(rule_id, view.workspace.id, resource, channel_id, now) };
             return wired.then_some(ConfigChange::PutRule(rule, Precondition::Absent));
         };
         if (rule.enabled, rule.paused) == (wired, paused) {
             return None;
         }
-        let mut edited = Rule::clone(rule);
-        // A new generation skips pending deliveries of the old one, even if the rule is enabled again.
-        edited.generation += u32::from(rule.enabled && !wired);
-        (edited.enabled, edited.paused) = (wired, paused);
-        (edited.revision, edited.updated_at) = (rule.revision + 1, now);
+        let edited = Rule { enabled: wired, paused, ..Rule::clone(rule) }.revised(rule, now);
         Some(ConfigChange::PutRule(edited, Precondition::Revision(rule.revision)))
     }
 

@@ -1,11 +1,14 @@
 //! `/endpoints/{id}/notifications`: which shared channels notify of an endpoint's incidents. A wired channel is an enabled
 //! rule of this endpoint; of a channel that is not wired, the rule is disabled or does not exist.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::json;
+use tidings_domain::channel::Channel;
 use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
+use tidings_domain::rule::Rule;
 use tidings_engine::Engine;
-use tidings_engine::settings::RuleView;
 use tidings_engine::settings::endpoints::EndpointWiring;
 
 use crate::auth::{Authorized, PathId, Read, Write};
@@ -33,17 +36,17 @@ struct OtherRule {
 }
 
 impl OtherRule {
-    fn of(RuleView { rule, channel }: RuleView) -> Self {
+    fn of(rule: &Rule, channel: &Channel) -> Self {
         Self {
             rule_id: rule.id,
             resource_id: rule.resource.as_str().to_owned(),
             channel_id: channel.id,
-            channel_name: channel.name,
+            channel_name: channel.name.clone(),
             channel_type: channel.channel_type.as_str(),
             channel_enabled: channel.enabled,
             enabled: rule.enabled,
             paused: rule.paused,
-            triggers: rule.triggers.iter().map(|trigger| trigger.as_str()).collect(),
+            triggers: rule.settings.triggers.iter().map(|trigger| trigger.as_str()).collect(),
         }
     }
 }
@@ -109,6 +112,9 @@ fn response(engine: &Engine, workspace_id: WorkspaceId, id: EndpointId) -> ApiRe
             rule_id: rule.map(|rule| rule.id),
         });
     }
-    let other_rules: Vec<_> = engine.other_rules(workspace_id, id)?.into_iter().map(OtherRule::of).collect();
+    let view = engine.view(workspace_id)?;
+    let other_rules = engine.other_rules(workspace_id, id)?;
+    let with_channel = |rule: &Arc<Rule>| Some(OtherRule::of(rule, &view.channel(rule.channel_id)?.channel));
+    let other_rules: Vec<_> = other_rules.iter().filter_map(with_channel).collect();
     ok(&json!({"channels": channels, "otherRules": other_rules}))
 }
