@@ -20,7 +20,7 @@ pub enum AppError {
     #[error("the input is invalid")]
     Invalid(Violations),
     /// A quota of the workspace is used up.
-    #[error("this workspace has {used} of {max} {what}: delete some, or ask the operator for a larger plan")]
+    #[error("this workspace has {used} {what} and may have {max}: delete some, or ask the operator for more")]
     Quota {
         /// The things that are limited, in the plural.
         what: &'static str,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use tidings_domain::access::{Actor, Permission, Standing};
+use tidings_domain::access::{Access, Actor, Permission};
 use tidings_domain::id::WorkspaceId;
 use tidings_domain::time::Timestamp;
 use tidings_engine::Engine;
@@ -29,7 +29,7 @@ pub struct Origin {
 pub struct Principal {
     pub workspace_id: WorkspaceId,
     pub actor: Actor,
-    pub standing: Standing,
+    pub access: Access,
     pub origin: Origin,
 }
 
@@ -39,9 +39,9 @@ impl Principal {
     /// # Errors
     /// [`AppError::Forbidden`], and [`AppError::ReadOnlyKey`] for what another API key of the workspace could do.
     pub fn require(&self, permission: Permission) -> Result<()> {
-        if self.standing.may(permission) {
+        if self.access.may(permission) {
             Ok(())
-        } else if self.standing == Standing::ReadOnlyKey && Standing::ApiKey.may(permission) {
+        } else if self.access == Access::ReadOnlyKey && Access::ApiKey.may(permission) {
             Err(AppError::ReadOnlyKey)
         } else {
             Err(AppError::Forbidden(permission))

@@ -92,7 +92,7 @@ impl Role {
 
 /// What a caller is in a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum Access {
     /// A user with this role.
     Member(Role),
     /// An API key with write access.
@@ -192,7 +192,7 @@ pub struct Grants {
     pub read_only_key: bool,
 }
 
-impl Standing {
+impl Access {
     /// Whether it has the permission.
     pub fn may(self, permission: Permission) -> bool {
         let grants = permission.grants();
@@ -211,23 +211,22 @@ mod tests {
     #[test]
     fn higher_roles_have_all_permissions_of_lower_ones() {
         for permission in Permission::ALL {
-            let having = Role::ALL.map(|role| Standing::Member(role).may(permission));
+            let having = Role::ALL.map(|role| Access::Member(role).may(permission));
             assert!(having.is_sorted(), "{permission:?}");
             assert!(having[3], "{permission:?}: an owner has all");
-            assert!(!Standing::ReadOnlyKey.may(permission) || Standing::ApiKey.may(permission), "{permission:?}");
+            assert!(!Access::ReadOnlyKey.may(permission) || Access::ApiKey.may(permission), "{permission:?}");
         }
     }
 
     #[test]
     fn roles_have_the_permissions_of_the_documentation() {
-        let of = |standing: Standing| Permission::ALL.into_iter().filter(|p| standing.may(*p)).collect::<Vec<_>>();
+        let of = |access: Access| Permission::ALL.into_iter().filter(|p| access.may(*p)).collect::<Vec<_>>();
         use Permission::{Acknowledge, DeleteWorkspace, ManageOwners, Read, Simulate};
-        assert_eq!(of(Standing::Member(Role::Viewer)), [Read, Simulate]);
-        assert_eq!(of(Standing::Member(Role::Member)), [Read, Simulate, Acknowledge]);
-        assert_eq!(of(Standing::ReadOnlyKey), [Read, Simulate]);
-        let withheld =
-            |standing: Standing| Permission::ALL.into_iter().filter(|p| !standing.may(*p)).collect::<Vec<_>>();
-        assert_eq!(withheld(Standing::Member(Role::Admin)), [ManageOwners, DeleteWorkspace]);
-        assert_eq!(withheld(Standing::ApiKey), [ManageOwners, DeleteWorkspace]);
+        assert_eq!(of(Access::Member(Role::Viewer)), [Read, Simulate]);
+        assert_eq!(of(Access::Member(Role::Member)), [Read, Simulate, Acknowledge]);
+        assert_eq!(of(Access::ReadOnlyKey), [Read, Simulate]);
+        let withheld = |access: Access| Permission::ALL.into_iter().filter(|p| !access.may(*p)).collect::<Vec<_>>();
+        assert_eq!(withheld(Access::Member(Role::Admin)), [ManageOwners, DeleteWorkspace]);
+        assert_eq!(withheld(Access::ApiKey), [ManageOwners, DeleteWorkspace]);
     }
 }

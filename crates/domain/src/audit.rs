@@ -164,7 +164,7 @@ pub struct AuditEntry {
     pub request_id: Option<String>,
 }
 
-/// The fields that differ between two JSON objects; null in place of an object stands for one without fields (of what is
+/// The fields that differ between two JSON objects; null in place of an object means one without fields (of what is
 /// created or deleted). Objects within are compared field by field, lists as a whole.
 ///
 /// Secrets must be masked in both objects; a secret that was replaced is therefore equal, see [`note_secret`].

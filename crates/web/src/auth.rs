@@ -12,7 +12,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use tidings_app::{App, Granted, Origin, Principal};
-use tidings_domain::access::{Actor, Standing};
+use tidings_domain::access::{Access, Actor};
 use tidings_domain::id::{Id, InvalidId, WorkspaceId};
 use tidings_engine::Engine;
 use tidings_engine::snapshot::InboundWebhookMatch;
@@ -94,11 +94,11 @@ async fn authenticate(parts: &mut Parts, state: &AppState) -> Result<Principal, 
     if named != Some(caller.workspace_id) {
         return Err(Problem::new(Code::NotFound, "there is no such workspace, or this API key is not one of its keys"));
     }
-    let standing = if caller.read_only { Standing::ReadOnlyKey } else { Standing::ApiKey };
+    let access = if caller.read_only { Access::ReadOnlyKey } else { Access::ApiKey };
     Ok(Principal {
         workspace_id: caller.workspace_id,
         actor: Actor::api_key(caller.api_key_id, &*caller.name),
-        standing,
+        access,
         origin: Origin::default(),
     })
 }

@@ -12,6 +12,7 @@
 //! - [`read_query`] reads query parameters in the same way.
 
 mod shape;
+mod text;
 mod word;
 
 use std::any::TypeId;
@@ -173,7 +174,7 @@ pub fn read_query<T: Request>(pairs: impl IntoIterator<Item = (String, String)>)
     let shape = shape_of::<T>();
     let mut violations = Violations::new();
     let mut value = match &shape.kind {
-        Kind::Object(object) => object.from_pairs(pairs, &mut violations),
+        Kind::Object(object) => object.read_pairs(pairs, &mut violations),
         _ => Value::Object(Map::new()),
     };
     shape.read(&mut value, "", &mut violations);
