@@ -33,14 +33,9 @@ impl Engine {
         self.incidents().endpoint_state(workspace_id, id).await
     }
 
-    /// What `view` makes of the state of each of these endpoints, in their order.
-    pub async fn endpoint_states<T>(
-        &self,
-        workspace_id: WorkspaceId,
-        ids: &[EndpointId],
-        view: impl Fn(&EndpointState) -> T,
-    ) -> Vec<T> {
-        self.incidents().endpoint_states(workspace_id, ids, view).await
+    /// The states of these endpoints, in their order.
+    pub async fn endpoint_states(&self, workspace_id: WorkspaceId, ids: &[EndpointId]) -> Vec<EndpointState> {
+        self.incidents().endpoint_states(workspace_id, ids).await
     }
 
     /// Forgets the checks in a row of an endpoint that is probed in another way now, or was paused: they prove nothing
