@@ -30,6 +30,7 @@
 pub mod accounts;
 pub mod api_keys;
 mod app;
+pub mod attempt;
 pub mod audit;
 pub mod audit_log;
 pub mod channels;
@@ -37,6 +38,7 @@ pub mod contract;
 pub mod delivery_stats;
 pub mod endpoints;
 mod error;
+pub mod inbound;
 pub mod inbound_webhooks;
 pub mod incidents;
 pub mod invitations;
@@ -52,7 +54,12 @@ pub mod quotas;
 pub mod resources;
 mod response;
 mod revision;
+pub mod rules;
+pub mod runs;
+mod schemas;
+pub mod simulate;
 pub mod uptime;
+pub mod verdict;
 pub mod workspaces;
 
 pub use app::{App, TestSlot};

@@ -33,14 +33,9 @@ impl Engine {
         self.incidents().endpoint_state(workspace_id, id).await
     }
 
-    /// What `view` makes of the state of each of these endpoints, in their order.
-    pub async fn endpoint_states<T>(
-        &self,
-        workspace_id: WorkspaceId,
-        ids: &[EndpointId],
-        view: impl Fn(&EndpointState) -> T,
-    ) -> Vec<T> {
-        self.incidents().endpoint_states(workspace_id, ids, view).await
+    /// The states of these endpoints, in their order.
+    pub async fn endpoint_states(&self, workspace_id: WorkspaceId, ids: &[EndpointId]) -> Vec<EndpointState> {
+        self.incidents().endpoint_states(workspace_id, ids).await
     }
 
     /// Forgets the checks in a row of an endpoint that is probed in another way now, or was paused: they prove nothing
@@ -58,7 +53,8 @@ impl Engine {
     /// The endpoints of every workspace. A workspace's pointer is the same as long as none of its endpoints changes.
     pub fn endpoints_by_workspace(&self) -> Vec<(WorkspaceId, SharedEndpoints)> {
         let snapshot = self.snapshot();
-        let shared = snapshot.workspaces().map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
+        let active = snapshot.workspaces().filter(|view| view.workspace.suspended_at.is_none());
+        let shared = active.map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
         let mut endpoints: Vec<_> = shared.collect();
         endpoints.sort_by_key(|(id, _)| *id);
         endpoints

@@ -12,6 +12,8 @@
 //! - [`read_query`] reads query parameters in the same way.
 
 mod shape;
+mod text;
+mod word;
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -61,6 +63,11 @@ impl<T> Input<T> {
     /// Adds a violation of one field.
     pub fn refuse_field(&mut self, pointer: &str, message: impl Into<String>) {
         self.refuse([Violation::new(pointer, message)]);
+    }
+
+    /// Whether the field, a part of it, or what it is a part of, has a violation.
+    pub fn is_refused(&self, pointer: &str) -> bool {
+        is_refused(&self.violations, pointer)
     }
 
     /// The value, if nothing is wrong with it.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use tidings_domain::endpoint::{ExpectedStatus, STATUS_RANGE_FORMAT};
-use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations, pointer};
 use utoipa::ToSchema;
+
+use super::text::{Text, bound, one_of, text};
 
 /// The largest integer that every JSON parser keeps exactly: 2⁵³ − 1 (RFC 8259, section 6).
 const INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -51,24 +51,12 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Text {
-    words: Vec<String>,
-    chars_min: usize,
-    chars_max: Option<usize>,
-    /// The prefix of an id.
-    id_prefix: Option<String>,
-    is_instant: bool,
-    /// A range of status codes.
-    is_status_range: bool,
-    /// A caller's own id: an integer is taken as its digits.
-    accepts_integer: bool,
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Object {
     fields: BTreeMap<String, Field>,
     /// In the order of their declaration.
     required: Vec<String>,
+    /// Whether unknown fields are passed over: it is another product's format, which may gain fields.
+    is_open: bool,
 }
 
 #[derive(Debug)]
@@ -223,6 +211,9 @@ impl Object {
                 return true;
             }
             let Some(field) = self.fields.get(key) else {
+                if self.is_open {
+                    return false;
+                }
                 // The list once is enough: an answer must not be many times as large as the request.
                 let message = if std::mem::take(&mut is_first_unknown) {
                     let known: Vec<_> = tag.into_iter().chain(self.fields.keys().map(String::as_str)).collect();
@@ -425,39 +416,6 @@ impl Shape {
     }
 }
 
-impl Text {
-    fn fault(&self, given: &str) -> Option<String> {
-        if !self.words.is_empty() {
-            let is_known = self.words.iter().any(|word| word == given);
-            return (!is_known).then(|| one_of(self.words.iter().map(String::as_str)));
-        }
-        if let Some(prefix) = &self.id_prefix {
-            let is_id = given.strip_prefix(prefix.as_str()).is_some_and(|digits| {
-                digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            });
-            return (!is_id).then(|| format!("must be an id of the form {prefix}<32 hex digits>"));
-        }
-        if self.is_instant {
-            return Timestamp::parse(given)
-                .is_none()
-                .then(|| "must be an RFC 3339 timestamp, such as 2026-05-02T04:00:12.345Z".to_owned());
-        }
-        if self.is_status_range {
-            return ExpectedStatus::parse(given)
-                .is_none()
-                .then(|| "must be a status code, such as 200, or a range, such as \"200-299\"".to_owned());
-        }
-        match self.chars_max {
-            Some(max) if given.chars().nth(max).is_some() => Some(format!("must be at most {max} characters")),
-            _ if self.chars_min == 1 && given.is_empty() => Some("must not be empty".to_owned()),
-            _ if self.chars_min > 1 && given.chars().nth(self.chars_min - 1).is_none() => {
-                Some(format!("must be at least {} characters", self.chars_min))
-            }
-            _ => None,
-        }
-    }
-}
-
 /// The number, if it is whole, however it is written: JSON has one type of number, so that some serialisers write
 /// `1842.0` or `1e3`.
 fn whole_number(value: &Value) -> Option<i128> {
@@ -477,16 +435,6 @@ fn integer_form(min: i64, max: u64) -> String {
         (0, max) if max >= u64::from(u32::MAX) => "must be a whole number, 0 or more".to_owned(),
         (min, max) if max >= u64::from(u32::MAX) => format!("must be a whole number, {min} or more"),
         _ => format!("must be a whole number from {min} to {max}"),
-    }
-}
-
-/// `a, b or c`, for messages.
-fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<_> = words.into_iter().collect();
-    match words.as_slice() {
-        [] => "must be absent".to_owned(),
-        [only] => format!("must be {only}"),
-        [rest @ .., last] => format!("must be {} or {last}", rest.join(", ")),
     }
 }
 
@@ -622,25 +570,8 @@ impl Compiler {
             object.fields.insert(key.clone(), field);
         }
         object.required.extend(required.into_iter().map(str::to_owned));
-    }
-}
-
-fn bound(schema: &Value, key: &str) -> Option<usize> {
-    schema[key].as_u64().and_then(|bound| bound.try_into().ok())
-}
-
-fn text(schema: &Value, accepts_integer: bool) -> Text {
-    let words = schema["enum"].as_array().into_iter().flatten();
-    let pattern = schema["pattern"].as_str().unwrap_or_default();
-    let id_prefix = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix("[0-9a-f]{32}$"));
-    Text {
-        words: words.filter_map(|word| word.as_str().map(str::to_owned)).collect(),
-        chars_min: bound(schema, "minLength").unwrap_or(0),
-        chars_max: bound(schema, "maxLength"),
-        id_prefix: id_prefix.map(str::to_owned),
-        is_instant: schema["format"] == "date-time",
-        is_status_range: schema["format"] == STATUS_RANGE_FORMAT,
-        accepts_integer,
+        let additional = &schema["additionalProperties"];
+        object.is_open |= !object.fields.is_empty() && !additional.is_null() && *additional != false;
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 use tidings_domain::channel::{ChannelType, Policies};
 use tidings_domain::id::ChannelId;
 use tidings_domain::quiet_hours::QuietHours;
+use tidings_domain::trigger::TriggerType;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -224,5 +225,37 @@ fn fields_of_all_variants_are_read_without_the_tag() {
         found,
         ["/type: must be tcp or external", "/colour: is not a known field", "/name: must be a string"],
         "a port is a field of one of them"
+    );
+}
+
+#[derive(Debug, PartialEq, Deserialize, ToSchema)]
+struct Foreign {
+    #[serde(default)]
+    #[schema(required)]
+    name: String,
+    #[serde(flatten)]
+    other: HashMap<String, Value>,
+}
+
+#[test]
+fn unknown_fields_of_an_open_object_are_passed_over() {
+    let read = read::<Foreign>(json!({"name": "a", "new": {"x": 1}})).unwrap().finish().unwrap();
+    assert_eq!(read, Foreign { name: "a".to_owned(), other: HashMap::new() });
+    assert_eq!(pointers::<Foreign>(json!({"new": 1})), ["/name: is required"]);
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Words {
+    #[serde(default)]
+    trigger_types: Vec<TriggerType>,
+}
+
+#[test]
+fn word_outside_its_pattern_is_refused_at_its_item() {
+    let refused = pointers::<Words>(json!({"triggerTypes": ["manual", "By Hand", 5]}));
+    assert_eq!(
+        refused,
+        ["/triggerTypes/1: must be 1 to 40 characters of A-Za-z0-9_-", "/triggerTypes/2: must be a string"]
     );
 }

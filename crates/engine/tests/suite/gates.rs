@@ -11,7 +11,6 @@ use tidings_domain::quiet_hours::QuietAction;
 use tidings_domain::routing::NotRoutedReason;
 use tidings_domain::severity::SeverityFilter;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
-use tidings_engine::settings::RuleEdit;
 
 use crate::world::World;
 
@@ -250,7 +249,7 @@ fn unmatched_rules_are_noted_and_get_no_delivery() {
     let world = World::new();
     let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     let off = world.rule(endpoint, hook);
-    world.edit_rule(off, RuleEdit { enabled: Some(false), ..RuleEdit::default() });
+    world.edit_rule(off, |rule| rule.enabled = false);
     let only_resolved = world.rule_for(endpoint, hook, &[RuleTrigger::Resolved]);
     world.down(endpoint);
     assert_eq!(world.outcomes(hook), Vec::<String>::new());

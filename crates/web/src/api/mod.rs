@@ -9,7 +9,6 @@ mod endpoints;
 mod events;
 mod inbound;
 mod incidents;
-pub(crate) mod inline;
 mod insights;
 mod invitations;
 mod members;
@@ -197,11 +196,13 @@ fn table() -> Vec<Group> {
             "Rules",
             vec![
                 get("/notification-rules", "List the rules of a resource", rules::list),
-                post("/notification-rules", "Create a rule", rules::create),
-                post("/notification-rules/test", "Send a test", rules::test),
+                post("/notification-rules", "Create a rule", rules::create).problems(&[Code::Quota, Code::RuleExists]),
+                post("/notification-rules/test", "Send a test", rules::test)
+                    .problems(&[Code::NotFound, Code::ChannelUnusable]),
                 get("/notification-rules/deliveries", "List the deliveries of a resource", rules::deliveries),
                 get("/notification-rules/{id}", "Read a rule", rules::one),
-                patch("/notification-rules/{id}", "Edit a rule", rules::edit),
+                patch("/notification-rules/{id}", "Edit a rule", rules::edit)
+                    .problems(&[Code::Quota, Code::RuleExists]),
                 delete("/notification-rules/{id}", "Delete a rule", rules::delete),
             ],
         ),
@@ -209,10 +210,12 @@ fn table() -> Vec<Group> {
             "Use cases",
             vec![
                 get("/use-cases/{use_case}/webhooks", "List the webhooks of a use case", use_case_webhooks::list),
-                post("/use-cases/{use_case}/webhooks", "Create a webhook", use_case_webhooks::create),
+                post("/use-cases/{use_case}/webhooks", "Create a webhook", use_case_webhooks::create)
+                    .problems(&[Code::Quota]),
                 get("/use-cases/{use_case}/webhooks/{id}", "Read a webhook", use_case_webhooks::one),
                 delete("/use-cases/{use_case}/webhooks/{id}", "Delete a webhook", use_case_webhooks::delete),
-                post("/use-cases/{use_case}/webhooks/{id}/test", "Send a test event", use_case_webhooks::test),
+                post("/use-cases/{use_case}/webhooks/{id}/test", "Send a test event", use_case_webhooks::test)
+                    .problems(&[Code::ChannelUnusable]),
                 get(
                     "/use-cases/{use_case}/webhooks/{id}/deliveries",
                     "List its deliveries",

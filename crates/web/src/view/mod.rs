@@ -3,8 +3,4 @@
 mod content;
 pub(crate) mod delivery;
 pub(crate) mod event;
-pub(crate) mod rule;
-pub(crate) mod simulate;
-pub(crate) mod subscription;
-pub(crate) mod test_send;
 pub(crate) mod why;

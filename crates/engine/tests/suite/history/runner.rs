@@ -13,7 +13,6 @@ use tidings_domain::mute::MuteScope;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
-use tidings_engine::settings::RuleEdit;
 use tidings_engine::{Simulation, SimulationRequest};
 
 use super::strategies::{Action, CHANNELS, ENDPOINTS, Setup};
@@ -174,7 +173,7 @@ impl History {
 
     fn replace(&mut self, rule: usize) {
         let (world, now) = (&self.world, self.world.now());
-        world.wait(world.engine().delete_rule(world.workspace_id, self.rules[rule], None)).unwrap();
+        world.delete_rule(self.rules[rule]);
         let (endpoint, channel) = (self.endpoints[rule / CHANNELS], self.channels[rule % CHANNELS]);
         self.rules[rule] = world.rule_for(endpoint, channel, triggers(rule));
         self.former_rules[rule].push(self.rules[rule]);
@@ -194,7 +193,7 @@ impl History {
         } else {
             self.gaps.push((rule, self.world.now(), None));
         }
-        self.world.edit_rule(self.rules[rule], RuleEdit { enabled: Some(on), ..RuleEdit::default() });
+        self.world.edit_rule(self.rules[rule], |rule| rule.enabled = on);
     }
 
     fn acknowledge(&self) {
