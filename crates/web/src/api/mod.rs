@@ -435,7 +435,7 @@ pub fn description() -> serde_json::Value {
             }
         })
     });
-    openapi::document(described.chain(openapi::service::routes().iter().map(ServiceRoute::described)))
+    openapi::document(described.chain(openapi::service::routes().iter().map(|route| route.described())))
 }
 
 /// The same as text: what `/api/openapi.json` answers, and the committed copy.

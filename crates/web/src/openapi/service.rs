@@ -35,8 +35,13 @@ impl ServiceRoute {
 
 /// Every one of them, but for the pages below `/docs`.
 pub(crate) fn routes() -> [ServiceRoute; 5] {
-    let get = |path, operation_id, summary, describe| {
-        ServiceRoute { method: "GET", path, operation_id, tag: "Service", summary, describe }
+    let get = |path, operation_id, summary, describe| ServiceRoute {
+        method: "GET",
+        path,
+        operation_id,
+        tag: "Service",
+        summary,
+        describe,
     };
     [
         ServiceRoute {
