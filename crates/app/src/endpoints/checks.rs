@@ -237,9 +237,8 @@ impl Check {
 
 impl CheckFacts {
     pub(super) fn of(check: &check::Check) -> Self {
-        let days_left = |not_after: Timestamp| {
-            not_after.unix_ms().saturating_sub(check.checked_at.unix_ms()).div_euclid(DAY_MS)
-        };
+        let days_left =
+            |not_after: Timestamp| not_after.unix_ms().saturating_sub(check.checked_at.unix_ms()).div_euclid(DAY_MS);
         Self {
             checked_at: check.checked_at,
             status: check.status,
@@ -372,7 +371,10 @@ fn time_fault(at: Timestamp, accepted: &RangeInclusive<Timestamp>) -> Option<&'s
 /// An id in the format of Tidings. Checks are listed and pruned by their ids, so that the time in it must be plausible.
 fn own_id(input: &mut Input<CheckReport>, text: &str, accepted: &RangeInclusive<Timestamp>) -> Option<CheckId> {
     let Ok(id) = text.parse::<CheckId>() else {
-        input.refuse_field("/checkId", "must be chk_<32 hex digits>, or an id of your own that does not begin with chk_");
+        input.refuse_field(
+            "/checkId",
+            "must be chk_<32 hex digits>, or an id of your own that does not begin with chk_",
+        );
         return None;
     };
     if time_fault(id.made_at(), accepted).is_some() {

@@ -1,8 +1,8 @@
 //! `/endpoints`: monitored endpoints. Their rules for shared channels are in [`wiring`], their checks and summaries in
 //! [`checks`], and tests of a definition that is not stored in [`test`].
 
-pub mod checks;
 mod changes;
+pub mod checks;
 pub mod test;
 mod validate;
 pub mod wiring;
@@ -21,7 +21,7 @@ use crate::principal::{Authorized, Read};
 use crate::quotas::{self, Quota, QuotaUse};
 use crate::response::Response;
 
-pub use changes::{EndpointCopy, create, copy, delete, edit, pause, resume};
+pub use changes::{EndpointCopy, copy, create, delete, edit, pause, resume};
 use checks::Check;
 
 /// The editable part of an endpoint: the body of a creation, and what an edit is merged over. Secrets are masked where it
@@ -221,40 +221,42 @@ impl EndpointQuery {
     }
 }
 
-/// Endpoints, newest first. The states are those that this process has in memory: nothing is read from the store.
+/// Endpoints, newest first. Nothing is read from the store: the states are in memory.
 ///
 /// # Errors
 /// If the workspace was deleted meanwhile.
 pub async fn list(by: &Authorized<Read>, query: EndpointQuery) -> Result<EndpointList> {
     let view = by.view()?;
-    let text = query.q.as_deref().unwrap_or_default().to_lowercase();
-    let mut matching: Vec<_> =
-        view.endpoints().map(|loaded| &loaded.endpoint).filter(|endpoint| query.matches(endpoint, &text)).collect();
-    matching.sort_unstable_by_key(|endpoint| std::cmp::Reverse(endpoint.id));
-    let ids: Vec<_> = matching.iter().map(|endpoint| endpoint.id).collect();
-    let (workspace_id, mut counts) = (by.workspace_id(), EndpointCounts::default());
-    // Of all that match only the last status is copied, of those on the page the whole state.
-    let checked = by
-        .engine()
-        .endpoint_states(workspace_id, &ids, |state| state.last_check.as_ref().map(|check| check.status))
-        .await;
-    let mut page = Vec::new();
-    for (endpoint, last) in matching.into_iter().zip(checked) {
-        let status = EndpointStatus::of(endpoint, last);
-        counts.add(status);
-        let is_listed = query.status.is_none_or(|expected| expected == status)
-            && query.cursor.is_none_or(|before| endpoint.id < before);
-        if is_listed && page.len() <= query.limit as usize {
-            page.push(endpoint);
-        }
-    }
+    let (mut page, counts) = selected(by, &view, &query);
     let has_more = page.len() > query.limit as usize;
     page.truncate(query.limit as usize);
     let next_cursor = page.last().filter(|_| has_more).map(|endpoint| endpoint.id);
     let ids: Vec<_> = page.iter().map(|endpoint| endpoint.id).collect();
-    let states = by.engine().endpoint_states(workspace_id, &ids, EndpointState::clone).await;
+    let states = by.engine().endpoint_states(by.workspace_id(), &ids).await;
     let data = page.into_iter().zip(&states).map(|(endpoint, state)| Endpoint::of(endpoint, state)).collect();
     Ok(EndpointList { data, next_cursor, counts, quota: quotas::used(by, &view, Quota::Endpoints) })
+}
+
+/// All endpoints after the cursor that match, newest first; and how many match but for their status and the cursor.
+fn selected<'a, P>(
+    by: &Authorized<P>,
+    view: &'a WorkspaceView,
+    query: &EndpointQuery,
+) -> (Vec<&'a endpoint::Endpoint>, EndpointCounts) {
+    let text = query.q.as_deref().unwrap_or_default().to_lowercase();
+    let endpoints = view.endpoints().map(|loaded| &loaded.endpoint);
+    let mut matching: Vec<_> = endpoints.filter(|endpoint| query.matches(endpoint, &text)).collect();
+    matching.sort_unstable_by_key(|endpoint| std::cmp::Reverse(endpoint.id));
+    let statuses = by.engine().check_statuses(matching.iter().map(|endpoint| endpoint.id));
+    let mut counts = EndpointCounts::default();
+    let listed = matching.into_iter().zip(statuses).filter_map(|(endpoint, last)| {
+        let status = EndpointStatus::of(endpoint, last);
+        counts.add(status);
+        let is_listed = query.status.is_none_or(|expected| expected == status)
+            && query.cursor.is_none_or(|before| endpoint.id < before);
+        is_listed.then_some(endpoint)
+    });
+    (listed.collect(), counts)
 }
 
 /// One endpoint, with its uptime of the last 24 hours and 30 days.

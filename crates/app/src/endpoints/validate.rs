@@ -30,8 +30,7 @@ pub(super) fn validated<P>(
     input.refuse(name_violations(&input.value.name));
     let definition = &input.value.definition;
     let own_id = before.map(|loaded| loaded.endpoint.id);
-    let mut found =
-        endpoint::violations(definition, own_id, by.engine().settings().limits().interval_seconds_min);
+    let mut found = endpoint::violations(definition, own_id, by.engine().settings().limits().interval_seconds_min);
     found.extend(reference_violations(view, definition, own_id));
     input.refuse(found);
     Ok(input.finish()?)

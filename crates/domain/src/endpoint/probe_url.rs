@@ -209,7 +209,10 @@ mod tests {
             ("https://api.example.com/health", "https://api.example.com/health"),
             ("https://shop.example.com/api?x=1&page=two", "https://shop.example.com/api?x=1&page=two"),
             ("https://a.example/h?token=t0p&x=1&apiKey=k#top", "https://a.example/h?token=•••&x=1&apiKey=•••#top"),
-            ("https://a.example/h?X-Amz-Signature=abc&api%5Fkey=k", "https://a.example/h?X-Amz-Signature=•••&api%5Fkey=•••"),
+            (
+                "https://a.example/h?X-Amz-Signature=abc&api%5Fkey=k",
+                "https://a.example/h?X-Amz-Signature=•••&api%5Fkey=•••",
+            ),
             ("https://a.example/h?token=&author=me", "https://a.example/h?token=&author=me"),
             ("https://u:p@a.example:8443/", "https://•••@a.example:8443/"),
             (
@@ -231,12 +234,16 @@ mod tests {
     fn unmasked_url_takes_each_part_from_its_place() {
         let stored = ProbeUrl::new("https://a.example/old?token=one&token=two&key=three");
         let unmasked = |url: &str| ProbeUrl::new(url).unmasked(&stored).map(|url| url.expose().to_owned());
-        assert_eq!(unmasked("https://a.example/new?x=1&token=•••").as_deref(), Some("https://a.example/new?x=1&token=one"));
+        assert_eq!(
+            unmasked("https://a.example/new?x=1&token=•••").as_deref(),
+            Some("https://a.example/new?x=1&token=one")
+        );
         assert_eq!(
             unmasked("https://a.example/?key=•••&token=new&token=•••").as_deref(),
             Some("https://a.example/?key=three&token=new&token=two")
         );
-        for without in ["https://a.example/?pin=•••", "https://a.example/•••", "https://a.example/x•••y?key=•••"] {
+        for without in ["https://a.example/?pin=•••", "https://a.example/•••", "https://a.example/x•••y?key=•••"]
+        {
             assert_eq!(unmasked(without), None, "{without}");
         }
     }

@@ -115,9 +115,7 @@ impl HttpProbe {
             }
         };
         for (name, value) in self.headers.iter_mut().filter(|(name, _)| !is_harmless_header(name)) {
-            let known = |stored: &Self| {
-                stored.headers.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))
-            };
+            let known = |stored: &Self| stored.headers.iter().position(|(known, _)| known.eq_ignore_ascii_case(name));
             let known = stored.and_then(|stored| Some(&stored.headers[known(stored)?].1));
             keep(value, known, format!("/headers{}", pointer(name)));
         }
@@ -139,7 +137,9 @@ impl HttpProbe {
             let whole = stored.filter(|_| has_same_origin).and_then(|stored| self.url.unmasked(&stored.url));
             match whole {
                 Some(whole) => self.url = whole,
-                None => found.push(Violation::new("/url", "must be whole: ••• stands for a token only where one is stored")),
+                None => {
+                    found.push(Violation::new("/url", "must be whole: ••• stands for a token only where one is stored"))
+                }
             }
         }
     }

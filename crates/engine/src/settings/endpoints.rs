@@ -17,11 +17,8 @@ impl Settings {
     pub fn endpoint_record(&self, endpoint: Endpoint) -> EndpointRecord {
         let owner = Owner::Endpoint(endpoint.workspace_id, endpoint.id);
         let secrets = endpoint.definition.secrets();
-        let sealed = if secrets.is_empty() {
-            Vec::new()
-        } else {
-            self.vault.seal_secrets(&secrets, owner, self.clock.as_ref())
-        };
+        let sealed =
+            if secrets.is_empty() { Vec::new() } else { self.vault.seal_secrets(&secrets, owner, self.clock.as_ref()) };
         EndpointRecord { endpoint, key_id: self.vault.key_id().to_owned(), sealed }
     }
 }

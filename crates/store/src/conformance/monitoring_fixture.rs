@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tidings_domain::access::Actor;
 use tidings_domain::check::{AssertionResult, Certificate, Check, CheckStatus, FailureClass, Timings};
 use tidings_domain::endpoint::{Auth, Definition, Endpoint, HttpProbe, Probe};
-use tidings_domain::secret::Secret;
 use tidings_domain::event::{Content, Event};
 use tidings_domain::id::{ChannelId, EndpointId, Id, IncidentId};
 use tidings_domain::incident::reminders::Reminders;
@@ -14,6 +13,7 @@ use tidings_domain::incident::{
     Cause, Incident, IncidentStart, IncidentTrigger, Notified, Subject, SubjectField, SubjectInfo,
 };
 use tidings_domain::mute::{Mute, MuteScope};
+use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 

@@ -67,7 +67,10 @@ async fn header_body_and_url_token_are_masked_and_kept() {
     assert_eq!(whole["url"], json!(masked));
     let cleared = json!({"body": null, "headers": {}, "url": target.url});
     let cleared = service.patch(&path(&endpoint), &cleared).await.expect(200)["endpoint"].clone();
-    assert_eq!((&cleared["body"], &cleared["headers"], &cleared["url"]), (&Value::Null, &json!({}), &json!(target.url)));
+    assert_eq!(
+        (&cleared["body"], &cleared["headers"], &cleared["url"]),
+        (&Value::Null, &json!({}), &json!(target.url))
+    );
     let log = service.store.audit_log(Some(service.workspace_id), audit()).await.unwrap();
     let log = format!("{log:?}");
     assert!(SECRETS.iter().all(|secret| !log.contains(secret)), "{log}");
@@ -149,7 +152,13 @@ async fn changes_of_endpoints_are_audited() {
         .map(|entry| {
             let fields: Vec<_> = entry.changes.keys().filter(|key| !key.starts_with("channels.")).cloned().collect();
             let target = entry.target_id.clone().unwrap();
-            let which = if target == endpoint["id"] { "" } else if target == child["id"] { " child" } else { " copy" };
+            let which = if target == endpoint["id"] {
+                ""
+            } else if target == child["id"] {
+                " child"
+            } else {
+                " copy"
+            };
             format!("{}{which} {}", entry.action, if fields.len() > 3 { "…".to_owned() } else { fields.join(", ") })
         })
         .collect();
@@ -180,10 +189,9 @@ async fn endpoints_over_the_quota_are_refused() {
     let first = made(&service, json!({})).await;
     made(&service, json!({"enabled": false})).await;
     let body = json!({"name": "third", "type": "http", "url": "https://example.com/"});
-    for refused in [
-        service.post("/endpoints", &body).await,
-        service.send("POST", &format!("{}/clone", path(&first)), None).await,
-    ] {
+    for refused in
+        [service.post("/endpoints", &body).await, service.send("POST", &format!("{}/clone", path(&first)), None).await]
+    {
         let problem = refused.json();
         assert_eq!((&problem["used"], &problem["max"]), (&json!(2), &json!(2)), "{problem}");
         refused.problem(403, "PT403");

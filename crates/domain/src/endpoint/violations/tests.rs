@@ -219,7 +219,10 @@ fn insecure_tls_is_a_violation_only_together_with_secrets() {
     for verify in [Verify::ExpiryOnly, Verify::None] {
         assert_eq!(of(verify, |_| {}), None);
         assert_eq!(of(verify, |http| http.headers = vec![("X-Region".into(), "eu".into())]), None);
-        assert!(of(verify, |http| http.auth = Some(Auth::Bearer { token: "t".into() })).is_some_and(|it| it.contains("TIDINGS_X")));
+        assert!(
+            of(verify, |http| http.auth = Some(Auth::Bearer { token: "t".into() }))
+                .is_some_and(|it| it.contains("TIDINGS_X"))
+        );
         assert!(of(verify, header).is_some_and(|it| it.contains("X-API-Key") && !it.contains("hunter2")));
     }
     assert_eq!(of(Verify::Full, header), None);

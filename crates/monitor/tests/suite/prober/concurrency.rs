@@ -92,8 +92,7 @@ async fn dropped_probe_closes_its_connection() {
     .await;
     let prober = Arc::new(prober());
     let (cloned, probe) = (prober.clone(), Probe::Http(get(server.url())));
-    let task =
-        tokio::spawn(async move { cloned.probe(&lenient(&probe), AGENT, NOW, DialOptions::default()).await });
+    let task = tokio::spawn(async move { cloned.probe(&lenient(&probe), AGENT, NOW, DialOptions::default()).await });
     connected.notified().await;
     task.abort();
     closed.notified().await;

@@ -97,7 +97,10 @@ async fn credentials_are_sent_and_masked_in_the_answer() {
         assert!(text.contains(masked), "sent, and masked where the server echoes it: {text}");
         assert!(!format!("{observation:?}").contains("hunter2"));
     }
-    let probe = Probe::Http(HttpProbe { auth: Some(Auth::Bearer { token: Secret::default() }), ..get(format!("http://{address}/")) });
+    let probe = Probe::Http(HttpProbe {
+        auth: Some(Auth::Bearer { token: Secret::default() }),
+        ..get(format!("http://{address}/"))
+    });
     assert_failed(&observe(&prober, &probe).await, FailureClass::Protocol, "its token is missing");
 }
 

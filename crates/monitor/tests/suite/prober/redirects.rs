@@ -78,7 +78,9 @@ async fn credentials_are_not_sent_to_another_origin() {
     })
     .await;
     let other = redirecting("302", &format!("http://{}/", there.address)).await;
-    for (auth, value) in [(Some(Auth::Bearer { token: "hunter2-hunter2".into() }), "Bearer hunter2-hunter2"), (None, "own")] {
+    for (auth, value) in
+        [(Some(Auth::Bearer { token: "hunter2-hunter2".into() }), "Bearer hunter2-hunter2"), (None, "own")]
+    {
         let headers = [("Authorization", "own"), ("Cookie", "a=b"), ("X-Own", "1"), ("Host", "shop.example")];
         let headers = headers.map(|(name, value)| (name.to_owned(), Secret::new(value))).to_vec();
         for first in [&same, &other] {
