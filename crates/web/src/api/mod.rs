@@ -33,6 +33,7 @@ use http::Method;
 
 use crate::auth::AppState;
 use crate::instrument::{RunToCompletion, instrumented};
+use crate::openapi::service::ServiceRoute;
 use crate::openapi::{self, DescribedRoute, Description};
 use crate::operation::{Operation, Strict};
 use crate::problem::Code;
@@ -406,6 +407,11 @@ pub fn instance_routes() -> Vec<(Method, &'static str)> {
     instance_table().into_iter().flat_map(|group| group.routes).map(|route| (route.method, route.path)).collect()
 }
 
+/// Every described route that is in none of the tables: it needs no credentials.
+pub fn service_routes() -> Vec<(&'static str, &'static str)> {
+    openapi::service::routes().iter().map(|route| (route.method, route.path)).collect()
+}
+
 /// The groups of all routes with the prefix of their paths.
 fn tables() -> impl Iterator<Item = (&'static str, Group)> {
     let of_workspace = table().into_iter().map(|group| (WORKSPACE, group));
@@ -430,7 +436,7 @@ pub fn description() -> serde_json::Value {
             }
         })
     });
-    openapi::document(described)
+    openapi::document(described.chain(openapi::service::routes().iter().map(|route| route.described())))
 }
 
 /// The same as text: what `/api/openapi.json` answers, and the committed copy.
