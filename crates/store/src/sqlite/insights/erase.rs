@@ -77,6 +77,11 @@ struct Pass {
     is_incomplete: bool,
 }
 
+/// Whether a pass over some resource is due.
+pub(in crate::sqlite) fn is_due(db: &Connection, now: Timestamp) -> Result<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM erasure WHERE next_at <= ? LIMIT 1")?.exists([now.unix_ms()])?)
+}
+
 pub(in crate::sqlite) fn erase(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<EraseProgress> {
     let pass = db
         .prepare_cached(
