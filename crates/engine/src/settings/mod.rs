@@ -7,7 +7,7 @@ pub mod inbound_webhooks;
 pub mod instance;
 pub mod mutes;
 
-pub use channel_use::ChannelUsers;
+pub use channel_use::{ChannelUsers, ChannelUses};
 
 use std::sync::Arc;
 
@@ -66,6 +66,10 @@ pub struct SettingsLimits {
     pub rules_max: u32,
     /// The most rules of a workspace that can match one event, so that an event and its deliveries stay one transaction.
     pub matching_rules_max: u32,
+    /// The most members of a workspace, with those who are invited.
+    pub members_max: u32,
+    /// The most API keys of a workspace.
+    pub api_keys_max: u32,
     /// The shortest interval between two checks of an endpoint, in seconds.
     pub interval_seconds_min: u32,
     /// Whether endpoints may send secrets to servers whose certificate is not verified.
@@ -79,6 +83,8 @@ impl Default for SettingsLimits {
             private_channels_max: 1_000,
             rules_max: 10_000,
             matching_rules_max: 1_000,
+            members_max: 100,
+            api_keys_max: 100,
             interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT,
             allow_insecure_tls: false,
         }

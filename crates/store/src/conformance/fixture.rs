@@ -14,7 +14,7 @@ use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
-use tidings_domain::trigger::{RuleTrigger, Trigger, TriggerType};
+use tidings_domain::trigger::{Trigger, TriggerType};
 use tidings_domain::workspace::Workspace;
 
 use super::StoreFactory;
