@@ -1,7 +1,6 @@
 //! The engine: starts and stops the components, and is the facade over them. Further operations are in
 //! [`crate::history`], [`crate::monitoring`], [`crate::simulate`] and [`crate::test_send`].
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tidings_store::accounts::AccountStore;
 use tidings_store::queue::{Acceptance, TestRecord};
 use tidings_store::retention::Retention;
 use tidings_store::{Store, StoreError};
-use tokio::sync::{MutexGuard, watch};
+use tokio::sync::watch;
 
 use crate::Result;
 use crate::accept::{self, RunReport};
@@ -203,11 +202,6 @@ impl Engine {
         &self.settings
     }
 
-    /// The settings, locked for a change: one at a time, so that what was validated still holds when it is written.
-    pub(crate) async fn lock_for_update(&self) -> ConfigGuard<'_> {
-        ConfigGuard { settings: &self.settings, _lock: self.settings.lock_for_update().await }
-    }
-
     /// The status of the last check of each of these endpoints; `None` for one that was never checked.
     pub fn check_statuses(&self, endpoints: impl IntoIterator<Item = EndpointId>) -> Vec<Option<CheckStatus>> {
         self.incidents.active().statuses(endpoints)
@@ -241,19 +235,5 @@ impl Engine {
             Err(error) => Err(error.into()),
             Ok(()) => self.config.reload(workspace_id).await,
         }
-    }
-}
-
-/// Exclusive access to the settings, for one change.
-pub(crate) struct ConfigGuard<'a> {
-    settings: &'a Settings,
-    _lock: MutexGuard<'a, ()>,
-}
-
-impl Deref for ConfigGuard<'_> {
-    type Target = Settings;
-
-    fn deref(&self) -> &Settings {
-        self.settings
     }
 }

@@ -176,7 +176,13 @@ impl Description {
         if let Some(permission) = self.permission {
             operation.insert("x-permission".into(), permission.into());
         }
-        components.0.extend(self.components.0);
+        for (name, schema) in self.components.0 {
+            // As a part of an answer, a request's schema does not say that it refuses unknown fields.
+            let is_closed = |schema: &Value| schema["additionalProperties"] == false;
+            if !components.0.get(&name).is_some_and(is_closed) {
+                components.0.insert(name, schema);
+            }
+        }
     }
 }
 

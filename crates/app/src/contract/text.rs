@@ -1,6 +1,7 @@
 //! What a text must be: one of some words, an id, an instant, a word of a class of characters, or a text of some length.
 
 use serde_json::Value;
+use tidings_domain::endpoint::{ExpectedStatus, STATUS_RANGE_FORMAT};
 use tidings_domain::time::Timestamp;
 
 use super::word::Word;
@@ -13,6 +14,8 @@ pub(super) struct Text {
     /// The prefix of an id.
     pub(super) id_prefix: Option<String>,
     pub(super) is_instant: bool,
+    /// A range of status codes.
+    pub(super) is_status_range: bool,
     /// The characters that it may consist of, and how many.
     pub(super) word: Option<Word>,
     /// A caller's own id: an integer is taken as its digits.
@@ -35,6 +38,11 @@ impl Text {
             return Timestamp::parse(given)
                 .is_none()
                 .then(|| "must be an RFC 3339 timestamp, such as 2026-05-02T04:00:12.345Z".to_owned());
+        }
+        if self.is_status_range {
+            return ExpectedStatus::parse(given)
+                .is_none()
+                .then(|| "must be a status code, such as 200, or a range, such as \"200-299\"".to_owned());
         }
         if let Some(word) = &self.word {
             return (!word.fits(given)).then(|| word.form());
@@ -74,6 +82,7 @@ pub(super) fn text(schema: &Value, accepts_integer: bool) -> Text {
         chars_max: bound(schema, "maxLength"),
         id_prefix: id_prefix.map(str::to_owned),
         is_instant: schema["format"] == "date-time",
+        is_status_range: schema["format"] == STATUS_RANGE_FORMAT,
         word: Word::parse(pattern),
         accepts_integer,
     }

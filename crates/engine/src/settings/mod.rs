@@ -3,9 +3,7 @@
 mod channel_use;
 pub mod channels;
 pub mod endpoints;
-pub mod inbound_webhooks;
 pub mod instance;
-pub mod mutes;
 
 pub use channel_use::{ChannelUsers, ChannelUses};
 
@@ -60,16 +58,22 @@ pub struct Settings {
 pub struct SettingsLimits {
     /// The most shared channels of a workspace.
     pub channels_max: u32,
+    /// The most active mutes of a workspace. Every gate evaluation scans them.
+    pub mutes_max: u32,
+    /// The most inbound webhooks of a workspace.
+    pub inbound_webhooks_max: u32,
+    /// The most endpoints of a workspace.
+    pub endpoints_max: u32,
+    /// The most members of a workspace, with those who are invited.
+    pub members_max: u32,
+    /// The most API keys of a workspace.
+    pub api_keys_max: u32,
     /// The most channels of a workspace that belong to one rule each.
     pub private_channels_max: u32,
     /// The most rules of a workspace.
     pub rules_max: u32,
     /// The most rules of a workspace that can match one event, so that an event and its deliveries stay one transaction.
     pub matching_rules_max: u32,
-    /// The most members of a workspace, with those who are invited.
-    pub members_max: u32,
-    /// The most API keys of a workspace.
-    pub api_keys_max: u32,
     /// The shortest interval between two checks of an endpoint, in seconds.
     pub interval_seconds_min: u32,
     /// Whether endpoints may send secrets to servers whose certificate is not verified.
@@ -80,11 +84,14 @@ impl Default for SettingsLimits {
     fn default() -> Self {
         Self {
             channels_max: 100,
+            mutes_max: 1_000,
+            inbound_webhooks_max: 100,
+            endpoints_max: 10_000,
+            members_max: 100,
+            api_keys_max: 100,
             private_channels_max: 1_000,
             rules_max: 10_000,
             matching_rules_max: 1_000,
-            members_max: 100,
-            api_keys_max: 100,
             interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT,
             allow_insecure_tls: false,
         }
@@ -105,11 +112,6 @@ impl Settings {
     /// The limits that the operator sets.
     pub const fn limits(&self) -> SettingsLimits {
         self.limits
-    }
-
-    /// Waits for exclusive access. Callers hold the guard during a change.
-    pub(crate) async fn lock_for_update(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.update_lock.lock().await
     }
 
     /// Changes the configuration as `plan` decides from the snapshot: commits, and reloads the snapshot. If another writer was
@@ -191,12 +193,4 @@ enum CommitError {
     /// What it deletes is in use, or what it refers to does not exist.
     InUse,
     Failed(EngineError),
-}
-
-/// Fails if the caller expects another revision than the current one.
-pub(crate) fn check_revision(expected: Option<u32>, current: u32) -> Result<()> {
-    match expected {
-        Some(expected) if expected != current => Err(EngineError::RevisionMismatch),
-        _ => Ok(()),
-    }
 }

@@ -213,7 +213,7 @@ fn resolution_of_dropped_opening_is_suppressed() {
 type Silence = (fn(&World, EndpointId, ChannelId, RuleId), fn(&World, EndpointId, ChannelId, RuleId));
 
 fn unmute_all(world: &World) {
-    world.engine().mutes(world.workspace_id).unwrap().iter().for_each(|mute| world.unmute(mute.id));
+    world.mutes().iter().for_each(|mute| world.unmute(mute.id));
 }
 
 const SILENCES: [Silence; 5] = [

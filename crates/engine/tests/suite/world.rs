@@ -16,10 +16,10 @@ use tidings_domain::access::Actor;
 use tidings_domain::audit::{AuditAction, AuditEntry};
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
-use tidings_domain::endpoint::{Definition, Probe};
+use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::id::{ChannelId, EndpointId, Id as _, MuteId, RuleId, UserId, WorkspaceId};
 use tidings_domain::incident::IncidentTrigger;
-use tidings_domain::mute::MuteScope;
+use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::quiet_hours::QuietHours;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
@@ -30,8 +30,7 @@ use tidings_domain::workspace::Workspace;
 use tidings_engine::accept::RunReport;
 use tidings_engine::clock::{Clock, ManualClock, new_id};
 use tidings_engine::settings::channels::new_signing_secret;
-use tidings_engine::settings::endpoints::EndpointDraft;
-use tidings_engine::settings::mutes::NewMute;
+use tidings_engine::settings::endpoints::rules_for;
 use tidings_engine::settings::{ConfigPlan, instance};
 use tidings_engine::snapshot::WorkspaceView;
 use tidings_engine::vault::Vault;
@@ -282,8 +281,21 @@ impl World {
         let mut definition = Definition::new(Probe::Tcp { host: "203.0.113.7".into(), port: 7 });
         (definition.failure_threshold, definition.recovery_threshold) = (1, 1);
         define(&mut definition);
-        let draft = EndpointDraft { name: name.to_owned(), enabled: true, definition, secret: None };
-        self.wait(self.engine().create_endpoint(self.workspace_id, draft)).unwrap().id
+        let now = self.now();
+        let endpoint = Endpoint {
+            id: new_id(self.engine().settings().clock(), now),
+            workspace_id: self.workspace_id,
+            name: name.to_owned(),
+            enabled: true,
+            definition,
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let id = endpoint.id;
+        let put = ConfigChange::PutEndpoint(self.engine().settings().endpoint_record(endpoint), Precondition::Absent);
+        self.change(|_| vec![put.clone()]);
+        id
     }
 
     /// An endpoint with default settings otherwise.
@@ -294,18 +306,54 @@ impl World {
 
     #[track_caller]
     pub fn redefine(&self, id: EndpointId, define: impl Fn(&mut Definition)) {
-        let edit = |mut draft: EndpointDraft| {
-            define(&mut draft.definition);
-            Ok(draft)
-        };
-        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+        self.edit_endpoint(id, |endpoint| define(&mut endpoint.definition));
     }
 
     /// Pauses or resumes the endpoint.
     #[track_caller]
     pub fn set_endpoint_enabled(&self, id: EndpointId, enabled: bool) {
-        let edit = |draft: EndpointDraft| Ok(EndpointDraft { enabled, ..draft });
-        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+        self.edit_endpoint(id, |endpoint| endpoint.enabled = enabled);
+    }
+
+    #[track_caller]
+    fn edit_endpoint(&self, id: EndpointId, edit: impl Fn(&mut Endpoint)) {
+        let before = self.engine().endpoint(self.workspace_id, id).unwrap();
+        self.change(|view| {
+            let mut endpoint = view.endpoint(id).unwrap().endpoint.clone();
+            let before = endpoint.revision;
+            edit(&mut endpoint);
+            endpoint.revision += 1;
+            let record = self.engine().settings().endpoint_record(endpoint);
+            vec![ConfigChange::PutEndpoint(record, Precondition::Revision(before))]
+        });
+        let (before, after) = (&before.endpoint, self.engine().endpoint(self.workspace_id, id).unwrap());
+        if after.endpoint.definition.probe != before.definition.probe || after.endpoint.enabled && !before.enabled {
+            self.wait(self.engine().restart_streak(self.workspace_id, id)).unwrap();
+        }
+    }
+
+    /// Deletes the endpoint with its rules, as the API does. Its children have no parent afterwards.
+    pub async fn delete_endpoint(&self, id: EndpointId) {
+        self.engine().end_incident_of_deleted(self.workspace_id, id).await.unwrap();
+        let settings = self.engine().settings();
+        let plan = |view: &WorkspaceView, now| {
+            let mut changes = Vec::new();
+            for rule in rules_for(view, id) {
+                changes.push(ConfigChange::DeleteRule(rule.id));
+                let channel = view.channel(rule.channel_id).filter(|loaded| !loaded.is_shared());
+                changes.extend(channel.map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id)));
+            }
+            for child in view.endpoints().filter(|it| it.endpoint.definition.parent_id == Some(id)) {
+                let mut child = child.endpoint.clone();
+                let before = child.revision;
+                (child.definition.parent_id, child.revision) = (None, before + 1);
+                let record = settings.endpoint_record(child);
+                changes.push(ConfigChange::PutEndpoint(record, Precondition::Revision(before)));
+            }
+            changes.push(ConfigChange::DeleteEndpoint(id, now));
+            Ok::<_, EngineError>(ConfigPlan { changes, value: () })
+        };
+        settings.update(self.workspace_id, plan).await.unwrap();
     }
 
     /// A rule that notifies this channel of all events of the endpoint's incidents.
@@ -398,13 +446,23 @@ impl World {
     #[track_caller]
     pub fn new_mute(&self, scope: MuteScope, seconds: Option<u64>, ends_on_recovery: bool) -> MuteId {
         let expires_at = seconds.map(|seconds| self.now().plus_ms(seconds * 1_000));
-        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: ana(), ends_on_recovery };
-        self.wait(self.engine().create_mute(self.workspace_id, mute)).unwrap().id
+        let (id, created_at) = (new_id(self.engine().clock(), self.now()), self.now());
+        let (workspace_id, reason, created_by) = (self.workspace_id, "test".to_owned(), ana());
+        let mute = Mute { id, workspace_id, scope, expires_at, reason, created_by, created_at, ends_on_recovery };
+        self.change(|_| vec![ConfigChange::PutMute(mute.clone())]);
+        id
+    }
+
+    /// The mutes that have not ended, oldest first.
+    #[track_caller]
+    pub fn mutes(&self) -> Vec<Mute> {
+        let view = self.engine().view(self.workspace_id).unwrap();
+        view.mutes.iter().filter(|mute| mute.is_active(self.now())).cloned().collect()
     }
 
     #[track_caller]
     pub fn unmute(&self, id: MuteId) {
-        self.wait(self.engine().delete_mute(self.workspace_id, id)).unwrap();
+        self.change(|_| vec![ConfigChange::DeleteMute(id)]);
     }
 
     // Events -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ mod insights;
 mod invitations;
 mod members;
 mod mutes;
-mod policies;
 mod preferences;
 mod resources;
 mod rules;
@@ -247,7 +246,7 @@ fn table() -> Vec<Group> {
             "Mutes",
             vec![
                 get("/mutes", "List mutes", mutes::list),
-                post("/mutes", "Create a mute", mutes::create),
+                post("/mutes", "Create a mute", mutes::create).problems(&[Code::Quota]),
                 delete("/mutes/{id}", "End a mute", mutes::delete),
             ],
         ),
@@ -263,20 +262,22 @@ fn table() -> Vec<Group> {
             "Endpoints",
             vec![
                 get("/endpoints", "List endpoints", endpoints::list),
-                post("/endpoints", "Create an endpoint", endpoints::create),
+                post("/endpoints", "Create an endpoint", endpoints::create).problems(&[Code::Quota]),
                 // Not run to completion: a test writes nothing, so that it may end when the client disconnects.
-                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test),
+                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test)
+                    .problems(&[Code::NotFound]),
                 get("/endpoints/uptime", "Read the uptime of many endpoints by day", insights::uptime),
                 get("/endpoints/{id}", "Read an endpoint", endpoints::one),
                 patch("/endpoints/{id}", "Edit an endpoint", endpoints::edit),
                 delete("/endpoints/{id}", "Delete an endpoint", endpoints::delete),
-                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone),
+                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone).problems(&[Code::Quota]),
                 post("/endpoints/{id}/pause", "Pause monitoring", endpoints::pause),
                 post("/endpoints/{id}/resume", "Resume monitoring", endpoints::resume),
                 get("/endpoints/{id}/notifications", "Read which channels are notified", endpoints::wiring),
                 put("/endpoints/{id}/notifications", "Set which channels are notified", endpoints::rewire),
                 get("/endpoints/{id}/checks", "List checks", endpoints::checks),
-                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check),
+                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check)
+                    .problems(&[Code::EndpointPaused]),
                 get("/endpoints/{id}/summaries", "List summaries of checks", endpoints::summaries),
                 get("/maintenance-windows", "List when maintenance windows occur", insights::maintenance_windows),
             ],
@@ -286,14 +287,15 @@ fn table() -> Vec<Group> {
             vec![
                 get("/incidents", "List incidents", incidents::list),
                 get("/incidents/{id}", "Read an incident with its timeline", incidents::one),
-                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge),
+                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge)
+                    .problems(&[Code::IncidentResolved]),
             ],
         ),
         group(
             "Inbound webhooks",
             vec![
                 get("/inbound-webhooks", "List inbound webhooks", inbound::list),
-                post("/inbound-webhooks", "Create an inbound webhook", inbound::create),
+                post("/inbound-webhooks", "Create an inbound webhook", inbound::create).problems(&[Code::Quota]),
                 delete("/inbound-webhooks/{id}", "Delete an inbound webhook", inbound::delete),
             ],
         ),

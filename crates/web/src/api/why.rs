@@ -21,8 +21,7 @@ pub(super) async fn explain(caller: Authorized<Read>, PathId(id): PathId<EventId
     query.finish(|| Some(()))?;
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     let (record, deliveries) = engine.event(workspace_id, id).await?;
-    let (preferences, _) = engine.preferences(workspace_id)?;
-    let zone = Zone::from_name(&preferences.timezone).unwrap_or(Zone::UTC);
+    let zone = Zone::from_name(&caller.view()?.preferences.timezone).unwrap_or(Zone::UTC);
     let phrasing = Phrasing { now: caller.now(), zone: &zone };
     let channel_of = |id: ChannelId| engine.channel(workspace_id, id).ok();
     let is_selected = |id: Option<ChannelId>| channel_filter.is_none() || id == channel_filter;

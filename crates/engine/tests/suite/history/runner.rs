@@ -126,7 +126,7 @@ impl History {
                 world.new_mute(scope, *seconds, ends_on_recovery);
             }
             Action::Unmute => {
-                let oldest = world.engine().mutes(world.workspace_id).unwrap().first().map(|mute| mute.id);
+                let oldest = world.mutes().first().map(|mute| mute.id);
                 oldest.into_iter().for_each(|id| world.unmute(id));
             }
             Action::Pause(rule, paused) => world.pause(self.rules[*rule], *paused),
@@ -299,7 +299,7 @@ impl History {
         }
         self.rules.iter().for_each(|rule| world.pause(*rule, false));
         self.endpoints.iter().for_each(|id| world.redefine(*id, |it| it.maintenance_windows.clear()));
-        for mute in world.engine().mutes(world.workspace_id).unwrap() {
+        for mute in world.mutes() {
             world.unmute(mute.id);
         }
         self.acknowledge();
