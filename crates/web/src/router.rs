@@ -12,7 +12,7 @@ use tidings_engine::clock::Clock;
 use tidings_monitor::Prober;
 
 use crate::auth::AppState;
-use crate::instrument::{Instrumented, instrumented};
+use crate::instrument::{Instrumented, RunToCompletion, instrumented};
 use crate::problem::{Code, Problem};
 use crate::{api, docs, health, instrument};
 
@@ -65,6 +65,7 @@ pub fn router(engine: Engine, settings: WebSettings) -> Router {
         async || Problem::new(Code::MethodNotAllowed, "see the Allow header for those it supports");
     api::router()
         .merge(docs::router())
+        .route("/in/alertmanager/{secret}", instrumented(MethodFilter::POST, RunToCompletion(api::ingest_alertmanager)))
         .route("/healthz", instrumented(MethodFilter::GET, health::healthz))
         .route("/readyz", instrumented(MethodFilter::GET, health::readyz))
         .route("/metrics", instrumented(MethodFilter::GET, health::metrics))

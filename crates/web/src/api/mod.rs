@@ -33,9 +33,12 @@ use http::Method;
 
 use crate::auth::AppState;
 use crate::instrument::{RunToCompletion, instrumented};
+use crate::openapi::service::ServiceRoute;
 use crate::openapi::{self, DescribedRoute, Description};
 use crate::operation::{Operation, Strict};
 use crate::problem::Code;
+
+pub(crate) use inbound::alertmanager::ingest as ingest_alertmanager;
 
 /// A route below `/api/workspaces/{workspace}`.
 struct Route {
@@ -388,14 +391,6 @@ fn instance_table() -> Vec<Group> {
                 post("/api/workspaces/{workspace}/resume", "Resume a workspace", workspaces::resume),
             ],
         ),
-        group(
-            "Inbound webhooks",
-            vec![post(
-                "/in/alertmanager/{secret}",
-                "Report alerts as Alertmanager does",
-                inbound::alertmanager::ingest,
-            )],
-        ),
     ]
 }
 
@@ -409,6 +404,11 @@ pub fn routes() -> Vec<(Method, &'static str)> {
 /// Every described route outside a workspace.
 pub fn instance_routes() -> Vec<(Method, &'static str)> {
     instance_table().into_iter().flat_map(|group| group.routes).map(|route| (route.method, route.path)).collect()
+}
+
+/// Every described route that is in none of the tables: it needs no credentials.
+pub fn service_routes() -> Vec<(&'static str, &'static str)> {
+    openapi::service::routes().iter().map(|route| (route.method, route.path)).collect()
 }
 
 /// The groups of all routes with the prefix of their paths.
@@ -435,7 +435,7 @@ pub fn description() -> serde_json::Value {
             }
         })
     });
-    openapi::document(described)
+    openapi::document(described.chain(openapi::service::routes().iter().map(|route| route.described())))
 }
 
 /// The same as text: what `/api/openapi.json` answers, and the committed copy.

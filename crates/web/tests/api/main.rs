@@ -17,6 +17,7 @@ mod endpoints;
 mod every_endpoint_field;
 mod every_field;
 mod external_endpoints;
+mod foreign_ids;
 mod harness;
 mod held_deliveries;
 mod inbound;
