@@ -110,10 +110,7 @@ CREATE TABLE channel (
     sealed BLOB NOT NULL,
     enabled INTEGER NOT NULL,
     disabled_reason TEXT,
-    severity_filter TEXT NOT NULL,
-    retry_on_failure INTEGER NOT NULL,
-    retry_delays_seconds TEXT,
-    timeout_ms INTEGER NOT NULL,
+    policies TEXT NOT NULL,
     is_connected INTEGER,
     last_tested_at INTEGER,
     last_success_at INTEGER,
@@ -121,10 +118,6 @@ CREATE TABLE channel (
     revision INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    event_filters TEXT NOT NULL DEFAULT '{}',
-    delivery_priority TEXT NOT NULL DEFAULT 'standard',
-    quiet_hours TEXT,
-    rate_limit TEXT,
     PRIMARY KEY (workspace_id, id)
 ) STRICT;
 
