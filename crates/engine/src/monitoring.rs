@@ -13,6 +13,7 @@ use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::Violation;
+use tidings_store::activity::{MuteFilter, MuteRecord};
 use tidings_store::monitoring::{CheckFilter, CheckRecord, EndpointState, IncidentFilter, IncidentRecord};
 use tidings_store::retention::{SummaryFilter, SummaryRecord};
 use tidings_store::settings::{InboundWebhook, Preferences};
@@ -244,12 +245,17 @@ impl Engine {
         Ok(view.mutes.iter().filter(|mute| mute.is_active(now)).cloned().collect())
     }
 
+    /// Mutes with the number of deliveries that each stopped.
+    pub async fn mute_records(&self, workspace_id: WorkspaceId, filter: MuteFilter) -> Result<Vec<MuteRecord>> {
+        Ok(self.store().mutes(workspace_id, self.clock().now(), filter).await?)
+    }
+
     /// Creates a mute.
     pub async fn create_mute(&self, workspace_id: WorkspaceId, new: NewMute) -> Result<Mute> {
         self.lock_for_update().await.create_mute(workspace_id, new).await
     }
 
-    /// Deletes a mute.
+    /// Ends a mute.
     pub async fn delete_mute(&self, workspace_id: WorkspaceId, id: MuteId) -> Result<()> {
         self.lock_for_update().await.delete_mute(workspace_id, id).await
     }

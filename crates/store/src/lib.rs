@@ -34,9 +34,11 @@
 //!
 //! # Modules
 //!
-//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`sqlite`]
+//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`activity`]
+//! further verbs with theirs, [`sqlite`]
 //! the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
 
+pub mod activity;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -80,7 +82,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: activity::ActivityStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 

@@ -22,8 +22,10 @@ pub struct Retention {
     pub checks_max: u32,
     /// Hourly summaries, in milliseconds. Daily summaries are kept for ever.
     pub hours_ms: u64,
-    /// Expired mutes, in milliseconds after they expired.
+    /// Expired mutes in the configuration, in milliseconds after they expired.
     pub mutes_ms: u64,
+    /// Mutes in the list of those that ended, in milliseconds after their end.
+    pub ended_mutes_ms: u64,
 }
 
 impl Default for Retention {
@@ -34,6 +36,7 @@ impl Default for Retention {
             checks_max: 2_880,
             hours_ms: 30 * DAY_MS,
             mutes_ms: DAY_MS,
+            ended_mutes_ms: 7 * DAY_MS,
         }
     }
 }
@@ -53,6 +56,7 @@ pub(crate) enum Position {
     /// The endpoint with this number.
     Endpoints(i64),
     Mutes,
+    EndedMutes,
     Episodes,
 }
 
@@ -72,7 +76,10 @@ pub struct Pruned {
     pub checks: u32,
     /// Hourly summaries.
     pub hours: u32,
+    /// Expired mutes that left the configuration.
     pub mutes: u32,
+    /// Mutes that ended and were deleted.
+    pub ended_mutes: u32,
     /// Known ends of alerts' episodes.
     pub episodes: u32,
     /// `None` when everything was visited.

@@ -82,7 +82,7 @@ impl Settings {
     }
 
     pub(crate) async fn delete_mute(&self, workspace_id: WorkspaceId, id: MuteId) -> Result<()> {
-        match self.commit(workspace_id, vec![ConfigChange::DeleteMute(id)]).await {
+        match self.commit(workspace_id, vec![ConfigChange::EndMute(id, self.clock.now())]).await {
             Ok(()) => Ok(()),
             Err(CommitError::Failed(error)) => Err(error),
             Err(_) => Err(EngineError::NotFound("mute")),
@@ -109,8 +109,9 @@ impl Settings {
         }
         let mut changes = preference_changes(&view.preferences, preferences);
         if let Some(until) = edit.global_mute_until {
+            let now = self.clock.now();
             let others = view.mutes.iter().filter(|mute| mute.scope == MuteScope::Global);
-            changes.extend(others.map(|mute| ConfigChange::DeleteMute(mute.id)));
+            changes.extend(others.map(|mute| ConfigChange::EndMute(mute.id, now)));
             if let Some(until) = until {
                 let mute = self.new_mute(
                     workspace_id,

@@ -49,7 +49,12 @@ pub(super) fn apply(
         }
         FollowUps::Digest => match stop.filter(|stop| stop.status == Status::Held) {
             Some(stop) => hold_digest_members(db, sort_key, stop)?,
-            None if status.is_settled() => settle_digest_members(db, sort_key, now, status, stop)?,
+            None if status.is_settled() => {
+                let settled = settle_digest_members(db, sort_key, now, status, stop)?;
+                if let Some(stop) = stop {
+                    stop.count_stopped(db, settlement.workspace_id, settled)?;
+                }
+            }
             None => {}
         },
     }
@@ -78,33 +83,34 @@ fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Re
 }
 
 /// Settles the members of a digest as the digest itself. `failed` members are included: those failed with the digest
-/// before and share the result of its resend. One that was resent by itself has left the digest.
+/// before and share the result of its resend. One that was resent by itself has left the digest. Returns their number.
 pub(super) fn settle_digest_members(
     db: &Connection,
     sort_key: i64,
     now: Timestamp,
     status: Status,
     stop: Option<&StopColumns>,
-) -> Result<()> {
+) -> Result<usize> {
     // Before the update: it selects by the statuses and the `sent_at` that the update overwrites.
     if status == Status::Sent {
         count_digest_members(db, sort_key)?;
     }
     apply_to_incidents(db, Of::Digest(sort_key), now, status, stop)?;
-    db.prepare_cached(
-        "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
+    let settled = db
+        .prepare_cached(
+            "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
          sent_at = iif(?1 = 'sent', ?3, sent_at), \
          gate_evaluations = iif(?4 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?4))) \
          WHERE digest_sort_key = ?5 AND status IN ('held', 'failed')",
-    )?
-    .execute(params![
-        status.as_str(),
-        stop.map(|stop| stop.reason),
-        now.unix_ms(),
-        stop.and_then(|stop| stop.evaluation.as_ref()),
-        sort_key,
-    ])?;
-    Ok(())
+        )?
+        .execute(params![
+            status.as_str(),
+            stop.map(|stop| stop.reason),
+            now.unix_ms(),
+            stop.and_then(|stop| stop.evaluation.as_ref()),
+            sort_key,
+        ])?;
+    Ok(settled)
 }
 
 /// Counts the members that are sent for the first time with this digest, each for its incident.

@@ -7,6 +7,7 @@
 //! One process at a time uses a data directory, which a lock file ensures.
 
 mod accept;
+mod activity;
 mod attempts;
 mod chain;
 mod checkpoint;

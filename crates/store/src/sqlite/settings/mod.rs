@@ -16,6 +16,8 @@ use crate::Result;
 use crate::error::StoreError;
 use crate::settings::{ConfigChange, Configuration, Precondition, Preferences, Version};
 
+pub(super) use mute::{end as end_mute, read as read_mute};
+
 pub(super) use instance::{add_api_key, create_workspace, delete_api_key, instance_key, set_instance_key, workspaces};
 
 pub(super) fn versions(db: &Connection) -> Result<Vec<(WorkspaceId, Version)>> {
@@ -71,7 +73,7 @@ pub(super) fn apply_changes(db: &Connection, workspace_id: WorkspaceId, changes:
             ConfigChange::PutEndpoint(record, expected) => endpoint::put(db, workspace_id, version, record, *expected)?,
             ConfigChange::DeleteEndpoint(id, now) => endpoint::delete(db, workspace_id, *id, *now)?,
             ConfigChange::PutMute(mute) => mute::put(db, workspace_id, mute)?,
-            ConfigChange::DeleteMute(id) => delete(db, "mute", workspace_id, id)?,
+            ConfigChange::EndMute(id, now) => mute::end(db, workspace_id, *id, *now)?,
             ConfigChange::PutInboundWebhook(webhook) => inbound_webhook::put(db, workspace_id, webhook)?,
             ConfigChange::DeleteInboundWebhook(id) => delete(db, "inbound_webhook", workspace_id, id)?,
             ConfigChange::SetPreferences(preferences) => set_preferences(db, workspace_id, preferences)?,
