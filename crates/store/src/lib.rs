@@ -34,10 +34,12 @@
 //!
 //! # Modules
 //!
-//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`activity`]
-//! further verbs with theirs, [`sqlite`]
-//! the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
+//! [`accounts`] holds the part of the trait for accounts and the audit log, [`activity`] that
+//! for what became of channels and mutes; [`queue`], [`history`], [`monitoring`],
+//! [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store, `conformance` (behind the feature
+//! of that name) the test suite that every backend passes.
 
+pub mod accounts;
 pub mod activity;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -55,6 +57,8 @@ use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, I
 use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
+pub use accounts::AccountStore;
+use activity::ActivityStore;
 pub use error::StoreError;
 
 use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
@@ -82,7 +86,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: activity::ActivityStore + Send + Sync {
+pub trait Store: AccountStore + ActivityStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 

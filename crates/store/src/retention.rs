@@ -26,6 +26,8 @@ pub struct Retention {
     pub mutes_ms: u64,
     /// Mutes in the list of those that ended, in milliseconds after their end.
     pub ended_mutes_ms: u64,
+    /// Entries of the audit log, in milliseconds.
+    pub audit_ms: u64,
 }
 
 impl Default for Retention {
@@ -37,6 +39,7 @@ impl Default for Retention {
             hours_ms: 30 * DAY_MS,
             mutes_ms: DAY_MS,
             ended_mutes_ms: 7 * DAY_MS,
+            audit_ms: 365 * DAY_MS,
         }
     }
 }
@@ -58,6 +61,7 @@ pub(crate) enum Position {
     Mutes,
     EndedMutes,
     Episodes,
+    Audit,
 }
 
 impl Default for Position {
@@ -82,6 +86,8 @@ pub struct Pruned {
     pub ended_mutes: u32,
     /// Known ends of alerts' episodes.
     pub episodes: u32,
+    /// Entries of the audit log.
+    pub audit_entries: u32,
     /// `None` when everything was visited.
     pub next: Option<PruneCursor>,
 }

@@ -2,6 +2,7 @@
 //! preferences, inbound webhooks.
 
 use serde::{Deserialize, Serialize};
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::channel::{Channel, EventFilters};
 use tidings_domain::endpoint::Endpoint;
 use tidings_domain::id::{ApiKeyId, ChannelId, EndpointId, InboundWebhookId, MuteId, RuleId, WorkspaceId};
@@ -139,4 +140,7 @@ pub enum ConfigChange {
     DeleteInboundWebhook(InboundWebhookId),
     /// Replaces the workspace's preferences.
     SetPreferences(Preferences),
+    /// Writes an entry of the audit log about the other changes; [`crate::StoreError::Defect`] if it is one of another
+    /// workspace.
+    Audit(AuditEntry),
 }

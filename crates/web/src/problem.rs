@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use tidings_app::AppError;
+use tidings_app::contract::VIOLATIONS_MAX;
 use tidings_domain::id::{EndpointId, RuleId};
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::EngineError;
@@ -15,7 +17,7 @@ use tidings_engine::settings::ChannelUsers;
 use tidings_store::StoreError;
 
 /// The kind of a problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     /// The body is not JSON.
     InvalidJson,
@@ -25,6 +27,8 @@ pub enum Code {
     Unauthenticated,
     /// The API key is read-only.
     ReadOnly,
+    /// The caller's role does not permit it.
+    Forbidden,
     /// A quota is used up. Its code, `PT403`, is that of an API whose clients this one stays compatible with.
     Quota,
     /// It does not exist, or not in the workspace of the API key.
@@ -69,11 +73,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, ordered by status.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::Unauthenticated,
         Self::ReadOnly,
+        Self::Forbidden,
         Self::Quota,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -103,6 +108,7 @@ impl Code {
             Self::InvalidEncoding => "invalid_content_encoding",
             Self::Unauthenticated => "unauthenticated",
             Self::ReadOnly => "read_only",
+            Self::Forbidden => "forbidden",
             Self::Quota => "PT403",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -131,7 +137,7 @@ impl Code {
         match self {
             Self::InvalidJson | Self::InvalidEncoding => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::ReadOnly | Self::Quota => StatusCode::FORBIDDEN,
+            Self::ReadOnly | Self::Forbidden | Self::Quota => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -158,6 +164,7 @@ impl Code {
             Self::InvalidEncoding => "The body cannot be unpacked",
             Self::Unauthenticated => "A valid API key is required",
             Self::ReadOnly => "This API key is read-only",
+            Self::Forbidden => "Your role does not permit this",
             Self::Quota => "Quota exceeded",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "This path does not support the method",
@@ -191,6 +198,8 @@ pub struct Problem {
     /// The rules and endpoints that use a channel, for [`Code::ChannelInUse`]; the rule that exists, for
     /// [`Code::RuleExists`].
     users: ChannelUsers,
+    /// Used and allowed, for [`Code::Quota`].
+    quota: Option<(u32, u32)>,
     /// Of [`Code::Internal`].
     request_id: Option<String>,
 }
@@ -202,7 +211,7 @@ impl Problem {
     /// A problem; `detail` explains this occurrence and what to do.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (errors, users) = (Violations::new(), ChannelUsers::default());
-        Self { code, detail: detail.into(), errors, users, request_id: None }
+        Self { code, detail: detail.into(), errors, users, quota: None, request_id: None }
     }
 
     /// [`Code::Invalid`] with these violations.
@@ -255,6 +264,20 @@ impl Problem {
             self.detail = only.to_string().into();
         }
         self
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        let message = error.to_string();
+        match error {
+            AppError::Forbidden(_) => Self::new(Code::Forbidden, message),
+            AppError::ReadOnlyKey => Self::new(Code::ReadOnly, message),
+            AppError::Invalid(violations) => Self::invalid(violations),
+            AppError::Quota { used, max, .. } => Self { quota: Some((used, max)), ..Self::new(Code::Quota, message) },
+            AppError::Busy(_) => Self::new(Code::Unavailable, message),
+            AppError::Engine(error) => error.into(),
+        }
     }
 }
 
@@ -313,6 +336,13 @@ struct ProblemJson<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<ErrorBody<'a>>,
+    /// Only if more than are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u32>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     rules: &'a [RuleId],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -329,7 +359,7 @@ struct ErrorBody<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let errors = self.errors.iter();
+        let errors = self.errors.iter().take(VIOLATIONS_MAX);
         let body = ProblemJson {
             kind: format!("about:blank#{}", self.code.as_str()),
             title: self.code.title(),
@@ -337,6 +367,9 @@ impl IntoResponse for Problem {
             code: self.code.as_str(),
             detail: &self.detail,
             errors: errors.map(|error| ErrorBody { pointer: &error.pointer, detail: &error.message }).collect(),
+            error_count: (self.errors.len() > VIOLATIONS_MAX).then_some(self.errors.len()),
+            used: self.quota.map(|(used, _)| used),
+            max: self.quota.map(|(_, max)| max),
             rules: &self.users.rules,
             endpoints: &self.users.endpoints,
             request_id: self.request_id.as_deref(),

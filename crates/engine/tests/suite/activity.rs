@@ -3,12 +3,13 @@
 use tidings_channels::Rendered;
 use tidings_domain::check::CheckStatus;
 use tidings_domain::delivery::Status;
+use tidings_domain::id::ChannelId;
 use tidings_domain::mute::MuteScope;
 use tidings_domain::trigger::Trigger;
 use tidings_engine::EngineError;
 use tidings_engine::changes::Topic;
-use tidings_engine::settings::ChannelEdit;
 use tidings_store::activity::{MuteFilter, MuteRecord};
+use tidings_store::settings::ConfigChange;
 
 use crate::world::World;
 
@@ -18,9 +19,14 @@ impl World {
         self.wait(self.engine().mute_records(self.workspace_id, filter)).unwrap()
     }
 
+    /// Deletes a channel with the rules that use it.
     #[track_caller]
-    fn rename(&self, channel: tidings_domain::id::ChannelId, name: &str) {
-        self.edit(channel, ChannelEdit { name: Some(name.into()), ..ChannelEdit::default() });
+    fn delete_channel(&self, id: ChannelId) {
+        self.change(|view| {
+            let rules = view.rules().filter(|rule| rule.channel_id == id).map(|rule| ConfigChange::DeleteRule(rule.id));
+            rules.chain([ConfigChange::DeleteChannel(id)]).collect()
+        });
+        self.engine().queue().forget_health(id);
     }
 }
 
@@ -34,20 +40,20 @@ fn channel_health_survives_a_stop_and_is_lost_with_its_channel() {
     world.fail_run("run-1");
     let failing_since = world.now();
     world.advance(70);
-    let before = world.engine().channel_health(broken);
+    let before = world.engine().queue().health(broken);
     assert_eq!((before.failing_since, before.success_rate), (Some(failing_since), Some(0.0)));
     world.stop_and_restart();
-    assert_eq!(world.engine().channel_health(broken), before);
-    assert_eq!(world.engine().channel_health(fine).success_rate, Some(1.0));
+    assert_eq!(world.engine().queue().health(broken), before);
+    assert_eq!(world.engine().queue().health(fine).success_rate, Some(1.0));
 
     world.set_broken("broken", false);
     world.advance(140);
-    let after = world.engine().channel_health(broken);
+    let after = world.engine().queue().health(broken);
     assert_eq!((after.failing_since, after.last_sent_at), (None, Some(world.now())));
     assert_eq!(after.success_rate, Some(1.0 / 3.0), "the window goes on");
-    world.wait(world.engine().delete_channel(world.workspace_id, fine, true, None)).unwrap();
+    world.delete_channel(fine);
     world.stop_and_restart();
-    assert_eq!(world.engine().channel_health(fine).last_sent_at, None);
+    assert_eq!(world.engine().queue().health(fine).last_sent_at, None);
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn mutes_count_what_they_stop_and_are_listed_after_their_end() {
 fn delivery_message_is_what_was_sent_until_the_channel_changes() {
     let world = World::new();
     let channel = world.webhook("hook");
-    let rule = world.flow_rule(channel);
+    world.flow_rule(channel);
     world.fail_run("run-1");
     let delivery = world.last(channel);
     let message = || world.wait(world.engine().delivery_message(world.workspace_id, delivery.id)).unwrap();
@@ -93,11 +99,10 @@ fn delivery_message_is_what_was_sent_until_the_channel_changes() {
     let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
     assert_eq!(body, world.receiver.requests_to("hook")[0].body);
     assert_eq!((found.channel_revision, found.attempted_revision), (Some(1), Some(1)));
-    world.rename(channel, "Renamed");
+    world.edit(channel, |policies| policies.timeout_ms = 9_000);
     let found = message();
     assert_eq!((found.channel_revision, found.attempted_revision), (Some(2), Some(1)));
-    world.delete_rule(rule);
-    world.wait(world.engine().delete_channel(world.workspace_id, channel, false, None)).unwrap();
+    world.delete_channel(channel);
     let found = message();
     assert_eq!(found.rendered, Err("the channel was deleted".into()));
     assert_eq!((found.channel_revision, found.attempted_revision), (None, Some(1)));
@@ -122,7 +127,7 @@ fn changes_name_the_topics_of_what_happened() {
     seen_all(&[Topic::Runs, Topic::Deliveries]);
     world.check(endpoint, CheckStatus::Down);
     seen_all(&[Topic::Checks, Topic::Endpoints, Topic::Incidents]);
-    world.rename(channel, "Renamed");
+    world.edit(channel, |policies| policies.timeout_ms = 9_000);
     seen_all(&[Topic::Configuration]);
     let mut others = world.engine().changes().subscribe(world.workspace_id, "key_1", &[Topic::Members], None).unwrap();
     world.wait(world.engine().stop(std::time::Duration::from_secs(9)));
@@ -134,7 +139,7 @@ fn resend_all_refuses_what_cannot_be_resent() {
     let world = World::new();
     let (channel, quiet) = (world.webhook("hook"), world.webhook("quiet"));
     world.flow_rule(channel);
-    let rule = world.flow_rule(quiet);
+    world.flow_rule(quiet);
     world.set_quiet(quiet, Some(world.quiet_for(30)));
     for run in ["run-1", "run-2"] {
         world.report(run, Trigger::Failure);
@@ -163,5 +168,4 @@ fn resend_all_refuses_what_cannot_be_resent() {
     let requests = world.receiver.requests_to("hook");
     assert_eq!(requests.len(), 5, "two runs twice and the test");
     assert!(world.deliveries().iter().all(|it| it.channel_id != channel || it.status == Status::Sent));
-    world.delete_rule(rule);
 }

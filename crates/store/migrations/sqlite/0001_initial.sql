@@ -344,3 +344,28 @@ CREATE TABLE incident_timeline (
     entry TEXT NOT NULL,
     PRIMARY KEY (incident, number)
 ) STRICT, WITHOUT ROWID;
+
+-- The audit log. `workspace_id` is all zeros for acts on the instance. Ids begin with their millisecond, and every index
+-- ends with the id: pages of any filter are ranges.
+CREATE TABLE audit_entry (
+    workspace_id BLOB NOT NULL,
+    id BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    actor_kind TEXT NOT NULL,
+    actor_id TEXT,
+    actor_name TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target_kind TEXT NOT NULL,
+    target_id TEXT,
+    target_name TEXT,
+    changes TEXT NOT NULL,
+    address TEXT,
+    request_id TEXT,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX audit_entry_actor ON audit_entry (workspace_id, actor_id, id);
+CREATE INDEX audit_entry_action ON audit_entry (workspace_id, action, id);
+CREATE INDEX audit_entry_target_kind ON audit_entry (workspace_id, target_kind, id);
+CREATE INDEX audit_entry_target ON audit_entry (workspace_id, target_id, id);
+CREATE INDEX audit_entry_age ON audit_entry (at);

@@ -7,6 +7,7 @@
 
 mod accept;
 mod activity;
+mod audit;
 mod claim;
 mod configuration;
 mod delivery_history;
@@ -116,6 +117,14 @@ suite! { $
         settle_from_other_workspace_is_stale
         resend_from_other_workspace_is_not_found
         record_test_channel_of_other_workspace_is_not_found
+    }
+    audit {
+        audit_entry_all_fields_read_back
+        audit_log_contains_only_own_entries
+        audit_entry_is_written_with_its_change_or_not_at_all
+        audit_log_is_newest_first_and_pages_have_no_gaps
+        audit_log_every_filter_applies
+        audit_entries_are_pruned_after_a_year
     }
     accept {
         accept_all_fields_read_back

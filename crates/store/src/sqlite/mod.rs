@@ -7,6 +7,7 @@
 //! One process at a time uses a data directory, which a lock file ensures.
 
 mod accept;
+mod accounts;
 mod activity;
 mod attempts;
 mod chain;
@@ -44,11 +45,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
+use crate::accounts::{AccountStore, AuditFilter};
 use crate::error::StoreError;
 use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
 use crate::monitoring::{
@@ -161,6 +164,17 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
+}
+
+#[async_trait]
+impl AccountStore for SqliteStore {
+    async fn record_audit(&self, entries: Vec<AuditEntry>) -> Result<()> {
+        self.writer.run_separately("record_audit", move |db| accounts::audit::record(db, &entries)).await
+    }
+
+    async fn audit_log(&self, workspace_id: Option<WorkspaceId>, filter: AuditFilter) -> Result<Vec<AuditEntry>> {
+        self.history_readers.run(move |db| accounts::audit::list(db, workspace_id, &filter)).await
+    }
 }
 
 #[async_trait]

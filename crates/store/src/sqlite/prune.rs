@@ -9,6 +9,7 @@ use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
 use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
+use super::accounts::audit;
 use super::monitoring::{episode, summary};
 use super::row::json;
 use super::settings::bump_version;
@@ -47,7 +48,8 @@ pub(super) fn prune(
             Position::Endpoints(number) => Some(call.endpoints(number)?),
             Position::Mutes => Some(call.mutes()?),
             Position::EndedMutes => Some(call.ended_mutes()?),
-            Position::Episodes => call.episodes()?,
+            Position::Episodes => Some(call.episodes()?),
+            Position::Audit => call.audit()?,
         };
     }
     Ok(Pruned { next: position.map(PruneCursor), ..call.pruned })
@@ -242,9 +244,15 @@ impl PruneCall<'_> {
     }
 
     /// Deletes ends of alerts' episodes that are as old as events that are pruned.
-    fn episodes(&mut self) -> Result<Option<Position>> {
+    fn episodes(&mut self) -> Result<Position> {
         let deleted = episode::prune(self.db, self.now.minus_ms(self.retention.events_ms), self.budget)?;
         self.pruned.episodes += self.use_budget(deleted);
-        Ok((self.budget == 0).then_some(Position::Episodes))
+        Ok(if self.budget == 0 { Position::Episodes } else { Position::Audit })
+    }
+
+    fn audit(&mut self) -> Result<Option<Position>> {
+        let deleted = audit::prune(self.db, self.now.minus_ms(self.retention.audit_ms), self.budget)?;
+        self.pruned.audit_entries += self.use_budget(deleted);
+        Ok((self.budget == 0).then_some(Position::Audit))
     }
 }

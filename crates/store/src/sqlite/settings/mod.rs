@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 use tidings_domain::id::{Id, WorkspaceId};
 
+use super::accounts::audit;
 use super::row::{corrupt, id, json, to_json};
 use crate::Result;
 use crate::error::StoreError;
@@ -77,6 +78,7 @@ pub(super) fn apply_changes(db: &Connection, workspace_id: WorkspaceId, changes:
             ConfigChange::PutInboundWebhook(webhook) => inbound_webhook::put(db, workspace_id, webhook)?,
             ConfigChange::DeleteInboundWebhook(id) => delete(db, "inbound_webhook", workspace_id, id)?,
             ConfigChange::SetPreferences(preferences) => set_preferences(db, workspace_id, preferences)?,
+            ConfigChange::Audit(entry) => audit::record_of(db, workspace_id, entry)?,
         }
     }
     Ok(version)

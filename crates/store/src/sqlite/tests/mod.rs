@@ -1,6 +1,7 @@
 //! Tests of what the conformance suite cannot see: query plans, failures of the disk and of operations, the size of the
 //! write-ahead log.
 
+mod account_plans;
 mod checkpoints;
 mod fast_paths;
 mod faults;
