@@ -32,7 +32,8 @@
 //!
 //! ## Accounts
 //!
-//! [`access`] holds actors, roles and the table of permissions, [`audit`] the entries of the audit log.
+//! [`account`] holds users, sessions and invitations, [`access`] actors, roles and the table of permissions, [`audit`] the
+//! entries of the audit log.
 //!
 //! ## Shared
 //!
@@ -40,6 +41,7 @@
 //! errors with JSON pointers).
 
 pub mod access;
+pub mod account;
 pub mod audit;
 pub mod calendar;
 pub mod channel;

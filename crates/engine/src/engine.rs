@@ -139,9 +139,18 @@ impl Engine {
 
     // Callers ----------------------------------------------------------------------------------------------------------
 
-    /// The caller that this API key authenticates.
+    /// The caller that this API key authenticates, unless it has expired.
     pub fn authenticate(&self, api_key: &str) -> Option<Caller> {
-        self.config.load().authenticate(api_key).cloned()
+        self.config.load().authenticate(api_key, self.clock.now()).cloned()
+    }
+
+    /// Reads back changes of workspaces and API keys that were written to the store directly, so that their callers find
+    /// them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn refresh_config(&self) -> Result<()> {
+        Ok(self.config.refresh().await?)
     }
 
     /// A workspace by its id or slug.

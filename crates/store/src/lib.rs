@@ -53,7 +53,7 @@ pub mod sqlite;
 
 use async_trait::async_trait;
 use tidings_domain::gate::GateEvaluation;
-use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
+use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
@@ -71,7 +71,7 @@ use queue::{
     Resend, Settled, Settlement, TestRecord,
 };
 use retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryProgress, SummaryRecord};
-use settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, WorkspaceRecord};
+use settings::{ConfigChange, Configuration, InstanceKey, Version};
 
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -95,27 +95,6 @@ pub trait Store: AccountStore + ActivityStore + Send + Sync {
     async fn close(&self);
 
     // Instance --------------------------------------------------------------------------------------------------------
-
-    /// All workspaces with their API keys. Read at the start and whenever the configuration cache reloads.
-    async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>>;
-
-    /// Creates a workspace with its first API keys.
-    ///
-    /// # Errors
-    /// [`StoreError::Exists`] if the slug is taken.
-    async fn create_workspace(&self, record: WorkspaceRecord) -> Result<()>;
-
-    /// Adds an API key. Does nothing if a key with this hash exists, so that a start can repeat it.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] if there is no such workspace.
-    async fn add_api_key(&self, key: ApiKey) -> Result<()>;
-
-    /// Deletes an API key of a workspace.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] if the workspace has no such key.
-    async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()>;
 
     /// The fingerprint of the key that seals secrets; `None` before the first start. Read at every start, so that a
     /// wrong key is refused before it is used.

@@ -62,6 +62,10 @@ pub(crate) enum Position {
     EndedMutes,
     Episodes,
     Audit,
+    /// Sessions and invitations.
+    Accounts,
+    /// Rows of deleted workspaces.
+    Workspaces,
 }
 
 impl Default for Position {
@@ -88,6 +92,12 @@ pub struct Pruned {
     pub episodes: u32,
     /// Entries of the audit log.
     pub audit_entries: u32,
+    /// Expired sessions.
+    pub sessions: u32,
+    /// Invitations that expired long ago.
+    pub invitations: u32,
+    /// Rows of deleted workspaces, of all tables.
+    pub workspace_rows: u32,
     /// `None` when everything was visited.
     pub next: Option<PruneCursor>,
 }

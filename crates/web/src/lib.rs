@@ -20,12 +20,16 @@
 //! - `response` and [`problem`] are the two results of a handler: JSON, or an RFC 9457 problem with a stable
 //!   [`problem::Code`].
 //!
+//! - `operation` and `openapi` derive the description of the API from the table of routes and the handlers' types, and `docs`
+//!   shows it as pages.
+//!
 //! Errors of the engine become problems in one place (`From<EngineError> for Problem`). Where a rule holds the fields of
 //! its own channel inline, `api::inline` maps the pointers of such errors back to the fields that the caller sent.
 
 pub mod api;
 mod auth;
 mod body;
+mod docs;
 mod fields;
 mod health;
 mod instrument;

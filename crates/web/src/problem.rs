@@ -357,9 +357,25 @@ struct ErrorBody<'a> {
     detail: &'a str,
 }
 
+/// The bytes of all listed violations but the first, which is listed whatever its length: its pointer is at most twice as
+/// long as the key that the caller sent. So an answer is never many times as large as the request.
+const LISTED_BYTES_MAX: usize = 12 * 1_024;
+
+/// How many of the violations are listed.
+fn listed_count(violations: &[Violation]) -> usize {
+    let mut bytes = 0;
+    let fits = |violation: &&Violation| {
+        bytes += violation.pointer.len() + violation.message.len() + r#"{"pointer":"","detail":""},"#.len();
+        bytes <= LISTED_BYTES_MAX
+    };
+    let listed = violations.iter().take(VIOLATIONS_MAX).take_while(fits).count();
+    listed.max(violations.len().min(1))
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let errors = self.errors.iter().take(VIOLATIONS_MAX);
+        let listed = listed_count(&self.errors);
+        let errors = self.errors.iter().take(listed);
         let body = ProblemJson {
             kind: format!("about:blank#{}", self.code.as_str()),
             title: self.code.title(),
@@ -367,7 +383,7 @@ impl IntoResponse for Problem {
             code: self.code.as_str(),
             detail: &self.detail,
             errors: errors.map(|error| ErrorBody { pointer: &error.pointer, detail: &error.message }).collect(),
-            error_count: (self.errors.len() > VIOLATIONS_MAX).then_some(self.errors.len()),
+            error_count: (self.errors.len() > listed).then_some(self.errors.len()),
             used: self.quota.map(|(used, _)| used),
             max: self.quota.map(|(_, max)| max),
             rules: &self.users.rules,
@@ -398,7 +414,29 @@ impl IntoResponse for Problem {
 
 #[cfg(test)]
 mod tests {
+    use tidings_domain::violation::pointer;
+
     use super::*;
+
+    #[tokio::test]
+    async fn problem_is_at_most_ten_times_the_request_and_16_kib() {
+        let text = async |violations: Violations| {
+            let body = Problem::invalid(violations).into_response().into_body();
+            http_body_util::BodyExt::collect(body).await.unwrap().to_bytes()
+        };
+        let violations = |count: usize, key: &str| {
+            (0..count).map(|n| Violation::new(format!("{}/{n}", pointer(key)), "x".repeat(300))).collect()
+        };
+        for (count, key_bytes) in [(1, 100_000), (1, 1), (2, 60_000), (100, 10), (5_000, 3), (1_000, 2_000)] {
+            let key = "~".repeat(key_bytes);
+            let text = text(violations(count, &key)).await;
+            assert!(text.len() <= 10 * key_bytes + 16 * 1_024, "{count} of {key_bytes}: {}", text.len());
+            let body: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let listed = body["errors"].as_array().unwrap().len();
+            assert!((1..=100).contains(&listed));
+            assert_eq!(body["errorCount"].as_u64().unwrap_or(listed as u64), count as u64, "{count} of {key_bytes}");
+        }
+    }
 
     #[test]
     fn codes_are_unique_and_ordered_by_status() {

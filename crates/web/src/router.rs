@@ -13,7 +13,7 @@ use tidings_monitor::Prober;
 use crate::auth::AppState;
 use crate::instrument::{Instrumented, RunToCompletion, instrumented};
 use crate::problem::{Code, Problem};
-use crate::{api, health, instrument};
+use crate::{api, docs, health, instrument};
 
 /// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -61,6 +61,7 @@ pub fn router(engine: Engine, settings: WebSettings) -> Router {
     let method_not_allowed =
         async || Problem::new(Code::MethodNotAllowed, "see the Allow header for those it supports");
     api::router()
+        .merge(docs::router())
         .route("/in/alertmanager/{secret}", instrumented(MethodFilter::POST, RunToCompletion(api::ingest_alertmanager)))
         .route("/healthz", instrumented(MethodFilter::GET, health::healthz))
         .route("/readyz", instrumented(MethodFilter::GET, health::readyz))

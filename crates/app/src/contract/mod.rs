@@ -167,7 +167,7 @@ pub fn read_query<T: Request>(pairs: impl IntoIterator<Item = (String, String)>)
     let shape = shape_of::<T>();
     let mut violations = Violations::new();
     let mut value = match &shape.kind {
-        Kind::Object(object) => object.from_pairs(pairs, &mut violations),
+        Kind::Object(object) => object.read_pairs(pairs, &mut violations),
         _ => Value::Object(Map::new()),
     };
     shape.read(&mut value, "", &mut violations);

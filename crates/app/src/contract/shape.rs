@@ -297,7 +297,7 @@ impl Object {
     }
 
     /// The object that query parameters stand for.
-    pub(super) fn from_pairs(
+    pub(super) fn read_pairs(
         &self,
         pairs: impl IntoIterator<Item = (String, String)>,
         found: &mut Violations,

@@ -11,13 +11,22 @@ CREATE TABLE instance (
     canary BLOB NOT NULL
 ) STRICT;
 
+-- The rows of a deleted workspace are deleted later, in small batches; its slug is its id, so that the former one is free.
 CREATE TABLE workspace (
     id BLOB PRIMARY KEY,
     slug TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    locale TEXT NOT NULL,
+    plan TEXT NOT NULL,
     version INTEGER NOT NULL DEFAULT 1,
     created_at INTEGER NOT NULL,
+    suspended_at INTEGER,
+    deleted_at INTEGER,
+    revision INTEGER NOT NULL,
     preferences TEXT NOT NULL DEFAULT '{}'
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX workspace_deleted ON workspace (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE api_key (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
@@ -25,9 +34,70 @@ CREATE TABLE api_key (
     name TEXT NOT NULL,
     hash BLOB NOT NULL UNIQUE,
     read_only INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER,
+    last_used_address TEXT,
     PRIMARY KEY (workspace_id, id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX api_key_id ON api_key (id);
+
+-- `email_key` is the email in lower case. `password_changed_at` identifies the password, so each change of it is another.
+CREATE TABLE user (
+    id BLOB PRIMARY KEY,
+    email TEXT NOT NULL,
+    email_key TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    password_hash TEXT NOT NULL,
+    is_operator INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    password_changed_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE membership (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    user_id BLOB NOT NULL REFERENCES user (id),
+    role TEXT NOT NULL,
+    joined_at INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX membership_user ON membership (user_id, workspace_id);
+
+-- Keyed by the SHA-256 of the cookie's secret, by which each request finds it.
+CREATE TABLE session (
+    hash BLOB PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    user_id BLOB NOT NULL REFERENCES user (id),
+    created_at INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    address TEXT,
+    user_agent TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX session_user ON session (user_id, id);
+CREATE INDEX session_expiry ON session (expires_at);
+
+CREATE TABLE invitation (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id BLOB NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    email TEXT NOT NULL,
+    email_key TEXT NOT NULL,
+    role TEXT NOT NULL,
+    invited_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    accepted_at INTEGER,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX invitation_open ON invitation (workspace_id, email_key) WHERE accepted_at IS NULL;
+CREATE INDEX invitation_expiry ON invitation (expires_at);
 
 CREATE TABLE channel (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
@@ -220,13 +290,14 @@ CREATE TABLE expedited (
 -- How recent attempts through a shared channel went, written some seconds after them. `outcomes` are the bits of the last
 -- `outcome_count` results, 1 for success, the newest in the lowest bit (little-endian).
 CREATE TABLE channel_health (
-    channel_id BLOB PRIMARY KEY,
     workspace_id BLOB NOT NULL,
+    channel_id BLOB NOT NULL,
     last_sent_at INTEGER,
     last_failed_at INTEGER,
     failing_since INTEGER,
     outcomes BLOB NOT NULL,
-    outcome_count INTEGER NOT NULL
+    outcome_count INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, channel_id)
 ) STRICT, WITHOUT ROWID;
 
 -- The instants of the first attempts that a channel's rate limit admitted within its window.

@@ -45,13 +45,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
-use tidings_domain::audit::AuditEntry;
 use tidings_domain::gate::GateEvaluation;
-use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
+use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
-use crate::accounts::{AccountStore, AuditFilter};
 use crate::error::StoreError;
 use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
 use crate::monitoring::{
@@ -63,7 +61,7 @@ use crate::queue::{
     Resend, Settled, Settlement, TestRecord,
 };
 use crate::retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryProgress, SummaryRecord};
-use crate::settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, WorkspaceRecord};
+use crate::settings::{ConfigChange, Configuration, InstanceKey, Version};
 use crate::{Result, Store};
 
 /// The name of the database file in the data directory.
@@ -167,17 +165,6 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 }
 
 #[async_trait]
-impl AccountStore for SqliteStore {
-    async fn record_audit(&self, entries: Vec<AuditEntry>) -> Result<()> {
-        self.writer.run_separately("record_audit", move |db| accounts::audit::record(db, &entries)).await
-    }
-
-    async fn audit_log(&self, workspace_id: Option<WorkspaceId>, filter: AuditFilter) -> Result<Vec<AuditEntry>> {
-        self.history_readers.run(move |db| accounts::audit::list(db, workspace_id, &filter)).await
-    }
-}
-
-#[async_trait]
 impl Store for SqliteStore {
     async fn ready(&self) -> Result<()> {
         self.writer.run_batched("ready", |db| migrate::rewrite_version(db)).await
@@ -188,22 +175,6 @@ impl Store for SqliteStore {
         self.history_readers.close().await;
         self.readers.close().await;
         self.writer.close().await;
-    }
-
-    async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>> {
-        self.readers.run(settings::workspaces).await
-    }
-
-    async fn create_workspace(&self, record: WorkspaceRecord) -> Result<()> {
-        self.writer.run_separately("create_workspace", move |db| settings::create_workspace(db, &record)).await
-    }
-
-    async fn add_api_key(&self, key: ApiKey) -> Result<()> {
-        self.writer.run_separately("add_api_key", move |db| settings::add_api_key(db, &key)).await
-    }
-
-    async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()> {
-        self.writer.run_separately("delete_api_key", move |db| settings::delete_api_key(db, workspace_id, id)).await
     }
 
     async fn instance_key(&self) -> Result<Option<InstanceKey>> {

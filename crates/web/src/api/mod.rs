@@ -297,6 +297,13 @@ pub fn description() -> serde_json::Value {
     openapi::document(described)
 }
 
+/// The same as text: what `/api/openapi.json` answers, and the committed copy.
+pub fn description_text() -> String {
+    let mut text = format!("{:#}", description());
+    text.push('\n');
+    text
+}
+
 /// The routes of a workspace, each also with a trailing slash, which some clients send for lists. Their paths are complete:
 /// a nested router would strip the prefix from each request.
 pub(crate) fn router() -> Router<AppState> {

@@ -21,6 +21,7 @@ mod incident_rules;
 mod incidents;
 mod lenient_input;
 mod mutes;
+mod openapi;
 mod policies;
 mod preferences;
 mod receiver;

@@ -1,7 +1,7 @@
 //! The health of channels, a row each.
 
 use rusqlite::{Connection, params};
-use tidings_domain::id::{ChannelId, Id as _};
+use tidings_domain::id::{ChannelId, Id as _, WorkspaceId};
 
 use crate::Result;
 use crate::activity::ChannelHealthRecord;
@@ -47,7 +47,8 @@ pub(in crate::sqlite) fn save(db: &Connection, records: &[ChannelHealthRecord]) 
 }
 
 /// Deletes that of a channel that is being deleted.
-pub(in crate::sqlite) fn delete(db: &Connection, id: ChannelId) -> Result<()> {
-    db.prepare_cached("DELETE FROM channel_health WHERE channel_id = ?")?.execute([id.as_bytes()])?;
+pub(in crate::sqlite) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) -> Result<()> {
+    db.prepare_cached("DELETE FROM channel_health WHERE workspace_id = ? AND channel_id = ?")?
+        .execute([workspace_id.as_bytes(), id.as_bytes()])?;
     Ok(())
 }

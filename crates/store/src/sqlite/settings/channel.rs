@@ -61,7 +61,7 @@ pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) 
     super::delete(db, "channel", workspace_id, &id)?;
     db.prepare_cached("DELETE FROM rate_window WHERE channel_id = ?")?.execute([id.as_bytes()])?;
     db.prepare_cached("DELETE FROM expedited WHERE channel_id = ?")?.execute([id.as_bytes()])?;
-    activity::delete_channel_health(db, id)
+    activity::delete_channel_health(db, workspace_id, id)
 }
 
 pub(super) fn put(

@@ -276,7 +276,7 @@ fn plans_of_mutes_and_channel_health_scan_no_table() {
         count: 1,
     };
     assert_no_scan(&traced.plans(|db| activity::save_channel_health(db, &[health])));
-    assert_no_scan(&traced.plans(|db| activity::delete_channel_health(db, channel_id())));
+    assert_no_scan(&traced.plans(|db| activity::delete_channel_health(db, workspace_id(), channel_id())));
 }
 
 #[test]
