@@ -27,9 +27,12 @@
 
 mod app;
 pub mod audit;
+pub mod changes;
 pub mod channels;
 pub mod contract;
+pub mod deliveries;
 mod error;
+pub mod mutes;
 mod principal;
 pub mod quotas;
 mod response;

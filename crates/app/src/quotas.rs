@@ -1,6 +1,7 @@
 //! Quotas: how many of each thing a workspace may have. Every operation that makes something checks its quota here.
 
 use serde::Serialize;
+use tidings_domain::time::Timestamp;
 use tidings_engine::settings::SettingsLimits;
 use tidings_engine::snapshot::WorkspaceView;
 use utoipa::ToSchema;
@@ -13,28 +14,33 @@ use crate::principal::Authorized;
 pub enum Quota {
     /// Channels that rules share.
     SharedChannels,
+    /// Mutes in force.
+    Mutes,
 }
 
 impl Quota {
     /// Every quota.
-    pub const ALL: [Self; 1] = [Self::SharedChannels];
+    pub const ALL: [Self; 2] = [Self::SharedChannels, Self::Mutes];
 
     /// The plural, for messages.
     const fn what(self) -> &'static str {
         match self {
             Self::SharedChannels => "shared channels",
+            Self::Mutes => "mutes",
         }
     }
 
     const fn max(self, limits: &SettingsLimits) -> u32 {
         match self {
             Self::SharedChannels => limits.channels_max,
+            Self::Mutes => limits.mutes_max,
         }
     }
 
-    fn count(self, view: &WorkspaceView) -> usize {
+    fn count(self, view: &WorkspaceView, now: Timestamp) -> usize {
         match self {
             Self::SharedChannels => view.channels().filter(|loaded| loaded.is_shared()).count(),
+            Self::Mutes => view.mutes.iter().filter(|mute| mute.is_active(now)).count(),
         }
     }
 }
@@ -48,7 +54,7 @@ pub struct QuotaUse {
 
 /// How much of a quota is used.
 pub fn used<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota) -> QuotaUse {
-    let used = u32::try_from(quota.count(view)).unwrap_or(u32::MAX);
+    let used = u32::try_from(quota.count(view, by.now())).unwrap_or(u32::MAX);
     QuotaUse { used, max: quota.max(&by.engine().settings().limits()) }
 }
 

@@ -124,6 +124,8 @@ pub struct Settings {
 pub struct SettingsLimits {
     /// The most shared channels of a workspace.
     pub channels_max: u32,
+    /// The most mutes in force of a workspace. Every gate evaluation scans them.
+    pub mutes_max: u32,
     /// The shortest interval between two checks of an endpoint, in seconds.
     pub interval_seconds_min: u32,
     /// Whether endpoints may send secrets to servers whose certificate is not verified.
@@ -132,7 +134,12 @@ pub struct SettingsLimits {
 
 impl Default for SettingsLimits {
     fn default() -> Self {
-        Self { channels_max: 100, interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT, allow_insecure_tls: false }
+        Self {
+            channels_max: 100,
+            mutes_max: 1_000,
+            interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT,
+            allow_insecure_tls: false,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The JSON API of a workspace: a module for each resource, and the table of all routes.
 
+mod changes;
 mod channels;
 mod deliveries;
 mod endpoints;
@@ -210,7 +211,9 @@ fn table() -> Vec<Group> {
             vec![
                 get("/deliveries", "List deliveries", deliveries::list),
                 post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover),
+                post("/deliveries/resend", "Send deliveries again, by ids or by a filter", deliveries::resend_many),
                 get("/deliveries/{id}", "Read a delivery with its attempts", deliveries::one),
+                get("/deliveries/{id}/message", "Read what is sent for a delivery", deliveries::message),
                 post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend),
             ],
         ),
@@ -218,10 +221,11 @@ fn table() -> Vec<Group> {
             "Mutes",
             vec![
                 get("/mutes", "List mutes", mutes::list),
-                post("/mutes", "Create a mute", mutes::create),
+                post("/mutes", "Create a mute", mutes::create).problems(&[Code::Quota]),
                 delete("/mutes/{id}", "End a mute", mutes::delete),
             ],
         ),
+        group("Changes", vec![get("/changes", "Be notified of changes", changes::stream)]),
         group(
             "Preferences",
             vec![

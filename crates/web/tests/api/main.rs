@@ -2,10 +2,12 @@
 
 mod access;
 mod bad_input;
+mod changes;
 mod channels;
 mod checks;
 mod concurrency;
 mod deliveries;
+mod delivery_messages;
 mod documentation;
 mod endpoint_input;
 mod endpoint_operations;
@@ -26,6 +28,7 @@ mod policies;
 mod preferences;
 mod receiver;
 mod request_metrics;
+mod resends;
 mod rule_contract;
 mod rules;
 mod runs;
