@@ -123,7 +123,7 @@ impl Mute {
         Self {
             id: mute.id,
             draft: MuteDraft::of(mute),
-            created_by: mute.created_by.clone(),
+            created_by: mute.created_by.name.clone(),
             created_at: mute.created_at,
             ended_at: *ended_at,
             stopped_deliveries: *stopped_count,
@@ -198,7 +198,7 @@ fn validated(
         scope: scope.clone().unwrap_or(MuteScope::Global),
         expires_at: draft.expires_at,
         reason: draft.reason.clone(),
-        created_by: by.actor().name.clone(),
+        created_by: by.actor().clone(),
         created_at: now,
         // Of a target that is wrong it is not known whether it recovers.
         ends_on_recovery: draft.ends_on_recovery && scope.is_ok(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidings_channels::Rendered;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::delivery::Status;
 use tidings_domain::event::EventKind;
 use tidings_domain::gate::{self, OpeningOutcome};
@@ -94,11 +95,16 @@ impl Engine {
 
     /// Makes a sent or failed delivery due again. Its retries start anew; its `webhook-id` stays, so that the receiver can
     /// recognise it.
-    pub async fn resend(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<DeliveryRecord> {
+    pub async fn resend(
+        &self,
+        workspace_id: WorkspaceId,
+        id: DeliveryId,
+        audit: Option<AuditEntry>,
+    ) -> Result<DeliveryRecord> {
         let delivery = self.delivery(workspace_id, id).await?;
         let now = self.clock().now();
         let resend = self.plan_resend(&*self.view(workspace_id)?, &delivery, now)?;
-        match self.store().resend(resend).await {
+        match self.store().resend(resend, audit).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => {
                 return Err(EngineError::NotResendable(self.delivery(workspace_id, id).await?.status));
@@ -113,12 +119,14 @@ impl Engine {
     }
 
     /// [`Self::resend`] of several deliveries, in small writes. A refusal of one does not affect the others. With `dry_run`
-    /// nothing is sent. Returns for each, in order, whether it is (or would be) resent.
+    /// nothing is sent. `audit` makes the entry of the audit log for each that is. Returns for each, in order, whether it
+    /// is (or would be) resent.
     pub async fn resend_all(
         &self,
         workspace_id: WorkspaceId,
         deliveries: &[DeliveryRecord],
         dry_run: bool,
+        audit: impl Fn(DeliveryId) -> Option<AuditEntry>,
     ) -> Result<Vec<Result<()>>> {
         let mut results = Vec::with_capacity(deliveries.len());
         for batch in deliveries.chunks(RESEND_BATCH) {
@@ -129,7 +137,8 @@ impl Engine {
                 results.extend(planned.into_iter().map(|planned| planned.map(drop)));
                 continue;
             }
-            let resends = planned.iter().filter_map(|planned| planned.as_ref().ok()).copied().collect();
+            let planned_ones = planned.iter().filter_map(|planned| planned.as_ref().ok());
+            let resends = planned_ones.map(|resend| (*resend, audit(resend.delivery_id))).collect();
             let mut outcomes = self.store().resend_all(resends).await?.into_iter();
             for (planned, delivery) in planned.into_iter().zip(batch) {
                 // One outcome for each that was planned.
@@ -180,13 +189,14 @@ impl Engine {
     }
 
     /// Makes all failed deliveries of a channel due again that were settled at or after `since`, in small writes. With
-    /// `dry_run` it only counts them. Returns how many.
+    /// `dry_run` it only counts them. Returns how many. The entry of the audit log is written with the first of them.
     pub async fn recover(
         &self,
         workspace_id: WorkspaceId,
         channel_id: ChannelId,
         since: Timestamp,
         dry_run: bool,
+        mut audit: Option<AuditEntry>,
     ) -> Result<u64> {
         let loaded = self.loaded_channel(workspace_id, channel_id)?;
         if !loaded.channel.enabled && !dry_run {
@@ -194,14 +204,14 @@ impl Engine {
         }
         let now = self.clock().now();
         if dry_run {
-            return Ok(self.store().recover(workspace_id, channel_id, since, now, None).await?);
+            return Ok(self.store().recover(workspace_id, channel_id, since, now, None, None).await?);
         }
         // A delivery that fails again meanwhile must not be recovered again: stop at the number there was at the start.
-        let total = self.store().recover(workspace_id, channel_id, since, now, None).await?;
+        let total = self.store().recover(workspace_id, channel_id, since, now, None, None).await?;
         let mut recovered = 0;
         while recovered < total {
             let batch = RECOVER_BATCH.min(u32::try_from(total - recovered).unwrap_or(u32::MAX));
-            let count = self.store().recover(workspace_id, channel_id, since, now, Some(batch)).await?;
+            let count = self.store().recover(workspace_id, channel_id, since, now, Some(batch), audit.take()).await?;
             self.queue().note_due(channel_id, now);
             self.changes().mark(workspace_id, Topic::Deliveries);
             recovered += count;

@@ -43,6 +43,7 @@ pub mod error;
 mod fanout;
 mod history;
 pub mod incidents;
+mod insights;
 mod metrics;
 mod monitoring;
 pub mod queue;

@@ -3,7 +3,7 @@
 //! The event pipeline reads nothing else, so it costs no query. A change is committed first, then read back into a new
 //! snapshot, and only then acknowledged to its caller, who thus reads its own write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,6 @@ use tidings_domain::id::{ApiKeyId, ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::mute::Mute;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
-use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::workspace::Workspace;
 use tidings_store::settings::{ChannelRecord, Configuration, EndpointRecord, InboundWebhook, Preferences, Version};
@@ -47,9 +46,8 @@ impl LoadedChannel {
 
 /// An endpoint that is ready to be probed.
 pub struct LoadedEndpoint {
+    /// The secrets in its definition are opened; those that cannot be opened are empty.
     pub endpoint: Endpoint,
-    /// The password or token of its `auth`, opened. None if it has none, or if it cannot be opened.
-    pub secret: Option<Secret>,
 }
 
 /// The rules of one resource type.
@@ -392,14 +390,16 @@ impl ConfigCache {
             return;
         }
         let endpoints = Arc::make_mut(endpoints);
-        for EndpointRecord { endpoint, key_id, sealed } in changed {
+        for EndpointRecord { mut endpoint, key_id, sealed } in changed {
             let owner = Owner::Endpoint(endpoint.workspace_id, endpoint.id);
-            let opened = if sealed.is_empty() { Ok(None) } else { self.vault.open_endpoint(&sealed, &key_id, owner) };
-            let secret = opened.unwrap_or_else(|error| {
-                tracing::error!(endpoint = %endpoint.id, %error, "failed to open the secret of an endpoint");
-                None
+            let opened =
+                if sealed.is_empty() { Ok(BTreeMap::new()) } else { self.vault.open_secrets(&sealed, &key_id, owner) };
+            let secrets = opened.unwrap_or_else(|error| {
+                tracing::error!(endpoint = %endpoint.id, %error, "failed to open the secrets of an endpoint, it is probed without them");
+                BTreeMap::new()
             });
-            endpoints.insert(endpoint.id, Arc::new(LoadedEndpoint { endpoint, secret }));
+            endpoint.definition.restore_secrets(secrets);
+            endpoints.insert(endpoint.id, Arc::new(LoadedEndpoint { endpoint }));
         }
     }
 

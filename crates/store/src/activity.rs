@@ -2,6 +2,7 @@
 //! pages.
 
 use async_trait::async_trait;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::id::{ChannelId, WorkspaceId};
 use tidings_domain::mute::Mute;
 use tidings_domain::time::Timestamp;
@@ -26,7 +27,7 @@ pub trait ActivityStore: Send + Sync {
 
     /// [`crate::Store::resend`] of several deliveries in one transaction. Returns for each, in order, whether it is due
     /// now; a refusal of one does not affect the others.
-    async fn resend_all(&self, resends: Vec<Resend>) -> Result<Vec<ResendOutcome>>;
+    async fn resend_all(&self, resends: Vec<(Resend, Option<AuditEntry>)>) -> Result<Vec<ResendOutcome>>;
 }
 
 /// How recent attempts through a channel went.

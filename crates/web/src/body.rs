@@ -299,6 +299,11 @@ pub(crate) struct Patch<T> {
 }
 
 impl<T: contract::Request + Serialize> Patch<T> {
+    /// The fields as they were sent.
+    pub(crate) const fn fields(&self) -> &Map<String, Value> {
+        &self.patch
+    }
+
     /// The draft with the patch applied, as far as the patch can be read.
     pub(crate) fn apply(&self, draft: &T) -> Result<Input<T>, Violations> {
         contract::merge(draft, &self.patch)

@@ -166,30 +166,6 @@ impl Fields {
         self.within(self.pointer(key), object, read)
     }
 
-    /// A list of at most `items_max` objects, each read as by [`Self::nested`].
-    pub(crate) fn objects<T>(
-        &mut self,
-        key: &'static str,
-        items_max: usize,
-        read: impl Fn(&mut Self) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let Value::Array(items) = self.take(key)? else { return self.type_error(key, "must be a list of objects") };
-        if items.len() > items_max {
-            return self.type_error(key, format!("must hold at most {items_max} items"));
-        }
-        let mut read_items = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            match item {
-                Value::Object(object) => {
-                    let at = format!("{}/{index}", self.pointer(key));
-                    read_items.extend(self.within(at, object, &read));
-                }
-                _ => self.refuse_item(key, index, "must be an object"),
-            }
-        }
-        Some(read_items)
-    }
-
     fn within<T>(
         &mut self,
         at: String,

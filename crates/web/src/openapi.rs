@@ -131,8 +131,15 @@ impl Description {
 
     /// It needs an API key or a session.
     pub(crate) fn authenticated(&mut self) {
-        self.security = vec![json!({"apiKey": []})];
-        self.problems([Code::Unauthenticated, Code::ReadOnly, Code::Forbidden]);
+        self.security = vec![json!({"apiKey": []}), json!({"session": []})];
+        self.problems([Code::Unauthenticated, Code::ReadOnly, Code::Forbidden, Code::CrossSite]);
+        self.problems([Code::WorkspaceSuspended]);
+    }
+
+    /// It needs a session.
+    pub(crate) fn signed_in(&mut self) {
+        self.security = vec![json!({"session": []})];
+        self.problems([Code::Unauthenticated, Code::CrossSite]);
     }
 
     fn finish(mut self, operation: &mut Map<String, Value>, components: &mut Components) {
@@ -390,7 +397,13 @@ pub(crate) fn document<'a>(routes: impl IntoIterator<Item = DescribedRoute<'a>>)
         "components": {
             "schemas": components.0,
             "securitySchemes": {
-                "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key of the workspace."}
+                "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key of the workspace."},
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": "__Host-tidings",
+                    "description": "A session, which begins with `POST /api/session`. Its cookie is called `tidings` where the \
+                        service is reached without https. Requests that change something must come from a page of the \
+                        service, as `Sec-Fetch-Site` or `Origin` shows."
+                }
             }
         },
     });

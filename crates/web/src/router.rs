@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::MethodFilter;
+use ipnet::IpNet;
 use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
 use tidings_monitor::Prober;
@@ -29,6 +30,8 @@ pub struct WebSettings {
     pub shutdown: Shutdown,
     /// Probes endpoints for `POST /endpoints/test`.
     pub prober: Arc<Prober>,
+    /// Peers whose forwarding headers are read.
+    pub trusted_proxies: Vec<IpNet>,
     /// The base of the URLs in responses. None: not configured, and such URLs have a path only.
     pub public_url: Option<String>,
 }

@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use tidings_domain::violation::{Violation, Violations};
 use utoipa::ToSchema;
 
-use shape::{Kind, Shape};
+use shape::{Kind, Shape, merge_tagged};
 
 /// Violations in one answer; further ones are only counted, as the answer to a large body must not be many times its
 /// size.
@@ -144,7 +144,8 @@ pub fn field_names<T: Request>() -> Vec<String> {
 }
 
 /// Applies a JSON merge patch to a draft: absent fields keep their value, `null` is only for fields that may be `null`,
-/// objects with known fields are merged, lists and free-form objects are replaced.
+/// objects with known fields are merged, lists and free-form objects are replaced. Another value of the field that names
+/// the variant of an object drops the fields of the former variant.
 ///
 /// # Errors
 /// As [`read`].
@@ -152,8 +153,12 @@ pub fn merge<T: Request + Serialize>(before: &T, patch: &Map<String, Value>) -> 
     let shape = shape_of::<T>();
     let mut violations = Violations::new();
     let mut merged = draft_value(before);
-    if let (Value::Object(fields), Kind::Object(object)) = (&mut merged, &shape.kind) {
-        object.merge(fields, patch, "", &mut violations);
+    match (&mut merged, &shape.kind) {
+        (Value::Object(fields), Kind::Object(object)) => object.merge(fields, patch, "", &mut violations),
+        (Value::Object(fields), Kind::Tagged { tag, variants }) => {
+            merge_tagged(tag, variants, fields, patch, "", &mut violations);
+        }
+        _ => {}
     }
     shape.read(&mut merged, "", &mut violations);
     finish(merged, violations)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use tidings_domain::endpoint::{ExpectedStatus, STATUS_RANGE_FORMAT};
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations, pointer};
 use utoipa::ToSchema;
@@ -57,6 +58,8 @@ pub(super) struct Text {
     /// The prefix of an id.
     id_prefix: Option<String>,
     is_instant: bool,
+    /// A range of status codes.
+    is_status_range: bool,
     /// A caller's own id: an integer is taken as its digits.
     accepts_integer: bool,
 }
@@ -266,6 +269,9 @@ impl Object {
                 (Some(Kind::Object(object)), Some(Value::Object(fields)), Value::Object(patch)) => {
                     object.merge(fields, patch, &format!("{at}{}", pointer(key)), found);
                 }
+                (Some(Kind::Tagged { tag, variants }), Some(Value::Object(fields)), Value::Object(patch)) => {
+                    merge_tagged(tag, variants, fields, patch, &format!("{at}{}", pointer(key)), found);
+                }
                 _ => {
                     fields.insert(key.clone(), value.clone());
                 }
@@ -335,14 +341,70 @@ fn read_tagged(
 ) {
     let words = || one_of(variants.iter().map(|(word, _)| word.as_str()));
     let tag_at = || format!("{at}{}", pointer(tag));
-    match fields.get(tag) {
-        None | Some(Value::Null) => found.push(Violation::new(tag_at(), "is required")),
+    let fault = match fields.get(tag) {
+        None | Some(Value::Null) => "is required".to_owned(),
         Some(Value::String(given)) => match variants.iter().find(|(word, _)| word == given) {
-            Some((_, object)) => object.read_except(Some(tag), fields, at, found),
-            None => found.push(Violation::new(tag_at(), words())),
+            Some((_, object)) => return object.read_except(Some(tag), fields, at, found),
+            None => words(),
         },
-        Some(_) => found.push(Violation::new(tag_at(), "must be a string")),
+        Some(_) => "must be a string".to_owned(),
+    };
+    found.push(Violation::new(tag_at(), fault));
+    read_untagged(tag, variants, fields, at, found);
+}
+
+/// Reads an object of which the variant is not known: the fields that all variants have. Those of some variants are left
+/// alone, as it is not known whether they are wrong.
+fn read_untagged(
+    tag: &str,
+    variants: &[(String, Object)],
+    fields: &mut Map<String, Value>,
+    at: &str,
+    found: &mut Violations,
+) {
+    let Some((_, first)) = variants.first() else { return };
+    let in_all = |key: &str| variants.iter().all(|(_, object)| object.fields.contains_key(key));
+    let in_some = |key: &str| variants.iter().any(|(_, object)| object.fields.contains_key(key));
+    for (key, value) in fields.iter_mut().filter(|(key, _)| *key != tag) {
+        let at = format!("{at}{}", pointer(key));
+        match first.fields.get(key).filter(|_| in_all(key)) {
+            Some(field) if value.is_null() && !field.shape.is_nullable => {}
+            Some(field) => field.shape.read(value, &at, found),
+            None if in_some(key) => {}
+            None => found.push(Violation::new(at, "is not a known field")),
+        }
     }
+    for (key, _) in first.fields.iter().filter(|(key, field)| field.is_required && in_all(key)) {
+        if fields.get(key).is_none_or(Value::is_null) {
+            found.push(Violation::new(format!("{at}{}", pointer(key)), "is required"));
+        }
+    }
+}
+
+/// Merges a patch over the fields of a variant. One that names another variant drops the fields that only the former one
+/// had.
+pub(super) fn merge_tagged(
+    tag: &str,
+    variants: &[(String, Object)],
+    fields: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+    at: &str,
+    found: &mut Violations,
+) {
+    let variant = |word: Option<&Value>| {
+        let word = word.and_then(Value::as_str)?;
+        variants.iter().find(|(known, _)| known == word)
+    };
+    let before = variant(fields.get(tag));
+    let after = if patch.contains_key(tag) { variant(patch.get(tag)) } else { before };
+    let Some((word, object)) = after else {
+        fields.extend(patch.clone());
+        return;
+    };
+    if before.is_none_or(|(before, _)| before != word) {
+        fields.retain(|key, _| variants.iter().all(|(_, object)| object.fields.contains_key(key)));
+    }
+    object.merge(fields, patch, at, found);
 }
 
 impl Shape {
@@ -379,6 +441,11 @@ impl Text {
             return Timestamp::parse(given)
                 .is_none()
                 .then(|| "must be an RFC 3339 timestamp, such as 2026-05-02T04:00:12.345Z".to_owned());
+        }
+        if self.is_status_range {
+            return ExpectedStatus::parse(given)
+                .is_none()
+                .then(|| "must be a status code, such as 200, or a range, such as \"200-299\"".to_owned());
         }
         match self.chars_max {
             Some(max) if given.chars().nth(max).is_some() => Some(format!("must be at most {max} characters")),
@@ -572,6 +639,7 @@ fn text(schema: &Value, accepts_integer: bool) -> Text {
         chars_max: bound(schema, "maxLength"),
         id_prefix: id_prefix.map(str::to_owned),
         is_instant: schema["format"] == "date-time",
+        is_status_range: schema["format"] == STATUS_RANGE_FORMAT,
         accepts_integer,
     }
 }

@@ -193,3 +193,36 @@ fn query_parameters_are_read_by_type() {
     assert_eq!(read("limit=0").1, ["/limit"]);
     assert_eq!(read("limit=1&limit=2&dryRun=x&foo=1&foo=2").1, ["/limit", "/foo", "/dryRun"]);
 }
+
+#[test]
+fn patch_of_the_tag_drops_the_fields_of_the_former_variant() {
+    let tcp = Probe { name: "p".into(), kind: ProbeKind::Tcp { host_name: "a".into(), port: 1 } };
+    let patched = |patch: Value| merge(&tcp, patch.as_object().unwrap());
+    let pointers = |patch: Value| {
+        let violations = match patched(patch) {
+            Ok(input) => input.violations,
+            Err(violations) => violations,
+        };
+        violations.into_iter().map(|violation| violation.to_string()).collect::<Vec<_>>()
+    };
+    let edited = |patch| patched(patch).unwrap().finish().unwrap();
+    assert_eq!(edited(json!({"type": "external"})), Probe { name: "p".into(), kind: ProbeKind::External });
+    assert_eq!(edited(json!({"port": 2, "type": "tcp"})).kind, ProbeKind::Tcp { host_name: "a".into(), port: 2 });
+    assert_eq!(pointers(json!({"type": "external", "port": 2})).len(), 1);
+    assert_eq!(pointers(json!({"type": "ftp"})), ["/type: must be tcp or external"]);
+    assert_eq!(pointers(json!({"port": null})), ["/port: must be a whole number from 0 to 65535"]);
+    let external = Probe { name: "p".into(), kind: ProbeKind::External };
+    let Err(found) = merge(&external, json!({"type": "tcp"}).as_object().unwrap()) else { panic!() };
+    assert_eq!(found.len(), 2, "what the new variant requires");
+}
+
+#[test]
+fn fields_of_all_variants_are_read_without_the_tag() {
+    assert_eq!(pointers::<Probe>(json!({})), ["/type: is required", "/name: is required"]);
+    let found = pointers::<Probe>(json!({"type": "ftp", "name": 1, "port": "x", "colour": 1}));
+    assert_eq!(
+        found,
+        ["/type: must be tcp or external", "/colour: is not a known field", "/name: must be a string"],
+        "a port is a field of one of them"
+    );
+}

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
+use tidings_domain::audit::{AuditChanges, AuditTarget, AuditVerb};
 use tidings_domain::delivery::Status;
 use tidings_domain::event::EventKind;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, IncidentId, RuleId};
@@ -257,7 +258,11 @@ async fn run(
     deliveries: Vec<DeliveryRecord>,
     is_listed: bool,
 ) -> Result<()> {
-    let results = by.engine().resend_all(by.workspace_id(), &deliveries, answer.dry_run).await?;
+    // One entry each, as for single ones: what was done to a delivery is found by its id.
+    let action = AuditTarget::Delivery.action(AuditVerb::Resent);
+    let audit =
+        |id: DeliveryId| Some(by.audit_entry(action, Some(id.to_string()), None, AuditChanges::new(), by.now()));
+    let results = by.engine().resend_all(by.workspace_id(), &deliveries, answer.dry_run, audit).await?;
     for (delivery, result) in deliveries.iter().zip(results) {
         answer.add(ResendResult::of(delivery.id, result), is_listed);
     }

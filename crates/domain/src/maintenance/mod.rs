@@ -7,6 +7,7 @@ mod tests;
 use std::iter::successors;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::calendar::{DAY_MINUTES, Period, Zone, interval_end};
 use crate::time::Timestamp;
@@ -26,7 +27,7 @@ pub const DURATION_MINUTES_MAX: u32 = 7 * DAY_MINUTES;
 const SEARCHES_MAX: usize = 4;
 
 /// A maintenance window, one-time or recurring.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum MaintenanceWindow {
     #[serde(rename_all = "camelCase")]
@@ -53,6 +54,19 @@ impl MaintenanceWindow {
         ends_at(std::slice::from_ref(self), now)
     }
 
+    /// The occurrences of the window that overlap the span from `since` to `until`, in order, each with its whole length.
+    /// Those that follow without a pause are not joined. The span must be bounded: a daily window has one for each day.
+    pub fn occurrences(&self, since: Timestamp, until: Timestamp) -> impl Iterator<Item = Occurrence> + use<> {
+        let (once, recurring) = match self.parsed() {
+            None => (None, None),
+            Some(ParsedWindow::Once(period)) => (Some(period), None),
+            Some(ParsedWindow::Recurring(windows)) => (None, Some(windows.between(since, until))),
+        };
+        let once = once.filter(|period| period.ends_at > since && period.starts_at < until);
+        let periods = once.into_iter().chain(recurring.into_iter().flatten());
+        periods.map(|Period { starts_at, ends_at }| Occurrence { starts_at, ends_at })
+    }
+
     fn parsed(&self) -> Option<ParsedWindow> {
         match self {
             Self::Once { starts_at, ends_at } => {
@@ -62,6 +76,14 @@ impl MaintenanceWindow {
             Self::Recurring(recurring) => recurring.parsed().map(ParsedWindow::Recurring),
         }
     }
+}
+
+/// One occurrence of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Occurrence {
+    pub starts_at: Timestamp,
+    /// No longer part of the occurrence.
+    pub ends_at: Timestamp,
 }
 
 /// A valid window with parsed fields.

@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::DURATION_MINUTES_MAX;
 use crate::calendar::{
@@ -16,18 +17,21 @@ use crate::violation::{Violation, Violations};
 /// A window starts at `start` in local time of `timezone`, on weekdays or on one day of the month, and lasts
 /// `duration_minutes` of elapsed time, also across a clock change. For a `start` within a clock change see the first rule
 /// of [`crate::calendar`]. A window with [violations](super::MaintenanceWindow::violations) never applies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Recurring {
-    /// The weekdays on which a window starts, from [`crate::calendar::DAYS`]; every day if empty.
+    /// The weekdays on which a window starts, `mon` to `sun`; every day if empty.
     #[serde(default)]
+    #[schema(max_items = 7)]
     pub days: Vec<String>,
     /// The day of the month on which a window starts, instead of `days`. A month without that day has no window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 31)]
     pub month_day: Option<u32>,
     /// A time of day such as `02:00`.
     pub start: String,
-    /// At most [`DURATION_MINUTES_MAX`].
+    /// How long it lasts, in minutes.
+    #[schema(minimum = 1, maximum = 10_080)]
     pub duration_minutes: u32,
     /// An IANA name.
     pub timezone: String,
@@ -115,13 +119,30 @@ pub(super) struct ParsedRecurring {
 impl ParsedRecurring {
     /// The periods that can contain `now` and those after it, in order.
     pub(super) fn near(&self, now: Timestamp) -> impl Iterator<Item = Period> {
-        // One date more than the duration: a window across a skipped hour or date reaches one date further.
-        let back = self.duration_minutes.div_ceil(DAY_MINUTES) as usize + 1;
-        let dates = self.zone.nearby_dates(now, back).filter(|date| self.starts.has(*date));
-        dates.filter_map(|date| {
-            let starts_at = self.zone.instant_of_start(date, self.start)?;
-            let ends_at = starts_at.plus_ms(u64::from(self.duration_minutes) * 60_000);
-            Period::new(starts_at.max(self.from), ends_at.min(self.until))
-        })
+        let dates = self.zone.nearby_dates(now, self.dates_back());
+        dates.filter_map(|date| self.starting_on(date))
+    }
+
+    /// The periods that overlap this span, in order.
+    pub(super) fn between(self, since: Timestamp, until: Timestamp) -> impl Iterator<Item = Period> {
+        let dates = self.zone.dates_between(since, until, self.dates_back());
+        let periods = dates.filter_map(move |date| self.starting_on(date));
+        periods.filter(move |period| period.ends_at > since && period.starts_at < until)
+    }
+
+    /// How many dates earlier a window may start that lasts until today: one more than the duration, because a window
+    /// across a skipped hour or date reaches one date further.
+    fn dates_back(&self) -> usize {
+        self.duration_minutes.div_ceil(DAY_MINUTES) as usize + 1
+    }
+
+    /// The period that starts on this date, if one does.
+    fn starting_on(&self, date: Date) -> Option<Period> {
+        if !self.starts.has(date) {
+            return None;
+        }
+        let starts_at = self.zone.instant_of_start(date, self.start)?;
+        let ends_at = starts_at.plus_ms(u64::from(self.duration_minutes) * 60_000);
+        Period::new(starts_at.max(self.from), ends_at.min(self.until))
     }
 }

@@ -36,6 +36,7 @@ use crate::queue::Queue;
 use crate::snapshot::ConfigCache;
 use crate::sync::lock;
 
+pub(crate) use acknowledge::Acknowledgement;
 pub(crate) use active::ActiveIncidents;
 pub use alerts::{Alert, AlertOutcome};
 pub use checks::CheckOutcome;
@@ -105,7 +106,7 @@ impl Incidents {
                 let key = (view.workspace.id, Subject::Endpoint(endpoint.endpoint_id));
                 let state = self.state(&key);
                 let mut state = state.lock().await;
-                state.endpoint = endpoint;
+                self.set_endpoint(&mut state, endpoint);
                 self.schedule_wake(&key, &state);
             }
         }
@@ -125,6 +126,13 @@ impl Incidents {
             self.schedule_wake(&key, &state);
         }
         Ok(())
+    }
+
+    /// Replaces the state of an endpoint, and the status by which it is counted.
+    fn set_endpoint(&self, state: &mut IncidentState, endpoint: EndpointState) {
+        let status = endpoint.last_check.as_ref().map(|check| check.status);
+        self.0.active.set_status(endpoint.endpoint_id, status);
+        state.endpoint = endpoint;
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<SubjectKey, SharedState>> {
@@ -165,6 +173,28 @@ impl Incidents {
             Some(state) => state.lock().await.endpoint.clone(),
             None => EndpointState::new(endpoint_id),
         }
+    }
+
+    /// What `view` makes of the state of each of these endpoints, in their order.
+    pub(crate) async fn endpoint_states<T>(
+        &self,
+        workspace_id: WorkspaceId,
+        ids: &[EndpointId],
+        view: impl Fn(&EndpointState) -> T,
+    ) -> Vec<T> {
+        // Copied, so that the map is not locked while a state is waited for.
+        let states: Vec<_> = {
+            let known = self.states();
+            ids.iter().map(|id| known.get(&(workspace_id, Subject::Endpoint(*id))).map(Arc::clone)).collect()
+        };
+        let mut views = Vec::with_capacity(ids.len());
+        for (id, state) in ids.iter().zip(states) {
+            views.push(match state {
+                Some(state) => view(&state.lock().await.endpoint),
+                None => view(&EndpointState::new(*id)),
+            });
+        }
+        views
     }
 
     /// For each endpoint ever checked, when its last check began.

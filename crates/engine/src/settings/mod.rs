@@ -8,7 +8,7 @@ pub mod instance;
 pub mod mutes;
 mod rules;
 
-pub use channel_use::ChannelUsers;
+pub use channel_use::{ChannelUsers, ChannelUses};
 
 use std::sync::Arc;
 
@@ -126,6 +126,12 @@ pub struct SettingsLimits {
     pub channels_max: u32,
     /// The most mutes in force of a workspace. Every gate evaluation scans them.
     pub mutes_max: u32,
+    /// The most endpoints of a workspace.
+    pub endpoints_max: u32,
+    /// The most members of a workspace, with those who are invited.
+    pub members_max: u32,
+    /// The most API keys of a workspace.
+    pub api_keys_max: u32,
     /// The shortest interval between two checks of an endpoint, in seconds.
     pub interval_seconds_min: u32,
     /// Whether endpoints may send secrets to servers whose certificate is not verified.
@@ -137,6 +143,9 @@ impl Default for SettingsLimits {
         Self {
             channels_max: 100,
             mutes_max: 1_000,
+            endpoints_max: 10_000,
+            members_max: 100,
+            api_keys_max: 100,
             interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT,
             allow_insecure_tls: false,
         }

@@ -148,7 +148,7 @@ fn resend_all_refuses_what_cannot_be_resent() {
     world.wait(world.engine().test_channel(world.workspace_id, channel)).unwrap();
     let all = world.deliveries();
     let describe = |dry_run| {
-        let results = world.wait(world.engine().resend_all(world.workspace_id, &all, dry_run)).unwrap();
+        let results = world.wait(world.engine().resend_all(world.workspace_id, &all, dry_run, |_| None)).unwrap();
         let describe = |result: &Result<(), EngineError>| match result {
             Ok(()) => "ok".to_owned(),
             Err(error) => error.to_string(),

@@ -110,7 +110,7 @@ fn deferred_opening_is_sent_after_parent_is_deleted() {
         parent = Some(router);
     });
     world.redefine(endpoint, |it| it.parent_id = None);
-    world.wait(world.engine().delete_endpoint(world.workspace_id, parent.unwrap(), None)).unwrap();
+    world.wait(world.delete_endpoint(parent.unwrap()));
     assert_deferred_opening_sent(&world, endpoint, hook);
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tidings_domain::access::Actor;
+use tidings_domain::audit::{AuditTarget, AuditVerb};
 use tidings_domain::check::CheckStatus;
 use tidings_domain::delivery::Status;
 use tidings_domain::endpoint::EscalationStep;
@@ -14,7 +16,7 @@ use tidings_domain::time::Timestamp;
 use tidings_engine::incidents::Alert;
 
 use crate::receiver::{Mode, SLACK_API};
-use crate::world::World;
+use crate::world::{World, ana};
 
 /// An endpoint that escalates to `boss` after 15 minutes, and to `board` after an hour.
 fn world_with_escalation() -> (World, EndpointId, [ChannelId; 3]) {
@@ -60,15 +62,20 @@ fn acknowledgement_stops_escalation_and_reminders() {
     world.advance(600);
     assert_eq!(world.outcomes(hook), ["opened sent", "reminder:1 sent"]);
     let id = world.incident_of(endpoint).incident.id;
-    for by in ["ana", "ben"] {
-        let acknowledged = world.wait(world.engine().acknowledge(world.workspace_id, id, by.into(), None)).unwrap();
-        assert_eq!(acknowledged.incident.acknowledged_by.as_deref(), Some("ana"));
+    for by in [ana(), Actor::system()] {
+        let entry = world.audit_entry(AuditTarget::Incident.action(AuditVerb::Acknowledged));
+        let acknowledged =
+            world.wait(world.engine().acknowledge(world.workspace_id, id, by, None, Some(entry))).unwrap();
+        assert_eq!(acknowledged.incident.acknowledged_by, Some(ana()));
     }
+    let entries = world.audit_log();
+    assert_eq!(entries.len(), 1, "the second changed nothing");
+    assert_eq!(entries[0].target_name.as_deref(), Some(&*world.incident_of(endpoint).subject_info.name));
     world.advance_in_steps(7_200, 600);
     assert_eq!((world.outcomes(hook).len(), world.outcomes(boss).len()), (2, 0));
     world.up(endpoint);
     assert_eq!(world.outcomes(hook)[2..], ["resolved sent"]);
-    assert!(world.wait(world.engine().acknowledge(world.workspace_id, id, "ana".into(), None)).is_err());
+    assert!(world.wait(world.engine().acknowledge(world.workspace_id, id, ana(), None, None)).is_err());
 }
 
 #[test]
@@ -353,7 +360,7 @@ fn deleted_endpoint_resolves_its_incident_and_notifies() {
     let (endpoint, hook) = (world.endpoint("API", |it| it.reminder_minutes = Some(10)), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.down(endpoint);
-    world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+    world.wait(world.delete_endpoint(endpoint));
     world.advance_in_steps(3_600, 600);
     assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
     assert_eq!(world.incidents()[0].incident.status(), IncidentStatus::Resolved);
@@ -377,9 +384,7 @@ fn endpoint_that_goes_down_again_while_it_is_deleted_is_over_for_all() {
         world.engine().report_check(world.workspace_id, endpoint, None, Check::from_external(down)).await.unwrap();
         world.receiver.set("private", Mode::Respond(200));
     };
-    let both =
-        async { tokio::join!(world.engine().delete_endpoint(world.workspace_id, endpoint, None), check_meanwhile) };
-    world.wait(both).0.unwrap();
+    world.wait(async { tokio::join!(world.delete_endpoint(endpoint), check_meanwhile) });
     world.settle();
     let pair = ["opened sent", "resolved sent"];
     assert_eq!(world.outcomes(hook), [pair, pair].concat());
@@ -393,7 +398,7 @@ fn resolution_of_deleted_endpoint_is_retried_without_its_rule() {
     world.rule(endpoint, hook);
     world.down(endpoint);
     world.set_broken("hook", true);
-    world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+    world.wait(world.delete_endpoint(endpoint));
     world.settle();
     assert_eq!(world.outcomes(hook), ["opened sent", "resolved pending"]);
     world.set_broken("hook", false);
@@ -414,7 +419,7 @@ fn muted_resolution_of_deleted_endpoint_needs_a_rule_that_is_left() {
         }
         world.down(endpoint);
         world.mute(MuteScope::Global, Some(600));
-        world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+        world.wait(world.delete_endpoint(endpoint));
         world.restart();
         world.advance(600);
         let deferred: &[&str] = if keeps_rule { &["deferred resolved sent"] } else { &[] };

@@ -137,7 +137,7 @@ fn deleted_endpoint_skips_pending_delivery() {
     let (world, endpoint, hook, _) = world_with_pending_opening();
     // The resolution makes it due at once, before the endpoint is gone.
     world.set_broken("hook", true);
-    world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+    world.wait(world.delete_endpoint(endpoint));
     world.settle();
     world.set_broken("hook", false);
     world.advance(140);

@@ -12,30 +12,33 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_channels::{ChannelConfig, ChannelContext, registry};
+use tidings_domain::access::Actor;
+use tidings_domain::audit::{AuditAction, AuditEntry};
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
-use tidings_domain::endpoint::{Definition, Probe};
-use tidings_domain::id::{ChannelId, EndpointId, MuteId, RuleId, WorkspaceId};
+use tidings_domain::endpoint::{Definition, Endpoint, Probe};
+use tidings_domain::id::{ChannelId, EndpointId, Id as _, MuteId, RuleId, UserId, WorkspaceId};
 use tidings_domain::incident::IncidentTrigger;
-use tidings_domain::mute::MuteScope;
+use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::quiet_hours::QuietHours;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::run::Run;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
+use tidings_domain::workspace::Workspace;
 use tidings_engine::accept::RunReport;
 use tidings_engine::clock::{Clock, ManualClock, new_id};
 use tidings_engine::settings::channels::new_signing_secret;
-use tidings_engine::settings::endpoints::EndpointDraft;
-use tidings_engine::settings::mutes::NewMute;
+use tidings_engine::settings::endpoints::rules_for;
 use tidings_engine::settings::{ConfigPlan, NewRule, RuleChannel, RuleEdit, instance};
 use tidings_engine::snapshot::WorkspaceView;
 use tidings_engine::vault::Vault;
 use tidings_engine::{Engine, EngineError, Options};
 use tidings_store::Store;
+use tidings_store::accounts::AuditFilter;
 use tidings_store::queue::Acceptance;
-use tidings_store::settings::{ConfigChange, Precondition};
+use tidings_store::settings::{ConfigChange, Precondition, Preferences, WorkspaceRecord};
 use tidings_store::sqlite::SqliteStore;
 use tokio::runtime::{Builder, Runtime};
 
@@ -58,6 +61,11 @@ pub struct World {
 struct Process {
     engine: Engine,
     runtime: Runtime,
+}
+
+/// A person.
+pub fn ana() -> Actor {
+    Actor::user(UserId::from_bytes([7; 16]), "Ana")
 }
 
 impl World {
@@ -95,6 +103,28 @@ impl World {
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         let waited = async { tokio::time::timeout(TIMEOUT, future).await };
         self.process().runtime.block_on(waited).expect("timed out")
+    }
+
+    /// An entry of the audit log, for an operation that takes one.
+    pub fn audit_entry(&self, action: AuditAction) -> AuditEntry {
+        AuditEntry {
+            id: new_id(self.clock.as_ref(), self.now()),
+            workspace_id: Some(self.workspace_id),
+            at: self.now(),
+            actor: ana(),
+            action,
+            target_id: None,
+            target_name: None,
+            changes: Default::default(),
+            address: None,
+            request_id: None,
+        }
+    }
+
+    /// The audit log of the workspace, newest first.
+    pub fn audit_log(&self) -> Vec<AuditEntry> {
+        let filter = AuditFilter { limit: 100, ..AuditFilter::default() };
+        self.wait(self.engine().accounts().audit_log(Some(self.workspace_id), filter)).unwrap()
     }
 
     // Time -------------------------------------------------------------------------------------------------------------
@@ -242,8 +272,21 @@ impl World {
         let mut definition = Definition::new(Probe::Tcp { host: "203.0.113.7".into(), port: 7 });
         (definition.failure_threshold, definition.recovery_threshold) = (1, 1);
         define(&mut definition);
-        let draft = EndpointDraft { name: name.to_owned(), enabled: true, definition, secret: None };
-        self.wait(self.engine().create_endpoint(self.workspace_id, draft)).unwrap().id
+        let now = self.now();
+        let endpoint = Endpoint {
+            id: new_id(self.engine().settings().clock(), now),
+            workspace_id: self.workspace_id,
+            name: name.to_owned(),
+            enabled: true,
+            definition,
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let id = endpoint.id;
+        let put = ConfigChange::PutEndpoint(self.engine().settings().endpoint_record(endpoint), Precondition::Absent);
+        self.change(|_| vec![put.clone()]);
+        id
     }
 
     /// An endpoint with default settings otherwise.
@@ -254,18 +297,54 @@ impl World {
 
     #[track_caller]
     pub fn redefine(&self, id: EndpointId, define: impl Fn(&mut Definition)) {
-        let edit = |mut draft: EndpointDraft| {
-            define(&mut draft.definition);
-            Ok(draft)
-        };
-        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+        self.edit_endpoint(id, |endpoint| define(&mut endpoint.definition));
     }
 
     /// Pauses or resumes the endpoint.
     #[track_caller]
     pub fn set_endpoint_enabled(&self, id: EndpointId, enabled: bool) {
-        let edit = |draft: EndpointDraft| Ok(EndpointDraft { enabled, ..draft });
-        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+        self.edit_endpoint(id, |endpoint| endpoint.enabled = enabled);
+    }
+
+    #[track_caller]
+    fn edit_endpoint(&self, id: EndpointId, edit: impl Fn(&mut Endpoint)) {
+        let before = self.engine().endpoint(self.workspace_id, id).unwrap();
+        self.change(|view| {
+            let mut endpoint = view.endpoint(id).unwrap().endpoint.clone();
+            let before = endpoint.revision;
+            edit(&mut endpoint);
+            endpoint.revision += 1;
+            let record = self.engine().settings().endpoint_record(endpoint);
+            vec![ConfigChange::PutEndpoint(record, Precondition::Revision(before))]
+        });
+        let (before, after) = (&before.endpoint, self.engine().endpoint(self.workspace_id, id).unwrap());
+        if after.endpoint.definition.probe != before.definition.probe || after.endpoint.enabled && !before.enabled {
+            self.wait(self.engine().restart_streak(self.workspace_id, id)).unwrap();
+        }
+    }
+
+    /// Deletes the endpoint with its rules, as the API does. Its children have no parent afterwards.
+    pub async fn delete_endpoint(&self, id: EndpointId) {
+        self.engine().end_incident_of_deleted(self.workspace_id, id).await.unwrap();
+        let settings = self.engine().settings();
+        let plan = |view: &WorkspaceView, now| {
+            let mut changes = Vec::new();
+            for rule in rules_for(view, id) {
+                changes.push(ConfigChange::DeleteRule(rule.id));
+                let channel = view.channel(rule.channel_id).filter(|loaded| !loaded.is_shared());
+                changes.extend(channel.map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id)));
+            }
+            for child in view.endpoints().filter(|it| it.endpoint.definition.parent_id == Some(id)) {
+                let mut child = child.endpoint.clone();
+                let before = child.revision;
+                (child.definition.parent_id, child.revision) = (None, before + 1);
+                let record = settings.endpoint_record(child);
+                changes.push(ConfigChange::PutEndpoint(record, Precondition::Revision(before)));
+            }
+            changes.push(ConfigChange::DeleteEndpoint(id, now));
+            Ok::<_, EngineError>(ConfigPlan { changes, value: () })
+        };
+        settings.update(self.workspace_id, plan).await.unwrap();
     }
 
     /// A rule that notifies this channel of all events of the endpoint's incidents.
@@ -371,13 +450,24 @@ impl World {
     #[track_caller]
     pub fn new_mute(&self, scope: MuteScope, seconds: Option<u64>, ends_on_recovery: bool) -> MuteId {
         let expires_at = seconds.map(|seconds| self.now().plus_ms(seconds * 1_000));
-        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: "ana".into(), ends_on_recovery };
-        self.wait(self.engine().create_mute(self.workspace_id, mute)).unwrap().id
+        let mute = Mute {
+            id: new_id(self.clock.as_ref(), self.now()),
+            workspace_id: self.workspace_id,
+            scope,
+            expires_at,
+            reason: "test".into(),
+            created_by: ana(),
+            created_at: self.now(),
+            ends_on_recovery,
+        };
+        self.change(|_| vec![ConfigChange::PutMute(mute.clone())]);
+        mute.id
     }
 
     #[track_caller]
     pub fn unmute(&self, id: MuteId) {
-        self.wait(self.engine().delete_mute(self.workspace_id, id)).unwrap();
+        let now = self.now();
+        self.change(|_| vec![ConfigChange::EndMute(id, now)]);
     }
 
     // Events -----------------------------------------------------------------------------------------------------------
@@ -489,7 +579,12 @@ impl Process {
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
         let vault = Arc::new(Vault::new(&[7; 32]));
         let engine = runtime.block_on(async move {
-            instance::bootstrap(&store, clock.as_ref(), None).await.unwrap();
+            if store.workspaces().await.unwrap().is_empty() {
+                let now = clock.now();
+                let workspace = Workspace::new(new_id(clock.as_ref(), now), instance::DEFAULT_WORKSPACE, now);
+                let record = WorkspaceRecord { workspace, preferences: Preferences::default(), api_keys: vec![] };
+                store.create_workspace(record, None, vec![]).await.unwrap();
+            }
             Engine::start(store, context, vault, clock, Options::default()).await.unwrap()
         });
         Self { engine, runtime }

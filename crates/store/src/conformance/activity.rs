@@ -164,7 +164,7 @@ pub(super) async fn resend_all_refusals_do_not_affect_others(fixture: Fixture) {
     let resend =
         |delivery_id: DeliveryId| Resend { workspace_id: ours.id, delivery_id, rule_generation: 5, now: after_ms(900) };
     let ids = [failed, foreign, suppressed, fixture.id(), sent, failed];
-    let outcomes = fixture.store.resend_all(ids.map(resend).to_vec()).await.unwrap();
+    let outcomes = fixture.store.resend_all(ids.map(|id| (resend(id), None)).to_vec()).await.unwrap();
     use ResendOutcome::{Due, NotFound, NotResendable};
     assert_eq!(outcomes, [Due, NotFound, NotResendable, NotFound, Due, NotResendable]);
     for id in [failed, sent] {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidings_domain::access::Actor;
 use tidings_domain::check::{AssertionResult, Certificate, Check, CheckStatus, FailureClass, Timings};
 use tidings_domain::endpoint::{Auth, Definition, Endpoint, HttpProbe, Probe};
 use tidings_domain::event::{Content, Event};
@@ -12,6 +13,7 @@ use tidings_domain::incident::{
     Cause, Incident, IncidentStart, IncidentTrigger, Notified, Subject, SubjectField, SubjectInfo,
 };
 use tidings_domain::mute::{Mute, MuteScope};
+use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
@@ -93,7 +95,7 @@ pub(super) fn incident_only(incident: IncidentRecord) -> TransitionRecord {
 impl Fixture {
     pub(super) fn endpoint(&self, tenant: Tenant) -> EndpointRecord {
         let probe = HttpProbe {
-            auth: Some(Auth::Basic { username: "u".into() }),
+            auth: Some(Auth::Basic { username: "u".into(), password: Secret::default() }),
             ..HttpProbe::new("https://api.example.com/health")
         };
         let endpoint = Endpoint {
@@ -135,7 +137,7 @@ impl Fixture {
             scope,
             expires_at: None,
             reason: "deploy — \"v2\"".into(),
-            created_by: "ana@example.com".into(),
+            created_by: Actor::user(self.id(), "ana@example.com"),
             created_at: NOW,
             ends_on_recovery: false,
         }

@@ -8,6 +8,7 @@ use std::ops::Deref;
 
 use rusqlite::{Connection, Params, PrepFlags, Statement, ToSql};
 
+use super::insights::staged::Notes;
 use super::{accept, insert, settle};
 use crate::Result;
 
@@ -30,6 +31,8 @@ pub(super) struct Db<'c> {
     pub(super) deliveries: MultiRowInsert<'c>,
     /// The settlement of a delivery that was sent with its first attempt.
     pub(super) settle_first_sent: CachedStatement<'c>,
+    /// What the current transaction did, for what is folded behind it.
+    pub(super) notes: Notes,
 }
 
 impl<'c> Db<'c> {
@@ -46,7 +49,12 @@ impl<'c> Db<'c> {
             leased_deliveries: multi_row(insert::leased_delivery_insert()),
             deliveries: multi_row(insert::delivery_insert()),
             settle_first_sent: cached(settle::FIRST_SENT),
+            notes: Notes::default(),
         }
+    }
+
+    pub(super) fn with_notes(self, notes: Notes) -> Self {
+        Self { notes, ..self }
     }
 }
 

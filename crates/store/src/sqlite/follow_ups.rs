@@ -13,6 +13,7 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
 use super::chain;
+use super::db::Db;
 use super::settle::StopColumns;
 use crate::Result;
 use crate::queue::{FollowUps, Settlement};
@@ -32,7 +33,7 @@ pub(super) fn is_first_sent(db: &Connection, settlement: &Settlement, status: St
 
 /// Applies the follow-ups of a settlement that was written.
 pub(super) fn apply(
-    db: &Connection,
+    db: &Db<'_>,
     settlement: &Settlement,
     status: Status,
     stop: Option<&StopColumns>,
@@ -50,7 +51,7 @@ pub(super) fn apply(
         FollowUps::Digest => match stop.filter(|stop| stop.status == Status::Held) {
             Some(stop) => hold_digest_members(db, sort_key, stop)?,
             None if status.is_settled() => {
-                let settled = settle_digest_members(db, sort_key, now, status, stop)?;
+                let settled = settle_digest_members(db, settlement.workspace_id, sort_key, now, status, stop)?;
                 if let Some(stop) = stop {
                     stop.count_stopped(db, settlement.workspace_id, settled)?;
                 }
@@ -60,7 +61,7 @@ pub(super) fn apply(
     }
     // A held delivery blocks nothing, because it may be held all night.
     if status.is_settled() || status == Status::Held {
-        chain::leave(db, sort_key, status, now)
+        chain::leave(db, settlement.workspace_id, sort_key, status, now)
     } else if settlement.attempt.is_some() {
         chain::record_retry(db, sort_key, settlement.not_before)
     } else {
@@ -85,7 +86,8 @@ fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Re
 /// Settles the members of a digest as the digest itself. `failed` members are included: those failed with the digest
 /// before and share the result of its resend. One that was resent by itself has left the digest. Returns their number.
 pub(super) fn settle_digest_members(
-    db: &Connection,
+    db: &Db<'_>,
+    workspace_id: WorkspaceId,
     sort_key: i64,
     now: Timestamp,
     status: Status,
@@ -110,6 +112,7 @@ pub(super) fn settle_digest_members(
             stop.and_then(|stop| stop.evaluation.as_ref()),
             sort_key,
         ])?;
+    db.notes.settled(workspace_id, status, now, settled as u64);
     Ok(settled)
 }
 

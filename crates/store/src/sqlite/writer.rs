@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::accept::{EncodedEvent, accept};
 use super::checkpoint::Checkpointer;
 use super::db::Db;
+use super::insights::staged::{Notes, Unfolded};
 use super::metrics::{self, WriterMetrics};
 use super::operation::{WriteOp, catch_panic, in_savepoint};
 use super::settle::settle;
@@ -47,11 +48,11 @@ impl Drop for CancelOnExit {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, checkpointer: Checkpointer) -> Result<Self> {
+    pub(super) fn start(connection: Connection, checkpointer: Checkpointer, unfolded: Arc<Unfolded>) -> Result<Self> {
         let queue = Arc::new(WriteQueue::default());
         let cancel = CancelOnExit(Arc::clone(&queue));
         let thread = JoinOnDrop::spawn("store-writer", move || {
-            run(&connection, &cancel.0, checkpointer);
+            run(&connection, &cancel.0, checkpointer, unfolded);
             // The connection first: a caller of `close` may copy the file as soon as it returns.
             drop(connection);
             drop(cancel);
@@ -122,8 +123,8 @@ async fn receive<T, A>(receiver: oneshot::Receiver<Reply<T, A>>) -> Result<A> {
 }
 
 /// The thread: commits batches until the queue is closed and empty.
-fn run(connection: &Connection, queue: &WriteQueue, mut checkpointer: Checkpointer) {
-    let db = Db::new(connection);
+fn run(connection: &Connection, queue: &WriteQueue, mut checkpointer: Checkpointer, unfolded: Arc<Unfolded>) {
+    let db = Db::new(connection).with_notes(Notes::new(unfolded));
     let mut metrics = WriterMetrics::new();
     while let Some(batch) = queue.next_batch() {
         if commit(&db, batch, &mut metrics) {
@@ -176,8 +177,10 @@ fn reply<T, A>(requests: Vec<Request<T, A>>, outcomes: impl IntoIterator<Item = 
 fn transact(db: &Db<'_>, work: impl FnOnce() -> Result<Outcomes>) -> Result<Outcomes> {
     let run = || {
         db.begin.execute([])?;
+        db.notes.discard();
         let outcomes = work()?;
         db.commit.execute([])?;
+        db.notes.publish();
         Ok(outcomes)
     };
     let outcomes = run();

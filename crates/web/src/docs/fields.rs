@@ -6,17 +6,24 @@ use serde_json::{Map, Value};
 use super::Description;
 use super::frame::{line, prose};
 
+/// Whether required fields are marked: in what a caller sends. In answers the others are absent rarely, and say so.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Request,
+    Answer,
+}
+
 /// Objects within objects are written out to this depth, and then named only.
 const DEPTH_MAX: usize = 4;
 
 /// A schema: what it is, and its fields.
-pub(super) fn schema(description: &Description, schema: &Value) -> Markup {
+pub(super) fn schema(description: &Description, schema: &Value, direction: Direction) -> Markup {
     let resolved = description.resolve(schema);
     let text = resolved["description"].as_str().unwrap_or_default();
     html! {
         p.type { (type_of(description, schema)) (bounds(resolved)) }
         (prose(text))
-        (members(description, schema, 0, &mut Vec::new()))
+        (members(description, schema, direction, 0, &mut Vec::new()))
     }
 }
 
@@ -29,6 +36,7 @@ pub(super) fn parameter(description: &Description, parameter: &Value) -> Markup 
         schema,
         parameter["description"].as_str(),
         parameter["required"] == true && parameter["in"] != "path",
+        Direction::Request,
         0,
         &mut Vec::new(),
     )
@@ -40,13 +48,14 @@ fn field<'a>(
     schema: &'a Value,
     text: Option<&'a str>,
     is_required: bool,
+    direction: Direction,
     depth: usize,
     within: &mut Vec<&'a str>,
 ) -> Markup {
     let resolved = description.resolve(schema);
     let text = text.or(schema["description"].as_str()).or(resolved["description"].as_str()).unwrap_or_default();
     let below = if depth < DEPTH_MAX {
-        members(description, schema, depth + 1, within)
+        members(description, schema, direction, depth + 1, within)
     } else {
         html! {}
     };
@@ -54,7 +63,7 @@ fn field<'a>(
         li {
             code.name { (name) } " "
             span.type { (type_of(description, schema)) (bounds(resolved)) }
-            @if is_required { " " span.required { "required" } }
+            @if is_required && direction == Direction::Request { " " span.required { "required" } }
             @if !text.is_empty() { div.text { (line(text)) } }
             @if !below.0.is_empty() {
                 // The first level is what one came for; the others are opened when they are wanted.
@@ -66,13 +75,19 @@ fn field<'a>(
 
 /// The fields of an object, of the objects of a list, or of each of several choices; nothing for anything else. `within` has
 /// the names of the schemas around it, so that one that contains itself ends.
-fn members<'a>(description: &'a Description, schema: &'a Value, depth: usize, within: &mut Vec<&'a str>) -> Markup {
+fn members<'a>(
+    description: &'a Description,
+    schema: &'a Value,
+    direction: Direction,
+    depth: usize,
+    within: &mut Vec<&'a str>,
+) -> Markup {
     if let Some(reference) = schema["$ref"].as_str() {
         if within.contains(&reference) {
             return html! {};
         }
         within.push(reference);
-        let markup = members(description, description.resolve(schema), depth, within);
+        let markup = members(description, description.resolve(schema), direction, depth, within);
         within.pop();
         return markup;
     }
@@ -83,21 +98,21 @@ fn members<'a>(description: &'a Description, schema: &'a Value, depth: usize, wi
         @if let Some(properties) = schema["properties"].as_object().filter(|it| !it.is_empty()) {
             ul.fields {
                 @for (name, property) in properties {
-                    (field(description, name, property, None, is_required(name), depth, within))
+                    (field(description, name, property, None, is_required(name), direction, depth, within))
                 }
             }
         }
-        @for part in schema["allOf"].as_array().into_iter().flatten() { (members(description, part, depth, within)) }
+        @for part in schema["allOf"].as_array().into_iter().flatten() { (members(description, part, direction, depth, within)) }
         @if let [only] = choices[..] {
-            (members(description, only, depth, within))
+            (members(description, only, direction, depth, within))
         } @else {
-            @for (choice, below) in alternatives(description, &choices, depth, within) {
+            @for (choice, below) in alternatives(description, &choices, direction, depth, within) {
                 div.choice { p.type { (title_of(description, choice)) } (below) }
             }
         }
-        @if schema["items"].is_object() { (members(description, &schema["items"], depth, within)) }
+        @if schema["items"].is_object() { (members(description, &schema["items"], direction, depth, within)) }
         @if schema["additionalProperties"].is_object() {
-            (members(description, &schema["additionalProperties"], depth, within))
+            (members(description, &schema["additionalProperties"], direction, depth, within))
         }
     }
 }
@@ -110,12 +125,13 @@ fn choices(schema: &Value) -> impl Iterator<Item = &Value> {
 fn alternatives<'a>(
     description: &'a Description,
     choices: &[&'a Value],
+    direction: Direction,
     depth: usize,
     within: &mut Vec<&'a str>,
 ) -> Vec<(&'a Value, Markup)> {
     let mut found: Vec<(&Value, Markup)> = Vec::new();
     for choice in choices {
-        let below = members(description, choice, depth, within);
+        let below = members(description, choice, direction, depth, within);
         if !below.0.is_empty() && found.iter().all(|(_, known)| known.0 != below.0) {
             found.push((choice, below));
         }
@@ -133,6 +149,10 @@ fn title_of(description: &Description, schema: &Value) -> Markup {
 /// The type in words, with links to the schemas that it names.
 fn type_of(description: &Description, schema: &Value) -> Markup {
     if let Some(name) = schema["$ref"].as_str().and_then(|it| it.strip_prefix("#/components/schemas/")) {
+        let named = description.resolve(schema);
+        if named["enum"].is_array() {
+            return type_of(description, named);
+        }
         return html! { a href=(format!("/docs/schemas/{name}")) { (name) } };
     }
     if let Some(words) = schema["enum"].as_array() {
@@ -182,7 +202,8 @@ fn bounds(schema: &Value) -> Markup {
     words.extend(range(schema, "minimum", "maximum", ""));
     words.extend(range(schema, "minLength", "maxLength", " characters"));
     words.extend(range(schema, "minItems", "maxItems", " elements"));
-    words.extend(schema["pattern"].as_str().map(|pattern| format!("matches {pattern}")));
+    let example = schema["examples"][0].as_str().map(|example| format!("such as {example}"));
+    words.extend(schema["pattern"].as_str().map(|pattern| example.unwrap_or_else(|| format!("matches {pattern}"))));
     let default = schema.get("default").filter(|it| !it.is_null());
     words.extend(default.map(|it| format!("default {}", thousands(it).unwrap_or_else(|| word_of(it)))));
     html! { @for word in &words { ", " (word) } }

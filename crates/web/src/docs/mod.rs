@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
+use self::fields::Direction;
 use self::frame::{frame, method_badge, prose};
 use self::operation::Operation;
 
@@ -117,11 +118,14 @@ impl Description {
     /// The page of a named schema; none if there is no such schema.
     fn named_schema(&self, name: &str) -> Option<Markup> {
         let schema = self.schema(name)?;
+        // Only what is read refuses unknown fields.
+        let is_read = schema["additionalProperties"] == false;
+        let direction = if is_read { Direction::Request } else { Direction::Answer };
         let users: Vec<_> = self.operations().filter(|it| it.refers_to(name)).collect();
         let content = html! {
             p.kind { "Schema" }
             h1 { (name) }
-            (fields::schema(self, schema))
+            (fields::schema(self, schema, direction))
             @if !users.is_empty() {
                 h2 { "Used by" }
                 ul { @for user in users { li { a href=(user.href()) { (user.summary()) } } } }

@@ -2,9 +2,10 @@
 
 use maud::{Markup, html};
 use serde_json::{Map, Value};
+use tidings_domain::access::{Grants, Permission, Role};
 
 use super::Description;
-use super::fields;
+use super::fields::{self, Direction};
 use super::frame::{line, method_badge, prose};
 
 /// The methods that OpenAPI knows, in the order in which they are listed.
@@ -100,6 +101,7 @@ impl<'a> Operation<'a> {
             h1 { (self.summary()) }
             p.route { (method_badge(self.method)) code { (self.path) } }
             (prose(self.text("description")))
+            @if let Some(permission) = self.permission() { p.soft { (permission) } }
             @for place in ["path", "query", "header"] {
                 @let of_place: Vec<_> = parameters.iter().filter(|it| it["in"] == place).collect();
                 @if !of_place.is_empty() {
@@ -110,7 +112,7 @@ impl<'a> Operation<'a> {
             @if let Some((media_type, content)) = self.body() {
                 h2 { "Body" }
                 p.media { code { (media_type) } @if self.is_body_optional() { " · may be left out" } }
-                (fields::schema(self.description, &content["schema"]))
+                (fields::schema(self.description, &content["schema"], Direction::Request))
             }
             h2 { "Example" }
             pre { code { (self.example_request()) } }
@@ -118,6 +120,21 @@ impl<'a> Operation<'a> {
             @for (status, response) in fine { (self.response(status, response)) }
             @if !problems.is_empty() { (self.problems(&problems)) }
         }
+    }
+
+    /// Who may call it.
+    fn permission(&self) -> Option<String> {
+        let name = self.operation["x-permission"].as_str()?;
+        let permission = Permission::ALL.into_iter().find(|permission| permission.as_str() == name)?;
+        let Grants { role, key, read_only_key } = permission.grants();
+        let roles = Role::ALL.into_iter().filter(|other| *other >= role).map(|role| format!("{}s", role.as_str()));
+        let keys = match (key, read_only_key) {
+            (_, true) => Some("API keys"),
+            (true, false) => Some("API keys that are not read-only"),
+            (false, false) => None,
+        };
+        let who: Vec<_> = roles.chain(keys.map(str::to_owned)).collect();
+        Some(format!("Needs the permission {}: {}.", name.replace('_', " "), who.join(", ")))
     }
 
     fn is_body_optional(&self) -> bool {
@@ -133,7 +150,7 @@ impl<'a> Operation<'a> {
                 @if let Some(headers) = headers.filter(|headers| !headers.is_empty()) { (self.headers(headers)) }
                 @if let Some((media_type, content)) = first_content(response) {
                     p.media { code { (media_type) } }
-                    (fields::schema(self.description, &content["schema"]))
+                    (fields::schema(self.description, &content["schema"], Direction::Answer))
                     @if let Some(example) = example_of(content) {
                         details open { summary { "Example" } pre { code { (pretty(example)) } } }
                     }

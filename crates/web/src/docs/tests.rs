@@ -10,7 +10,7 @@ fn description() -> Description {
         "paths": {
             "/api/workspaces/{workspace}/runs": {
                 "post": {
-                    "operationId": "reportRuns", "summary": "Report runs", "tags": ["Runs"],
+                    "operationId": "reportRuns", "summary": "Report runs", "tags": ["Runs"], "x-permission": "report",
                     "parameters": [{"name": "workspace", "in": "path", "required": true, "schema": {"type": "string"},
                                     "example": "default"}],
                     "requestBody": {"required": true, "content": {"application/json": {
@@ -86,6 +86,7 @@ fn operation_page_shows_parameters_body_example_and_answers() {
     let text = text(&description().operation("reportRuns").unwrap());
     for expected in [
         "POST /api/workspaces/{workspace}/runs",
+        "Needs the permission report: admins, owners, API keys that are not read-only.",
         "workspace string",
         "runId string, 1 to 2,000 characters required",
         "parent null or Run",

@@ -25,13 +25,13 @@ async fn get(service: &Service, path: &str) -> ApiResponse {
 #[test]
 fn description_and_router_have_the_same_routes() {
     let document = tidings_web::api::description();
-    let prefix = "/api/workspaces/{workspace}";
     let described = operations(&document).into_iter();
-    let described: BTreeSet<_> = described
-        .filter_map(|(method, path, _)| Some((method.to_uppercase(), path.strip_prefix(prefix)?.to_owned())))
-        .collect();
-    let routed = tidings_web::api::routes().into_iter();
-    let routed: BTreeSet<_> = routed.map(|(method, path)| (method.to_string(), path.to_owned())).collect();
+    let described: BTreeSet<_> = described.map(|(method, path, _)| (method.to_uppercase(), path.to_owned())).collect();
+    let of_workspace = tidings_web::api::routes().into_iter();
+    let of_workspace = of_workspace.map(|(method, path)| (method, format!("/api/workspaces/{{workspace}}{path}")));
+    let of_instance = tidings_web::api::instance_routes().into_iter().map(|(method, path)| (method, path.to_owned()));
+    let routed: BTreeSet<_> =
+        of_workspace.chain(of_instance).map(|(method, path)| (method.to_string(), path)).collect();
     assert_eq!(described, routed);
 }
 

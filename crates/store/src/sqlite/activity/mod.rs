@@ -4,10 +4,11 @@ mod channel_health;
 mod mutes;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::id::WorkspaceId;
 use tidings_domain::time::Timestamp;
 
+use super::db::Db;
 use super::{SqliteStore, resend};
 use crate::Result;
 use crate::activity::{ActivityStore, ChannelHealthRecord, MuteFilter, MuteRecord, ResendOutcome};
@@ -31,14 +32,14 @@ impl ActivityStore for SqliteStore {
         self.history_readers.run(move |db| list_mutes(db, workspace_id, now, filter)).await
     }
 
-    async fn resend_all(&self, resends: Vec<Resend>) -> Result<Vec<ResendOutcome>> {
+    async fn resend_all(&self, resends: Vec<(Resend, Option<AuditEntry>)>) -> Result<Vec<ResendOutcome>> {
         self.writer.run_separately("resend_all", move |db| resend_all(db, &resends)).await
     }
 }
 
 /// A refused resend has written nothing, so that the others need no savepoint.
-pub(super) fn resend_all(db: &Connection, resends: &[Resend]) -> Result<Vec<ResendOutcome>> {
-    let outcome = |one: &Resend| match resend::resend(db, one) {
+pub(super) fn resend_all(db: &Db<'_>, resends: &[(Resend, Option<AuditEntry>)]) -> Result<Vec<ResendOutcome>> {
+    let outcome = |(one, entry): &(Resend, Option<AuditEntry>)| match resend::resend(db, one, entry.as_ref()) {
         Ok(()) => Ok(ResendOutcome::Due),
         Err(StoreError::NotFound) => Ok(ResendOutcome::NotFound),
         Err(StoreError::Conflict) => Ok(ResendOutcome::NotResendable),

@@ -7,7 +7,7 @@ use tidings_domain::time::Timestamp;
 
 use crate::Result;
 use crate::error::StoreError;
-use crate::sqlite::row::{corrupt, id, instant, optional_instant};
+use crate::sqlite::row::{corrupt, id, instant, json, optional_instant, to_json};
 
 pub(super) fn all(db: &Connection, workspace_id: WorkspaceId) -> Result<Vec<Mute>> {
     let sql = "SELECT * FROM mute INDEXED BY mute_end WHERE workspace_id = ? AND ended_at IS NULL ORDER BY id";
@@ -34,7 +34,7 @@ pub(in crate::sqlite) fn read(row: &Row<'_>) -> Result<Mute> {
         scope,
         expires_at: optional_instant(row, "expires_at")?,
         reason: row.get("reason")?,
-        created_by: row.get("created_by")?,
+        created_by: json(row, "created_by")?,
         created_at: instant(row, "created_at")?,
         ends_on_recovery: row.get("ends_on_recovery")?,
     })
@@ -58,7 +58,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, mute: &Mute) -> Re
         target,
         mute.expires_at.map(|at| at.unix_ms()),
         mute.reason,
-        mute.created_by,
+        to_json(&mute.created_by)?,
         mute.created_at.unix_ms(),
         mute.ends_on_recovery,
     ])?;

@@ -249,13 +249,13 @@ fn plans_of_resends_scan_no_table() {
         settle::settle(db, &settlement(1, NextState::Done(Status::Failed)))
     });
     assert_no_scan(&traced.plans(|db| resend::count_failed(db, workspace_id(), channel_id(), NOW)));
-    assert_no_scan(&traced.plans(|db| resend::recover(db, workspace_id(), channel_id(), NOW, NOW, 9)));
+    assert_no_scan(&traced.plans(|db| resend::recover(db, workspace_id(), channel_id(), NOW, NOW, 9, None)));
     let by_hand = Resend { workspace_id: workspace_id(), delivery_id: id(2), rule_generation: 1, now: NOW };
     traced.db.execute("UPDATE delivery SET status = 'failed'", []).unwrap();
     let by_hand = Resend { delivery_id: id(1), ..by_hand };
-    assert_no_scan(&traced.plans(|db| resend::resend(db, &by_hand)));
+    assert_no_scan(&traced.plans(|db| resend::resend(db, &by_hand, None)));
     traced.db.execute("UPDATE delivery SET status = 'failed'", []).unwrap();
-    assert_no_scan(&traced.plans(|db| activity::resend_all(db, &[by_hand])));
+    assert_no_scan(&traced.plans(|db| activity::resend_all(db, &[(by_hand, None)])));
 }
 
 #[test]
