@@ -23,6 +23,7 @@ mod monitor;
 mod pipeline;
 mod process;
 mod server;
+mod sign_in;
 mod sink;
 mod spread;
 mod table;
@@ -63,6 +64,7 @@ Options:
                                 backlog of 100,000: the median of at least five pairs
                     monitor     cost of a check over HTTP and TLS; a server with 10,000 endpoints every
                                 10 seconds; latency from a failing check to the receiver
+                    sign-in     latency of reports while 20 people sign in, and without; memory
   --tidings PATH  Measure this server instead of the one that was built, to compare two builds
   --no-build      Use existing binaries
   -h, --help      Print this text
@@ -70,9 +72,11 @@ Options:
 Takes about fifteen minutes, with `--quick` about three. Do not use the machine meanwhile.";
 
 /// The scenarios, in the order of the table.
-const SCENARIOS: [&str; 6] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR];
+const SCENARIOS: [&str; 7] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR, SIGN_IN];
 /// The scenario that measures its own baselines.
 const MONITOR: &str = "monitor";
+/// The scenario that compares the server with itself.
+const SIGN_IN: &str = "sign-in";
 
 /// Settings of all scenarios.
 pub struct Bench {
@@ -142,7 +146,7 @@ impl Options {
 
     /// Whether any scenario needs the common baselines.
     fn wants_baselines(&self) -> bool {
-        SCENARIOS.into_iter().any(|scenario| scenario != MONITOR && self.wants(scenario))
+        SCENARIOS.into_iter().any(|scenario| ![MONITOR, SIGN_IN].contains(&scenario) && self.wants(scenario))
     }
 }
 
@@ -188,8 +192,10 @@ fn measure(bench: &Bench, options: &Options) -> (Table, Vec<String>) {
     });
     for name in SCENARIOS.into_iter().filter(|name| options.wants(name)) {
         run.scenario(name, |part| {
-            if name == MONITOR {
-                return monitor::measure(bench, part);
+            match name {
+                MONITOR => return monitor::measure(bench, part),
+                SIGN_IN => return sign_in::measure(bench, part),
+                _ => {}
             }
             let baselines = baselines.as_ref().and_then(Option::as_ref).context("the baselines are missing")?;
             match name {

@@ -1,10 +1,11 @@
-//! `/mutes`: suppress notifications of an endpoint, a channel or everything, with or without an end.
+//! `/mutes`: suppress notifications of an endpoint, of a channel or of everything, with or without an end.
 
 use serde::{Deserialize, Serialize};
 use tidings_domain::audit::{AuditTarget, AuditVerb};
 use tidings_domain::id::MuteId;
 use tidings_domain::mute::{self, MuteScope};
 use tidings_domain::time::Timestamp;
+use tidings_domain::violation::Violation;
 use tidings_engine::clock::new_id;
 use tidings_engine::settings::ConfigPlan;
 use tidings_engine::snapshot::WorkspaceView;
@@ -25,34 +26,34 @@ const ENDED_MS: u64 = 7 * 86_400_000;
 const ENDED_MAX: u32 = 1_000;
 
 /// What a mute suppresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum MuteScopeName {
-    /// Everything in the workspace.
+pub enum Scope {
+    #[default]
     Global,
-    /// Events of one endpoint, through all channels.
     Endpoint,
-    /// Everything through one channel.
     Channel,
 }
 
-/// The body of a creation.
+/// A mute to create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(example = json!({"scope": "global", "expiresAt": "2026-05-02T15:00:00Z", "reason": "db upgrade"}))]
+#[schema(example = json!({"scope": "global", "expiresAt": "2099-01-01T00:00:00Z", "reason": "move of the data centre"}))]
 pub struct MuteDraft {
-    pub scope: MuteScopeName,
-    /// The id of the endpoint or channel; null for everything.
+    #[serde(default)]
+    #[schema(required)]
+    pub scope: Scope,
+    /// The id of the endpoint or channel; null for `global`.
     #[serde(default)]
     pub target_id: Option<String>,
-    /// When it ends; null if it lasts until it is ended.
+    /// The end, in the future; null for a mute that lasts until it is deleted.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
-    /// Shown where something was muted: one line of at most 500 characters.
+    /// One line.
     #[serde(default)]
     #[schema(max_length = 500)]
     pub reason: String,
-    /// Whether a mute of an endpoint also ends when an incident of it is resolved.
+    /// Whether a mute of an endpoint also ends when its incident is resolved.
     #[serde(default)]
     pub ends_on_recovery: bool,
 }
@@ -64,7 +65,7 @@ pub struct Mute {
     pub id: MuteId,
     #[serde(flatten)]
     pub draft: MuteDraft,
-    /// The name of who created it, at that time.
+    /// The name of its author.
     pub created_by: String,
     pub created_at: Timestamp,
     /// When it expired or was ended, by hand or by a recovery; null while it is in force.
@@ -82,13 +83,6 @@ pub struct MuteList {
     pub next_cursor: Option<String>,
 }
 
-/// A mute that was created.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MuteSaved {
-    pub mute: Mute,
-}
-
 /// Which mutes to list.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -97,23 +91,39 @@ pub struct MuteQuery {
     pub ended: bool,
 }
 
+/// A mute that was created.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MuteSaved {
+    pub mute: Mute,
+}
+
 impl Response for MuteList {}
 
 impl Response for MuteSaved {}
 
 impl MuteDraft {
     fn of(mute: &mute::Mute) -> Self {
+        let scope = match mute.scope {
+            MuteScope::Global => Scope::Global,
+            MuteScope::Endpoint(_) => Scope::Endpoint,
+            MuteScope::Channel(_) => Scope::Channel,
+        };
         Self {
-            scope: match mute.scope {
-                MuteScope::Global => MuteScopeName::Global,
-                MuteScope::Endpoint(_) => MuteScopeName::Endpoint,
-                MuteScope::Channel(_) => MuteScopeName::Channel,
-            },
+            scope,
             target_id: mute.scope.target_id(),
             expires_at: mute.expires_at,
             reason: mute.reason.clone(),
             ends_on_recovery: mute.ends_on_recovery,
         }
+    }
+
+    fn scope(&self) -> std::result::Result<MuteScope, Violation> {
+        let word = match self.scope {
+            Scope::Global => "global",
+            Scope::Endpoint => "endpoint",
+            Scope::Channel => "channel",
+        };
+        MuteScope::parse(word, self.target_id.as_deref())
     }
 }
 
@@ -149,76 +159,77 @@ pub async fn list(by: &Authorized<Read>, query: MuteQuery) -> Result<MuteList> {
 /// # Errors
 /// [`AppError::Invalid`], and [`AppError::Quota`].
 pub async fn create(by: &Authorized<Configure>, input: Input<MuteDraft>) -> Result<MuteSaved> {
-    let settings = by.engine().settings();
     let plan = |view: &WorkspaceView, now| {
         quotas::check(by, view, Quota::Mutes, 1)?;
         let mute = validated(by, view, input.clone(), now)?;
-        let (id, after) = (mute.id.to_string(), MuteDraft::of(&mute));
-        let change = Change { id, name: &mute.reason, before: None, after: Some(&after) };
-        let created = by.audit(AuditTarget::Mute.action(AuditVerb::Created), &change, now, |_| {});
+        let created = audit(by, AuditVerb::Created, &mute, now);
         Ok::<_, AppError>(ConfigPlan { changes: vec![ConfigChange::PutMute(mute.clone()), created], value: mute })
     };
-    let mute = settings.update(by.workspace_id(), plan).await?;
+    let mute = by.engine().settings().update(by.workspace_id(), plan).await?;
     Ok(MuteSaved { mute: Mute::of(&MuteRecord { mute, ended_at: None, stopped_count: 0 }) })
 }
 
 /// Ends a mute.
 ///
 /// # Errors
-/// If there is no such mute, or if it has ended.
-pub async fn end(by: &Authorized<Configure>, id: MuteId) -> Result<()> {
-    let settings = by.engine().settings();
+/// If there is no such mute.
+pub async fn delete(by: &Authorized<Configure>, id: MuteId) -> Result<()> {
     let plan = |view: &WorkspaceView, now| {
         let mute = view.mutes.iter().find(|mute| mute.id == id).ok_or(AppError::not_found("mute"))?;
-        let before = MuteDraft::of(mute);
-        let change = Change { id: id.to_string(), name: &mute.reason, before: Some(&before), after: None };
-        let ended = by.audit(AuditTarget::Mute.action(AuditVerb::Deleted), &change, now, |_| {});
-        Ok(ConfigPlan { changes: vec![ConfigChange::EndMute(id, now), ended], value: () })
+        let deleted = audit(by, AuditVerb::Deleted, mute, now);
+        Ok::<_, AppError>(ConfigPlan { changes: vec![ConfigChange::EndMute(id, now), deleted], value: () })
     };
-    settings.update(by.workspace_id(), plan).await
+    by.engine().settings().update(by.workspace_id(), plan).await
 }
 
-/// The mute to store, if nothing is wrong with the input.
+/// The mute of a draft, if nothing is wrong with it.
 fn validated(
     by: &Authorized<Configure>,
     view: &WorkspaceView,
     mut input: Input<MuteDraft>,
     now: Timestamp,
 ) -> Result<mute::Mute> {
-    let draft = &input.value;
-    let name = match draft.scope {
-        MuteScopeName::Global => "global",
-        MuteScopeName::Endpoint => "endpoint",
-        MuteScopeName::Channel => "channel",
-    };
-    let scope = MuteScope::parse(name, draft.target_id.as_deref());
-    let mute = mute::Mute {
-        id: new_id(by.engine().clock(), now),
-        workspace_id: by.workspace_id(),
-        scope: scope.clone().unwrap_or(MuteScope::Global),
-        expires_at: draft.expires_at,
-        reason: draft.reason.clone(),
-        created_by: by.actor().clone(),
-        created_at: now,
-        // Of a target that is wrong it is not known whether it recovers.
-        ends_on_recovery: draft.ends_on_recovery && scope.is_ok(),
-    };
-    match scope {
-        Err(violation) => input.refuse([violation]),
-        Ok(scope) if !target_exists(view, scope) => {
-            input.refuse_field("/targetId", "there is no such endpoint or channel in this workspace");
-        }
-        Ok(_) => {}
+    let is_of = |input: &Input<MuteDraft>, pointer| input.violations.iter().all(|found| found.pointer != pointer);
+    // What is wrong with the scope says nothing about the target.
+    let scope = if is_of(&input, "/scope") { input.value.scope() } else { Ok(MuteScope::Global) };
+    let scope = scope.unwrap_or_else(|violation| {
+        input.refuse([violation]);
+        MuteScope::Global
+    });
+    let mute = new_mute(by, scope, &input.value, now);
+    if is_of(&input, "/scope") && is_of(&input, "/targetId") {
+        input.refuse(mute.violations());
     }
-    input.refuse(mute.violations());
+    let exists = match scope {
+        MuteScope::Global => true,
+        MuteScope::Endpoint(id) => view.endpoint(id).is_some(),
+        MuteScope::Channel(id) => view.channel(id).is_some(),
+    };
+    if !exists {
+        input.refuse_field("/targetId", "there is no such endpoint or channel in this workspace");
+    }
     input.finish()?;
     Ok(mute)
 }
 
-fn target_exists(view: &WorkspaceView, scope: MuteScope) -> bool {
-    match scope {
-        MuteScope::Global => true,
-        MuteScope::Endpoint(id) => view.endpoint(id).is_some(),
-        MuteScope::Channel(id) => view.channel(id).is_some(),
+/// A mute that begins now.
+pub(crate) fn new_mute(by: &Authorized<Configure>, scope: MuteScope, draft: &MuteDraft, now: Timestamp) -> mute::Mute {
+    mute::Mute {
+        id: new_id(by.engine().clock(), now),
+        workspace_id: by.workspace_id(),
+        scope,
+        expires_at: draft.expires_at,
+        reason: draft.reason.clone(),
+        created_by: by.actor().clone(),
+        created_at: now,
+        ends_on_recovery: draft.ends_on_recovery,
     }
+}
+
+/// The audit entry of a creation or an end.
+pub(crate) fn audit(by: &Authorized<Configure>, verb: AuditVerb, mute: &mute::Mute, now: Timestamp) -> ConfigChange {
+    let draft = MuteDraft::of(mute);
+    let (before, after) = if verb == AuditVerb::Created { (None, Some(&draft)) } else { (Some(&draft), None) };
+    let change = Change { id: mute.id.to_string(), name: &mute.reason, before, after };
+    by.audit(AuditTarget::Mute.action(verb), &change, now, |_| {})
 }

@@ -167,7 +167,8 @@ impl GiveUpReason {
 }
 
 /// Why an attempt was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum AttemptTrigger {
     /// A first attempt or a retry.
     Scheduled,

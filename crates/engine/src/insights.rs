@@ -13,8 +13,8 @@ use crate::clock::Clock;
 const EVERY: Duration = Duration::from_secs(2);
 /// Events that one fold aggregates before it writes.
 const FOLD_EVENTS: u32 = 20_000;
-/// Events that one write erases: a few milliseconds of the writer.
-const ERASE_EVENTS: u32 = 100;
+/// Events that one write erases: each is in another place of the file, and takes the writer most of a millisecond.
+const ERASE_EVENTS: u32 = 10;
 /// Pause between two steps of a run.
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -7,22 +7,18 @@ use tidings_domain::access::Actor;
 use tidings_domain::audit::AuditEntry;
 use tidings_domain::check::{Check, Observation};
 use tidings_domain::endpoint::Probe;
-use tidings_domain::id::{CheckId, EndpointId, InboundWebhookId, IncidentId, WorkspaceId};
+use tidings_domain::id::{CheckId, EndpointId, IncidentId, WorkspaceId};
 use tidings_domain::incident::TimelineEntry;
-use tidings_domain::mute::{self, Mute};
-use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_store::activity::{MuteFilter, MuteRecord};
 use tidings_store::monitoring::{CheckFilter, CheckRecord, EndpointState, IncidentFilter, IncidentRecord};
 use tidings_store::retention::{SummaryFilter, SummaryRecord};
-use tidings_store::settings::{InboundWebhook, Preferences};
 use tokio::sync::watch;
 
 use crate::Result;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::incidents::{Acknowledgement, Alert, AlertOutcome, CheckOutcome};
-use crate::settings::mutes::PreferencesEdit;
 use crate::snapshot::{InboundWebhookMatch, LoadedEndpoint, SharedEndpoints};
 
 impl Engine {
@@ -38,14 +34,9 @@ impl Engine {
         self.incidents().endpoint_state(workspace_id, id).await
     }
 
-    /// What `view` makes of the state of each of these endpoints, in their order.
-    pub async fn endpoint_states<T>(
-        &self,
-        workspace_id: WorkspaceId,
-        ids: &[EndpointId],
-        view: impl Fn(&EndpointState) -> T,
-    ) -> Vec<T> {
-        self.incidents().endpoint_states(workspace_id, ids, view).await
+    /// The states of these endpoints, in their order.
+    pub async fn endpoint_states(&self, workspace_id: WorkspaceId, ids: &[EndpointId]) -> Vec<EndpointState> {
+        self.incidents().endpoint_states(workspace_id, ids).await
     }
 
     /// Forgets the checks in a row of an endpoint that is probed in another way now, or was paused: they prove nothing
@@ -63,7 +54,8 @@ impl Engine {
     /// The endpoints of every workspace. A workspace's pointer is the same as long as none of its endpoints changes.
     pub fn endpoints_by_workspace(&self) -> Vec<(WorkspaceId, SharedEndpoints)> {
         let snapshot = self.snapshot();
-        let shared = snapshot.workspaces().map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
+        let active = snapshot.workspaces().filter(|view| view.workspace.suspended_at.is_none());
+        let shared = active.map(|view| (view.workspace.id, Arc::clone(view.endpoints_shared())));
         let mut endpoints: Vec<_> = shared.collect();
         endpoints.sort_by_key(|(id, _)| *id);
         endpoints
@@ -162,54 +154,14 @@ impl Engine {
         self.incidents().acknowledge(workspace_id, id, Acknowledgement { by, note, audit }).await
     }
 
-    // Mutes and preferences --------------------------------------------------------------------------------------------
-
-    /// The mutes that have not ended, oldest first.
-    pub fn mutes(&self, workspace_id: WorkspaceId) -> Result<Vec<Mute>> {
-        let (view, now) = (self.view(workspace_id)?, self.clock().now());
-        Ok(view.mutes.iter().filter(|mute| mute.is_active(now)).cloned().collect())
-    }
+    // Mutes ------------------------------------------------------------------------------------------------------------
 
     /// Mutes with the number of deliveries that each stopped.
     pub async fn mute_records(&self, workspace_id: WorkspaceId, filter: MuteFilter) -> Result<Vec<MuteRecord>> {
         Ok(self.store().mutes(workspace_id, self.clock().now(), filter).await?)
     }
 
-    /// The preferences of a workspace, and until when everything is muted (`i64::MAX` milliseconds for a mute without an
-    /// end).
-    pub fn preferences(&self, workspace_id: WorkspaceId) -> Result<(Preferences, Option<Timestamp>)> {
-        let (view, now) = (self.view(workspace_id)?, self.clock().now());
-        let mute = mute::global(&view.mutes, now);
-        let until = mute.map(|mute| mute.expires_at.unwrap_or(Timestamp::from_unix_ms(i64::MAX)));
-        Ok((view.preferences.clone(), until))
-    }
-
-    /// Edits the preferences of a workspace.
-    pub async fn edit_preferences(&self, workspace_id: WorkspaceId, edit: PreferencesEdit, by: &Actor) -> Result<()> {
-        self.lock_for_update().await.edit_preferences(workspace_id, edit, by).await
-    }
-
-    // Inbound webhooks -------------------------------------------------------------------------------------------------
-
-    /// The inbound webhooks of a workspace, oldest first.
-    pub fn inbound_webhooks(&self, workspace_id: WorkspaceId) -> Result<Vec<InboundWebhook>> {
-        Ok(self.view(workspace_id)?.inbound_webhooks.clone())
-    }
-
-    /// Creates an inbound webhook for this payload format. The secret part of its URL is returned only now.
-    pub async fn create_inbound_webhook(
-        &self,
-        workspace_id: WorkspaceId,
-        kind: &'static str,
-        name: String,
-    ) -> Result<(InboundWebhook, Secret)> {
-        self.lock_for_update().await.create_inbound_webhook(workspace_id, kind, name).await
-    }
-
-    /// Deletes an inbound webhook.
-    pub async fn delete_inbound_webhook(&self, workspace_id: WorkspaceId, id: InboundWebhookId) -> Result<()> {
-        self.lock_for_update().await.delete_inbound_webhook(workspace_id, id).await
-    }
+    // Inbound webhooks --------------------------------------------------------------------------------------------------
 
     /// The inbound webhook that this secret belongs to.
     pub fn find_inbound_webhook(&self, secret: &str) -> Option<InboundWebhookMatch> {

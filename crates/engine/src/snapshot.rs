@@ -99,6 +99,21 @@ impl WorkspaceView {
         self.rules.get(&id)
     }
 
+    /// The rule's private channel, if it has one.
+    pub fn private_channel(&self, rule: &Rule) -> Option<&Arc<LoadedChannel>> {
+        self.channel(rule.channel_id).filter(|loaded| loaded.channel.owner_rule_id == Some(rule.id))
+    }
+
+    /// How many rules one event can match at most if it is of a selected resource. Disabled ones count: they can be enabled.
+    pub fn most_rules_of(&self, resource_type: ResourceType, selector: &ResourceSelector) -> usize {
+        let of_type = &self.routes[resource_type as usize];
+        let of_one = match selector {
+            ResourceSelector::One(id) => of_type.by_resource.get(id).map_or(0, Vec::len),
+            ResourceSelector::All => of_type.by_resource.values().map(Vec::len).max().unwrap_or(0),
+        };
+        of_one + of_type.any_resource.len()
+    }
+
     /// Every endpoint, in no order.
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<LoadedEndpoint>> {
         self.endpoints.values()

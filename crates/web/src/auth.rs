@@ -20,7 +20,7 @@ use tidings_engine::snapshot::InboundWebhookMatch;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-pub(crate) use tidings_app::{Configure as Write, Read};
+pub(crate) use tidings_app::Read;
 
 use crate::health::Readiness;
 use crate::openapi::Description;

@@ -12,6 +12,8 @@
 //! - [`read_query`] reads query parameters in the same way.
 
 mod shape;
+mod text;
+mod word;
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -61,6 +63,11 @@ impl<T> Input<T> {
     /// Adds a violation of one field.
     pub fn refuse_field(&mut self, pointer: &str, message: impl Into<String>) {
         self.refuse([Violation::new(pointer, message)]);
+    }
+
+    /// Whether the field, a part of it, or what it is a part of, has a violation.
+    pub fn is_refused(&self, pointer: &str) -> bool {
+        is_refused(&self.violations, pointer)
     }
 
     /// The value, if nothing is wrong with it.
@@ -171,11 +178,12 @@ pub fn merge<T: Request + Serialize>(before: &T, patch: &Map<String, Value>) -> 
 pub fn read_query<T: Request>(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Input<T>, Violations> {
     let shape = shape_of::<T>();
     let mut violations = Violations::new();
-    let mut value = match &shape.kind {
+    let (mut value, mut unknown) = match &shape.kind {
         Kind::Object(object) => object.read_pairs(pairs, &mut violations),
-        _ => Value::Object(Map::new()),
+        _ => (Value::Object(Map::new()), Violations::new()),
     };
     shape.read(&mut value, "", &mut violations);
+    violations.append(&mut unknown);
     finish(value, violations)
 }
 

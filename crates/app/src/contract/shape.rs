@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use tidings_domain::endpoint::{ExpectedStatus, STATUS_RANGE_FORMAT};
-use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations, pointer};
 use utoipa::ToSchema;
 
+use super::text::{Text, bound, one_of, text};
+
 /// The largest integer that every JSON parser keeps exactly: 2⁵³ − 1 (RFC 8259, section 6).
 const INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Query parameters in a request, known and unknown.
+const PARAMETERS_MAX: usize = 100;
+/// Violations that are counted: a body that is wrong everywhere must not cost more than one that is right.
+const COUNTED_MAX: usize = 1_000;
 /// Deeper schemas are those of a type that contains itself; what lies below is left to serde.
 const DEPTH_MAX: usize = 24;
 
@@ -51,24 +55,12 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Text {
-    words: Vec<String>,
-    chars_min: usize,
-    chars_max: Option<usize>,
-    /// The prefix of an id.
-    id_prefix: Option<String>,
-    is_instant: bool,
-    /// A range of status codes.
-    is_status_range: bool,
-    /// A caller's own id: an integer is taken as its digits.
-    accepts_integer: bool,
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Object {
     fields: BTreeMap<String, Field>,
     /// In the order of their declaration.
     required: Vec<String>,
+    /// Whether unknown fields are passed over: it is another product's format, which may gain fields.
+    is_open: bool,
 }
 
 #[derive(Debug)]
@@ -93,7 +85,7 @@ impl Shape {
     /// Checks the value, and normalises it: numbers such as `1e3` become integers, `null` in place of an absent field is
     /// removed.
     pub(super) fn read(&self, value: &mut Value, at: &str, found: &mut Violations) {
-        if value.is_null() && self.is_nullable {
+        if value.is_null() && self.is_nullable || found.len() >= COUNTED_MAX {
             return;
         }
         let mut refuse = |message: String| found.push(Violation::new(at, message));
@@ -217,20 +209,23 @@ impl Object {
     }
 
     fn read_except(&self, tag: Option<&str>, fields: &mut Map<String, Value>, at: &str, found: &mut Violations) {
-        let mut is_first_unknown = true;
+        let mut unknown = Violations::new();
         fields.retain(|key, value| {
             if Some(key.as_str()) == tag {
                 return true;
             }
             let Some(field) = self.fields.get(key) else {
+                if self.is_open || unknown.len() >= COUNTED_MAX {
+                    return false;
+                }
                 // The list once is enough: an answer must not be many times as large as the request.
-                let message = if std::mem::take(&mut is_first_unknown) {
+                let message = if unknown.is_empty() {
                     let known: Vec<_> = tag.into_iter().chain(self.fields.keys().map(String::as_str)).collect();
                     format!("is not a known field; known are: {}", known.join(", "))
                 } else {
                     "is not a known field".to_owned()
                 };
-                found.push(Violation::new(format!("{at}{}", pointer(key)), message));
+                unknown.push(Violation::new(format!("{at}{}", pointer(key)), message));
                 return true;
             };
             if value.is_null() && !field.shape.is_nullable {
@@ -248,6 +243,7 @@ impl Object {
                 }
             }
         }
+        found.append(&mut unknown);
     }
 
     /// Merges a patch over the fields.
@@ -302,20 +298,28 @@ impl Object {
         }
     }
 
-    /// The object that query parameters stand for.
+    /// The object that query parameters make, and the violations of those that are unknown.
     pub(super) fn read_pairs(
         &self,
         pairs: impl IntoIterator<Item = (String, String)>,
         found: &mut Violations,
-    ) -> Value {
+    ) -> (Value, Violations) {
         let mut object = Map::new();
-        for (key, text) in pairs {
+        let mut unknown = Violations::new();
+        for (index, (key, text)) in pairs.into_iter().enumerate() {
+            if index >= PARAMETERS_MAX {
+                unknown.push(Violation::new("", format!("must have at most {PARAMETERS_MAX} query parameters")));
+                break;
+            }
+            let at = pointer(&key);
             let Some(field) = self.fields.get(&key) else {
-                let known: Vec<_> = self.fields.keys().map(String::as_str).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let message = format!("is not a query parameter of this route; known are: {known}");
-                if !found.iter().any(|violation| violation.pointer == pointer(&key)) {
-                    found.push(Violation::new(pointer(&key), message));
+                if unknown.is_empty() {
+                    let known: Vec<_> = self.fields.keys().map(String::as_str).collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    let message = format!("is not a query parameter of this route; known are: {known}");
+                    unknown.push(Violation::new(at, message));
+                } else if unknown.iter().all(|violation| violation.pointer != at) {
+                    unknown.push(Violation::new(at, "is not a query parameter of this route"));
                 }
                 continue;
             };
@@ -325,10 +329,10 @@ impl Object {
                     object.insert(key, value);
                 }
                 (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
-                (Some(_), _) => found.push(Violation::new(pointer(&key), "must not be repeated")),
+                (Some(_), _) => found.push(Violation::new(at, "must not be repeated")),
             }
         }
-        Value::Object(object)
+        (Value::Object(object), unknown)
     }
 }
 
@@ -425,39 +429,6 @@ impl Shape {
     }
 }
 
-impl Text {
-    fn fault(&self, given: &str) -> Option<String> {
-        if !self.words.is_empty() {
-            let is_known = self.words.iter().any(|word| word == given);
-            return (!is_known).then(|| one_of(self.words.iter().map(String::as_str)));
-        }
-        if let Some(prefix) = &self.id_prefix {
-            let is_id = given.strip_prefix(prefix.as_str()).is_some_and(|digits| {
-                digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            });
-            return (!is_id).then(|| format!("must be an id of the form {prefix}<32 hex digits>"));
-        }
-        if self.is_instant {
-            return Timestamp::parse(given)
-                .is_none()
-                .then(|| "must be an RFC 3339 timestamp, such as 2026-05-02T04:00:12.345Z".to_owned());
-        }
-        if self.is_status_range {
-            return ExpectedStatus::parse(given)
-                .is_none()
-                .then(|| "must be a status code, such as 200, or a range, such as \"200-299\"".to_owned());
-        }
-        match self.chars_max {
-            Some(max) if given.chars().nth(max).is_some() => Some(format!("must be at most {max} characters")),
-            _ if self.chars_min == 1 && given.is_empty() => Some("must not be empty".to_owned()),
-            _ if self.chars_min > 1 && given.chars().nth(self.chars_min - 1).is_none() => {
-                Some(format!("must be at least {} characters", self.chars_min))
-            }
-            _ => None,
-        }
-    }
-}
-
 /// The number, if it is whole, however it is written: JSON has one type of number, so that some serialisers write
 /// `1842.0` or `1e3`.
 fn whole_number(value: &Value) -> Option<i128> {
@@ -477,16 +448,6 @@ fn integer_form(min: i64, max: u64) -> String {
         (0, max) if max >= u64::from(u32::MAX) => "must be a whole number, 0 or more".to_owned(),
         (min, max) if max >= u64::from(u32::MAX) => format!("must be a whole number, {min} or more"),
         _ => format!("must be a whole number from {min} to {max}"),
-    }
-}
-
-/// `a, b or c`, for messages.
-fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<_> = words.into_iter().collect();
-    match words.as_slice() {
-        [] => "must be absent".to_owned(),
-        [only] => format!("must be {only}"),
-        [rest @ .., last] => format!("must be {} or {last}", rest.join(", ")),
     }
 }
 
@@ -622,25 +583,8 @@ impl Compiler {
             object.fields.insert(key.clone(), field);
         }
         object.required.extend(required.into_iter().map(str::to_owned));
-    }
-}
-
-fn bound(schema: &Value, key: &str) -> Option<usize> {
-    schema[key].as_u64().and_then(|bound| bound.try_into().ok())
-}
-
-fn text(schema: &Value, accepts_integer: bool) -> Text {
-    let words = schema["enum"].as_array().into_iter().flatten();
-    let pattern = schema["pattern"].as_str().unwrap_or_default();
-    let id_prefix = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix("[0-9a-f]{32}$"));
-    Text {
-        words: words.filter_map(|word| word.as_str().map(str::to_owned)).collect(),
-        chars_min: bound(schema, "minLength").unwrap_or(0),
-        chars_max: bound(schema, "maxLength"),
-        id_prefix: id_prefix.map(str::to_owned),
-        is_instant: schema["format"] == "date-time",
-        is_status_range: schema["format"] == STATUS_RANGE_FORMAT,
-        accepts_integer,
+        let additional = &schema["additionalProperties"];
+        object.is_open |= !object.fields.is_empty() && !additional.is_null() && *additional != false;
     }
 }
 

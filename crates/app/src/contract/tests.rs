@@ -6,6 +6,7 @@ use serde_json::json;
 use tidings_domain::channel::{ChannelType, Policies};
 use tidings_domain::id::ChannelId;
 use tidings_domain::quiet_hours::QuietHours;
+use tidings_domain::trigger::TriggerType;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -87,19 +88,19 @@ fn every_violation_is_reported_at_once() {
     assert_eq!(
         found,
         [
-            "/colour: is not a known field; known are: config, deliveryPriority, eventFilters, name, parentId, quietHours, \
-             rateLimit, retryDelaysSeconds, retryOnFailure, severityFilter, tags, timeoutMs, type",
             "/config: must be an object",
             "/parentId: must be an id of the form ch_<32 hex digits>",
-            "/quietHours/ends: is not a known field; known are: action, criticalPasses, days, end, start, timezone",
             "/quietHours/start: must be a string",
             "/quietHours/end: is required",
             "/quietHours/timezone: is required",
+            "/quietHours/ends: is not a known field; known are: action, criticalPasses, days, end, start, timezone",
             "/retryOnFailure: must be true or false",
             "/tags/1: must be a string",
             "/timeoutMs: must be a whole number from 1000 to 60000",
             "/type: must be email, webhook, slack or discord",
             "/name: is required",
+            "/colour: is not a known field; known are: config, deliveryPriority, eventFilters, name, parentId, quietHours, \
+             rateLimit, retryDelaysSeconds, retryOnFailure, severityFilter, tags, timeoutMs, type",
         ]
     );
     assert_eq!(pointers::<Draft>(json!([])), ["/: must be an object"]);
@@ -191,7 +192,7 @@ fn query_parameters_are_read_by_type() {
         (7, true, 3, Some("5"), vec![])
     );
     assert_eq!(read("limit=0").1, ["/limit"]);
-    assert_eq!(read("limit=1&limit=2&dryRun=x&foo=1&foo=2").1, ["/limit", "/foo", "/dryRun"]);
+    assert_eq!(read("limit=1&limit=2&dryRun=x&foo=1&foo=2").1, ["/limit", "/dryRun", "/foo"]);
 }
 
 #[test]
@@ -224,5 +225,37 @@ fn fields_of_all_variants_are_read_without_the_tag() {
         found,
         ["/type: must be tcp or external", "/colour: is not a known field", "/name: must be a string"],
         "a port is a field of one of them"
+    );
+}
+
+#[derive(Debug, PartialEq, Deserialize, ToSchema)]
+struct Foreign {
+    #[serde(default)]
+    #[schema(required)]
+    name: String,
+    #[serde(flatten)]
+    other: HashMap<String, Value>,
+}
+
+#[test]
+fn unknown_fields_of_an_open_object_are_passed_over() {
+    let read = read::<Foreign>(json!({"name": "a", "new": {"x": 1}})).unwrap().finish().unwrap();
+    assert_eq!(read, Foreign { name: "a".to_owned(), other: HashMap::new() });
+    assert_eq!(pointers::<Foreign>(json!({"new": 1})), ["/name: is required"]);
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Words {
+    #[serde(default)]
+    trigger_types: Vec<TriggerType>,
+}
+
+#[test]
+fn word_outside_its_pattern_is_refused_at_its_item() {
+    let refused = pointers::<Words>(json!({"triggerTypes": ["manual", "By Hand", 5]}));
+    assert_eq!(
+        refused,
+        ["/triggerTypes/1: must be 1 to 40 characters of A-Za-z0-9_-", "/triggerTypes/2: must be a string"]
     );
 }

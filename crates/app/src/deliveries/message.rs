@@ -7,6 +7,7 @@ use tidings_domain::id::{ChannelId, DeliveryId};
 use tidings_engine::DeliveryMessage;
 use utoipa::ToSchema;
 
+use crate::attempt::Header;
 use crate::error::Result;
 use crate::principal::{Authorized, Read};
 use crate::response::Response;
@@ -44,14 +45,6 @@ pub struct MessageRequest {
     pub body: String,
     /// Something about the rendering, such as that the body template failed and the standard body is sent.
     pub note: Option<String>,
-}
-
-/// A header.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Header {
-    /// In lower case.
-    pub name: String,
-    pub value: String,
 }
 
 /// A mail, the same for each recipient.

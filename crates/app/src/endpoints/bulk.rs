@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
-use tidings_domain::endpoint::{self, ProbeType};
+use tidings_domain::endpoint::ProbeType;
 use tidings_domain::id::{ChannelId, EndpointId};
 use tidings_engine::EngineError;
 use utoipa::ToSchema;
@@ -147,7 +147,7 @@ pub async fn bulk(by: &Authorized<Configure>, mut input: Input<EndpointBulk>) ->
             let mut seen = HashSet::new();
             (ids.into_iter().filter(|id| seen.insert(*id)).collect(), None)
         }
-        None => matching(by, request.filter.unwrap_or_default(), request.cursor).await?,
+        None => matching(by, request.filter.unwrap_or_default(), request.cursor)?,
     };
     let mut done = EndpointBulkDone {
         dry_run: request.dry_run,
@@ -203,7 +203,7 @@ fn step(by: &Authorized<Configure>, input: &mut Input<EndpointBulk>) -> Result<O
 }
 
 /// The endpoints that match, newest first, and the cursor of those that are left.
-async fn matching(
+fn matching(
     by: &Authorized<Configure>,
     filter: EndpointBulkFilter,
     cursor: Option<EndpointId>,
@@ -211,13 +211,7 @@ async fn matching(
     let EndpointBulkFilter { status, tag, probe_type, q } = filter;
     let query = EndpointQuery { status, tag, probe_type, q, cursor, ..EndpointQuery::default() };
     let view = by.view()?;
-    let is_wanted = |(endpoint, found): &(&endpoint::Endpoint, EndpointStatus)| {
-        query.status.is_none_or(|expected| expected == *found) && query.cursor.is_none_or(|before| endpoint.id < before)
-    };
-    let found = super::matching(by, &view, &query).await;
-    // One more than the limit shows whether any is left.
-    let ids = found.into_iter().filter(is_wanted).map(|(endpoint, _)| endpoint.id).take(ENDPOINTS_MAX + 1);
-    let mut ids: Vec<_> = ids.collect();
+    let mut ids: Vec<_> = super::selected(by, &view, &query).0.into_iter().map(|endpoint| endpoint.id).collect();
     let has_more = ids.len() > ENDPOINTS_MAX;
     ids.truncate(ENDPOINTS_MAX);
     let next_cursor = ids.last().copied().filter(|_| has_more);

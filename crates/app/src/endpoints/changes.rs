@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tidings_domain::audit::{AuditTarget, AuditVerb, note_secret};
 use tidings_domain::endpoint;
 use tidings_domain::id::EndpointId;
-use tidings_domain::resource::ResourceSelector;
+use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::text::is_blank;
 use tidings_domain::time::Timestamp;
@@ -127,18 +127,24 @@ pub async fn copy(by: &Authorized<Configure>, id: EndpointId, input: Input<Endpo
         let endpoint = new_endpoint(by, validated(by, view, draft.into(), Some(loaded))?, now);
         let mut changes = vec![put(by, &endpoint, Precondition::Absent)];
         let is_shared = |rule: &&Arc<Rule>| view.channel(rule.channel_id).is_some_and(|loaded| loaded.is_shared());
+        let resource = ResourceSelector::One(endpoint.id.to_string());
         for rule in rules_for(view, id).filter(is_shared) {
-            let rule = Rule {
-                id: new_id(clock, now),
-                resource: ResourceSelector::One(endpoint.id.to_string()),
-                generation: 1,
-                revision: 1,
-                created_at: now,
-                updated_at: now,
-                ..Rule::clone(rule)
+            let copy = Rule {
+                enabled: rule.enabled,
+                paused: rule.paused,
+                settings: rule.settings.clone(),
+                ..Rule::new(
+                    new_id(clock, now),
+                    by.workspace_id(),
+                    (ResourceType::Endpoint, resource.clone()),
+                    rule.channel_id,
+                    now,
+                )
             };
-            changes.push(ConfigChange::PutRule(rule, Precondition::Absent));
+            changes.push(ConfigChange::PutRule(copy, Precondition::Absent));
         }
+        let new_rules = u32::try_from(changes.len() - 1).unwrap_or(u32::MAX);
+        quotas::check_new_rules(by, view, ResourceType::Endpoint, &resource, new_rules)?;
         changes.push(audit(by, AuditVerb::Created, None, Some(&endpoint), now));
         Ok::<_, AppError>(ConfigPlan { changes, value: endpoint })
     };

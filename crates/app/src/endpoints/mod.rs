@@ -222,47 +222,42 @@ impl EndpointQuery {
     }
 }
 
-/// Endpoints, newest first. The states are those that this process has in memory: nothing is read from the store.
+/// Endpoints, newest first. Nothing is read from the store: the states are in memory.
 ///
 /// # Errors
 /// If the workspace was deleted meanwhile.
 pub async fn list(by: &Authorized<Read>, query: EndpointQuery) -> Result<EndpointList> {
     let view = by.view()?;
-    let (workspace_id, mut counts) = (by.workspace_id(), EndpointCounts::default());
-    let mut page = Vec::new();
-    for (endpoint, status) in matching(by, &view, &query).await {
-        counts.add(status);
-        let is_listed = query.status.is_none_or(|expected| expected == status)
-            && query.cursor.is_none_or(|before| endpoint.id < before);
-        if is_listed && page.len() <= query.limit as usize {
-            page.push(endpoint);
-        }
-    }
+    let (mut page, counts) = selected(by, &view, &query);
     let has_more = page.len() > query.limit as usize;
     page.truncate(query.limit as usize);
     let next_cursor = page.last().filter(|_| has_more).map(|endpoint| endpoint.id);
     let ids: Vec<_> = page.iter().map(|endpoint| endpoint.id).collect();
-    let states = by.engine().endpoint_states(workspace_id, &ids, EndpointState::clone).await;
+    let states = by.engine().endpoint_states(by.workspace_id(), &ids).await;
     let data = page.into_iter().zip(&states).map(|(endpoint, state)| Endpoint::of(endpoint, state)).collect();
     Ok(EndpointList { data, next_cursor, counts, quota: quotas::used(by, &view, Quota::Endpoints) })
 }
 
-/// The endpoints of any status that match, newest first, on whichever page.
-async fn matching<'a, P>(
+/// All endpoints after the cursor that match, newest first; and how many match but for their status and the cursor.
+fn selected<'a, P>(
     by: &Authorized<P>,
     view: &'a WorkspaceView,
     query: &EndpointQuery,
-) -> Vec<(&'a endpoint::Endpoint, EndpointStatus)> {
+) -> (Vec<&'a endpoint::Endpoint>, EndpointCounts) {
     let text = query.q.as_deref().unwrap_or_default().to_lowercase();
-    let mut matching: Vec<_> =
-        view.endpoints().map(|loaded| &loaded.endpoint).filter(|endpoint| query.matches(endpoint, &text)).collect();
+    let endpoints = view.endpoints().map(|loaded| &loaded.endpoint);
+    let mut matching: Vec<_> = endpoints.filter(|endpoint| query.matches(endpoint, &text)).collect();
     matching.sort_unstable_by_key(|endpoint| std::cmp::Reverse(endpoint.id));
-    let ids: Vec<_> = matching.iter().map(|endpoint| endpoint.id).collect();
-    // Of all that match only the last status is copied.
-    let last = |state: &EndpointState| state.last_check.as_ref().map(|check| check.status);
-    let checked = by.engine().endpoint_states(by.workspace_id(), &ids, last).await;
-    let with_status = |(endpoint, last)| (endpoint, EndpointStatus::of(endpoint, last));
-    matching.into_iter().zip(checked).map(with_status).collect()
+    let statuses = by.engine().check_statuses(matching.iter().map(|endpoint| endpoint.id));
+    let mut counts = EndpointCounts::default();
+    let listed = matching.into_iter().zip(statuses).filter_map(|(endpoint, last)| {
+        let status = EndpointStatus::of(endpoint, last);
+        counts.add(status);
+        let is_listed = query.status.is_none_or(|expected| expected == status)
+            && query.cursor.is_none_or(|before| endpoint.id < before);
+        is_listed.then_some(endpoint)
+    });
+    (listed.collect(), counts)
 }
 
 /// One endpoint, with its uptime of the last 24 hours and 30 days.

@@ -10,7 +10,6 @@ use tidings_domain::channel::ChannelType;
 use tidings_domain::id::{ChannelId, EndpointId, RuleId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
-use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::RuleTrigger;
 use tidings_domain::violation::{Violation, Violations};
@@ -26,6 +25,7 @@ use crate::audit::Change;
 use crate::contract::Input;
 use crate::error::{AppError, Result};
 use crate::principal::{Authorized, Configure};
+use crate::quotas;
 use crate::response::Response;
 
 /// What notifies of an endpoint's incidents.
@@ -68,8 +68,7 @@ pub struct OtherRule {
     pub channel_enabled: bool,
     pub enabled: bool,
     pub paused: bool,
-    /// Of `opened`, `resolved` and `escalated`.
-    pub triggers: Vec<String>,
+    pub triggers: Vec<RuleTrigger>,
 }
 
 /// A change of the wiring, all or nothing. Channels that are not listed stay as they are.
@@ -143,7 +142,7 @@ pub fn wiring<P>(by: &Authorized<P>, id: EndpointId) -> Result<Wiring> {
             channel_enabled: channel.enabled,
             enabled: rule.enabled,
             paused: rule.paused,
-            triggers: rule.triggers.iter().map(|trigger| trigger.as_str().to_owned()).collect(),
+            triggers: rule.settings.triggers.clone(),
         })
     });
     let other_rules = other_rules.collect();
@@ -153,7 +152,7 @@ pub fn wiring<P>(by: &Authorized<P>, id: EndpointId) -> Result<Wiring> {
 /// Wires or unwires the listed channels, all or none.
 ///
 /// # Errors
-/// [`AppError::Invalid`], and if there is no such endpoint.
+/// [`AppError::Invalid`], [`AppError::Quota`], and if there is no such endpoint.
 pub async fn wire(by: &Authorized<Configure>, id: EndpointId, input: Input<WiringChange>) -> Result<Wiring> {
     found(&*by.view()?, id)?;
     let WiringChange { channels } = input.finish()?;
@@ -185,6 +184,12 @@ pub async fn wire(by: &Authorized<Configure>, id: EndpointId, input: Input<Wirin
         if !violations.is_empty() {
             return Err(AppError::Invalid(violations));
         }
+        let is_new = |change: &&ConfigChange| matches!(change, ConfigChange::PutRule(_, Precondition::Absent));
+        let new_rules = u32::try_from(changes.iter().filter(is_new).count()).unwrap_or(u32::MAX);
+        if new_rules > 0 {
+            let selector = ResourceSelector::One(id.to_string());
+            quotas::check_new_rules(by, view, ResourceType::Endpoint, &selector, new_rules)?;
+        }
         if !changes.is_empty() {
             let change =
                 Change { id: id.to_string(), name: &endpoint.name, before: Some(&before), after: Some(&after) };
@@ -211,31 +216,14 @@ fn rule_change<P>(
     now: Timestamp,
 ) -> Option<ConfigChange> {
     let Some(rule) = rule else {
-        let rule = Rule {
-            id: new_id::<RuleId>(by.engine().clock(), now),
-            workspace_id: view.workspace.id,
-            resource_type: ResourceType::Endpoint,
-            resource: ResourceSelector::One(id.to_string()),
-            channel_id,
-            triggers: RuleTrigger::OF_INCIDENTS.to_vec(),
-            trigger_types: Vec::new(),
-            enabled: true,
-            paused,
-            failure_severity: Severity::Warning,
-            generation: 1,
-            revision: 1,
-            created_at: now,
-            updated_at: now,
-        };
+        let rule_id = new_id::<RuleId>(by.engine().clock(), now);
+        let resource = (ResourceType::Endpoint, ResourceSelector::One(id.to_string()));
+        let rule = Rule { paused, ..Rule::new(rule_id, view.workspace.id, resource, channel_id, now) };
         return wired.then_some(ConfigChange::PutRule(rule, Precondition::Absent));
     };
     if (rule.enabled, rule.paused) == (wired, paused) {
         return None;
     }
-    let mut edited = Rule::clone(rule);
-    // A new generation skips pending deliveries of the old one, even if the rule is enabled again.
-    edited.generation += u32::from(rule.enabled && !wired);
-    (edited.enabled, edited.paused) = (wired, paused);
-    (edited.revision, edited.updated_at) = (rule.revision + 1, now);
+    let edited = Rule { enabled: wired, paused, ..Rule::clone(rule) }.revised(rule, now);
     Some(ConfigChange::PutRule(edited, Precondition::Revision(rule.revision)))
 }

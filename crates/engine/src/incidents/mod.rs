@@ -175,26 +175,21 @@ impl Incidents {
         }
     }
 
-    /// What `view` makes of the state of each of these endpoints, in their order.
-    pub(crate) async fn endpoint_states<T>(
-        &self,
-        workspace_id: WorkspaceId,
-        ids: &[EndpointId],
-        view: impl Fn(&EndpointState) -> T,
-    ) -> Vec<T> {
+    /// The states of these endpoints, in their order.
+    pub(crate) async fn endpoint_states(&self, workspace_id: WorkspaceId, ids: &[EndpointId]) -> Vec<EndpointState> {
         // Copied, so that the map is not locked while a state is waited for.
         let states: Vec<_> = {
             let known = self.states();
             ids.iter().map(|id| known.get(&(workspace_id, Subject::Endpoint(*id))).map(Arc::clone)).collect()
         };
-        let mut views = Vec::with_capacity(ids.len());
+        let mut found = Vec::with_capacity(ids.len());
         for (id, state) in ids.iter().zip(states) {
-            views.push(match state {
-                Some(state) => view(&state.lock().await.endpoint),
-                None => view(&EndpointState::new(*id)),
+            found.push(match state {
+                Some(state) => state.lock().await.endpoint.clone(),
+                None => EndpointState::new(*id),
             });
         }
-        views
+        found
     }
 
     /// For each endpoint ever checked, when its last check began.

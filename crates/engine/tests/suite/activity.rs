@@ -15,7 +15,7 @@ use crate::world::World;
 
 impl World {
     #[track_caller]
-    fn mutes(&self, filter: MuteFilter) -> Vec<MuteRecord> {
+    fn mute_records(&self, filter: MuteFilter) -> Vec<MuteRecord> {
         self.wait(self.engine().mute_records(self.workspace_id, filter)).unwrap()
     }
 
@@ -68,7 +68,7 @@ fn mutes_count_what_they_stop_and_are_listed_after_their_end() {
         world.fail_run(run);
     }
     let counts = |records: Vec<MuteRecord>| records.iter().map(|it| (it.mute.id, it.stopped_count)).collect::<Vec<_>>();
-    assert_eq!(counts(world.mutes(MuteFilter::InForce)), [(by_hand, 2)]);
+    assert_eq!(counts(world.mute_records(MuteFilter::InForce)), [(by_hand, 2)]);
     world.unmute(by_hand);
     let began = world.now();
     let until_recovery = world.new_mute(MuteScope::Endpoint(endpoint), Some(9_000), true);
@@ -78,8 +78,8 @@ fn mutes_count_what_they_stop_and_are_listed_after_their_end() {
     let expiring = world.mute(MuteScope::Global, Some(10));
     world.fail_run("run-3");
     world.advance(10);
-    assert_eq!(counts(world.mutes(MuteFilter::InForce)), []);
-    let ended = world.mutes(MuteFilter::Ended { since: began, limit: 9 });
+    assert_eq!(counts(world.mute_records(MuteFilter::InForce)), []);
+    let ended = world.mute_records(MuteFilter::Ended { since: began, limit: 9 });
     let ends: Vec<_> = ended.iter().map(|it| it.ended_at.unwrap().since_ms(began)).collect();
     assert_eq!(ends, [15_000, 5_000, 0]);
     // The opening and its end.

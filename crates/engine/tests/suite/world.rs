@@ -22,8 +22,8 @@ use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::quiet_hours::QuietHours;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
+use tidings_domain::rule::Rule;
 use tidings_domain::run::Run;
-use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_domain::workspace::Workspace;
@@ -31,7 +31,7 @@ use tidings_engine::accept::RunReport;
 use tidings_engine::clock::{Clock, ManualClock, new_id};
 use tidings_engine::settings::channels::new_signing_secret;
 use tidings_engine::settings::endpoints::rules_for;
-use tidings_engine::settings::{ConfigPlan, NewRule, RuleChannel, RuleEdit, instance};
+use tidings_engine::settings::{ConfigPlan, instance};
 use tidings_engine::snapshot::WorkspaceView;
 use tidings_engine::vault::Vault;
 use tidings_engine::{Engine, EngineError, Options};
@@ -192,31 +192,46 @@ impl World {
 
     #[track_caller]
     fn channel_of(&self, name: &str, channel_type: ChannelType, config: &Value) -> ChannelId {
+        let (id, put) = self.new_channel(name, channel_type, config, None);
+        self.change(|_| vec![put.clone()]);
+        id
+    }
+
+    /// A channel, private to the rule if there is an owner, and the change that stores it.
+    fn new_channel(
+        &self,
+        name: &str,
+        channel_type: ChannelType,
+        config: &Value,
+        owner_rule_id: Option<RuleId>,
+    ) -> (ChannelId, ConfigChange) {
         let settings = self.engine().settings();
         let checked =
             registry::plugin(channel_type).check(config.as_object().unwrap(), None, settings.channel_context());
         let mut config = checked.unwrap();
         let now = self.now();
         new_signing_secret(&mut config, channel_type, settings.clock(), now);
+        let policies = match owner_rule_id {
+            Some(_) => Policies::default(),
+            None => Policies { retry_delays_seconds: Some(vec![60, 120]), ..Policies::default() },
+        };
         let channel = Channel {
             id: new_id(settings.clock(), now),
             workspace_id: self.workspace_id,
-            owner_rule_id: None,
+            owner_rule_id,
             name: name.to_owned(),
             channel_type,
             settings: config.settings.clone(),
             enabled: true,
             disabled_reason: None,
-            policies: Policies { retry_delays_seconds: Some(vec![60, 120]), ..Policies::default() },
+            policies,
             connectivity: Connectivity::default(),
             revision: 1,
             created_at: now,
             updated_at: now,
         };
         let id = channel.id;
-        let put = ConfigChange::PutChannel(settings.channel_record(channel, &config), Precondition::Absent);
-        self.change(|_| vec![put.clone()]);
-        id
+        (id, ConfigChange::PutChannel(settings.channel_record(channel, &config), Precondition::Absent))
     }
 
     /// Commits these changes of the configuration.
@@ -355,91 +370,78 @@ impl World {
 
     #[track_caller]
     pub fn rule_for(&self, endpoint: EndpointId, channel: ChannelId, triggers: &[RuleTrigger]) -> RuleId {
-        self.new_rule(
-            ResourceType::Endpoint,
-            ResourceSelector::One(endpoint.to_string()),
-            RuleChannel::Shared(channel),
-            triggers,
-        )
-    }
-
-    /// The inline fields of a private webhook, under this name at the receiver.
-    pub fn inline_webhook(&self, name: &str) -> RuleChannel {
-        let url = format!("http://{}/{name}", self.receiver.address);
-        let config = json!({"url": url}).as_object().unwrap().clone();
-        RuleChannel::Inline { channel_type: ChannelType::Webhook, config }
+        let mut rule = self.draft_rule(ResourceType::Endpoint, ResourceSelector::One(endpoint.to_string()), channel);
+        rule.settings.triggers = triggers.to_vec();
+        self.put_rule(rule, Vec::new())
     }
 
     /// A rule like [`Self::rule`], with a private webhook under this name at the receiver.
     #[track_caller]
     pub fn private_rule(&self, endpoint: EndpointId, name: &str) -> RuleId {
-        let channel = self.inline_webhook(name);
+        let rule_id = new_id(self.engine().clock(), self.now());
+        let config = json!({"url": format!("http://{}/{name}", self.receiver.address)});
+        let (channel_id, put) = self.new_channel(name, ChannelType::Webhook, &config, Some(rule_id));
         let resource = ResourceSelector::One(endpoint.to_string());
-        self.new_rule(ResourceType::Endpoint, resource, channel, &RuleTrigger::OF_INCIDENTS)
+        let rule = Rule { id: rule_id, ..self.draft_rule(ResourceType::Endpoint, resource, channel_id) };
+        self.put_rule(rule, vec![put])
     }
 
     /// A rule that notifies this channel of all events of every endpoint's incidents.
     #[track_caller]
     pub fn rule_of_every_endpoint(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(
-            ResourceType::Endpoint,
-            ResourceSelector::All,
-            RuleChannel::Shared(channel),
-            &RuleTrigger::OF_INCIDENTS,
-        )
+        self.put_rule(self.draft_rule(ResourceType::Endpoint, ResourceSelector::All, channel), Vec::new())
     }
 
     /// A rule that notifies this channel of all events of every alert.
     #[track_caller]
     pub fn alert_rule(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(
-            ResourceType::Alert,
-            ResourceSelector::All,
-            RuleChannel::Shared(channel),
-            &RuleTrigger::OF_INCIDENTS,
-        )
+        self.put_rule(self.draft_rule(ResourceType::Alert, ResourceSelector::All, channel), Vec::new())
     }
 
     /// A rule that notifies this channel of the runs of every flow.
     #[track_caller]
     pub fn flow_rule(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(ResourceType::Flow, ResourceSelector::All, RuleChannel::Shared(channel), &RuleTrigger::OF_RUNS)
+        self.put_rule(self.draft_rule(ResourceType::Flow, ResourceSelector::All, channel), Vec::new())
+    }
+
+    /// A rule for every event of the resource that is not stored yet.
+    fn draft_rule(&self, resource_type: ResourceType, resource: ResourceSelector, channel: ChannelId) -> Rule {
+        let now = self.now();
+        Rule::new(new_id(self.engine().clock(), now), self.workspace_id, (resource_type, resource), channel, now)
+    }
+
+    /// Stores a new rule after these changes.
+    #[track_caller]
+    fn put_rule(&self, rule: Rule, mut changes: Vec<ConfigChange>) -> RuleId {
+        let id = rule.id;
+        changes.push(ConfigChange::PutRule(rule, Precondition::Absent));
+        self.change(|_| changes.clone());
+        id
     }
 
     #[track_caller]
-    fn new_rule(
-        &self,
-        resource_type: ResourceType,
-        resource: ResourceSelector,
-        channel: RuleChannel,
-        triggers: &[RuleTrigger],
-    ) -> RuleId {
-        let rule = NewRule {
-            resource_type,
-            resource,
-            channel,
-            triggers: triggers.to_vec(),
-            trigger_types: Vec::new(),
-            enabled: true,
-            paused: false,
-            failure_severity: Severity::Warning,
-        };
-        self.wait(self.engine().create_rule(self.workspace_id, rule)).unwrap().value.rule.id
+    pub fn edit_rule(&self, id: RuleId, edit: impl Fn(&mut Rule)) {
+        self.change(|view| {
+            let before = view.rule(id).unwrap();
+            let mut rule = Rule::clone(before);
+            edit(&mut rule);
+            vec![ConfigChange::PutRule(rule.revised(before, self.now()), Precondition::Revision(before.revision))]
+        });
     }
 
-    #[track_caller]
-    pub fn edit_rule(&self, id: RuleId, edit: RuleEdit) {
-        self.wait(self.engine().edit_rule(self.workspace_id, id, edit, None)).unwrap();
-    }
-
+    /// Deletes a rule with its private channel.
     #[track_caller]
     pub fn delete_rule(&self, id: RuleId) {
-        self.wait(self.engine().delete_rule(self.workspace_id, id, None)).unwrap();
+        self.change(|view| {
+            let private = view.private_channel(view.rule(id).unwrap());
+            let private = private.map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id));
+            [ConfigChange::DeleteRule(id)].into_iter().chain(private).collect()
+        });
     }
 
     #[track_caller]
     pub fn pause(&self, id: RuleId, paused: bool) {
-        self.edit_rule(id, RuleEdit { paused: Some(paused), ..RuleEdit::default() });
+        self.edit_rule(id, |rule| rule.paused = paused);
     }
 
     #[track_caller]
@@ -450,18 +452,18 @@ impl World {
     #[track_caller]
     pub fn new_mute(&self, scope: MuteScope, seconds: Option<u64>, ends_on_recovery: bool) -> MuteId {
         let expires_at = seconds.map(|seconds| self.now().plus_ms(seconds * 1_000));
-        let mute = Mute {
-            id: new_id(self.clock.as_ref(), self.now()),
-            workspace_id: self.workspace_id,
-            scope,
-            expires_at,
-            reason: "test".into(),
-            created_by: ana(),
-            created_at: self.now(),
-            ends_on_recovery,
-        };
+        let (id, created_at) = (new_id(self.engine().clock(), self.now()), self.now());
+        let (workspace_id, reason, created_by) = (self.workspace_id, "test".to_owned(), ana());
+        let mute = Mute { id, workspace_id, scope, expires_at, reason, created_by, created_at, ends_on_recovery };
         self.change(|_| vec![ConfigChange::PutMute(mute.clone())]);
-        mute.id
+        id
+    }
+
+    /// The mutes that have not ended, oldest first.
+    #[track_caller]
+    pub fn mutes(&self) -> Vec<Mute> {
+        let view = self.engine().view(self.workspace_id).unwrap();
+        view.mutes.iter().filter(|mute| mute.is_active(self.now())).cloned().collect()
     }
 
     #[track_caller]

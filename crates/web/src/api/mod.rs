@@ -10,12 +10,10 @@ mod endpoints;
 mod events;
 mod inbound;
 mod incidents;
-pub(crate) mod inline;
 mod insights;
 mod invitations;
 mod members;
 mod mutes;
-mod policies;
 mod preferences;
 mod resources;
 mod rules;
@@ -36,6 +34,7 @@ use http::Method;
 
 use crate::auth::AppState;
 use crate::instrument::{RunToCompletion, instrumented};
+use crate::openapi::service::ServiceRoute;
 use crate::openapi::{self, DescribedRoute, Description};
 use crate::operation::{Operation, Strict};
 use crate::problem::Code;
@@ -198,11 +197,13 @@ fn table() -> Vec<Group> {
             "Rules",
             vec![
                 get("/notification-rules", "List the rules of a resource", rules::list),
-                post("/notification-rules", "Create a rule", rules::create),
-                post("/notification-rules/test", "Send a test", rules::test),
+                post("/notification-rules", "Create a rule", rules::create).problems(&[Code::Quota, Code::RuleExists]),
+                post("/notification-rules/test", "Send a test", rules::test)
+                    .problems(&[Code::NotFound, Code::ChannelUnusable]),
                 get("/notification-rules/deliveries", "List the deliveries of a resource", rules::deliveries),
                 get("/notification-rules/{id}", "Read a rule", rules::one),
-                patch("/notification-rules/{id}", "Edit a rule", rules::edit),
+                patch("/notification-rules/{id}", "Edit a rule", rules::edit)
+                    .problems(&[Code::Quota, Code::RuleExists]),
                 delete("/notification-rules/{id}", "Delete a rule", rules::delete),
             ],
         ),
@@ -210,10 +211,12 @@ fn table() -> Vec<Group> {
             "Use cases",
             vec![
                 get("/use-cases/{use_case}/webhooks", "List the webhooks of a use case", use_case_webhooks::list),
-                post("/use-cases/{use_case}/webhooks", "Create a webhook", use_case_webhooks::create),
+                post("/use-cases/{use_case}/webhooks", "Create a webhook", use_case_webhooks::create)
+                    .problems(&[Code::Quota]),
                 get("/use-cases/{use_case}/webhooks/{id}", "Read a webhook", use_case_webhooks::one),
                 delete("/use-cases/{use_case}/webhooks/{id}", "Delete a webhook", use_case_webhooks::delete),
-                post("/use-cases/{use_case}/webhooks/{id}/test", "Send a test event", use_case_webhooks::test),
+                post("/use-cases/{use_case}/webhooks/{id}/test", "Send a test event", use_case_webhooks::test)
+                    .problems(&[Code::ChannelUnusable]),
                 get(
                     "/use-cases/{use_case}/webhooks/{id}/deliveries",
                     "List its deliveries",
@@ -292,14 +295,15 @@ fn table() -> Vec<Group> {
             vec![
                 get("/incidents", "List incidents", incidents::list),
                 get("/incidents/{id}", "Read an incident with its timeline", incidents::one),
-                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge),
+                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge)
+                    .problems(&[Code::IncidentResolved]),
             ],
         ),
         group(
             "Inbound webhooks",
             vec![
                 get("/inbound-webhooks", "List inbound webhooks", inbound::list),
-                post("/inbound-webhooks", "Create an inbound webhook", inbound::create),
+                post("/inbound-webhooks", "Create an inbound webhook", inbound::create).problems(&[Code::Quota]),
                 delete("/inbound-webhooks/{id}", "Delete an inbound webhook", inbound::delete),
             ],
         ),
@@ -407,6 +411,11 @@ pub fn instance_routes() -> Vec<(Method, &'static str)> {
     instance_table().into_iter().flat_map(|group| group.routes).map(|route| (route.method, route.path)).collect()
 }
 
+/// Every described route that is in none of the tables: it needs no credentials.
+pub fn service_routes() -> Vec<(&'static str, &'static str)> {
+    openapi::service::routes().iter().map(|route| (route.method, route.path)).collect()
+}
+
 /// The groups of all routes with the prefix of their paths.
 fn tables() -> impl Iterator<Item = (&'static str, Group)> {
     let of_workspace = table().into_iter().map(|group| (WORKSPACE, group));
@@ -431,7 +440,7 @@ pub fn description() -> serde_json::Value {
             }
         })
     });
-    openapi::document(described)
+    openapi::document(described.chain(openapi::service::routes().iter().map(|route| route.described())))
 }
 
 /// The same as text: what `/api/openapi.json` answers, and the committed copy.

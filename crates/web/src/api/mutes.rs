@@ -22,6 +22,6 @@ pub(super) async fn create(by: Authorized<Configure>, body: Body<MuteDraft>) -> 
 }
 
 pub(super) async fn delete(by: Authorized<Configure>, PathId(id): PathId<MuteId>) -> Result<NoContent, Problem> {
-    mutes::end(&by, id).await?;
+    mutes::delete(&by, id).await?;
     Ok(NoContent)
 }

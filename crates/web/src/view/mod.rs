@@ -3,9 +3,4 @@
 mod content;
 pub(crate) mod delivery;
 pub(crate) mod event;
-pub(crate) mod incident;
-pub(crate) mod rule;
-pub(crate) mod simulate;
-pub(crate) mod subscription;
-pub(crate) mod test_send;
 pub(crate) mod why;

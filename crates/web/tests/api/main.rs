@@ -20,6 +20,7 @@ mod endpoints_bulk;
 mod every_endpoint_field;
 mod every_field;
 mod external_endpoints;
+mod foreign_ids;
 mod harness;
 mod held_deliveries;
 mod inbound;

@@ -1,11 +1,10 @@
 //! Checks of a run's fields, for the fast and the slow path. Each returns what the field must be, or `None` if it is valid.
 
 use tidings_domain::resource::{validate_external_id, validate_resource_id};
+use tidings_domain::surrogate::lone_surrogate;
 use tidings_domain::text::has_control;
 use tidings_domain::time::Timestamp;
 use url::Url;
-
-use crate::json::lone_surrogate;
 
 const NAME_CHARS_MAX: usize = 200;
 const LINK_BYTES_MAX: usize = 2_048;
@@ -16,15 +15,18 @@ const OUTPUT_DEPTH_MAX: usize = 100;
 /// The years 2000 to 2099 in milliseconds. An instant outside comes from a wrong unit or a wrong clock.
 const INSTANTS: std::ops::RangeInclusive<i64> = 946_684_800_000..=4_102_444_799_999;
 
-pub(in crate::api) fn resource_id_fault(text: &str) -> Option<&'static str> {
+/// Of the id of a resource.
+pub fn resource_id_fault(text: &str) -> Option<&'static str> {
     validate_resource_id(text)
 }
 
-pub(super) fn run_id_fault(text: &str) -> Option<&'static str> {
+/// Of the id of a run.
+pub fn run_id_fault(text: &str) -> Option<&'static str> {
     validate_external_id(text)
 }
 
-pub(super) fn name_fault(text: &str) -> Option<&'static str> {
+/// Of the name of a resource.
+pub fn name_fault(text: &str) -> Option<&'static str> {
     if text.len() > NAME_CHARS_MAX && text.chars().count() > NAME_CHARS_MAX {
         Some("must be at most 200 characters")
     } else if has_control(text) {
@@ -34,7 +36,8 @@ pub(super) fn name_fault(text: &str) -> Option<&'static str> {
     }
 }
 
-pub(in crate::api) fn link_fault(text: &str) -> Option<&'static str> {
+/// Of a link to a page.
+pub fn link_fault(text: &str) -> Option<&'static str> {
     if text.len() > LINK_BYTES_MAX {
         return Some("must be at most 2,048 bytes");
     }
@@ -70,21 +73,22 @@ fn is_plain_label(label: &[u8]) -> bool {
         && !label.starts_with(b"xn--")
 }
 
-pub(in crate::api) fn instant_fault(instant: Timestamp) -> Option<&'static str> {
+/// Of an instant.
+pub fn instant_fault(instant: Timestamp) -> Option<&'static str> {
     (!INSTANTS.contains(&instant.unix_ms())).then_some("must be in the years 2000 to 2099")
 }
 
 /// `completedAt` may be in the future: clocks of reporters may be ahead.
-pub(super) fn order_fault(started_at: Option<Timestamp>, completed_at: Option<Timestamp>) -> Option<&'static str> {
+pub fn order_fault(started_at: Option<Timestamp>, completed_at: Option<Timestamp>) -> Option<&'static str> {
     let reversed = started_at.zip(completed_at).is_some_and(|(started, completed)| started > completed);
     reversed.then_some("must not be later than completedAt")
 }
 
 /// The message about text with half of a surrogate pair, which no receiver could decode.
-pub(super) const NOT_UNICODE: &str = "must be Unicode text: \\ud800 to \\udfff are only valid in pairs";
+const NOT_UNICODE: &str = "must be Unicode text: \\ud800 to \\udfff are only valid in pairs";
 
-/// `json` is valid JSON already.
-pub(super) fn output_fault(json: &str) -> Option<&'static str> {
+/// Of an output, which is valid JSON already.
+pub fn output_fault(json: &str) -> Option<&'static str> {
     if json.len() > OUTPUT_BYTES_MAX {
         Some("must be at most 256 KiB (262,144 bytes) of JSON")
     } else if count_brackets(json) > OUTPUT_DEPTH_MAX && depth(json) > OUTPUT_DEPTH_MAX {

@@ -12,12 +12,12 @@ use tidings_engine::accept::RunReport;
 use super::validation::output_fault;
 
 /// Bytes that are kept of an error message.
-pub(super) const ERROR_BYTES_MAX: usize = 16 * 1_024;
+const ERROR_BYTES_MAX: usize = 16 * 1_024;
 /// The longest note about what was left out.
 const OMISSION_BYTES_MAX: usize = 64;
 
 /// A run without violations, before defaults.
-pub(super) struct SentRun<'a> {
+pub struct SentRun<'a> {
     pub resource_type: ResourceType,
     pub resource_id: String,
     pub run_id: String,
@@ -36,7 +36,8 @@ pub(super) struct SentRun<'a> {
 }
 
 impl SentRun<'_> {
-    pub(super) fn into_report(mut self, now: Timestamp) -> RunReport {
+    /// The run with defaults, its fingerprint, and its texts cut to their bounds.
+    pub fn into_report(mut self, now: Timestamp) -> RunReport {
         // A name of blanks names nothing: messages then show the id.
         self.resource_name = self.resource_name.filter(|name| !is_blank(name));
         let fingerprint = self.fingerprint();
