@@ -254,7 +254,13 @@ fn erased_content(kind: EventKind, text: &str) -> Result<String> {
 /// The attempts without errors and responses.
 fn erased_attempts(text: &str) -> Result<String> {
     let attempts = attempts::decode_all(text).unwrap_or_default().into_iter();
-    let erased = attempts.map(|attempt| Attempt { error: None, response_body: None, note: None, ..attempt });
+    let erased = attempts.map(|attempt| Attempt {
+        error: None,
+        response_headers: None,
+        response_body: None,
+        note: None,
+        ..attempt
+    });
     erased.map(|attempt| attempts::encode(&attempt)).collect()
 }
 

@@ -8,6 +8,7 @@ use super::{check_updated, expected_revision, mute};
 use crate::Result;
 use crate::error::StoreError;
 use crate::settings::{ChannelRecord, Precondition};
+use crate::sqlite::activity;
 use crate::sqlite::row::{corrupt, id, instant, json, optional_id, optional_instant, parsed, to_json};
 
 pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
@@ -37,8 +38,8 @@ pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
     Ok(ChannelRecord { channel, key_id: row.get("key_id")?, sealed: row.get("sealed")? })
 }
 
-/// Deletes a channel with its mutes, its rate window and when it was last expedited. Looks for rules that use it first, because a failing foreign key
-/// would be taken for a missing row.
+/// Deletes a channel with its mutes, its health, its rate window and when it was last expedited. Looks for rules that use
+/// it first, because a failing foreign key would be taken for a missing row.
 pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) -> Result<()> {
     let used: u32 = db
         .prepare_cached("SELECT count(*) FROM rule WHERE workspace_id = ? AND channel_id = ?")?
@@ -50,7 +51,7 @@ pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) 
     super::delete(db, "channel", workspace_id, &id)?;
     db.prepare_cached("DELETE FROM rate_window WHERE channel_id = ?")?.execute([id.as_bytes()])?;
     db.prepare_cached("DELETE FROM expedited WHERE channel_id = ?")?.execute([id.as_bytes()])?;
-    Ok(())
+    activity::delete_channel_health(db, workspace_id, id)
 }
 
 pub(super) fn put(
