@@ -19,6 +19,7 @@ use crate::accept::{self, RunReport};
 use crate::clock::Clock;
 use crate::error::EngineError;
 use crate::incidents::{ActiveIncidents, Incidents};
+use crate::index_loop;
 use crate::metrics;
 use crate::queue::{Health, Limits, Queue};
 use crate::retention;
@@ -46,7 +47,7 @@ pub struct Engine {
     queue: Queue,
     incidents: Incidents,
     clock: Arc<dyn Clock>,
-    /// Set when the retention job should end.
+    /// Set when the retention job and the index loop should end.
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -87,9 +88,15 @@ impl Engine {
             Incidents::start(Arc::clone(&store), Arc::clone(&config), queue.clone(), Arc::clone(&clock), active)
                 .await?;
         let (stopping, stopped) = watch::channel(false);
-        let retention =
-            retention::run(Arc::clone(&store), Arc::clone(&config), Arc::clone(&clock), options.retention, stopped);
+        let retention = retention::run(
+            Arc::clone(&store),
+            Arc::clone(&config),
+            Arc::clone(&clock),
+            options.retention,
+            stopped.clone(),
+        );
         tokio::spawn(retention);
+        tokio::spawn(index_loop::run(Arc::clone(&store), Arc::clone(&clock), stopped));
         Ok(Self { store, config, settings, queue, incidents, clock, stopping: Arc::new(stopping) })
     }
 

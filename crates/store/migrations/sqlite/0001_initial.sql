@@ -180,6 +180,7 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_event ON delivery (event_sort_key);
 CREATE INDEX delivery_due ON delivery (channel_id, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX delivery_failed ON delivery (workspace_id, channel_id, completed_at) WHERE status = 'failed';
+CREATE INDEX delivery_failed_at ON delivery (workspace_id, completed_at) WHERE status = 'failed';
 -- With the reason, so that a rate limit finds the deliveries that it holds among all held ones of the channel.
 CREATE INDEX delivery_held ON delivery (channel_id, held_until, reason) WHERE held_until IS NOT NULL;
 -- The few deferred deliveries, in the order of their own time; all others are listed in the order of their events.
@@ -326,3 +327,29 @@ CREATE TABLE incident_timeline (
     entry TEXT NOT NULL,
     PRIMARY KEY (incident, number)
 ) STRICT, WITHOUT ROWID;
+
+-- The history index (sqlite/index): columns of the events of a workspace and of their deliveries, and the texts of the
+-- latter, by ranges of sort keys that follow one another; of a stale block only the range counts. Lists read from left to
+-- right and only as far as needed: first the values, to pass over a block that has none of those wanted.
+CREATE TABLE history_block (
+    workspace_id BLOB NOT NULL,
+    last INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 0,
+    is_stale INTEGER NOT NULL,
+    -- Events or deliveries, whichever are more: the last block of a workspace grows until it is full.
+    row_count INTEGER NOT NULL DEFAULT 0,
+    open_count INTEGER NOT NULL DEFAULT 0,
+    built_at INTEGER NOT NULL DEFAULT 0,
+    event_values BLOB NOT NULL DEFAULT x'',
+    delivery_values BLOB NOT NULL DEFAULT x'',
+    delivery_codes BLOB NOT NULL DEFAULT x'',
+    event_codes BLOB NOT NULL DEFAULT x'',
+    event_keys BLOB NOT NULL DEFAULT x'',
+    delivery_keys BLOB NOT NULL DEFAULT x'',
+    texts BLOB NOT NULL DEFAULT x'',
+    PRIMARY KEY (workspace_id, last)
+) STRICT;
+
+CREATE INDEX history_block_stale ON history_block (is_stale) WHERE is_stale = 1;
+CREATE INDEX history_block_open ON history_block (built_at) WHERE open_count > 0;

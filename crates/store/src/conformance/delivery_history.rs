@@ -178,7 +178,7 @@ pub(super) async fn deliveries_attempts_are_loaded_on_request(fixture: Fixture) 
     let id = fixture.accept_settled(fixture.ours, Status::Failed, NOW).await;
     for with_attempts in [false, true] {
         let filter = DeliveryFilter { with_attempts, ..all() };
-        let found = fixture.store.deliveries(fixture.ours.id, filter).await.unwrap().remove(0);
+        let found = fixture.store.deliveries(fixture.ours.id, filter).await.unwrap().records.remove(0);
         assert_eq!((found.id, found.attempt_count), (id, 1));
         let expected = if with_attempts { vec![attempt(1, false)] } else { vec![] };
         assert_eq!(found.attempts, expected);

@@ -9,6 +9,7 @@ use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
 use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
+use super::index::mark_stale;
 use super::monitoring::{episode, summary};
 use super::row::json;
 use super::settings::bump_version;
@@ -115,7 +116,14 @@ impl PruneCall<'_> {
                  (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
             )?
             .execute([sort_key])?;
-        self.db.prepare_cached("DELETE FROM event WHERE sort_key = ?")?.execute([sort_key])?;
+        let workspace_id = self
+            .db
+            .prepare_cached("DELETE FROM event WHERE sort_key = ? RETURNING workspace_id")?
+            .query_row([sort_key], |row| row.get(0))
+            .optional()?;
+        if let Some(workspace_id) = workspace_id {
+            mark_stale(self.db, WorkspaceId::from_bytes(workspace_id), sort_key)?;
+        }
         self.pruned.events += self.use_budget(1);
         Ok(true)
     }

@@ -5,6 +5,7 @@ use tidings_domain::delivery::Status;
 use tidings_domain::id::{ChannelId, Id, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
+use super::index::mark_deliveries_stale;
 use super::row::parsed;
 use crate::Result;
 use crate::error::StoreError;
@@ -28,7 +29,7 @@ pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
         return Err(StoreError::Conflict);
     }
     db.prepare_cached(MAKE_DUE)?.execute(params![resend.now.unix_ms(), resend.rule_generation, sort_key])?;
-    Ok(())
+    mark_deliveries_stale(db, &[sort_key])
 }
 
 /// The retry policy starts over (`attempt_base`), attempts keep counting. A member of a digest leaves it, so that the
@@ -73,6 +74,7 @@ pub(super) fn recover(
     let mut update = db.prepare_cached(MAKE_DUE)?;
     for (sort_key, generation) in &chosen {
         update.execute(params![now.unix_ms(), generation, sort_key])?;
+        mark_deliveries_stale(db, &[*sort_key])?;
     }
     Ok(chosen.len() as u64)
 }

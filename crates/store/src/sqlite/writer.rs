@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::accept::{EncodedEvent, accept};
 use super::checkpoint::Checkpointer;
 use super::db::Db;
+use super::index;
 use super::metrics::{self, WriterMetrics};
 use super::operation::{WriteOp, catch_panic, in_savepoint};
 use super::settle::settle;
@@ -50,8 +51,9 @@ impl Writer {
     pub(super) fn start(connection: Connection, checkpointer: Checkpointer) -> Result<Self> {
         let queue = Arc::new(WriteQueue::default());
         let cancel = CancelOnExit(Arc::clone(&queue));
+        let indexed_until = index::indexed_until_of_all(&connection)?;
         let thread = JoinOnDrop::spawn("store-writer", move || {
-            run(&connection, &cancel.0, checkpointer);
+            run(&connection, &cancel.0, checkpointer, indexed_until);
             // The connection first: a caller of `close` may copy the file as soon as it returns.
             drop(connection);
             drop(cancel);
@@ -122,8 +124,9 @@ async fn receive<T, A>(receiver: oneshot::Receiver<Reply<T, A>>) -> Result<A> {
 }
 
 /// The thread: commits batches until the queue is closed and empty.
-fn run(connection: &Connection, queue: &WriteQueue, mut checkpointer: Checkpointer) {
+fn run(connection: &Connection, queue: &WriteQueue, mut checkpointer: Checkpointer, indexed_until: i64) {
     let db = Db::new(connection);
+    db.indexed_until.set(indexed_until);
     let mut metrics = WriterMetrics::new();
     while let Some(batch) = queue.next_batch() {
         if commit(&db, batch, &mut metrics) {

@@ -110,10 +110,11 @@ pub(super) async fn deliveries(
 ) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     require_subscription(engine.rule(workspace_id, id)?, &use_case)?;
-    let page = query.page();
+    let page = query.search_page();
     let filter = query.finish(|| {
         Some(DeliveryFilter {
             before: page.before,
+            searched_until: page.searched_until,
             limit: page.fetch_limit(),
             with_attempts: true,
             rule_id: Some(id),

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod fast_paths;
 mod faults;
+mod history_index;
 mod monitoring_plans;
 mod query_plans;
 mod readers;

@@ -109,10 +109,11 @@ pub(super) async fn deliveries(caller: Authorized<Read>, mut query: Query) -> Ap
     let kind = query.required("resourceType", kind);
     let id = resource_id(&mut query);
     let id = query.required("resourceId", id);
-    let page = query.page();
+    let page = query.search_page();
     let filter = query.finish(|| {
         Some(DeliveryFilter {
             before: page.before,
+            searched_until: page.searched_until,
             limit: page.fetch_limit(),
             // Excludes tests of rules of runs; resources with incidents have no tests.
             runs_only: !kind?.has_incidents(),

@@ -59,9 +59,14 @@ pub(super) async fn report(caller: Authorized<Write>, RunsBody { format, bytes }
 
 /// Runs, newest first.
 pub(super) async fn list(caller: Authorized<Read>, mut query: Query) -> ApiResult {
-    let page = query.page();
-    let mut filter =
-        EventFilter { runs_only: true, before: page.before, limit: page.fetch_limit(), ..Default::default() };
+    let page = query.search_page();
+    let mut filter = EventFilter {
+        runs_only: true,
+        before: page.before,
+        searched_until: page.searched_until,
+        limit: page.fetch_limit(),
+        ..Default::default()
+    };
     resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
     filter.trigger = query.parsed("status", RUN_STATUS_FORM, Trigger::parse_run);
     let filter = query.finish(|| Some(filter))?;
