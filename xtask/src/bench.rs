@@ -22,6 +22,7 @@ mod metrics;
 mod monitor;
 mod pipeline;
 mod process;
+mod queries;
 mod server;
 mod sink;
 mod spread;
@@ -63,6 +64,7 @@ Options:
                                 backlog of 100,000: the median of at least five pairs
                     monitor     cost of a check over HTTP and TLS; a server with 10,000 endpoints every
                                 10 seconds; latency from a failing check to the receiver
+                    queries     lists and text searches of a history of a million deliveries
   --tidings PATH  Measure this server instead of the one that was built, to compare two builds
   --no-build      Use existing binaries
   -h, --help      Print this text
@@ -70,9 +72,10 @@ Options:
 Takes about fifteen minutes, with `--quick` about three. Do not use the machine meanwhile.";
 
 /// The scenarios, in the order of the table.
-const SCENARIOS: [&str; 6] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR];
-/// The scenario that measures its own baselines.
+const SCENARIOS: [&str; 7] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR, QUERIES];
+/// The scenarios that measure their own baselines.
 const MONITOR: &str = "monitor";
+const QUERIES: &str = "queries";
 
 /// Settings of all scenarios.
 pub struct Bench {
@@ -142,7 +145,7 @@ impl Options {
 
     /// Whether any scenario needs the common baselines.
     fn wants_baselines(&self) -> bool {
-        SCENARIOS.into_iter().any(|scenario| scenario != MONITOR && self.wants(scenario))
+        SCENARIOS.into_iter().any(|scenario| ![MONITOR, QUERIES].contains(&scenario) && self.wants(scenario))
     }
 }
 
@@ -188,8 +191,10 @@ fn measure(bench: &Bench, options: &Options) -> (Table, Vec<String>) {
     });
     for name in SCENARIOS.into_iter().filter(|name| options.wants(name)) {
         run.scenario(name, |part| {
-            if name == MONITOR {
-                return monitor::measure(bench, part);
+            match name {
+                MONITOR => return monitor::measure(bench, part),
+                QUERIES => return queries::measure(bench, part),
+                _ => {}
             }
             let baselines = baselines.as_ref().and_then(Option::as_ref).context("the baselines are missing")?;
             match name {

@@ -49,7 +49,8 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "Python packages",
-        why: "an SMTP server to send mail to, a library that verifies webhooks (tests/python/requirements.txt, into target/test-python)",
+        why: "an SMTP server, a library that verifies webhooks, checks and a client generator for the OpenAPI description \
+              (tests/python/requirements.txt, into target/test-python)",
         present: python_packages_are_current,
         install: install_python_packages,
     },
@@ -74,7 +75,8 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "Node packages",
-        why: "libraries that verify webhooks (tests/node/package-lock.json, into target/test-node)",
+        why: "libraries that verify webhooks, a linter of OpenAPI descriptions (tests/node/package-lock.json, into \
+              target/test-node)",
         present: |repo| same_contents(&repo.root.join(NODE_LOCK), &node_packages(repo).join("installed-lock.json")),
         install: install_node_packages,
     },
@@ -193,9 +195,13 @@ fn installed_requirements(repo: &Repo) -> PathBuf {
     repo.python_env().join("requirements.txt")
 }
 
+/// Whether what the tests use of Python works. Schemathesis is found, but not imported: that alone takes a second.
+const PYTHON_IMPORTS: &str = "import aiosmtpd, standardwebhooks, importlib.util as util
+assert all(map(util.find_spec, ['schemathesis', 'openapi_spec_validator', 'openapi_python_client']))";
+
 fn python_packages_are_current(repo: &Repo) -> bool {
     same_contents(&requirements(repo), &installed_requirements(repo))
-        && shell::succeeds(repo.command(repo.python()).args(["-c", "import aiosmtpd, standardwebhooks"]))
+        && shell::succeeds(repo.command(repo.python()).args(["-c", PYTHON_IMPORTS]))
 }
 
 fn same_contents(left: &Path, right: &Path) -> bool {

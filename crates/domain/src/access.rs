@@ -1,11 +1,12 @@
 //! Who may do what: actors, roles, and the table of permissions.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::id::{ApiKeyId, UserId};
 
 /// The kind of an [`Actor`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorKind {
     /// A person.
@@ -25,10 +26,15 @@ impl ActorKind {
             Self::System => "system",
         }
     }
+
+    /// Parses a wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::User, Self::ApiKey, Self::System].into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// Who did something, as it is recorded: later changes of a name or the deletion of a user do not change it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Actor {
     pub kind: ActorKind,
     /// The id of the user or API key; `None` for the system.
@@ -55,7 +61,7 @@ impl Actor {
 }
 
 /// What a member of a workspace is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Viewer,
@@ -86,7 +92,7 @@ impl Role {
 
 /// What a caller is in a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum Access {
     /// A user with this role.
     Member(Role),
     /// An API key with write access.
@@ -109,7 +115,7 @@ pub enum Permission {
     /// Change channels, rules, endpoints, mutes, preferences, resources, inbound webhooks.
     Configure,
     /// Have Tidings send something now: tests, resends.
-    Send,
+    SendNow,
     /// Read the audit log.
     ReadAuditLog,
     /// Invite, change and remove members up to the role `admin`.
@@ -130,7 +136,7 @@ impl Permission {
         Self::Acknowledge,
         Self::Report,
         Self::Configure,
-        Self::Send,
+        Self::SendNow,
         Self::ReadAuditLog,
         Self::ManageMembers,
         Self::ManageApiKeys,
@@ -146,7 +152,7 @@ impl Permission {
             Self::Acknowledge => "acknowledge",
             Self::Report => "report",
             Self::Configure => "configure",
-            Self::Send => "send",
+            Self::SendNow => "send",
             Self::ReadAuditLog => "read_audit_log",
             Self::ManageMembers => "manage_members",
             Self::ManageApiKeys => "manage_api_keys",
@@ -164,7 +170,7 @@ impl Permission {
             Self::Acknowledge => (Role::Member, true, false),
             Self::Report => (Role::Admin, true, false),
             Self::Configure => (Role::Admin, true, false),
-            Self::Send => (Role::Admin, true, false),
+            Self::SendNow => (Role::Admin, true, false),
             Self::ReadAuditLog => (Role::Admin, true, false),
             Self::ManageMembers => (Role::Admin, true, false),
             Self::ManageApiKeys => (Role::Admin, true, false),
@@ -186,7 +192,7 @@ pub struct Grants {
     pub read_only_key: bool,
 }
 
-impl Standing {
+impl Access {
     /// Whether it has the permission.
     pub fn may(self, permission: Permission) -> bool {
         let grants = permission.grants();
@@ -205,23 +211,22 @@ mod tests {
     #[test]
     fn higher_roles_have_all_permissions_of_lower_ones() {
         for permission in Permission::ALL {
-            let having = Role::ALL.map(|role| Standing::Member(role).may(permission));
+            let having = Role::ALL.map(|role| Access::Member(role).may(permission));
             assert!(having.is_sorted(), "{permission:?}");
             assert!(having[3], "{permission:?}: an owner has all");
-            assert!(!Standing::ReadOnlyKey.may(permission) || Standing::ApiKey.may(permission), "{permission:?}");
+            assert!(!Access::ReadOnlyKey.may(permission) || Access::ApiKey.may(permission), "{permission:?}");
         }
     }
 
     #[test]
     fn roles_have_the_permissions_of_the_documentation() {
-        let of = |standing: Standing| Permission::ALL.into_iter().filter(|p| standing.may(*p)).collect::<Vec<_>>();
+        let of = |access: Access| Permission::ALL.into_iter().filter(|p| access.may(*p)).collect::<Vec<_>>();
         use Permission::{Acknowledge, DeleteWorkspace, ManageOwners, Read, Simulate};
-        assert_eq!(of(Standing::Member(Role::Viewer)), [Read, Simulate]);
-        assert_eq!(of(Standing::Member(Role::Member)), [Read, Simulate, Acknowledge]);
-        assert_eq!(of(Standing::ReadOnlyKey), [Read, Simulate]);
-        let withheld =
-            |standing: Standing| Permission::ALL.into_iter().filter(|p| !standing.may(*p)).collect::<Vec<_>>();
-        assert_eq!(withheld(Standing::Member(Role::Admin)), [ManageOwners, DeleteWorkspace]);
-        assert_eq!(withheld(Standing::ApiKey), [ManageOwners, DeleteWorkspace]);
+        assert_eq!(of(Access::Member(Role::Viewer)), [Read, Simulate]);
+        assert_eq!(of(Access::Member(Role::Member)), [Read, Simulate, Acknowledge]);
+        assert_eq!(of(Access::ReadOnlyKey), [Read, Simulate]);
+        let withheld = |access: Access| Permission::ALL.into_iter().filter(|p| !access.may(*p)).collect::<Vec<_>>();
+        assert_eq!(withheld(Access::Member(Role::Admin)), [ManageOwners, DeleteWorkspace]);
+        assert_eq!(withheld(Access::ApiKey), [ManageOwners, DeleteWorkspace]);
     }
 }

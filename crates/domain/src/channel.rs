@@ -2,16 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::id::{ChannelId, RuleId, WorkspaceId};
 use crate::quiet_hours::QuietHours;
 use crate::rate_limit::RateLimit;
-use crate::retry::RetryPolicy;
+use crate::retry::{RETRY_DELAY_SECONDS_MAX, RETRY_DELAYS_MAX, RetryPolicy};
 use crate::severity::SeverityFilter;
 use crate::time::Timestamp;
+use crate::violation::{Violation, Violations};
 
 /// The type of a channel's destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum ChannelType {
     /// Mail over SMTP.
     Email,
@@ -53,7 +56,7 @@ impl ChannelType {
 }
 
 /// Which classes of incident events a channel accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventFilters {
     /// Openings, reminders and flapping.
@@ -78,7 +81,8 @@ impl Default for EventFilters {
 }
 
 /// Whether a channel is exempt from cooldowns and rate limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum DeliveryPriority {
     #[default]
     Standard,
@@ -104,9 +108,11 @@ impl DeliveryPriority {
     }
 }
 
-/// Delivery policies, common to all channel types.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Delivery policies, common to all channel types. One type for drafts and the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Policies {
+    /// The least severity that it accepts.
     pub severity_filter: SeverityFilter,
     pub event_filters: EventFilters,
     pub delivery_priority: DeliveryPriority,
@@ -114,9 +120,11 @@ pub struct Policies {
     pub rate_limit: Option<RateLimit>,
     /// False for a single attempt.
     pub retry_on_failure: bool,
-    /// Delays between attempts, in seconds; `None` for the default of the event's resource type.
+    /// Delays between attempts, in seconds; null for the default of the event's resource type.
+    #[schema(max_items = 20)]
     pub retry_delays_seconds: Option<Vec<u32>>,
     /// The time limit of one attempt, in milliseconds.
+    #[schema(minimum = 1_000, maximum = 60_000)]
     pub timeout_ms: u32,
 }
 
@@ -138,7 +146,30 @@ impl Default for Policies {
     }
 }
 
+/// Allowed time limits of an attempt, in milliseconds.
+const TIMEOUT_MS_RANGE: std::ops::RangeInclusive<u32> = 1_000..=60_000;
+
 impl Policies {
+    /// Everything wrong with the policies.
+    pub fn violations(&self) -> Violations {
+        let under = |pointer: &'static str| move |violation: Violation| violation.under(pointer);
+        let mut violations = Vec::new();
+        violations.extend(self.quiet_hours.iter().flat_map(QuietHours::violations).map(under("/quietHours")));
+        violations.extend(self.rate_limit.iter().flat_map(RateLimit::violations).map(under("/rateLimit")));
+        if !TIMEOUT_MS_RANGE.contains(&self.timeout_ms) {
+            violations.push(Violation::new("/timeoutMs", "must be from 1000 to 60000"));
+        }
+        let delays = self.retry_delays_seconds.as_deref().unwrap_or_default();
+        if delays.len() > RETRY_DELAYS_MAX {
+            violations.push(Violation::new("/retryDelaysSeconds", "must list at most 20 delays"));
+        }
+        let invalid = delays.iter().enumerate().filter(|(_, delay)| !(1..=RETRY_DELAY_SECONDS_MAX).contains(*delay));
+        violations.extend(invalid.map(|(index, _)| {
+            Violation::new(format!("/retryDelaysSeconds/{index}"), "must be from 1 to 86400 seconds")
+        }));
+        violations
+    }
+
     /// The retry policy: the channel's own delays, or else `default`; no retries if they are turned off.
     pub fn retry_policy(&self, default: &RetryPolicy) -> RetryPolicy {
         match (&self.retry_delays_seconds, self.retry_on_failure) {
@@ -150,9 +181,10 @@ impl Policies {
 }
 
 /// Why Tidings disabled a channel by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum DisabledReason {
-    /// The receiver answered the last attempt of a delivery with 410 Gone.
+    /// The receiver answered every attempt of a delivery with 410 Gone.
+    #[serde(rename = "gone")]
     ReceiverGone,
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::time::Timestamp;
@@ -127,6 +130,17 @@ macro_rules! ids {
                 serializer.serialize_str(self.encode(&mut [0; _]))
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let pattern = concat!("^", $prefix, "[0-9a-f]{32}$");
+                let example = concat!($prefix, "01890a5d00007000800000000000002a");
+                let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).examples([example]);
+                text.into()
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -30,12 +30,19 @@
 //! 5. [`message`] writes the content for people and [`payload`] the webhook body, which [`signature`] signs.
 //! 6. After a failed attempt, [`retry`] decides when to try again.
 //!
+//! ## Accounts
+//!
+//! [`account`] holds users, sessions and invitations, [`access`] actors, roles and the table of permissions, [`audit`] the
+//! entries of the audit log.
+//!
 //! ## Shared
 //!
 //! [`id`], [`time`], [`calendar`] (zones and recurring periods), [`text`], [`secret`], and [`violation`] (validation
 //! errors with JSON pointers).
 
 pub mod access;
+pub mod account;
+pub mod audit;
 pub mod calendar;
 pub mod channel;
 pub mod check;

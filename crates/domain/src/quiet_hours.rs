@@ -2,6 +2,7 @@
 //! holds are released at the end of the period.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::calendar::{
     DAY_MINUTES, Period, TimeOfDay, Weekdays, Zone, days_violations, interval_end, next_interval, start_violation,
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 use crate::violation::{Violation, Violations};
 
 /// What happens to a delivery in quiet hours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QuietAction {
     /// The delivery is held until they end.
@@ -47,7 +48,7 @@ impl QuietAction {
 /// For clock changes see the second rule of [`crate::calendar`]. Periods that touch or overlap are one.
 ///
 /// Quiet hours with [violations](Self::violations) never apply: a notification at night is better than none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QuietHours {
     /// A time of day such as `22:00`.

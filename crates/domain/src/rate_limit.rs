@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::calendar::Zone;
 use crate::text::with_thousands_separators;
@@ -17,7 +18,7 @@ pub const PER_MINUTE_MAX: u32 = 1_000;
 pub const WINDOW_MS: u64 = 60_000;
 
 /// What happens to a delivery above the limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RateAction {
     /// The delivery is held until there is capacity, and then sent in a digest with other held deliveries.
@@ -46,10 +47,11 @@ impl RateAction {
 }
 
 /// A channel's rate limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimit {
     /// First attempts admitted in any 60 seconds; retries do not count.
+    #[schema(minimum = 1, maximum = 1_000)]
     pub max_per_minute: u32,
     #[serde(default)]
     pub action: RateAction,

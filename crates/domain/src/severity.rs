@@ -1,9 +1,10 @@
 //! The severity of events, and the filter by it that channels have.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The severity of an event. `Success` is for good news.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Needs action now.
@@ -60,7 +61,7 @@ impl Severity {
 }
 
 /// The least severity that a channel accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub enum SeverityFilter {
     /// Everything.
     #[default]

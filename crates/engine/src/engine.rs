@@ -21,12 +21,9 @@ use crate::error::EngineError;
 use crate::incidents::{ActiveIncidents, Incidents};
 use crate::index_loop;
 use crate::metrics;
-use crate::queue::{Health, Limits, Queue};
+use crate::queue::{Limits, Queue};
 use crate::retention;
-use crate::settings::{
-    ChannelEdit, ChannelQuota, Committed, NewChannel, NewRule, RuleChannel, RuleEdit, RuleView, Settings,
-    SettingsLimits,
-};
+use crate::settings::{Committed, NewRule, RuleChannel, RuleEdit, RuleView, Settings, SettingsLimits};
 use crate::snapshot::{Caller, ConfigCache, LoadedChannel, Snapshot, WorkspaceView};
 use crate::vault::Vault;
 
@@ -138,9 +135,18 @@ impl Engine {
 
     // Callers ----------------------------------------------------------------------------------------------------------
 
-    /// The caller that this API key authenticates.
+    /// The caller that this API key authenticates, unless it has expired.
     pub fn authenticate(&self, api_key: &str) -> Option<Caller> {
-        self.config.load().authenticate(api_key).cloned()
+        self.config.load().authenticate(api_key, self.clock.now()).cloned()
+    }
+
+    /// Reads back changes of workspaces and API keys that were written to the store directly, so that their callers find
+    /// them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn refresh_config(&self) -> Result<()> {
+        Ok(self.config.refresh().await?)
     }
 
     /// A workspace by its id or slug.
@@ -207,80 +213,18 @@ impl Engine {
 
     // Channels ---------------------------------------------------------------------------------------------------------
 
-    /// The shared channels of a workspace, oldest first.
-    pub fn channels(&self, workspace_id: WorkspaceId) -> Result<Vec<Channel>> {
-        let view = self.view(workspace_id)?;
-        let shared = view.channels().filter(|loaded| loaded.is_shared());
-        let mut channels: Vec<_> = shared.map(|loaded| loaded.channel.clone()).collect();
-        channels.sort_by_key(|channel| channel.id);
-        Ok(channels)
-    }
-
     /// One channel, shared or private.
     pub fn channel(&self, workspace_id: WorkspaceId, id: ChannelId) -> Result<Channel> {
         Ok(self.loaded_channel(workspace_id, id)?.channel.clone())
     }
 
-    /// How recent attempts through a channel went, as far as this process has made any since it started.
-    pub fn channel_health(&self, id: ChannelId) -> Health {
-        self.queue.health(id)
-    }
-
-    /// How many shared channels a workspace has and may have.
-    pub fn channel_quota(&self, workspace_id: WorkspaceId) -> Result<ChannelQuota> {
-        let view = self.view(workspace_id)?;
-        let used = view.channels().filter(|loaded| loaded.is_shared()).count();
-        let used = u32::try_from(used).unwrap_or(u32::MAX);
-        Ok(ChannelQuota { used, max: self.settings.limits().channels_max })
-    }
-
-    /// Creates a shared channel.
-    pub async fn create_channel(&self, workspace_id: WorkspaceId, channel: NewChannel) -> Result<Committed<Channel>> {
-        self.lock_for_update().await.create_channel(workspace_id, channel).await
-    }
-
-    /// Edits a channel. With `expected_revision` it fails if the channel is at another one.
-    pub async fn edit_channel(
-        &self,
-        workspace_id: WorkspaceId,
-        id: ChannelId,
-        edit: ChannelEdit,
-        expected_revision: Option<u32>,
-    ) -> Result<Committed<Channel>> {
-        let changes_receiver = edit.config.is_some();
-        let committed = self.lock_for_update().await.edit_channel(workspace_id, id, edit, expected_revision).await?;
-        if changes_receiver {
-            self.queue.forget_pause(id);
-        }
-        Ok(committed)
-    }
-
-    /// Deletes a shared channel. Fails while rules or escalations use it, unless `force` removes those as well.
-    pub async fn delete_channel(
-        &self,
-        workspace_id: WorkspaceId,
-        id: ChannelId,
-        force: bool,
-        expected_revision: Option<u32>,
-    ) -> Result<()> {
-        self.lock_for_update().await.delete_channel(workspace_id, id, force, expected_revision).await?;
-        self.queue.forget_health(id);
-        Ok(())
-    }
-
-    /// Rotates the signing secret of a webhook channel. The old secret signs as well for `overlap_ms`.
-    pub async fn rotate_secret(
-        &self,
-        workspace_id: WorkspaceId,
-        id: ChannelId,
-        overlap_ms: u64,
-    ) -> Result<Committed<Channel>> {
-        self.lock_for_update().await.rotate_secret(workspace_id, id, overlap_ms).await
-    }
-
     // For other modules of this crate ----------------------------------------------------------------------------------
 
-    pub(crate) fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {
+    /// The configuration of a workspace at this instant.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {
         self.config.load().workspace(workspace_id).cloned().ok_or(EngineError::NotFound("workspace"))
     }
 
@@ -288,7 +232,8 @@ impl Engine {
         self.view(workspace_id)?.channel(id).cloned().ok_or(EngineError::NotFound("channel"))
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
+    /// The source of time and randomness.
+    pub fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
 
@@ -296,7 +241,8 @@ impl Engine {
         self.store.as_ref()
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    /// Changes the configuration.
+    pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
@@ -317,7 +263,8 @@ impl Engine {
         self.config.changes()
     }
 
-    pub(crate) fn queue(&self) -> &Queue {
+    /// The state of the queue.
+    pub fn queue(&self) -> &Queue {
         &self.queue
     }
 

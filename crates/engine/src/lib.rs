@@ -57,7 +57,6 @@ pub mod vault;
 
 pub use engine::{Engine, Options};
 pub use error::EngineError;
-pub use settings::ChannelQuota;
 pub use simulate::{SimulatedDelivery, Simulation, SimulationRequest};
 pub use test_send::{TestConfig, TestSend};
 

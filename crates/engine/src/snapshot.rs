@@ -18,6 +18,7 @@ use tidings_domain::mute::Mute;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
+use tidings_domain::time::Timestamp;
 use tidings_domain::workspace::Workspace;
 use tidings_store::settings::{ChannelRecord, Configuration, EndpointRecord, InboundWebhook, Preferences, Version};
 use tidings_store::{Store, StoreError};
@@ -133,6 +134,8 @@ pub struct Caller {
     /// The key's name, for people.
     pub name: Arc<str>,
     pub read_only: bool,
+    /// Exclusive; `None` if the key does not expire.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The configuration of all workspaces at one instant.
@@ -151,6 +154,20 @@ pub struct InboundWebhookMatch {
 }
 
 impl Snapshot {
+    /// Inserts a workspace, or replaces it; its slug may be another than before.
+    fn insert(&mut self, view: Arc<WorkspaceView>) {
+        let workspace = &view.workspace;
+        if let Some(before) = self.workspaces.get(&workspace.id)
+            && before.workspace.slug != workspace.slug
+            // Another workspace may have taken the former slug.
+            && self.by_slug.get(&before.workspace.slug) == Some(&workspace.id)
+        {
+            self.by_slug.remove(&before.workspace.slug);
+        }
+        self.by_slug.insert(workspace.slug.clone(), workspace.id);
+        self.workspaces.insert(workspace.id, view);
+    }
+
     /// Every workspace, in no order.
     pub fn workspaces(&self) -> impl Iterator<Item = &Arc<WorkspaceView>> {
         self.workspaces.values()
@@ -177,10 +194,11 @@ impl Snapshot {
         self.workspaces.get(&id)
     }
 
-    /// The caller that this API key authenticates. Keys are found by their SHA-256, so that the time of a comparison does not
-    /// reveal how much of a guessed key is right.
-    pub fn authenticate(&self, api_key: &str) -> Option<&Caller> {
-        self.callers.get(&api_key_hash(api_key))
+    /// The caller that this API key authenticates, unless the key has expired. Keys are found by their SHA-256, so that the
+    /// time of a comparison does not reveal how much of a guessed key is right.
+    pub fn authenticate(&self, api_key: &str, now: Timestamp) -> Option<&Caller> {
+        let caller = self.callers.get(&api_key_hash(api_key))?;
+        caller.expires_at.is_none_or(|expires_at| now < expires_at).then_some(caller)
     }
 }
 
@@ -249,17 +267,26 @@ impl ConfigCache {
         for record in self.store.workspaces().await? {
             let workspace = record.workspace;
             for key in record.api_keys {
-                let (workspace_id, api_key_id, read_only) = (workspace.id, key.id, key.read_only);
-                let caller = Caller { workspace_id, api_key_id, name: key.name.as_str().into(), read_only };
+                let caller = Caller {
+                    workspace_id: workspace.id,
+                    api_key_id: key.id,
+                    name: key.name.as_str().into(),
+                    read_only: key.read_only,
+                    expires_at: key.expires_at,
+                };
                 next.callers.insert(key.hash, caller);
             }
-            next.by_slug.insert(workspace.slug.clone(), workspace.id);
             let known = before.workspace(workspace.id);
             let view = match known {
                 Some(view) if versions.get(&workspace.id) == Some(&view.version) => Arc::clone(view),
-                _ => Arc::new(self.load_workspace(workspace, known).await?),
+                _ => match self.load_workspace(workspace.id, known).await {
+                    Ok(view) => Arc::new(view),
+                    // Deleted since the list was read.
+                    Err(EngineError::Store(StoreError::NotFound)) => continue,
+                    Err(error) => return Err(error),
+                },
             };
-            next.workspaces.insert(view.workspace.id, view);
+            next.insert(view);
         }
         self.publish(next);
         Ok(())
@@ -287,26 +314,30 @@ impl ConfigCache {
         let _lock = self.reload_lock.lock().await;
         let before = self.snapshot();
         let Some(known) = before.workspace(workspace_id) else { return Ok(()) };
-        let view = self.load_workspace(known.workspace.clone(), Some(known)).await?;
+        let view = self.load_workspace(workspace_id, Some(known)).await?;
         let mut next = Snapshot::clone(&before);
-        next.workspaces.insert(workspace_id, Arc::new(view));
+        next.insert(Arc::new(view));
         self.publish(next);
         Ok(())
     }
 
     /// Loads one workspace. Unchanged endpoints and channels are taken from the `known` view.
-    async fn load_workspace(&self, workspace: Workspace, known: Option<&Arc<WorkspaceView>>) -> Result<WorkspaceView> {
+    async fn load_workspace(
+        &self,
+        workspace_id: WorkspaceId,
+        known: Option<&Arc<WorkspaceView>>,
+    ) -> Result<WorkspaceView> {
         let since = known.map_or(0, |view| view.version);
-        let mut loaded = self.store.configuration(workspace.id, since).await?;
+        let mut loaded = self.store.configuration(workspace_id, since).await?;
         let mut endpoints = known.map(|view| Arc::clone(&view.endpoints)).unwrap_or_default();
         self.merge_endpoints(&mut endpoints, std::mem::take(&mut loaded.endpoints));
         if endpoints.len() != loaded.endpoint_count as usize {
             // Only changed endpoints were read, and deleted ones leave no row: read them all.
-            loaded = self.store.configuration(workspace.id, 0).await?;
+            loaded = self.store.configuration(workspace_id, 0).await?;
             endpoints = Arc::default();
             self.merge_endpoints(&mut endpoints, std::mem::take(&mut loaded.endpoints));
         }
-        let Configuration { version, preferences, mutes, inbound_webhooks, rules, channels, .. } = loaded;
+        let Configuration { workspace, version, preferences, mutes, inbound_webhooks, rules, channels, .. } = loaded;
         let mut view = WorkspaceView {
             workspace,
             version,

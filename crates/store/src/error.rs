@@ -15,6 +15,9 @@ pub enum StoreError {
     /// Another row still refers to the one to delete.
     #[error("still in use")]
     InUse,
+    /// The workspace would be left without an owner.
+    #[error("the workspace would have no owner left")]
+    LastOwner,
     /// A history read was interrupted because it exceeded its time limit.
     #[error("the search took longer than {seconds} s")]
     TooSlow {

@@ -34,9 +34,11 @@
 //!
 //! # Modules
 //!
-//! [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types of the trait, [`sqlite`]
-//! the embedded store, `conformance` (behind the feature of that name) the test suite that every backend passes.
+//! [`accounts`] holds the part of the trait for accounts and the audit log; [`queue`], [`history`], [`monitoring`],
+//! [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store, `conformance` (behind the feature
+//! of that name) the test suite that every backend passes.
 
+pub mod accounts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -49,10 +51,11 @@ pub mod sqlite;
 
 use async_trait::async_trait;
 use tidings_domain::gate::GateEvaluation;
-use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
+use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
+pub use accounts::AccountStore;
 pub use error::StoreError;
 
 use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, IndexProgress, Page};
@@ -65,7 +68,7 @@ use queue::{
     Resend, Settled, Settlement, TestRecord,
 };
 use retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryProgress, SummaryRecord};
-use settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, WorkspaceRecord};
+use settings::{ConfigChange, Configuration, InstanceKey, Version};
 
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -80,7 +83,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: AccountStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 
@@ -89,27 +92,6 @@ pub trait Store: Send + Sync {
     async fn close(&self);
 
     // Instance --------------------------------------------------------------------------------------------------------
-
-    /// All workspaces with their API keys. Read at the start and whenever the configuration cache reloads.
-    async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>>;
-
-    /// Creates a workspace with its first API keys.
-    ///
-    /// # Errors
-    /// [`StoreError::Exists`] if the slug is taken.
-    async fn create_workspace(&self, record: WorkspaceRecord) -> Result<()>;
-
-    /// Adds an API key. Does nothing if a key with this hash exists, so that a start can repeat it.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] if there is no such workspace.
-    async fn add_api_key(&self, key: ApiKey) -> Result<()>;
-
-    /// Deletes an API key of a workspace.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] if the workspace has no such key.
-    async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()>;
 
     /// The fingerprint of the key that seals secrets; `None` before the first start. Read at every start, so that a
     /// wrong key is refused before it is used.

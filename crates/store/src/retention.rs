@@ -24,6 +24,8 @@ pub struct Retention {
     pub hours_ms: u64,
     /// Expired mutes, in milliseconds after they expired.
     pub mutes_ms: u64,
+    /// Entries of the audit log, in milliseconds.
+    pub audit_ms: u64,
 }
 
 impl Default for Retention {
@@ -34,6 +36,7 @@ impl Default for Retention {
             checks_max: 2_880,
             hours_ms: 30 * DAY_MS,
             mutes_ms: DAY_MS,
+            audit_ms: 365 * DAY_MS,
         }
     }
 }
@@ -54,6 +57,11 @@ pub(crate) enum Position {
     Endpoints(i64),
     Mutes,
     Episodes,
+    Audit,
+    /// Sessions and invitations.
+    Accounts,
+    /// Rows of deleted workspaces.
+    Workspaces,
 }
 
 impl Default for Position {
@@ -75,6 +83,14 @@ pub struct Pruned {
     pub mutes: u32,
     /// Known ends of alerts' episodes.
     pub episodes: u32,
+    /// Entries of the audit log.
+    pub audit_entries: u32,
+    /// Expired sessions.
+    pub sessions: u32,
+    /// Invitations that expired long ago.
+    pub invitations: u32,
+    /// Rows of deleted workspaces, of all tables.
+    pub workspace_rows: u32,
     /// `None` when everything was visited.
     pub next: Option<PruneCursor>,
 }

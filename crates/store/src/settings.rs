@@ -2,6 +2,8 @@
 //! preferences, inbound webhooks.
 
 use serde::{Deserialize, Serialize};
+use tidings_domain::access::Actor;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::channel::{Channel, EventFilters};
 use tidings_domain::endpoint::Endpoint;
 use tidings_domain::id::{ApiKeyId, ChannelId, EndpointId, InboundWebhookId, MuteId, RuleId, WorkspaceId};
@@ -14,10 +16,11 @@ use tidings_domain::workspace::Workspace;
 /// The version of a workspace's configuration; every change increments it.
 pub type Version = i64;
 
-/// A workspace with its API keys.
+/// A workspace with its preferences and API keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspaceRecord {
     pub workspace: Workspace,
+    pub preferences: Preferences,
     pub api_keys: Vec<ApiKey>,
 }
 
@@ -30,7 +33,10 @@ pub struct ApiKey {
     /// SHA-256 of the key's text. Unique among all workspaces.
     pub hash: [u8; 32],
     pub read_only: bool,
+    pub created_by: Actor,
     pub created_at: Timestamp,
+    /// Exclusive; `None` if it is valid until it is deleted.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The fingerprint of the key that seals secrets: it verifies the key without containing it.
@@ -88,8 +94,9 @@ pub struct InboundWebhook {
 }
 
 /// The configuration of a workspace at one instant. All lists are oldest first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Configuration {
+    pub workspace: Workspace,
     pub version: Version,
     pub preferences: Preferences,
     /// Includes expired mutes until they are pruned.
@@ -139,4 +146,9 @@ pub enum ConfigChange {
     DeleteInboundWebhook(InboundWebhookId),
     /// Replaces the workspace's preferences.
     SetPreferences(Preferences),
+    /// Updates the workspace itself, which is at this revision; [`crate::StoreError::Exists`] if its slug is taken.
+    PutWorkspace(Workspace, u32),
+    /// Writes an entry of the audit log about the other changes; [`crate::StoreError::Defect`] if it is one of another
+    /// workspace.
+    Audit(AuditEntry),
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
+use tidings_domain::access::Actor;
 use tidings_domain::secret::Secret;
 use tidings_domain::workspace::Workspace;
 use tidings_engine::EngineError;
@@ -22,7 +23,7 @@ use tidings_engine::clock::{Clock, new_id};
 use tidings_engine::settings::instance;
 use tidings_engine::snapshot::api_key_hash;
 use tidings_store::Store;
-use tidings_store::settings::{ApiKey, WorkspaceRecord};
+use tidings_store::settings::{ApiKey, Preferences, WorkspaceRecord};
 
 use crate::config::Settings;
 use crate::secret_file;
@@ -108,16 +109,20 @@ fn generate(clock: &dyn Clock) -> Secret {
 /// As [`instance::bootstrap`] does it, with a key that is known before the workspace exists.
 async fn create_default_workspace(store: &dyn Store, clock: &dyn Clock, key: &Secret) -> Result<Workspace> {
     let now = clock.now();
-    let workspace = Workspace { id: new_id(clock, now), slug: instance::DEFAULT_WORKSPACE.to_owned(), created_at: now };
+    let workspace = Workspace::new(new_id(clock, now), instance::DEFAULT_WORKSPACE, now);
     let api_key = ApiKey {
         id: new_id(clock, now),
         workspace_id: workspace.id,
         name: "first key".to_owned(),
         hash: api_key_hash(key.expose()),
         read_only: false,
+        created_by: Actor::system(),
         created_at: now,
+        expires_at: None,
     };
-    store.create_workspace(WorkspaceRecord { workspace: workspace.clone(), api_keys: vec![api_key] }).await?;
+    let record =
+        WorkspaceRecord { workspace: workspace.clone(), preferences: Preferences::default(), api_keys: vec![api_key] };
+    store.create_workspace(record, None, vec![]).await?;
     Ok(workspace)
 }
 

@@ -2,11 +2,12 @@
 //! `Content-Type` names. A byte order mark, which some programs write at the beginning of UTF-8, is skipped.
 
 use std::io::Read as _;
+use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, OptionalFromRequest};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
@@ -14,11 +15,16 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use serde::Serialize;
 use serde_json::{Map, Value};
+use tidings_app::contract::{self, Input};
 use tidings_domain::text::truncate_chars;
+use tidings_domain::violation::Violations;
 
 use crate::auth::AppState;
 use crate::json;
+use crate::openapi::Description;
+use crate::operation::Argument;
 use crate::problem::{Code, Problem};
 
 pub(crate) const BODY_BYTES_MAX: usize = 1_048_576;
@@ -30,7 +36,7 @@ const LARGE_PACKED_BYTES: usize = 16 * 1_024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads the body, unpacked and without a byte order mark, of at most `bytes_max` bytes in either form.
-fn read(request: Request<Body>, bytes_max: usize) -> impl Future<Output = Result<Bytes, Problem>> {
+fn read(request: Request<HttpBody>, bytes_max: usize) -> impl Future<Output = Result<Bytes, Problem>> {
     let coding = content_coding(request.headers());
     let reading = read_packed(request, bytes_max);
     async move {
@@ -94,7 +100,7 @@ fn unpack_now(packed: &[u8], bytes_max: usize) -> Result<Bytes, Problem> {
 
 /// Reads the body as it was sent. The rest of the request is dropped first, so that a slow body holds no more memory than
 /// needed.
-fn read_packed(request: Request<Body>, bytes_max: usize) -> impl Future<Output = Result<Bytes, Problem>> {
+fn read_packed(request: Request<HttpBody>, bytes_max: usize) -> impl Future<Output = Result<Bytes, Problem>> {
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let body = request.into_body();
     async move {
@@ -130,7 +136,7 @@ async fn poll_twice<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 /// The whole body; without a copy if it is one chunk.
-async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+async fn collect(mut body: HttpBody, bytes_max: usize) -> Result<Bytes, Problem> {
     let Some(first) = next_chunk(&mut body, 0, bytes_max).await? else { return Ok(Bytes::new()) };
     if body.is_end_stream() {
         return Ok(first);
@@ -143,7 +149,7 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
 }
 
 /// The next chunk of the body, which has `before` bytes so far and may have `bytes_max`.
-async fn next_chunk(body: &mut Body, before: usize, bytes_max: usize) -> Result<Option<Bytes>, Problem> {
+async fn next_chunk(body: &mut HttpBody, before: usize, bytes_max: usize) -> Result<Option<Bytes>, Problem> {
     while let Some(frame) = body.frame().await {
         // The client is gone: only the request metrics see this problem.
         let frame = frame
@@ -207,11 +213,134 @@ pub(crate) struct RunsBody {
 impl FromRequest<AppState> for RunsBody {
     type Rejection = Problem;
 
-    fn from_request(request: Request<Body>, _: &AppState) -> impl Future<Output = Result<Self, Problem>> + Send {
+    fn from_request(request: Request<HttpBody>, _: &AppState) -> impl Future<Output = Result<Self, Problem>> + Send {
         let format = body_format(request.headers());
         let reading = read(request, RUNS_BODY_BYTES_MAX);
         async move { Ok(Self { format: format?, bytes: reading.await? }) }
     }
+}
+
+impl Argument for RunsBody {
+    const READS_BODY: bool = true;
+
+    fn describe(_: &mut Description) {}
+}
+
+/// A body that is read as a `T`.
+pub(crate) struct Body<T> {
+    value: Value,
+    contract: PhantomData<T>,
+}
+
+impl<T: contract::Request> Body<T> {
+    /// The request, as far as it can be read.
+    pub(crate) fn read(self) -> Result<Input<T>, Problem> {
+        contract::read(self.value).map_err(Problem::invalid)
+    }
+
+    /// The same with other defaults than those of the type.
+    pub(crate) fn read_over(self, defaults: &T) -> Result<Input<T>, Problem>
+    where
+        T: Serialize,
+    {
+        contract::read_over(defaults, self.value).map_err(Problem::invalid)
+    }
+}
+
+impl<T: Send> FromRequest<AppState> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request<HttpBody>, state: &AppState) -> Result<Self, Problem> {
+        let Object(object) = <Object as FromRequest<AppState>>::from_request(request, state).await?;
+        Ok(Self { value: Value::Object(object), contract: PhantomData })
+    }
+}
+
+impl<T: contract::Request> Argument for Body<T> {
+    const READS_BODY: bool = true;
+
+    fn describe(description: &mut Description) {
+        description.body::<T>(true);
+    }
+}
+
+/// The same where the body may be absent, which is the same as an empty object.
+pub(crate) struct OptionalBody<T>(Body<T>);
+
+impl<T: contract::Request> OptionalBody<T> {
+    /// The request, as far as it can be read.
+    pub(crate) fn read(self) -> Result<Input<T>, Problem> {
+        self.0.read()
+    }
+}
+
+impl<T: Send> FromRequest<AppState> for OptionalBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request<HttpBody>, state: &AppState) -> Result<Self, Problem> {
+        let object = <Object as OptionalFromRequest<AppState>>::from_request(request, state).await?;
+        let value = Value::Object(object.map(|Object(object)| object).unwrap_or_default());
+        Ok(Self(Body { value, contract: PhantomData }))
+    }
+}
+
+impl<T: contract::Request> Argument for OptionalBody<T> {
+    const READS_BODY: bool = true;
+
+    fn describe(description: &mut Description) {
+        description.body::<T>(false);
+    }
+}
+
+/// A body that is a JSON merge patch (RFC 7396) of a `T`.
+pub(crate) struct Patch<T> {
+    patch: Map<String, Value>,
+    contract: PhantomData<T>,
+}
+
+impl<T: contract::Request + Serialize> Patch<T> {
+    /// The draft with the patch applied, as far as the patch can be read.
+    pub(crate) fn apply(&self, draft: &T) -> Result<Input<T>, Violations> {
+        contract::merge(draft, &self.patch)
+    }
+}
+
+impl<T: Send> FromRequest<AppState> for Patch<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request<HttpBody>, state: &AppState) -> Result<Self, Problem> {
+        let Object(patch) = <Object as FromRequest<AppState>>::from_request(request, state).await?;
+        Ok(Self { patch, contract: PhantomData })
+    }
+}
+
+impl<T: contract::Request> Argument for Patch<T> {
+    const READS_BODY: bool = true;
+
+    fn describe(description: &mut Description) {
+        description.merge_patch::<T>();
+    }
+}
+
+/// The body of an operation that reads none. An empty object is accepted: many clients send one where there is nothing to
+/// say, and nothing in it can be ignored.
+pub(crate) async fn read_ignored(mut body: HttpBody) -> Result<(), Problem> {
+    const BYTES_MAX: usize = 64;
+    let mut bytes = Vec::new();
+    while let Some(chunk) =
+        next_chunk(&mut body, bytes.len(), BYTES_MAX).await.map_err(|problem| match problem.code() {
+            Code::TooLarge => unread_body(),
+            _ => problem,
+        })?
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    let text: Vec<_> = bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    if text.is_empty() || text == [&b'{', &b'}'] { Ok(()) } else { Err(unread_body()) }
+}
+
+fn unread_body() -> Problem {
+    Problem::invalid_field("", "must be absent: this route reads no body")
 }
 
 /// A body that is a JSON object.
@@ -220,7 +349,7 @@ pub(crate) struct Object(pub Map<String, Value>);
 impl FromRequest<AppState> for Object {
     type Rejection = Problem;
 
-    async fn from_request(request: Request<Body>, _: &AppState) -> Result<Self, Problem> {
+    async fn from_request(request: Request<HttpBody>, _: &AppState) -> Result<Self, Problem> {
         if body_format(request.headers())? == BodyFormat::Lines {
             return Err(Problem::new(
                 Code::UnsupportedMediaType,
@@ -241,13 +370,25 @@ impl FromRequest<AppState> for Object {
 impl OptionalFromRequest<AppState> for Object {
     type Rejection = Problem;
 
-    async fn from_request(request: Request<Body>, state: &AppState) -> Result<Option<Self>, Problem> {
+    async fn from_request(request: Request<HttpBody>, state: &AppState) -> Result<Option<Self>, Problem> {
         if request.body().is_end_stream() {
             Ok(None)
         } else {
             <Self as FromRequest<AppState>>::from_request(request, state).await.map(Some)
         }
     }
+}
+
+impl Argument for Object {
+    const READS_BODY: bool = true;
+
+    fn describe(_: &mut Description) {}
+}
+
+impl Argument for Option<Object> {
+    const READS_BODY: bool = true;
+
+    fn describe(_: &mut Description) {}
 }
 
 #[cfg(test)]

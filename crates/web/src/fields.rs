@@ -202,17 +202,6 @@ impl Fields {
         value
     }
 
-    /// An object that is merged over the present one: absent fields keep their value, `null` removes it.
-    pub(crate) fn nested_with_defaults<T>(
-        &mut self,
-        key: &'static str,
-        mut before: Map<String, Value>,
-        read: impl FnOnce(&mut Self) -> Option<T>,
-    ) -> Option<T> {
-        before.extend(self.object(key)?);
-        self.within(self.pointer(key), before, read)
-    }
-
     /// A list of at most `items_max` strings that `parse` accepts; duplicates are dropped.
     pub(crate) fn words<T: PartialEq>(
         &mut self,

@@ -30,6 +30,8 @@ mod fields;
 mod health;
 mod instrument;
 mod json;
+mod openapi;
+mod operation;
 mod page;
 pub mod problem;
 mod query;

@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use tidings_app::AppError;
+use tidings_app::contract::VIOLATIONS_MAX;
 use tidings_domain::id::{EndpointId, RuleId};
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::EngineError;
@@ -15,7 +17,7 @@ use tidings_engine::settings::ChannelUsers;
 use tidings_store::StoreError;
 
 /// The kind of a problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     /// The body is not JSON.
     InvalidJson,
@@ -25,6 +27,8 @@ pub enum Code {
     Unauthenticated,
     /// The API key is read-only.
     ReadOnly,
+    /// The caller's role does not permit it.
+    Forbidden,
     /// A quota is used up. Its code, `PT403`, is that of an API whose clients this one stays compatible with.
     Quota,
     /// It does not exist, or not in the workspace of the API key.
@@ -69,11 +73,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, ordered by status.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::Unauthenticated,
         Self::ReadOnly,
+        Self::Forbidden,
         Self::Quota,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -103,6 +108,7 @@ impl Code {
             Self::InvalidEncoding => "invalid_content_encoding",
             Self::Unauthenticated => "unauthenticated",
             Self::ReadOnly => "read_only",
+            Self::Forbidden => "forbidden",
             Self::Quota => "PT403",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -131,7 +137,7 @@ impl Code {
         match self {
             Self::InvalidJson | Self::InvalidEncoding => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::ReadOnly | Self::Quota => StatusCode::FORBIDDEN,
+            Self::ReadOnly | Self::Forbidden | Self::Quota => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -158,6 +164,7 @@ impl Code {
             Self::InvalidEncoding => "The body cannot be unpacked",
             Self::Unauthenticated => "A valid API key is required",
             Self::ReadOnly => "This API key is read-only",
+            Self::Forbidden => "Your role does not permit this",
             Self::Quota => "Quota exceeded",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "This path does not support the method",
@@ -191,6 +198,8 @@ pub struct Problem {
     /// The rules and endpoints that use a channel, for [`Code::ChannelInUse`]; the rule that exists, for
     /// [`Code::RuleExists`].
     users: ChannelUsers,
+    /// Used and allowed, for [`Code::Quota`].
+    quota: Option<(u32, u32)>,
     /// Of [`Code::Internal`].
     request_id: Option<String>,
 }
@@ -202,7 +211,7 @@ impl Problem {
     /// A problem; `detail` explains this occurrence and what to do.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (errors, users) = (Violations::new(), ChannelUsers::default());
-        Self { code, detail: detail.into(), errors, users, request_id: None }
+        Self { code, detail: detail.into(), errors, users, quota: None, request_id: None }
     }
 
     /// [`Code::Invalid`] with these violations.
@@ -255,6 +264,20 @@ impl Problem {
             self.detail = only.to_string().into();
         }
         self
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        let message = error.to_string();
+        match error {
+            AppError::Forbidden(_) => Self::new(Code::Forbidden, message),
+            AppError::ReadOnlyKey => Self::new(Code::ReadOnly, message),
+            AppError::Invalid(violations) => Self::invalid(violations),
+            AppError::Quota { used, max, .. } => Self { quota: Some((used, max)), ..Self::new(Code::Quota, message) },
+            AppError::Busy(_) => Self::new(Code::Unavailable, message),
+            AppError::Engine(error) => error.into(),
+        }
     }
 }
 
@@ -313,6 +336,13 @@ struct ProblemJson<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<ErrorBody<'a>>,
+    /// Only if more than are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u32>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     rules: &'a [RuleId],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -327,9 +357,25 @@ struct ErrorBody<'a> {
     detail: &'a str,
 }
 
+/// The bytes of all listed violations but the first, which is listed whatever its length: its pointer is at most twice as
+/// long as the key that the caller sent. So an answer is never many times as large as the request.
+const LISTED_BYTES_MAX: usize = 12 * 1_024;
+
+/// How many of the violations are listed.
+fn listed_count(violations: &[Violation]) -> usize {
+    let mut bytes = 0;
+    let fits = |violation: &&Violation| {
+        bytes += violation.pointer.len() + violation.message.len() + r#"{"pointer":"","detail":""},"#.len();
+        bytes <= LISTED_BYTES_MAX
+    };
+    let listed = violations.iter().take(VIOLATIONS_MAX).take_while(fits).count();
+    listed.max(violations.len().min(1))
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let errors = self.errors.iter();
+        let listed = listed_count(&self.errors);
+        let errors = self.errors.iter().take(listed);
         let body = ProblemJson {
             kind: format!("about:blank#{}", self.code.as_str()),
             title: self.code.title(),
@@ -337,6 +383,9 @@ impl IntoResponse for Problem {
             code: self.code.as_str(),
             detail: &self.detail,
             errors: errors.map(|error| ErrorBody { pointer: &error.pointer, detail: &error.message }).collect(),
+            error_count: (self.errors.len() > listed).then_some(self.errors.len()),
+            used: self.quota.map(|(used, _)| used),
+            max: self.quota.map(|(_, max)| max),
             rules: &self.users.rules,
             endpoints: &self.users.endpoints,
             request_id: self.request_id.as_deref(),
@@ -365,7 +414,29 @@ impl IntoResponse for Problem {
 
 #[cfg(test)]
 mod tests {
+    use tidings_domain::violation::pointer;
+
     use super::*;
+
+    #[tokio::test]
+    async fn problem_is_at_most_ten_times_the_request_and_16_kib() {
+        let text = async |violations: Violations| {
+            let body = Problem::invalid(violations).into_response().into_body();
+            http_body_util::BodyExt::collect(body).await.unwrap().to_bytes()
+        };
+        let violations = |count: usize, key: &str| {
+            (0..count).map(|n| Violation::new(format!("{}/{n}", pointer(key)), "x".repeat(300))).collect()
+        };
+        for (count, key_bytes) in [(1, 100_000), (1, 1), (2, 60_000), (100, 10), (5_000, 3), (1_000, 2_000)] {
+            let key = "~".repeat(key_bytes);
+            let text = text(violations(count, &key)).await;
+            assert!(text.len() <= 10 * key_bytes + 16 * 1_024, "{count} of {key_bytes}: {}", text.len());
+            let body: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let listed = body["errors"].as_array().unwrap().len();
+            assert!((1..=100).contains(&listed));
+            assert_eq!(body["errorCount"].as_u64().unwrap_or(listed as u64), count as u64, "{count} of {key_bytes}");
+        }
+    }
 
     #[test]
     fn codes_are_unique_and_ordered_by_status() {

@@ -2,14 +2,17 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use tidings_app::contract::{self, Input, Request};
 use tidings_domain::id::Id;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations, pointer};
 use tidings_store::history::SearchedUntil;
 
 use crate::auth::AppState;
+use crate::openapi::Description;
+use crate::operation::Argument;
 use crate::page::{LIMIT_DEFAULT, LIMIT_MAX, Page, SearchPage};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// Parameters that are parsed; further ones are ignored.
 const PARAMETERS_MAX: usize = 50;
@@ -97,16 +100,6 @@ impl Query {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// A boolean: false if absent, true if present without a value.
-    pub(crate) fn flag(&mut self, name: &'static str) -> bool {
-        let read = self.parsed(name, "must be true or false", |text| match text {
-            "true" | "1" | "" => Some(true),
-            "false" | "0" => Some(false),
-            _ => None,
-        });
-        read.unwrap_or(false)
-    }
-
     /// `limit` and `cursor`.
     pub(crate) fn page<T: Id>(&mut self) -> Page<T> {
         let limit = self.limit();
@@ -154,6 +147,34 @@ impl Query {
             tracing::error!("BUG: a required query parameter is missing without a violation");
             Problem::internal()
         })
+    }
+}
+
+impl Argument for Query {
+    const READS_QUERY: bool = true;
+
+    fn describe(_: &mut Description) {}
+}
+
+/// The query parameters of a route, read as the fields of `T`.
+pub(crate) struct Parameters<T>(pub T);
+
+impl<T: Request> FromRequestParts<AppState> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Problem> {
+        let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned();
+        let read = contract::read_query::<T>(pairs).and_then(Input::finish);
+        read.map(Self).map_err(Problem::invalid)
+    }
+}
+
+impl<T: Request> Argument for Parameters<T> {
+    const READS_QUERY: bool = true;
+
+    fn describe(description: &mut Description) {
+        description.query_parameters::<T>();
+        description.problems([Code::Invalid]);
     }
 }
 

@@ -7,7 +7,10 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use tidings_domain::secret::Secret;
 
+use crate::openapi::Description;
+use crate::operation::Answer;
 use crate::problem::Problem;
+use crate::revision::with_etag;
 
 /// What every handler returns.
 pub(crate) type ApiResult = Result<Response, Problem>;
@@ -26,6 +29,60 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
+}
+
+/// The answer of an operation, with its status.
+#[derive(Debug)]
+pub(crate) struct Reply<T, const STATUS: u16 = 200>(pub T);
+
+/// The answer to a creation.
+pub(crate) type Created<T> = Reply<T, 201>;
+
+impl<T: tidings_app::Response, const STATUS: u16> IntoResponse for Reply<T, STATUS> {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(STATUS).unwrap_or_default();
+        let mut response = json(status, &self.0);
+        if self.0.holds_secret() {
+            response = no_store(response);
+        }
+        match self.0.revision() {
+            Some(revision) => with_etag(response, revision),
+            None => response,
+        }
+    }
+}
+
+impl<T: tidings_app::Response, const STATUS: u16> Answer for Reply<T, STATUS> {
+    fn describe(description: &mut Description) {
+        let status = StatusCode::from_u16(STATUS).unwrap_or_default();
+        description.response::<T>(STATUS, status.canonical_reason().unwrap_or_default());
+        if T::IS_VERSIONED {
+            description.etag(STATUS);
+        }
+    }
+}
+
+/// An answer without a body.
+#[derive(Debug)]
+pub(crate) struct NoContent;
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl Answer for NoContent {
+    fn describe(description: &mut Description) {
+        description.response_content(204, "Done", serde_json::Value::Null);
+    }
+}
+
+/// Of handlers that are not described yet.
+impl Answer for Response {
+    fn describe(description: &mut Description) {
+        description.response_content(200, "OK", serde_json::Value::Null);
+    }
 }
 
 /// A JSON response with status 200.

@@ -5,30 +5,26 @@ use axum::response::Response;
 use http::header::{ETAG, IF_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use tidings_engine::EngineError;
+use tidings_app::Expected;
 
 use crate::auth::AppState;
+use crate::openapi::Description;
+use crate::operation::Argument;
 use crate::problem::{Code, Problem};
 
 /// The revisions that the request expects.
 pub(crate) struct IfMatch(pub Expected);
 
-/// The revisions of `If-Match`, of which the resource must be at one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Expected {
-    /// Without `If-Match`, or with `*`.
-    Any,
-    OneOf(Vec<u32>),
+/// For a resource that is at `current`: the revision to expect of it when the change is made, none for any.
+pub(crate) fn at(expected: &Expected, current: u32) -> Result<Option<u32>, Problem> {
+    expected.check(current)?;
+    Ok((*expected != Expected::Any).then_some(current))
 }
 
-impl Expected {
-    /// For a resource that is at `current`: the revision to expect of it when the change is made, none for any.
-    pub(crate) fn at(&self, current: u32) -> Result<Option<u32>, Problem> {
-        match self {
-            Self::Any => Ok(None),
-            Self::OneOf(revisions) if revisions.contains(&current) => Ok(Some(current)),
-            Self::OneOf(_) => Err(EngineError::RevisionMismatch.into()),
-        }
+impl Argument for IfMatch {
+    fn describe(description: &mut Description) {
+        description.header("If-Match", "ETags of the revisions that the caller has seen, or `*`.");
+        description.problems([Code::InvalidIfMatch, Code::RevisionMismatch]);
     }
 }
 
@@ -109,13 +105,5 @@ mod tests {
         let mut two = HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static("\"1\""))]);
         two.append(IF_MATCH, HeaderValue::from_static("\"2\""));
         assert_eq!(expected(&two).ok(), Some(Expected::OneOf(vec![1, 2])), "several headers are one list");
-    }
-
-    #[test]
-    fn expected_revision_is_the_current_one_if_listed() {
-        let at = |expected: Expected, current| expected.at(current).map_err(|problem| problem.code());
-        assert_eq!(at(Expected::Any, 7), Ok(None));
-        assert_eq!(at(Expected::OneOf(vec![6, 7]), 7), Ok(Some(7)));
-        assert_eq!(at(Expected::OneOf(vec![6]), 7), Err(Code::RevisionMismatch));
     }
 }

@@ -7,22 +7,24 @@ use anyhow::Context as _;
 use toml::{Table, Value};
 
 /// The layers, lowest first. A crate may only depend on crates of lower layers, not on others of its own.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["tidings-domain"],
     &["tidings-store", "tidings-channels"],
     &["tidings-engine"],
     &["tidings-monitor"],
+    &["tidings-app"],
     &["tidings-web"],
     &["tidings"],
 ];
 
 /// External crates that a crate must not depend on, and why. Tests may use them.
-const FORBIDDEN_DEPENDENCIES: [(&str, &[&str], &str); 6] = [
+const FORBIDDEN_DEPENDENCIES: [(&str, &[&str], &str); 7] = [
     ("tidings-domain", &["anyhow", "async-trait", "axum", "getrandom", "hyper", "rusqlite", "tokio"], "is pure"),
     ("tidings-store", &["anyhow", "axum", "http", "hyper", "lettre", "reqwest"], "has no HTTP"),
     ("tidings-channels", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "has neither SQL nor an HTTP server"),
     ("tidings-engine", &["anyhow", "axum", "hyper", "rusqlite", "tokio-postgres"], "has neither SQL nor HTTP"),
     ("tidings-monitor", &["anyhow", "axum", "rusqlite", "tokio-postgres"], "has neither SQL nor an HTTP server"),
+    ("tidings-app", &["anyhow", "axum", "http", "hyper", "rusqlite", "tokio-postgres"], "knows neither HTTP nor SQL"),
     ("tidings-web", &["anyhow", "rusqlite", "tokio-postgres"], "has no SQL"),
 ];
 

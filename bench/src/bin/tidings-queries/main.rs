@@ -36,6 +36,12 @@ struct Args {
     /// Reads of each kind
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
+    /// A file for the slowest medians, as JSON
+    #[arg(long)]
+    summary: Option<PathBuf>,
+    /// Do not measure before the index is built
+    #[arg(long)]
+    only_indexed: bool,
 }
 
 #[tokio::main]
@@ -52,10 +58,12 @@ async fn main() -> anyhow::Result<()> {
             seed.large + seed.small,
             started.elapsed().as_secs_f64()
         );
-        println!("\nBefore indexing: each list until it is complete, row by row\n");
-        let mut report = Report::default();
-        measure(&store, &mut report, 1).await?;
-        print!("{report}");
+        if !args.only_indexed {
+            println!("\nBefore indexing: each list until it is complete, row by row\n");
+            let mut report = Report::default();
+            measure(&store, &mut report, 1).await?;
+            print!("{report}");
+        }
         index(&store).await?;
     }
     println!("\nIndexed: each list until it is complete\n");
@@ -63,6 +71,9 @@ async fn main() -> anyhow::Result<()> {
     measure(&store, &mut report, args.repeats).await?;
     print!("{report}");
     store.close().await;
+    if let Some(path) = args.summary {
+        std::fs::write(path, report.summary().to_string())?;
+    }
     Ok(())
 }
 

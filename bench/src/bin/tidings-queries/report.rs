@@ -44,6 +44,17 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The slowest lists by their medians, for the benchmark: in milliseconds.
+    pub fn summary(&self) -> serde_json::Value {
+        let slowest = |is_text: bool| {
+            let lines = self.lines.iter().filter(|line| line.name.starts_with("q=") == is_text);
+            lines.map(|line| ms(line.median)).fold(0.0, f64::max)
+        };
+        serde_json::json!({"oneMs": ms(self.unit), "filterMs": slowest(false), "textMs": slowest(true)})
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "one delivery by its id: {:.3} ms", ms(self.unit))?;

@@ -246,18 +246,18 @@ impl Queue {
     }
 
     /// How recent attempts through this channel went.
-    pub(crate) fn health(&self, channel_id: ChannelId) -> Health {
+    pub fn health(&self, channel_id: ChannelId) -> Health {
         Health { paused_until: self.paused_until(channel_id), ..self.0.health.of(channel_id) }
     }
 
     /// The channel has another receiver now: what the former one limited does not apply to it.
-    pub(crate) fn forget_pause(&self, channel_id: ChannelId) {
+    pub fn forget_pause(&self, channel_id: ChannelId) {
         self.channel_queues().forget_pause(channel_id);
         self.0.claim_wakeup.notify_one();
     }
 
     /// Drops the health of a deleted channel.
-    pub(crate) fn forget_health(&self, channel_id: ChannelId) {
+    pub fn forget_health(&self, channel_id: ChannelId) {
         self.0.health.forget(channel_id);
     }
 

@@ -1,15 +1,9 @@
-//! What uses a channel, and deletion of channels: only an unused one is deleted, unless its uses are to be removed, too.
+//! What uses a channel.
 
 use std::fmt;
 
-use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
-use tidings_domain::time::Timestamp;
-use tidings_store::settings::{ConfigChange, Precondition};
+use tidings_domain::id::{ChannelId, EndpointId, RuleId};
 
-use super::channels::require_shared;
-use super::{CommitError, EDIT_ATTEMPTS, Settings, check_revision};
-use crate::Result;
-use crate::error::EngineError;
 use crate::snapshot::WorkspaceView;
 
 /// What uses a channel.
@@ -22,7 +16,8 @@ pub struct ChannelUsers {
 }
 
 impl ChannelUsers {
-    fn find(view: &WorkspaceView, id: ChannelId) -> Self {
+    /// What uses the channel.
+    pub fn find(view: &WorkspaceView, id: ChannelId) -> Self {
         let mut rules: Vec<_> = view.rules().filter(|rule| rule.channel_id == id).map(|rule| rule.id).collect();
         let escalates = view.endpoints().map(|loaded| &loaded.endpoint);
         let escalates = escalates.filter(|it| it.definition.escalation.iter().any(|step| step.channel_id == id));
@@ -32,7 +27,8 @@ impl ChannelUsers {
         Self { rules, endpoints }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing does.
+    pub fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.endpoints.is_empty()
     }
 }
@@ -53,59 +49,6 @@ impl fmt::Display for ChannelUsers {
 
 fn describe_count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-impl Settings {
-    pub(crate) async fn delete_channel(
-        &self,
-        workspace_id: WorkspaceId,
-        id: ChannelId,
-        force: bool,
-        expected_revision: Option<u32>,
-    ) -> Result<()> {
-        for _ in 0..EDIT_ATTEMPTS {
-            let view = self.view(workspace_id)?;
-            let loaded = require_shared(view.channel(id))?;
-            check_revision(expected_revision, loaded.channel.revision)?;
-            let users = ChannelUsers::find(&view, id);
-            if !users.is_empty() && !force {
-                return Err(EngineError::ChannelInUse(users));
-            }
-            let mut changes = self.without_escalation_steps(&view, &users.endpoints, id, self.clock.now());
-            changes.extend(users.rules.into_iter().map(ConfigChange::DeleteRule));
-            changes.push(ConfigChange::DeleteChannel(id));
-            match self.commit(workspace_id, changes).await {
-                Ok(()) => return Ok(()),
-                Err(CommitError::Failed(error)) => return Err(error),
-                // A rule was created or deleted meanwhile: read again.
-                Err(CommitError::InUse) => self.config.reload(workspace_id).await?,
-                Err(CommitError::NotFound | CommitError::Changed) => {}
-            }
-        }
-        Err(EngineError::RevisionMismatch)
-    }
-
-    /// Changes that remove this channel's steps from the escalation of these endpoints.
-    fn without_escalation_steps(
-        &self,
-        view: &WorkspaceView,
-        endpoints: &[EndpointId],
-        id: ChannelId,
-        now: Timestamp,
-    ) -> Vec<ConfigChange> {
-        let loaded = endpoints.iter().filter_map(|endpoint_id| view.endpoint(*endpoint_id));
-        let edited = loaded.map(|loaded| {
-            let before = loaded.endpoint.revision;
-            let mut endpoint = loaded.endpoint.clone();
-            endpoint.definition.escalation.retain(|step| step.channel_id != id);
-            (endpoint.revision, endpoint.updated_at) = (before + 1, now);
-            ConfigChange::PutEndpoint(
-                self.endpoint_record(endpoint, loaded.secret.as_ref()),
-                Precondition::Revision(before),
-            )
-        });
-        edited.collect()
-    }
 }
 
 #[cfg(test)]

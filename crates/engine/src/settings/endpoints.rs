@@ -284,7 +284,8 @@ impl Settings {
         Some(ConfigChange::PutRule(edited, Precondition::Revision(rule.revision)))
     }
 
-    pub(super) fn endpoint_record(&self, endpoint: Endpoint, secret: Option<&Secret>) -> EndpointRecord {
+    /// The endpoint's row, its secret sealed.
+    pub fn endpoint_record(&self, endpoint: Endpoint, secret: Option<&Secret>) -> EndpointRecord {
         let owner = Owner::Endpoint(endpoint.workspace_id, endpoint.id);
         let sealed = self.vault.seal_endpoint(secret, owner, self.clock.as_ref());
         EndpointRecord { endpoint, key_id: self.vault.key_id().to_owned(), sealed }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use tidings_domain::access::Actor;
 use tidings_domain::id::{ApiKeyId, WorkspaceId};
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::workspace::{Workspace, is_slug};
-use tidings_store::settings::{ApiKey, WorkspaceRecord};
+use tidings_store::settings::{ApiKey, Preferences, WorkspaceRecord};
 use tidings_store::{Store, StoreError};
 
 use crate::Result;
@@ -85,10 +86,10 @@ pub async fn bootstrap(
         (Some(default), Some(configured)) => {
             let new = api_key(clock, default.workspace.id, OPERATOR_KEY_NAME, configured, now);
             // The new key first: if the process ends in between, one of the two is valid.
-            store.add_api_key(new.clone()).await?;
+            store.add_api_key(new.clone(), vec![]).await?;
             let outdated = |key: &&ApiKey| key.name == OPERATOR_KEY_NAME && key.hash != new.hash;
             for key in default.api_keys.iter().filter(outdated) {
-                store.delete_api_key(default.workspace.id, key.id).await?;
+                store.delete_api_key(default.workspace.id, key.id, vec![]).await?;
                 tracing::info!(api_key_id = %key.id, "TIDINGS_API_KEY changed, previous key revoked");
             }
             Ok(None)
@@ -120,7 +121,7 @@ pub async fn new_key(store: &dyn Store, clock: &dyn Clock, slug: &str) -> Result
     let key = new_api_key(clock);
     let record = api_key(clock, workspace.id, "new key", &key, clock.now());
     let id = record.id;
-    store.add_api_key(record).await?;
+    store.add_api_key(record, vec![]).await?;
     Ok((id, key))
 }
 
@@ -131,7 +132,7 @@ pub async fn new_key(store: &dyn Store, clock: &dyn Clock, slug: &str) -> Result
 pub async fn revoke_key(store: &dyn Store, slug: &str, id: ApiKeyId) -> Result<ApiKey> {
     let record = workspace_by_slug(store, slug).await?;
     let key = record.api_keys.into_iter().find(|key| key.id == id).ok_or(EngineError::NotFound("API key"))?;
-    store.delete_api_key(record.workspace.id, id).await?;
+    store.delete_api_key(record.workspace.id, id, vec![]).await?;
     Ok(key)
 }
 
@@ -148,9 +149,11 @@ async fn insert_workspace(
     key: &Secret,
     now: Timestamp,
 ) -> Result<Workspace> {
-    let workspace = Workspace { id: new_id(clock, now), slug: slug.to_owned(), created_at: now };
+    let workspace = Workspace::new(new_id(clock, now), slug, now);
     let first = api_key(clock, workspace.id, key_name, key, now);
-    match store.create_workspace(WorkspaceRecord { workspace: workspace.clone(), api_keys: vec![first] }).await {
+    let record =
+        WorkspaceRecord { workspace: workspace.clone(), preferences: Preferences::default(), api_keys: vec![first] };
+    match store.create_workspace(record, None, vec![]).await {
         Ok(()) => Ok(workspace),
         Err(StoreError::Exists) => Err(EngineError::SlugTaken),
         Err(error) => Err(error.into()),
@@ -171,7 +174,9 @@ fn api_key(clock: &dyn Clock, workspace_id: WorkspaceId, name: &str, key: &Secre
         name: name.to_owned(),
         hash: api_key_hash(key.expose()),
         read_only: false,
+        created_by: Actor::system(),
         created_at: now,
+        expires_at: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Changes of the configuration: validate against the snapshot, seal secrets, commit, reload the snapshot.
 
 mod channel_use;
-pub(crate) mod channels;
+pub mod channels;
 pub mod endpoints;
 pub mod inbound_webhooks;
 pub mod instance;
@@ -13,15 +13,15 @@ pub use channel_use::ChannelUsers;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tidings_domain::channel::{Channel, ChannelType, DeliveryPriority, EventFilters, Policies};
+use tidings_channels::ChannelContext;
+use tidings_domain::channel::{Channel, ChannelType};
 use tidings_domain::endpoint::INTERVAL_SECONDS_MIN_DEFAULT;
 use tidings_domain::id::{ChannelId, WorkspaceId};
-use tidings_domain::quiet_hours::QuietHours;
-use tidings_domain::rate_limit::RateLimit;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
-use tidings_domain::severity::{Severity, SeverityFilter};
+use tidings_domain::severity::Severity;
+use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, TriggerType};
 use tidings_store::settings::ConfigChange;
 use tidings_store::{Store, StoreError};
@@ -48,38 +48,6 @@ pub struct Committed<T> {
     pub value: T,
     /// The new secret, if one was made.
     pub signing_secret_once: Option<Secret>,
-}
-
-/// A channel to create.
-#[derive(Debug, Clone)]
-pub struct NewChannel {
-    pub name: String,
-    pub channel_type: ChannelType,
-    /// The fields of the channel type.
-    pub config: Map<String, Value>,
-    pub enabled: bool,
-    pub policies: Policies,
-}
-
-/// An edit of a channel: `None` keeps a field.
-#[derive(Debug, Clone, Default)]
-pub struct ChannelEdit {
-    pub name: Option<String>,
-    /// The fields of the channel type, merged over the stored ones.
-    pub config: Option<Map<String, Value>>,
-    pub enabled: Option<bool>,
-    pub severity_filter: Option<SeverityFilter>,
-    pub event_filters: Option<EventFilters>,
-    pub delivery_priority: Option<DeliveryPriority>,
-    /// `Some(None)` removes them.
-    pub quiet_hours: Option<Option<QuietHours>>,
-    /// `Some(None)` removes it.
-    pub rate_limit: Option<Option<RateLimit>>,
-    pub retry_on_failure: Option<bool>,
-    /// `Some(None)` restores the defaults of the resource type.
-    pub retry_delays_seconds: Option<Option<Vec<u32>>>,
-    /// Timeout of one attempt, in milliseconds.
-    pub timeout_ms: Option<u32>,
 }
 
 /// The channel that a rule notifies.
@@ -130,6 +98,15 @@ pub struct RuleView {
     pub channel: Channel,
 }
 
+/// What an update of the configuration comes to.
+#[derive(Debug)]
+pub struct ConfigPlan<T> {
+    /// Committed together, in this order; none if there is nothing to do.
+    pub changes: Vec<ConfigChange>,
+    /// The result of the update once they are committed.
+    pub value: T,
+}
+
 /// The service that changes the configuration.
 pub struct Settings {
     store: Arc<dyn Store>,
@@ -159,13 +136,6 @@ impl Default for SettingsLimits {
     }
 }
 
-/// How many shared channels a workspace has and may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChannelQuota {
-    pub used: u32,
-    pub max: u32,
-}
-
 impl Settings {
     pub fn new(
         store: Arc<dyn Store>,
@@ -177,13 +147,52 @@ impl Settings {
         Self { store, config, vault, clock, limits, update_lock: tokio::sync::Mutex::default() }
     }
 
-    pub(crate) const fn limits(&self) -> SettingsLimits {
+    /// The limits that the operator sets.
+    pub const fn limits(&self) -> SettingsLimits {
         self.limits
     }
 
     /// Waits for exclusive access. Callers hold the guard during a change.
     pub(crate) async fn lock_for_update(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.update_lock.lock().await
+    }
+
+    /// Changes the configuration as `plan` decides from the snapshot: commits, and reloads the snapshot. If another writer was
+    /// faster, it is planned again from what that one has left.
+    ///
+    /// # Errors
+    /// Those of `plan`, [`EngineError::RevisionMismatch`] if other writers were faster each time, and those of the store.
+    pub async fn update<T, E: From<EngineError>>(
+        &self,
+        workspace_id: WorkspaceId,
+        plan: impl Fn(&WorkspaceView, Timestamp) -> std::result::Result<ConfigPlan<T>, E>,
+    ) -> std::result::Result<T, E> {
+        let _lock = self.update_lock.lock().await;
+        for _ in 0..EDIT_ATTEMPTS {
+            let view = self.view(workspace_id)?;
+            let ConfigPlan { changes, value } = plan(&view, self.clock.now())?;
+            if changes.is_empty() {
+                return Ok(value);
+            }
+            match self.commit(workspace_id, changes).await {
+                Ok(()) => return Ok(value),
+                Err(CommitError::Failed(error)) => return Err(error.into()),
+                // What refers to a row, or is referred to by one, was written meanwhile: the snapshot may be as it was.
+                Err(CommitError::InUse) => self.config.reload(workspace_id).await?,
+                Err(CommitError::Changed | CommitError::NotFound) => {}
+            }
+        }
+        Err(EngineError::RevisionMismatch.into())
+    }
+
+    /// The source of time and randomness.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// What channels are validated and opened with.
+    pub fn channel_context(&self) -> &ChannelContext {
+        self.config.channel_context()
     }
 
     fn view(&self, workspace_id: WorkspaceId) -> Result<Arc<WorkspaceView>> {

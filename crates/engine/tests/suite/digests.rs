@@ -150,7 +150,13 @@ fn channel_deleted_while_deliveries_are_held_skips_them() {
     world.set_quiet(slack, Some(world.quiet_for(60)));
     world.degraded(endpoint);
     world.fail_run("run-1");
-    world.wait(world.engine().delete_channel(world.workspace_id, slack, true, None)).unwrap();
+    world.change(|view| {
+        let rules = view
+            .rules()
+            .filter(|rule| rule.channel_id == slack)
+            .map(|rule| tidings_store::settings::ConfigChange::DeleteRule(rule.id));
+        rules.chain([tidings_store::settings::ConfigChange::DeleteChannel(slack)]).collect()
+    });
     world.advance(3_600);
     assert!(world.deliveries().iter().all(|it| it.status == Status::Skipped), "{:?}", world.outcomes(slack));
     assert!(world.receiver.requests().is_empty());

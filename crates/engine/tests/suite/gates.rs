@@ -11,8 +11,8 @@ use tidings_domain::quiet_hours::QuietAction;
 use tidings_domain::routing::NotRoutedReason;
 use tidings_domain::severity::SeverityFilter;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
+use tidings_engine::settings::RuleEdit;
 use tidings_engine::settings::mutes::PreferencesEdit;
-use tidings_engine::settings::{ChannelEdit, RuleEdit};
 
 use crate::world::World;
 
@@ -98,7 +98,7 @@ fn gate_4_global_mute_and_preference_are_equivalent() {
 fn gate_5_severity_filter_suppresses_all_but_resolutions() {
     let world = World::new();
     let (slow, broken, hook) = (world.simple_endpoint("slow"), world.simple_endpoint("broken"), world.webhook("hook"));
-    world.edit(hook, ChannelEdit { severity_filter: Some(SeverityFilter::Critical), ..ChannelEdit::default() });
+    world.edit(hook, |policies| policies.severity_filter = SeverityFilter::Critical);
     world.rule(slow, hook);
     world.rule(broken, hook);
     world.flow_rule(hook);
@@ -115,7 +115,7 @@ fn gate_5_severity_filter_suppresses_all_but_resolutions() {
         "failure suppressed severity_filter",
     ];
     assert_eq!(world.outcomes(hook), expected);
-    world.edit(hook, ChannelEdit { severity_filter: Some(SeverityFilter::Warning), ..ChannelEdit::default() });
+    world.edit(hook, |policies| policies.severity_filter = SeverityFilter::Warning);
     world.report("run-2", Trigger::Success);
     world.fail_run("run-3");
     assert_eq!(
@@ -145,7 +145,7 @@ fn gate_6_event_filters_apply_to_incident_events_only() {
     for (filters, expected) in cases {
         let world = World::new();
         let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
-        world.edit(hook, ChannelEdit { event_filters: Some(filters), ..ChannelEdit::default() });
+        world.edit(hook, |policies| policies.event_filters = filters);
         world.rule(endpoint, hook);
         world.flow_rule(hook);
         world.degraded(endpoint);

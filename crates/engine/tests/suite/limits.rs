@@ -4,7 +4,6 @@ use tidings_domain::channel::DeliveryPriority;
 use tidings_domain::gate::Gate;
 use tidings_domain::id::ChannelId;
 use tidings_domain::rate_limit::{RateAction, RateLimit};
-use tidings_engine::settings::ChannelEdit;
 
 use crate::world::World;
 
@@ -12,7 +11,7 @@ impl World {
     #[track_caller]
     pub fn set_limit(&self, channel: ChannelId, max_per_minute: u32, action: RateAction) {
         let limit = RateLimit { max_per_minute, action };
-        self.edit(channel, ChannelEdit { rate_limit: Some(Some(limit)), ..ChannelEdit::default() });
+        self.edit(channel, |policies| policies.rate_limit = Some(limit));
     }
 }
 
@@ -88,7 +87,7 @@ fn critical_priority_passes_cooldown_and_rate_limit() {
     let endpoint = world.endpoint("API", |it| it.cooldown_seconds = 600);
     world.rule(endpoint, hook);
     world.set_limit(hook, 1, RateAction::Drop);
-    world.edit(hook, ChannelEdit { delivery_priority: Some(DeliveryPriority::Critical), ..ChannelEdit::default() });
+    world.edit(hook, |policies| policies.delivery_priority = DeliveryPriority::Critical);
     for _ in 0..2 {
         world.down(endpoint);
         world.up(endpoint);

@@ -4,7 +4,7 @@ use tidings_domain::channel::DisabledReason;
 use tidings_domain::delivery::Status;
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
-use tidings_engine::settings::{ChannelEdit, RuleEdit};
+use tidings_engine::settings::RuleEdit;
 
 use crate::receiver::Mode;
 use crate::world::World;
@@ -12,13 +12,12 @@ use crate::world::World;
 impl World {
     #[track_caller]
     fn paused_until(&self, channel: ChannelId) -> Option<Timestamp> {
-        self.engine().channel_health(channel).paused_until
+        self.engine().queue().health(channel).paused_until
     }
 
     #[track_caller]
     fn set_retry_delays(&self, channel: ChannelId, seconds: &[u32]) {
-        let edit = ChannelEdit { retry_delays_seconds: Some(Some(seconds.to_vec())), ..ChannelEdit::default() };
-        self.edit(channel, edit);
+        self.edit(channel, |policies| policies.retry_delays_seconds = Some(seconds.to_vec()));
     }
 }
 
@@ -112,9 +111,7 @@ fn change_of_the_receiver_ends_a_pause() {
     world.receiver.set("hook", Mode::Limit(Some(300)));
     world.fail_run("run-1");
     world.fail_run("run-2");
-    let config = serde_json::json!({"url": format!("http://{}/moved", world.receiver.address)});
-    let config = Some(config.as_object().unwrap().clone());
-    world.edit(hook, ChannelEdit { config, ..ChannelEdit::default() });
+    world.set_url(hook, &format!("http://{}/moved", world.receiver.address));
     world.settle();
     assert_eq!(world.paused_until(hook), None);
     assert_eq!(world.receiver.requests_to("moved").len(), 1, "what waited is sent to the new receiver");

@@ -5,7 +5,7 @@ use tidings_domain::gate::Gate;
 use tidings_domain::id::{ChannelId, EndpointId, RuleId};
 use tidings_domain::maintenance::MaintenanceWindow;
 use tidings_domain::mute::MuteScope;
-use tidings_engine::settings::{ChannelEdit, RuleEdit};
+use tidings_engine::settings::RuleEdit;
 
 use crate::world::World;
 
@@ -106,12 +106,10 @@ fn recheck_gate_10_quiet_hours_hold() {
 #[test]
 fn recheck_skips_gates_that_do_not_change() {
     let (world, _, hook, _) = world_with_pending_opening();
-    let edit = ChannelEdit {
-        severity_filter: Some(tidings_domain::severity::SeverityFilter::Critical),
-        delivery_priority: Some(DeliveryPriority::Standard),
-        ..ChannelEdit::default()
-    };
-    world.edit(hook, edit);
+    world.edit(hook, |policies| {
+        policies.severity_filter = tidings_domain::severity::SeverityFilter::Critical;
+        policies.delivery_priority = DeliveryPriority::Standard;
+    });
     world.advance(70);
     assert_eq!(world.outcomes(hook), ["opened sent"]);
 }

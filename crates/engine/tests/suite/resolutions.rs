@@ -92,7 +92,7 @@ fn resolution_of_filtered_opening_is_evaluated_as_any_event() {
     let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     world.rule(endpoint, hook);
     let filters = tidings_domain::channel::EventFilters { send_open: false, ..Default::default() };
-    world.edit(hook, tidings_engine::settings::ChannelEdit { event_filters: Some(filters), ..Default::default() });
+    world.edit(hook, |policies| policies.event_filters = filters);
     world.degraded(endpoint);
     world.set_quiet(hook, Some(world.quiet_for(60)));
     world.up(endpoint);
@@ -465,7 +465,7 @@ fn resolution_in_muted_digest_is_deferred_if_the_channel_was_notified() {
     world.rule(endpoint, slack);
     world.down(endpoint);
     let filters = tidings_domain::channel::EventFilters { send_open: false, ..Default::default() };
-    world.edit(slack, tidings_engine::settings::ChannelEdit { event_filters: Some(filters), ..Default::default() });
+    world.edit(slack, |policies| policies.event_filters = filters);
     world.mute(MuteScope::Channel(slack), Some(600));
     world.up(endpoint);
     world.restart();

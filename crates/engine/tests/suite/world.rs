@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidings_channels::ChannelContext;
 use tidings_channels::egress::{Egress, Guard};
-use tidings_domain::channel::{ChannelType, Policies};
+use tidings_channels::{ChannelConfig, ChannelContext, registry};
+use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
 use tidings_domain::endpoint::{Definition, Probe};
 use tidings_domain::id::{ChannelId, EndpointId, MuteId, RuleId, WorkspaceId};
@@ -25,14 +25,17 @@ use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_engine::accept::RunReport;
-use tidings_engine::clock::{Clock, ManualClock};
+use tidings_engine::clock::{Clock, ManualClock, new_id};
+use tidings_engine::settings::channels::new_signing_secret;
 use tidings_engine::settings::endpoints::EndpointDraft;
 use tidings_engine::settings::mutes::NewMute;
-use tidings_engine::settings::{ChannelEdit, NewChannel, NewRule, RuleChannel, RuleEdit, instance};
+use tidings_engine::settings::{ConfigPlan, NewRule, RuleChannel, RuleEdit, instance};
+use tidings_engine::snapshot::WorkspaceView;
 use tidings_engine::vault::Vault;
-use tidings_engine::{Engine, Options};
+use tidings_engine::{Engine, EngineError, Options};
 use tidings_store::Store;
 use tidings_store::queue::Acceptance;
+use tidings_store::settings::{ConfigChange, Precondition};
 use tidings_store::sqlite::SqliteStore;
 use tokio::runtime::{Builder, Runtime};
 
@@ -153,25 +156,78 @@ impl World {
 
     #[track_caller]
     fn channel_of(&self, name: &str, channel_type: ChannelType, config: &Value) -> ChannelId {
-        let policies = Policies { retry_delays_seconds: Some(vec![60, 120]), ..Policies::default() };
-        let config = config.as_object().unwrap().clone();
-        let channel = NewChannel { name: name.to_owned(), channel_type, config, enabled: true, policies };
-        self.wait(self.engine().create_channel(self.workspace_id, channel)).unwrap().value.id
+        let settings = self.engine().settings();
+        let checked =
+            registry::plugin(channel_type).check(config.as_object().unwrap(), None, settings.channel_context());
+        let mut config = checked.unwrap();
+        let now = self.now();
+        new_signing_secret(&mut config, channel_type, settings.clock(), now);
+        let channel = Channel {
+            id: new_id(settings.clock(), now),
+            workspace_id: self.workspace_id,
+            owner_rule_id: None,
+            name: name.to_owned(),
+            channel_type,
+            settings: config.settings.clone(),
+            enabled: true,
+            disabled_reason: None,
+            policies: Policies { retry_delays_seconds: Some(vec![60, 120]), ..Policies::default() },
+            connectivity: Connectivity::default(),
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let id = channel.id;
+        let put = ConfigChange::PutChannel(settings.channel_record(channel, &config), Precondition::Absent);
+        self.change(|_| vec![put.clone()]);
+        id
+    }
+
+    /// Commits these changes of the configuration.
+    #[track_caller]
+    pub fn change(&self, changes: impl Fn(&WorkspaceView) -> Vec<ConfigChange>) {
+        let plan = |view: &WorkspaceView, _| Ok::<_, EngineError>(ConfigPlan { changes: changes(view), value: () });
+        self.wait(self.engine().settings().update(self.workspace_id, plan)).unwrap();
+    }
+
+    /// Edits a channel's policies.
+    #[track_caller]
+    pub fn edit(&self, id: ChannelId, edit: impl Fn(&mut Policies)) {
+        self.edit_channel(id, |channel, _| edit(&mut channel.policies));
+    }
+
+    /// Gives a webhook another URL.
+    #[track_caller]
+    pub fn set_url(&self, id: ChannelId, url: &str) {
+        let context = self.engine().settings().channel_context();
+        let fields = json!({"url": url}).as_object().unwrap().clone();
+        self.edit_channel(id, |channel, config| {
+            *config = registry::plugin(channel.channel_type).check(&fields, Some(config), context).unwrap();
+            channel.settings.clone_from(&config.settings);
+        });
+        self.engine().queue().forget_pause(id);
     }
 
     #[track_caller]
-    pub fn edit(&self, id: ChannelId, edit: ChannelEdit) {
-        self.wait(self.engine().edit_channel(self.workspace_id, id, edit, None)).unwrap();
+    fn edit_channel(&self, id: ChannelId, edit: impl Fn(&mut Channel, &mut ChannelConfig)) {
+        self.change(|view| {
+            let loaded = view.channel(id).unwrap();
+            let (mut channel, mut config) = (loaded.channel.clone(), loaded.config.clone());
+            edit(&mut channel, &mut config);
+            channel.revision += 1;
+            let record = self.engine().settings().channel_record(channel, &config);
+            vec![ConfigChange::PutChannel(record, Precondition::Revision(loaded.channel.revision))]
+        });
     }
 
     #[track_caller]
     pub fn set_quiet(&self, id: ChannelId, hours: Option<QuietHours>) {
-        self.edit(id, ChannelEdit { quiet_hours: Some(hours), ..ChannelEdit::default() });
+        self.edit(id, |policies| policies.quiet_hours.clone_from(&hours));
     }
 
     #[track_caller]
     pub fn set_enabled(&self, id: ChannelId, enabled: bool) {
-        self.edit(id, ChannelEdit { enabled: Some(enabled), ..ChannelEdit::default() });
+        self.edit_channel(id, |channel, _| channel.enabled = enabled);
     }
 
     /// An endpoint whose first failing check opens an incident, and whose first healthy check resolves it.

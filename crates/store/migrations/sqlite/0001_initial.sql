@@ -11,13 +11,22 @@ CREATE TABLE instance (
     canary BLOB NOT NULL
 ) STRICT;
 
+-- The rows of a deleted workspace are deleted later, in small batches; its slug is its id, so that the former one is free.
 CREATE TABLE workspace (
     id BLOB PRIMARY KEY,
     slug TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    locale TEXT NOT NULL,
+    plan TEXT NOT NULL,
     version INTEGER NOT NULL DEFAULT 1,
     created_at INTEGER NOT NULL,
+    suspended_at INTEGER,
+    deleted_at INTEGER,
+    revision INTEGER NOT NULL,
     preferences TEXT NOT NULL DEFAULT '{}'
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX workspace_deleted ON workspace (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE api_key (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
@@ -25,9 +34,70 @@ CREATE TABLE api_key (
     name TEXT NOT NULL,
     hash BLOB NOT NULL UNIQUE,
     read_only INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER,
+    last_used_address TEXT,
     PRIMARY KEY (workspace_id, id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX api_key_id ON api_key (id);
+
+-- `email_key` is the email in lower case. `password_changed_at` identifies the password, so each change of it is another.
+CREATE TABLE user (
+    id BLOB PRIMARY KEY,
+    email TEXT NOT NULL,
+    email_key TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    password_hash TEXT NOT NULL,
+    is_operator INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    password_changed_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE membership (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    user_id BLOB NOT NULL REFERENCES user (id),
+    role TEXT NOT NULL,
+    joined_at INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX membership_user ON membership (user_id, workspace_id);
+
+-- Keyed by the SHA-256 of the cookie's secret, by which each request finds it.
+CREATE TABLE session (
+    hash BLOB PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    user_id BLOB NOT NULL REFERENCES user (id),
+    created_at INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    address TEXT,
+    user_agent TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX session_user ON session (user_id, id);
+CREATE INDEX session_expiry ON session (expires_at);
+
+CREATE TABLE invitation (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id BLOB NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    email TEXT NOT NULL,
+    email_key TEXT NOT NULL,
+    role TEXT NOT NULL,
+    invited_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    accepted_at INTEGER,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX invitation_open ON invitation (workspace_id, email_key) WHERE accepted_at IS NULL;
+CREATE INDEX invitation_expiry ON invitation (expires_at);
 
 CREATE TABLE channel (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
@@ -328,6 +398,31 @@ CREATE TABLE incident_timeline (
     PRIMARY KEY (incident, number)
 ) STRICT, WITHOUT ROWID;
 
+-- The audit log. `workspace_id` is all zeros for acts on the instance. Ids begin with their millisecond, and every index
+-- ends with the id: pages of any filter are ranges.
+CREATE TABLE audit_entry (
+    workspace_id BLOB NOT NULL,
+    id BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    actor_kind TEXT NOT NULL,
+    actor_id TEXT,
+    actor_name TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target_kind TEXT NOT NULL,
+    target_id TEXT,
+    target_name TEXT,
+    changes TEXT NOT NULL,
+    address TEXT,
+    request_id TEXT,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX audit_entry_actor ON audit_entry (workspace_id, actor_id, id);
+CREATE INDEX audit_entry_action ON audit_entry (workspace_id, action, id);
+CREATE INDEX audit_entry_target_kind ON audit_entry (workspace_id, target_kind, id);
+CREATE INDEX audit_entry_target ON audit_entry (workspace_id, target_id, id);
+CREATE INDEX audit_entry_age ON audit_entry (at);
+
 -- The history index (sqlite/index): columns of the events of a workspace and of their deliveries, and the texts of the
 -- latter, by ranges of sort keys that follow one another; of a stale block only the range counts. Lists read from left to
 -- right and only as far as needed: first the values, to pass over a block that has none of those wanted.
@@ -339,8 +434,9 @@ CREATE TABLE history_block (
     is_stale INTEGER NOT NULL,
     -- Events or deliveries, whichever are more: the last block of a workspace grows until it is full.
     row_count INTEGER NOT NULL DEFAULT 0,
+    -- Deliveries that were not settled yet, and when to build the block again because they may be by now.
     open_count INTEGER NOT NULL DEFAULT 0,
-    built_at INTEGER NOT NULL DEFAULT 0,
+    rebuild_at INTEGER NOT NULL DEFAULT 0,
     event_values BLOB NOT NULL DEFAULT x'',
     delivery_values BLOB NOT NULL DEFAULT x'',
     delivery_codes BLOB NOT NULL DEFAULT x'',
@@ -352,4 +448,4 @@ CREATE TABLE history_block (
 ) STRICT;
 
 CREATE INDEX history_block_stale ON history_block (is_stale) WHERE is_stale = 1;
-CREATE INDEX history_block_open ON history_block (built_at) WHERE open_count > 0;
+CREATE INDEX history_block_open ON history_block (rebuild_at) WHERE open_count > 0;

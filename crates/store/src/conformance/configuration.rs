@@ -27,7 +27,7 @@ impl Fixture {
         self.configuration(self.ours).await.channels.remove(0)
     }
 
-    async fn version(&self, tenant: Tenant) -> i64 {
+    pub(super) async fn version(&self, tenant: Tenant) -> i64 {
         let version = self.configuration(tenant).await.version;
         let versions = self.store.versions().await.unwrap();
         assert!(versions.contains(&(tenant.id, version)), "both reads agree");

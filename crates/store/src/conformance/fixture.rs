@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::value::RawValue;
+use tidings_domain::access::Actor;
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::{Event, EventKind};
@@ -17,10 +18,10 @@ use tidings_domain::trigger::{RuleTrigger, Trigger, TriggerType};
 use tidings_domain::workspace::Workspace;
 
 use super::StoreFactory;
-use super::samples::{NOW, attempt, attempted, held, lease, passed, stopped};
+use super::samples::{NOW, after_ms, attempt, attempted, held, lease, passed, stopped};
 use crate::history::{DeliveryFilter, DeliveryRecord};
 use crate::queue::{Acceptance, Attempt, Claimed, InitialState, Lease, NewDelivery, NewEvent, NextState, TestRecord};
-use crate::settings::{ApiKey, ChannelRecord, ConfigChange, Precondition, WorkspaceRecord};
+use crate::settings::{ApiKey, ChannelRecord, ConfigChange, Precondition, Preferences, WorkspaceRecord};
 use crate::{Result, Store};
 
 /// How long a delivery that begins held is held, in milliseconds.
@@ -88,9 +89,12 @@ impl Fixture {
 
     pub(super) async fn tenant(&self, slug: &str) -> Tenant {
         let id = self.id();
-        let workspace = Workspace { id, slug: slug.into(), created_at: NOW };
-        let record = WorkspaceRecord { workspace, api_keys: vec![self.api_key(id)] };
-        self.store.create_workspace(record).await.unwrap();
+        let record = WorkspaceRecord {
+            workspace: Workspace::new(id, slug, NOW),
+            preferences: Preferences::default(),
+            api_keys: vec![self.api_key(id)],
+        };
+        self.store.create_workspace(record, None, vec![]).await.unwrap();
         let channel = self.channel(id);
         let channel_id = channel.channel.id;
         let rule = self.rule(id, channel_id);
@@ -104,7 +108,16 @@ impl Fixture {
         let id: ApiKeyId = self.id();
         let mut hash = [7; 32];
         hash[..16].copy_from_slice(id.as_bytes());
-        ApiKey { id, workspace_id, name: "CI".into(), hash, read_only: true, created_at: NOW }
+        ApiKey {
+            id,
+            workspace_id,
+            name: "CI".into(),
+            hash,
+            read_only: true,
+            created_by: Actor::system(),
+            created_at: NOW,
+            expires_at: Some(after_ms(1_000)),
+        }
     }
 
     /// A webhook channel.

@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tidings_domain::access::Role;
 use tidings_domain::delivery::Status;
 
 use super::fixture::Fixture;
 use super::rate_limit::at_most;
 use super::samples::{NOW, after_ms, assert_refused, attempted, lease, passed};
+use crate::accounts::AuditFilter;
 use crate::history::{DeliveryFilter, EventFilter};
 use crate::queue::{InitialState, NextState, Resend};
 use crate::settings::InstanceKey;
@@ -20,14 +22,9 @@ pub(super) async fn closed_store_refuses_every_operation(fixture: Fixture) {
     let settlement = attempted(&claimed, NextState::Done(Status::Sent));
     let resend = Resend { workspace_id: ours.id, delivery_id: claimed.id, rule_generation: 1, now: NOW };
     let new_event = fixture.new_event(fixture.event(ours), vec![]);
-    let record = store.workspaces().await.unwrap().remove(0);
     store.close().await;
 
     assert_refused!(store.ready().await, Closed);
-    assert_refused!(store.workspaces().await, Closed);
-    assert_refused!(store.create_workspace(record).await, Closed);
-    assert_refused!(store.add_api_key(fixture.api_key(ours.id)).await, Closed);
-    assert_refused!(store.delete_api_key(ours.id, fixture.id()).await, Closed);
     assert_refused!(store.instance_key().await, Closed);
     let key = InstanceKey { key_id: "k".into(), canary: vec![] };
     assert_refused!(store.set_instance_key(key).await, Closed);
@@ -52,6 +49,31 @@ pub(super) async fn closed_store_refuses_every_operation(fixture: Fixture) {
     assert_refused!(store.event(ours.id, claimed.event.id).await, Closed);
     assert_refused!(store.deliveries(ours.id, DeliveryFilter::default()).await, Closed);
     assert_refused!(store.delivery(ours.id, claimed.id).await, Closed);
+}
+
+pub(super) async fn closed_store_refuses_account_operations(fixture: Fixture) {
+    let (store, ours) = (Arc::clone(&fixture.store), fixture.ours);
+    let (user_id, workspace) = (fixture.id(), store.workspaces().await.unwrap().remove(0));
+    let record = fixture.new_user("ana@example.com");
+    store.close().await;
+
+    assert_refused!(store.workspaces().await, Closed);
+    assert_refused!(store.create_workspace(workspace, None, vec![]).await, Closed);
+    assert_refused!(store.delete_workspace(ours.id, NOW, vec![]).await, Closed);
+    assert_refused!(store.add_api_key(fixture.api_key(ours.id), vec![]).await, Closed);
+    assert_refused!(store.delete_api_key(ours.id, fixture.id(), vec![]).await, Closed);
+    assert_refused!(store.api_keys(ours.id).await, Closed);
+    assert_refused!(store.record_api_key_uses(vec![]).await, Closed);
+    assert_refused!(store.user(user_id).await, Closed);
+    assert_refused!(store.create_user(record.clone(), vec![], vec![]).await, Closed);
+    assert_refused!(store.update_user(record.user, 1, vec![]).await, Closed);
+    assert_refused!(store.members(ours.id).await, Closed);
+    assert_refused!(store.remove_member(ours.id, user_id, Role::Owner, vec![]).await, Closed);
+    assert_refused!(store.session(fixture.hash(), NOW).await, Closed);
+    assert_refused!(store.delete_sessions(user_id, None, vec![]).await, Closed);
+    assert_refused!(store.invitation(fixture.hash()).await, Closed);
+    assert_refused!(store.record_audit(vec![]).await, Closed);
+    assert_refused!(store.audit_log(None, AuditFilter::default()).await, Closed);
 }
 
 pub(super) async fn close_twice_succeeds(fixture: Fixture) {

@@ -6,6 +6,8 @@
 //! `fixture` and `monitoring_fixture` set up the data of the cases, `samples` has values that need no store.
 
 mod accept;
+mod account_fixture;
+mod audit;
 mod claim;
 mod configuration;
 mod delivery_history;
@@ -16,6 +18,7 @@ mod fixture;
 mod follow_ups;
 mod held;
 mod instance;
+mod invitations;
 mod leases;
 mod lifecycle;
 mod monitoring_configuration;
@@ -33,9 +36,12 @@ mod recover;
 mod release;
 mod resend;
 mod samples;
+mod sessions;
 mod settle;
 mod tenancy;
 mod test_records;
+mod users;
+mod workspaces;
 
 use std::sync::Arc;
 
@@ -84,13 +90,52 @@ macro_rules! suite {
 
 suite! { $
     instance {
+        set_instance_key_twice_is_refused
+        ready_open_store_succeeds_and_changes_nothing
+    }
+    workspaces {
         workspace_created_reads_back_with_api_keys
+        create_workspace_with_owner_creates_both_or_neither
         create_workspace_taken_slug_is_refused
+        put_workspace_is_fenced_by_its_revision
+        workspace_counts_are_per_workspace
         add_api_key_twice_stores_it_once
         add_api_key_unknown_workspace_is_not_found
         delete_api_key_deletes_only_that_key
-        set_instance_key_twice_is_refused
-        ready_open_store_succeeds_and_changes_nothing
+        api_key_uses_keep_the_latest
+        deleted_workspace_is_missing_at_once
+        prune_deletes_all_rows_of_a_deleted_workspace_in_small_batches
+    }
+    users {
+        user_all_fields_read_back
+        create_user_taken_email_is_refused
+        create_user_unknown_workspace_is_not_found
+        create_user_concurrently_with_one_email_creates_one
+        update_user_other_revision_is_conflict
+        change_password_ends_all_sessions_but_the_renewed_one
+        member_reads_back_with_sessions
+        set_member_role_is_fenced_by_the_former_role
+        last_owner_cannot_be_demoted_or_removed
+        owners_who_leave_at_once_leave_one
+    }
+    sessions {
+        session_reads_back_with_user_and_roles
+        create_session_after_password_change_is_conflict
+        session_replaces_the_one_of_the_browser
+        session_expires_unless_it_is_used
+        delete_session_ends_only_that_one
+        delete_sessions_keeps_the_excepted_one
+        create_session_ends_the_oldest_of_too_many
+        prune_deletes_expired_sessions
+    }
+    invitations {
+        invitation_all_fields_read_back
+        create_invitation_replaces_the_open_one_for_the_email
+        accept_invitation_creates_user_membership_and_session
+        accept_invitation_of_existing_user_adds_membership
+        accept_invitation_expired_or_deleted_is_refused
+        accept_invitation_concurrently_is_accepted_once
+        prune_deletes_invitations_a_month_after_expiry
     }
     configuration {
         rule_and_channel_all_fields_read_back
@@ -115,6 +160,14 @@ suite! { $
         settle_from_other_workspace_is_stale
         resend_from_other_workspace_is_not_found
         record_test_channel_of_other_workspace_is_not_found
+    }
+    audit {
+        audit_entry_all_fields_read_back
+        audit_log_contains_only_own_entries
+        audit_entry_is_written_with_its_change_or_not_at_all
+        audit_log_is_newest_first_and_pages_have_no_gaps
+        audit_log_every_filter_applies
+        audit_entries_are_pruned_after_a_year
     }
     accept {
         accept_all_fields_read_back
@@ -270,6 +323,7 @@ suite! { $
     delivery_history {
         deliveries_are_newest_first
         deliveries_pages_have_no_gaps
+        deliveries_are_the_same_after_indexing
         deliveries_pages_of_one_resource_have_no_gaps
         deliveries_every_filter_applies
         deliveries_attempts_are_loaded_on_request
@@ -360,6 +414,7 @@ suite! { $
     }
     lifecycle {
         closed_store_refuses_every_operation
+        closed_store_refuses_account_operations
         close_twice_succeeds
         reopen_reads_back_everything
         dropped_future_does_not_affect_others

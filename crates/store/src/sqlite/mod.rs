@@ -7,6 +7,7 @@
 //! One process at a time uses a data directory, which a lock file ensures.
 
 mod accept;
+mod accounts;
 mod attempts;
 mod chain;
 mod checkpoint;
@@ -46,7 +47,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 use tidings_domain::gate::GateEvaluation;
-use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
+use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
@@ -61,7 +62,7 @@ use crate::queue::{
     Resend, Settled, Settlement, TestRecord,
 };
 use crate::retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryProgress, SummaryRecord};
-use crate::settings::{ApiKey, ConfigChange, Configuration, InstanceKey, Version, WorkspaceRecord};
+use crate::settings::{ConfigChange, Configuration, InstanceKey, Version};
 use crate::{Result, Store};
 
 /// The name of the database file in the data directory.
@@ -128,17 +129,15 @@ impl SqliteStore {
         if !ranges.is_empty() {
             self.writer.run_batched("index_history", move |db| index::insert_ranges(db, &ranges)).await?;
         }
-        let rebuild = move |db: &Connection| {
-            let (outdated, has_more) = index::outdated(db, now)?;
-            let rebuilt = outdated.into_iter().map(|block| index::Rebuilt::of(db, block));
-            Ok((rebuilt.collect::<Result<Vec<_>>>()?, has_more))
-        };
-        let (mut rebuilt, more_stale) = self.index_reader.run(rebuild).await?;
+        let (outdated, more_stale) = self.index_reader.run(move |db| index::outdated(db, now)).await?;
         has_more |= more_stale;
-        let progress = index::progress(&rebuilt, has_more);
-        while !rebuilt.is_empty() {
-            let some = rebuilt.split_off(rebuilt.len().saturating_sub(index::WRITE_BLOCKS_MAX));
-            self.writer.run_batched("index_history", move |db| index::replace(db, &some, now)).await?;
+        let mut progress = IndexProgress { blocks: 0, has_more };
+        for some in outdated.chunks(index::TOGETHER_MAX) {
+            let some = some.to_vec();
+            let rebuild = move |db: &Connection| some.into_iter().map(|block| index::Rebuilt::of(db, block)).collect();
+            let rebuilt: Vec<_> = self.index_reader.run::<Vec<_>>(rebuild).await?;
+            progress.blocks += index::count_blocks(&rebuilt);
+            self.writer.run_batched("index_history", move |db| index::replace(db, &rebuilt, now)).await?;
         }
         Ok((progress, indexer))
     }
@@ -210,22 +209,6 @@ impl Store for SqliteStore {
         self.index_reader.close().await;
         self.readers.close().await;
         self.writer.close().await;
-    }
-
-    async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>> {
-        self.readers.run(settings::workspaces).await
-    }
-
-    async fn create_workspace(&self, record: WorkspaceRecord) -> Result<()> {
-        self.writer.run_separately("create_workspace", move |db| settings::create_workspace(db, &record)).await
-    }
-
-    async fn add_api_key(&self, key: ApiKey) -> Result<()> {
-        self.writer.run_separately("add_api_key", move |db| settings::add_api_key(db, &key)).await
-    }
-
-    async fn delete_api_key(&self, workspace_id: WorkspaceId, id: ApiKeyId) -> Result<()> {
-        self.writer.run_separately("delete_api_key", move |db| settings::delete_api_key(db, workspace_id, id)).await
     }
 
     async fn instance_key(&self) -> Result<Option<InstanceKey>> {

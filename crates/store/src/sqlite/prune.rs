@@ -9,6 +9,7 @@ use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
 use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
+use super::accounts::{audit, invitation, purge, session};
 use super::index::mark_stale;
 use super::monitoring::{episode, summary};
 use super::row::json;
@@ -47,10 +48,54 @@ pub(super) fn prune(
             Position::RateWindows(id) => Some(call.rate_windows(id)?),
             Position::Endpoints(number) => Some(call.endpoints(number)?),
             Position::Mutes => Some(call.mutes()?),
-            Position::Episodes => call.episodes()?,
+            Position::Episodes => Some(call.episodes()?),
+            Position::Audit => Some(call.audit()?),
+            Position::Accounts => Some(call.accounts()?),
+            Position::Workspaces => call.workspaces()?,
         };
     }
     Ok(Pruned { next: position.map(PruneCursor), ..call.pruned })
+}
+
+/// What [`delete_event`] deleted.
+pub(super) struct DeletedEvent {
+    deliveries: u32,
+    /// Whether the event itself went, which is last.
+    event: bool,
+}
+
+impl DeletedEvent {
+    pub(super) fn rows(&self) -> u32 {
+        self.deliveries + u32::from(self.event)
+    }
+}
+
+/// Deletes an event, its deliveries first, at most `limit` rows.
+pub(super) fn delete_event(db: &Connection, sort_key: i64, limit: u32) -> Result<DeletedEvent> {
+    let deliveries = db
+        .prepare_cached(
+            "DELETE FROM delivery WHERE sort_key IN (SELECT sort_key FROM delivery WHERE event_sort_key = ? LIMIT ?)",
+        )?
+        .execute(params![sort_key, limit])?;
+    let deliveries = deliveries as u32;
+    if deliveries >= limit {
+        return Ok(DeletedEvent { deliveries, event: false });
+    }
+    // With the event's id: the key may be missing (of a test) or belong to a later event.
+    db.prepare_cached(
+        "DELETE FROM idempotency_key \
+         WHERE (run_id, resource_id, workspace_id, resource_type, trigger, event_id) = \
+         (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
+    )?
+    .execute([sort_key])?;
+    let workspace_id = db
+        .prepare_cached("DELETE FROM event WHERE sort_key = ? RETURNING workspace_id")?
+        .query_row([sort_key], |row| row.get(0))
+        .optional()?;
+    if let Some(workspace_id) = workspace_id {
+        mark_stale(db, WorkspaceId::from_bytes(workspace_id), sort_key)?;
+    }
+    Ok(DeletedEvent { deliveries, event: true })
 }
 
 impl PruneCall<'_> {
@@ -97,35 +142,11 @@ impl PruneCall<'_> {
             self.use_budget(1);
             return Ok(true);
         }
-        let deliveries = self
-            .db
-            .prepare_cached(
-                "DELETE FROM delivery WHERE sort_key IN (SELECT sort_key FROM delivery WHERE event_sort_key = ? \
-                 LIMIT ?)",
-            )?
-            .execute(params![sort_key, self.budget])?;
-        self.pruned.deliveries += self.use_budget(deliveries as u32);
-        if self.budget == 0 {
-            return Ok(false);
-        }
-        // With the event's id: the key may be missing (of a test) or belong to a later event.
-        self.db
-            .prepare_cached(
-                "DELETE FROM idempotency_key \
-                 WHERE (run_id, resource_id, workspace_id, resource_type, trigger, event_id) = \
-                 (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
-            )?
-            .execute([sort_key])?;
-        let workspace_id = self
-            .db
-            .prepare_cached("DELETE FROM event WHERE sort_key = ? RETURNING workspace_id")?
-            .query_row([sort_key], |row| row.get(0))
-            .optional()?;
-        if let Some(workspace_id) = workspace_id {
-            mark_stale(self.db, WorkspaceId::from_bytes(workspace_id), sort_key)?;
-        }
-        self.pruned.events += self.use_budget(1);
-        Ok(true)
+        let deleted = delete_event(self.db, sort_key, self.budget)?;
+        self.use_budget(deleted.rows());
+        self.pruned.deliveries += deleted.deliveries;
+        self.pruned.events += u32::from(deleted.event);
+        Ok(deleted.event)
     }
 
     /// Deletes rate windows, after this channel, in which no admission counts any more.
@@ -236,9 +257,34 @@ impl PruneCall<'_> {
     }
 
     /// Deletes ends of alerts' episodes that are as old as events that are pruned.
-    fn episodes(&mut self) -> Result<Option<Position>> {
+    fn episodes(&mut self) -> Result<Position> {
         let deleted = episode::prune(self.db, self.now.minus_ms(self.retention.events_ms), self.budget)?;
         self.pruned.episodes += self.use_budget(deleted);
-        Ok((self.budget == 0).then_some(Position::Episodes))
+        Ok(if self.budget == 0 { Position::Episodes } else { Position::Audit })
+    }
+
+    fn audit(&mut self) -> Result<Position> {
+        let deleted = audit::prune(self.db, self.now.minus_ms(self.retention.audit_ms), self.budget)?;
+        self.pruned.audit_entries += self.use_budget(deleted);
+        Ok(if self.budget == 0 { Position::Audit } else { Position::Accounts })
+    }
+
+    /// Deletes sessions and invitations that have expired.
+    fn accounts(&mut self) -> Result<Position> {
+        let deleted = session::prune(self.db, self.now, self.budget)?;
+        self.pruned.sessions += self.use_budget(deleted);
+        let deleted = invitation::prune(self.db, self.now, self.budget)?;
+        self.pruned.invitations += self.use_budget(deleted);
+        Ok(if self.budget == 0 { Position::Accounts } else { Position::Workspaces })
+    }
+
+    /// Deletes the rows of deleted workspaces.
+    fn workspaces(&mut self) -> Result<Option<Position>> {
+        while self.budget > 0 {
+            let Some(id) = purge::next(self.db, self.now)? else { return Ok(None) };
+            let deleted = purge::purge(self.db, id, self.budget)?;
+            self.pruned.workspace_rows += self.use_budget(deleted);
+        }
+        Ok(Some(Position::Workspaces))
     }
 }

@@ -142,6 +142,10 @@ impl<L: List> Progress<'_, L> {
         let mut rows = blocks.query(params![workspace_id, top.unwrap_or(highest), lowest])?;
         while let Some(row) = rows.next()? {
             let (first, last): (i64, i64) = (row.get(1)?, row.get(2)?);
+            // Between the blocks there may be a gap whose rows were all deleted.
+            if first > highest {
+                continue;
+            }
             let times = first.max(lowest)..=last.min(highest);
             let next = if row.get(3)? {
                 self.rows(times.clone())?

@@ -64,7 +64,7 @@ pub(super) async fn acknowledge(
     object: Option<Object>,
 ) -> ApiResult {
     let note = object.map(note).transpose()?.flatten();
-    let actor = caller.actor().to_owned();
+    let actor = caller.actor().name.clone();
     let record = caller.engine().acknowledge(caller.workspace_id(), id, actor, note).await?;
     ok(&Acknowledged { incident: Incident::of(&record, caller.now()) })
 }

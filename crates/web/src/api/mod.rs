@@ -16,13 +16,19 @@ mod simulate;
 mod use_case_webhooks;
 mod why;
 
+use std::pin::Pin;
+
 use axum::Router;
 use axum::handler::Handler;
+use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter};
 use http::Method;
 
 use crate::auth::AppState;
 use crate::instrument::{RunToCompletion, instrumented};
+use crate::openapi::{self, DescribedRoute, Description};
+use crate::operation::{Operation, Strict};
+use crate::problem::Code;
 
 pub(crate) use inbound::alertmanager::ingest as ingest_alertmanager;
 
@@ -31,98 +37,235 @@ struct Route {
     method: Method,
     path: &'static str,
     handler: MethodRouter<AppState>,
+    summary: &'static str,
+    /// `channels_list`, after the handler.
+    operation_id: String,
+    describe: fn(&mut Description),
+    problems: &'static [Code],
+}
+
+/// The routes of one kind of thing.
+struct Group {
+    name: &'static str,
+    routes: Vec<Route>,
 }
 
 impl Route {
-    fn new<T: 'static>(
+    fn new<T: 'static, H: Operation<T>>(
         method: Method,
-        filter: MethodFilter,
         path: &'static str,
-        handler: impl Handler<T, AppState, Future: Unpin>,
+        summary: &'static str,
+        _: &H,
+        handler: MethodRouter<AppState>,
     ) -> Self {
-        Self { method, path, handler: instrumented(filter, handler) }
+        let name = std::any::type_name::<H>();
+        let name = name.split_once("::api::").map_or(name, |(_, name)| name);
+        Self {
+            method,
+            path,
+            handler,
+            summary,
+            operation_id: name.replace("::", "_"),
+            describe: H::describe,
+            problems: &[],
+        }
+    }
+
+    /// Problems with which it may fail besides those that follow from its arguments.
+    const fn problems(mut self, problems: &'static [Code]) -> Self {
+        self.problems = problems;
+        self
     }
 }
 
-fn get<T: 'static>(path: &'static str, handler: impl Handler<T, AppState, Future: Unpin>) -> Route {
-    Route::new(Method::GET, MethodFilter::GET, path, handler)
+/// A handler that is boxed by axum, as all functions are.
+trait Function<M>: Handler<M, AppState, Future = Pin<Box<dyn Future<Output = Response> + Send>>> {}
+
+impl<M, H: Handler<M, AppState, Future = Pin<Box<dyn Future<Output = Response> + Send>>>> Function<M> for H {}
+
+/// A route that runs to its end even if the client disconnects.
+fn writing<M: 'static, T: 'static, H: Function<M> + Operation<T>>(
+    (method, filter): (Method, MethodFilter),
+    path: &'static str,
+    summary: &'static str,
+    handler: H,
+) -> Route {
+    let routed = instrumented(filter, RunToCompletion(Strict { handler: handler.clone(), reads: H::READS }));
+    Route::new(method, path, summary, &handler, routed)
 }
 
-fn post<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Route {
-    Route::new(Method::POST, MethodFilter::POST, path, RunToCompletion(handler))
+/// A route that may end when the client disconnects.
+fn abandonable<M: 'static, T: 'static, H: Function<M> + Operation<T>>(
+    (method, filter): (Method, MethodFilter),
+    path: &'static str,
+    summary: &'static str,
+    handler: H,
+) -> Route {
+    let routed = instrumented(filter, Strict { handler: handler.clone(), reads: H::READS });
+    Route::new(method, path, summary, &handler, routed)
 }
 
-fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Route {
-    Route::new(Method::PATCH, MethodFilter::PATCH, path, RunToCompletion(handler))
+fn get<M: 'static, T: 'static>(
+    path: &'static str,
+    summary: &'static str,
+    handler: impl Function<M> + Operation<T>,
+) -> Route {
+    abandonable((Method::GET, MethodFilter::GET), path, summary, handler)
 }
 
-fn put<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Route {
-    Route::new(Method::PUT, MethodFilter::PUT, path, RunToCompletion(handler))
+fn post<M: 'static, T: 'static>(
+    path: &'static str,
+    summary: &'static str,
+    handler: impl Function<M> + Operation<T>,
+) -> Route {
+    writing((Method::POST, MethodFilter::POST), path, summary, handler)
 }
 
-fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Route {
-    Route::new(Method::DELETE, MethodFilter::DELETE, path, RunToCompletion(handler))
+fn patch<M: 'static, T: 'static>(
+    path: &'static str,
+    summary: &'static str,
+    handler: impl Function<M> + Operation<T>,
+) -> Route {
+    writing((Method::PATCH, MethodFilter::PATCH), path, summary, handler)
 }
 
-fn table() -> Vec<Route> {
+fn put<M: 'static, T: 'static>(
+    path: &'static str,
+    summary: &'static str,
+    handler: impl Function<M> + Operation<T>,
+) -> Route {
+    writing((Method::PUT, MethodFilter::PUT), path, summary, handler)
+}
+
+fn delete<M: 'static, T: 'static>(
+    path: &'static str,
+    summary: &'static str,
+    handler: impl Function<M> + Operation<T>,
+) -> Route {
+    writing((Method::DELETE, MethodFilter::DELETE), path, summary, handler)
+}
+
+const POST: (Method, MethodFilter) = (Method::POST, MethodFilter::POST);
+
+fn table() -> Vec<Group> {
+    let group = |name, routes| Group { name, routes };
     vec![
-        // Not wrapped in RunToCompletion: the engine itself completes an accepted report, and this is the busiest route.
-        Route::new(Method::POST, MethodFilter::POST, "/runs", runs::report),
-        get("/runs", runs::list),
-        get("/events", events::list),
-        get("/events/{id}", events::one),
-        get("/events/{id}/why", why::explain),
-        get("/notification-rules", rules::list),
-        post("/notification-rules", rules::create),
-        post("/notification-rules/test", rules::test),
-        get("/notification-rules/deliveries", rules::deliveries),
-        get("/notification-rules/{id}", rules::one),
-        patch("/notification-rules/{id}", rules::edit),
-        delete("/notification-rules/{id}", rules::delete),
-        get("/use-cases/{use_case}/webhooks", use_case_webhooks::list),
-        post("/use-cases/{use_case}/webhooks", use_case_webhooks::create),
-        get("/use-cases/{use_case}/webhooks/{id}", use_case_webhooks::one),
-        delete("/use-cases/{use_case}/webhooks/{id}", use_case_webhooks::delete),
-        post("/use-cases/{use_case}/webhooks/{id}/test", use_case_webhooks::test),
-        get("/use-cases/{use_case}/webhooks/{id}/deliveries", use_case_webhooks::deliveries),
-        get("/channels", channels::list),
-        post("/channels", channels::create),
-        get("/channels/{id}", channels::one),
-        patch("/channels/{id}", channels::edit),
-        delete("/channels/{id}", channels::delete),
-        post("/channels/{id}/test", channels::test),
-        post("/channels/{id}/rotate-secret", channels::rotate_secret),
-        get("/deliveries", deliveries::list),
-        post("/deliveries/recover", deliveries::recover),
-        get("/deliveries/{id}", deliveries::one),
-        post("/deliveries/{id}/resend", deliveries::resend),
-        get("/mutes", mutes::list),
-        post("/mutes", mutes::create),
-        delete("/mutes/{id}", mutes::delete),
-        get("/notification-preferences", preferences::one),
-        patch("/notification-preferences", preferences::edit),
-        post("/simulate", simulate::simulate),
-        get("/endpoints", endpoints::list),
-        post("/endpoints", endpoints::create),
-        // Not wrapped in RunToCompletion: a test writes nothing, so that it may end when the client disconnects.
-        Route::new(Method::POST, MethodFilter::POST, "/endpoints/test", endpoints::test),
-        get("/endpoints/{id}", endpoints::one),
-        patch("/endpoints/{id}", endpoints::edit),
-        delete("/endpoints/{id}", endpoints::delete),
-        post("/endpoints/{id}/clone", endpoints::clone),
-        post("/endpoints/{id}/pause", endpoints::pause),
-        post("/endpoints/{id}/resume", endpoints::resume),
-        get("/endpoints/{id}/notifications", endpoints::wiring),
-        put("/endpoints/{id}/notifications", endpoints::rewire),
-        get("/endpoints/{id}/checks", endpoints::checks),
-        post("/endpoints/{id}/checks", endpoints::report_check),
-        get("/endpoints/{id}/summaries", endpoints::summaries),
-        get("/incidents", incidents::list),
-        get("/incidents/{id}", incidents::one),
-        post("/incidents/{id}/acknowledge", incidents::acknowledge),
-        get("/inbound-webhooks", inbound::list),
-        post("/inbound-webhooks", inbound::create),
-        delete("/inbound-webhooks/{id}", inbound::delete),
+        group(
+            "Runs",
+            vec![
+                // Not run to completion: the engine itself completes an accepted report, and this is the busiest route.
+                abandonable(POST, "/runs", "Report finished runs", runs::report),
+                get("/runs", "List runs", runs::list),
+            ],
+        ),
+        group(
+            "Events",
+            vec![
+                get("/events", "List events", events::list),
+                get("/events/{id}", "Read an event with its deliveries", events::one),
+                get("/events/{id}/why", "Explain why an event was or was not sent", why::explain),
+            ],
+        ),
+        group(
+            "Rules",
+            vec![
+                get("/notification-rules", "List the rules of a resource", rules::list),
+                post("/notification-rules", "Create a rule", rules::create),
+                post("/notification-rules/test", "Send a test", rules::test),
+                get("/notification-rules/deliveries", "List the deliveries of a resource", rules::deliveries),
+                get("/notification-rules/{id}", "Read a rule", rules::one),
+                patch("/notification-rules/{id}", "Edit a rule", rules::edit),
+                delete("/notification-rules/{id}", "Delete a rule", rules::delete),
+            ],
+        ),
+        group(
+            "Use cases",
+            vec![
+                get("/use-cases/{use_case}/webhooks", "List the webhooks of a use case", use_case_webhooks::list),
+                post("/use-cases/{use_case}/webhooks", "Create a webhook", use_case_webhooks::create),
+                get("/use-cases/{use_case}/webhooks/{id}", "Read a webhook", use_case_webhooks::one),
+                delete("/use-cases/{use_case}/webhooks/{id}", "Delete a webhook", use_case_webhooks::delete),
+                post("/use-cases/{use_case}/webhooks/{id}/test", "Send a test event", use_case_webhooks::test),
+                get(
+                    "/use-cases/{use_case}/webhooks/{id}/deliveries",
+                    "List its deliveries",
+                    use_case_webhooks::deliveries,
+                ),
+            ],
+        ),
+        group(
+            "Channels",
+            vec![
+                get("/channels", "List the shared channels", channels::list),
+                post("/channels", "Create a channel", channels::create).problems(&[Code::Quota]),
+                get("/channels/{id}", "Read a channel", channels::one),
+                patch("/channels/{id}", "Edit a channel", channels::edit),
+                delete("/channels/{id}", "Delete a channel", channels::delete).problems(&[Code::ChannelInUse]),
+                post("/channels/{id}/test", "Send a test", channels::test).problems(&[Code::ChannelUnusable]),
+                post("/channels/{id}/rotate-secret", "Rotate the signing secret of a webhook", channels::rotate_secret),
+            ],
+        ),
+        group(
+            "Deliveries",
+            vec![
+                get("/deliveries", "List deliveries", deliveries::list),
+                post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover),
+                get("/deliveries/{id}", "Read a delivery with its attempts", deliveries::one),
+                post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend),
+            ],
+        ),
+        group(
+            "Mutes",
+            vec![
+                get("/mutes", "List mutes", mutes::list),
+                post("/mutes", "Create a mute", mutes::create),
+                delete("/mutes/{id}", "End a mute", mutes::delete),
+            ],
+        ),
+        group(
+            "Preferences",
+            vec![
+                get("/notification-preferences", "Read the preferences", preferences::one),
+                patch("/notification-preferences", "Edit the preferences", preferences::edit),
+            ],
+        ),
+        group("Simulation", vec![post("/simulate", "Ask what would be sent", simulate::simulate)]),
+        group(
+            "Endpoints",
+            vec![
+                get("/endpoints", "List endpoints", endpoints::list),
+                post("/endpoints", "Create an endpoint", endpoints::create),
+                // Not run to completion: a test writes nothing, so that it may end when the client disconnects.
+                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test),
+                get("/endpoints/{id}", "Read an endpoint", endpoints::one),
+                patch("/endpoints/{id}", "Edit an endpoint", endpoints::edit),
+                delete("/endpoints/{id}", "Delete an endpoint", endpoints::delete),
+                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone),
+                post("/endpoints/{id}/pause", "Pause monitoring", endpoints::pause),
+                post("/endpoints/{id}/resume", "Resume monitoring", endpoints::resume),
+                get("/endpoints/{id}/notifications", "Read which channels are notified", endpoints::wiring),
+                put("/endpoints/{id}/notifications", "Set which channels are notified", endpoints::rewire),
+                get("/endpoints/{id}/checks", "List checks", endpoints::checks),
+                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check),
+                get("/endpoints/{id}/summaries", "List summaries of checks", endpoints::summaries),
+            ],
+        ),
+        group(
+            "Incidents",
+            vec![
+                get("/incidents", "List incidents", incidents::list),
+                get("/incidents/{id}", "Read an incident with its timeline", incidents::one),
+                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge),
+            ],
+        ),
+        group(
+            "Inbound webhooks",
+            vec![
+                get("/inbound-webhooks", "List inbound webhooks", inbound::list),
+                post("/inbound-webhooks", "Create an inbound webhook", inbound::create),
+                delete("/inbound-webhooks/{id}", "Delete an inbound webhook", inbound::delete),
+            ],
+        ),
     ]
 }
 
@@ -130,13 +273,35 @@ const WORKSPACE: &str = "/api/workspaces/{workspace}";
 
 /// Every route below `/api/workspaces/{workspace}`, for tests of the documentation and of access.
 pub fn routes() -> Vec<(Method, &'static str)> {
-    table().into_iter().map(|route| (route.method, route.path)).collect()
+    table().into_iter().flat_map(|group| group.routes).map(|route| (route.method, route.path)).collect()
+}
+
+/// The OpenAPI description of every route.
+pub fn description() -> serde_json::Value {
+    let table = table();
+    let described = table.iter().flat_map(|group| {
+        group.routes.iter().map(|route| {
+            let mut description = Description::default();
+            (route.describe)(&mut description);
+            description.problems(route.problems.iter().copied());
+            DescribedRoute {
+                method: route.method.as_str(),
+                path: format!("{WORKSPACE}{}", route.path),
+                operation_id: route.operation_id.clone(),
+                tag: group.name,
+                summary: route.summary,
+                description,
+            }
+        })
+    });
+    openapi::document(described)
 }
 
 /// The routes of a workspace, each also with a trailing slash, which some clients send for lists. Their paths are complete:
 /// a nested router would strip the prefix from each request.
 pub(crate) fn router() -> Router<AppState> {
-    table().into_iter().fold(Router::new(), |router, Route { path, handler, .. }| {
+    let routes = table().into_iter().flat_map(|group| group.routes);
+    routes.fold(Router::new(), |router, Route { path, handler, .. }| {
         let path = format!("{WORKSPACE}{path}");
         router.route(&format!("{path}/"), handler.clone()).route(&path, handler)
     })

@@ -71,7 +71,7 @@ pub(super) async fn create(caller: Authorized<Write>, object: Object) -> ApiResu
     let expires_at = fields.parsed("expiresAt", INSTANT_FORM, Timestamp::parse);
     let reason = fields.text("reason").unwrap_or_default();
     let ends_on_recovery = fields.boolean("endsOnRecovery").unwrap_or(false);
-    let created_by = caller.actor().to_owned();
+    let created_by = caller.actor().name.clone();
     let new = fields.finish(|| Some(NewMute { scope: scope?, expires_at, reason, created_by, ends_on_recovery }))?;
     let mute = caller.engine().create_mute(caller.workspace_id(), new).await?;
     Ok(json(StatusCode::CREATED, &MuteResponse { mute: MuteView::of(&mute) }))

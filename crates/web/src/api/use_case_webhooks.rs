@@ -17,7 +17,7 @@ use crate::page::List;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::response::{ApiResult, no_content, ok};
-use crate::revision::IfMatch;
+use crate::revision::{self, IfMatch};
 use crate::view::subscription::{self, Subscription, SubscriptionDelivery};
 use crate::view::test_send;
 
@@ -84,7 +84,7 @@ pub(super) async fn delete(
 ) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     let before = require_subscription(engine.rule(workspace_id, id)?, &use_case)?;
-    let expected = expected.at(before.rule.revision)?;
+    let expected = revision::at(&expected, before.rule.revision)?;
     engine.delete_rule(workspace_id, id, expected).await?;
     no_content()
 }

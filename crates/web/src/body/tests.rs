@@ -7,7 +7,7 @@ use futures_util::stream;
 use super::*;
 
 async fn read_chunks(chunks: Vec<io::Result<&'static [u8]>>) -> Result<Bytes, Code> {
-    let body = Body::from_stream(stream::iter(chunks));
+    let body = HttpBody::from_stream(stream::iter(chunks));
     read(Request::new(body), BODY_BYTES_MAX).await.map_err(|problem| problem.code())
 }
 
@@ -16,7 +16,7 @@ async fn body_in_any_number_of_chunks_is_complete() {
     assert_eq!(read_chunks(vec![]).await.unwrap(), "");
     assert_eq!(read_chunks(vec![Ok(b"all")]).await.unwrap(), "all");
     assert_eq!(read_chunks(vec![Ok(b"one "), Ok(b""), Ok(b"two "), Ok(b"three")]).await.unwrap(), "one two three");
-    assert_eq!(read(Request::new(Body::from("all")), BODY_BYTES_MAX).await.unwrap(), "all");
+    assert_eq!(read(Request::new(HttpBody::from("all")), BODY_BYTES_MAX).await.unwrap(), "all");
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 async fn read_coded(coding: &'static str, bytes: Vec<u8>) -> Result<Bytes, Code> {
-    let request = Request::builder().header(CONTENT_ENCODING, coding).body(Body::from(bytes)).unwrap();
+    let request = Request::builder().header(CONTENT_ENCODING, coding).body(HttpBody::from(bytes)).unwrap();
     read(request, BODY_BYTES_MAX).await.map_err(|problem| problem.code())
 }
 

@@ -1,6 +1,5 @@
 //! The JSON shapes of responses, made from domain types and store records.
 
-pub(crate) mod channel;
 pub(crate) mod check;
 mod content;
 pub(crate) mod delivery;

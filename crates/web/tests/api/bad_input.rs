@@ -281,3 +281,39 @@ async fn unknown_id_returns_404() {
     let recover = json!({"channelId": channel, "since": "2026-01-01T00:00:00Z"});
     service.post("/deliveries/recover", &recover).await.problem(404, "not_found");
 }
+
+#[tokio::test]
+async fn query_or_body_that_is_not_read_is_refused_on_every_route() {
+    let service = Service::start().await;
+    for (method, path) in tidings_web::api::routes() {
+        let path = path.replace("{id}", "x").replace("{use_case}", "x");
+        let at = format!("{path}?noSuchParameter=1");
+        let refused = service.send(method.as_str(), &at, None).await;
+        assert!((400..500).contains(&refused.status.as_u16()), "{method} {at}: {}", refused.text);
+        if refused.status == 422 {
+            let pointers = refused.problem(422, "invalid");
+            assert!(
+                pointers.contains(&"/noSuchParameter".to_owned()) || pointers == [""],
+                "{method} {at}: {pointers:?}"
+            );
+        }
+        if method == "GET" || method == "DELETE" {
+            let refused = service.send(method.as_str(), &path, Some(&serde_json::json!({"dryRun": true}))).await;
+            assert!((400..500).contains(&refused.status.as_u16()), "{method} {path}: {}", refused.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn query_and_body_that_are_not_read_change_nothing() {
+    let service = Service::start().await;
+    let refused = service.post("/deliveries/recover?dryRun=true", &serde_json::json!({})).await;
+    assert_eq!(refused.problem(422, "invalid"), ["/dryRun"]);
+    let rule = service.rule_to("https://example.com/a").await;
+    let path = format!("/notification-rules/{rule}");
+    assert_eq!(service.send("DELETE", &format!("{path}?force=true"), None).await.problem(422, "invalid"), ["/force"]);
+    let body = serde_json::json!({"dryRun": true});
+    assert_eq!(service.send("DELETE", &path, Some(&body)).await.problem(422, "invalid"), [""]);
+    service.get(&path).await.expect(200);
+    service.send("DELETE", &path, Some(&serde_json::json!({}))).await.expect(204);
+}

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tidings_channels::ChannelContext;
 use tidings_channels::egress::{Egress, Guard};
+use tidings_domain::access::Actor;
 use tidings_domain::id::{ApiKeyId, Id, WorkspaceId};
 use tidings_engine::clock::{Clock, ManualClock, SystemClock, new_id};
 use tidings_engine::queue::Limits;
@@ -122,7 +123,7 @@ impl Service {
         let (_, other_key) = instance::create_workspace(store.as_ref(), clock.as_ref(), "other").await.unwrap();
         let workspace_id = first.workspace.id;
         let read_only_key = "tdg_read_only_0123456789abcdef0123456789".to_owned();
-        store.add_api_key(read_only(workspace_id, &read_only_key, clock.as_ref())).await.unwrap();
+        store.add_api_key(read_only(workspace_id, &read_only_key, clock.as_ref()), vec![]).await.unwrap();
 
         let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
         let environment = ChannelContext::new(Arc::new(Egress::new(guard)));
@@ -265,7 +266,16 @@ impl Drop for Service {
 fn read_only(workspace_id: WorkspaceId, key: &str, clock: &dyn Clock) -> ApiKey {
     let now = clock.now();
     let id: ApiKeyId = new_id(clock, now);
-    ApiKey { id, workspace_id, name: "reader".into(), hash: api_key_hash(key), read_only: true, created_at: now }
+    ApiKey {
+        id,
+        workspace_id,
+        name: "reader".into(),
+        hash: api_key_hash(key),
+        read_only: true,
+        created_by: Actor::system(),
+        created_at: now,
+        expires_at: None,
+    }
 }
 
 /// An unknown id of this type.

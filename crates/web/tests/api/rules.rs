@@ -99,7 +99,8 @@ async fn stale_rule_edit_returns_412() {
     assert_eq!(shown.header("etag"), Some("\"1\""));
     let conditional = async |method: &str, tag: &str| {
         let request = service.request(method, &path).header("if-match", tag).header("content-type", "application/json");
-        service.execute(request.body("{\"paused\":true}".into()).unwrap()).await
+        let body = if method == "DELETE" { "" } else { "{\"paused\":true}" };
+        service.execute(request.body(body.into()).unwrap()).await
     };
     let edited = conditional("PATCH", "\"1\"").await;
     assert_eq!(edited.header("etag"), Some("\"2\""));

@@ -13,7 +13,7 @@ use tidings_domain::mute::MuteScope;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
-use tidings_engine::settings::{ChannelEdit, RuleEdit};
+use tidings_engine::settings::RuleEdit;
 use tidings_engine::{Simulation, SimulationRequest};
 
 use super::strategies::{Action, CHANNELS, ENDPOINTS, Setup};
@@ -63,14 +63,12 @@ impl History {
         let channel = |(number, channel): (usize, &super::strategies::Channel)| {
             let name = name(number, channel.merges);
             let id = if channel.merges { world.slack(&name) } else { world.webhook(&name) };
-            let edit = ChannelEdit {
-                severity_filter: Some(channel.filter),
-                event_filters: Some(channel.filters),
-                delivery_priority: Some(channel.priority),
-                rate_limit: Some(channel.limit),
-                ..ChannelEdit::default()
-            };
-            world.edit(id, edit);
+            world.edit(id, |policies| {
+                policies.severity_filter = channel.filter;
+                policies.event_filters = channel.filters;
+                policies.delivery_priority = channel.priority;
+                policies.rate_limit = channel.limit;
+            });
             id
         };
         let channels: Vec<_> = setup.channels.iter().enumerate().map(channel).collect();

@@ -34,13 +34,12 @@ pub(super) mod columns;
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at};
+use tidings_domain::id::{Id as _, WorkspaceId, sort_key_at, sort_key_time};
 use tidings_domain::time::Timestamp;
 
 use super::db::Db;
 use super::row::id;
 use crate::Result;
-use crate::history::IndexProgress;
 use build::Block;
 
 /// Events of a block, or deliveries if there are more of them. Enough that the texts of a million rows are a thousand
@@ -50,16 +49,19 @@ pub(super) const BLOCK_ROWS: u32 = if cfg!(test) { 8 } else { 1_024 };
 /// Events of a workspace that are indexed together. What is not indexed is fewer than these and read row by row.
 const STEP_EVENTS: u32 = BLOCK_ROWS / 4;
 /// Steps that one call builds at most of new events.
-const NEW_STEPS_MAX: u32 = 64;
+const NEW_STEPS_MAX: u32 = 16;
 /// Blocks that one call rebuilds at most because they are stale, and because they have open rows.
 const STALE_MAX: u32 = 32;
 const OPEN_MAX: u32 = 8;
-/// Blocks that one write replaces: about 200 KiB, so that no caller waits for long.
-pub(super) const WRITE_BLOCKS_MAX: usize = 4;
+/// Blocks that are read in one transaction and replaced in one: some 20 ms, in which the write-ahead log cannot be
+/// emptied, and about 200 KiB, for which other writes wait.
+pub(super) const TOGETHER_MAX: usize = 4;
 /// How long after its acceptance an event is indexed: nearly all deliveries are settled by then.
 const LAG_MS: u64 = 1_000;
-/// How long after it was built a block with open rows is built again.
+/// How long after it was built a block with open rows is built again: at least so long, and a part of its age, because
+/// what is not settled after hours will probably not be in the next minutes.
 const OPEN_REBUILD_MS: u64 = 5_000;
+const OPEN_REBUILD_AGE_PART: u64 = 16;
 
 /// The range of a new block: the sort keys after those of the block before, up to `last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,10 +245,10 @@ pub(super) fn outdated(db: &Connection, now: Timestamp) -> Result<(Vec<Outdated>
     let open = db
         .prepare_cached(
             "SELECT rowid, workspace_id, first, last, revision, is_stale \
-             FROM history_block INDEXED BY history_block_open WHERE open_count > 0 AND built_at < ? \
-             ORDER BY built_at LIMIT ?",
+             FROM history_block INDEXED BY history_block_open WHERE open_count > 0 AND rebuild_at <= ? \
+             ORDER BY rebuild_at LIMIT ?",
         )?
-        .query_map(params![now.minus_ms(OPEN_REBUILD_MS).unix_ms(), OPEN_MAX], read)?
+        .query_map(params![now.unix_ms(), OPEN_MAX], read)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     found.extend(open.into_iter().filter(|block| !block.is_stale));
     Ok((found, has_more))
@@ -277,7 +279,7 @@ pub(super) fn replace(db: &Db<'_>, rebuilt: &[Rebuilt], now: Timestamp) -> Resul
             continue;
         }
         let mut insert = db.prepare_cached(
-            "INSERT INTO history_block (workspace_id, last, first, revision, is_stale, row_count, open_count, built_at, \
+            "INSERT INTO history_block (workspace_id, last, first, revision, is_stale, row_count, open_count, rebuild_at, \
              event_values, delivery_values, delivery_codes, event_codes, event_keys, delivery_keys, texts) \
              VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
@@ -289,7 +291,7 @@ pub(super) fn replace(db: &Db<'_>, rebuilt: &[Rebuilt], now: Timestamp) -> Resul
                 revision,
                 block.row_count,
                 block.open_count,
-                now.unix_ms(),
+                rebuild_at(block.last, now).unix_ms(),
                 block.events.values,
                 block.deliveries.values,
                 block.deliveries.codes,
@@ -303,7 +305,13 @@ pub(super) fn replace(db: &Db<'_>, rebuilt: &[Rebuilt], now: Timestamp) -> Resul
     Ok(())
 }
 
-/// What a call did, and whether the next one should follow at once.
-pub(super) fn progress(rebuilt: &[Rebuilt], has_more: bool) -> IndexProgress {
-    IndexProgress { blocks: rebuilt.iter().map(|it| it.blocks.len() as u32).sum(), has_more }
+/// When a block that ends at this sort key is built again if it has open rows.
+fn rebuild_at(last: i64, now: Timestamp) -> Timestamp {
+    let age_ms = now.unix_ms().saturating_sub(sort_key_time(last).unix_ms()).max(0).unsigned_abs();
+    now.plus_ms(OPEN_REBUILD_MS.max(age_ms / OPEN_REBUILD_AGE_PART))
+}
+
+/// How many blocks these are.
+pub(super) fn count_blocks(rebuilt: &[Rebuilt]) -> u32 {
+    rebuilt.iter().map(|it| it.blocks.len() as u32).sum()
 }

@@ -14,10 +14,15 @@ use crate::error::StoreError;
 use crate::monitoring::{IncidentFilter, IncidentRecord};
 use crate::sqlite::row::{corrupt, id, instant, json, optional_instant, parsed, to_json};
 
+/// Leaves out those of deleted workspaces, which are deleted later.
+const OF_EXISTING: &str =
+    "AND EXISTS (SELECT 1 FROM workspace w WHERE w.id = incident.workspace_id AND w.deleted_at IS NULL)";
+
 /// The active incidents of all workspaces, oldest first.
 pub(in crate::sqlite) fn active(db: &Connection) -> Result<Vec<IncidentRecord>> {
-    let mut statement =
-        db.prepare_cached("SELECT * FROM incident INDEXED BY incident_open WHERE resolved_at IS NULL")?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT * FROM incident INDEXED BY incident_open WHERE resolved_at IS NULL {OF_EXISTING}"
+    ))?;
     let mut rows = statement.query([])?;
     let mut found = collect(&mut rows)?;
     // Sorted here: the index is ordered by workspace first.
@@ -27,9 +32,10 @@ pub(in crate::sqlite) fn active(db: &Connection) -> Result<Vec<IncidentRecord>> 
 
 /// The resolved incidents of all workspaces that have a wake-up, oldest first.
 pub(in crate::sqlite) fn unfinished(db: &Connection) -> Result<Vec<IncidentRecord>> {
-    let mut statement = db.prepare_cached(
-        "SELECT * FROM incident INDEXED BY incident_unfinished WHERE resolved_at IS NOT NULL AND wake_at IS NOT NULL",
-    )?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT * FROM incident INDEXED BY incident_unfinished \
+         WHERE resolved_at IS NOT NULL AND wake_at IS NOT NULL {OF_EXISTING}"
+    ))?;
     let mut rows = statement.query([])?;
     let mut found = collect(&mut rows)?;
     found.sort_unstable_by_key(|record| record.incident.id);

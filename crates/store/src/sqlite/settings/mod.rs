@@ -11,15 +11,16 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 use tidings_domain::id::{Id, WorkspaceId};
 
+use super::accounts::{audit, workspace};
 use super::row::{corrupt, id, json, to_json};
 use crate::Result;
 use crate::error::StoreError;
 use crate::settings::{ConfigChange, Configuration, Precondition, Preferences, Version};
 
-pub(super) use instance::{add_api_key, create_workspace, delete_api_key, instance_key, set_instance_key, workspaces};
+pub(super) use instance::{instance_key, set_instance_key};
 
 pub(super) fn versions(db: &Connection) -> Result<Vec<(WorkspaceId, Version)>> {
-    let mut statement = db.prepare_cached("SELECT id, version FROM workspace ORDER BY id")?;
+    let mut statement = db.prepare_cached("SELECT id, version FROM workspace WHERE deleted_at IS NULL ORDER BY id")?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -33,18 +34,20 @@ pub(super) fn configuration(
     workspace_id: WorkspaceId,
     endpoints_since: Version,
 ) -> Result<Configuration> {
-    let mut workspace = db.prepare_cached("SELECT version, preferences FROM workspace WHERE id = ?")?;
-    let mut rows = workspace.query([workspace_id.as_bytes()])?;
+    let mut statement = db.prepare_cached("SELECT * FROM workspace WHERE id = ? AND deleted_at IS NULL")?;
+    let mut rows = statement.query([workspace_id.as_bytes()])?;
     let row = rows.next()?.ok_or(StoreError::NotFound)?;
     let (version, preferences) = (row.get("version")?, json(row, "preferences")?);
     let mut configuration = Configuration {
+        workspace: workspace::read(row)?,
         version,
         preferences,
         mutes: mute::all(db, workspace_id)?,
         inbound_webhooks: inbound_webhook::all(db, workspace_id)?,
         endpoints: endpoint::since(db, workspace_id, endpoints_since)?,
         endpoint_count: endpoint::count(db, workspace_id)?,
-        ..Configuration::default()
+        rules: Vec::new(),
+        channels: Vec::new(),
     };
     let mut rules = db.prepare_cached("SELECT * FROM rule WHERE workspace_id = ? ORDER BY id")?;
     let mut rows = rules.query([workspace_id.as_bytes()])?;
@@ -75,6 +78,8 @@ pub(super) fn apply_changes(db: &Connection, workspace_id: WorkspaceId, changes:
             ConfigChange::PutInboundWebhook(webhook) => inbound_webhook::put(db, workspace_id, webhook)?,
             ConfigChange::DeleteInboundWebhook(id) => delete(db, "inbound_webhook", workspace_id, id)?,
             ConfigChange::SetPreferences(preferences) => set_preferences(db, workspace_id, preferences)?,
+            ConfigChange::PutWorkspace(record, expected) => workspace::update(db, workspace_id, record, *expected)?,
+            ConfigChange::Audit(entry) => audit::record_of(db, workspace_id, entry)?,
         }
     }
     Ok(version)
@@ -82,10 +87,12 @@ pub(super) fn apply_changes(db: &Connection, workspace_id: WorkspaceId, changes:
 
 /// Increments the configuration version, by which caches notice a change.
 pub(super) fn bump_version(db: &Connection, workspace_id: WorkspaceId) -> Result<Version> {
-    db.prepare_cached("UPDATE workspace SET version = version + 1 WHERE id = ? RETURNING version")?
-        .query_row([workspace_id.as_bytes()], |row| row.get(0))
-        .optional()?
-        .ok_or(StoreError::NotFound)
+    db.prepare_cached(
+        "UPDATE workspace SET version = version + 1 WHERE id = ? AND deleted_at IS NULL RETURNING version",
+    )?
+    .query_row([workspace_id.as_bytes()], |row| row.get(0))
+    .optional()?
+    .ok_or(StoreError::NotFound)
 }
 
 fn set_preferences(db: &Connection, workspace_id: WorkspaceId, preferences: &Preferences) -> Result<()> {

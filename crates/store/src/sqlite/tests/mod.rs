@@ -1,6 +1,7 @@
 //! Tests of what the conformance suite cannot see: query plans, failures of the disk and of operations, the size of the
 //! write-ahead log.
 
+mod account_plans;
 mod checkpoints;
 mod fast_paths;
 mod faults;
@@ -23,10 +24,10 @@ use tidings_domain::trigger::Trigger;
 use tidings_domain::workspace::Workspace;
 
 use super::db::Db;
-use super::{SqliteStore, accept};
+use super::{SqliteStore, accept, accounts};
 use crate::queue::{Acceptance, InitialState, NewDelivery, NewEvent};
-use crate::settings::WorkspaceRecord;
-use crate::{Result, Store as _};
+use crate::settings::{Preferences, WorkspaceRecord};
+use crate::{AccountStore as _, Result, Store as _};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
 
@@ -99,9 +100,17 @@ fn new_event_of_bytes(number: u64, bytes: usize) -> NewEvent {
 /// A store with one workspace.
 async fn open(directory: &tempfile::TempDir) -> SqliteStore {
     let store = SqliteStore::open(directory.path()).unwrap();
-    let workspace = Workspace { id: workspace_id(), slug: "default".into(), created_at: NOW };
-    store.create_workspace(WorkspaceRecord { workspace, api_keys: vec![] }).await.unwrap();
+    let workspace = Workspace::new(workspace_id(), "default", NOW);
+    let record = WorkspaceRecord { workspace, preferences: Preferences::default(), api_keys: vec![] };
+    store.create_workspace(record, None, vec![]).await.unwrap();
     store
+}
+
+/// The same workspace, in a database without a store around it.
+fn insert_workspace(db: &Db<'_>) {
+    let workspace = Workspace::new(workspace_id(), "default", NOW);
+    let record = WorkspaceRecord { workspace, preferences: Preferences::default(), api_keys: vec![] };
+    accounts::workspace::create(db, &record, None).unwrap();
 }
 
 async fn event_exists(store: &SqliteStore, number: u64) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_domain::check::{Check, CheckStatus, Timings};
 use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::event::Event;
-use tidings_domain::id::{EndpointId, Id as _, IncidentId};
+use tidings_domain::id::{EndpointId, IncidentId};
 use tidings_domain::incident::{
     Cause, Incident, IncidentStart, IncidentStatus, IncidentTrigger, Subject, SubjectInfo, TimelineEntry,
 };
@@ -14,7 +14,7 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
 use super::query_plans::{TracedDb, assert_no_scan};
-use super::{NOW, accept_events, id, new_event, workspace_id};
+use super::{NOW, accept_events, id, insert_workspace, new_event, workspace_id};
 use crate::monitoring::{
     CheckFilter, CheckRecord, EndpointState, EpisodeEnd, IncidentFilter, IncidentRecord, TransitionRecord,
 };
@@ -37,11 +37,10 @@ fn incident_id() -> IncidentId {
 }
 
 /// A database with one workspace and one endpoint.
-fn traced_db() -> TracedDb {
+pub(super) fn traced_db() -> TracedDb {
     let traced = TracedDb::new();
     traced.plans(|db| {
-        let mut statement = db.prepare("INSERT INTO workspace (id, slug, created_at) VALUES (?, 'default', 0)")?;
-        statement.execute([workspace_id().as_bytes()])?;
+        insert_workspace(db);
         settings::apply_changes(db, workspace_id(), &[ConfigChange::PutEndpoint(endpoint(), Precondition::Absent)])
     });
     traced
@@ -166,10 +165,13 @@ fn plans_of_monitoring_reads_scan_no_table() {
         assert_no_scan(&traced.plans(|db| summary::list(db, workspace_id(), endpoint_id(), &filter)));
     }
     // A scan is right here: all entries of a small index are wanted.
-    let all_active = traced.plans(|db| incident::active(db));
-    assert!(all_active.iter().all(|(_, plan)| *plan == ["SCAN incident USING INDEX incident_open"]), "{all_active:?}");
-    let all = traced.plans(|db| incident::unfinished(db));
-    assert!(all.iter().all(|(_, plan)| *plan == ["SCAN incident USING INDEX incident_unfinished"]), "{all:?}");
+    for (plans, index) in [
+        (traced.plans(|db| incident::active(db)), "incident_open"),
+        (traced.plans(|db| incident::unfinished(db)), "incident_unfinished"),
+    ] {
+        let expected = [&*format!("SCAN incident USING INDEX {index}"), "SEARCH w EXISTS USING PRIMARY KEY (id=?)"];
+        assert!(plans.iter().all(|(_, plan)| *plan == expected), "{plans:?}");
+    }
     assert_no_scan(&traced.plans(|db| incident::notified(db, workspace_id(), incident_id())));
     assert_no_scan(&traced.plans(|db| episode::last_end(db, workspace_id(), "disk:/var")));
     assert_no_scan(&traced.plans(|db| settings::configuration(db, workspace_id(), 1)));

@@ -318,7 +318,7 @@ fn plans_of_delivery_lists_scan_no_table() {
 }
 
 /// A filter for each combination of these conditions, all with what `all` sets.
-fn combinations<F: Default>(all: fn(&mut F), conditions: &[fn(&mut F)]) -> Vec<F> {
+pub(super) fn combinations<F: Default>(all: fn(&mut F), conditions: &[fn(&mut F)]) -> Vec<F> {
     (0u32..1 << conditions.len())
         .map(|chosen| {
             let mut filter = F::default();

@@ -22,8 +22,9 @@ use crate::body::Object;
 use crate::fields::Fields;
 use crate::query::Query;
 use crate::response::{ApiResult, no_content, ok};
-use crate::revision::{Expected, IfMatch};
+use crate::revision::{self, IfMatch};
 use crate::view::endpoint::{self, EndpointWithState};
+use tidings_app::Expected;
 
 pub(super) use checks::{list as checks, report as report_check, summaries};
 pub(super) use test::test;
@@ -89,7 +90,7 @@ pub(super) async fn edit(
         Ok(draft)
     };
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
-    let expected = expected.at(engine.endpoint(workspace_id, id)?.endpoint.revision)?;
+    let expected = revision::at(&expected, engine.endpoint(workspace_id, id)?.endpoint.revision)?;
     let edited = engine.edit_endpoint(workspace_id, id, expected, edit).await?;
     write_response(&caller, StatusCode::OK, edited).await
 }
@@ -101,7 +102,7 @@ pub(super) async fn delete(
     IfMatch(expected): IfMatch,
 ) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
-    let expected = expected.at(engine.endpoint(workspace_id, id)?.endpoint.revision)?;
+    let expected = revision::at(&expected, engine.endpoint(workspace_id, id)?.endpoint.revision)?;
     engine.delete_endpoint(workspace_id, id, expected).await?;
     no_content()
 }
@@ -146,7 +147,7 @@ pub(super) async fn resume(
 async fn set_enabled(caller: Authorized<Write>, id: EndpointId, expected: Expected, enabled: bool) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     let loaded = engine.endpoint(workspace_id, id)?;
-    let expected = expected.at(loaded.endpoint.revision)?;
+    let expected = revision::at(&expected, loaded.endpoint.revision)?;
     // Idempotent: no new revision where nothing changes.
     let endpoint = if loaded.endpoint.enabled == enabled {
         loaded.endpoint.clone()

@@ -15,7 +15,7 @@ use crate::page::List;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::response::{ApiResult, no_content, ok};
-use crate::revision::IfMatch;
+use crate::revision::{self, IfMatch};
 use crate::view::delivery::RuleDelivery;
 use crate::view::{rule, test_send};
 
@@ -67,7 +67,7 @@ pub(super) async fn edit(
 ) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     let before = engine.rule(workspace_id, id)?;
-    let expected = expected.at(before.rule.revision)?;
+    let expected = revision::at(&expected, before.rule.revision)?;
     let edit = draft::edit(object, &before, type_of(engine, workspace_id))?;
     let inline_type = inline_type(edit.channel.as_ref());
     let edited = engine.edit_rule(workspace_id, id, edit, expected).await;
@@ -82,7 +82,7 @@ pub(super) async fn delete(
     IfMatch(expected): IfMatch,
 ) -> ApiResult {
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
-    let expected = expected.at(engine.rule(workspace_id, id)?.rule.revision)?;
+    let expected = revision::at(&expected, engine.rule(workspace_id, id)?.rule.revision)?;
     engine.delete_rule(workspace_id, id, expected).await?;
     no_content()
 }

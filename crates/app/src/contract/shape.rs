@@ -1,0 +1,594 @@
+//! The shape of a JSON value, compiled from the schema that utoipa derives from a type.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use tidings_domain::time::Timestamp;
+use tidings_domain::violation::{Violation, Violations, pointer};
+use utoipa::ToSchema;
+
+/// The largest integer that every JSON parser keeps exactly: 2⁵³ − 1 (RFC 8259, section 6).
+const INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Deeper schemas are those of a type that contains itself; what lies below is left to serde.
+const DEPTH_MAX: usize = 24;
+
+/// What a value must be.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) kind: Kind,
+    is_nullable: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Any,
+    Text(Text),
+    Integer {
+        min: i64,
+        max: u64,
+    },
+    Number,
+    Boolean,
+    List {
+        item: Box<Shape>,
+        items_min: usize,
+        items_max: usize,
+        is_set: bool,
+    },
+    Map {
+        value: Box<Shape>,
+        entries_max: usize,
+    },
+    Object(Object),
+    /// An object whose other fields depend on the value of one field.
+    Tagged {
+        tag: String,
+        variants: Vec<(String, Object)>,
+    },
+    /// The first that fits by type.
+    Either(Vec<Shape>),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    words: Vec<String>,
+    chars_min: usize,
+    chars_max: Option<usize>,
+    /// The prefix of an id.
+    id_prefix: Option<String>,
+    is_instant: bool,
+    /// A caller's own id: an integer is taken as its digits.
+    accepts_integer: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Object {
+    fields: BTreeMap<String, Field>,
+    /// In the order of their declaration.
+    required: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Field {
+    shape: Shape,
+    is_required: bool,
+}
+
+impl Shape {
+    pub(super) fn of<T: ToSchema>() -> Self {
+        let mut named = Vec::new();
+        T::schemas(&mut named);
+        let json = |schema| serde_json::to_value(schema).unwrap_or_default();
+        let definitions = named.into_iter().map(|(name, schema)| (name, json(schema))).collect();
+        Compiler { definitions }.shape(&json(T::schema()), 0)
+    }
+
+    fn any() -> Self {
+        Self { kind: Kind::Any, is_nullable: true }
+    }
+
+    /// Checks the value, and normalises it: numbers such as `1e3` become integers, `null` in place of an absent field is
+    /// removed.
+    pub(super) fn read(&self, value: &mut Value, at: &str, found: &mut Violations) {
+        if value.is_null() && self.is_nullable {
+            return;
+        }
+        let mut refuse = |message: String| found.push(Violation::new(at, message));
+        match &self.kind {
+            Kind::Any => {}
+            Kind::Text(text) => {
+                if text.accepts_integer
+                    && let Some(number) = value.as_number().filter(|number| number.is_u64() || number.is_i64())
+                {
+                    // Integers beyond 64 bits have lost digits by now, and are refused.
+                    *value = Value::String(number.to_string());
+                }
+                match value.as_str() {
+                    None => refuse("must be a string".to_owned()),
+                    Some(given) => text.fault(given).into_iter().for_each(refuse),
+                }
+            }
+            Kind::Integer { min, max } => match whole_number(value) {
+                Some(number) if number >= i128::from(*min) && number <= i128::from(*max) => {
+                    *value = i64::try_from(number).map_or_else(|_| (number as u64).into(), Value::from);
+                }
+                _ => refuse(integer_form(*min, *max)),
+            },
+            Kind::Number if value.is_number() => {}
+            Kind::Number => refuse("must be a number".to_owned()),
+            Kind::Boolean if value.is_boolean() => {}
+            Kind::Boolean => refuse("must be true or false".to_owned()),
+            Kind::List { item, items_min, items_max, is_set } => {
+                let Value::Array(items) = value else { return refuse("must be a list".to_owned()) };
+                if items.len() > *items_max {
+                    return refuse(format!("must hold at most {items_max} items"));
+                }
+                if items.len() < *items_min {
+                    return refuse(item.least_items(*items_min));
+                }
+                for (index, value) in items.iter_mut().enumerate() {
+                    item.read(value, &format!("{at}/{index}"), found);
+                }
+                if *is_set {
+                    let mut kept: Vec<Value> = Vec::with_capacity(items.len());
+                    for value in items.drain(..) {
+                        if !kept.contains(&value) {
+                            kept.push(value);
+                        }
+                    }
+                    *items = kept;
+                }
+            }
+            Kind::Map { value: shape, entries_max } => {
+                let Value::Object(entries) = value else { return refuse("must be an object".to_owned()) };
+                if entries.len() > *entries_max {
+                    return refuse(format!("must hold at most {entries_max} entries"));
+                }
+                for (key, value) in entries.iter_mut() {
+                    shape.read(value, &format!("{at}{}", pointer(key)), found);
+                }
+            }
+            Kind::Object(object) => match value {
+                Value::Object(fields) => object.read(fields, at, found),
+                _ => refuse("must be an object".to_owned()),
+            },
+            Kind::Tagged { tag, variants } => match value {
+                Value::Object(fields) => read_tagged(tag, variants, fields, at, found),
+                _ => refuse("must be an object".to_owned()),
+            },
+            Kind::Either(shapes) => {
+                let fitting = shapes.iter().find(|shape| shape.fits_type(value)).or(shapes.first());
+                if let Some(shape) = fitting {
+                    shape.read(value, at, found);
+                }
+            }
+        }
+    }
+
+    fn least_items(&self, items_min: usize) -> String {
+        match &self.kind {
+            Kind::Text(text) if !text.words.is_empty() => {
+                format!("must list at least {items_min} of {}", text.words.join(", "))
+            }
+            _ => format!("must hold at least {items_min} items"),
+        }
+    }
+
+    fn fits_type(&self, value: &Value) -> bool {
+        match &self.kind {
+            Kind::Any => true,
+            Kind::Text(text) => value.is_string() || text.accepts_integer && value.is_number(),
+            Kind::Integer { .. } | Kind::Number => value.is_number(),
+            Kind::Boolean => value.is_boolean(),
+            Kind::List { .. } => value.is_array(),
+            Kind::Map { .. } | Kind::Object(_) | Kind::Tagged { .. } => value.is_object(),
+            Kind::Either(shapes) => shapes.iter().any(|shape| shape.fits_type(value)),
+        }
+    }
+
+    /// A query parameter's text as a JSON value.
+    fn value_of_text(&self, text: &str) -> Value {
+        match &self.kind {
+            Kind::Integer { .. } | Kind::Number => {
+                text.parse::<i64>().map(Value::from).unwrap_or_else(|_| Value::String(text.to_owned()))
+            }
+            Kind::Boolean => match text {
+                // A parameter without a value is a flag that is set.
+                "true" | "1" | "" => Value::Bool(true),
+                "false" | "0" => Value::Bool(false),
+                _ => Value::String(text.to_owned()),
+            },
+            Kind::List { item, .. } => {
+                text.split(',').filter(|part| !part.is_empty()).map(|part| item.value_of_text(part)).collect()
+            }
+            // The plus sign of an offset arrives as a space if the client did not percent-encode it.
+            Kind::Text(Text { is_instant: true, .. }) => Value::String(text.replace(' ', "+")),
+            _ => Value::String(text.to_owned()),
+        }
+    }
+}
+
+impl Object {
+    fn read(&self, fields: &mut Map<String, Value>, at: &str, found: &mut Violations) {
+        self.read_except(None, fields, at, found);
+    }
+
+    fn read_except(&self, tag: Option<&str>, fields: &mut Map<String, Value>, at: &str, found: &mut Violations) {
+        let mut is_first_unknown = true;
+        fields.retain(|key, value| {
+            if Some(key.as_str()) == tag {
+                return true;
+            }
+            let Some(field) = self.fields.get(key) else {
+                // The list once is enough: an answer must not be many times as large as the request.
+                let message = if std::mem::take(&mut is_first_unknown) {
+                    let known: Vec<_> = tag.into_iter().chain(self.fields.keys().map(String::as_str)).collect();
+                    format!("is not a known field; known are: {}", known.join(", "))
+                } else {
+                    "is not a known field".to_owned()
+                };
+                found.push(Violation::new(format!("{at}{}", pointer(key)), message));
+                return true;
+            };
+            if value.is_null() && !field.shape.is_nullable {
+                return false;
+            }
+            field.shape.read(value, &format!("{at}{}", pointer(key)), found);
+            true
+        });
+        for key in &self.required {
+            if !fields.contains_key(key) {
+                let at = format!("{at}{}", pointer(key));
+                // A field that may not be null here has a violation already in an edit.
+                if !found.iter().any(|violation| violation.pointer == at) {
+                    found.push(Violation::new(at, "is required"));
+                }
+            }
+        }
+    }
+
+    /// Merges a patch over the fields.
+    pub(super) fn merge(
+        &self,
+        fields: &mut Map<String, Value>,
+        patch: &Map<String, Value>,
+        at: &str,
+        found: &mut Violations,
+    ) {
+        for (key, value) in patch {
+            let field = self.fields.get(key);
+            if value.is_null() && field.is_some_and(|field| !field.shape.is_nullable) && at.is_empty() {
+                let message = field.map_or_else(String::new, |field| field.shape.form());
+                found.push(Violation::new(pointer(key), message));
+                continue;
+            }
+            match (field.map(|field| &field.shape.kind), fields.get_mut(key), value) {
+                (Some(Kind::Object(object)), Some(Value::Object(fields)), Value::Object(patch)) => {
+                    object.merge(fields, patch, &format!("{at}{}", pointer(key)), found);
+                }
+                _ => {
+                    fields.insert(key.clone(), value.clone());
+                }
+            }
+        }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
+    /// Lays the given fields over defaults. Required fields lose their default.
+    pub(super) fn fill(&self, defaults: &mut Map<String, Value>, given: Map<String, Value>) {
+        defaults.retain(|key, _| self.fields.get(key).is_some_and(|field| !field.is_required));
+        for (key, value) in given {
+            let field = self.fields.get(&key);
+            if value.is_null() && field.is_some_and(|field| !field.shape.is_nullable) {
+                continue;
+            }
+            match (field.map(|field| &field.shape.kind), defaults.get_mut(&key), value) {
+                (Some(Kind::Object(object)), Some(Value::Object(defaults)), Value::Object(given)) => {
+                    object.merge(defaults, &given, &pointer(&key), &mut Violations::new());
+                }
+                (_, _, value) => {
+                    defaults.insert(key, value);
+                }
+            }
+        }
+    }
+
+    /// The object that query parameters stand for.
+    pub(super) fn read_pairs(
+        &self,
+        pairs: impl IntoIterator<Item = (String, String)>,
+        found: &mut Violations,
+    ) -> Value {
+        let mut object = Map::new();
+        for (key, text) in pairs {
+            let Some(field) = self.fields.get(&key) else {
+                let known: Vec<_> = self.fields.keys().map(String::as_str).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let message = format!("is not a query parameter of this route; known are: {known}");
+                if !found.iter().any(|violation| violation.pointer == pointer(&key)) {
+                    found.push(Violation::new(pointer(&key), message));
+                }
+                continue;
+            };
+            let value = field.shape.value_of_text(&text);
+            match (object.get_mut(&key), value) {
+                (None, value) => {
+                    object.insert(key, value);
+                }
+                (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
+                (Some(_), _) => found.push(Violation::new(pointer(&key), "must not be repeated")),
+            }
+        }
+        Value::Object(object)
+    }
+}
+
+fn read_tagged(
+    tag: &str,
+    variants: &[(String, Object)],
+    fields: &mut Map<String, Value>,
+    at: &str,
+    found: &mut Violations,
+) {
+    let words = || one_of(variants.iter().map(|(word, _)| word.as_str()));
+    let tag_at = || format!("{at}{}", pointer(tag));
+    match fields.get(tag) {
+        None | Some(Value::Null) => found.push(Violation::new(tag_at(), "is required")),
+        Some(Value::String(given)) => match variants.iter().find(|(word, _)| word == given) {
+            Some((_, object)) => object.read_except(Some(tag), fields, at, found),
+            None => found.push(Violation::new(tag_at(), words())),
+        },
+        Some(_) => found.push(Violation::new(tag_at(), "must be a string")),
+    }
+}
+
+impl Shape {
+    /// What the value must be, for a `null` that it must not be.
+    fn form(&self) -> String {
+        let form = match &self.kind {
+            Kind::Text(text) if !text.words.is_empty() => return one_of(text.words.iter().map(String::as_str)),
+            Kind::Integer { min, max } => return integer_form(*min, *max),
+            Kind::Any => "must not be null",
+            Kind::Text(_) => "must be a string",
+            Kind::Number => "must be a number",
+            Kind::Boolean => "must be true or false",
+            Kind::List { .. } => "must be a list",
+            Kind::Map { .. } | Kind::Object(_) | Kind::Tagged { .. } => "must be an object",
+            Kind::Either(shapes) => return shapes.first().map(Self::form).unwrap_or_default(),
+        };
+        form.to_owned()
+    }
+}
+
+impl Text {
+    fn fault(&self, given: &str) -> Option<String> {
+        if !self.words.is_empty() {
+            let is_known = self.words.iter().any(|word| word == given);
+            return (!is_known).then(|| one_of(self.words.iter().map(String::as_str)));
+        }
+        if let Some(prefix) = &self.id_prefix {
+            let is_id = given.strip_prefix(prefix.as_str()).is_some_and(|digits| {
+                digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            });
+            return (!is_id).then(|| format!("must be an id of the form {prefix}<32 hex digits>"));
+        }
+        if self.is_instant {
+            return Timestamp::parse(given)
+                .is_none()
+                .then(|| "must be an RFC 3339 timestamp, such as 2026-05-02T04:00:12.345Z".to_owned());
+        }
+        match self.chars_max {
+            Some(max) if given.chars().nth(max).is_some() => Some(format!("must be at most {max} characters")),
+            _ if self.chars_min == 1 && given.is_empty() => Some("must not be empty".to_owned()),
+            _ if self.chars_min > 1 && given.chars().nth(self.chars_min - 1).is_none() => {
+                Some(format!("must be at least {} characters", self.chars_min))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The number, if it is whole, however it is written: JSON has one type of number, so that some serialisers write
+/// `1842.0` or `1e3`.
+fn whole_number(value: &Value) -> Option<i128> {
+    if let Some(number) = value.as_u64() {
+        return Some(number.into());
+    }
+    if let Some(number) = value.as_i64() {
+        return Some(number.into());
+    }
+    let number = value.as_f64()?;
+    // Every whole number up to this bound is exact as a float.
+    (number.fract() == 0.0 && number.abs() <= INTEGER_MAX as f64).then_some(number as i128)
+}
+
+fn integer_form(min: i64, max: u64) -> String {
+    match (min, max) {
+        (0, max) if max >= u64::from(u32::MAX) => "must be a whole number, 0 or more".to_owned(),
+        (min, max) if max >= u64::from(u32::MAX) => format!("must be a whole number, {min} or more"),
+        _ => format!("must be a whole number from {min} to {max}"),
+    }
+}
+
+/// `a, b or c`, for messages.
+fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<_> = words.into_iter().collect();
+    match words.as_slice() {
+        [] => "must be absent".to_owned(),
+        [only] => format!("must be {only}"),
+        [rest @ .., last] => format!("must be {} or {last}", rest.join(", ")),
+    }
+}
+
+/// Compiles schemas, in which `$ref` names one of the definitions.
+struct Compiler {
+    definitions: BTreeMap<String, Value>,
+}
+
+impl Compiler {
+    fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
+        let name = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/components/schemas/"));
+        name.and_then(|name| self.definitions.get(name)).unwrap_or(schema)
+    }
+
+    fn shape(&self, schema: &Value, depth: usize) -> Shape {
+        let schema = self.resolved(schema);
+        if depth > DEPTH_MAX {
+            return Shape::any();
+        }
+        if let Some(alternatives) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
+            return self.alternatives(alternatives, depth);
+        }
+        if schema["allOf"].is_array() {
+            return self.object(schema, depth);
+        }
+        let types: Vec<&str> = match &schema["type"] {
+            Value::String(only) => vec![only],
+            Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+            _ => return Shape::any(),
+        };
+        let is_nullable = types.contains(&"null");
+        let of_type = |name: &&str| *name != "null";
+        let kind = match types.iter().copied().find(of_type) {
+            Some("string") => Kind::Text(text(schema, types.contains(&"integer"))),
+            Some("integer") if types.contains(&"string") => Kind::Text(text(schema, true)),
+            Some("integer") => integer(schema),
+            Some("number") => Kind::Number,
+            Some("boolean") => Kind::Boolean,
+            Some("array") => Kind::List {
+                item: Box::new(self.shape(&schema["items"], depth + 1)),
+                items_min: bound(schema, "minItems").unwrap_or(0),
+                items_max: bound(schema, "maxItems").unwrap_or(usize::MAX),
+                is_set: schema["uniqueItems"] == true,
+            },
+            Some("object") => return Shape { is_nullable, ..self.object(schema, depth) },
+            _ => Kind::Any,
+        };
+        Shape { kind, is_nullable }
+    }
+
+    fn alternatives(&self, schemas: &[Value], depth: usize) -> Shape {
+        let is_null = |schema: &&Value| schema["type"] == "null";
+        let is_nullable = schemas.iter().any(|schema| is_null(&schema));
+        let others: Vec<_> = schemas.iter().filter(|schema| !is_null(schema)).collect();
+        if let [only] = others.as_slice() {
+            let shape = self.shape(only, depth + 1);
+            return Shape { is_nullable: is_nullable || shape.is_nullable, ..shape };
+        }
+        let kind = self
+            .tagged(&others, depth)
+            .unwrap_or_else(|| Kind::Either(others.iter().map(|schema| self.shape(schema, depth + 1)).collect()));
+        Shape { kind, is_nullable }
+    }
+
+    /// The variants of an enum whose tag is a field with one word.
+    fn tagged(&self, schemas: &[&Value], depth: usize) -> Option<Kind> {
+        let mut tag: Option<String> = None;
+        let mut variants = Vec::new();
+        for schema in schemas {
+            let Kind::Object(mut object) = self.object(self.resolved(schema), depth).kind else { return None };
+            let one_word = |field: &Field| match &field.shape.kind {
+                Kind::Text(Text { words, .. }) if words.len() == 1 => Some(words[0].clone()),
+                _ => None,
+            };
+            let (key, word) = match &tag {
+                Some(tag) => (tag.clone(), one_word(object.fields.get(tag)?)?),
+                None => object.fields.iter().find_map(|(key, field)| Some((key.clone(), one_word(field)?)))?,
+            };
+            object.fields.remove(&key);
+            object.required.retain(|required| *required != key);
+            variants.push((word, object));
+            tag = Some(key);
+        }
+        Some(Kind::Tagged { tag: tag?, variants })
+    }
+
+    /// An object, with the parts that it is made of.
+    fn object(&self, schema: &Value, depth: usize) -> Shape {
+        let mut object = Object::default();
+        let mut tagged = None;
+        self.collect(schema, depth, &mut object, &mut tagged);
+        let kind = match tagged {
+            // The fields beside the tagged part are those of every variant.
+            Some(Kind::Tagged { tag, variants }) => {
+                let with_common = |(word, mut variant): (String, Object)| {
+                    let mut common = Object::default();
+                    let mut ignored = None;
+                    self.collect(schema, depth, &mut common, &mut ignored);
+                    variant.fields.extend(common.fields);
+                    variant.required.extend(common.required);
+                    (word, variant)
+                };
+                Kind::Tagged { tag, variants: variants.into_iter().map(with_common).collect() }
+            }
+            _ => {
+                let additional = &schema["additionalProperties"];
+                let is_map = object.fields.is_empty() && !additional.is_null() && *additional != false;
+                if is_map {
+                    let value = if additional.is_object() { self.shape(additional, depth + 1) } else { Shape::any() };
+                    Kind::Map {
+                        value: Box::new(value),
+                        entries_max: bound(schema, "maxProperties").unwrap_or(usize::MAX),
+                    }
+                } else {
+                    Kind::Object(object)
+                }
+            }
+        };
+        Shape { kind, is_nullable: false }
+    }
+
+    fn collect(&self, schema: &Value, depth: usize, object: &mut Object, tagged: &mut Option<Kind>) {
+        let schema = self.resolved(schema);
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            self.collect(part, depth + 1, object, tagged);
+        }
+        if let Some(variants) = schema["oneOf"].as_array() {
+            *tagged = self.tagged(&variants.iter().collect::<Vec<_>>(), depth + 1);
+        }
+        let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+            let field = Field { shape: self.shape(property, depth + 1), is_required: required.contains(&key.as_str()) };
+            object.fields.insert(key.clone(), field);
+        }
+        object.required.extend(required.into_iter().map(str::to_owned));
+    }
+}
+
+fn bound(schema: &Value, key: &str) -> Option<usize> {
+    schema[key].as_u64().and_then(|bound| bound.try_into().ok())
+}
+
+fn text(schema: &Value, accepts_integer: bool) -> Text {
+    let words = schema["enum"].as_array().into_iter().flatten();
+    let pattern = schema["pattern"].as_str().unwrap_or_default();
+    let id_prefix = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix("[0-9a-f]{32}$"));
+    Text {
+        words: words.filter_map(|word| word.as_str().map(str::to_owned)).collect(),
+        chars_min: bound(schema, "minLength").unwrap_or(0),
+        chars_max: bound(schema, "maxLength"),
+        id_prefix: id_prefix.map(str::to_owned),
+        is_instant: schema["format"] == "date-time",
+        accepts_integer,
+    }
+}
+
+fn integer(schema: &Value) -> Kind {
+    let (min_of_type, max_of_type) = match schema["format"].as_str() {
+        Some("u-int8") => (0, u8::MAX.into()),
+        Some("u-int16") => (0, u16::MAX.into()),
+        Some("u-int32") => (0, u32::MAX.into()),
+        Some("u-int64") => (0, INTEGER_MAX),
+        Some("int8") => (i8::MIN.into(), i8::MAX as u64),
+        Some("int16") => (i16::MIN.into(), i16::MAX as u64),
+        Some("int32") => (i32::MIN.into(), i32::MAX as u64),
+        _ => (-(INTEGER_MAX as i64), INTEGER_MAX),
+    };
+    Kind::Integer {
+        min: schema["minimum"].as_f64().map_or(min_of_type, |min| min as i64),
+        max: schema["maximum"].as_f64().map_or(max_of_type, |max| max as u64),
+    }
+}

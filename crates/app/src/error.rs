@@ -1,0 +1,68 @@
+//! Why an operation failed. Renderers turn it into a problem (RFC 9457), a form's messages, or a line on a terminal.
+
+use tidings_domain::access::Permission;
+use tidings_domain::violation::{Violation, Violations};
+use tidings_engine::EngineError;
+
+/// The result of an operation.
+pub type Result<T> = std::result::Result<T, AppError>;
+
+/// Why an operation failed. It has changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The caller's role, or its API key, does not grant this.
+    #[error("this needs the permission {}", .0.as_str())]
+    Forbidden(Permission),
+    /// The API key is read-only.
+    #[error("use an API key with write access")]
+    ReadOnlyKey,
+    /// With all that is wrong. Their paths are JSON pointers of the request; in a form the same paths name its fields.
+    #[error("the input is invalid")]
+    Invalid(Violations),
+    /// A quota of the workspace is used up.
+    #[error("this workspace has {used} {what} and may have {max}: delete some, or ask the operator for more")]
+    Quota {
+        /// The things that are limited, in the plural.
+        what: &'static str,
+        used: u32,
+        max: u32,
+    },
+    /// Temporary: all slots are in use.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// Not available in the state that it is in. With the stable code.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl AppError {
+    /// One violation of one field.
+    pub fn invalid(pointer: &str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation::new(pointer, message)])
+    }
+
+    /// It does not exist in this workspace.
+    pub const fn not_found(what: &'static str) -> Self {
+        Self::Engine(EngineError::NotFound(what))
+    }
+
+    /// The same with each field's path mapped, where the caller's request names a field differently.
+    #[must_use]
+    pub fn map_pointers(self, map: impl Fn(&str) -> String) -> Self {
+        let mapped = |violations: Violations| {
+            violations.into_iter().map(|violation| Violation::new(map(&violation.pointer), violation.message)).collect()
+        };
+        match self {
+            Self::Invalid(violations) | Self::Engine(EngineError::Invalid(violations)) => {
+                Self::Invalid(mapped(violations))
+            }
+            other => other,
+        }
+    }
+}
+
+impl From<Violations> for AppError {
+    fn from(violations: Violations) -> Self {
+        Self::Invalid(violations)
+    }
+}
