@@ -3,6 +3,7 @@
 //! Arguments are parsed by hand: fewer dependencies make every task start sooner.
 
 mod bench;
+mod openapi;
 mod shell;
 mod steps;
 mod tidy;
@@ -25,6 +26,7 @@ Commands:
   tidy         Only the repository checks: file headers and sizes, test layout, doc comments, crate
                layers, decision records, banned words
   tools        Only install what the tests need
+  openapi      Write docs/openapi.json, the committed copy of the API's description
   advisories   Known vulnerabilities in dependencies. Reads the advisory database from its git
                host, and its answer changes without any change here, so it is not part of `test`
   bench        How fast, how cheap and how fair a release is; `cargo xtask bench --help`
@@ -57,6 +59,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         ["check"] => steps::run("check", &Step::CHECK, &Repo::find()?),
         ["tidy"] => tidy::run(&Repo::find()?),
         ["tools"] => tools::run(&Repo::find()?),
+        ["openapi"] => openapi::run(&Repo::find()?),
         ["advisories"] => steps::advisories(&Repo::find()?),
         [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
             println!("{HELP}");

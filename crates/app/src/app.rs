@@ -8,6 +8,7 @@ use tidings_domain::id::WorkspaceId;
 use tidings_engine::Engine;
 use tidings_monitor::Prober;
 
+use crate::accounts::Accounts;
 use crate::error::AppError;
 
 /// Tests of endpoints at once, and of channels. They use the prober and the connections that checks and deliveries use,
@@ -24,6 +25,7 @@ struct Services {
     engine: Engine,
     prober: Arc<Prober>,
     public_url: Option<String>,
+    accounts: Accounts,
     endpoint_tests: TestSlots,
     channel_tests: TestSlots,
 }
@@ -32,7 +34,8 @@ impl App {
     /// With `public_url` as the base of the URLs in responses; without it they have a path only.
     pub fn new(engine: Engine, prober: Arc<Prober>, public_url: Option<String>) -> Self {
         let (endpoint_tests, channel_tests) = (TestSlots::default(), TestSlots::default());
-        Self(Arc::new(Services { engine, prober, public_url, endpoint_tests, channel_tests }))
+        let accounts = Accounts::start();
+        Self(Arc::new(Services { engine, prober, public_url, accounts, endpoint_tests, channel_tests }))
     }
 
     /// The event pipeline and its configuration.
@@ -48,6 +51,11 @@ impl App {
     /// The base of the URLs in responses.
     pub fn public_url(&self) -> Option<&str> {
         self.0.public_url.as_deref()
+    }
+
+    /// What sign-ins share.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     pub(crate) fn endpoint_tests(&self) -> &TestSlots {

@@ -13,7 +13,7 @@ use tidings_engine::queue::Health;
 use tidings_engine::settings::channels::{
     changes_destination, name_violations, new_signing_secret, reenable, rotate_signing_secret,
 };
-use tidings_engine::settings::{ChannelUsers, ConfigPlan, OVERLAP_MS_MAX};
+use tidings_engine::settings::{self, ChannelUsers, ConfigPlan, OVERLAP_MS_MAX};
 use tidings_engine::snapshot::{LoadedChannel, WorkspaceView};
 use tidings_engine::{EngineError, TestSend};
 use tidings_store::settings::{ConfigChange, Precondition};
@@ -70,6 +70,7 @@ pub struct Channel {
     /// Until when the receiver wants no attempt, because it limits the rate.
     pub paused_until: Option<Timestamp>,
     pub health: ChannelHealth,
+    pub uses: ChannelUses,
     pub revision: u32,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -85,6 +86,14 @@ pub struct ChannelHealth {
     pub failing_since: Option<Timestamp>,
     /// Of the last 100 attempts, from 0 to 1.
     pub success_rate: Option<f64>,
+}
+
+/// How many rules and escalation steps use a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelUses {
+    pub rules: u32,
+    pub escalation_steps: u32,
 }
 
 /// The shared channels of a workspace, oldest first.
@@ -192,7 +201,8 @@ impl ChannelDraft {
 }
 
 impl Channel {
-    fn of(channel: &channel::Channel, health: Health) -> Self {
+    fn of(channel: &channel::Channel, health: Health, uses: settings::ChannelUses) -> Self {
+        let settings::ChannelUses { rules, escalation_steps } = uses;
         let Health { last_sent_at, last_failed_at, failing_since, success_rate, paused_until } = health;
         let Connectivity { is_connected, last_tested_at, last_success_at, last_failure_at } = channel.connectivity;
         Self {
@@ -205,10 +215,17 @@ impl Channel {
             last_failure_at,
             paused_until,
             health: ChannelHealth { last_sent_at, last_failed_at, failing_since, success_rate },
+            uses: ChannelUses { rules, escalation_steps },
             revision: channel.revision,
             created_at: channel.created_at,
             updated_at: channel.updated_at,
         }
+    }
+
+    /// With its uses in the present configuration.
+    fn in_use<P>(by: &Authorized<P>, channel: &channel::Channel) -> Result<Self> {
+        let uses = settings::ChannelUses::count(&*by.view()?).remove(&channel.id).unwrap_or_default();
+        Ok(Self::of(channel, by.engine().queue().health(channel.id), uses))
     }
 }
 
@@ -220,8 +237,12 @@ pub fn list(by: &Authorized<Read>) -> Result<ChannelList> {
     let view = by.view()?;
     let mut shared: Vec<_> = view.channels().filter(|loaded| loaded.is_shared()).collect();
     shared.sort_by_key(|loaded| loaded.channel.id);
-    let health = |id| by.engine().queue().health(id);
-    let data = shared.iter().map(|loaded| Channel::of(&loaded.channel, health(loaded.channel.id))).collect();
+    let uses = settings::ChannelUses::count(&view);
+    let channel = |channel: &channel::Channel| {
+        let uses = uses.get(&channel.id).copied().unwrap_or_default();
+        Channel::of(channel, by.engine().queue().health(channel.id), uses)
+    };
+    let data = shared.iter().map(|loaded| channel(&loaded.channel)).collect();
     Ok(ChannelList { data, next_cursor: None, quota: quotas::used(by, &view, Quota::SharedChannels) })
 }
 
@@ -230,7 +251,7 @@ pub fn list(by: &Authorized<Read>) -> Result<ChannelList> {
 /// # Errors
 /// If there is no such channel.
 pub fn one(by: &Authorized<Read>, id: ChannelId) -> Result<Channel> {
-    Ok(Channel::of(&shared(&*by.view()?, id)?.channel, by.engine().queue().health(id)))
+    Channel::in_use(by, &shared(&*by.view()?, id)?.channel)
 }
 
 /// What a new channel of this type begins with: the defaults of the workspace.
@@ -278,7 +299,8 @@ pub async fn create(by: &Authorized<Configure>, input: Input<ChannelDraft>) -> R
     };
     let (channel, signing_secret) = settings.update(by.workspace_id(), plan).await?;
     let signing_secret_once = signing_secret.map(SecretOnce);
-    Ok(ChannelSaved { channel: Channel::of(&channel, Health::default()), signing_secret_once })
+    let channel = Channel::of(&channel, Health::default(), settings::ChannelUses::default());
+    Ok(ChannelSaved { channel, signing_secret_once })
 }
 
 /// Edits a channel: `change` makes the new draft of the present one, again if another edit was faster.
@@ -317,8 +339,7 @@ pub async fn edit(
     if receiver_changed {
         by.engine().queue().forget_pause(id);
     }
-    let health = by.engine().queue().health(id);
-    Ok(ChannelSaved { channel: Channel::of(&channel, health), signing_secret_once: None })
+    Ok(ChannelSaved { channel: Channel::in_use(by, &channel)?, signing_secret_once: None })
 }
 
 /// Gives a webhook a new signing secret. The old one signs as well for the overlap.
@@ -341,7 +362,7 @@ pub async fn rotate_secret(
         Ok::<_, AppError>(ConfigPlan { changes: vec![put, rotated], value: (channel, secret) })
     };
     let (channel, secret) = settings.update(by.workspace_id(), plan).await?;
-    let channel = Channel::of(&channel, by.engine().queue().health(id));
+    let channel = Channel::in_use(by, &channel)?;
     Ok(ChannelSaved { channel, signing_secret_once: Some(SecretOnce(secret)) })
 }
 

@@ -3,6 +3,7 @@
 use tidings_domain::access::Permission;
 use tidings_domain::violation::{Violation, Violations};
 use tidings_engine::EngineError;
+use tidings_store::StoreError;
 
 /// The result of an operation.
 pub type Result<T> = std::result::Result<T, AppError>;
@@ -27,6 +28,45 @@ pub enum AppError {
         used: u32,
         max: u32,
     },
+    /// Nobody is signed in, or not who must be. With what to do.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// There is no such user, or the password is another one. Which of them is not said.
+    #[error("the email or the password is wrong")]
+    WrongCredentials,
+    /// Too many sign-ins, or failed ones, at once or of late.
+    #[error("too many attempts to sign in: try again in {retry_after_seconds} s")]
+    TooManyAttempts { retry_after_seconds: u32 },
+    /// The user does not operate the instance.
+    #[error("only operators of this instance may do this")]
+    OperatorsOnly,
+    /// An operator has suspended the workspace.
+    #[error("this workspace is suspended: ask the operator of this instance")]
+    WorkspaceSuspended,
+    /// The change would leave the workspace without an owner.
+    #[error("this is the last owner of the workspace: make another member an owner first")]
+    LastOwner,
+    /// Another user has the email.
+    #[error("another user has this email")]
+    EmailTaken,
+    /// The user belongs to the workspace.
+    #[error("this user is a member of the workspace already")]
+    AlreadyMember,
+    /// The invitation was accepted.
+    #[error("this invitation was accepted already")]
+    InvitationUsed,
+    /// The invitation is too old.
+    #[error("this invitation has expired: ask for another")]
+    InvitationExpired,
+    /// The signed-in user has another email than the invited one.
+    #[error("this invitation is for another email: sign out, or sign in with the account of that email")]
+    InvitationForAnother,
+    /// A defect in Tidings, which was logged. With what failed.
+    #[error("{0}")]
+    Defect(&'static str),
+    /// A resource that cannot be erased now, with what to do.
+    #[error("{0}")]
+    ResourceInUse(&'static str),
     /// Temporary: all slots are in use.
     #[error("{0}")]
     Busy(&'static str),
@@ -58,6 +98,12 @@ impl AppError {
             }
             other => other,
         }
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        Self::Engine(error.into())
     }
 }
 

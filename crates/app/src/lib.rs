@@ -10,6 +10,8 @@
 //!   holds.
 //! - [`Principal`] is who asks, [`Authorized`] the proof that it may: its permission is a type, and the only access to the
 //!   services ([`App`]).
+//! - [`accounts`] are the users of the instance, their passwords and sessions. A session or an API key makes a
+//!   [`Principal`].
 //! - [`AppError`] is why an operation failed, with all violations of the request.
 //! - [`quotas`] bounds what a workspace can make.
 //!
@@ -25,15 +27,27 @@
 //! `change` makes the new draft of the present one. It is called again with the draft that a faster edit has left.
 //! [`tidings_engine::settings::Settings::update`] is the only loop that does so.
 
+pub mod accounts;
+pub mod api_keys;
 mod app;
 pub mod audit;
+pub mod audit_log;
 pub mod channels;
 pub mod contract;
+pub mod delivery_stats;
 mod error;
+pub mod invitations;
+pub mod maintenance_windows;
+pub mod members;
+pub mod overview;
 mod principal;
+pub mod queue;
 pub mod quotas;
+pub mod resources;
 mod response;
 mod revision;
+pub mod uptime;
+pub mod workspaces;
 
 pub use app::{App, TestSlot};
 pub use error::{AppError, Result};

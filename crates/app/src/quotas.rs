@@ -6,7 +6,8 @@ use tidings_engine::snapshot::WorkspaceView;
 use utoipa::ToSchema;
 
 use crate::error::{AppError, Result};
-use crate::principal::Authorized;
+use crate::principal::{Authorized, Read};
+use crate::response::Response;
 
 /// What is limited and counted in the configuration of a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,11 @@ pub enum Quota {
     /// Channels that rules share.
     SharedChannels,
 }
+
+/// The plural of members, with those who are invited.
+pub(crate) const MEMBERS: &str = "members";
+/// The plural of API keys.
+pub(crate) const API_KEYS: &str = "API keys";
 
 impl Quota {
     /// Every quota.
@@ -46,6 +52,67 @@ pub struct QuotaUse {
     pub max: u32,
 }
 
+/// One quota of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedQuota {
+    /// What is limited, such as `shared_channels`.
+    pub name: String,
+    #[serde(flatten)]
+    pub usage: QuotaUse,
+}
+
+/// Every quota of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaList {
+    pub data: Vec<NamedQuota>,
+    /// Always null: the list is complete.
+    pub next_cursor: Option<String>,
+}
+
+impl Response for QuotaList {}
+
+/// Every quota.
+///
+/// # Errors
+/// Those of the store.
+pub async fn list(by: &Authorized<Read>) -> Result<QuotaList> {
+    let view = by.view()?;
+    let mut found: Vec<_> = Quota::ALL.into_iter().map(|quota| (quota.what(), used(by, &view, quota))).collect();
+    found.push((MEMBERS, members(by).await?));
+    found.push((API_KEYS, api_keys(by).await?));
+    let name = |what: &str| what.to_lowercase().replace(' ', "_");
+    let data = found.into_iter().map(|(what, usage)| NamedQuota { name: name(what), usage }).collect();
+    Ok(QuotaList { data, next_cursor: None })
+}
+
+/// Members, and those who are invited: otherwise accepting an invitation could fail.
+pub(crate) async fn members<P>(by: &Authorized<P>) -> Result<QuotaUse> {
+    let store = by.engine().accounts();
+    let members = store.members(by.workspace_id()).await?.len();
+    let invited = store.invitations(by.workspace_id(), by.now()).await?.len();
+    let used = u32::try_from(members + invited).unwrap_or(u32::MAX);
+    Ok(QuotaUse { used, max: by.engine().settings().limits().members_max })
+}
+
+pub(crate) async fn api_keys<P>(by: &Authorized<P>) -> Result<QuotaUse> {
+    let used = by.engine().accounts().api_keys(by.workspace_id()).await?.len();
+    let used = u32::try_from(used).unwrap_or(u32::MAX);
+    Ok(QuotaUse { used, max: by.engine().settings().limits().api_keys_max })
+}
+
+impl QuotaUse {
+    /// Checks that there may be `more` of `what`.
+    ///
+    /// # Errors
+    /// [`AppError::Quota`].
+    pub(crate) fn check(self, what: &'static str, more: u32) -> Result<()> {
+        let Self { used, max } = self;
+        if used.saturating_add(more) > max { Err(AppError::Quota { what, used, max }) } else { Ok(()) }
+    }
+}
+
 /// How much of a quota is used.
 pub fn used<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota) -> QuotaUse {
     let used = u32::try_from(quota.count(view)).unwrap_or(u32::MAX);
@@ -57,6 +124,5 @@ pub fn used<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota) -> QuotaU
 /// # Errors
 /// [`AppError::Quota`].
 pub fn check<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota, more: u32) -> Result<()> {
-    let QuotaUse { used, max } = used(by, view, quota);
-    if used.saturating_add(more) > max { Err(AppError::Quota { what: quota.what(), used, max }) } else { Ok(()) }
+    used(by, view, quota).check(quota.what(), more)
 }

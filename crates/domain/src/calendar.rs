@@ -90,6 +90,19 @@ impl Zone {
         successors(Some(first), |date| date.tomorrow().ok()).take(back + 1 + DATES_AHEAD)
     }
 
+    /// The dates on which a period can start that overlaps this span, in order: `back` dates before its first date, to its
+    /// last one.
+    pub(crate) fn dates_between(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        back: usize,
+    ) -> impl Iterator<Item = Date> + use<> {
+        let (first, last) = (self.date(since), self.date(until));
+        let first = successors(Some(first), |date| date.yesterday().ok()).take(back + 1).last().unwrap_or(first);
+        successors(Some(first), |date| date.tomorrow().ok()).take_while(move |date| *date <= last)
+    }
+
     /// The instant of a local time, by the first rule of the module; `None` outside of the calendar.
     pub(crate) fn instant(&self, date: Date, time: TimeOfDay) -> Option<Timestamp> {
         self.0.to_timestamp(time.on(date)?).ok().map(timestamp)

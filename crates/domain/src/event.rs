@@ -145,6 +145,49 @@ impl Content {
     }
 }
 
+impl Content {
+    /// The content without texts and values of its source: what remains are states, counts and instants. `name` replaces
+    /// a name that must not be missing.
+    #[must_use]
+    pub fn erased(&self, name: &str) -> Self {
+        match self {
+            Self::Run(run) => Self::Run(Run {
+                resource_name: None,
+                trigger_type: run.trigger_type.clone(),
+                started_at: run.started_at,
+                completed_at: run.completed_at,
+                duration_ms: run.duration_ms,
+                row_count: run.row_count,
+                error_message: None,
+                output: None,
+                deep_link: None,
+                truncated: Vec::new(),
+            }),
+            Self::Incident(incident) => Self::Incident(Box::new(IncidentSnapshot {
+                name: name.to_owned(),
+                url: None,
+                link: None,
+                detail: None,
+                resolution: None,
+                actor: None,
+                fields: Vec::new(),
+                tags: Vec::new(),
+                ..IncidentSnapshot::clone(incident)
+            })),
+            Self::Digest(digest) => {
+                let erased = |entry: &crate::digest::Entry| crate::digest::Entry {
+                    title: name.to_owned(),
+                    reason: None,
+                    link: None,
+                    ..entry.clone()
+                };
+                let entries = digest.entries.iter().map(erased).collect();
+                Self::Digest(Box::new(Digest { entries, ..Digest::clone(digest) }))
+            }
+        }
+    }
+}
+
 /// Serialised without a tag: the event's kind determines the variant.
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -321,6 +364,40 @@ pub(crate) mod tests {
         let digest = Digest::new("quiet hours of #data-alerts".into(), entries, event.received_at);
         event.content = Content::Digest(Box::new(digest));
         event
+    }
+
+    #[test]
+    fn erased_content_keeps_states_and_instants_only() {
+        let entry = crate::digest::Entry {
+            reason: Some("timeout".into()),
+            ..crate::digest::Entry::new(
+                "API is down",
+                Severity::Critical,
+                crate::digest::EntryState::Ongoing,
+                failed_flow().received_at,
+            )
+        };
+        let events =
+            [failed_flow(), incident_event(crate::incident::IncidentTrigger::Resolved), digest_event(vec![entry])];
+        let erased = events.map(|event| {
+            let erased = serde_json::to_value(event.content.erased("(erased)")).unwrap();
+            assert!(Content::from_json(event.kind, &erased.to_string()).is_ok());
+            erased
+        });
+        assert_eq!(
+            erased[0],
+            serde_json::json!({
+                "triggerType": "scheduled", "completedAt": "2026-05-02T04:00:12.345Z", "durationMs": 1842, "rowCount": 124,
+            })
+        );
+        for (erased, texts) in erased.iter().zip([
+            &["revenue", "orders", "app.example.com"][..],
+            &["Production", "api.example.com", "HTTP 502", "eu-west", "prod"],
+            &["API", "timeout"],
+        ]) {
+            let text = erased.to_string();
+            assert!(texts.iter().all(|part| !text.contains(part)), "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use crate::access::Actor;
 use crate::calendar::Zone;
 use crate::id::{ChannelId, EndpointId, Id, MuteId, WorkspaceId};
 use crate::text::has_control;
@@ -74,8 +75,7 @@ pub struct Mute {
     pub expires_at: Option<Timestamp>,
     /// The author's reason; may be empty.
     pub reason: String,
-    /// The display name of the author.
-    pub created_by: String,
+    pub created_by: Actor,
     pub created_at: Timestamp,
     /// Whether the mute also ends when an incident of the endpoint is resolved.
     pub ends_on_recovery: bool,
@@ -134,7 +134,7 @@ impl Mute {
             (Some(time), true) => format!(" until it recovers, at most until {time},"),
         };
         let separator = if self.reason.is_empty() { "" } else { ": " };
-        format!("{what} is muted{until} by {}{separator}{}", self.created_by, self.reason)
+        format!("{what} is muted{until} by {}{separator}{}", self.created_by.name, self.reason)
     }
 }
 

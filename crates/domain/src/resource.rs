@@ -1,6 +1,7 @@
 //! Resources: what events are about, identified by the caller's own ids.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::text::has_control;
 
@@ -8,7 +9,7 @@ use crate::text::has_control;
 pub const RESOURCE_ID_BYTES_MAX: usize = 200;
 
 /// The type of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceType {
     ScheduledQuery,

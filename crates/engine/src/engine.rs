@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use tidings_channels::ChannelContext;
 use tidings_domain::channel::Channel;
-use tidings_domain::id::{ChannelId, RuleId, WorkspaceId};
+use tidings_domain::check::CheckStatus;
+use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::time::Timestamp;
+use tidings_store::accounts::AccountStore;
 use tidings_store::queue::{Acceptance, TestRecord};
 use tidings_store::retention::Retention;
 use tidings_store::{Store, StoreError};
@@ -20,6 +22,7 @@ use crate::clock::Clock;
 use crate::error::EngineError;
 use crate::incidents::{ActiveIncidents, Incidents};
 use crate::index_loop;
+use crate::insights;
 use crate::metrics;
 use crate::queue::{Limits, Queue};
 use crate::retention;
@@ -85,15 +88,11 @@ impl Engine {
             Incidents::start(Arc::clone(&store), Arc::clone(&config), queue.clone(), Arc::clone(&clock), active)
                 .await?;
         let (stopping, stopped) = watch::channel(false);
-        let retention = retention::run(
-            Arc::clone(&store),
-            Arc::clone(&config),
-            Arc::clone(&clock),
-            options.retention,
-            stopped.clone(),
-        );
+        let retention =
+            retention::run(Arc::clone(&store), Arc::clone(&config), Arc::clone(&clock), options.retention, stopped);
         tokio::spawn(retention);
-        tokio::spawn(index_loop::run(Arc::clone(&store), Arc::clone(&clock), stopped));
+        tokio::spawn(index_loop::run(Arc::clone(&store), Arc::clone(&clock), stopping.subscribe()));
+        tokio::spawn(insights::run(Arc::clone(&store), Arc::clone(&clock), stopping.subscribe()));
         Ok(Self { store, config, settings, queue, incidents, clock, stopping: Arc::new(stopping) })
     }
 
@@ -237,7 +236,13 @@ impl Engine {
         self.clock.as_ref()
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
+    /// Users, sessions, members, API keys and the audit log.
+    pub fn accounts(&self) -> &dyn AccountStore {
+        self.store.as_ref()
+    }
+
+    /// What is stored.
+    pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
     }
 
@@ -249,6 +254,11 @@ impl Engine {
     /// The settings, locked for a change: one at a time, so that what was validated still holds when it is written.
     pub(crate) async fn lock_for_update(&self) -> ConfigGuard<'_> {
         ConfigGuard { settings: &self.settings, _lock: self.settings.lock_for_update().await }
+    }
+
+    /// The status of the last check of each of these endpoints; `None` for one that was never checked.
+    pub fn check_statuses(&self, endpoints: impl IntoIterator<Item = EndpointId>) -> Vec<Option<CheckStatus>> {
+        self.incidents.active().statuses(endpoints)
     }
 
     pub(crate) fn incidents(&self) -> &Incidents {

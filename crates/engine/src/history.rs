@@ -1,5 +1,6 @@
 //! The history of events and deliveries, and resending of deliveries from it.
 
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::delivery::Status;
 use tidings_domain::gate::{self, OpeningOutcome};
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
@@ -56,7 +57,12 @@ impl Engine {
 
     /// Makes a sent or failed delivery due again. Its retries start anew; its `webhook-id` stays, so that the receiver can
     /// recognise it.
-    pub async fn resend(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<DeliveryRecord> {
+    pub async fn resend(
+        &self,
+        workspace_id: WorkspaceId,
+        id: DeliveryId,
+        audit: Option<AuditEntry>,
+    ) -> Result<DeliveryRecord> {
         let delivery = self.delivery(workspace_id, id).await?;
         if delivery.event.kind == tidings_domain::event::EventKind::ChannelTest {
             return Err(EngineError::TestNotResendable);
@@ -81,7 +87,7 @@ impl Engine {
             return Err(EngineError::GateClosed(refusal.detail));
         }
         let rule_generation = rule.map_or(0, |rule| rule.generation);
-        match self.store().resend(Resend { workspace_id, delivery_id: id, rule_generation, now }).await {
+        match self.store().resend(Resend { workspace_id, delivery_id: id, rule_generation, now }, audit).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => {
                 return Err(EngineError::NotResendable(self.delivery(workspace_id, id).await?.status));
@@ -95,13 +101,14 @@ impl Engine {
     }
 
     /// Makes all failed deliveries of a channel due again that were settled at or after `since`, in small writes. With
-    /// `dry_run` it only counts them. Returns how many.
+    /// `dry_run` it only counts them. Returns how many. The entry of the audit log is written with the first of them.
     pub async fn recover(
         &self,
         workspace_id: WorkspaceId,
         channel_id: ChannelId,
         since: Timestamp,
         dry_run: bool,
+        mut audit: Option<AuditEntry>,
     ) -> Result<u64> {
         let loaded = self.loaded_channel(workspace_id, channel_id)?;
         if !loaded.channel.enabled && !dry_run {
@@ -109,14 +116,14 @@ impl Engine {
         }
         let now = self.clock().now();
         if dry_run {
-            return Ok(self.store().recover(workspace_id, channel_id, since, now, None).await?);
+            return Ok(self.store().recover(workspace_id, channel_id, since, now, None, None).await?);
         }
         // A delivery that fails again meanwhile must not be recovered again: stop at the number there was at the start.
-        let total = self.store().recover(workspace_id, channel_id, since, now, None).await?;
+        let total = self.store().recover(workspace_id, channel_id, since, now, None, None).await?;
         let mut recovered = 0;
         while recovered < total {
             let batch = RECOVER_BATCH.min(u32::try_from(total - recovered).unwrap_or(u32::MAX));
-            let count = self.store().recover(workspace_id, channel_id, since, now, Some(batch)).await?;
+            let count = self.store().recover(workspace_id, channel_id, since, now, Some(batch), audit.take()).await?;
             self.queue().note_due(channel_id, now);
             recovered += count;
             if count == 0 {

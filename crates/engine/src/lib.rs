@@ -43,6 +43,7 @@ mod fanout;
 mod history;
 pub mod incidents;
 mod index_loop;
+mod insights;
 mod metrics;
 mod monitoring;
 pub mod queue;

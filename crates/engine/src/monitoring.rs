@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tidings_domain::access::Actor;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::check::{Check, Observation};
 use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::id::{ChannelId, CheckId, EndpointId, InboundWebhookId, IncidentId, MuteId, WorkspaceId};
@@ -21,7 +23,7 @@ use tokio::sync::watch;
 use crate::Result;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::incidents::{Alert, AlertOutcome, CheckOutcome};
+use crate::incidents::{Acknowledgement, Alert, AlertOutcome, CheckOutcome};
 use crate::settings::RuleView;
 use crate::settings::check_revision;
 use crate::settings::endpoints::{EndpointDraft, EndpointWiring, rules_for};
@@ -225,15 +227,17 @@ impl Engine {
         self.store().incident(workspace_id, id).await?.ok_or(EngineError::NotFound("incident"))
     }
 
-    /// Acknowledges an incident: escalation and reminders stop.
+    /// Acknowledges an incident: escalation and reminders stop. The entry of the audit log is written if it was not
+    /// acknowledged before; the engine adds the name of the incident's subject.
     pub async fn acknowledge(
         &self,
         workspace_id: WorkspaceId,
         id: IncidentId,
-        by: String,
+        by: Actor,
         note: Option<String>,
+        audit: Option<AuditEntry>,
     ) -> Result<IncidentRecord> {
-        self.incidents().acknowledge(workspace_id, id, by, note).await
+        self.incidents().acknowledge(workspace_id, id, Acknowledgement { by, note, audit }).await
     }
 
     // Mutes and preferences --------------------------------------------------------------------------------------------
@@ -264,7 +268,7 @@ impl Engine {
     }
 
     /// Edits the preferences of a workspace.
-    pub async fn edit_preferences(&self, workspace_id: WorkspaceId, edit: PreferencesEdit, by: &str) -> Result<()> {
+    pub async fn edit_preferences(&self, workspace_id: WorkspaceId, edit: PreferencesEdit, by: &Actor) -> Result<()> {
         self.lock_for_update().await.edit_preferences(workspace_id, edit, by).await
     }
 

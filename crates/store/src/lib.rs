@@ -34,15 +34,16 @@
 //!
 //! # Modules
 //!
-//! [`accounts`] holds the part of the trait for accounts and the audit log; [`queue`], [`history`], [`monitoring`],
-//! [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store, `conformance` (behind the feature
-//! of that name) the test suite that every backend passes.
+//! [`accounts`] holds the part of the trait for accounts and the audit log, [`insights`] that for pages; [`queue`],
+//! [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store,
+//! `conformance` (behind the feature of that name) the test suite that every backend passes.
 
 pub mod accounts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
 pub mod history;
+pub mod insights;
 pub mod monitoring;
 pub mod queue;
 pub mod retention;
@@ -50,6 +51,7 @@ pub mod settings;
 pub mod sqlite;
 
 use async_trait::async_trait;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
@@ -57,6 +59,7 @@ use tidings_domain::time::Timestamp;
 
 pub use accounts::AccountStore;
 pub use error::StoreError;
+pub use insights::InsightStore;
 
 use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, IndexProgress, Page};
 use monitoring::{
@@ -83,7 +86,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: AccountStore + Send + Sync {
+pub trait Store: AccountStore + InsightStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 
@@ -177,11 +180,11 @@ pub trait Store: AccountStore + Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such delivery, [`StoreError::Conflict`] unless it is sent or failed, and
     /// for a channel test, which is never retried.
-    async fn resend(&self, resend: Resend) -> Result<()>;
+    async fn resend(&self, resend: Resend, audit: Option<AuditEntry>) -> Result<()>;
 
     /// Makes failed deliveries of a channel due again: at most `limit` of those that completed at or after `since`,
-    /// whose rule exists and is enabled, and that are no tests; the longest failed first. Returns how many. Without a
-    /// limit nothing changes, and the answer is how many there are.
+    /// whose rule exists and is enabled, and that are no tests; the longest failed first. Returns how many. The entry of
+    /// the audit log is written if there are any. Without a limit nothing changes, and the answer is how many there are.
     ///
     /// # Errors
     /// Without a limit those of history reads.
@@ -192,6 +195,7 @@ pub trait Store: AccountStore + Send + Sync {
         since: Timestamp,
         now: Timestamp,
         limit: Option<u32>,
+        audit: Option<AuditEntry>,
     ) -> Result<u64>;
 
     /// Records a test of a channel: event, delivery and attempt in the history, the result in the channel's

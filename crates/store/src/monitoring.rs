@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::check::{Check, CheckStatus};
 use tidings_domain::delivery::Status;
 use tidings_domain::gate::GateEvaluation;
@@ -96,6 +97,8 @@ pub struct TransitionRecord {
     /// sequence is later than 1 (deferred notifications), which keep the content of this event, and is otherwise left
     /// unchanged.
     pub events: Vec<NewEvent>,
+    /// Entries of the audit log, if a person caused it.
+    pub audit: Vec<AuditEntry>,
 }
 
 /// The end of an episode of an alert.

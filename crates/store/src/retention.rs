@@ -13,8 +13,8 @@ pub const HOUR_GRACE_MS: u64 = 300_000;
 /// How long rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Events with their deliveries and idempotency keys, and known ends of alerts' episodes, in milliseconds. An event with unsettled deliveries is kept
-    /// until they are settled.
+    /// Events with their deliveries and idempotency keys, known ends of alerts' episodes, counts by minute, and resources
+    /// of which nothing was seen, in milliseconds. An event with unsettled deliveries is kept until they are settled.
     pub events_ms: u64,
     /// Checks, in milliseconds.
     pub checks_ms: u64,
@@ -58,6 +58,9 @@ pub(crate) enum Position {
     Mutes,
     Episodes,
     Audit,
+    Erasures,
+    /// Resources and counts of the workspace with this id.
+    Insights([u8; 16]),
     /// Sessions and invitations.
     Accounts,
     /// Rows of deleted workspaces.
@@ -85,6 +88,10 @@ pub struct Pruned {
     pub episodes: u32,
     /// Entries of the audit log.
     pub audit_entries: u32,
+    /// Resources of which nothing was seen.
+    pub resources: u32,
+    /// Counts of minutes, and records of finished erasures.
+    pub insights: u32,
     /// Expired sessions.
     pub sessions: u32,
     /// Invitations that expired long ago.

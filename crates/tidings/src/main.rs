@@ -3,8 +3,9 @@
 //! `config` merges flags, environment and file into [`config::Settings`]. `command` runs a command with them:
 //!
 //! - `serve` starts store, vault, engine, probe scheduler and HTTP server, in this order, and stops them in reverse.
-//!   `encryption_key` and `initial_key` provide the two keys that the first start generates; `secret_file` stores them.
-//! - `workspace` edits workspaces and API keys in the store while the server is stopped.
+//!   `encryption_key` and `first_start` provide the secrets that the first start generates; `secret_file` stores them.
+//! - `workspace` and `user` edit workspaces, API keys and users in the store, also beside a running server; `prompt` asks
+//!   for passwords.
 //! - `check-config` prints the settings.
 //!
 //! `telemetry` sets up logs on standard error and the metrics of `/metrics`.
@@ -12,7 +13,8 @@
 mod command;
 mod config;
 mod encryption_key;
-mod initial_key;
+mod first_start;
+mod prompt;
 mod secret_file;
 mod telemetry;
 

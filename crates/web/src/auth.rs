@@ -11,9 +11,10 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use tidings_app::{App, Granted, Origin, Principal};
+use tidings_app::{App, AppError, Granted, Principal, api_keys};
 use tidings_domain::access::{Access, Actor};
 use tidings_domain::id::{Id, InvalidId, WorkspaceId};
+use tidings_domain::resource::ResourceType;
 use tidings_engine::Engine;
 use tidings_engine::snapshot::InboundWebhookMatch;
 use utoipa::ToSchema;
@@ -25,6 +26,7 @@ use crate::openapi::Description;
 use crate::operation::Argument;
 use crate::problem::{Code, Problem};
 use crate::router::WebSettings;
+use crate::session::{origin, signed_in};
 
 /// The state that all requests share. Clones are cheap.
 #[derive(Clone)]
@@ -40,6 +42,11 @@ impl AppState {
     pub(crate) fn new(engine: Engine, settings: WebSettings) -> Self {
         let app = App::new(engine, Arc::clone(&settings.prober), settings.public_url.clone());
         Self(Arc::new(Inner { app, settings, readiness: Readiness::default() }))
+    }
+
+    /// The services, for extractors only.
+    pub(crate) fn app(&self) -> &App {
+        &self.0.app
     }
 
     pub(crate) fn settings(&self) -> &WebSettings {
@@ -80,26 +87,47 @@ impl<P: Granted> Argument for Authorized<P> {
     }
 }
 
-/// Checks the API key, and that it is one of the workspace of the path.
+/// Checks the API key or the session, and that it is one of the workspace of the path.
 async fn authenticate(parts: &mut Parts, state: &AppState) -> Result<Principal, Problem> {
     let params = path_params(parts, state).await?;
     let engine = state.0.app.engine();
-    let key = bearer(parts)
-        .ok_or_else(|| Problem::new(Code::Unauthenticated, "send your API key as Authorization: Bearer <API key>"))?;
-    let caller = engine
-        .authenticate(key)
-        .ok_or_else(|| Problem::new(Code::Unauthenticated, "this API key is unknown or was revoked"))?;
     let named = find(&params, "workspace").and_then(|name| engine.workspace_id(name));
-    // The same problem for both cases, so that a key does not reveal which other workspaces exist.
-    if named != Some(caller.workspace_id) {
-        return Err(Problem::new(Code::NotFound, "there is no such workspace, or this API key is not one of its keys"));
+    let principal = if parts.headers.contains_key(AUTHORIZATION) {
+        // The same problem for an unknown workspace and for that of another key, so that a key does not reveal which other
+        // workspaces exist.
+        Some(of_key(parts, state)?).filter(|principal| named == Some(principal.workspace_id)).ok_or(NOT_OF_KEY)
+    } else {
+        let user = signed_in(parts, state).await?.ok_or_else(|| Problem::new(Code::Unauthenticated, NO_CREDENTIALS))?;
+        named.and_then(|workspace_id| user.in_workspace(workspace_id)).ok_or(NOT_OF_USER)
+    };
+    let principal = principal.map_err(|detail| Problem::new(Code::NotFound, detail))?;
+    if engine.view(principal.workspace_id)?.workspace.suspended_at.is_some() {
+        return Err(AppError::WorkspaceSuspended.into());
     }
+    Ok(principal)
+}
+
+const NO_CREDENTIALS: &str =
+    "send your API key as Authorization: Bearer <API key>, or sign in with POST /api/session and send its cookie";
+const NOT_OF_KEY: &str = "there is no such workspace, or this API key is not one of its keys";
+const NOT_OF_USER: &str = "there is no such workspace, or you are not one of its members";
+
+/// The caller that the API key authenticates.
+fn of_key(parts: &Parts, state: &AppState) -> Result<Principal, Problem> {
+    let key = bearer(parts).ok_or_else(|| Problem::new(Code::Unauthenticated, NO_CREDENTIALS))?;
+    let app = &state.0.app;
+    let caller = app
+        .engine()
+        .authenticate(key)
+        .ok_or_else(|| Problem::new(Code::Unauthenticated, "this API key is unknown, has expired or was revoked"))?;
+    let origin = origin(parts, state);
+    api_keys::record_use(app, caller.api_key_id, origin.address);
     let access = if caller.read_only { Access::ReadOnlyKey } else { Access::ApiKey };
     Ok(Principal {
         workspace_id: caller.workspace_id,
         actor: Actor::api_key(caller.api_key_id, &*caller.name),
         access,
-        origin: Origin::default(),
+        origin,
     })
 }
 
@@ -130,8 +158,13 @@ impl FromRequestParts<AppState> for InboundCaller {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let params = path_params(parts, state).await?;
-        let found = find(&params, "secret").and_then(|secret| state.0.app.engine().find_inbound_webhook(secret));
-        found.map(|found| Self { state: state.clone(), found }).ok_or_else(|| Problem::not_found("path"))
+        let engine = state.0.app.engine();
+        let found = find(&params, "secret").and_then(|secret| engine.find_inbound_webhook(secret));
+        let found = found.ok_or_else(|| Problem::not_found("path"))?;
+        if engine.view(found.workspace_id)?.workspace.suspended_at.is_some() {
+            return Err(AppError::WorkspaceSuspended.into());
+        }
+        Ok(Self { state: state.clone(), found })
     }
 }
 
@@ -169,6 +202,69 @@ impl<T: Id + ToSchema> Argument for PathId<T> {
     }
 }
 
+/// The secret in the path.
+pub(crate) struct PathSecret(pub String);
+
+impl FromRequestParts<AppState> for PathSecret {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        Ok(Self(find(&params, "secret").unwrap_or_default().to_owned()))
+    }
+}
+
+impl Argument for PathSecret {
+    fn describe(description: &mut Description) {
+        description.path_parameter::<String>("secret", "The secret part of the link.");
+        description.problems([Code::NotFound]);
+    }
+}
+
+/// The id or slug of the workspace in the path, for operators, who need not be members.
+pub(crate) struct PathWorkspace(pub String);
+
+impl FromRequestParts<AppState> for PathWorkspace {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        Ok(Self(find(&params, "workspace").unwrap_or_default().to_owned()))
+    }
+}
+
+impl Argument for PathWorkspace {
+    fn describe(description: &mut Description) {
+        description.path_parameter::<String>("workspace", "The id or slug of the workspace.");
+        description.problems([Code::NotFound]);
+    }
+}
+
+/// The resource in the path: its type and the caller's own id of it.
+pub(crate) struct PathResource(pub ResourceType, pub String);
+
+impl FromRequestParts<AppState> for PathResource {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let named = ResourceType::parse_rule_type(find(&params, "type").unwrap_or_default());
+        let resource_type = named.ok_or_else(|| {
+            let types = ResourceType::OF_RULES.map(ResourceType::as_str).join(", ");
+            Problem::new(Code::NotFound, format!("there is no such type of resources; there are {types}"))
+        })?;
+        Ok(Self(resource_type, find(&params, "id").unwrap_or_default().to_owned()))
+    }
+}
+
+impl Argument for PathResource {
+    fn describe(description: &mut Description) {
+        description.path_parameter::<ResourceType>("type", "The type; `channel` has no resources.");
+        description.path_parameter::<String>("id", "Your own id of it, percent-encoded.");
+        description.problems([Code::NotFound]);
+    }
+}
+
 /// The use case in the path: the caller's own id of it.
 pub(crate) struct PathUseCase(pub String);
 
@@ -195,6 +291,6 @@ impl Argument for PathUseCase {
 impl Argument for InboundCaller {
     fn describe(description: &mut Description) {
         description.path_parameter::<String>("secret", "The secret part of the webhook's URL.");
-        description.problems([Code::NotFound]);
+        description.problems([Code::NotFound, Code::WorkspaceSuspended]);
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span, error_span};
 
 use crate::problem::{Code, Problem};
-use crate::request_id::{X_REQUEST_ID, request_id};
+use crate::request_id::{RequestId, X_REQUEST_ID, request_id};
 
 pub(crate) const CONNECTIONS: &str = "tidings_http_connections";
 const REQUESTS: &str = "tidings_http_requests_total";
@@ -64,8 +64,9 @@ pub(crate) struct Instrumented<H>(pub H);
 impl<H: Handler<T, S, Future: Unpin>, T, S> Handler<T, S> for Instrumented<H> {
     type Future = InstrumentedFuture<H::Future>;
 
-    fn call(self, request: Request, state: S) -> Self::Future {
+    fn call(self, mut request: Request, state: S) -> Self::Future {
         let id = request_id(request.headers());
+        request.extensions_mut().insert(RequestId(id.clone()));
         // Of the highest level, so that no log filter removes it from the lines that it lets through.
         let span = error_span!("request", id = id.to_str().unwrap_or_default());
         InstrumentedFuture {

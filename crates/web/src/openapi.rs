@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 
 use crate::problem::Code;
 
+mod examples;
+mod tags;
+
 /// The description of one operation, to which its arguments and its result add.
 #[derive(Debug, Default)]
 pub(crate) struct Description {
@@ -128,8 +131,15 @@ impl Description {
 
     /// It needs an API key or a session.
     pub(crate) fn authenticated(&mut self) {
-        self.security = vec![json!({"apiKey": []})];
-        self.problems([Code::Unauthenticated, Code::ReadOnly, Code::Forbidden]);
+        self.security = vec![json!({"apiKey": []}), json!({"session": []})];
+        self.problems([Code::Unauthenticated, Code::ReadOnly, Code::Forbidden, Code::CrossSite]);
+        self.problems([Code::WorkspaceSuspended]);
+    }
+
+    /// It needs a session.
+    pub(crate) fn signed_in(&mut self) {
+        self.security = vec![json!({"session": []})];
+        self.problems([Code::Unauthenticated, Code::CrossSite]);
     }
 
     fn finish(mut self, operation: &mut Map<String, Value>, components: &mut Components) {
@@ -293,6 +303,12 @@ fn flattened(schema: Value, named: &BTreeMap<String, Value>) -> Value {
             whole[key] = value.clone();
         }
     }
+    // The example of a part is none of the whole, which requires more.
+    let required = whole["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let is_example_of_part = required.into_iter().any(|name| whole["example"].get(name).is_none());
+    if let Some(fields) = whole.as_object_mut().filter(|_| is_example_of_part) {
+        fields.remove("example");
+    }
     whole
 }
 
@@ -366,7 +382,7 @@ pub(crate) fn document<'a>(routes: impl IntoIterator<Item = DescribedRoute<'a>>)
         paths.entry(route.path).or_default().insert(route.method.to_ascii_lowercase(), Value::Object(operation));
     }
     components.0.insert("Problem".into(), problem_schema());
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Tidings",
@@ -376,15 +392,37 @@ pub(crate) fn document<'a>(routes: impl IntoIterator<Item = DescribedRoute<'a>>)
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": tags.into_iter().map(|tag| json!({"name": tag})).collect::<Vec<_>>(),
+        "tags": tags.into_iter().map(tags::described).collect::<Vec<_>>(),
         "paths": paths,
         "components": {
             "schemas": components.0,
             "securitySchemes": {
-                "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key of the workspace."}
+                "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key of the workspace."},
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": "__Host-tidings",
+                    "description": "A session, which begins with `POST /api/session`. Its cookie is called `tidings` where the \
+                        service is reached without https. Requests that change something must come from a page of the \
+                        service, as `Sec-Fetch-Site` or `Origin` shows."
+                }
             }
         },
-    })
+    });
+    remove_unused_components(&mut document);
+    examples::add_to(&mut document);
+    document
+}
+
+/// Removes schemas to which nothing refers, such as those whose fields others have flattened.
+fn remove_unused_components(document: &mut Value) {
+    loop {
+        let text = document.to_string();
+        let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
+        let before = schemas.len();
+        schemas.retain(|name, _| text.contains(&format!("\"#/components/schemas/{name}\"")));
+        if schemas.len() == before {
+            return;
+        }
+    }
 }
 
 fn problem_schema() -> Value {

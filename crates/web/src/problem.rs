@@ -25,10 +25,16 @@ pub enum Code {
     InvalidEncoding,
     /// The request has no API key, or an unknown one.
     Unauthenticated,
+    /// There is no such user, or the password is another one.
+    WrongCredentials,
     /// The API key is read-only.
     ReadOnly,
     /// The caller's role does not permit it.
     Forbidden,
+    /// A session cookie came with a request that no page of this service made.
+    CrossSite,
+    /// An operator has suspended the workspace.
+    WorkspaceSuspended,
     /// A quota is used up. Its code, `PT403`, is that of an API whose clients this one stays compatible with.
     Quota,
     /// It does not exist, or not in the workspace of the API key.
@@ -47,10 +53,26 @@ pub enum Code {
     EndpointPaused,
     /// The incident is resolved already.
     IncidentResolved,
+    /// The resource is an endpoint that exists, or has an active incident.
+    ResourceInUse,
     /// The delivery's status does not allow a resend.
     NotResendable,
     /// The delivery's rule is disabled or was deleted.
     RuleInactive,
+    /// The change would leave the workspace without an owner.
+    LastOwner,
+    /// Another workspace has the slug.
+    SlugTaken,
+    /// Another user has the email.
+    EmailTaken,
+    /// The user belongs to the workspace already.
+    AlreadyMember,
+    /// The invitation was accepted already.
+    InvitationUsed,
+    /// The invitation is too old.
+    InvitationExpired,
+    /// The signed-in user is not the one who was invited.
+    InvitationForAnother,
     /// `If-Match` is not an ETag of this API.
     InvalidIfMatch,
     /// The resource is not at the revision that `If-Match` names.
@@ -63,6 +85,8 @@ pub enum Code {
     UnsupportedEncoding,
     /// The input has violations, which `errors` lists.
     Invalid,
+    /// Too many attempts to sign in, at once or of late.
+    TooManyAttempts,
     /// A defect in Tidings.
     Internal,
     /// The search reached its time limit and must be narrowed.
@@ -73,12 +97,15 @@ pub enum Code {
 
 impl Code {
     /// Every code, ordered by status.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 37] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::Unauthenticated,
+        Self::WrongCredentials,
         Self::ReadOnly,
         Self::Forbidden,
+        Self::CrossSite,
+        Self::WorkspaceSuspended,
         Self::Quota,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -88,14 +115,23 @@ impl Code {
         Self::ChannelUnusable,
         Self::EndpointPaused,
         Self::IncidentResolved,
+        Self::ResourceInUse,
         Self::NotResendable,
         Self::RuleInactive,
+        Self::LastOwner,
+        Self::SlugTaken,
+        Self::EmailTaken,
+        Self::AlreadyMember,
+        Self::InvitationUsed,
+        Self::InvitationExpired,
+        Self::InvitationForAnother,
         Self::InvalidIfMatch,
         Self::RevisionMismatch,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::UnsupportedEncoding,
         Self::Invalid,
+        Self::TooManyAttempts,
         Self::Internal,
         Self::SearchTooSlow,
         Self::Unavailable,
@@ -107,8 +143,11 @@ impl Code {
             Self::InvalidJson => "invalid_json",
             Self::InvalidEncoding => "invalid_content_encoding",
             Self::Unauthenticated => "unauthenticated",
+            Self::WrongCredentials => "wrong_credentials",
             Self::ReadOnly => "read_only",
             Self::Forbidden => "forbidden",
+            Self::CrossSite => "cross_site",
+            Self::WorkspaceSuspended => "workspace_suspended",
             Self::Quota => "PT403",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -118,14 +157,23 @@ impl Code {
             Self::ChannelUnusable => "channel_unusable",
             Self::EndpointPaused => "endpoint_paused",
             Self::IncidentResolved => "incident_resolved",
+            Self::ResourceInUse => "resource_in_use",
             Self::NotResendable => "not_resendable",
             Self::RuleInactive => "rule_inactive",
+            Self::LastOwner => "last_owner",
+            Self::SlugTaken => "slug_taken",
+            Self::EmailTaken => "email_taken",
+            Self::AlreadyMember => "already_member",
+            Self::InvitationUsed => "invitation_used",
+            Self::InvitationExpired => "invitation_expired",
+            Self::InvitationForAnother => "invitation_for_another",
             Self::InvalidIfMatch => "invalid_if_match",
             Self::RevisionMismatch => "revision_mismatch",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::UnsupportedEncoding => "unsupported_content_encoding",
             Self::Invalid => "invalid",
+            Self::TooManyAttempts => "too_many_attempts",
             Self::Internal => "internal",
             Self::SearchTooSlow => "search_too_slow",
             Self::Unavailable => "unavailable",
@@ -136,8 +184,10 @@ impl Code {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::InvalidJson | Self::InvalidEncoding => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::ReadOnly | Self::Forbidden | Self::Quota => StatusCode::FORBIDDEN,
+            Self::Unauthenticated | Self::WrongCredentials => StatusCode::UNAUTHORIZED,
+            Self::ReadOnly | Self::Forbidden | Self::CrossSite | Self::WorkspaceSuspended | Self::Quota => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -146,12 +196,21 @@ impl Code {
             | Self::ChannelUnusable
             | Self::EndpointPaused
             | Self::IncidentResolved
+            | Self::ResourceInUse
             | Self::NotResendable
-            | Self::RuleInactive => StatusCode::CONFLICT,
+            | Self::RuleInactive
+            | Self::LastOwner
+            | Self::SlugTaken
+            | Self::EmailTaken
+            | Self::AlreadyMember
+            | Self::InvitationUsed
+            | Self::InvitationExpired
+            | Self::InvitationForAnother => StatusCode::CONFLICT,
             Self::InvalidIfMatch | Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::SearchTooSlow | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -162,9 +221,12 @@ impl Code {
         match self {
             Self::InvalidJson => "The body is not valid JSON",
             Self::InvalidEncoding => "The body cannot be unpacked",
-            Self::Unauthenticated => "A valid API key is required",
+            Self::Unauthenticated => "A valid API key or session is required",
+            Self::WrongCredentials => "The email or the password is wrong",
             Self::ReadOnly => "This API key is read-only",
             Self::Forbidden => "Your role does not permit this",
+            Self::CrossSite => "The request comes from another site",
+            Self::WorkspaceSuspended => "The workspace is suspended",
             Self::Quota => "Quota exceeded",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "This path does not support the method",
@@ -174,14 +236,23 @@ impl Code {
             Self::ChannelUnusable => "The channel cannot be used",
             Self::EndpointPaused => "The endpoint is paused",
             Self::IncidentResolved => "The incident is resolved",
+            Self::ResourceInUse => "The resource is still in use",
             Self::NotResendable => "The delivery cannot be sent again",
             Self::RuleInactive => "The rule of the delivery is disabled or deleted",
+            Self::LastOwner => "The workspace needs an owner",
+            Self::SlugTaken => "Another workspace has this slug",
+            Self::EmailTaken => "Another user has this email",
+            Self::AlreadyMember => "The user is a member already",
+            Self::InvitationUsed => "The invitation was accepted already",
+            Self::InvitationExpired => "The invitation has expired",
+            Self::InvitationForAnother => "The invitation is for another email",
             Self::InvalidIfMatch => "If-Match is not an ETag of this API",
             Self::RevisionMismatch => "The resource has changed since",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The Content-Type is not supported",
             Self::UnsupportedEncoding => "The Content-Encoding is not supported",
             Self::Invalid => "The input is invalid",
+            Self::TooManyAttempts => "Too many attempts to sign in",
             Self::Internal => "Internal error",
             Self::SearchTooSlow => "The search takes too long",
             Self::Unavailable => "Temporarily unavailable",
@@ -200,6 +271,8 @@ pub struct Problem {
     users: ChannelUsers,
     /// Used and allowed, for [`Code::Quota`].
     quota: Option<(u32, u32)>,
+    /// Of [`Code::TooManyAttempts`].
+    retry_after_seconds: Option<u32>,
     /// Of [`Code::Internal`].
     request_id: Option<String>,
 }
@@ -211,7 +284,7 @@ impl Problem {
     /// A problem; `detail` explains this occurrence and what to do.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (errors, users) = (Violations::new(), ChannelUsers::default());
-        Self { code, detail: detail.into(), errors, users, quota: None, request_id: None }
+        Self { code, detail: detail.into(), errors, users, quota: None, retry_after_seconds: None, request_id: None }
     }
 
     /// [`Code::Invalid`] with these violations.
@@ -275,7 +348,22 @@ impl From<AppError> for Problem {
             AppError::ReadOnlyKey => Self::new(Code::ReadOnly, message),
             AppError::Invalid(violations) => Self::invalid(violations),
             AppError::Quota { used, max, .. } => Self { quota: Some((used, max)), ..Self::new(Code::Quota, message) },
+            AppError::Unauthenticated(_) => Self::new(Code::Unauthenticated, message),
+            AppError::WrongCredentials => Self::new(Code::WrongCredentials, message),
+            AppError::TooManyAttempts { retry_after_seconds } => {
+                Self { retry_after_seconds: Some(retry_after_seconds), ..Self::new(Code::TooManyAttempts, message) }
+            }
+            AppError::OperatorsOnly => Self::new(Code::Forbidden, message),
+            AppError::WorkspaceSuspended => Self::new(Code::WorkspaceSuspended, message),
+            AppError::LastOwner => Self::new(Code::LastOwner, message),
+            AppError::EmailTaken => Self::new(Code::EmailTaken, message),
+            AppError::AlreadyMember => Self::new(Code::AlreadyMember, message),
+            AppError::InvitationUsed => Self::new(Code::InvitationUsed, message),
+            AppError::InvitationExpired => Self::new(Code::InvitationExpired, message),
+            AppError::InvitationForAnother => Self::new(Code::InvitationForAnother, message),
+            AppError::Defect(_) => Self::internal(),
             AppError::Busy(_) => Self::new(Code::Unavailable, message),
+            AppError::ResourceInUse(_) => Self::new(Code::ResourceInUse, message),
             AppError::Engine(error) => error.into(),
         }
     }
@@ -316,8 +404,8 @@ impl From<EngineError> for Problem {
                     before you retry";
                 Self::new(Code::Unavailable, detail)
             }
-            // SlugTaken: no route creates a workspace.
-            error @ (EngineError::Store(_) | EngineError::SlugTaken) => {
+            EngineError::SlugTaken => Self::new(Code::SlugTaken, message),
+            error @ EngineError::Store(_) => {
                 tracing::error!(%error, "request failed");
                 Self::internal()
             }
@@ -396,7 +484,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.code {
-            Code::Unauthenticated => {
+            Code::Unauthenticated | Code::WrongCredentials => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidings\""));
             }
             // RFC 7694: which codings would be read.
@@ -405,6 +493,9 @@ impl IntoResponse for Problem {
             }
             Code::Unavailable => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+            }
+            Code::TooManyAttempts => {
+                headers.insert(RETRY_AFTER, self.retry_after_seconds.unwrap_or(1).into());
             }
             _ => {}
         }

@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// The id of a request, as one of its extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub HeaderValue);
+
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of an id from outside.
 const BYTES_MAX: usize = 128;

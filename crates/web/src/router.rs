@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::routing::MethodFilter;
+use ipnet::IpNet;
 use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
 use tidings_monitor::Prober;
@@ -13,7 +14,7 @@ use tidings_monitor::Prober;
 use crate::auth::AppState;
 use crate::instrument::{Instrumented, RunToCompletion, instrumented};
 use crate::problem::{Code, Problem};
-use crate::{api, health, instrument};
+use crate::{api, docs, health, instrument};
 
 /// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -29,6 +30,8 @@ pub struct WebSettings {
     pub shutdown: Shutdown,
     /// Probes endpoints for `POST /endpoints/test`.
     pub prober: Arc<Prober>,
+    /// Peers whose forwarding headers are read.
+    pub trusted_proxies: Vec<IpNet>,
     /// The base of the URLs in responses. None: not configured, and such URLs have a path only.
     pub public_url: Option<String>,
 }
@@ -61,6 +64,7 @@ pub fn router(engine: Engine, settings: WebSettings) -> Router {
     let method_not_allowed =
         async || Problem::new(Code::MethodNotAllowed, "see the Allow header for those it supports");
     api::router()
+        .merge(docs::router())
         .route("/in/alertmanager/{secret}", instrumented(MethodFilter::POST, RunToCompletion(api::ingest_alertmanager)))
         .route("/healthz", instrumented(MethodFilter::GET, health::healthz))
         .route("/readyz", instrumented(MethodFilter::GET, health::readyz))

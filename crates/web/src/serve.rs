@@ -5,13 +5,17 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
@@ -19,6 +23,7 @@ use metrics::gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::client_address::PeerAddress;
 use crate::instrument::CONNECTIONS;
 
 /// Connections served at once; further ones wait in the listener's backlog.
@@ -45,7 +50,9 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            (stream, slot) = accept(&listener, &slots) => serve_connection(stream, slot, &router, closing.subscribe()),
+            (stream, peer, slot) = accept(&listener, &slots) => {
+                serve_connection(stream, peer, slot, &router, closing.subscribe());
+            }
         }
     }
     drop(listener);
@@ -54,15 +61,15 @@ pub async fn serve(
     tokio::time::timeout(drain_bound, closing.closed()).await.is_ok()
 }
 
-/// The next connection, with its slot. The slot comes first, so that a connection beyond the limit stays in the backlog.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+/// The next connection, with its peer and its slot. The slot comes first, so that a connection beyond the limit stays in the backlog.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
     loop {
         let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
             // The semaphore is never closed.
             std::future::pending().await
         };
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok((stream, peer)) => return (stream, peer.ip(), slot),
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -81,7 +88,13 @@ fn is_connection_error(error: &io::Error) -> bool {
 }
 
 /// Serves one connection on a task of its own.
-fn serve_connection(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, closing: watch::Receiver<()>) {
+fn serve_connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    slot: OwnedSemaphorePermit,
+    router: &Router,
+    closing: watch::Receiver<()>,
+) {
     // Responses are small and written at once: Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -92,7 +105,7 @@ fn serve_connection(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Rout
         .max_buf_size(HEADER_BYTES_MAX * 2)
         // For short responses one copy into the buffer costs less than a vectored write.
         .writev(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        .serve_connection(TokioIo::new(stream), WithPeer { router: TowerToHyperService::new(router.clone()), peer });
     tokio::spawn(async move {
         gauge!(CONNECTIONS).increment(1.0);
         // Not a warning: connections fail because of clients and networks, not of this server.
@@ -102,6 +115,24 @@ fn serve_connection(stream: TcpStream, slot: OwnedSemaphorePermit, router: &Rout
         gauge!(CONNECTIONS).decrement(1.0);
         drop(slot);
     });
+}
+
+/// Adds the peer's address to each request. An extension layer around the router would cost each connection a rebuilt
+/// router.
+struct WithPeer {
+    router: TowerToHyperService<Router>,
+    peer: IpAddr,
+}
+
+impl Service<Request<Incoming>> for WithPeer {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(PeerAddress(self.peer));
+        self.router.call(request)
+    }
 }
 
 /// Serves a connection to its end. After `closing` changes, that is after the response in flight.

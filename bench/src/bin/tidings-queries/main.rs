@@ -15,6 +15,7 @@ use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 use tidings_store::Store;
 use tidings_store::history::{DeliveryFilter, EventFilter, SearchedUntil};
+use tidings_store::insights::InsightStore as _;
 use tidings_store::sqlite::SqliteStore;
 
 use report::Report;
@@ -99,6 +100,10 @@ async fn index(store: &SqliteStore) -> anyhow::Result<()> {
 enum Query {
     Deliveries(DeliveryFilter),
     Events(EventFilter),
+    /// The failed and held deliveries that deserve attention, as the overview counts them.
+    Attention,
+    /// What waits for each channel.
+    Backlog,
 }
 
 impl Query {
@@ -106,9 +111,16 @@ impl Query {
     /// searches it took.
     async fn run(&self, store: &SqliteStore, workspace_id: WorkspaceId) -> anyhow::Result<(usize, u32)> {
         let (mut rows, mut searches, mut until): (usize, u32, Option<SearchedUntil>) = (0, 0, None);
+        let channels = || (0..seed::CHANNELS).map(seed::channel).collect::<Vec<_>>();
         loop {
             searches += 1;
             let (found, searched_until) = match self {
+                Self::Attention => {
+                    let since = seed::END.minus_ms(86_400_000);
+                    store.attention(workspace_id, channels(), since, COUNT_MAX).await?;
+                    (0, None)
+                }
+                Self::Backlog => (store.backlog(channels()).await?.len(), None),
                 Self::Deliveries(filter) => {
                     let filter = DeliveryFilter { limit: PAGE, searched_until: until, ..filter.clone() };
                     let page = store.deliveries(workspace_id, filter).await?;
@@ -131,6 +143,8 @@ impl Query {
 
 /// Rows of a page.
 const PAGE: u32 = 50;
+/// As far as deliveries that deserve attention are counted.
+const COUNT_MAX: u32 = 1_000;
 
 async fn measure(store: &SqliteStore, report: &mut Report, repeats: u32) -> anyhow::Result<()> {
     let newest = store.deliveries(seed::large(), DeliveryFilter { limit: 500, ..Default::default() }).await?.records;
@@ -214,7 +228,8 @@ fn queries() -> Vec<(&'static str, Query)> {
     ];
     let deliveries = deliveries.map(|(name, filter)| (name, Query::Deliveries(filter)));
     let events = events.map(|(name, filter)| (name, Query::Events(filter)));
-    deliveries.into_iter().chain(events).collect()
+    let counts = [("counts: attention", Query::Attention), ("counts: backlog", Query::Backlog)];
+    deliveries.into_iter().chain(events).chain(counts).collect()
 }
 
 /// Milliseconds, for reports.

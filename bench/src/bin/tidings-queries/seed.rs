@@ -23,7 +23,7 @@ pub const END: Timestamp = START.plus_ms(DURATION_MS + 60_000);
 const DURATION_MS: u64 = 30 * 86_400_000;
 /// Events that are written at once.
 const BATCH: u32 = 2_048;
-const CHANNELS: u32 = 40;
+pub const CHANNELS: u32 = 40;
 const RESOURCES: u32 = 200;
 /// One of this many deliveries fails, and one is suppressed.
 const FAILED_EACH: u32 = 100;

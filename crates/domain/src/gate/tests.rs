@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::Actor;
 use crate::channel::tests::channel_for;
 use crate::endpoint::{Definition, HttpProbe, Probe};
 use crate::event::tests::failed_flow;
-use crate::id::{Id, WorkspaceId};
+use crate::id::{Id, UserId, WorkspaceId};
 use crate::maintenance::MaintenanceWindow;
 use crate::mute::MuteScope;
 use crate::quiet_hours::{QuietAction, QuietHours};
@@ -215,7 +216,7 @@ fn mute(scope: MuteScope) -> Mute {
         scope,
         expires_at: Some(now().plus_ms(1)),
         reason: String::new(),
-        created_by: "ana@example.com".into(),
+        created_by: Actor::user(UserId::from_bytes([7; 16]), "ana@example.com"),
         created_at: now(),
         ends_on_recovery: false,
     }

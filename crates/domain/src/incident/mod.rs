@@ -17,6 +17,7 @@ mod trigger;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Actor;
 use crate::id::{EndpointId, IncidentId, WorkspaceId};
 use crate::resource::ResourceType;
 use crate::severity::Severity;
@@ -142,8 +143,7 @@ pub struct Incident {
     pub failing_since: Timestamp,
     pub resolved_at: Option<Timestamp>,
     pub acknowledged_at: Option<Timestamp>,
-    /// Who acknowledged: the id of a member or of an API key.
-    pub acknowledged_by: Option<String>,
+    pub acknowledged_by: Option<Actor>,
     /// Deliveries of its events that were sent. Kept when the deliveries themselves are pruned.
     pub notifications_sent: u64,
 }
@@ -201,10 +201,10 @@ impl Incident {
 
     /// The acknowledged incident; `None` if it is resolved or acknowledged already.
     #[must_use]
-    pub fn acknowledged(&self, by: &str, at: Timestamp) -> Option<Self> {
+    pub fn acknowledged(&self, by: &Actor, at: Timestamp) -> Option<Self> {
         self.is_unacknowledged().then(|| Self {
             acknowledged_at: Some(at),
-            acknowledged_by: Some(by.to_owned()),
+            acknowledged_by: Some(by.clone()),
             ..self.clone()
         })
     }
@@ -220,7 +220,7 @@ impl Incident {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::id::Id;
+    use crate::id::{Id, UserId};
 
     /// The instant `seconds` after the opening of [`incident`].
     pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -270,15 +270,13 @@ pub(crate) mod tests {
 
     #[test]
     fn first_acknowledgement_and_first_resolution_win() {
-        let acknowledged = incident(Cause::EndpointDown).acknowledged("usr_1", at(60)).unwrap();
-        assert_eq!(
-            (acknowledged.acknowledged_by.as_deref(), acknowledged.acknowledged_at),
-            (Some("usr_1"), Some(at(60)))
-        );
+        let ana = Actor::user(UserId::from_bytes([4; 16]), "Ana");
+        let acknowledged = incident(Cause::EndpointDown).acknowledged(&ana, at(60)).unwrap();
+        assert_eq!((&acknowledged.acknowledged_by, acknowledged.acknowledged_at), (&Some(ana.clone()), Some(at(60))));
         assert_eq!(acknowledged.status(), IncidentStatus::Active);
-        assert_eq!(acknowledged.acknowledged("usr_2", at(61)), None);
+        assert_eq!(acknowledged.acknowledged(&Actor::system(), at(61)), None);
         let resolved = incident(Cause::EndpointDown).resolved(at(60)).unwrap();
-        assert_eq!(resolved.acknowledged("usr_1", at(61)), None);
+        assert_eq!(resolved.acknowledged(&ana, at(61)), None);
         assert_eq!(
             (resolved.status(), resolved.resolved_at, resolved.resolved(at(70))),
             (IncidentStatus::Resolved, Some(at(60)), None)

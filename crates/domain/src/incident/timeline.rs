@@ -36,7 +36,7 @@ pub enum TimelineKind {
         detail: Option<String>,
     },
     Acknowledged {
-        /// The id of a member or of an API key.
+        /// The display name of the member or API key.
         by: String,
         note: Option<String>,
     },

@@ -53,6 +53,19 @@ impl MaintenanceWindow {
         ends_at(std::slice::from_ref(self), now)
     }
 
+    /// The occurrences of the window that overlap the span from `since` to `until`, in order, each with its whole length.
+    /// Those that follow without a pause are not joined. The span must be bounded: a daily window has one for each day.
+    pub fn occurrences(&self, since: Timestamp, until: Timestamp) -> impl Iterator<Item = Occurrence> + use<> {
+        let (once, recurring) = match self.parsed() {
+            None => (None, None),
+            Some(ParsedWindow::Once(period)) => (Some(period), None),
+            Some(ParsedWindow::Recurring(windows)) => (None, Some(windows.between(since, until))),
+        };
+        let once = once.filter(|period| period.ends_at > since && period.starts_at < until);
+        let periods = once.into_iter().chain(recurring.into_iter().flatten());
+        periods.map(|Period { starts_at, ends_at }| Occurrence { starts_at, ends_at })
+    }
+
     fn parsed(&self) -> Option<ParsedWindow> {
         match self {
             Self::Once { starts_at, ends_at } => {
@@ -62,6 +75,14 @@ impl MaintenanceWindow {
             Self::Recurring(recurring) => recurring.parsed().map(ParsedWindow::Recurring),
         }
     }
+}
+
+/// One occurrence of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Occurrence {
+    pub starts_at: Timestamp,
+    /// No longer part of the occurrence.
+    pub ends_at: Timestamp,
 }
 
 /// A valid window with parsed fields.

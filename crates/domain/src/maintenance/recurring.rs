@@ -115,13 +115,30 @@ pub(super) struct ParsedRecurring {
 impl ParsedRecurring {
     /// The periods that can contain `now` and those after it, in order.
     pub(super) fn near(&self, now: Timestamp) -> impl Iterator<Item = Period> {
-        // One date more than the duration: a window across a skipped hour or date reaches one date further.
-        let back = self.duration_minutes.div_ceil(DAY_MINUTES) as usize + 1;
-        let dates = self.zone.nearby_dates(now, back).filter(|date| self.starts.has(*date));
-        dates.filter_map(|date| {
-            let starts_at = self.zone.instant_of_start(date, self.start)?;
-            let ends_at = starts_at.plus_ms(u64::from(self.duration_minutes) * 60_000);
-            Period::new(starts_at.max(self.from), ends_at.min(self.until))
-        })
+        let dates = self.zone.nearby_dates(now, self.dates_back());
+        dates.filter_map(|date| self.starting_on(date))
+    }
+
+    /// The periods that overlap this span, in order.
+    pub(super) fn between(self, since: Timestamp, until: Timestamp) -> impl Iterator<Item = Period> {
+        let dates = self.zone.dates_between(since, until, self.dates_back());
+        let periods = dates.filter_map(move |date| self.starting_on(date));
+        periods.filter(move |period| period.ends_at > since && period.starts_at < until)
+    }
+
+    /// How many dates earlier a window may start that lasts until today: one more than the duration, because a window
+    /// across a skipped hour or date reaches one date further.
+    fn dates_back(&self) -> usize {
+        self.duration_minutes.div_ceil(DAY_MINUTES) as usize + 1
+    }
+
+    /// The period that starts on this date, if one does.
+    fn starting_on(&self, date: Date) -> Option<Period> {
+        if !self.starts.has(date) {
+            return None;
+        }
+        let starts_at = self.zone.instant_of_start(date, self.start)?;
+        let ends_at = starts_at.plus_ms(u64::from(self.duration_minutes) * 60_000);
+        Period::new(starts_at.max(self.from), ends_at.min(self.until))
     }
 }

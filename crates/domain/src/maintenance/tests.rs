@@ -198,6 +198,58 @@ fn description_gives_the_end_in_local_time() {
     assert_eq!(describe("Production API", end, now, &zone("Europe/Zurich")), expected);
 }
 
+/// Asserts the occurrences of a window in a span.
+#[track_caller]
+fn assert_occurrences(window: &MaintenanceWindow, span: (&str, &str), expected: &[(&str, &str)]) {
+    let found: Vec<_> = window.occurrences(at(span.0), at(span.1)).collect();
+    let expected: Vec<_> =
+        expected.iter().map(|(from, until)| Occurrence { starts_at: at(from), ends_at: at(until) }).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn occurrences_are_right_on_days_when_clocks_change() {
+    let night = Again(weekly(&[], "02:30", 60, "Europe/Zurich"));
+    assert_occurrences(
+        &night,
+        ("2026-03-28T00:00:00Z", "2026-03-30T12:00:00Z"),
+        &[
+            ("2026-03-28T02:30:00+01:00", "2026-03-28T03:30:00+01:00"),
+            ("2026-03-29T03:30:00+02:00", "2026-03-29T04:30:00+02:00"),
+            ("2026-03-30T02:30:00+02:00", "2026-03-30T03:30:00+02:00"),
+        ],
+    );
+    assert_occurrences(
+        &night,
+        ("2026-10-25T00:00:00Z", "2026-10-26T00:00:00Z"),
+        &[("2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00")],
+    );
+    // Samoa skipped Friday, 2011-12-30.
+    let friday = Again(weekly(&["fri"], "12:00", 60, "Pacific/Apia"));
+    assert_occurrences(
+        &friday,
+        ("2011-12-24T00:00:00Z", "2012-01-06T12:00:00Z"),
+        &[("2012-01-06T12:00:00+14:00", "2012-01-06T13:00:00+14:00")],
+    );
+}
+
+#[test]
+fn occurrences_that_overlap_the_span_have_their_whole_length() {
+    let long = Again(weekly(&["fri"], "22:00", 3_360, "UTC"));
+    assert_occurrences(
+        &long,
+        ("2026-05-03T12:00:00Z", "2026-05-08T22:00:00Z"),
+        &[("2026-05-01T22:00:00Z", "2026-05-04T06:00:00Z")],
+    );
+    let single = once("2026-05-02T01:00:00Z", "2026-05-02T02:00:00Z");
+    let own = [("2026-05-02T01:00:00Z", "2026-05-02T02:00:00Z")];
+    assert_occurrences(&single, ("2026-05-02T01:59:59.999Z", "2026-05-03T00:00:00Z"), &own);
+    assert_occurrences(&single, ("2026-05-02T02:00:00Z", "2026-05-03T00:00:00Z"), &[]);
+    assert_occurrences(&single, ("2026-05-01T00:00:00Z", "2026-05-02T01:00:00Z"), &[]);
+    let invalid = Again(weekly(&["sat"], "02:00", 0, "UTC"));
+    assert_occurrences(&invalid, ("2026-05-01T00:00:00Z", "2026-06-02T01:00:00Z"), &[]);
+}
+
 /// Valid recurring windows of at most `duration_minutes_max`.
 fn any_recurring(timezone: String, duration_minutes_max: u32) -> impl Strategy<Value = Recurring> {
     let of_week = days().prop_map(|days| (days, None));
@@ -244,6 +296,23 @@ proptest! {
         let between = now.plus_ms((end.since_ms(now) as f64 * share) as u64);
         prop_assert_eq!(ends_at(&windows, between), Some(end));
         prop_assert_eq!(ends_at(&windows, end.minus_ms(1)), Some(end));
+    }
+
+    /// The occurrences of a span cover exactly the instants at which the window applies.
+    #[test]
+    fn occurrences_cover_exactly_when_the_window_applies(
+        (windows, now) in windows_and_instant(), before in 0..3_000u64, minutes in 1..6_000u64, at in 0.0..1.0f64
+    ) {
+        let since = now.minus_ms(before * 60_000);
+        let until = since.plus_ms(minutes * 60_000);
+        let instant = since.plus_ms((minutes as f64 * 60_000.0 * at) as u64);
+        for window in &windows {
+            let found: Vec<_> = window.occurrences(since, until).collect();
+            let applies = found.iter().any(|it| it.starts_at <= instant && instant < it.ends_at);
+            prop_assert_eq!(applies, window.ends_at(instant).is_some(), "{:?} {:?}", window, found);
+            prop_assert!(found.iter().all(|it| it.starts_at < until && it.ends_at > since));
+            prop_assert!(found.is_sorted_by_key(|it| it.starts_at));
+        }
     }
 
     /// The oracle searches back minute by minute, as long as a window lasts, for a local time equal to its start.

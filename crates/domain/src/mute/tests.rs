@@ -1,6 +1,7 @@
 //! Tests of `mute`.
 
 use super::*;
+use crate::id::UserId;
 use proptest::prelude::*;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -24,7 +25,7 @@ fn mute(number: u8, scope: MuteScope, hours: Option<u64>) -> Mute {
         scope,
         expires_at: hours.map(|hours| noon().plus_ms(hours * HOUR_MS)),
         reason: "deploy".into(),
-        created_by: "ana@example.com".into(),
+        created_by: Actor::user(UserId::from_bytes([7; 16]), "ana@example.com"),
         created_at: noon(),
         ends_on_recovery: false,
     }

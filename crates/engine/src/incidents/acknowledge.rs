@@ -1,5 +1,7 @@
 //! Acknowledgement of incidents by a person.
 
+use tidings_domain::access::Actor;
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::id::{IncidentId, WorkspaceId};
 use tidings_domain::incident::{TimelineEntry, TimelineKind};
 use tidings_store::monitoring::IncidentRecord;
@@ -11,6 +13,14 @@ use crate::detach::detach_on_drop;
 use crate::error::EngineError;
 use crate::sync::retry_on_conflict;
 
+/// Who acknowledges, with a note for people.
+#[derive(Debug)]
+pub(crate) struct Acknowledgement {
+    pub(crate) by: Actor,
+    pub(crate) note: Option<String>,
+    pub(crate) audit: Option<AuditEntry>,
+}
+
 impl Incidents {
     /// Acknowledges an incident: its escalation and reminders stop. The first acknowledgement counts; a later one returns
     /// the incident unchanged.
@@ -18,8 +28,7 @@ impl Incidents {
         &self,
         workspace_id: WorkspaceId,
         id: IncidentId,
-        by: String,
-        note: Option<String>,
+        acknowledgement: Acknowledgement,
     ) -> Result<IncidentRecord> {
         let incidents = self.clone();
         detach_on_drop(async move {
@@ -29,7 +38,7 @@ impl Incidents {
                 return Err(EngineError::IncidentResolved);
             }
             let key: SubjectKey = (workspace_id, found.incident.subject);
-            retry_on_conflict(|| incidents.try_acknowledge(&key, id, &by, note.as_ref())).await
+            retry_on_conflict(|| incidents.try_acknowledge(&key, id, &acknowledgement)).await
         })
         .await
     }
@@ -38,8 +47,7 @@ impl Incidents {
         &self,
         key: &SubjectKey,
         id: IncidentId,
-        by: &str,
-        note: Option<&String>,
+        Acknowledgement { by, note, audit }: &Acknowledgement,
     ) -> Result<IncidentRecord> {
         let state = self.state(key);
         let mut state = state.lock().await;
@@ -49,8 +57,13 @@ impl Incidents {
         let active = state.active.as_ref().filter(|active| active.record.incident.id == id);
         let record = active.map(|active| active.record.clone()).ok_or(EngineError::IncidentResolved)?;
         let Some(incident) = record.incident.acknowledged(by, now) else { return Ok(record) };
-        let kind = TimelineKind::Acknowledged { by: by.to_owned(), note: note.cloned() };
+        let kind = TimelineKind::Acknowledged { by: by.name.clone(), note: note.clone() };
+        let mut audit = audit.clone();
+        if let Some(entry) = &mut audit {
+            entry.target_name.get_or_insert_with(|| record.subject_info.name.clone());
+        }
         let transition = IncidentTransition {
+            audit,
             incident: Some(IncidentRecord { incident, ..record }),
             timeline: vec![TimelineEntry { at: now, kind }],
             ..IncidentTransition::default()

@@ -36,6 +36,7 @@ use crate::queue::Queue;
 use crate::snapshot::ConfigCache;
 use crate::sync::lock;
 
+pub(crate) use acknowledge::Acknowledgement;
 pub(crate) use active::ActiveIncidents;
 pub use alerts::{Alert, AlertOutcome};
 pub use checks::CheckOutcome;
@@ -105,7 +106,7 @@ impl Incidents {
                 let key = (view.workspace.id, Subject::Endpoint(endpoint.endpoint_id));
                 let state = self.state(&key);
                 let mut state = state.lock().await;
-                state.endpoint = endpoint;
+                self.set_endpoint(&mut state, endpoint);
                 self.schedule_wake(&key, &state);
             }
         }
@@ -125,6 +126,13 @@ impl Incidents {
             self.schedule_wake(&key, &state);
         }
         Ok(())
+    }
+
+    /// Replaces the state of an endpoint, and the status by which it is counted.
+    fn set_endpoint(&self, state: &mut IncidentState, endpoint: EndpointState) {
+        let status = endpoint.last_check.as_ref().map(|check| check.status);
+        self.0.active.set_status(endpoint.endpoint_id, status);
+        state.endpoint = endpoint;
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<SubjectKey, SharedState>> {

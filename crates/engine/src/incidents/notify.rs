@@ -167,6 +167,7 @@ impl Incidents {
             ended_mutes: if recovers { ended_mutes(view, &key.1) } else { Vec::new() },
             episode_end: transition.episode_end,
             events,
+            audit: transition.audit.into_iter().collect(),
         };
         let ends_mutes = !record.ended_mutes.is_empty();
         let outcome = self.0.store.record_transition(key.0, record).await;
@@ -281,7 +282,7 @@ impl Incidents {
         deferred: Vec<DeferredDelivery>,
     ) {
         if let Some(endpoint) = endpoint {
-            state.endpoint = endpoint;
+            self.set_endpoint(state, endpoint);
         }
         let endpoint_id = match key.1 {
             Subject::Endpoint(id) => Some(id),

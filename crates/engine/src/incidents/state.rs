@@ -236,7 +236,7 @@ impl Incidents {
         if let Subject::Endpoint(id) = subject {
             let endpoints = self.0.store.endpoint_states(*workspace_id).await?;
             let stored = endpoints.into_iter().find(|it| it.endpoint_id == *id);
-            state.endpoint = stored.unwrap_or_else(|| EndpointState::new(*id));
+            self.set_endpoint(state, stored.unwrap_or_else(|| EndpointState::new(*id)));
             self.0.active.set(*id, None);
         }
         state.active = None;

@@ -240,6 +240,7 @@ impl Incidents {
         self.states().remove(key);
         if let Subject::Endpoint(id) = key.1 {
             self.0.active.set(id, None);
+            self.0.active.set_status(id, None);
             self.wake_children(key.0, id);
         }
     }

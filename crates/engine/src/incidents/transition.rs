@@ -1,6 +1,7 @@
 //! Transitions of incidents: what follows from a check, an acknowledgement, a resolution or the passing of time. Pure:
 //! state and an instant in; changes to write and notifications to send out.
 
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::check::{Check, CheckStatus};
 use tidings_domain::endpoint::{Definition, EscalationStep};
 use tidings_domain::id::{ChannelId, IncidentId, WorkspaceId};
@@ -28,6 +29,8 @@ pub(super) struct IncidentTransition {
     pub(super) notifications: Vec<IncidentNotification>,
     /// The end of an alert's episode.
     pub(super) episode_end: Option<EpisodeEnd>,
+    /// The entry of the audit log, if a person caused it.
+    pub(super) audit: Option<AuditEntry>,
 }
 
 /// A notification about an incident: becomes an event.

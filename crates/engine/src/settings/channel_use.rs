@@ -1,5 +1,6 @@
 //! What uses a channel.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use tidings_domain::id::{ChannelId, EndpointId, RuleId};
@@ -13,6 +14,27 @@ pub struct ChannelUsers {
     pub rules: Vec<RuleId>,
     /// The endpoints that escalate to it, oldest first.
     pub endpoints: Vec<EndpointId>,
+}
+
+/// How many rules and escalation steps use a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelUses {
+    pub rules: u32,
+    pub escalation_steps: u32,
+}
+
+impl ChannelUses {
+    /// The uses of every channel that has some, in one pass over the configuration.
+    pub fn count(view: &WorkspaceView) -> HashMap<ChannelId, Self> {
+        let mut uses = HashMap::<ChannelId, Self>::new();
+        for rule in view.rules() {
+            uses.entry(rule.channel_id).or_default().rules += 1;
+        }
+        for step in view.endpoints().flat_map(|loaded| &loaded.endpoint.definition.escalation) {
+            uses.entry(step.channel_id).or_default().escalation_steps += 1;
+        }
+        uses
+    }
 }
 
 impl ChannelUsers {

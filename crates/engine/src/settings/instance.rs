@@ -1,14 +1,10 @@
-//! Settings of the instance itself: verification of its secret key, and the bootstrap of a default workspace with an API
-//! key.
-
-use std::sync::Arc;
+//! Settings of the instance itself: verification of its secret key, and API keys that are made without a request.
 
 use tidings_domain::access::Actor;
-use tidings_domain::id::{ApiKeyId, WorkspaceId};
+use tidings_domain::id::WorkspaceId;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
-use tidings_domain::workspace::{Workspace, is_slug};
-use tidings_store::settings::{ApiKey, Preferences, WorkspaceRecord};
+use tidings_store::settings::ApiKey;
 use tidings_store::{Store, StoreError};
 
 use crate::Result;
@@ -46,27 +42,13 @@ pub async fn verify_secret_key(
     Ok(vault.verify(&stored))
 }
 
-/// The result of a bootstrap that created the default workspace.
-#[derive(Debug)]
-pub struct BootstrapKey {
-    pub workspace: Workspace,
-    /// The generated API key, to be shown only now. None if the operator configured one.
-    pub generated: Option<Secret>,
-}
-
-/// Ensures that the default workspace exists, and that the operator's API key, if one is configured, is the only valid
-/// one of that name. Returns what it created, which is usually at the first start only.
+/// Ensures that the operator's API key, if one is configured, is the only one of that name in the default workspace. Returns
+/// whether there is a default workspace.
 ///
 /// # Errors
 /// [`EngineError::Invalid`] if the operator's key belongs to another workspace.
-pub async fn bootstrap(
-    store: &Arc<dyn Store>,
-    clock: &dyn Clock,
-    configured: Option<&Secret>,
-) -> Result<Option<BootstrapKey>> {
+pub async fn apply_operator_key(store: &dyn Store, clock: &dyn Clock, configured: Option<&Secret>) -> Result<bool> {
     let existing = store.workspaces().await?;
-    let now = clock.now();
-    let default = existing.iter().find(|record| record.workspace.slug == DEFAULT_WORKSPACE);
     if let Some(configured) = configured {
         let hash = api_key_hash(configured.expose());
         let owner = existing.iter().find(|record| record.api_keys.iter().any(|key| key.hash == hash));
@@ -75,99 +57,29 @@ pub async fn bootstrap(
             return Err(EngineError::invalid("/apiKey", message));
         }
     }
-    match (default, configured) {
-        (None, configured) => {
-            let made = configured.is_none().then(|| new_api_key(clock));
-            let name = if made.is_some() { "first key" } else { OPERATOR_KEY_NAME };
-            let key = made.as_ref().or(configured).cloned().unwrap_or_default();
-            let workspace = insert_workspace(store.as_ref(), clock, DEFAULT_WORKSPACE, name, &key, now).await?;
-            Ok(Some(BootstrapKey { workspace, generated: made }))
+    let default = existing.iter().find(|record| record.workspace.slug == DEFAULT_WORKSPACE);
+    if let (Some(default), Some(configured)) = (default, configured) {
+        let new = api_key(clock, default.workspace.id, OPERATOR_KEY_NAME, configured, clock.now());
+        // The new key first: if the process ends in between, one of the two is valid.
+        store.add_api_key(new.clone(), vec![]).await?;
+        let outdated = |key: &&ApiKey| key.name == OPERATOR_KEY_NAME && key.hash != new.hash;
+        for key in default.api_keys.iter().filter(outdated) {
+            store.delete_api_key(default.workspace.id, key.id, vec![]).await?;
+            tracing::info!(api_key_id = %key.id, "TIDINGS_API_KEY changed, previous key revoked");
         }
-        (Some(default), Some(configured)) => {
-            let new = api_key(clock, default.workspace.id, OPERATOR_KEY_NAME, configured, now);
-            // The new key first: if the process ends in between, one of the two is valid.
-            store.add_api_key(new.clone(), vec![]).await?;
-            let outdated = |key: &&ApiKey| key.name == OPERATOR_KEY_NAME && key.hash != new.hash;
-            for key in default.api_keys.iter().filter(outdated) {
-                store.delete_api_key(default.workspace.id, key.id, vec![]).await?;
-                tracing::info!(api_key_id = %key.id, "TIDINGS_API_KEY changed, previous key revoked");
-            }
-            Ok(None)
-        }
-        (Some(_), None) => Ok(None),
     }
-}
-
-/// Creates a workspace and its first API key.
-///
-/// # Errors
-/// [`EngineError::Invalid`] for an invalid slug, [`EngineError::SlugTaken`].
-pub async fn create_workspace(store: &dyn Store, clock: &dyn Clock, slug: &str) -> Result<(Workspace, Secret)> {
-    if !is_slug(slug) {
-        let message = "must be 1 to 63 of a-z, 0-9 and -, a letter or digit first";
-        return Err(EngineError::invalid("/slug", message));
-    }
-    let key = new_api_key(clock);
-    let workspace = insert_workspace(store, clock, slug, "first key", &key, clock.now()).await?;
-    Ok((workspace, key))
-}
-
-/// Creates another API key of a workspace.
-///
-/// # Errors
-/// [`EngineError::NotFound`] if there is no workspace with this slug.
-pub async fn new_key(store: &dyn Store, clock: &dyn Clock, slug: &str) -> Result<(ApiKeyId, Secret)> {
-    let workspace = workspace_by_slug(store, slug).await?.workspace;
-    let key = new_api_key(clock);
-    let record = api_key(clock, workspace.id, "new key", &key, clock.now());
-    let id = record.id;
-    store.add_api_key(record, vec![]).await?;
-    Ok((id, key))
-}
-
-/// Revokes an API key of a workspace, and returns it.
-///
-/// # Errors
-/// [`EngineError::NotFound`] if there is no workspace with this slug, or if it has no key with this id.
-pub async fn revoke_key(store: &dyn Store, slug: &str, id: ApiKeyId) -> Result<ApiKey> {
-    let record = workspace_by_slug(store, slug).await?;
-    let key = record.api_keys.into_iter().find(|key| key.id == id).ok_or(EngineError::NotFound("API key"))?;
-    store.delete_api_key(record.workspace.id, id, vec![]).await?;
-    Ok(key)
-}
-
-async fn workspace_by_slug(store: &dyn Store, slug: &str) -> Result<WorkspaceRecord> {
-    let all = store.workspaces().await?;
-    all.into_iter().find(|record| record.workspace.slug == slug).ok_or(EngineError::NotFound("workspace"))
-}
-
-async fn insert_workspace(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    slug: &str,
-    key_name: &str,
-    key: &Secret,
-    now: Timestamp,
-) -> Result<Workspace> {
-    let workspace = Workspace::new(new_id(clock, now), slug, now);
-    let first = api_key(clock, workspace.id, key_name, key, now);
-    let record =
-        WorkspaceRecord { workspace: workspace.clone(), preferences: Preferences::default(), api_keys: vec![first] };
-    match store.create_workspace(record, None, vec![]).await {
-        Ok(()) => Ok(workspace),
-        Err(StoreError::Exists) => Err(EngineError::SlugTaken),
-        Err(error) => Err(error.into()),
-    }
+    Ok(default.is_some())
 }
 
 /// A new key: the prefix and 48 hex digits.
-fn new_api_key(clock: &dyn Clock) -> Secret {
+pub fn new_api_key(clock: &dyn Clock) -> Secret {
     let mut random = [0; 24];
     clock.random(&mut random);
     Secret::new(format!("{API_KEY_PREFIX}{}", hex::encode(random)))
 }
 
-fn api_key(clock: &dyn Clock, workspace_id: WorkspaceId, name: &str, key: &Secret, now: Timestamp) -> ApiKey {
+/// An API key with write access that does not expire, made by the system.
+pub fn api_key(clock: &dyn Clock, workspace_id: WorkspaceId, name: &str, key: &Secret, now: Timestamp) -> ApiKey {
     ApiKey {
         id: new_id(clock, now),
         workspace_id,

@@ -8,7 +8,7 @@ pub mod instance;
 pub mod mutes;
 mod rules;
 
-pub use channel_use::ChannelUsers;
+pub use channel_use::{ChannelUsers, ChannelUses};
 
 use std::sync::Arc;
 
@@ -124,6 +124,10 @@ pub struct Settings {
 pub struct SettingsLimits {
     /// The most shared channels of a workspace.
     pub channels_max: u32,
+    /// The most members of a workspace, with those who are invited.
+    pub members_max: u32,
+    /// The most API keys of a workspace.
+    pub api_keys_max: u32,
     /// The shortest interval between two checks of an endpoint, in seconds.
     pub interval_seconds_min: u32,
     /// Whether endpoints may send secrets to servers whose certificate is not verified.
@@ -132,7 +136,13 @@ pub struct SettingsLimits {
 
 impl Default for SettingsLimits {
     fn default() -> Self {
-        Self { channels_max: 100, interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT, allow_insecure_tls: false }
+        Self {
+            channels_max: 100,
+            members_max: 100,
+            api_keys_max: 100,
+            interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT,
+            allow_insecure_tls: false,
+        }
     }
 }
 

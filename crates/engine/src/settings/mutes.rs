@@ -1,5 +1,6 @@
 //! Mutes, and the preferences of a workspace.
 
+use tidings_domain::access::Actor;
 use tidings_domain::calendar::validate_timezone;
 use tidings_domain::channel::EventFilters;
 use tidings_domain::id::{MuteId, WorkspaceId};
@@ -25,8 +26,7 @@ pub struct NewMute {
     /// None if it lasts until it is deleted.
     pub expires_at: Option<Timestamp>,
     pub reason: String,
-    /// Display name of its creator.
-    pub created_by: String,
+    pub created_by: Actor,
     /// Whether it also ends when the endpoint's incident is resolved.
     pub ends_on_recovery: bool,
 }
@@ -94,7 +94,7 @@ impl Settings {
         &self,
         workspace_id: WorkspaceId,
         edit: PreferencesEdit,
-        by: &str,
+        by: &Actor,
     ) -> Result<()> {
         let view = self.view(workspace_id)?;
         let mut preferences = view.preferences.clone();
@@ -119,7 +119,7 @@ impl Settings {
                         // `Engine::preferences` returns this instant for a mute without an end.
                         expires_at: Some(until).filter(|until| until.unix_ms() < i64::MAX),
                         reason: String::new(),
-                        created_by: by.to_owned(),
+                        created_by: by.clone(),
                         ends_on_recovery: false,
                     },
                 );

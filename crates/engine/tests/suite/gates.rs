@@ -14,7 +14,7 @@ use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_engine::settings::RuleEdit;
 use tidings_engine::settings::mutes::PreferencesEdit;
 
-use crate::world::World;
+use crate::world::{World, ana};
 
 #[test]
 fn delivery_without_refusal_passes_every_gate_in_order() {
@@ -78,7 +78,7 @@ fn gate_4_global_mute_and_preference_are_equivalent() {
         let until = world.now().plus_ms(60_000);
         if by_preference {
             let edit = PreferencesEdit { global_mute_until: Some(Some(until)), ..PreferencesEdit::default() };
-            world.wait(world.engine().edit_preferences(world.workspace_id, edit, "ana")).unwrap();
+            world.wait(world.engine().edit_preferences(world.workspace_id, edit, &ana())).unwrap();
         } else {
             world.mute(MuteScope::Global, Some(60));
         }

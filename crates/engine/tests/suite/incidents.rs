@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tidings_domain::access::Actor;
+use tidings_domain::audit::{AuditTarget, AuditVerb};
 use tidings_domain::check::CheckStatus;
 use tidings_domain::delivery::Status;
 use tidings_domain::endpoint::EscalationStep;
@@ -14,7 +16,7 @@ use tidings_domain::time::Timestamp;
 use tidings_engine::incidents::Alert;
 
 use crate::receiver::{Mode, SLACK_API};
-use crate::world::World;
+use crate::world::{World, ana};
 
 /// An endpoint that escalates to `boss` after 15 minutes, and to `board` after an hour.
 fn world_with_escalation() -> (World, EndpointId, [ChannelId; 3]) {
@@ -60,15 +62,20 @@ fn acknowledgement_stops_escalation_and_reminders() {
     world.advance(600);
     assert_eq!(world.outcomes(hook), ["opened sent", "reminder:1 sent"]);
     let id = world.incident_of(endpoint).incident.id;
-    for by in ["ana", "ben"] {
-        let acknowledged = world.wait(world.engine().acknowledge(world.workspace_id, id, by.into(), None)).unwrap();
-        assert_eq!(acknowledged.incident.acknowledged_by.as_deref(), Some("ana"));
+    for by in [ana(), Actor::system()] {
+        let entry = world.audit_entry(AuditTarget::Incident.action(AuditVerb::Acknowledged));
+        let acknowledged =
+            world.wait(world.engine().acknowledge(world.workspace_id, id, by, None, Some(entry))).unwrap();
+        assert_eq!(acknowledged.incident.acknowledged_by, Some(ana()));
     }
+    let entries = world.audit_log();
+    assert_eq!(entries.len(), 1, "the second changed nothing");
+    assert_eq!(entries[0].target_name.as_deref(), Some(&*world.incident_of(endpoint).subject_info.name));
     world.advance_in_steps(7_200, 600);
     assert_eq!((world.outcomes(hook).len(), world.outcomes(boss).len()), (2, 0));
     world.up(endpoint);
     assert_eq!(world.outcomes(hook)[2..], ["resolved sent"]);
-    assert!(world.wait(world.engine().acknowledge(world.workspace_id, id, "ana".into(), None)).is_err());
+    assert!(world.wait(world.engine().acknowledge(world.workspace_id, id, ana(), None, None)).is_err());
 }
 
 #[test]

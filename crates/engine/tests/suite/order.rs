@@ -5,7 +5,7 @@ use tidings_domain::endpoint::EscalationStep;
 use tidings_domain::rate_limit::RateAction;
 
 use crate::receiver::Mode;
-use crate::world::World;
+use crate::world::{World, ana};
 
 impl World {
     /// The events that a webhook received, without retries, in the order in which each arrived first.
@@ -290,7 +290,7 @@ fn step_and_reminder_are_dropped_when_acknowledged_or_over() {
             world.up(endpoint);
         } else {
             let id = world.incident_of(endpoint).incident.id;
-            world.wait(world.engine().acknowledge(world.workspace_id, id, "ana".into(), None)).unwrap();
+            world.wait(world.engine().acknowledge(world.workspace_id, id, ana(), None, None)).unwrap();
         }
         for channel in ["hook", "boss"] {
             world.set_broken(channel, false);

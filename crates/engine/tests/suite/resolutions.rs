@@ -517,12 +517,12 @@ fn opening_resent_after_the_incident_is_followed_by_its_resolution() {
     world.set_broken("hook", false);
     world.restart();
     let opened = world.deliveries()[0].id;
-    world.wait(world.engine().resend(world.workspace_id, opened)).unwrap();
+    world.wait(world.engine().resend(world.workspace_id, opened, None)).unwrap();
     world.settle();
     let expected = ["opened sent", "resolved suppressed never_opened", "deferred resolved sent"];
     assert_eq!(world.outcomes(hook), expected);
     world.restart();
-    world.wait(world.engine().resend(world.workspace_id, opened)).unwrap();
+    world.wait(world.engine().resend(world.workspace_id, opened, None)).unwrap();
     world.settle();
     assert_eq!(world.outcomes(hook), expected, "once");
 }

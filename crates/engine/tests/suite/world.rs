@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_channels::{ChannelConfig, ChannelContext, registry};
+use tidings_domain::access::Actor;
+use tidings_domain::audit::{AuditAction, AuditEntry};
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
 use tidings_domain::endpoint::{Definition, Probe};
-use tidings_domain::id::{ChannelId, EndpointId, MuteId, RuleId, WorkspaceId};
+use tidings_domain::id::{ChannelId, EndpointId, Id as _, MuteId, RuleId, UserId, WorkspaceId};
 use tidings_domain::incident::IncidentTrigger;
 use tidings_domain::mute::MuteScope;
 use tidings_domain::quiet_hours::QuietHours;
@@ -24,6 +26,7 @@ use tidings_domain::run::Run;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
+use tidings_domain::workspace::Workspace;
 use tidings_engine::accept::RunReport;
 use tidings_engine::clock::{Clock, ManualClock, new_id};
 use tidings_engine::settings::channels::new_signing_secret;
@@ -34,8 +37,9 @@ use tidings_engine::snapshot::WorkspaceView;
 use tidings_engine::vault::Vault;
 use tidings_engine::{Engine, EngineError, Options};
 use tidings_store::Store;
+use tidings_store::accounts::AuditFilter;
 use tidings_store::queue::Acceptance;
-use tidings_store::settings::{ConfigChange, Precondition};
+use tidings_store::settings::{ConfigChange, Precondition, Preferences, WorkspaceRecord};
 use tidings_store::sqlite::SqliteStore;
 use tokio::runtime::{Builder, Runtime};
 
@@ -58,6 +62,11 @@ pub struct World {
 struct Process {
     engine: Engine,
     runtime: Runtime,
+}
+
+/// A person.
+pub fn ana() -> Actor {
+    Actor::user(UserId::from_bytes([7; 16]), "Ana")
 }
 
 impl World {
@@ -89,6 +98,28 @@ impl World {
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         let waited = async { tokio::time::timeout(TIMEOUT, future).await };
         self.process().runtime.block_on(waited).expect("timed out")
+    }
+
+    /// An entry of the audit log, for an operation that takes one.
+    pub fn audit_entry(&self, action: AuditAction) -> AuditEntry {
+        AuditEntry {
+            id: new_id(self.clock.as_ref(), self.now()),
+            workspace_id: Some(self.workspace_id),
+            at: self.now(),
+            actor: ana(),
+            action,
+            target_id: None,
+            target_name: None,
+            changes: Default::default(),
+            address: None,
+            request_id: None,
+        }
+    }
+
+    /// The audit log of the workspace, newest first.
+    pub fn audit_log(&self) -> Vec<AuditEntry> {
+        let filter = AuditFilter { limit: 100, ..AuditFilter::default() };
+        self.wait(self.engine().accounts().audit_log(Some(self.workspace_id), filter)).unwrap()
     }
 
     // Time -------------------------------------------------------------------------------------------------------------
@@ -365,7 +396,7 @@ impl World {
     #[track_caller]
     pub fn new_mute(&self, scope: MuteScope, seconds: Option<u64>, ends_on_recovery: bool) -> MuteId {
         let expires_at = seconds.map(|seconds| self.now().plus_ms(seconds * 1_000));
-        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: "ana".into(), ends_on_recovery };
+        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: ana(), ends_on_recovery };
         self.wait(self.engine().create_mute(self.workspace_id, mute)).unwrap().id
     }
 
@@ -483,7 +514,12 @@ impl Process {
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
         let vault = Arc::new(Vault::new(&[7; 32]));
         let engine = runtime.block_on(async move {
-            instance::bootstrap(&store, clock.as_ref(), None).await.unwrap();
+            if store.workspaces().await.unwrap().is_empty() {
+                let now = clock.now();
+                let workspace = Workspace::new(new_id(clock.as_ref(), now), instance::DEFAULT_WORKSPACE, now);
+                let record = WorkspaceRecord { workspace, preferences: Preferences::default(), api_keys: vec![] };
+                store.create_workspace(record, None, vec![]).await.unwrap();
+            }
             Engine::start(store, context, vault, clock, Options::default()).await.unwrap()
         });
         Self { engine, runtime }

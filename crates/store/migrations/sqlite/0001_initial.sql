@@ -248,9 +248,9 @@ CREATE TABLE delivery (
 ) STRICT;
 
 CREATE INDEX delivery_event ON delivery (event_sort_key);
-CREATE INDEX delivery_due ON delivery (channel_id, due_at) WHERE due_at IS NOT NULL;
+-- With the lease's owner, so that pending and leased deliveries are counted without reading the rows.
+CREATE INDEX delivery_due ON delivery (channel_id, due_at, lease_owner) WHERE due_at IS NOT NULL;
 CREATE INDEX delivery_failed ON delivery (workspace_id, channel_id, completed_at) WHERE status = 'failed';
-CREATE INDEX delivery_failed_at ON delivery (workspace_id, completed_at) WHERE status = 'failed';
 -- With the reason, so that a rate limit finds the deliveries that it holds among all held ones of the channel.
 CREATE INDEX delivery_held ON delivery (channel_id, held_until, reason) WHERE held_until IS NOT NULL;
 -- The few deferred deliveries, in the order of their own time; all others are listed in the order of their events.
@@ -344,6 +344,11 @@ CREATE TABLE endpoint_hour (
 CREATE TABLE endpoint_day (
     endpoint INTEGER NOT NULL REFERENCES endpoint (number) ON DELETE CASCADE,
     day INTEGER NOT NULL,
+    -- Counts of `summary`, so that months of many endpoints are read without parsing it.
+    healthy INTEGER NOT NULL AS (iif(json_valid(summary), coalesce(summary ->> '$.healthy', 0), 0)) STORED,
+    degraded INTEGER NOT NULL AS (iif(json_valid(summary), coalesce(summary ->> '$.degraded', 0), 0)) STORED,
+    down INTEGER NOT NULL AS (iif(json_valid(summary), coalesce(summary ->> '$.down', 0), 0)) STORED,
+    inconclusive INTEGER NOT NULL AS (iif(json_valid(summary), coalesce(summary ->> '$.inconclusive', 0), 0)) STORED,
     summary TEXT NOT NULL,
     PRIMARY KEY (endpoint, day)
 ) STRICT, WITHOUT ROWID;
@@ -422,6 +427,71 @@ CREATE INDEX audit_entry_action ON audit_entry (workspace_id, action, id);
 CREATE INDEX audit_entry_target_kind ON audit_entry (workspace_id, target_kind, id);
 CREATE INDEX audit_entry_target ON audit_entry (workspace_id, target_id, id);
 CREATE INDEX audit_entry_age ON audit_entry (at);
+
+-- What runs, checks and alerts are about. Those of runs and alerts are folded from events, behind the event pipeline;
+-- those of endpoints exist as long as the endpoint. `title` is the shown name without case, `name`, `link` and `tags` are
+-- what a person gave it. `recent` are its last runs: see `sqlite/insights/recent.rs`. `last_at` of an endpoint is that of
+-- its state, so that it is 0 here. No references to workspaces: what is folded may be of one that was deleted meanwhile.
+CREATE TABLE resource (
+    workspace_id BLOB NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    endpoint INTEGER,
+    title TEXT NOT NULL,
+    name TEXT,
+    reported_name TEXT,
+    link TEXT,
+    tags TEXT NOT NULL DEFAULT '[]',
+    revision INTEGER NOT NULL DEFAULT 1,
+    first_seen_at INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL,
+    last_event INTEGER NOT NULL DEFAULT 0,
+    last_at INTEGER NOT NULL DEFAULT 0,
+    last_status TEXT,
+    last_duration_ms INTEGER,
+    recent BLOB NOT NULL DEFAULT x'',
+    PRIMARY KEY (workspace_id, resource_type, resource_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX resource_title ON resource (workspace_id, title, resource_type, resource_id);
+CREATE INDEX resource_last ON resource (workspace_id, last_at, resource_type, resource_id);
+
+-- How far events are folded into resources, as a sort key: all that were committed before with a lower one.
+CREATE TABLE fold_progress (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    sort_key INTEGER NOT NULL
+) STRICT;
+
+-- Resources whose payloads are erased: those of events before `until`. `done` is the sort key up to which a pass has
+-- come, `is_incomplete` that it left out what was not settled. Kept as long as events, whose fold it prevents.
+CREATE TABLE erasure (
+    workspace_id BLOB NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    requested_at INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    done INTEGER NOT NULL DEFAULT -1,
+    is_incomplete INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER,
+    finished_at INTEGER,
+    PRIMARY KEY (workspace_id, resource_type, resource_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX erasure_until ON erasure (until);
+CREATE INDEX erasure_next ON erasure (next_at) WHERE next_at IS NOT NULL;
+
+-- Settled deliveries and reported runs by minute, counted from the Unix epoch.
+CREATE TABLE activity_minute (
+    workspace_id BLOB NOT NULL,
+    minute INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    suppressed INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    runs_succeeded INTEGER NOT NULL,
+    runs_failed INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, minute)
+) STRICT, WITHOUT ROWID;
 
 -- The history index (sqlite/index): columns of the events of a workspace and of their deliveries, and the texts of the
 -- latter, by ranges of sort keys that follow one another; of a stale block only the range counts. Lists read from left to

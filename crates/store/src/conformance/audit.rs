@@ -3,12 +3,16 @@
 use serde_json::json;
 use tidings_domain::access::Actor;
 use tidings_domain::audit::{AuditEntry, AuditTarget, AuditVerb, changed_fields};
+use tidings_domain::delivery::Status;
 use tidings_domain::id::{AuditEntryId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
 use super::fixture::{Fixture, Tenant};
+use super::monitoring_fixture::{check_and_state, healthy, incident_only};
 use super::samples::{NOW, after_ms, assert_refused};
 use crate::accounts::AuditFilter;
+use crate::monitoring::{IncidentRecord, TransitionRecord};
+use crate::queue::Resend;
 use crate::retention::{PruneCursor, Retention};
 use crate::settings::{ConfigChange, Precondition};
 
@@ -176,4 +180,60 @@ pub(super) async fn audit_entries_are_pruned_after_a_year(fixture: Fixture) {
     for chunk in entries.chunks(2) {
         assert_eq!(fixture.audit_log(chunk[0].workspace_id).await, chunk[1..]);
     }
+}
+
+pub(super) async fn audit_entry_of_a_transition_is_written_unless_it_is_refused(fixture: Fixture) {
+    let ours = fixture.ours;
+    let mut record = fixture.open_incident(ours).await;
+    let entry = fixture.audit_entry(Some(ours.id), after_ms(5));
+    (record.incident, record.revision) = (record.incident.acknowledged(&entry.actor, after_ms(5)).unwrap(), 2);
+    let transition = |entry: AuditEntry| TransitionRecord { audit: vec![entry], ..incident_only(record.clone()) };
+    fixture.record_transition(ours, transition(entry.clone())).await.unwrap();
+    assert_eq!(fixture.stored_incident(ours, record.incident.id).await, record);
+    let late = fixture.audit_entry(Some(ours.id), after_ms(6));
+    assert_refused!(fixture.record_transition(ours, transition(late)).await, Conflict);
+    let foreign = TransitionRecord {
+        audit: vec![fixture.audit_entry(Some(fixture.theirs.id), NOW)],
+        ..incident_only(IncidentRecord { revision: 3, ..record.clone() })
+    };
+    let outcome = fixture.record_transition(ours, foreign).await;
+    assert!(matches!(outcome, Err(crate::StoreError::Defect(_))), "{outcome:?}");
+    assert_eq!(fixture.stored_incident(ours, record.incident.id).await.revision, 2);
+    assert_eq!(fixture.audit_log(Some(ours.id)).await, [entry]);
+}
+
+pub(super) async fn audit_entry_of_a_check_is_written(fixture: Fixture) {
+    let ours = fixture.ours;
+    let endpoint_id = fixture.new_endpoint(ours).await;
+    let entry = fixture.audit_entry(Some(ours.id), NOW);
+    let check = check_and_state(fixture.check(endpoint_id, healthy(NOW)), fixture.state(endpoint_id, 1));
+    let transition = TransitionRecord { audit: vec![entry.clone()], ..check };
+    fixture.record_transition(ours, transition).await.unwrap();
+    assert_eq!(fixture.audit_log(Some(ours.id)).await, [entry], "although a check alone takes another way");
+}
+
+pub(super) async fn audit_entry_of_a_resend_is_written_unless_it_is_refused(fixture: Fixture) {
+    let ours = fixture.ours;
+    let id = fixture.accept_settled(ours, Status::Failed, after_ms(1)).await;
+    let resend = Resend { workspace_id: ours.id, delivery_id: id, rule_generation: 1, now: after_ms(2) };
+    let entry = fixture.audit_entry(Some(ours.id), after_ms(2));
+    fixture.store.resend(resend, Some(entry.clone())).await.unwrap();
+    let again = Some(fixture.audit_entry(Some(ours.id), after_ms(3)));
+    assert_refused!(fixture.store.resend(resend, again).await, Conflict);
+    assert_eq!(fixture.audit_log(Some(ours.id)).await, [entry]);
+}
+
+pub(super) async fn audit_entry_of_a_recovery_is_written_if_it_found_any(fixture: Fixture) {
+    let ours = fixture.ours;
+    fixture.accept_settled(ours, Status::Failed, after_ms(1)).await;
+    let recover = async |entry: &AuditEntry, limit| {
+        let entry = Some(entry.clone());
+        fixture.store.recover(ours.id, ours.channel_id, NOW, after_ms(9), limit, entry).await.unwrap()
+    };
+    let entry = fixture.audit_entry(Some(ours.id), after_ms(9));
+    assert_eq!(recover(&entry, None).await, 1);
+    assert!(fixture.audit_log(Some(ours.id)).await.is_empty(), "it only counted");
+    assert_eq!(recover(&entry, Some(9)).await, 1);
+    assert_eq!(recover(&fixture.audit_entry(Some(ours.id), after_ms(9)), Some(9)).await, 0);
+    assert_eq!(fixture.audit_log(Some(ours.id)).await, [entry]);
 }

@@ -18,7 +18,7 @@ use crate::queue::{
     Settlement,
 };
 
-fn of_digest(settlement: Settlement) -> Settlement {
+pub(super) fn of_digest(settlement: Settlement) -> Settlement {
     Settlement { follow_ups: FollowUps::Digest, ..settlement }
 }
 
@@ -35,7 +35,7 @@ impl Fixture {
     }
 
     /// Accepts `count` held deliveries, releases them as a digest, and claims it. Returns it with its members.
-    async fn accept_and_claim_digest(&self, count: usize) -> (Claimed, Vec<DeliveryId>) {
+    pub(super) async fn accept_and_claim_digest(&self, count: usize) -> (Claimed, Vec<DeliveryId>) {
         let members = self.accept_held(count).await;
         let digest = self.digest(members.clone());
         let outcome = self.release_held(ReleaseBatch { digest: Some(digest), ..self.empty_release(NOW) }).await;
@@ -133,7 +133,7 @@ pub(super) async fn resent_digest_that_a_gate_holds_is_dissolved(fixture: Fixtur
     fixture.store.settle(of_digest(attempted(&digest, NextState::Done(Status::Failed)))).await.unwrap();
     let resend =
         Resend { workspace_id: fixture.ours.id, delivery_id: digest.id, rule_generation: 1, now: after_ms(60) };
-    fixture.store.resend(resend).await.unwrap();
+    fixture.store.resend(resend, None).await.unwrap();
     let again = fixture.claim(fixture.ours, after_ms(60), lease(1, 60_000), 9).await.remove(0);
     let next = NextState::Held(held(NOW, after_ms(100)));
     fixture.store.settle(of_digest(unattempted(&again, next))).await.unwrap();
@@ -149,8 +149,8 @@ pub(super) async fn digest_resent_settles_failed_members(fixture: Fixture) {
     let resend =
         |delivery_id| Resend { workspace_id: fixture.ours.id, delivery_id, rule_generation: 1, now: after_ms(60) };
     // A member that is resent by itself leaves the digest.
-    fixture.store.resend(resend(members[0])).await.unwrap();
-    fixture.store.resend(resend(digest.id)).await.unwrap();
+    fixture.store.resend(resend(members[0]), None).await.unwrap();
+    fixture.store.resend(resend(digest.id), None).await.unwrap();
     let claimed = fixture.claim(fixture.ours, after_ms(60), lease(1, 60_000), 9).await;
     assert_eq!(claimed.len(), 2);
     let own = claimed.iter().find(|one| one.id == members[0]).expect("it is due");
@@ -161,7 +161,7 @@ pub(super) async fn digest_resent_settles_failed_members(fixture: Fixture) {
     assert_eq!(fixture.statuses(&members).await, [Failed, Sent, Sent]);
     assert_eq!(fixture.read(fixture.ours, members[0]).await.digest_id, Some(digest.id), "the history keeps it");
 
-    fixture.store.resend(resend(digest.id)).await.unwrap();
+    fixture.store.resend(resend(digest.id), None).await.unwrap();
     let again = fixture.claim(fixture.ours, after_ms(60), lease(1, 60_000), 9).await.remove(0);
     fixture.store.settle(of_digest(attempted(&again, NextState::Done(Failed)))).await.unwrap();
     assert_eq!(fixture.statuses(&members).await, [Failed, Sent, Sent], "sent members stay sent");

@@ -90,7 +90,7 @@ pub(super) async fn incident_resent_delivery_counts_once(fixture: Fixture) {
         let mut claimed = fixture.accept_and_claim(fixture.ours).await;
         for status in [first, Status::Failed, Status::Sent, Status::Sent] {
             fixture.store.settle(with_follow_up(&record, attempted(&claimed, NextState::Done(status)))).await.unwrap();
-            fixture.store.resend(resend(claimed.id)).await.unwrap();
+            fixture.store.resend(resend(claimed.id), None).await.unwrap();
             claimed = fixture.claim_only_retry(claimed.id).await;
         }
         fixture
@@ -123,7 +123,7 @@ pub(super) async fn digest_sent_counts_for_each_incident(fixture: Fixture) {
         fixture.store.settle(Settlement { follow_ups: FollowUps::Digest, ..settlement }).await.unwrap();
         assert_eq!(counts().await, expected);
         let resend = Resend { workspace_id: fixture.ours.id, delivery_id: id, rule_generation: 0, now: after_ms(60) };
-        fixture.store.resend(resend).await.unwrap();
+        fixture.store.resend(resend, None).await.unwrap();
     }
 }
 

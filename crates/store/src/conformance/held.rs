@@ -57,7 +57,7 @@ pub(super) async fn held_delivery_is_in_history_and_not_due(fixture: Fixture) {
     assert!(fixture.claim(ours, after_ms(900_000), lease(1, 1), 9).await.is_empty());
     assert_eq!(fixture.store.reclaim_leases(after_ms(9), 9).await.unwrap(), 0);
     let resend = Resend { workspace_id: ours.id, delivery_id: id, rule_generation: 1, now: NOW };
-    assert_eq!(fixture.store.resend(resend).await, Err(StoreError::Conflict));
+    assert_eq!(fixture.store.resend(resend, None).await, Err(StoreError::Conflict));
     let by_reason =
         |reason: &str| DeliveryFilter { reason: Some(reason.into()), limit: 9, ..DeliveryFilter::default() };
     assert_eq!(fixture.delivery_ids(ours, by_reason("quiet_hours")).await, [id]);

@@ -7,12 +7,14 @@ use std::task::Poll;
 
 use tidings_domain::access::Role;
 use tidings_domain::delivery::Status;
+use tidings_domain::resource::ResourceType;
 
 use super::fixture::Fixture;
 use super::rate_limit::at_most;
 use super::samples::{NOW, after_ms, assert_refused, attempted, lease, passed};
 use crate::accounts::AuditFilter;
 use crate::history::{DeliveryFilter, EventFilter};
+use crate::insights::{ActivityFilter, ResourceFilter, ResourceKey};
 use crate::queue::{InitialState, NextState, Resend};
 use crate::settings::InstanceKey;
 
@@ -36,15 +38,29 @@ pub(super) async fn closed_store_refuses_every_operation(fixture: Fixture) {
     assert_refused!(store.settle(settlement).await, Closed);
     assert_refused!(store.reclaim_leases(NOW, 1).await, Closed);
     assert_refused!(store.due().await, Closed);
-    assert_refused!(store.resend(resend).await, Closed);
+    assert_refused!(store.resend(resend, None).await, Closed);
     for limit in [None, Some(1)] {
-        assert_refused!(store.recover(ours.id, ours.channel_id, NOW, NOW, limit).await, Closed);
+        assert_refused!(store.recover(ours.id, ours.channel_id, NOW, NOW, limit, None).await, Closed);
     }
     assert_refused!(store.record_test(fixture.test(ours, Status::Sent, NOW)).await, Closed);
     assert_refused!(store.next_releases().await, Closed);
     assert_refused!(store.list_held(ours.id, ours.channel_id, NOW, 1).await, Closed);
     assert_refused!(store.preview_rate_limit(ours.channel_id, at_most(1), passed(NOW), NOW).await, Closed);
     assert_refused!(store.release_held(fixture.empty_release(NOW)).await, Closed);
+    let key = ResourceKey { workspace_id: ours.id, resource_type: ResourceType::Flow, resource_id: "f1".into() };
+    assert_refused!(store.resources(ours.id, ResourceFilter::default(), NOW).await, Closed);
+    assert_refused!(store.resource(key.clone(), NOW).await, Closed);
+    assert_refused!(store.erase_resource(key.clone(), NOW, None).await, Closed);
+    assert_refused!(store.erasure(key).await, Closed);
+    assert_refused!(store.erase(NOW, 1).await, Closed);
+    assert_refused!(
+        store.activity(ours.id, ActivityFilter { since: NOW, until: NOW, minutes: 1, is_up_to_date: true }).await,
+        Closed
+    );
+    assert_refused!(store.backlog(vec![ours.channel_id]).await, Closed);
+    assert_refused!(store.upcoming(vec![ours.channel_id], NOW, 1).await, Closed);
+    assert_refused!(store.attention(ours.id, vec![ours.channel_id], NOW, 1).await, Closed);
+    assert_refused!(store.uptime(ours.id, vec![], NOW, 1).await, Closed);
     assert_refused!(store.events(ours.id, EventFilter::default()).await, Closed);
     assert_refused!(store.event(ours.id, claimed.event.id).await, Closed);
     assert_refused!(store.deliveries(ours.id, DeliveryFilter::default()).await, Closed);

@@ -17,6 +17,11 @@ mod event_history;
 mod fixture;
 mod follow_ups;
 mod held;
+mod insights_activity;
+mod insights_erasure;
+mod insights_queue;
+mod insights_resources;
+mod insights_uptime;
 mod instance;
 mod invitations;
 mod leases;
@@ -168,6 +173,10 @@ suite! { $
         audit_log_is_newest_first_and_pages_have_no_gaps
         audit_log_every_filter_applies
         audit_entries_are_pruned_after_a_year
+        audit_entry_of_a_transition_is_written_unless_it_is_refused
+        audit_entry_of_a_check_is_written
+        audit_entry_of_a_resend_is_written_unless_it_is_refused
+        audit_entry_of_a_recovery_is_written_if_it_found_any
     }
     accept {
         accept_all_fields_read_back
@@ -408,6 +417,42 @@ suite! { $
         prune_deletes_old_hours_and_keeps_days
         prune_deletes_mutes_a_day_after_expiry
         prune_deletes_expired_rate_windows
+    }
+    insights_resources {
+        resource_of_runs_has_name_last_run_and_outcomes
+        resource_last_run_is_the_one_that_ended_last
+        resource_keeps_the_last_runs_only
+        fold_again_after_restart_changes_nothing
+        resources_every_filter_applies
+        resources_pages_have_no_gaps
+        resource_of_endpoint_follows_configuration_and_checks
+        resource_of_alert_follows_its_incident
+        edit_resource_is_fenced_by_revision
+        prune_forgets_resources_that_were_not_seen
+    }
+    insights_erasure {
+        erase_resource_erases_payloads_and_keeps_rows
+        erase_resource_waits_for_unsettled_deliveries
+        erased_resource_that_is_reported_again_is_new
+        erase_resource_unknown_foreign_or_in_use_is_refused
+        erase_resource_erases_resolved_incidents
+    }
+    insights_activity {
+        activity_counts_settled_deliveries_and_runs
+        activity_counts_members_of_digests
+        activity_survives_closing_and_is_pruned
+        activity_of_refused_operations_is_not_counted
+    }
+    insights_queue {
+        backlog_counts_pending_leased_and_held
+        backlog_counts_blocked_deliveries
+        upcoming_lists_retries_and_held_in_order
+        attention_counts_stop_at_the_limit
+        attention_counts_active_incidents
+    }
+    insights_uptime {
+        uptime_counts_each_check_once
+        uptime_has_incidents_and_down_time_by_day
     }
     random_histories {
         random_history_matches_model

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidings_domain::access::Actor;
 use tidings_domain::check::{AssertionResult, Certificate, Check, CheckStatus, FailureClass, Timings};
 use tidings_domain::endpoint::{Auth, Definition, Endpoint, HttpProbe, Probe};
 use tidings_domain::event::{Content, Event};
@@ -135,7 +136,7 @@ impl Fixture {
             scope,
             expires_at: None,
             reason: "deploy — \"v2\"".into(),
-            created_by: "ana@example.com".into(),
+            created_by: Actor::user(self.id(), "ana@example.com"),
             created_at: NOW,
             ends_on_recovery: false,
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidings_domain::access::Actor;
 use tidings_domain::check::CheckStatus;
 use tidings_domain::id::IncidentId;
 use tidings_domain::incident::{Cause, IncidentStatus, IncidentTrigger, Subject, TimelineEntry, TimelineKind};
@@ -51,8 +52,12 @@ pub(super) async fn incident_reads_back_with_timeline(fixture: Fixture) {
     let id = record.incident.id;
     assert_eq!(fixture.store.incident(ours.id, id).await.unwrap(), Some((record.clone(), entries.clone())));
 
-    record.incident =
-        record.incident.worsened(Severity::Info, None).unwrap().acknowledged("key_1 \"ü\"", after_ms(9)).unwrap();
+    record.incident = record
+        .incident
+        .worsened(Severity::Info, None)
+        .unwrap()
+        .acknowledged(&Actor::api_key(fixture.id(), "CI \"ü\""), after_ms(9))
+        .unwrap();
     (record.escalations_done, record.wake_at, record.revision) = (vec![], None, 2);
     (record.reminders, record.subject_info.name) = (record.reminders.recorded(after_ms(9)), "renamed".into());
     fixture.record_transition(ours, incident_only(record.clone())).await.unwrap();

@@ -180,7 +180,7 @@ pub(super) async fn settled_held_and_resent_deliveries_block_nothing(fixture: Fi
         rule_generation: 1,
         now: after_ms(90_000),
     };
-    fixture.store.resend(resend).await.unwrap();
+    fixture.store.resend(resend, None).await.unwrap();
     let id = fixture.accept_of(&record, InitialState::Due).await;
     let claimed = fixture.claim_only(id).await;
     assert_eq!(fixture.read(fixture.ours, id).await.blocked_by, None);

@@ -462,7 +462,7 @@ impl Model<'_> {
         let Some(id) = self.pick(pick) else { return };
         let state = self.deliveries.get_mut(&id).unwrap();
         let resend = Resend { workspace_id: self.fixture.ours.id, delivery_id: id, rule_generation: 1, now: self.now };
-        let outcome = self.fixture.store.resend(resend).await;
+        let outcome = self.fixture.store.resend(resend, None).await;
         if state.status.is_resendable() {
             outcome.unwrap();
             (state.status, state.due_at, state.is_expedited) = (Status::Pending, Some(self.now), false);

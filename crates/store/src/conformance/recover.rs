@@ -10,7 +10,7 @@ use crate::settings::{ConfigChange, Precondition};
 
 impl Fixture {
     async fn recover(&self, tenant: Tenant, since: Timestamp, limit: Option<u32>) -> u64 {
-        self.store.recover(tenant.id, tenant.channel_id, since, after_ms(900), limit).await.unwrap()
+        self.store.recover(tenant.id, tenant.channel_id, since, after_ms(900), limit, None).await.unwrap()
     }
 }
 

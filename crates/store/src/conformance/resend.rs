@@ -17,7 +17,7 @@ impl Fixture {
 pub(super) async fn resend_sent_or_failed_is_due(fixture: Fixture) {
     for status in [Status::Sent, Status::Failed] {
         let id = fixture.accept_settled(fixture.ours, status, after_ms(50)).await;
-        fixture.store.resend(fixture.resend_of(id)).await.unwrap();
+        fixture.store.resend(fixture.resend_of(id), None).await.unwrap();
         let found = fixture.read(fixture.ours, id).await;
         assert_eq!((found.status, found.next_attempt_at), (Status::Pending, Some(after_ms(900))));
         assert_eq!((found.completed_at, found.attempt_count), (None, 1));
@@ -38,10 +38,10 @@ pub(super) async fn resend_unattempted_or_in_progress_is_conflict(fixture: Fixtu
     let pending = fixture.accept_one_at(ours, InitialState::Due, after_ms(5_000)).await;
     for id in [pending, sending, suppressed, skipped.id, stopped_late.id] {
         let before = format!("{:?}", fixture.read(ours, id).await);
-        assert_refused!(fixture.store.resend(fixture.resend_of(id)).await, Conflict);
+        assert_refused!(fixture.store.resend(fixture.resend_of(id), None).await, Conflict);
         assert_eq!(format!("{:?}", fixture.read(ours, id).await), before);
     }
-    assert_refused!(fixture.store.resend(fixture.resend_of(fixture.id())).await, NotFound);
+    assert_refused!(fixture.store.resend(fixture.resend_of(fixture.id()), None).await, NotFound);
 }
 
 pub(super) async fn resend_restarts_policy_and_keeps_attempt_numbers(fixture: Fixture) {
@@ -50,7 +50,7 @@ pub(super) async fn resend_restarts_policy_and_keeps_attempt_numbers(fixture: Fi
     fixture.store.settle(attempted(&first, NextState::RetryAt(NOW))).await.unwrap();
     let second = fixture.claim(ours, NOW, lease(1, 9_000), 1).await.remove(0);
     fixture.store.settle(attempted(&second, NextState::Done(Status::Failed))).await.unwrap();
-    fixture.store.resend(fixture.resend_of(first.id)).await.unwrap();
+    fixture.store.resend(fixture.resend_of(first.id), None).await.unwrap();
 
     let third = fixture.claim(ours, after_ms(900), lease(1, 9_000), 1).await.remove(0);
     assert_eq!((third.attempt_count, third.attempt_base), (2, 2));
@@ -74,7 +74,7 @@ pub(super) async fn resend_test_is_conflict(fixture: Fixture) {
         test.rule_id = rule_id;
         let id = test.delivery_id;
         fixture.store.record_test(test).await.unwrap();
-        assert_refused!(fixture.store.resend(fixture.resend_of(id)).await, Conflict);
+        assert_refused!(fixture.store.resend(fixture.resend_of(id), None).await, Conflict);
     }
     assert_eq!(fixture.store.due().await.unwrap(), []);
 }
@@ -88,9 +88,9 @@ pub(super) async fn resend_without_rule_works_only_individually(fixture: Fixture
     fixture.store.settle(attempted(&claimed, NextState::Done(Status::Failed))).await.unwrap();
     for limit in [None, Some(9)] {
         let Tenant { id, channel_id, .. } = fixture.ours;
-        assert_eq!(fixture.store.recover(id, channel_id, NOW, NOW, limit).await.unwrap(), 0);
+        assert_eq!(fixture.store.recover(id, channel_id, NOW, NOW, limit, None).await.unwrap(), 0);
     }
-    fixture.store.resend(Resend { rule_generation: 0, ..fixture.resend_of(id) }).await.unwrap();
+    fixture.store.resend(Resend { rule_generation: 0, ..fixture.resend_of(id) }, None).await.unwrap();
     let again = fixture.claim(fixture.ours, after_ms(900), lease(1, 9_000), 9).await.remove(0);
     assert_eq!((again.id, again.rule_id, again.attempt_trigger), (id, None, AttemptTrigger::Resend));
 }

@@ -81,9 +81,9 @@ pub(super) async fn resend_from_other_workspace_is_not_found(fixture: Fixture) {
     let ours = fixture.ours;
     let id = fixture.accept_settled(ours, Status::Failed, after_ms(1)).await;
     let resend = Resend { workspace_id: fixture.theirs.id, delivery_id: id, rule_generation: 1, now: NOW };
-    assert_refused!(fixture.store.resend(resend).await, NotFound);
+    assert_refused!(fixture.store.resend(resend, None).await, NotFound);
     for limit in [None, Some(10)] {
-        let count = fixture.store.recover(fixture.theirs.id, ours.channel_id, NOW, NOW, limit).await.unwrap();
+        let count = fixture.store.recover(fixture.theirs.id, ours.channel_id, NOW, NOW, limit, None).await.unwrap();
         assert_eq!(count, 0);
     }
     assert_eq!(fixture.status(ours, id).await, Status::Failed);

@@ -14,6 +14,7 @@ use tidings_domain::event::Event;
 use tidings_domain::id::{ChannelId, DeliveryId, Id, IncidentId, WorkspaceId, sort_key_at};
 use tidings_domain::time::Timestamp;
 
+use super::db::Db;
 use super::row::parsed;
 use crate::Result;
 
@@ -194,7 +195,13 @@ pub(super) fn record_retry(db: &Connection, sort_key: i64, not_before: Option<Ti
 
 /// Removes a delivery that was settled or held from its chains, and makes due what is at their heads now. If it was
 /// sent, the deliveries behind it that are older are outdated: they were held before, and released after it had joined.
-pub(super) fn leave(db: &Connection, sort_key: i64, status: Status, now: Timestamp) -> Result<()> {
+pub(super) fn leave(
+    db: &Db<'_>,
+    workspace_id: WorkspaceId,
+    sort_key: i64,
+    status: Status,
+    now: Timestamp,
+) -> Result<()> {
     let mut statement = db.prepare_cached("SELECT channel_id, subject FROM chain WHERE delivery_sort_key = ?")?;
     let chains = statement
         .query_map([sort_key], |row| Ok((ChannelId::from_bytes(row.get(0)?), row.get(1)?)))?
@@ -205,7 +212,8 @@ pub(super) fn leave(db: &Connection, sort_key: i64, status: Status, now: Timesta
     db.prepare_cached("DELETE FROM chain WHERE delivery_sort_key = ?")?.execute([sort_key])?;
     for (channel_id, subject) in &chains {
         if status == Status::Sent {
-            supersede_older(db, *channel_id, subject, sort_key, now)?;
+            let superseded = supersede_older(db, *channel_id, subject, sort_key, now)?;
+            db.notes.settled(workspace_id, Status::Suppressed, now, superseded);
         }
     }
     for (channel_id, subject) in &chains {
@@ -232,8 +240,8 @@ fn make_head_due(db: &Connection, channel_id: ChannelId, subject: &str, now: Tim
 
 /// Suppresses the deliveries of a chain that were held while one that was sent, which is later, joined it. (Others that seem
 /// older were made after the clock was set back.) Digests are not: their entries show the state at the time of the digest,
-/// and may be of other subjects.
-fn supersede_older(db: &Connection, channel_id: ChannelId, subject: &str, sent: i64, now: Timestamp) -> Result<()> {
+/// and may be of other subjects. Returns how many.
+fn supersede_older(db: &Connection, channel_id: ChannelId, subject: &str, sent: i64, now: Timestamp) -> Result<u64> {
     let mut statement = db.prepare_cached(
         "SELECT c.delivery_sort_key FROM chain c WHERE c.channel_id = ? AND c.subject = ? AND c.delivery_sort_key < ? \
          AND c.is_released AND NOT EXISTS (SELECT 1 FROM delivery m WHERE m.digest_sort_key = c.delivery_sort_key)",
@@ -241,14 +249,14 @@ fn supersede_older(db: &Connection, channel_id: ChannelId, subject: &str, sent: 
     let older = statement
         .query_map(params![channel_id.as_bytes(), subject, sent], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<i64>>>()?;
-    for sort_key in older {
+    for sort_key in &older {
         db.prepare_cached("DELETE FROM chain WHERE delivery_sort_key = ?")?.execute([sort_key])?;
         db.prepare_cached(
             "UPDATE delivery SET status = 'suppressed', reason = ?, due_at = NULL, completed_at = ? WHERE sort_key = ?",
         )?
         .execute(params![OutdatedReason::Superseded.as_str(), now.unix_ms(), sort_key])?;
     }
-    Ok(())
+    Ok(older.len() as u64)
 }
 
 /// Whether a later delivery of the same subject was sent through the channel of this held one.

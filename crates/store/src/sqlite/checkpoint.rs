@@ -39,12 +39,14 @@ pub(super) struct Checkpointer {
     commits: u32,
     /// The usual busy timeout of the writer's connection.
     busy_timeout: Duration,
+    /// Whether no other process uses the database.
+    is_alone: bool,
     _helper: JoinOnDrop,
 }
 
 impl Checkpointer {
     /// `helper` is a connection of its own; `database` the path of the database file.
-    pub(super) fn start(helper: Connection, database: &Path, busy_timeout: Duration) -> Result<Self> {
+    pub(super) fn start(helper: Connection, database: &Path, busy_timeout: Duration, is_alone: bool) -> Result<Self> {
         let (requests, receiver) = sync_channel::<()>(1);
         let copied = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&copied);
@@ -64,6 +66,7 @@ impl Checkpointer {
             due_bytes: CHECKPOINT_BYTES,
             commits: 0,
             busy_timeout,
+            is_alone,
             _helper: helper,
         })
     }
@@ -111,6 +114,10 @@ impl Checkpointer {
 
     /// Empties the WAL after the last commit, so that the database file alone holds everything.
     pub(super) fn finish(self, writer: &Connection) {
+        if !self.is_alone {
+            // The other process goes on writing, and would have to wait for this.
+            return;
+        }
         // Joins the helper first: SQLite runs one checkpoint at a time, and this one must not find it busy.
         drop(self);
         if !checkpoint(writer, "TRUNCATE") {

@@ -9,18 +9,14 @@ use tidings_domain::id::{ChannelId, DeliveryId, Id, WorkspaceId};
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 
+use super::db::Db;
 use super::row::{DELIVERY_EVENT_COLUMNS, event, id, instant, optional_id, parsed};
 use super::{chain, follow_ups};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Claimed, Due, Lease, LeaseRef};
 
-pub(super) fn claim(
-    db: &Connection,
-    now: Timestamp,
-    lease: Lease,
-    wanted: &[(ChannelId, u32)],
-) -> Result<Vec<Claimed>> {
+pub(super) fn claim(db: &Db<'_>, now: Timestamp, lease: Lease, wanted: &[(ChannelId, u32)]) -> Result<Vec<Claimed>> {
     let mut claimed = Vec::new();
     for &(channel_id, slots) in wanted {
         let first = claimed.len();
@@ -60,7 +56,7 @@ fn due_of_channel(
          d.attempt_count, \
          d.attempt_base, d.attempt_trigger, d.attempt_state, d.channel_type, {DELIVERY_EVENT_COLUMNS} \
          FROM delivery d LEFT JOIN event e ON e.sort_key = d.event_sort_key \
-         WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.sort_key LIMIT ?"
+         WHERE d.channel_id = ? AND d.due_at <= ? ORDER BY d.due_at, d.lease_owner, d.sort_key LIMIT ?"
     );
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(params![channel_id.as_bytes(), now.unix_ms(), slots])?;
@@ -79,11 +75,11 @@ fn due_of_channel(
 
 /// Settles unreadable deliveries as failed. Otherwise they would stay due for ever, and occupy the claims of their
 /// channel.
-pub(super) fn fail_unreadable(db: &Connection, unreadable: &[Unreadable], now: Timestamp) -> Result<()> {
+pub(super) fn fail_unreadable(db: &Db<'_>, unreadable: &[Unreadable], now: Timestamp) -> Result<()> {
     unreadable.iter().try_for_each(|delivery| fail_one(db, delivery, now))
 }
 
-fn fail_one(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()> {
+fn fail_one(db: &Db<'_>, delivery: &Unreadable, now: Timestamp) -> Result<()> {
     let Unreadable { workspace_id, id, cause } = delivery;
     tracing::error!(delivery = %id, workspace = %workspace_id, cause, "failed to decode a delivery, marking it failed");
     db.execute(
@@ -92,8 +88,9 @@ fn fail_one(db: &Connection, delivery: &Unreadable, now: Timestamp) -> Result<()
         params![format!("cannot be read: {cause}"), now.unix_ms(), id.sort_key()],
     )?;
     // It may be a digest, or block others; its event, which would show that, may be what is missing.
-    follow_ups::settle_digest_members(db, id.sort_key(), now, Status::Failed, None)?;
-    chain::leave(db, id.sort_key(), Status::Failed, now)
+    db.notes.settled(*workspace_id, Status::Failed, now, 1);
+    follow_ups::settle_digest_members(db, *workspace_id, id.sort_key(), now, Status::Failed, None)?;
+    chain::leave(db, *workspace_id, id.sort_key(), Status::Failed, now)
 }
 
 fn read(row: &Row<'_>, channel_id: ChannelId, lease: Lease) -> Result<Claimed> {

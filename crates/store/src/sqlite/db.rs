@@ -8,6 +8,7 @@ use std::ops::Deref;
 
 use rusqlite::{Connection, Params, PrepFlags, Statement, ToSql};
 
+use super::insights::staged::Notes;
 use super::{accept, insert, settle};
 use crate::Result;
 
@@ -33,6 +34,8 @@ pub(super) struct Db<'c> {
     /// The greatest sort key that the history index holds of any workspace, or a greater one: an event after it needs no
     /// look at the index. Set by the writer at its start.
     pub(super) indexed_until: Cell<i64>,
+    /// What the current transaction did, for what is folded behind it.
+    pub(super) notes: Notes,
 }
 
 impl<'c> Db<'c> {
@@ -50,7 +53,12 @@ impl<'c> Db<'c> {
             deliveries: multi_row(insert::delivery_insert()),
             settle_first_sent: cached(settle::FIRST_SENT),
             indexed_until: Cell::new(-1),
+            notes: Notes::default(),
         }
+    }
+
+    pub(super) fn with_notes(self, notes: Notes) -> Self {
+        Self { notes, ..self }
     }
 }
 

@@ -13,6 +13,7 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
 use super::chain;
+use super::db::Db;
 use super::index::mark_deliveries_stale;
 use super::settle::StopColumns;
 use crate::Result;
@@ -33,7 +34,7 @@ pub(super) fn is_first_sent(db: &Connection, settlement: &Settlement, status: St
 
 /// Applies the follow-ups of a settlement that was written.
 pub(super) fn apply(
-    db: &Connection,
+    db: &Db<'_>,
     settlement: &Settlement,
     status: Status,
     stop: Option<&StopColumns>,
@@ -50,13 +51,15 @@ pub(super) fn apply(
         }
         FollowUps::Digest => match stop.filter(|stop| stop.status == Status::Held) {
             Some(stop) => hold_digest_members(db, sort_key, stop)?,
-            None if status.is_settled() => settle_digest_members(db, sort_key, now, status, stop)?,
+            None if status.is_settled() => {
+                settle_digest_members(db, settlement.workspace_id, sort_key, now, status, stop)?
+            }
             None => {}
         },
     }
     // A held delivery blocks nothing, because it may be held all night.
     if status.is_settled() || status == Status::Held {
-        chain::leave(db, sort_key, status, now)
+        chain::leave(db, settlement.workspace_id, sort_key, status, now)
     } else if settlement.attempt.is_some() {
         chain::record_retry(db, sort_key, settlement.not_before)
     } else {
@@ -82,7 +85,8 @@ fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Re
 /// Settles the members of a digest as the digest itself. `failed` members are included: those failed with the digest
 /// before and share the result of its resend. One that was resent by itself has left the digest.
 pub(super) fn settle_digest_members(
-    db: &Connection,
+    db: &Db<'_>,
+    workspace_id: WorkspaceId,
     sort_key: i64,
     now: Timestamp,
     status: Status,
@@ -94,19 +98,21 @@ pub(super) fn settle_digest_members(
     }
     apply_to_incidents(db, Of::Digest(sort_key), now, status, stop)?;
     mark_failed_members_stale(db, sort_key)?;
-    db.prepare_cached(
-        "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
+    let settled = db
+        .prepare_cached(
+            "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
          sent_at = iif(?1 = 'sent', ?3, sent_at), \
          gate_evaluations = iif(?4 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?4))) \
          WHERE digest_sort_key = ?5 AND status IN ('held', 'failed')",
-    )?
-    .execute(params![
-        status.as_str(),
-        stop.map(|stop| stop.reason),
-        now.unix_ms(),
-        stop.and_then(|stop| stop.evaluation.as_ref()),
-        sort_key,
-    ])?;
+        )?
+        .execute(params![
+            status.as_str(),
+            stop.map(|stop| stop.reason),
+            now.unix_ms(),
+            stop.and_then(|stop| stop.evaluation.as_ref()),
+            sort_key,
+        ])?;
+    db.notes.settled(workspace_id, status, now, settled as u64);
     Ok(())
 }
 

@@ -22,6 +22,7 @@ pub(super) fn event_insert() -> InsertSql {
 
 /// Inserts events with the final counts of their deliveries.
 pub(super) fn insert_events(db: &Db<'_>, events: &[(&EncodedEvent, Counts)]) -> Result<()> {
+    events.iter().for_each(|(encoded, _)| db.notes.event(&encoded.new_event.event));
     db.events.insert(events, |(encoded, counts), row| {
         let event = &*encoded.new_event.event;
         row.bind(&[
@@ -108,6 +109,7 @@ pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides
         let requested = InitialColumns::requested(row.delivery, row.now());
         let columns = overrides.get(&row.delivery.id).unwrap_or(&requested);
         let is_settled = columns.status.is_settled();
+        db.notes.settled(row.event.workspace_id, columns.status, row.now(), 1);
         bind_identity(row, binder)?;
         binder.bind(&[
             &columns.status.as_str(),

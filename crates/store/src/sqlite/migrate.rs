@@ -17,6 +17,29 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial
 /// [`StoreError::TooNew`] if the schema has more migrations than this program knows, [`StoreError::OtherSchema`] if an
 /// unreleased build with other migrations wrote it.
 pub(super) fn up(connection: &mut Connection, directory: &Path) -> Result<()> {
+    let found = applied(connection, directory)?;
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "application_id", fingerprint(&MIGRATIONS[..=index]))?;
+        transaction.pragma_update(None, "user_version", index as u32 + 1)?;
+        transaction.commit()?;
+        tracing::info!(version = index + 1, "schema migrated");
+    }
+    Ok(())
+}
+
+/// Verifies that no migration is missing.
+///
+/// # Errors
+/// As [`up`]; also [`StoreError::OtherSchema`] if one is missing.
+pub(super) fn verify_current(connection: &Connection, directory: &Path) -> Result<()> {
+    let is_current = applied(connection, directory)? as usize == MIGRATIONS.len();
+    if is_current { Ok(()) } else { Err(StoreError::OtherSchema(directory.display().to_string())) }
+}
+
+/// How many migrations were applied, all of them known ones.
+fn applied(connection: &Connection, directory: &Path) -> Result<u32> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = MIGRATIONS.len() as u32;
     let identity: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -31,15 +54,7 @@ pub(super) fn up(connection: &mut Connection, directory: &Path) -> Result<()> {
     if found > 0 && identity != fingerprint(&MIGRATIONS[..found as usize]) {
         return Err(StoreError::OtherSchema(directory.display().to_string()));
     }
-    for (index, sql) in MIGRATIONS.iter().enumerate().skip(found as usize) {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "application_id", fingerprint(&MIGRATIONS[..=index]))?;
-        transaction.pragma_update(None, "user_version", index as u32 + 1)?;
-        transaction.commit()?;
-        tracing::info!(version = index + 1, "schema migrated");
-    }
-    Ok(())
+    Ok(found)
 }
 
 /// Identifies these migrations: FNV-1a over their text, in 31 bits because SQLite's `application_id` is signed.

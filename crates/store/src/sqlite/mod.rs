@@ -4,7 +4,8 @@
 //! as one transaction, with the statements that `db` keeps prepared, and `checkpoint` keeps the write-ahead log short.
 //! Reads run on connections of their own (`reader`) and never wait for the writer.
 //!
-//! One process at a time uses a data directory, which a lock file ensures.
+//! One process at a time serves a data directory, which a lock file ensures. Commands may read and change accounts and
+//! settings beside it.
 
 mod accept;
 mod accounts;
@@ -19,6 +20,7 @@ mod history;
 mod index;
 mod initial_state;
 mod insert;
+mod insights;
 mod metrics;
 mod migrate;
 mod monitoring;
@@ -42,10 +44,12 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::gate::GateEvaluation;
 use tidings_domain::id::{ChannelId, DeliveryId, EndpointId, EventId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{Notified, TimelineEntry};
@@ -64,6 +68,8 @@ use crate::queue::{
 use crate::retention::{PruneCursor, Pruned, Retention, SummaryFilter, SummaryProgress, SummaryRecord};
 use crate::settings::{ConfigChange, Configuration, InstanceKey, Version};
 use crate::{Result, Store};
+
+pub(crate) use search::fold;
 
 /// The name of the database file in the data directory.
 pub const DATABASE_FILE: &str = "tidings.db";
@@ -87,8 +93,11 @@ pub struct SqliteStore {
     /// A connection of its own, so that building blocks delays no other read.
     index_reader: reader::Readers,
     indexer: tokio::sync::Mutex<index::Indexer>,
-    /// The lock is released when the file is closed. Last, so that the threads have ended by then.
-    _lock: File,
+    /// What is not folded yet into what [`insights`] reads.
+    unfolded: Arc<insights::staged::Unfolded>,
+    /// The lock is released when the file is closed. Last, so that the threads have ended by then. None beside another
+    /// process that has it.
+    _lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -105,13 +114,33 @@ impl SqliteStore {
         create_private(&path).map_err(|error| cannot_use(directory, &error))?;
         let mut connection = connect(&path, OpenFlags::default())?;
         migrate::up(&mut connection, directory)?;
-        let helper = connect(&path, OpenFlags::default())?;
-        let checkpointer = checkpoint::Checkpointer::start(helper, &path, BUSY_TIMEOUT)?;
+        Self::start(connection, &path, Some(lock))
+    }
+
+    /// Opens the store in this directory while another process uses it, for a command that reads or changes accounts and
+    /// settings. SQLite keeps the two apart; the other process sees changes as it polls for versions. Creates and
+    /// migrates nothing, and must not touch the queue, whose leases belong to the other process.
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] or [`StoreError::OtherSchema`] if the other process is of another version.
+    pub fn open_beside(directory: &Path) -> Result<Self> {
+        let path = directory.join(DATABASE_FILE);
+        let connection = connect(&path, OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE)?;
+        migrate::verify_current(&connection, directory)?;
+        Self::start(connection, &path, None)
+    }
+
+    fn start(connection: Connection, path: &Path, lock: Option<File>) -> Result<Self> {
+        let helper = connect(path, OpenFlags::default())?;
+        let unfolded = Arc::<insights::staged::Unfolded>::default();
+        unfolded.add(insights::fold::start(&connection)?);
+        let checkpointer = checkpoint::Checkpointer::start(helper, path, BUSY_TIMEOUT, lock.is_some())?;
         Ok(Self {
-            writer: writer::Writer::start(connection, checkpointer)?,
-            readers: reader::Readers::open(&path, READERS, None)?,
-            history_readers: reader::Readers::open(&path, HISTORY_READERS, Some(HISTORY_READ_MAX))?,
-            index_reader: reader::Readers::open(&path, 1, Some(HISTORY_READ_MAX))?,
+            writer: writer::Writer::start(connection, checkpointer, Arc::clone(&unfolded))?,
+            readers: reader::Readers::open(path, READERS, None)?,
+            history_readers: reader::Readers::open(path, HISTORY_READERS, Some(HISTORY_READ_MAX))?,
+            unfolded,
+            index_reader: reader::Readers::open(path, 1, Some(HISTORY_READ_MAX))?,
             indexer: tokio::sync::Mutex::default(),
             _lock: lock,
         })
@@ -205,6 +234,8 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         // The readers first: the final checkpoint cannot empty the WAL while a read transaction uses it.
+        // Counts are in memory until they are folded.
+        let _ = self.catch_up().await;
         self.history_readers.close().await;
         self.index_reader.close().await;
         self.readers.close().await;
@@ -255,8 +286,8 @@ impl Store for SqliteStore {
         self.readers.run(claim::due).await
     }
 
-    async fn resend(&self, resend: Resend) -> Result<()> {
-        self.writer.run_separately("resend", move |db| resend::resend(db, &resend)).await
+    async fn resend(&self, resend: Resend, audit: Option<AuditEntry>) -> Result<()> {
+        self.writer.run_separately("resend", move |db| resend::resend(db, &resend, audit.as_ref())).await
     }
 
     async fn recover(
@@ -266,13 +297,15 @@ impl Store for SqliteStore {
         since: Timestamp,
         now: Timestamp,
         limit: Option<u32>,
+        audit: Option<AuditEntry>,
     ) -> Result<u64> {
         match limit {
             None => self.history_readers.run(move |db| resend::count_failed(db, workspace_id, channel_id, since)).await,
             Some(limit) => {
-                self.writer
-                    .run_batched("recover", move |db| resend::recover(db, workspace_id, channel_id, since, now, limit))
-                    .await
+                let recover = move |db: &db::Db<'_>| {
+                    resend::recover(db, workspace_id, channel_id, since, now, limit, audit.as_ref())
+                };
+                self.writer.run_batched("recover", recover).await
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::db::Db;
@@ -43,9 +42,13 @@ pub(super) fn catch_panic<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Re
 
 /// Runs the work behind a savepoint: if it fails, what it wrote is rolled back, and nothing else is. The outer error is
 /// that of the savepoint itself.
-pub(super) fn in_savepoint<T>(db: &Connection, work: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+pub(super) fn in_savepoint<T>(db: &Db<'_>, work: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
     db.execute_batch("SAVEPOINT operation")?;
+    let notes = db.notes.savepoint();
     let outcome = work();
+    if outcome.is_err() {
+        db.notes.roll_back_to(notes);
+    }
     // `ROLLBACK TO` leaves the savepoint open, so it is released in both cases.
     db.execute_batch(if outcome.is_ok() { "RELEASE operation" } else { "ROLLBACK TO operation; RELEASE operation" })?;
     Ok(outcome)

@@ -11,6 +11,7 @@ use tidings_domain::time::Timestamp;
 
 use super::accounts::{audit, invitation, purge, session};
 use super::index::mark_stale;
+use super::insights::{activity, erase, resource};
 use super::monitoring::{episode, summary};
 use super::row::json;
 use super::settings::bump_version;
@@ -51,6 +52,8 @@ pub(super) fn prune(
             Position::Episodes => Some(call.episodes()?),
             Position::Audit => Some(call.audit()?),
             Position::Accounts => Some(call.accounts()?),
+            Position::Erasures => Some(call.erasures()?),
+            Position::Insights(id) => Some(call.insights(id)?),
             Position::Workspaces => call.workspaces()?,
         };
     }
@@ -275,7 +278,36 @@ impl PruneCall<'_> {
         self.pruned.sessions += self.use_budget(deleted);
         let deleted = invitation::prune(self.db, self.now, self.budget)?;
         self.pruned.invitations += self.use_budget(deleted);
-        Ok(if self.budget == 0 { Position::Accounts } else { Position::Workspaces })
+        Ok(if self.budget == 0 { Position::Accounts } else { Position::Erasures })
+    }
+
+    /// Deletes records of erasures, once the events that they are about are pruned.
+    fn erasures(&mut self) -> Result<Position> {
+        let deleted = erase::prune(self.db, self.now.minus_ms(self.retention.events_ms), self.budget)?;
+        self.pruned.insights += self.use_budget(deleted);
+        Ok(if self.budget == 0 { Position::Erasures } else { Position::Insights([0; 16]) })
+    }
+
+    /// Prunes the resources and the counts by minute of this workspace, or of the one after it.
+    fn insights(&mut self, from: [u8; 16]) -> Result<Position> {
+        let next: Option<[u8; 16]> = self
+            .db
+            .prepare_cached("SELECT id FROM workspace WHERE id >= ? ORDER BY id LIMIT 1")?
+            .query_row([from], |row| row.get(0))
+            .optional()?;
+        let Some(id) = next else { return Ok(Position::Workspaces) };
+        let before = self.now.minus_ms(self.retention.events_ms);
+        let resources = resource::prune(self.db, id, before, self.budget)?;
+        self.pruned.resources += self.use_budget(resources);
+        let minutes = activity::prune(self.db, id, before, self.budget)?;
+        self.pruned.insights += self.use_budget(minutes);
+        if self.budget == 0 {
+            return Ok(Position::Insights(id));
+        }
+        // Costs budget as well, or all workspaces would be visited in one call.
+        self.use_budget(1);
+        let after = u128::from_be_bytes(id).checked_add(1).map(u128::to_be_bytes);
+        Ok(after.map_or(Position::Workspaces, Position::Insights))
     }
 
     /// Deletes the rows of deleted workspaces.

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 use rusqlite::types::ToSql;
-use tidings_domain::delivery::OutdatedReason;
+use tidings_domain::delivery::{OutdatedReason, Status};
 use tidings_domain::gate::Gate;
 use tidings_domain::id::{DeliveryId, Id};
 use tidings_domain::time::Timestamp;
@@ -101,6 +101,7 @@ impl Release<'_, '_> {
         let completed_at = stop.status.is_settled().then_some(self.batch.now.unix_ms());
         let StopColumns { status, reason, held_until, evaluation, error } = stop;
         if self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, evaluation, error])? {
+            self.db.notes.settled(self.batch.workspace_id, *status, self.batch.now, 1);
             apply_to_incidents(self.db, Of::Delivery(id.sort_key()), self.batch.now, *status, Some(stop))?;
         }
         Ok(())
@@ -172,7 +173,10 @@ impl Release<'_, '_> {
     fn supersede(&self, id: DeliveryId) -> Result<()> {
         const SET: &str = "status = 'suppressed', reason = ?1, held_until = NULL, completed_at = ?2";
         let reason = OutdatedReason::Superseded.as_str();
-        self.update(id, SET, &[&reason, &self.batch.now.unix_ms()]).map(drop)
+        if self.update(id, SET, &[&reason, &self.batch.now.unix_ms()])? {
+            self.db.notes.settled(self.batch.workspace_id, Status::Suppressed, self.batch.now, 1);
+        }
+        Ok(())
     }
 
     /// Keeps the delivery held until the next slot. Its reason becomes the rate limit, by which the limiter knows that

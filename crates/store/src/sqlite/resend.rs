@@ -1,17 +1,19 @@
 //! Resend: make settled deliveries due again by hand, one of them or the failed ones of a channel.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::delivery::Status;
 use tidings_domain::id::{ChannelId, Id, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
+use super::accounts::audit;
 use super::index::mark_deliveries_stale;
 use super::row::parsed;
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::Resend;
 
-pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
+pub(super) fn resend(db: &Connection, resend: &Resend, entry: Option<&AuditEntry>) -> Result<()> {
     let (sort_key, id) = (resend.delivery_id.sort_key(), resend.delivery_id.as_bytes());
     let (status, is_test) = db
         .prepare_cached(
@@ -29,7 +31,8 @@ pub(super) fn resend(db: &Connection, resend: &Resend) -> Result<()> {
         return Err(StoreError::Conflict);
     }
     db.prepare_cached(MAKE_DUE)?.execute(params![resend.now.unix_ms(), resend.rule_generation, sort_key])?;
-    mark_deliveries_stale(db, &[sort_key])
+    mark_deliveries_stale(db, &[sort_key])?;
+    entry.map_or(Ok(()), |entry| audit::record_of(db, resend.workspace_id, entry))
 }
 
 /// The retry policy starts over (`attempt_base`), attempts keep counting. A member of a digest leaves it, so that the
@@ -64,6 +67,7 @@ pub(super) fn recover(
     since: Timestamp,
     now: Timestamp,
     limit: u32,
+    entry: Option<&AuditEntry>,
 ) -> Result<u64> {
     let chosen: Vec<(i64, u32)> = db
         .prepare_cached(&format!("SELECT d.sort_key, r.generation {FAILED} ORDER BY d.completed_at LIMIT ?"))?
@@ -75,6 +79,9 @@ pub(super) fn recover(
     for (sort_key, generation) in &chosen {
         update.execute(params![now.unix_ms(), generation, sort_key])?;
         mark_deliveries_stale(db, &[*sort_key])?;
+    }
+    if let Some(entry) = entry.filter(|_| !chosen.is_empty()) {
+        audit::record_of(db, workspace_id, entry)?;
     }
     Ok(chosen.len() as u64)
 }

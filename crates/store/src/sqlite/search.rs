@@ -24,7 +24,7 @@ pub(super) fn register(db: &Connection) -> Result<()> {
 }
 
 /// The text without differences of case: to upper case and back, so that `ß` equals `SS` and `ς` equals `σ`.
-pub(super) fn fold(text: &str) -> String {
+pub(crate) fn fold(text: &str) -> String {
     if text.is_ascii() {
         text.to_ascii_lowercase()
     } else {

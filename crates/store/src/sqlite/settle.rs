@@ -42,6 +42,7 @@ pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
     if !update(db, settlement, status, due_at)? {
         return Ok(Settled::Stale);
     }
+    db.notes.settled(settlement.workspace_id, status, settlement.now, 1);
     if let Some(stop) = &own_stop {
         update_stop(db, settlement, stop)?;
     }

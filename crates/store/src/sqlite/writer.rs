@@ -23,6 +23,7 @@ use super::accept::{EncodedEvent, accept};
 use super::checkpoint::Checkpointer;
 use super::db::Db;
 use super::index;
+use super::insights::staged::{Notes, Unfolded};
 use super::metrics::{self, WriterMetrics};
 use super::operation::{WriteOp, catch_panic, in_savepoint};
 use super::settle::settle;
@@ -48,12 +49,12 @@ impl Drop for CancelOnExit {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, checkpointer: Checkpointer) -> Result<Self> {
+    pub(super) fn start(connection: Connection, checkpointer: Checkpointer, unfolded: Arc<Unfolded>) -> Result<Self> {
         let queue = Arc::new(WriteQueue::default());
         let cancel = CancelOnExit(Arc::clone(&queue));
         let indexed_until = index::indexed_until_of_all(&connection)?;
         let thread = JoinOnDrop::spawn("store-writer", move || {
-            run(&connection, &cancel.0, checkpointer, indexed_until);
+            run(&connection, &cancel.0, checkpointer, unfolded, indexed_until);
             // The connection first: a caller of `close` may copy the file as soon as it returns.
             drop(connection);
             drop(cancel);
@@ -124,8 +125,14 @@ async fn receive<T, A>(receiver: oneshot::Receiver<Reply<T, A>>) -> Result<A> {
 }
 
 /// The thread: commits batches until the queue is closed and empty.
-fn run(connection: &Connection, queue: &WriteQueue, mut checkpointer: Checkpointer, indexed_until: i64) {
-    let db = Db::new(connection);
+fn run(
+    connection: &Connection,
+    queue: &WriteQueue,
+    mut checkpointer: Checkpointer,
+    unfolded: Arc<Unfolded>,
+    indexed_until: i64,
+) {
+    let db = Db::new(connection).with_notes(Notes::new(unfolded));
     db.indexed_until.set(indexed_until);
     let mut metrics = WriterMetrics::new();
     while let Some(batch) = queue.next_batch() {
@@ -179,8 +186,10 @@ fn reply<T, A>(requests: Vec<Request<T, A>>, outcomes: impl IntoIterator<Item = 
 fn transact(db: &Db<'_>, work: impl FnOnce() -> Result<Outcomes>) -> Result<Outcomes> {
     let run = || {
         db.begin.execute([])?;
+        db.notes.discard();
         let outcomes = work()?;
         db.commit.execute([])?;
+        db.notes.publish();
         Ok(outcomes)
     };
     let outcomes = run();

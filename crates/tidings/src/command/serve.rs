@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::config::Settings;
-use crate::initial_key::{self, Created, KeyLocation};
+use crate::first_start::{self, Created, Location};
 use crate::{encryption_key, telemetry};
 
 /// With a lower limit on open files, connections may have to wait in normal operation.
@@ -76,7 +76,7 @@ async fn run_service(settings: &Settings) -> Result<()> {
     let vault = Arc::new(encryption_key::vault(secret_key, &settings.data_dir, is_first, clock.as_ref())?);
     instance::verify_secret_key(store.as_ref(), &vault, clock.as_ref()).await??;
     let is_terminal = std::io::stdout().is_terminal();
-    let created = initial_key::bootstrap(&store, clock.as_ref(), settings, is_terminal).await?;
+    let created = first_start::bootstrap(&store, clock.as_ref(), settings, is_terminal).await?;
     let options = Options { settings: settings.limits, ..Options::default() };
     let names = Arc::new(DnsResolver::system());
     let roots = native_roots();
@@ -95,7 +95,8 @@ async fn run_service(settings: &Settings) -> Result<()> {
     let _ = std::io::stdout().write_all(startup_banner(settings, address, created.as_ref()).as_bytes());
     let shutdown = Shutdown::default();
     let public_url = settings.public_url.clone();
-    let web = WebSettings { clock, metrics, shutdown: shutdown.clone(), prober, public_url };
+    let trusted_proxies = settings.trusted_proxies.clone();
+    let web = WebSettings { clock, metrics, shutdown: shutdown.clone(), prober, trusted_proxies, public_url };
     let requested_at = Arc::new(OnceLock::new());
     let request_time = Arc::clone(&requested_at);
     let wait_for_signal = async move {
@@ -142,15 +143,25 @@ fn channel_context(settings: &Settings, names: &Arc<DnsResolver>, roots: RootCer
 /// The address; after the first start also where the API key is, and a first request to try.
 fn startup_banner(settings: &Settings, address: SocketAddr, created: Option<&Created>) -> String {
     let mut text = format!("Tidings {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"));
-    let Some(Created { slug, key }) = created else { return text };
+    let Some(Created { slug, email, password, key }) = created else { return text };
     text += &format!("\nCreated the workspace `{slug}` in {}.\n", settings.data_dir.display());
+    match password {
+        Location::Configured => text += &format!("Its owner signs in as {email}, with TIDINGS_ADMIN_PASSWORD.\n"),
+        Location::Banner(password) => {
+            text += &format!("Its owner signs in as {email}. Password, shown only now: {}\n", password.expose());
+        }
+        Location::File(path) => {
+            text += &format!("Its owner signs in as {email}. The password is in {}. ", path.display());
+            text += "Remove this file after reading it.\n";
+        }
+    }
     let key = match key {
-        KeyLocation::Configured => "$TIDINGS_API_KEY".to_owned(),
-        KeyLocation::Banner(key) => {
+        Location::Configured => "$TIDINGS_API_KEY".to_owned(),
+        Location::Banner(key) => {
             text += &format!("Its API key, which is not shown again: {}\n", key.expose());
             key.expose().to_owned()
         }
-        KeyLocation::File(path) => {
+        Location::File(path) => {
             text += &format!("Its API key is in {}. Remove this file after reading it.\n", path.display());
             format!("$(cat {})", shell_quoted(&path.display().to_string()))
         }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use ipnet::IpNet;
+use tidings_app::accounts::password::validate_password;
 use tidings_channels::email::RelayConfig;
+use tidings_domain::account::validate_email;
 use tidings_domain::secret::Secret;
 use tidings_engine::settings::SettingsLimits;
 use tidings_engine::settings::instance::validate_api_key;
@@ -25,6 +27,10 @@ pub(crate) struct Overrides {
     /// Address and port to listen on [default: 127.0.0.1:8080].
     #[arg(long, env = "TIDINGS_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Reverse proxies in front of the service: CIDR, separated by commas. Only their X-Forwarded-For, Forwarded and
+    /// X-Forwarded-Proto headers are read, from right to left.
+    #[arg(long, env = "TIDINGS_TRUSTED_PROXIES", value_name = "CIDR,…")]
+    trusted_proxies: Option<String>,
     /// Base URL at which clients reach the service. Without it, URLs of inbound webhooks are returned as paths.
     #[arg(long, env = "TIDINGS_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
@@ -54,10 +60,19 @@ pub(crate) struct Overrides {
     /// Maximum number of shared channels in a workspace [default: 100].
     #[arg(long, env = "TIDINGS_CHANNELS_MAX", value_name = "NUMBER")]
     channels_max: Option<u32>,
+    /// Maximum number of members of a workspace, with those who are invited [default: 100].
+    #[arg(long, env = "TIDINGS_MEMBERS_MAX", value_name = "NUMBER")]
+    members_max: Option<u32>,
+    /// Maximum number of API keys of a workspace [default: 100].
+    #[arg(long, env = "TIDINGS_API_KEYS_MAX", value_name = "NUMBER")]
+    api_keys_max: Option<u32>,
     /// SMTP server for email channels: smtps://USER:PASSWORD@HOST or smtp://…?tls=required|opportunistic|none.
     /// Prefer the environment variable: other users of the machine can see flags.
     #[arg(long, env = "TIDINGS_SMTP_URL", value_name = "URL", hide_env_values = true)]
     smtp_url: Option<String>,
+    /// File with the value of --smtp-url.
+    #[arg(long, env = "TIDINGS_SMTP_URL_FILE", value_name = "FILE")]
+    smtp_url_file: Option<PathBuf>,
     /// Sender of emails, such as `Tidings <tidings@example.com>`. Required with --smtp-url.
     #[arg(long, env = "TIDINGS_MAIL_FROM", value_name = "ADDRESS")]
     mail_from: Option<String>,
@@ -80,11 +95,31 @@ pub(crate) struct Overrides {
     /// Prefer the environment variable: other users of the machine can see flags.
     #[arg(long, env = "TIDINGS_API_KEY", value_name = "KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// File with the value of --api-key.
+    #[arg(long, env = "TIDINGS_API_KEY_FILE", value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// Email of the first user, who owns the workspace `default` and operates the instance [default: admin@localhost].
+    /// Only the first start on an empty store reads it.
+    #[arg(long, env = "TIDINGS_ADMIN_EMAIL", value_name = "EMAIL")]
+    admin_email: Option<String>,
+    /// Password of the first user: at least 8 characters [default: generated at the first start].
+    /// Prefer the environment variable: other users of the machine can see flags.
+    #[arg(long, env = "TIDINGS_ADMIN_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    admin_password: Option<String>,
+    /// File with the value of --admin-password.
+    #[arg(long, env = "TIDINGS_ADMIN_PASSWORD_FILE", value_name = "FILE")]
+    admin_password_file: Option<PathBuf>,
     /// Key that encrypts stored secrets: base64 of 32 bytes [default: generated, in the file secret.key of the data
     /// directory]. Prefer the environment variable: other users of the machine can see flags.
     #[arg(long, env = "TIDINGS_SECRET_KEY", value_name = "KEY", hide_env_values = true)]
     secret_key: Option<String>,
+    /// File with the value of --secret-key.
+    #[arg(long, env = "TIDINGS_SECRET_KEY_FILE", value_name = "FILE")]
+    secret_key_file: Option<PathBuf>,
 }
+
+/// The email of the first user where none is configured. It is a name to sign in with; mail to it goes nowhere.
+const ADMIN_EMAIL: &str = "admin@localhost";
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +133,8 @@ pub(crate) enum LogFormat {
 /// The validated configuration.
 pub(crate) struct Settings {
     pub listen: SocketAddr,
+    /// Peers whose forwarding headers are read.
+    pub trusted_proxies: Vec<IpNet>,
     /// None: not configured.
     pub public_url: Option<String>,
     pub data_dir: PathBuf,
@@ -115,6 +152,8 @@ pub(crate) struct Settings {
     pub log: String,
     pub log_format: LogFormat,
     pub api_key: Option<Secret>,
+    pub admin_email: String,
+    pub admin_password: Option<Secret>,
     pub secret_key: Option<Secret>,
 }
 
@@ -132,8 +171,12 @@ impl Settings {
         let listen = listen.parse().map_err(|_| {
             anyhow!("listen: {listen:?} is not an address and port, such as 127.0.0.1:8080 or [::]:8080")
         })?;
+        let smtp_url = secret("smtp-url", merged.smtp_url, merged.smtp_url_file)?;
+        let admin_email = merged.admin_email.filter(|email| !email.is_empty()).unwrap_or_else(|| ADMIN_EMAIL.into());
+        let admin_password = secret("admin-password", merged.admin_password, merged.admin_password_file)?;
         Ok(Self {
             listen,
+            trusted_proxies: networks("trusted-proxies", merged.trusted_proxies.as_deref().unwrap_or_default())?,
             public_url: merged.public_url.map(public_url).transpose()?,
             data_dir: merged.data_dir.unwrap_or_else(|| "tidings-data".into()),
             allow_watch_targets: match &merged.allow_watch_targets {
@@ -144,18 +187,22 @@ impl Settings {
             watch_references: references(merged.watch_references.as_deref().unwrap_or_default())?,
             limits: SettingsLimits {
                 allow_insecure_tls: merged.allow_insecure_tls.unwrap_or(false),
+                members_max: merged.members_max.unwrap_or(SettingsLimits::default().members_max),
+                api_keys_max: merged.api_keys_max.unwrap_or(SettingsLimits::default().api_keys_max),
                 ..limits(merged.channels_max, merged.watch_interval_seconds_min)?
             },
             mail_from: merged.mail_from.clone().filter(|from| !from.is_empty()),
             allow_http: merged.allow_http.unwrap_or(false),
-            mail: mail(merged.smtp_url, merged.mail_from)?,
+            mail: mail(smtp_url.map(|url| url.expose().to_owned()), merged.mail_from)?,
             run_header_prefix: prefix("run-header-prefix", merged.run_header_prefix, "X-Mako")?,
             workflow_header_prefix: prefix("workflow-header-prefix", merged.workflow_header_prefix, "X-MagOne")?,
             drain: Duration::from_secs(merged.drain_seconds.unwrap_or(20)),
             log: merged.log.unwrap_or_else(|| "info".into()),
             log_format: log_format(merged.log_format.as_deref())?,
-            api_key: merged.api_key.filter(|key| !key.is_empty()).map(api_key).transpose()?,
-            secret_key: merged.secret_key.filter(|key| !key.is_empty()).map(Secret::new),
+            api_key: secret("api-key", merged.api_key, merged.api_key_file)?.map(api_key).transpose()?,
+            admin_password: admin_password.map(|password| valid_password(password, &admin_email)).transpose()?,
+            admin_email: valid_email(admin_email)?,
+            secret_key: secret("secret-key", merged.secret_key, merged.secret_key_file)?,
         })
     }
 }
@@ -231,11 +278,42 @@ fn log_format(value: Option<&str>) -> Result<LogFormat> {
     }
 }
 
-fn api_key(key: String) -> Result<Secret> {
-    match validate_api_key(&key) {
+fn api_key(key: Secret) -> Result<Secret> {
+    match validate_api_key(key.expose()) {
         Some(why) => Err(anyhow!("{why}")).context("api-key (TIDINGS_API_KEY)"),
-        None => Ok(Secret::new(key)),
+        None => Ok(key),
     }
+}
+
+fn valid_email(email: String) -> Result<String> {
+    match validate_email(&email) {
+        Some(why) => Err(anyhow!("{why}")).context("admin-email (TIDINGS_ADMIN_EMAIL)"),
+        None => Ok(email),
+    }
+}
+
+fn valid_password(password: Secret, email: &str) -> Result<Secret> {
+    match validate_password(password.expose(), email) {
+        Some(why) => Err(anyhow!("{why}")).context("admin-password (TIDINGS_ADMIN_PASSWORD)"),
+        None => Ok(password),
+    }
+}
+
+/// A secret from its setting or from the file that holds it. An empty setting counts as not set.
+fn secret(name: &str, value: Option<String>, file: Option<PathBuf>) -> Result<Option<Secret>> {
+    let value = value.filter(|value| !value.is_empty());
+    let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) else { return Ok(value.map(Secret::new)) };
+    if value.is_some() {
+        bail!("{name}: is set, and {name}-file is, too: set one of them");
+    }
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("{name}-file: cannot read {}", path.display()))?;
+    // Editors end the last line; further whitespace may be part of the secret.
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    if text.is_empty() {
+        bail!("{name}-file: {} is empty", path.display());
+    }
+    Ok(Some(Secret::new(text)))
 }
 
 /// The output of `check-config`: every setting, but of secrets only whether they are set.
@@ -247,6 +325,7 @@ impl fmt::Display for Settings {
         let set = |is_set: bool, otherwise: &str| if is_set { "set".to_owned() } else { otherwise.to_owned() };
         let lines = [
             ("listen", self.listen.to_string()),
+            ("trusted-proxies", or_none(networks(&self.trusted_proxies))),
             (
                 "public-url",
                 self.public_url.clone().unwrap_or_else(|| "not set: URLs of inbound webhooks are paths".into()),
@@ -258,6 +337,8 @@ impl fmt::Display for Settings {
             ("watch-interval-seconds-min", self.limits.interval_seconds_min.to_string()),
             ("allow-insecure-tls", self.limits.allow_insecure_tls.to_string()),
             ("channels-max", self.limits.channels_max.to_string()),
+            ("members-max", self.limits.members_max.to_string()),
+            ("api-keys-max", self.limits.api_keys_max.to_string()),
             ("allow-http", self.allow_http.to_string()),
             ("smtp-url", set(self.mail.is_some(), "not set: email channels need an SMTP server of their own")),
             ("mail-from", or_none(self.mail_from.clone().unwrap_or_default())),
@@ -267,6 +348,8 @@ impl fmt::Display for Settings {
             ("log", self.log.clone()),
             ("log-format", if self.log_format == LogFormat::Json { "json".into() } else { "text".into() }),
             ("api-key", set(self.api_key.is_some(), "not set: generated at the first start")),
+            ("admin-email", self.admin_email.clone()),
+            ("admin-password", set(self.admin_password.is_some(), "not set: generated at the first start")),
             ("secret-key", set(self.secret_key.is_some(), "not set: the file secret.key in the data directory")),
         ];
         for (index, (name, value)) in lines.iter().enumerate() {
@@ -298,7 +381,7 @@ mod tests {
     #[test]
     fn invalid_setting_is_named_without_quoting_secrets() {
         type Override = fn(&mut Overrides);
-        let invalid: [(Override, &str); 9] = [
+        let invalid: [(Override, &str); 14] = [
             (|s| s.listen = Some("8080".into()), "listen"),
             (|s| s.allow_targets = Some("10.0.0.0/8,nonsense".into()), "allow-targets"),
             (|s| s.allow_watch_targets = Some("here".into()), "allow-watch-targets"),
@@ -308,6 +391,17 @@ mod tests {
             (|s| s.log_format = Some("xml".into()), "log-format"),
             (|s| s.api_key = Some("tdg_hunter2".into()), "api-key"),
             (|s| s.smtp_url = Some("smtps://u:hunter2@h".into()), "mail-from"),
+            (|s| s.trusted_proxies = Some("10.0.0.0/33".into()), "trusted-proxies"),
+            (|s| s.admin_email = Some("hunter2".into()), "admin-email"),
+            (|s| s.admin_password = Some("hunter2".into()), "admin-password"),
+            (|s| s.admin_password_file = Some("/nowhere/password".into()), "admin-password-file"),
+            (
+                |s| {
+                    s.api_key = Some("tdg_hunter2".into());
+                    s.api_key_file = Some("/nowhere/key".into());
+                },
+                "api-key-file",
+            ),
         ];
         for (change, name) in invalid {
             let error = format!("{:#}", resolve(change).err().expect(name));
@@ -330,10 +424,24 @@ mod tests {
     }
 
     #[test]
+    fn secret_in_a_file_ends_before_its_last_line_break() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            resolve(|s| s.admin_password_file = Some(path.clone())).map(|s| s.admin_password.unwrap())
+        };
+        assert_eq!(read("correct horse \r\n").unwrap(), Secret::new("correct horse "));
+        assert_eq!(read("correct horse").unwrap(), Secret::new("correct horse"));
+        assert!(read("\n").is_err() && read("short\n").is_err());
+    }
+
+    #[test]
     fn display_contains_no_secret() {
         let settings = resolve(|s| {
             s.api_key = Some(format!("tdg_{}", "hunter2-".repeat(5)));
             s.secret_key = Some("hunter2".into());
+            s.admin_password = Some("hunter2-hunter2".into());
         });
         assert!(!settings.unwrap().to_string().contains("hunter2"));
     }

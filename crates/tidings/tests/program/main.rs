@@ -18,6 +18,7 @@ mod incidents;
 mod isolation;
 mod mail_burst;
 mod messages;
+mod openapi;
 mod operating;
 mod outage_crash;
 mod readme;

@@ -1,13 +1,15 @@
 //! `/deliveries`: the delivery log, and resends.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
+use tidings_app::SendNow;
+use tidings_domain::audit::{AuditChange, AuditChanges, AuditTarget, AuditVerb};
 use tidings_domain::delivery::Status;
-use tidings_domain::id::{DeliveryId, IncidentId};
+use tidings_domain::id::{ChannelId, DeliveryId, IncidentId};
 use tidings_domain::time::Timestamp;
 use tidings_store::history::DeliveryFilter;
 
-use crate::auth::{Authorized, PathId, Read, Write};
+use crate::auth::{Authorized, PathId, Read};
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::query::{INSTANT_FORM, Query};
@@ -50,20 +52,26 @@ pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<DeliveryId>
 }
 
 /// Resends one delivery.
-pub(super) async fn resend(caller: Authorized<Write>, PathId(id): PathId<DeliveryId>) -> ApiResult {
-    let delivery = caller.engine().resend(caller.workspace_id(), id).await?;
+pub(super) async fn resend(caller: Authorized<SendNow>, PathId(id): PathId<DeliveryId>) -> ApiResult {
+    let action = AuditTarget::Delivery.action(AuditVerb::Resent);
+    let entry = caller.audit_entry(action, Some(id.to_string()), None, AuditChanges::new(), caller.now());
+    let delivery = caller.engine().resend(caller.workspace_id(), id, Some(entry)).await?;
     Ok(response::json(StatusCode::ACCEPTED, &Delivery::of(&delivery)))
 }
 
 /// Resends all deliveries that failed through a channel since an instant, or with `dryRun` counts them.
-pub(super) async fn recover(caller: Authorized<Write>, object: Object) -> ApiResult {
+pub(super) async fn recover(caller: Authorized<SendNow>, object: Object) -> ApiResult {
     let mut fields = Fields::null_as_absent(object);
-    let channel_id = fields.parsed("channelId", "must be a channel's id, such as ch_…", |text| text.parse().ok());
+    let channel_id =
+        fields.parsed("channelId", "must be a channel's id, such as ch_…", |text| text.parse::<ChannelId>().ok());
     let channel_id = fields.required("channelId", channel_id);
     let since = fields.parsed("since", INSTANT_FORM, Timestamp::parse);
     let since = fields.required("since", since);
     let dry_run = fields.boolean("dryRun").unwrap_or(false);
     let (channel_id, since) = fields.finish(|| Some((channel_id?, since?)))?;
-    let count = caller.engine().recover(caller.workspace_id(), channel_id, since, dry_run).await?;
+    let action = AuditTarget::Channel.action(AuditVerb::Recovered);
+    let changes = [("since".to_owned(), AuditChange { before: Value::Null, after: json!(since) })].into();
+    let entry = caller.audit_entry(action, Some(channel_id.to_string()), None, changes, caller.now());
+    let count = caller.engine().recover(caller.workspace_id(), channel_id, since, dry_run, Some(entry)).await?;
     ok(&if dry_run { json!({"matched": count}) } else { json!({"recovered": count}) })
 }

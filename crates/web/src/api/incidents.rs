@@ -1,11 +1,14 @@
 //! `/incidents`: incidents of endpoints and alerts, and their acknowledgement.
 
+use serde_json::Value;
+use tidings_app::Acknowledge;
+use tidings_domain::audit::{AuditChange, AuditChanges, AuditTarget, AuditVerb};
 use tidings_domain::id::IncidentId;
 use tidings_domain::incident::{IncidentStatus, Subject};
 use tidings_domain::resource::ResourceType;
 use tidings_store::monitoring::IncidentFilter;
 
-use crate::auth::{Authorized, PathId, Read, Write};
+use crate::auth::{Authorized, PathId, Read};
 use crate::body::Object;
 use crate::fields::{Fields, one_of};
 use crate::problem::Problem;
@@ -59,13 +62,19 @@ pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<IncidentId>
 
 /// Acknowledges the incident, which stops its escalation and its reminders.
 pub(super) async fn acknowledge(
-    caller: Authorized<Write>,
+    caller: Authorized<Acknowledge>,
     PathId(id): PathId<IncidentId>,
     object: Option<Object>,
 ) -> ApiResult {
     let note = object.map(note).transpose()?.flatten();
-    let actor = caller.actor().name.clone();
-    let record = caller.engine().acknowledge(caller.workspace_id(), id, actor, note).await?;
+    let mut changes = AuditChanges::new();
+    if let Some(note) = &note {
+        changes.insert("note".into(), AuditChange { before: Value::Null, after: note.as_str().into() });
+    }
+    let action = AuditTarget::Incident.action(AuditVerb::Acknowledged);
+    let entry = caller.audit_entry(action, Some(id.to_string()), None, changes, caller.now());
+    let actor = caller.actor().clone();
+    let record = caller.engine().acknowledge(caller.workspace_id(), id, actor, note, Some(entry)).await?;
     ok(&Acknowledged { incident: Incident::of(&record, caller.now()) })
 }
 

@@ -1,5 +1,8 @@
 //! The JSON API of a workspace: a module for each resource, and the table of all routes.
 
+mod account;
+mod api_keys;
+mod audit_log;
 mod channels;
 mod deliveries;
 mod endpoints;
@@ -7,14 +10,20 @@ mod events;
 mod inbound;
 mod incidents;
 pub(crate) mod inline;
+mod insights;
+mod invitations;
+mod members;
 mod mutes;
 mod policies;
 mod preferences;
+mod resources;
 mod rules;
 mod runs;
+mod session;
 mod simulate;
 mod use_case_webhooks;
 mod why;
+mod workspaces;
 
 use std::pin::Pin;
 
@@ -159,6 +168,24 @@ fn table() -> Vec<Group> {
             ],
         ),
         group(
+            "Resources",
+            vec![
+                get("/resources", "List resources", resources::list),
+                get("/resources/{type}/{id}", "Read a resource", resources::one),
+                patch("/resources/{type}/{id}", "Edit a resource", resources::edit),
+                delete("/resources/{type}/{id}", "Erase a resource", resources::delete)
+                    .problems(&[Code::ResourceInUse]),
+                get("/resources/{type}/{id}/erasure", "Read how far an erasure has come", resources::erasure),
+            ],
+        ),
+        group(
+            "Overview",
+            vec![
+                get("/overview", "Read the counts of a workspace", insights::overview),
+                get("/queue", "Read what waits", insights::queue),
+            ],
+        ),
+        group(
             "Events",
             vec![
                 get("/events", "List events", events::list),
@@ -210,6 +237,7 @@ fn table() -> Vec<Group> {
             vec![
                 get("/deliveries", "List deliveries", deliveries::list),
                 post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover),
+                get("/deliveries/stats", "Count deliveries by period", insights::delivery_stats),
                 get("/deliveries/{id}", "Read a delivery with its attempts", deliveries::one),
                 post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend),
             ],
@@ -237,6 +265,7 @@ fn table() -> Vec<Group> {
                 post("/endpoints", "Create an endpoint", endpoints::create),
                 // Not run to completion: a test writes nothing, so that it may end when the client disconnects.
                 abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test),
+                get("/endpoints/uptime", "Read the uptime of many endpoints by day", insights::uptime),
                 get("/endpoints/{id}", "Read an endpoint", endpoints::one),
                 patch("/endpoints/{id}", "Edit an endpoint", endpoints::edit),
                 delete("/endpoints/{id}", "Delete an endpoint", endpoints::delete),
@@ -248,6 +277,7 @@ fn table() -> Vec<Group> {
                 get("/endpoints/{id}/checks", "List checks", endpoints::checks),
                 post("/endpoints/{id}/checks", "Report a check", endpoints::report_check),
                 get("/endpoints/{id}/summaries", "List summaries of checks", endpoints::summaries),
+                get("/maintenance-windows", "List when maintenance windows occur", insights::maintenance_windows),
             ],
         ),
         group(
@@ -266,6 +296,95 @@ fn table() -> Vec<Group> {
                 delete("/inbound-webhooks/{id}", "Delete an inbound webhook", inbound::delete),
             ],
         ),
+        group(
+            "Workspaces",
+            vec![
+                get("", "Read the workspace", workspaces::one),
+                patch("", "Edit the workspace", workspaces::edit).problems(&[Code::SlugTaken]),
+                delete("", "Delete the workspace with everything in it", workspaces::delete),
+                get("/quotas", "List the quotas", audit_log::quotas),
+            ],
+        ),
+        group(
+            "Members",
+            vec![
+                get("/members", "List the members", members::list),
+                get("/members/{id}", "Read a member", members::one),
+                patch("/members/{id}", "Change the role of a member", members::edit).problems(&[Code::LastOwner]),
+                delete("/members/{id}", "Remove a member, or leave", members::remove).problems(&[Code::LastOwner]),
+                get("/invitations", "List the open invitations", invitations::list),
+                post("/invitations", "Invite a person", invitations::create)
+                    .problems(&[Code::Quota, Code::AlreadyMember]),
+                delete("/invitations/{id}", "Withdraw an invitation", invitations::delete),
+            ],
+        ),
+        group(
+            "API keys",
+            vec![
+                get("/api-keys", "List the API keys", api_keys::list),
+                post("/api-keys", "Create an API key", api_keys::create).problems(&[Code::Quota]),
+                get("/api-keys/{id}", "Read an API key", api_keys::one),
+                delete("/api-keys/{id}", "Revoke an API key", api_keys::revoke),
+            ],
+        ),
+        group("Audit log", vec![get("/audit-log", "List who changed what", audit_log::list)]),
+    ]
+}
+
+/// The routes outside a workspace, with complete paths.
+fn instance_table() -> Vec<Group> {
+    let group = |name, routes| Group { name, routes };
+    vec![
+        group(
+            "Session",
+            vec![
+                get("/api/session", "Read who is signed in", session::one),
+                post("/api/session", "Sign in", session::create)
+                    .problems(&[Code::WrongCredentials, Code::TooManyAttempts]),
+                delete("/api/session", "Sign out", session::delete),
+            ],
+        ),
+        group(
+            "Account",
+            vec![
+                get("/api/account", "Read the signed-in user", account::one),
+                patch("/api/account", "Edit the signed-in user", account::edit).problems(&[Code::EmailTaken]),
+                post(
+                    "/api/account/password",
+                    "Change the password, and end all other sessions",
+                    account::change_password,
+                )
+                .problems(&[Code::TooManyAttempts]),
+                get("/api/account/sessions", "List the sessions of the user", account::sessions),
+                delete("/api/account/sessions", "End all other sessions", account::end_other_sessions),
+                delete("/api/account/sessions/{id}", "End a session", account::end_session),
+            ],
+        ),
+        group(
+            "Invitation",
+            vec![
+                get("/api/invitations/{secret}", "Read what an invitation is for", invitations::offer)
+                    .problems(&[Code::InvitationUsed, Code::InvitationExpired]),
+                post("/api/invitations/{secret}/accept", "Accept an invitation", invitations::accept).problems(&[
+                    Code::Unauthenticated,
+                    Code::TooManyAttempts,
+                    Code::AlreadyMember,
+                    Code::InvitationUsed,
+                    Code::InvitationExpired,
+                    Code::InvitationForAnother,
+                ]),
+            ],
+        ),
+        group(
+            "Instance",
+            vec![
+                get("/api/workspaces", "List the workspaces of the user, or all", workspaces::list)
+                    .problems(&[Code::Forbidden]),
+                post("/api/workspaces", "Create a workspace", workspaces::create).problems(&[Code::SlugTaken]),
+                post("/api/workspaces/{workspace}/suspend", "Suspend a workspace", workspaces::suspend),
+                post("/api/workspaces/{workspace}/resume", "Resume a workspace", workspaces::resume),
+            ],
+        ),
     ]
 }
 
@@ -276,17 +395,28 @@ pub fn routes() -> Vec<(Method, &'static str)> {
     table().into_iter().flat_map(|group| group.routes).map(|route| (route.method, route.path)).collect()
 }
 
+/// Every described route outside a workspace.
+pub fn instance_routes() -> Vec<(Method, &'static str)> {
+    instance_table().into_iter().flat_map(|group| group.routes).map(|route| (route.method, route.path)).collect()
+}
+
+/// The groups of all routes with the prefix of their paths.
+fn tables() -> impl Iterator<Item = (&'static str, Group)> {
+    let of_workspace = table().into_iter().map(|group| (WORKSPACE, group));
+    of_workspace.chain(instance_table().into_iter().map(|group| ("", group)))
+}
+
 /// The OpenAPI description of every route.
 pub fn description() -> serde_json::Value {
-    let table = table();
-    let described = table.iter().flat_map(|group| {
-        group.routes.iter().map(|route| {
+    let groups: Vec<_> = tables().collect();
+    let described = groups.iter().flat_map(|(prefix, group)| {
+        group.routes.iter().map(move |route| {
             let mut description = Description::default();
             (route.describe)(&mut description);
             description.problems(route.problems.iter().copied());
             DescribedRoute {
                 method: route.method.as_str(),
-                path: format!("{WORKSPACE}{}", route.path),
+                path: format!("{prefix}{}", route.path),
                 operation_id: route.operation_id.clone(),
                 tag: group.name,
                 summary: route.summary,
@@ -297,12 +427,19 @@ pub fn description() -> serde_json::Value {
     openapi::document(described)
 }
 
-/// The routes of a workspace, each also with a trailing slash, which some clients send for lists. Their paths are complete:
-/// a nested router would strip the prefix from each request.
+/// The same as text: what `/api/openapi.json` answers, and the committed copy.
+pub fn description_text() -> String {
+    let mut text = format!("{:#}", description());
+    text.push('\n');
+    text
+}
+
+/// All described routes, each also with a trailing slash, which some clients send for lists. Their paths are complete: a
+/// nested router would strip the prefix from each request.
 pub(crate) fn router() -> Router<AppState> {
-    let routes = table().into_iter().flat_map(|group| group.routes);
-    routes.fold(Router::new(), |router, Route { path, handler, .. }| {
-        let path = format!("{WORKSPACE}{path}");
+    let routes = tables().flat_map(|(prefix, group)| group.routes.into_iter().map(move |route| (prefix, route)));
+    routes.fold(Router::new(), |router, (prefix, Route { path, handler, .. })| {
+        let path = format!("{prefix}{path}");
         router.route(&format!("{path}/"), handler.clone()).route(&path, handler)
     })
 }

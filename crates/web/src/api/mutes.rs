@@ -41,7 +41,7 @@ impl<'a> MuteView<'a> {
             expires_at: mute.expires_at,
             reason: &mute.reason,
             ends_on_recovery: mute.ends_on_recovery,
-            created_by: &mute.created_by,
+            created_by: &mute.created_by.name,
             created_at: mute.created_at,
         }
     }
@@ -71,7 +71,7 @@ pub(super) async fn create(caller: Authorized<Write>, object: Object) -> ApiResu
     let expires_at = fields.parsed("expiresAt", INSTANT_FORM, Timestamp::parse);
     let reason = fields.text("reason").unwrap_or_default();
     let ends_on_recovery = fields.boolean("endsOnRecovery").unwrap_or(false);
-    let created_by = caller.actor().name.clone();
+    let created_by = caller.actor().clone();
     let new = fields.finish(|| Some(NewMute { scope: scope?, expires_at, reason, created_by, ends_on_recovery }))?;
     let mute = caller.engine().create_mute(caller.workspace_id(), new).await?;
     Ok(json(StatusCode::CREATED, &MuteResponse { mute: MuteView::of(&mute) }))

@@ -69,7 +69,7 @@ pub(super) async fn edit(caller: Authorized<Write>, object: Object) -> ApiResult
         timezone: fields.text("timezone"),
     };
     let edit = fields.finish(|| Some(edit))?;
-    engine.edit_preferences(workspace_id, edit, &caller.actor().name).await?;
+    engine.edit_preferences(workspace_id, edit, caller.actor()).await?;
     let (preferences, muted_until) = engine.preferences(workspace_id)?;
     ok(&PreferencesResponse { preferences: PreferencesView::of(&preferences, muted_until) })
 }

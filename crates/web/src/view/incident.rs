@@ -54,7 +54,7 @@ impl<'a> Incident<'a> {
             // From the first failing check on, like the duration in notifications.
             duration_ms: incident.resolved_at.unwrap_or(now).since_ms(incident.failing_since),
             acknowledged_at: incident.acknowledged_at,
-            acknowledged_by: incident.acknowledged_by.as_deref(),
+            acknowledged_by: incident.acknowledged_by.as_ref().map(|actor| &*actor.name),
             notifications_sent: incident.notifications_sent,
             notified_channels: record.notified.keys().copied().collect(),
             fields: &info.fields,

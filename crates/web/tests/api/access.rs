@@ -2,7 +2,7 @@
 
 use http_body_util::Full;
 use serde_json::json;
-use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId};
+use tidings_domain::id::{ApiKeyId, ChannelId, DeliveryId, EventId, InvitationId, RuleId, UserId};
 
 use crate::harness::{ApiResponse, Service, unknown_id};
 
@@ -12,9 +12,12 @@ fn path_of(route: &str) -> String {
         _ if route.starts_with("/events") => unknown_id::<EventId>(),
         _ if route.starts_with("/channels") => unknown_id::<ChannelId>(),
         _ if route.starts_with("/deliveries") => unknown_id::<DeliveryId>(),
+        _ if route.starts_with("/members") => unknown_id::<UserId>(),
+        _ if route.starts_with("/invitations") => unknown_id::<InvitationId>(),
+        _ if route.starts_with("/api-keys") => unknown_id::<ApiKeyId>(),
         _ => unknown_id::<RuleId>(),
     };
-    route.replace("{id}", &id).replace("{use_case}", "uc")
+    route.replace("{id}", &id).replace("{use_case}", "uc").replace("{type}", "flow")
 }
 
 async fn with_key(service: &Service, method: &str, path: &str, key: &str) -> ApiResponse {
@@ -58,7 +61,13 @@ async fn read_only_key_can_read_and_not_write() {
     for (method, route) in tidings_web::api::routes() {
         let path = format!("/api/workspaces/default{}", path_of(route));
         let answered = with_key(&service, method.as_str(), &path, &key).await;
-        if method == "GET" {
+        if matches!(route, "/invitations" | "/audit-log") && method == "GET" {
+            // Who was invited, and who did what, is for those who manage the workspace.
+            answered.problem(403, "read_only");
+        } else if (method.as_str(), route) == ("DELETE", "") {
+            // No key may.
+            answered.problem(403, "forbidden");
+        } else if method == "GET" {
             assert!(matches!(answered.status.as_u16(), 200 | 404 | 422), "{method} {path}: {answered:?}");
         } else {
             answered.problem(403, "read_only");

@@ -53,6 +53,7 @@ async fn channel_response_has_no_secrets() {
         "eventFilters": {"sendOpen": true, "sendResolved": true, "sendEscalated": true}, "retryOnFailure": true, "retryDelaysSeconds": [1, 60], "timeoutMs": 5000,
         "isConnected": null, "lastTestedAt": null, "lastSuccessAt": null, "lastFailureAt": null, "pausedUntil": null, "revision": 1,
         "health": {"lastSentAt": null, "lastFailedAt": null, "failingSince": null, "successRate": null},
+        "uses": {"rules": 0, "escalationSteps": 0},
     });
     assert_eq!(shown, expected);
 }

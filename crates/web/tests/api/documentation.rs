@@ -6,7 +6,8 @@ const API: &str = include_str!("../../../../docs/API.md");
 
 #[test]
 fn every_route_is_documented() {
-    for (method, path) in tidings_web::api::routes() {
+    for (method, path) in tidings_web::api::routes().into_iter().chain(tidings_web::api::instance_routes()) {
+        let path = if path.is_empty() { "/api/workspaces/{workspace}" } else { path };
         let heading = format!("`{method} {}`", path.replace("{use_case}", "{useCase}"));
         assert!(API.contains(&heading), "docs/API.md lacks {heading}");
     }

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use tidings_app::accounts::provision;
 use tidings_channels::ChannelContext;
 use tidings_channels::egress::{Egress, Guard};
 use tidings_domain::access::Actor;
@@ -119,9 +120,10 @@ impl Service {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let vault = Arc::new(Vault::new(&[7; 32]));
         instance::verify_secret_key(store.as_ref(), &vault, clock.as_ref()).await.unwrap().unwrap();
-        let first = instance::bootstrap(&store, clock.as_ref(), None).await.unwrap().unwrap();
-        let (_, other_key) = instance::create_workspace(store.as_ref(), clock.as_ref(), "other").await.unwrap();
-        let workspace_id = first.workspace.id;
+        let make = async |slug| provision::create_workspace(store.as_ref(), clock.as_ref(), slug, None).await.unwrap();
+        let (workspace, key) = make(instance::DEFAULT_WORKSPACE).await;
+        let (_, other_key) = make("other").await;
+        let workspace_id = workspace.id;
         let read_only_key = "tdg_read_only_0123456789abcdef0123456789".to_owned();
         store.add_api_key(read_only(workspace_id, &read_only_key, clock.as_ref()), vec![]).await.unwrap();
 
@@ -135,6 +137,7 @@ impl Service {
             metrics: Arc::new(|| "# nothing\n".to_owned()),
             shutdown: shutdown.clone(),
             prober: Arc::new(Prober::new(ProberConfig::of_system(watched))),
+            trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
             public_url: Some("https://tidings.example.com/".to_owned()),
         };
         let router = tidings_web::router(engine.clone(), settings);
@@ -145,7 +148,7 @@ impl Service {
         Self {
             address,
             workspace_id,
-            key: first.generated.unwrap().expose().to_owned(),
+            key: key.expose().to_owned(),
             read_only_key,
             other_key: other_key.expose().to_owned(),
             shutdown,

@@ -1,6 +1,8 @@
 //! The HTTP API from outside: over TCP, with a real store and a real engine, and receivers whose responses a test sets.
 
 mod access;
+mod account;
+mod api_keys;
 mod bad_input;
 mod channels;
 mod checks;
@@ -19,18 +21,25 @@ mod held_deliveries;
 mod inbound;
 mod incident_rules;
 mod incidents;
+mod insights;
 mod lenient_input;
+mod members;
 mod mutes;
+mod openapi;
+mod people;
 mod policies;
 mod preferences;
 mod receiver;
 mod request_metrics;
+mod resources;
 mod rule_contract;
 mod rules;
 mod runs;
 mod same_channel;
 mod server;
+mod sign_in;
 mod simulate;
 mod simulate_agrees;
 mod use_case_webhooks;
 mod why;
+mod workspaces;

@@ -1,6 +1,7 @@
 //! Tests of `incident::reminders`.
 
 use super::*;
+use crate::access::Actor;
 use crate::id::{ChannelId, Id};
 use crate::incident::Cause;
 use crate::incident::tests::{at, incident};
@@ -64,7 +65,7 @@ fn changed_reminder_interval_takes_effect_at_once() {
 #[test]
 fn nothing_is_due_once_acknowledged_or_resolved() {
     let steps = [step(900)];
-    for ended in [open().acknowledged("usr_1", at(60)), open().resolved(at(60))] {
+    for ended in [open().acknowledged(&Actor::system(), at(60)), open().resolved(at(60))] {
         let ended = ended.unwrap();
         assert_eq!(next_escalation(&ended, &steps, &[]), None);
         assert_eq!(next_reminder(&ended, Some(10), Reminders::default(), at(9999)), None);

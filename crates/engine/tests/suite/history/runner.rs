@@ -19,7 +19,7 @@ use tidings_engine::{Simulation, SimulationRequest};
 use super::strategies::{Action, CHANNELS, ENDPOINTS, Setup};
 use crate::receiver::Mode;
 use crate::records::is_unsettled;
-use crate::world::World;
+use crate::world::{World, ana};
 
 /// The longest time until everything is settled, in steps of a minute.
 const STEPS_MAX: u32 = 400;
@@ -201,7 +201,7 @@ impl History {
         for record in self.world.incidents() {
             if record.incident.status() == IncidentStatus::Active {
                 let acknowledged =
-                    self.world.engine().acknowledge(self.world.workspace_id, record.incident.id, "ana".into(), None);
+                    self.world.engine().acknowledge(self.world.workspace_id, record.incident.id, ana(), None, None);
                 self.world.wait(acknowledged).unwrap();
             }
         }

@@ -13,7 +13,7 @@ const GRACE_MS: u64 = 60_000;
 
 /// Tables with rows of workspaces, besides those that have steps of their own, and the rest of their keys. In this order:
 /// rules before their channels.
-pub(in crate::sqlite) const BY_KEY: [(&str, &str); 9] = [
+pub(in crate::sqlite) const BY_KEY: [(&str, &str); 10] = [
     ("rule", "id"),
     ("mute", "id"),
     ("inbound_webhook", "id"),
@@ -23,6 +23,7 @@ pub(in crate::sqlite) const BY_KEY: [(&str, &str); 9] = [
     ("invitation", "id"),
     ("membership", "user_id"),
     ("history_block", "last"),
+    ("activity_minute", "minute"),
 ];
 
 /// A deleted workspace whose rows are to be deleted.
@@ -59,6 +60,12 @@ impl Purge<'_> {
             self.delete(&format!(
                 "DELETE FROM {table} WHERE workspace_id = ?1 AND {key} IN \
                  (SELECT {key} FROM {table} WHERE workspace_id = ?1 LIMIT ?2)"
+            ))?;
+        }
+        for table in ["resource", "erasure"] {
+            self.delete(&format!(
+                "DELETE FROM {table} WHERE workspace_id = ?1 AND (resource_type, resource_id) IN \
+                 (SELECT resource_type, resource_id FROM {table} WHERE workspace_id = ?1 LIMIT ?2)"
             ))?;
         }
         self.channels()?;

@@ -13,6 +13,7 @@ use crate::Result;
 use crate::error::StoreError;
 use crate::monitoring::{IncidentFilter, IncidentRecord};
 use crate::sqlite::row::{corrupt, id, instant, json, optional_instant, parsed, to_json};
+use crate::sqlite::settings::optional_json;
 
 /// Leaves out those of deleted workspaces, which are deleted later.
 const OF_EXISTING: &str =
@@ -133,7 +134,7 @@ fn read(row: &Row<'_>) -> Result<IncidentRecord> {
         failing_since: instant(row, "failing_since")?,
         resolved_at: optional_instant(row, "resolved_at")?,
         acknowledged_at: optional_instant(row, "acknowledged_at")?,
-        acknowledged_by: row.get("acknowledged_by")?,
+        acknowledged_by: optional_json(row, "acknowledged_by")?,
         notifications_sent: row.get::<_, i64>("notifications_sent")?.unsigned_abs(),
     };
     Ok(IncidentRecord {
@@ -151,6 +152,7 @@ fn read(row: &Row<'_>) -> Result<IncidentRecord> {
 /// An incident with its JSON columns encoded by the caller.
 pub(super) struct EncodedIncident {
     pub(super) incident: Incident,
+    acknowledged_by: Option<String>,
     subject_info: String,
     escalations_done: String,
     reminders: String,
@@ -162,6 +164,7 @@ pub(super) struct EncodedIncident {
 impl EncodedIncident {
     pub(super) fn new(record: IncidentRecord) -> Result<Self> {
         Ok(Self {
+            acknowledged_by: record.incident.acknowledged_by.as_ref().map(to_json).transpose()?,
             subject_info: to_json(&record.subject_info)?,
             escalations_done: to_json(&record.escalations_done)?,
             reminders: to_json(&record.reminders)?,
@@ -191,7 +194,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, record: &EncodedIn
         incident.failing_since.unix_ms(),
         incident.resolved_at.map(Timestamp::unix_ms),
         incident.acknowledged_at.map(Timestamp::unix_ms),
-        incident.acknowledged_by,
+        record.acknowledged_by,
         record.subject_info,
         record.escalations_done,
         record.reminders,

@@ -4,6 +4,7 @@
 //! two statements. It undoes what it wrote when it refuses, so it needs no savepoint in the batch.
 
 use rusqlite::{Connection, params};
+use tidings_domain::audit::AuditEntry;
 use tidings_domain::id::{EndpointId, Id, IncidentId, MuteId, WorkspaceId};
 use tidings_domain::incident::Subject;
 
@@ -18,6 +19,7 @@ use crate::error::StoreError;
 use crate::monitoring::{EpisodeEnd, TransitionOutcome, TransitionRecord};
 use crate::queue::Acceptance;
 use crate::sqlite::accept::{EncodedEvent, accept_with_deferred};
+use crate::sqlite::accounts::audit;
 use crate::sqlite::db::Db;
 use crate::sqlite::settings::{bump_version, endpoint};
 
@@ -30,6 +32,7 @@ pub(in crate::sqlite) struct EncodedTransition {
     ended_mutes: Vec<MuteId>,
     episode_end: Option<EpisodeEnd>,
     events: Vec<EncodedEvent>,
+    audit: Vec<AuditEntry>,
 }
 
 impl EncodedTransition {
@@ -42,6 +45,7 @@ impl EncodedTransition {
             ended_mutes: transition.ended_mutes,
             episode_end: transition.episode_end,
             events: transition.events.into_iter().map(EncodedEvent::new).collect::<Result<_>>()?,
+            audit: transition.audit,
         })
     }
 
@@ -51,7 +55,8 @@ impl EncodedTransition {
             && self.timeline.is_empty()
             && self.ended_mutes.is_empty()
             && self.episode_end.is_none()
-            && self.events.is_empty();
+            && self.events.is_empty()
+            && self.audit.is_empty();
         let same_endpoint = |check: &EncodedCheck, state: &EncodedState| check.endpoint_id == state.endpoint_id;
         has_nothing_else
             && self.check.as_ref().zip(self.state.as_ref()).is_some_and(|(check, state)| same_endpoint(check, state))
@@ -118,6 +123,7 @@ pub(in crate::sqlite) fn record(
         episode::put(db, workspace_id, end)?;
     }
     end_mutes(db, workspace_id, &encoded.ended_mutes)?;
+    encoded.audit.iter().try_for_each(|entry| audit::record_of(db, workspace_id, entry))?;
     insert_events(db, workspace_id, &encoded.events).map(TransitionOutcome::Applied)
 }
 

@@ -9,6 +9,7 @@ use super::{check_updated, expected_revision, mute};
 use crate::Result;
 use crate::error::StoreError;
 use crate::settings::{EndpointRecord, Precondition, Version};
+use crate::sqlite::insights::resource;
 use crate::sqlite::monitoring::incident;
 use crate::sqlite::row::{id, instant, json, to_json};
 
@@ -86,7 +87,6 @@ pub(super) fn put(
                  created_at, updated_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE ?12 IS NULL",
             )?
             .execute(values)?;
-            Ok(())
         }
         Precondition::Revision(_) => {
             let changed = db
@@ -96,9 +96,10 @@ pub(super) fn put(
                      WHERE workspace_id = ?1 AND id = ?2 AND revision = ?12",
                 )?
                 .execute(values)?;
-            check_updated(db, "endpoint", workspace_id, &endpoint.id, changed)
+            check_updated(db, "endpoint", workspace_id, &endpoint.id, changed)?;
         }
     }
+    resource::put_endpoint(db, endpoint)
 }
 
 /// Deletes an endpoint with its state, checks and summaries (by cascade) and its mutes. Resolves its active incident,
@@ -116,5 +117,5 @@ pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: EndpointId,
     mute::delete_for_target(db, workspace_id, "endpoint", &id)?;
     incident::resolve_for_deleted_endpoint(db, workspace_id, id, now)?;
     db.prepare_cached("DELETE FROM endpoint WHERE number = ?")?.execute([number])?;
-    Ok(())
+    resource::delete_endpoint(db, workspace_id, id)
 }

@@ -6,7 +6,7 @@ use tidings_domain::mute::{Mute, MuteScope};
 
 use crate::Result;
 use crate::error::StoreError;
-use crate::sqlite::row::{corrupt, id, instant, optional_instant};
+use crate::sqlite::row::{corrupt, id, instant, json, optional_instant, to_json};
 
 pub(super) fn all(db: &Connection, workspace_id: WorkspaceId) -> Result<Vec<Mute>> {
     let mut statement = db.prepare_cached("SELECT * FROM mute WHERE workspace_id = ? ORDER BY id")?;
@@ -32,7 +32,7 @@ fn read(row: &Row<'_>) -> Result<Mute> {
         scope,
         expires_at: optional_instant(row, "expires_at")?,
         reason: row.get("reason")?,
-        created_by: row.get("created_by")?,
+        created_by: json(row, "created_by")?,
         created_at: instant(row, "created_at")?,
         ends_on_recovery: row.get("ends_on_recovery")?,
     })
@@ -56,7 +56,7 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, mute: &Mute) -> Re
         target,
         mute.expires_at.map(|at| at.unix_ms()),
         mute.reason,
-        mute.created_by,
+        to_json(&mute.created_by)?,
         mute.created_at.unix_ms(),
         mute.ends_on_recovery,
     ])?;

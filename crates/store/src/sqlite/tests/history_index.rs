@@ -162,7 +162,7 @@ impl<'c> World<'c> {
             Step::Settle { outcome } => self.settle(outcome),
             Step::Resend { pick } => self.resend(pick),
             Step::Recover => {
-                resend::recover(&self.db, workspace_id(), channel_id(), NOW, NOW, 9).unwrap();
+                resend::recover(&self.db, workspace_id(), channel_id(), NOW, NOW, 9, None).unwrap();
             }
             Step::Digest => self.digest(),
             Step::Prune { limit } => self.prune(limit),
@@ -212,7 +212,7 @@ impl<'c> World<'c> {
     fn resend(&self, pick: u64) {
         if let Some(delivery_id) = pick_of(&self.of_status("'sent', 'failed'"), pick) {
             let by_hand = Resend { workspace_id: workspace_id(), delivery_id, rule_generation: 1, now: NOW };
-            resend::resend(&self.db, &by_hand).unwrap();
+            resend::resend(&self.db, &by_hand, None).unwrap();
         }
     }
 

@@ -2,10 +2,12 @@
 //! write-ahead log.
 
 mod account_plans;
+mod beside;
 mod checkpoints;
 mod fast_paths;
 mod faults;
 mod history_index;
+mod insights_plans;
 mod monitoring_plans;
 mod query_plans;
 mod readers;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidings_domain::access::Actor;
 use tidings_domain::check::{Check, CheckStatus, Timings};
 use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::event::Event;
@@ -67,7 +68,7 @@ fn mute(number: u64, scope: MuteScope) -> Mute {
         scope,
         expires_at: Some(NOW),
         reason: String::new(),
-        created_by: "a".into(),
+        created_by: Actor::system(),
         created_at: NOW,
         ends_on_recovery: false,
     }
@@ -117,6 +118,7 @@ fn full_transition(revision: u32) -> TransitionRecord {
         episode_end: Some(EpisodeEnd { resource_id: "disk:/var".into(), at: NOW }),
         ended_mutes: vec![id(70)],
         events: vec![new_event],
+        audit: vec![],
     }
 }
 

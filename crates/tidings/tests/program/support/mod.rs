@@ -1,6 +1,7 @@
 //! Shared by the tests: the program under test, a client of its API, receivers, and other servers.
 
 pub mod api;
+pub mod examples;
 pub mod foreign;
 pub mod incidents;
 pub mod load;
