@@ -31,8 +31,8 @@ pub(super) struct Db<'c> {
     pub(super) deliveries: MultiRowInsert<'c>,
     /// The settlement of a delivery that was sent with its first attempt.
     pub(super) settle_first_sent: CachedStatement<'c>,
-    /// The greatest sort key that the history index holds of any workspace, or a greater one: an event after it needs no
-    /// look at the index. Set by the writer at its start.
+    /// The greatest sort key that the history index holds of any workspace, or a greater one: inserting an event after it
+    /// needs no check of the index. Set by the writer at its start.
     pub(super) indexed_until: Cell<i64>,
     /// What the current transaction did, for what is folded behind it.
     pub(super) notes: Notes,

@@ -19,8 +19,8 @@ use super::row::{
     DELIVERY_EVENT_COLUMNS, EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, parsed,
     to_json,
 };
+use super::scan::{Keys, List, Scan};
 use super::search::fold;
-use super::walk::{Keys, List, Walk};
 use crate::Result;
 use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, Page};
 use crate::queue::Counts;
@@ -83,7 +83,7 @@ pub(super) fn events(
     if list.wanted.iter().all(Option::is_none) {
         return list.read_range(db, times, filter.limit).map(Page::complete);
     }
-    Walk { workspace_id, times, before: None, limit: filter.limit, time_limit }.run(db, &list)
+    Scan { workspace_id, times, before: None, limit: filter.limit, time_limit }.run(db, &list)
 }
 
 /// Events that match a filter.
@@ -225,7 +225,7 @@ pub(super) fn deliveries(
         return list.read_range(db, times, filter.limit).map(Page::complete);
     }
     let before = before.map(|before| (before.time, before.own));
-    Walk { workspace_id, times, before, limit: filter.limit, time_limit }.run(db, &list)
+    Scan { workspace_id, times, before, limit: filter.limit, time_limit }.run(db, &list)
 }
 
 /// The times of the deliveries that the filter may find.

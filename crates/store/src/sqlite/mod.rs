@@ -31,12 +31,13 @@ mod reader;
 mod release;
 mod resend;
 mod row;
+mod scan;
 mod search;
 mod settings;
 mod settle;
 #[cfg(test)]
 mod tests;
-mod walk;
+
 mod write_queue;
 mod writer;
 

@@ -27,7 +27,7 @@ const END: u8 = 0xff;
 /// Separates the parts of one text.
 pub(super) const PART: u8 = 0xfe;
 
-/// A hash of a value, kept in files: it must not change. Values with the same hash are told apart when the rows are
+/// A hash of a value, kept in files: it must not change. Values with the same hash are distinguished when the rows are
 /// read.
 pub(in crate::sqlite) fn hash(value: &[u8]) -> u64 {
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;

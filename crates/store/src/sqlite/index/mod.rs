@@ -17,7 +17,7 @@
 //! [`replace`]               writes the blocks, unless they changed meanwhile               (write)
 //! ```
 //!
-//! Lists ([`super::walk`]) take blocks as a hint only: each candidate is read by its key and checked. So a block may
+//! Lists ([`super::scan`]) take blocks as a hint only: each candidate is read by its key and checked. So a block may
 //! name rows that match no more, but must not lack one that does:
 //!
 //! - A row that is not settled when its block is built is *open*: it may match any status, reason and error. Blocks

@@ -1,3 +1,5 @@
+//! Encoded columns and texts, compared with what went into them; damaged ones.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -12,13 +12,13 @@ use super::index;
 use crate::Result;
 use crate::history::{Page, SearchedUntil};
 
-/// Events that are read between two looks at the clock. Fewer in tests.
+/// Events that are read between two checks of the clock. Fewer in tests.
 const CHUNK_EVENTS: u32 = if cfg!(test) { 5 } else { 2_048 };
 
-/// Rows that a walk may stop at: their time, by which lists are ordered, and their own key.
+/// Rows that a scan may stop at: their time, by which lists are ordered, and their own key.
 pub(super) type Keys = (i64, i64);
 
-/// A list that is read by a walk.
+/// A list that is read by a scan.
 pub(super) trait List {
     type Record;
 
@@ -35,8 +35,8 @@ pub(super) trait List {
     fn read_one(&self, db: &Connection, own: i64) -> Result<Option<Self::Record>>;
 }
 
-/// Where a walk begins and ends.
-pub(super) struct Walk {
+/// Where a scan begins and ends.
+pub(super) struct Scan {
     pub(super) workspace_id: WorkspaceId,
     /// The times of the list.
     pub(super) times: RangeInclusive<i64>,
@@ -47,16 +47,16 @@ pub(super) struct Walk {
     pub(super) time_limit: Duration,
 }
 
-/// A walk in progress.
+/// A scan in progress.
 struct Progress<'a, L: List> {
     db: &'a Connection,
     list: &'a L,
-    walk: &'a Walk,
+    scan: &'a Scan,
     deadline: Instant,
     found: Vec<L::Record>,
 }
 
-/// Whether a walk goes on.
+/// Whether a scan goes on.
 enum Next {
     Continue,
     /// The page is full.
@@ -65,10 +65,10 @@ enum Next {
     SearchedUntil(i64),
 }
 
-impl Walk {
+impl Scan {
     pub(super) fn run<L: List>(&self, db: &Connection, list: &L) -> Result<Page<L::Record>> {
         let deadline = Instant::now() + self.time_limit;
-        let mut progress = Progress { db, list, walk: self, deadline, found: Vec::new() };
+        let mut progress = Progress { db, list, scan: self, deadline, found: Vec::new() };
         let next = progress.all()?;
         let until = match next {
             Next::SearchedUntil(time) if time > *self.times.start() => Some(SearchedUntil::of(time)),
@@ -80,15 +80,15 @@ impl Walk {
 
 impl<L: List> Progress<'_, L> {
     fn left(&self) -> u32 {
-        self.walk.limit.saturating_sub(self.found.len() as u32)
+        self.scan.limit.saturating_sub(self.found.len() as u32)
     }
 
     fn all(&mut self) -> Result<Next> {
-        if self.walk.limit == 0 {
+        if self.scan.limit == 0 {
             return Ok(Next::Full);
         }
-        let (lowest, highest) = (*self.walk.times.start(), *self.walk.times.end());
-        let indexed = index::indexed_until(self.db, self.walk.workspace_id)?;
+        let (lowest, highest) = (*self.scan.times.start(), *self.scan.times.end());
+        let indexed = index::indexed_until(self.db, self.scan.workspace_id)?;
         if highest > indexed
             && let next @ (Next::Full | Next::SearchedUntil(_)) = self.rows(lowest.max(indexed + 1)..=highest)?
         {
@@ -123,13 +123,13 @@ impl<L: List> Progress<'_, L> {
                 "SELECT sort_key FROM event WHERE workspace_id = ? AND sort_key >= ? AND sort_key <= ? \
                  ORDER BY sort_key DESC LIMIT 1 OFFSET ?",
             )?
-            .query_row(params![self.walk.workspace_id.as_bytes(), lowest, highest, CHUNK_EVENTS - 1], |row| row.get(0))
+            .query_row(params![self.scan.workspace_id.as_bytes(), lowest, highest, CHUNK_EVENTS - 1], |row| row.get(0))
             .optional()?;
         Ok(first.unwrap_or(lowest))
     }
 
     fn blocks(&mut self, lowest: i64, highest: i64) -> Result<Next> {
-        let workspace_id = self.walk.workspace_id.as_bytes();
+        let workspace_id = self.scan.workspace_id.as_bytes();
         let top: Option<i64> = self
             .db
             .prepare_cached("SELECT min(last) FROM history_block WHERE workspace_id = ? AND last >= ?")?
@@ -153,7 +153,7 @@ impl<L: List> Progress<'_, L> {
                 let mut candidates =
                     self.list.candidates(self.db, row.get(0)?, row.get_ref(4)?.as_blob().unwrap_or_default())?;
                 candidates
-                    .retain(|keys| times.contains(&keys.0) && self.walk.before.is_none_or(|before| *keys < before));
+                    .retain(|keys| times.contains(&keys.0) && self.scan.before.is_none_or(|before| *keys < before));
                 self.candidates(candidates)?
             };
             match next {
