@@ -24,6 +24,7 @@ mod pipeline;
 mod process;
 mod queries;
 mod server;
+mod sign_in;
 mod sink;
 mod spread;
 mod table;
@@ -65,6 +66,7 @@ Options:
                     monitor     cost of a check over HTTP and TLS; a server with 10,000 endpoints every
                                 10 seconds; latency from a failing check to the receiver
                     queries     lists and text searches of a history of a million deliveries
+                    sign-in     latency of reports while 20 people sign in, and without; memory
   --tidings PATH  Measure this server instead of the one that was built, to compare two builds
   --no-build      Use existing binaries
   -h, --help      Print this text
@@ -72,9 +74,12 @@ Options:
 Takes about fifteen minutes, with `--quick` about three. Do not use the machine meanwhile.";
 
 /// The scenarios, in the order of the table.
-const SCENARIOS: [&str; 7] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR, QUERIES];
-/// The scenarios that measure their own baselines.
+const SCENARIOS: [&str; 8] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR, SIGN_IN, QUERIES];
+/// The scenario that measures its own baselines.
 const MONITOR: &str = "monitor";
+/// The scenario that compares the server with itself.
+const SIGN_IN: &str = "sign-in";
+/// The scenario that measures the store alone.
 const QUERIES: &str = "queries";
 
 /// Settings of all scenarios.
@@ -145,7 +150,7 @@ impl Options {
 
     /// Whether any scenario needs the common baselines.
     fn wants_baselines(&self) -> bool {
-        SCENARIOS.into_iter().any(|scenario| ![MONITOR, QUERIES].contains(&scenario) && self.wants(scenario))
+        SCENARIOS.into_iter().any(|scenario| ![MONITOR, SIGN_IN, QUERIES].contains(&scenario) && self.wants(scenario))
     }
 }
 
@@ -194,6 +199,7 @@ fn measure(bench: &Bench, options: &Options) -> (Table, Vec<String>) {
             match name {
                 MONITOR => return monitor::measure(bench, part),
                 QUERIES => return queries::measure(bench, part),
+                SIGN_IN => return sign_in::measure(bench, part),
                 _ => {}
             }
             let baselines = baselines.as_ref().and_then(Option::as_ref).context("the baselines are missing")?;

@@ -491,7 +491,7 @@ fn without_escalation_steps<P>(
         let mut endpoint = loaded.endpoint.clone();
         endpoint.definition.escalation.retain(|step| step.channel_id != id);
         (endpoint.revision, endpoint.updated_at) = (before + 1, now);
-        let record = by.engine().settings().endpoint_record(endpoint, loaded.secret.as_ref());
+        let record = by.engine().settings().endpoint_record(endpoint);
         ConfigChange::PutEndpoint(record, Precondition::Revision(before))
     });
     edited.collect()

@@ -28,6 +28,9 @@ pub enum AppError {
         used: u32,
         max: u32,
     },
+    /// It accepts no checks while it is paused.
+    #[error("the endpoint is paused, so the check was not accepted: resume it first")]
+    EndpointPaused,
     /// Nobody is signed in, or not who must be. With what to do.
     #[error("{0}")]
     Unauthenticated(&'static str),

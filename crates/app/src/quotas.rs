@@ -1,6 +1,8 @@
 //! Quotas: how many of each thing a workspace may have. Every operation that makes something checks its quota here.
 
 use serde::Serialize;
+use tidings_domain::resource::{ResourceSelector, ResourceType};
+use tidings_domain::time::Timestamp;
 use tidings_engine::settings::SettingsLimits;
 use tidings_engine::snapshot::WorkspaceView;
 use utoipa::ToSchema;
@@ -14,6 +16,13 @@ use crate::response::Response;
 pub enum Quota {
     /// Channels that rules share.
     SharedChannels,
+    /// Mutes that have not ended.
+    Mutes,
+    InboundWebhooks,
+    Endpoints,
+    /// Channels that belong to one rule each.
+    PrivateChannels,
+    Rules,
 }
 
 /// The plural of members, with those who are invited.
@@ -23,24 +32,40 @@ pub(crate) const API_KEYS: &str = "API keys";
 
 impl Quota {
     /// Every quota.
-    pub const ALL: [Self; 1] = [Self::SharedChannels];
+    pub const ALL: [Self; 6] =
+        [Self::SharedChannels, Self::PrivateChannels, Self::Rules, Self::Endpoints, Self::Mutes, Self::InboundWebhooks];
 
     /// The plural, for messages.
     const fn what(self) -> &'static str {
         match self {
             Self::SharedChannels => "shared channels",
+            Self::Mutes => "mutes",
+            Self::InboundWebhooks => "inbound webhooks",
+            Self::Endpoints => "endpoints",
+            Self::PrivateChannels => "private channels",
+            Self::Rules => "rules",
         }
     }
 
     const fn max(self, limits: &SettingsLimits) -> u32 {
         match self {
             Self::SharedChannels => limits.channels_max,
+            Self::Mutes => limits.mutes_max,
+            Self::InboundWebhooks => limits.inbound_webhooks_max,
+            Self::Endpoints => limits.endpoints_max,
+            Self::PrivateChannels => limits.private_channels_max,
+            Self::Rules => limits.rules_max,
         }
     }
 
-    fn count(self, view: &WorkspaceView) -> usize {
+    fn count(self, view: &WorkspaceView, now: Timestamp) -> usize {
         match self {
             Self::SharedChannels => view.channels().filter(|loaded| loaded.is_shared()).count(),
+            Self::Mutes => view.mutes.iter().filter(|mute| mute.is_active(now)).count(),
+            Self::InboundWebhooks => view.inbound_webhooks.len(),
+            Self::Endpoints => view.endpoints_shared().len(),
+            Self::PrivateChannels => view.channels().filter(|loaded| !loaded.is_shared()).count(),
+            Self::Rules => view.rules().count(),
         }
     }
 }
@@ -115,7 +140,7 @@ impl QuotaUse {
 
 /// How much of a quota is used.
 pub fn used<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota) -> QuotaUse {
-    let used = u32::try_from(quota.count(view)).unwrap_or(u32::MAX);
+    let used = u32::try_from(quota.count(view, by.now())).unwrap_or(u32::MAX);
     QuotaUse { used, max: quota.max(&by.engine().settings().limits()) }
 }
 
@@ -125,4 +150,22 @@ pub fn used<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota) -> QuotaU
 /// [`AppError::Quota`].
 pub fn check<P>(by: &Authorized<P>, view: &WorkspaceView, quota: Quota, more: u32) -> Result<()> {
     used(by, view, quota).check(quota.what(), more)
+}
+
+/// Checks that there may be `more` rules of the selected resources: in the workspace, and that can match one event.
+///
+/// # Errors
+/// [`AppError::Quota`].
+pub fn check_new_rules<P>(
+    by: &Authorized<P>,
+    view: &WorkspaceView,
+    resource_type: ResourceType,
+    selector: &ResourceSelector,
+    more: u32,
+) -> Result<()> {
+    check(by, view, Quota::Rules, more)?;
+    let used = u32::try_from(view.most_rules_of(resource_type, selector)).unwrap_or(u32::MAX);
+    let max = by.engine().settings().limits().matching_rules_max;
+    let what = "rules that match one event";
+    if used.saturating_add(more) > max { Err(AppError::Quota { what, used, max }) } else { Ok(()) }
 }

@@ -12,7 +12,7 @@ use crate::config::{ChannelConfig, ChannelContext, Field};
 use crate::egress::target::{URL_BYTES_MAX, check_url};
 
 /// Replaces a secret that is too short for a preview.
-pub const MASK: &str = "•••";
+pub use tidings_domain::secret::MASK;
 
 /// The violation of a stored secret that an edit would send to another destination than the one it was entered for.
 pub const REENTER_SECRET: &str = "must be entered again, because the destination changed";

@@ -16,7 +16,7 @@ pub const VALUE_CHARS_MAX: usize = 4_000;
 /// The most fields of one entry: a create with a long list of headers has as many.
 pub const FIELDS_MAX: usize = 200;
 /// What is recorded instead of a secret.
-pub const SECRET_MASK: &str = "•••";
+pub const SECRET_MASK: &str = crate::secret::MASK;
 /// Fields of views that change with every edit, and say nothing about it.
 const BOOKKEEPING_FIELDS: [&str; 2] = ["revision", "updatedAt"];
 

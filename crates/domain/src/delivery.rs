@@ -14,6 +14,8 @@
 use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::channel::ChannelType;
 use crate::event::Event;
@@ -22,7 +24,9 @@ use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 
 /// The state of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = DeliveryStatus)]
 pub enum Status {
     /// Waits for its first or next attempt.
     Pending,
@@ -163,7 +167,8 @@ impl GiveUpReason {
 }
 
 /// Why an attempt was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum AttemptTrigger {
     /// A first attempt or a retry.
     Scheduled,

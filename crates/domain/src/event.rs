@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::digest::Digest;
 use crate::id::{EventId, Id, WorkspaceId};
@@ -16,13 +17,17 @@ use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
 /// The kind of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A query, flow or job ended.
+    #[serde(rename = "flow.run.terminal")]
     RunTerminal,
     /// A workflow execution succeeded.
+    #[serde(rename = "workflow.completed")]
     WorkflowCompleted,
     /// A workflow execution failed.
+    #[serde(rename = "workflow.failed")]
     WorkflowFailed,
     IncidentOpened,
     IncidentResolved,

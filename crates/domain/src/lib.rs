@@ -67,6 +67,7 @@ pub mod run;
 pub mod secret;
 pub mod severity;
 pub mod signature;
+pub mod surrogate;
 pub mod text;
 pub mod time;
 pub mod tls;

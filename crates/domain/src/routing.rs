@@ -1,13 +1,14 @@
 //! Routing: which of a resource's rules match an event, and why the others do not.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::event::Event;
 use crate::id::RuleId;
 use crate::rule::Rule;
 
 /// Why a rule of the resource was not routed. There is no delivery then, only this note on the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotRoutedReason {
     RuleDisabled,
@@ -44,7 +45,7 @@ impl NotRoutedReason {
 }
 
 /// A rule that was not routed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotRouted {
     pub rule_id: RuleId,
@@ -57,12 +58,12 @@ pub fn route(event: &Event, rule: &Rule) -> Result<(), NotRoutedReason> {
     if !rule.enabled {
         return Err(NotRoutedReason::RuleDisabled);
     }
-    if !rule.triggers.contains(&event.trigger.class()) {
+    if !rule.settings.triggers.contains(&event.trigger.class()) {
         return Err(NotRoutedReason::Trigger);
     }
     let trigger_type = event.run().and_then(|run| run.trigger_type.as_ref());
-    let matches_trigger_type =
-        rule.trigger_types.is_empty() || trigger_type.is_some_and(|how| rule.trigger_types.contains(how));
+    let matches_trigger_type = rule.settings.trigger_types.is_empty()
+        || trigger_type.is_some_and(|how| rule.settings.trigger_types.contains(how));
     if matches_trigger_type { Ok(()) } else { Err(NotRoutedReason::TriggerType) }
 }
 
@@ -80,9 +81,9 @@ mod tests {
         assert_eq!(route(&event, &matching), Ok(()));
 
         let mut rule = matching.clone();
-        rule.trigger_types = vec![TriggerType::parse("manual").unwrap()];
+        rule.settings.trigger_types = vec![TriggerType::parse("manual").unwrap()];
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::TriggerType));
-        rule.triggers = vec![RuleTrigger::Success];
+        rule.settings.triggers = vec![RuleTrigger::Success];
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::Trigger));
         rule.enabled = false;
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::RuleDisabled));
@@ -92,7 +93,7 @@ mod tests {
     fn run_without_trigger_type_does_not_match_a_filter() {
         let mut event = failed_flow();
         let mut rule = rule_for(&event);
-        rule.trigger_types = vec![TriggerType::parse("scheduled").unwrap()];
+        rule.settings.trigger_types = vec![TriggerType::parse("scheduled").unwrap()];
         assert_eq!(route(&event, &rule), Ok(()), "the event has `schedule`, a synonym");
         event.run_mut().trigger_type = None;
         assert_eq!(route(&event, &rule), Err(NotRoutedReason::TriggerType));

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::time::Timestamp;
 use crate::trigger::TriggerType;
@@ -38,7 +39,7 @@ pub struct Run {
 }
 
 /// A fact that was reported at greater length than is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TruncatedField {
     /// Its beginning and end are kept.

@@ -1,9 +1,10 @@
 //! How a server's TLS certificate is verified, as users set it for endpoints, webhooks and mail servers.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The `tls` object of an endpoint or a channel. The default verifies everything, with the system's authorities.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsSettings {
     pub verify: Verify,
@@ -16,7 +17,7 @@ pub struct TlsSettings {
 }
 
 /// What of a certificate is verified. The server must hold its private key in every case.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// Issuer, name and dates.

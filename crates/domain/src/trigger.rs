@@ -4,6 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::incident::IncidentTrigger;
 use crate::resource::ResourceType;
@@ -62,7 +65,7 @@ impl Trigger {
 }
 
 /// A class of triggers, as rules list them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleTrigger {
     Success,
@@ -152,6 +155,17 @@ impl TriggerType {
 /// The form of a trigger type, for error messages.
 pub const TRIGGER_TYPE_FORM: &str =
     "expected a word of letters, 0-9, _ or -, at most 40 long, such as scheduled, manual, chat, api or backfill";
+
+impl PartialSchema for TriggerType {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_-]{1,40}$"));
+        let about = "How a run was started: `scheduled`, `manual`, `chat`, `api`, `backfill` or a word of your own. `schedule` \
+            is a synonym of `scheduled`, `in_app` of `manual`; capitals are small letters.";
+        text.description(Some(about)).examples(["scheduled"]).into()
+    }
+}
+
+impl ToSchema for TriggerType {}
 
 impl fmt::Debug for TriggerType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

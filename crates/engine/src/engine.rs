@@ -1,20 +1,19 @@
 //! The engine: starts and stops the components, and is the facade over them. Further operations are in
 //! [`crate::history`], [`crate::monitoring`], [`crate::simulate`] and [`crate::test_send`].
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_channels::ChannelContext;
 use tidings_domain::channel::Channel;
 use tidings_domain::check::CheckStatus;
-use tidings_domain::id::{ChannelId, EndpointId, RuleId, WorkspaceId};
+use tidings_domain::id::{ChannelId, EndpointId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_store::accounts::AccountStore;
 use tidings_store::queue::{Acceptance, TestRecord};
 use tidings_store::retention::Retention;
 use tidings_store::{Store, StoreError};
-use tokio::sync::{MutexGuard, watch};
+use tokio::sync::watch;
 
 use crate::Result;
 use crate::accept::{self, RunReport};
@@ -26,7 +25,7 @@ use crate::insights;
 use crate::metrics;
 use crate::queue::{Limits, Queue};
 use crate::retention;
-use crate::settings::{Committed, NewRule, RuleChannel, RuleEdit, RuleView, Settings, SettingsLimits};
+use crate::settings::{Settings, SettingsLimits};
 use crate::snapshot::{Caller, ConfigCache, LoadedChannel, Snapshot, WorkspaceView};
 use crate::vault::Vault;
 
@@ -164,52 +163,6 @@ impl Engine {
         accept::accept(&self.store, &view, &self.queue, self.clock.as_ref(), runs).await
     }
 
-    // Rules ------------------------------------------------------------------------------------------------------------
-
-    /// The rules of a workspace with their channels, oldest first.
-    pub fn rules(&self, workspace_id: WorkspaceId) -> Result<Vec<RuleView>> {
-        let view = self.view(workspace_id)?;
-        let mut rules: Vec<_> = view.rules().filter_map(|rule| rule_view(&view, rule.id)).collect();
-        rules.sort_by_key(|view| view.rule.id);
-        Ok(rules)
-    }
-
-    /// One rule with its channel.
-    pub fn rule(&self, workspace_id: WorkspaceId, id: RuleId) -> Result<RuleView> {
-        rule_view(&*self.view(workspace_id)?, id).ok_or(EngineError::NotFound("rule"))
-    }
-
-    /// Creates a rule, and with inline fields its private channel.
-    pub async fn create_rule(&self, workspace_id: WorkspaceId, rule: NewRule) -> Result<Committed<RuleView>> {
-        self.lock_for_update().await.create_rule(workspace_id, rule).await
-    }
-
-    /// Edits a rule. With `expected_revision` it fails if the rule is at another one.
-    pub async fn edit_rule(
-        &self,
-        workspace_id: WorkspaceId,
-        id: RuleId,
-        edit: RuleEdit,
-        expected_revision: Option<u32>,
-    ) -> Result<Committed<RuleView>> {
-        let changes_receiver = matches!(edit.channel, Some(RuleChannel::Inline { .. }));
-        let committed = self.lock_for_update().await.edit_rule(workspace_id, id, edit, expected_revision).await?;
-        if changes_receiver {
-            self.queue.forget_pause(committed.value.channel.id);
-        }
-        Ok(committed)
-    }
-
-    /// Deletes a rule and its private channel. Its pending and held deliveries are skipped when they become due.
-    pub async fn delete_rule(
-        &self,
-        workspace_id: WorkspaceId,
-        id: RuleId,
-        expected_revision: Option<u32>,
-    ) -> Result<()> {
-        self.lock_for_update().await.delete_rule(workspace_id, id, expected_revision).await
-    }
-
     // Channels ---------------------------------------------------------------------------------------------------------
 
     /// One channel, shared or private.
@@ -251,11 +204,6 @@ impl Engine {
         &self.settings
     }
 
-    /// The settings, locked for a change: one at a time, so that what was validated still holds when it is written.
-    pub(crate) async fn lock_for_update(&self) -> ConfigGuard<'_> {
-        ConfigGuard { settings: &self.settings, _lock: self.settings.lock_for_update().await }
-    }
-
     /// The status of the last check of each of these endpoints; `None` for one that was never checked.
     pub fn check_statuses(&self, endpoints: impl IntoIterator<Item = EndpointId>) -> Vec<Option<CheckStatus>> {
         self.incidents.active().statuses(endpoints)
@@ -290,25 +238,4 @@ impl Engine {
             Ok(()) => self.config.reload(workspace_id).await,
         }
     }
-}
-
-/// Exclusive access to the settings, for one change.
-pub(crate) struct ConfigGuard<'a> {
-    settings: &'a Settings,
-    _lock: MutexGuard<'a, ()>,
-}
-
-impl Deref for ConfigGuard<'_> {
-    type Target = Settings;
-
-    fn deref(&self) -> &Settings {
-        self.settings
-    }
-}
-
-/// A rule with its channel, from one snapshot.
-pub(crate) fn rule_view(view: &WorkspaceView, id: RuleId) -> Option<RuleView> {
-    let rule = view.rule(id)?;
-    let loaded = view.channel(rule.channel_id)?;
-    Some(RuleView { rule: Arc::clone(rule), channel: loaded.channel.clone() })
 }

@@ -130,7 +130,7 @@ pub(crate) fn plan_for_rule(
     now: Timestamp,
 ) -> Option<PlannedDelivery> {
     let loaded = view.channel(channel_id)?;
-    let severity = event.severity(rule.map_or(Severity::Warning, |rule| rule.failure_severity));
+    let severity = event.severity(rule.map_or(Severity::Warning, |rule| rule.settings.failure_severity));
     let opening = opening_outcome(event, rule.map(Arc::as_ref), channel_id, context);
     let last_opening_at = context.last_openings.and_then(|openings| openings.get(&channel_id).copied());
     let endpoint = context.endpoint.map(|endpoint| EndpointContext { last_opening_at, ..endpoint });
@@ -191,7 +191,7 @@ pub(crate) fn opening_outcome(
             None => OpeningOutcome::Sent,
         };
     }
-    let wants_openings = rule.is_none_or(|rule| rule.triggers.contains(&RuleTrigger::Opened));
+    let wants_openings = rule.is_none_or(|rule| rule.settings.triggers.contains(&RuleTrigger::Opened));
     let is_filtered = |it: &IncidentDelivery| {
         let gate = it.evaluation.as_ref().and_then(|evaluation| evaluation.stopped.as_ref()).map(|(gate, _)| *gate);
         it.status == Status::Suppressed && matches!(gate, Some(Gate::SeverityFilter | Gate::EventFilter))

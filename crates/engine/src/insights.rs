@@ -11,10 +11,10 @@ use crate::clock::Clock;
 
 /// How often the job runs: how much of the counts is lost if the process is killed.
 const EVERY: Duration = Duration::from_secs(2);
-/// Events that one fold reads: a few milliseconds of a reader.
-const FOLD_EVENTS: u32 = 1_000;
-/// Events that one write erases: a few milliseconds of the writer.
-const ERASE_EVENTS: u32 = 100;
+/// Events that one fold aggregates before it writes.
+const FOLD_EVENTS: u32 = 20_000;
+/// Events that one write erases: each is in another place of the file, and takes the writer most of a millisecond.
+const ERASE_EVENTS: u32 = 10;
 /// Pause between two steps of a run.
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -79,6 +79,8 @@ async fn prune(
         total.checks += pruned.checks;
         total.hours += pruned.hours;
         total.mutes += pruned.mutes;
+        total.audit_entries += pruned.audit_entries;
+        total.workspace_rows += pruned.workspace_rows;
         match pruned.next {
             Some(next) => from = next,
             None => break,
@@ -89,9 +91,9 @@ async fn prune(
     if total.mutes > 0 {
         config.refresh().await?;
     }
-    if (total.events, total.checks, total.hours) != (0, 0, 0) {
-        let Pruned { events, deliveries, checks, hours, .. } = total;
-        tracing::info!(events, deliveries, checks, hours, "pruned expired rows");
+    let Pruned { events, deliveries, checks, hours, audit_entries, workspace_rows, .. } = total;
+    if [events, checks, hours, audit_entries, workspace_rows].iter().any(|rows| *rows > 0) {
+        tracing::info!(events, deliveries, checks, hours, audit_entries, workspace_rows, "pruned expired rows");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! The event pipeline reads nothing else, so it costs no query. A change is committed first, then read back into a new
 //! snapshot, and only then acknowledged to its caller, who thus reads its own write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,6 @@ use tidings_domain::id::{ApiKeyId, ChannelId, EndpointId, RuleId, WorkspaceId};
 use tidings_domain::mute::Mute;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
-use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::workspace::Workspace;
 use tidings_store::settings::{ChannelRecord, Configuration, EndpointRecord, InboundWebhook, Preferences, Version};
@@ -46,9 +45,8 @@ impl LoadedChannel {
 
 /// An endpoint that is ready to be probed.
 pub struct LoadedEndpoint {
+    /// The secrets in its definition are opened; those that cannot be opened are empty.
     pub endpoint: Endpoint,
-    /// The password or token of its `auth`, opened. None if it has none, or if it cannot be opened.
-    pub secret: Option<Secret>,
 }
 
 /// The rules of one resource type.
@@ -98,6 +96,21 @@ impl WorkspaceView {
     /// One rule.
     pub fn rule(&self, id: RuleId) -> Option<&Arc<Rule>> {
         self.rules.get(&id)
+    }
+
+    /// The rule's private channel, if it has one.
+    pub fn private_channel(&self, rule: &Rule) -> Option<&Arc<LoadedChannel>> {
+        self.channel(rule.channel_id).filter(|loaded| loaded.channel.owner_rule_id == Some(rule.id))
+    }
+
+    /// How many rules one event can match at most if it is of a selected resource. Disabled ones count: they can be enabled.
+    pub fn most_rules_of(&self, resource_type: ResourceType, selector: &ResourceSelector) -> usize {
+        let of_type = &self.routes[resource_type as usize];
+        let of_one = match selector {
+            ResourceSelector::One(id) => of_type.by_resource.get(id).map_or(0, Vec::len),
+            ResourceSelector::All => of_type.by_resource.values().map(Vec::len).max().unwrap_or(0),
+        };
+        of_one + of_type.any_resource.len()
     }
 
     /// Every endpoint, in no order.
@@ -374,14 +387,16 @@ impl ConfigCache {
             return;
         }
         let endpoints = Arc::make_mut(endpoints);
-        for EndpointRecord { endpoint, key_id, sealed } in changed {
+        for EndpointRecord { mut endpoint, key_id, sealed } in changed {
             let owner = Owner::Endpoint(endpoint.workspace_id, endpoint.id);
-            let opened = if sealed.is_empty() { Ok(None) } else { self.vault.open_endpoint(&sealed, &key_id, owner) };
-            let secret = opened.unwrap_or_else(|error| {
-                tracing::error!(endpoint = %endpoint.id, %error, "failed to open the secret of an endpoint");
-                None
+            let opened =
+                if sealed.is_empty() { Ok(BTreeMap::new()) } else { self.vault.open_secrets(&sealed, &key_id, owner) };
+            let secrets = opened.unwrap_or_else(|error| {
+                tracing::error!(endpoint = %endpoint.id, %error, "failed to open the secrets of an endpoint, it is probed without them");
+                BTreeMap::new()
             });
-            endpoints.insert(endpoint.id, Arc::new(LoadedEndpoint { endpoint, secret }));
+            endpoint.definition.restore_secrets(secrets);
+            endpoints.insert(endpoint.id, Arc::new(LoadedEndpoint { endpoint }));
         }
     }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-use tidings_channels::{AttemptResult, Notifier, OutboundMessage, registry};
+use tidings_channels::{AttemptResult, ChannelConfig, Notifier, OutboundMessage, registry};
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::Event;
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
+use tidings_domain::rule::Rule;
 use tidings_domain::secret::Secret;
 use tidings_domain::severity::Severity;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
@@ -41,8 +41,7 @@ pub struct TestConfig {
     pub resource_type: ResourceType,
     pub resource_id: String,
     pub channel_type: ChannelType,
-    /// The fields of the channel type.
-    pub config: Map<String, Value>,
+    pub config: ChannelConfig,
 }
 
 /// Timeout of a test without a saved channel, in milliseconds.
@@ -59,10 +58,10 @@ impl Engine {
 
     /// Sends a use case's test event through one of its subscriptions. Recorded in the history, marked as a test.
     pub async fn test_subscription(&self, workspace_id: WorkspaceId, rule_id: RuleId) -> Result<TestSend> {
-        let view = self.rule(workspace_id, rule_id)?;
-        let loaded = self.loaded_channel(workspace_id, view.rule.channel_id)?;
-        let mut event = self.sample_event(workspace_id, view.rule.resource_type, view.rule.resource.as_str());
-        if view.rule.triggers.first() == Some(&RuleTrigger::Failure) {
+        let rule = self.loaded_rule(workspace_id, rule_id)?;
+        let loaded = self.loaded_channel(workspace_id, rule.channel_id)?;
+        let mut event = self.sample_event(workspace_id, rule.resource_type, rule.resource.as_str());
+        if rule.settings.triggers.first() == Some(&RuleTrigger::Failure) {
             event.trigger = Trigger::Failure;
         }
         self.send_and_record(&loaded, Some(rule_id), event).await
@@ -70,13 +69,13 @@ impl Engine {
 
     /// Tests a saved rule. Not recorded.
     pub async fn test_rule(&self, workspace_id: WorkspaceId, rule_id: RuleId) -> Result<TestSend> {
-        let view = self.rule(workspace_id, rule_id)?;
-        let loaded = self.loaded_channel(workspace_id, view.rule.channel_id)?;
-        let resource_id = match &view.rule.resource {
+        let rule = self.loaded_rule(workspace_id, rule_id)?;
+        let loaded = self.loaded_channel(workspace_id, rule.channel_id)?;
+        let resource_id = match &rule.resource {
             ResourceSelector::All => "sample",
             ResourceSelector::One(id) => id,
         };
-        let event = self.sample_event(workspace_id, view.rule.resource_type, resource_id);
+        let event = self.sample_event(workspace_id, rule.resource_type, resource_id);
         let notifier = loaded.notifier.as_ref().map_err(|error| EngineError::Unusable(error.clone()))?;
         let id = new_id(self.clock(), event.received_at);
         let (ids, timeout_ms) = ((Some(rule_id), Some(loaded.channel.id)), loaded.channel.policies.timeout_ms);
@@ -88,13 +87,17 @@ impl Engine {
     pub async fn test_config(&self, workspace_id: WorkspaceId, test: TestConfig) -> Result<TestSend> {
         let context = self.channel_context();
         let plugin = registry::plugin(test.channel_type);
-        let mut config = plugin.check(&test.config, None, context).map_err(EngineError::Invalid)?;
+        let mut config = test.config;
         let event = self.sample_event(workspace_id, test.resource_type, &test.resource_id);
         let secret = new_signing_secret(&mut config, test.channel_type, self.clock(), event.received_at);
         let notifier = plugin.open(&config, context).map_err(EngineError::Unusable)?;
         let id = new_id(self.clock(), event.received_at);
         let (result, attempt) = self.attempt(notifier.as_ref(), &event, id, (None, None), TIMEOUT_MS).await;
         Ok(test_send(result, &attempt, secret))
+    }
+
+    fn loaded_rule(&self, workspace_id: WorkspaceId, id: RuleId) -> Result<Arc<Rule>> {
+        self.view(workspace_id)?.rule(id).cloned().ok_or(EngineError::NotFound("rule"))
     }
 
     fn sample_event(&self, workspace_id: WorkspaceId, resource_type: ResourceType, resource_id: &str) -> Event {

@@ -16,8 +16,6 @@ use crate::clock::Clock;
 const NONCE_BYTES: usize = 24;
 /// A known text, sealed at the first start: it opens with the right key only.
 const CANARY: &[u8] = b"tidings sealing key";
-/// Name of the one secret of an endpoint.
-const AUTH: &str = "auth";
 const CANARY_ROW: &[u8] = b"instance";
 
 /// Why a sealed secret could not be opened.
@@ -93,20 +91,6 @@ impl Vault {
         let text = Secret::new(String::from_utf8(text).map_err(|_| VaultError::Damaged)?);
         let plain: BTreeMap<String, String> = serde_json::from_str(text.expose()).map_err(|_| VaultError::Damaged)?;
         Ok(plain.into_iter().map(|(key, value)| (key, Secret::new(value))).collect())
-    }
-
-    /// Seals the one secret of an endpoint; empty if it has none.
-    pub fn seal_endpoint(&self, secret: Option<&Secret>, owner: Owner, clock: &dyn Clock) -> Vec<u8> {
-        let one = |secret: &Secret| BTreeMap::from([(AUTH.to_owned(), secret.clone())]);
-        secret.map(|secret| self.seal_secrets(&one(secret), owner, clock)).unwrap_or_default()
-    }
-
-    /// Opens the one secret of an endpoint.
-    ///
-    /// # Errors
-    /// As [`Self::open_secrets`].
-    pub fn open_endpoint(&self, sealed: &[u8], key_id: &str, owner: Owner) -> Result<Option<Secret>, VaultError> {
-        Ok(self.open_secrets(sealed, key_id, owner)?.remove(AUTH))
     }
 
     fn seal(&self, plain: &[u8], row: &[u8], clock: &dyn Clock) -> Vec<u8> {

@@ -45,7 +45,6 @@ impl EngineEndpointSource {
             workspace_id: endpoint.workspace_id,
             revision: endpoint.revision,
             definition: Arc::new(endpoint.definition.clone()),
-            secret: loaded.secret.clone(),
             last_checked_at: self.last_checks.get(&endpoint.id).copied(),
         }
     }
@@ -99,7 +98,7 @@ impl EndpointSource for EngineEndpointSource {
     }
 
     async fn record(&self, endpoint: &MonitoredEndpoint, observation: Observation) {
-        let probed = (&endpoint.definition.probe, endpoint.secret.as_ref());
+        let probed = &endpoint.definition.probe;
         match self.engine.observe(endpoint.workspace_id, endpoint.id, probed, observation).await {
             // The endpoint was deleted during the probe: the result is of no interest.
             Ok(_) | Err(EngineError::NotFound(_)) => {}

@@ -27,7 +27,7 @@ impl<'a> ProbePlan<'a> {
             |text: &str, port| ProbeTarget::new(host_of(text)?, port).map_err(|why| format!("the host {why}"));
         Ok(match probe {
             Probe::Http(probe) => {
-                let hop = Box::new(Hop::from_endpoint_url(&probe.url)?);
+                let hop = Box::new(Hop::from_endpoint_url(probe.url.expose())?);
                 let template = Box::new(RequestTemplate::new(probe, user_agent)?);
                 let tls = Box::new(HopTls::new(&hop.target, &probe.tls).map_err(describe_violations)?);
                 Self::Http { probe, hop, template, tls }

@@ -9,7 +9,6 @@ use tidings_channels::egress::dns::RecordType;
 use tidings_channels::egress::{DialError, DialOptions, DnsResolver, Guard, Resolve, native_roots};
 use tidings_domain::check::{Answer, BodyNeeds, Failure, FailureClass, Observation, judge};
 use tidings_domain::endpoint::{Definition, Probe};
-use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,7 +37,6 @@ pub struct Prober {
 /// What the probes of one call have in common.
 #[derive(Clone, Copy)]
 struct ProbeJob<'a> {
-    secret: Option<&'a Secret>,
     needs: &'a BodyNeeds,
     timeout: Duration,
     dial: DialOptions,
@@ -111,7 +109,6 @@ impl Prober {
     pub async fn probe(
         &self,
         definition: &Definition,
-        secret: Option<&Secret>,
         user_agent: &str,
         now: Timestamp,
         dial: DialOptions,
@@ -129,7 +126,7 @@ impl Prober {
         let needs = BodyNeeds::of(&definition.assertions);
         let mut permit = self.limiter.acquire(&first.target().name).await;
         let permitted = Instant::now();
-        let job = ProbeJob { secret, needs: &needs, timeout, dial };
+        let job = ProbeJob { needs: &needs, timeout, dial };
         let at = now.plus_ms((permitted - called).as_millis() as u64);
         let (mut observation, has_reused) = self.probe_once(first, job, at, &mut permit).await;
         if has_reused
@@ -175,8 +172,8 @@ impl Prober {
     ) -> Result<Answer, Failure> {
         match plan {
             ProbePlan::Http { probe, hop, template, tls } => {
-                let ProbeJob { secret, needs, dial, .. } = job;
-                let exchange = HttpExchange { secret, needs, dial, tls: &tls, deadline };
+                let ProbeJob { needs, dial, .. } = job;
+                let exchange = HttpExchange { needs, dial, tls: &tls, deadline };
                 self.http.probe(probe, exchange, *hop, *template, recorder).await
             }
             ProbePlan::Tcp(target) => {

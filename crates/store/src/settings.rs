@@ -58,13 +58,14 @@ pub struct ChannelRecord {
     pub sealed: Vec<u8>,
 }
 
-/// An endpoint with its sealed secret.
+/// An endpoint with its sealed secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointRecord {
     pub endpoint: Endpoint,
     /// The id of the key that sealed the secret.
     pub key_id: String,
-    /// The password or token of the probe's `auth`, sealed and bound to this endpoint; empty if it has none.
+    /// The secrets of the definition, sealed and bound to this endpoint; empty if it has none. The definition itself is
+    /// stored and read back with masks in their place.
     pub sealed: Vec<u8>,
 }
 

@@ -94,7 +94,9 @@ pub(crate) async fn bootstrap(
     let is_applied = instance::apply_operator_key(store.as_ref(), clock, key.configured).await.map_err(name_setting)?;
     if is_applied || has_users {
         if !is_applied && key.configured.is_some() {
-            tracing::warn!("TIDINGS_API_KEY is a key of the workspace `default`, which was deleted: it opens nothing");
+            tracing::warn!(
+                "TIDINGS_API_KEY is a key of the workspace `default`, which does not exist: it opens nothing"
+            );
         }
         if !has_users {
             tracing::warn!("nobody can sign in yet: make the first user with `tidings user create EMAIL`");

@@ -19,7 +19,7 @@ use tidings_engine::Engine;
 use tidings_engine::snapshot::InboundWebhookMatch;
 use utoipa::ToSchema;
 
-pub(crate) use tidings_app::{Configure as Write, Read};
+pub(crate) use tidings_app::Read;
 
 use crate::health::Readiness;
 use crate::openapi::Description;

@@ -18,6 +18,7 @@ use hyper::body::Body as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tidings_app::contract::{self, Input};
+use tidings_app::runs::{RUNS_MAX, RunDraft};
 use tidings_domain::text::truncate_chars;
 use tidings_domain::violation::Violations;
 
@@ -223,7 +224,9 @@ impl FromRequest<AppState> for RunsBody {
 impl Argument for RunsBody {
     const READS_BODY: bool = true;
 
-    fn describe(_: &mut Description) {}
+    fn describe(description: &mut Description) {
+        description.one_or_many::<RunDraft>(RUNS_MAX);
+    }
 }
 
 /// A body that is read as a `T`.
@@ -299,6 +302,11 @@ pub(crate) struct Patch<T> {
 }
 
 impl<T: contract::Request + Serialize> Patch<T> {
+    /// The fields as they were sent.
+    pub(crate) const fn fields(&self) -> &Map<String, Value> {
+        &self.patch
+    }
+
     /// The draft with the patch applied, as far as the patch can be read.
     pub(crate) fn apply(&self, draft: &T) -> Result<Input<T>, Violations> {
         contract::merge(draft, &self.patch)

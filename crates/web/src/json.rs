@@ -6,13 +6,12 @@
 //! A `\uD800` to `\uDFFF` without its other half is no character: nothing could be done with such a text but to fail later.
 //! It is a violation of its field.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
+use tidings_domain::surrogate::{lone_surrogate, replace_lone_surrogates};
 use tidings_domain::text::truncate_chars;
 use tidings_domain::violation::{Violation, Violations, pointer};
 
@@ -40,41 +39,6 @@ pub(crate) fn require_utf8(text: &[u8]) -> Result<(), Problem> {
         let at = error.valid_up_to();
         Problem::new(Code::InvalidJson, format!("the body is not UTF-8, at byte {at}: send JSON in UTF-8"))
     })
-}
-
-/// The first escape sequence at or after `from` that is half of a surrogate pair without the other half. Of valid JSON.
-fn lone_surrogate_from(json: &str, mut from: usize) -> Option<Range<usize>> {
-    let escaped = |at: usize| {
-        let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(hex, 16).ok()
-    };
-    // A backslash occurs in strings only.
-    while let Some(at) = json.get(from..)?.find('\\').map(|found| from + found) {
-        from = match escaped(at) {
-            Some(0xd800..=0xdbff) if matches!(escaped(at + 6), Some(0xdc00..=0xdfff)) => at + 12,
-            Some(0xd800..=0xdfff) => return Some(at..at + 6),
-            Some(_) => at + 6,
-            None => at + 2,
-        };
-    }
-    None
-}
-
-/// The first escape sequence that is half of a surrogate pair without the other half. Of valid JSON.
-pub(crate) fn lone_surrogate(json: &str) -> Option<Range<usize>> {
-    lone_surrogate_from(json, 0)
-}
-
-/// The text with each lone surrogate replaced.
-pub(crate) fn replace_lone_surrogates<'a>(json: &'a str, replacement: &str) -> Cow<'a, str> {
-    let mut replaced = String::new();
-    let mut done = 0;
-    while let Some(found) = lone_surrogate_from(json, done) {
-        replaced.push_str(&json[done..found.start]);
-        replaced.push_str(replacement);
-        done = found.end;
-    }
-    if done == 0 { Cow::Borrowed(json) } else { Cow::Owned(replaced + &json[done..]) }
 }
 
 /// A violation for each string with a lone surrogate; `None` if there is none, or if the text has other faults.

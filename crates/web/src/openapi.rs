@@ -84,6 +84,18 @@ impl Description {
         self.request_body = Some(json!({"required": true, "content": by_type}));
     }
 
+    /// One `T`, a list of them, or one a line.
+    pub(crate) fn one_or_many<T: ToSchema>(&mut self, items_max: usize) {
+        self.body::<T>(true);
+        let one = self.components.request::<T>();
+        let many = json!({"type": "array", "minItems": 1, "maxItems": items_max, "items": one});
+        let lines = json!({"type": "string", "description": format!("One JSON object a line, at most {items_max}.")});
+        self.request_body = Some(json!({"required": true, "content": {
+            "application/json": {"schema": {"oneOf": [one, many]}},
+            "application/x-ndjson": {"schema": lines},
+        }}));
+    }
+
     /// A response with a JSON body.
     pub(crate) fn response<T: ToSchema>(&mut self, status: u16, description: &str) {
         let schema = self.components.reference::<T>();
@@ -164,7 +176,13 @@ impl Description {
         if let Some(permission) = self.permission {
             operation.insert("x-permission".into(), permission.into());
         }
-        components.0.extend(self.components.0);
+        for (name, schema) in self.components.0 {
+            // As a part of an answer, a request's schema does not say that it refuses unknown fields.
+            let is_closed = |schema: &Value| schema["additionalProperties"] == false;
+            if !components.0.get(&name).is_some_and(is_closed) {
+                components.0.insert(name, schema);
+            }
+        }
     }
 }
 
@@ -191,6 +209,7 @@ impl Components {
         let name = T::name();
         if let Some(schema) = self.0.get_mut(name.as_ref())
             && schema["properties"].is_object()
+            && schema["additionalProperties"].is_null()
         {
             schema["additionalProperties"] = false.into();
         }

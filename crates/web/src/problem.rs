@@ -348,6 +348,7 @@ impl From<AppError> for Problem {
             AppError::ReadOnlyKey => Self::new(Code::ReadOnly, message),
             AppError::Invalid(violations) => Self::invalid(violations),
             AppError::Quota { used, max, .. } => Self { quota: Some((used, max)), ..Self::new(Code::Quota, message) },
+            AppError::EndpointPaused => Self::new(Code::EndpointPaused, message),
             AppError::Unauthenticated(_) => Self::new(Code::Unauthenticated, message),
             AppError::WrongCredentials => Self::new(Code::WrongCredentials, message),
             AppError::TooManyAttempts { retry_after_seconds } => {

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use tidings_domain::secret::Secret;
 
 use crate::openapi::Description;
 use crate::operation::Answer;
@@ -99,10 +98,4 @@ pub(crate) fn no_content() -> ApiResult {
 pub(crate) fn no_store(mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// A signing secret in plain text. The only function through which one leaves the service; its callers answer with
-/// [`no_store`].
-pub(crate) fn expose_once(secret: &Option<Secret>) -> Option<&str> {
-    secret.as_ref().map(Secret::expose)
 }

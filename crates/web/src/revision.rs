@@ -15,12 +15,6 @@ use crate::problem::{Code, Problem};
 /// The revisions that the request expects.
 pub(crate) struct IfMatch(pub Expected);
 
-/// For a resource that is at `current`: the revision to expect of it when the change is made, none for any.
-pub(crate) fn at(expected: &Expected, current: u32) -> Result<Option<u32>, Problem> {
-    expected.check(current)?;
-    Ok((*expected != Expected::Any).then_some(current))
-}
-
 impl Argument for IfMatch {
     fn describe(description: &mut Description) {
         description.header("If-Match", "ETags of the revisions that the caller has seen, or `*`.");

@@ -79,7 +79,7 @@ async fn probe_in_turn(prober: Arc<Prober>, definitions: Vec<Definition>, count:
         if count.is_over() {
             break;
         }
-        let observation = prober.probe(definition, None, USER_AGENT, now(), DialOptions::default()).await;
+        let observation = prober.probe(definition, USER_AGENT, now(), DialOptions::default()).await;
         count.add(fault(&observation));
     }
     Ok(())

@@ -92,7 +92,6 @@ impl BenchSource {
                 workspace_id: WorkspaceId::from_uuid(uuid_v7(1, &[0; 10])),
                 revision: 1,
                 definition: Arc::new(Definition { interval_seconds, ..definition(url) }),
-                secret: None,
                 last_checked_at: Some(due.minus_ms(interval_ms)),
             })
         });

@@ -12,6 +12,8 @@
 //! - [`read_query`] reads query parameters in the same way.
 
 mod shape;
+mod text;
+mod word;
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -23,7 +25,7 @@ use serde_json::{Map, Value};
 use tidings_domain::violation::{Violation, Violations};
 use utoipa::ToSchema;
 
-use shape::{Kind, Shape};
+use shape::{Kind, Shape, merge_tagged};
 
 /// Violations in one answer; further ones are only counted, as the answer to a large body must not be many times its
 /// size.
@@ -61,6 +63,11 @@ impl<T> Input<T> {
     /// Adds a violation of one field.
     pub fn refuse_field(&mut self, pointer: &str, message: impl Into<String>) {
         self.refuse([Violation::new(pointer, message)]);
+    }
+
+    /// Whether the field, a part of it, or what it is a part of, has a violation.
+    pub fn is_refused(&self, pointer: &str) -> bool {
+        is_refused(&self.violations, pointer)
     }
 
     /// The value, if nothing is wrong with it.
@@ -144,7 +151,8 @@ pub fn field_names<T: Request>() -> Vec<String> {
 }
 
 /// Applies a JSON merge patch to a draft: absent fields keep their value, `null` is only for fields that may be `null`,
-/// objects with known fields are merged, lists and free-form objects are replaced.
+/// objects with known fields are merged, lists and free-form objects are replaced. Another value of the field that names
+/// the variant of an object drops the fields of the former variant.
 ///
 /// # Errors
 /// As [`read`].
@@ -152,8 +160,12 @@ pub fn merge<T: Request + Serialize>(before: &T, patch: &Map<String, Value>) -> 
     let shape = shape_of::<T>();
     let mut violations = Violations::new();
     let mut merged = draft_value(before);
-    if let (Value::Object(fields), Kind::Object(object)) = (&mut merged, &shape.kind) {
-        object.merge(fields, patch, "", &mut violations);
+    match (&mut merged, &shape.kind) {
+        (Value::Object(fields), Kind::Object(object)) => object.merge(fields, patch, "", &mut violations),
+        (Value::Object(fields), Kind::Tagged { tag, variants }) => {
+            merge_tagged(tag, variants, fields, patch, "", &mut violations);
+        }
+        _ => {}
     }
     shape.read(&mut merged, "", &mut violations);
     finish(merged, violations)

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations, pointer};
 use utoipa::ToSchema;
+
+use super::text::{Text, bound, one_of, text};
 
 /// The largest integer that every JSON parser keeps exactly: 2⁵³ − 1 (RFC 8259, section 6).
 const INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -50,22 +51,12 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Text {
-    words: Vec<String>,
-    chars_min: usize,
-    chars_max: Option<usize>,
-    /// The prefix of an id.
-    id_prefix: Option<String>,
-    is_instant: bool,
-    /// A caller's own id: an integer is taken as its digits.
-    accepts_integer: bool,
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Object {
     fields: BTreeMap<String, Field>,
     /// In the order of their declaration.
     required: Vec<String>,
+    /// Whether unknown fields are passed over: it is another product's format, which may gain fields.
+    is_open: bool,
 }
 
 #[derive(Debug)]
@@ -220,6 +211,9 @@ impl Object {
                 return true;
             }
             let Some(field) = self.fields.get(key) else {
+                if self.is_open {
+                    return false;
+                }
                 // The list once is enough: an answer must not be many times as large as the request.
                 let message = if std::mem::take(&mut is_first_unknown) {
                     let known: Vec<_> = tag.into_iter().chain(self.fields.keys().map(String::as_str)).collect();
@@ -265,6 +259,9 @@ impl Object {
             match (field.map(|field| &field.shape.kind), fields.get_mut(key), value) {
                 (Some(Kind::Object(object)), Some(Value::Object(fields)), Value::Object(patch)) => {
                     object.merge(fields, patch, &format!("{at}{}", pointer(key)), found);
+                }
+                (Some(Kind::Tagged { tag, variants }), Some(Value::Object(fields)), Value::Object(patch)) => {
+                    merge_tagged(tag, variants, fields, patch, &format!("{at}{}", pointer(key)), found);
                 }
                 _ => {
                     fields.insert(key.clone(), value.clone());
@@ -335,14 +332,70 @@ fn read_tagged(
 ) {
     let words = || one_of(variants.iter().map(|(word, _)| word.as_str()));
     let tag_at = || format!("{at}{}", pointer(tag));
-    match fields.get(tag) {
-        None | Some(Value::Null) => found.push(Violation::new(tag_at(), "is required")),
+    let fault = match fields.get(tag) {
+        None | Some(Value::Null) => "is required".to_owned(),
         Some(Value::String(given)) => match variants.iter().find(|(word, _)| word == given) {
-            Some((_, object)) => object.read_except(Some(tag), fields, at, found),
-            None => found.push(Violation::new(tag_at(), words())),
+            Some((_, object)) => return object.read_except(Some(tag), fields, at, found),
+            None => words(),
         },
-        Some(_) => found.push(Violation::new(tag_at(), "must be a string")),
+        Some(_) => "must be a string".to_owned(),
+    };
+    found.push(Violation::new(tag_at(), fault));
+    read_untagged(tag, variants, fields, at, found);
+}
+
+/// Reads an object of which the variant is not known: the fields that all variants have. Those of some variants are left
+/// alone, as it is not known whether they are wrong.
+fn read_untagged(
+    tag: &str,
+    variants: &[(String, Object)],
+    fields: &mut Map<String, Value>,
+    at: &str,
+    found: &mut Violations,
+) {
+    let Some((_, first)) = variants.first() else { return };
+    let in_all = |key: &str| variants.iter().all(|(_, object)| object.fields.contains_key(key));
+    let in_some = |key: &str| variants.iter().any(|(_, object)| object.fields.contains_key(key));
+    for (key, value) in fields.iter_mut().filter(|(key, _)| *key != tag) {
+        let at = format!("{at}{}", pointer(key));
+        match first.fields.get(key).filter(|_| in_all(key)) {
+            Some(field) if value.is_null() && !field.shape.is_nullable => {}
+            Some(field) => field.shape.read(value, &at, found),
+            None if in_some(key) => {}
+            None => found.push(Violation::new(at, "is not a known field")),
+        }
     }
+    for (key, _) in first.fields.iter().filter(|(key, field)| field.is_required && in_all(key)) {
+        if fields.get(key).is_none_or(Value::is_null) {
+            found.push(Violation::new(format!("{at}{}", pointer(key)), "is required"));
+        }
+    }
+}
+
+/// Merges a patch over the fields of a variant. One that names another variant drops the fields that only the former one
+/// had.
+pub(super) fn merge_tagged(
+    tag: &str,
+    variants: &[(String, Object)],
+    fields: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+    at: &str,
+    found: &mut Violations,
+) {
+    let variant = |word: Option<&Value>| {
+        let word = word.and_then(Value::as_str)?;
+        variants.iter().find(|(known, _)| known == word)
+    };
+    let before = variant(fields.get(tag));
+    let after = if patch.contains_key(tag) { variant(patch.get(tag)) } else { before };
+    let Some((word, object)) = after else {
+        fields.extend(patch.clone());
+        return;
+    };
+    if before.is_none_or(|(before, _)| before != word) {
+        fields.retain(|key, _| variants.iter().all(|(_, object)| object.fields.contains_key(key)));
+    }
+    object.merge(fields, patch, at, found);
 }
 
 impl Shape {
@@ -360,34 +413,6 @@ impl Shape {
             Kind::Either(shapes) => return shapes.first().map(Self::form).unwrap_or_default(),
         };
         form.to_owned()
-    }
-}
-
-impl Text {
-    fn fault(&self, given: &str) -> Option<String> {
-        if !self.words.is_empty() {
-            let is_known = self.words.iter().any(|word| word == given);
-            return (!is_known).then(|| one_of(self.words.iter().map(String::as_str)));
-        }
-        if let Some(prefix) = &self.id_prefix {
-            let is_id = given.strip_prefix(prefix.as_str()).is_some_and(|digits| {
-                digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            });
-            return (!is_id).then(|| format!("must be an id of the form {prefix}<32 hex digits>"));
-        }
-        if self.is_instant {
-            return Timestamp::parse(given)
-                .is_none()
-                .then(|| "must be an RFC 3339 timestamp, such as 2026-05-02T04:00:12.345Z".to_owned());
-        }
-        match self.chars_max {
-            Some(max) if given.chars().nth(max).is_some() => Some(format!("must be at most {max} characters")),
-            _ if self.chars_min == 1 && given.is_empty() => Some("must not be empty".to_owned()),
-            _ if self.chars_min > 1 && given.chars().nth(self.chars_min - 1).is_none() => {
-                Some(format!("must be at least {} characters", self.chars_min))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -410,16 +435,6 @@ fn integer_form(min: i64, max: u64) -> String {
         (0, max) if max >= u64::from(u32::MAX) => "must be a whole number, 0 or more".to_owned(),
         (min, max) if max >= u64::from(u32::MAX) => format!("must be a whole number, {min} or more"),
         _ => format!("must be a whole number from {min} to {max}"),
-    }
-}
-
-/// `a, b or c`, for messages.
-fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<_> = words.into_iter().collect();
-    match words.as_slice() {
-        [] => "must be absent".to_owned(),
-        [only] => format!("must be {only}"),
-        [rest @ .., last] => format!("must be {} or {last}", rest.join(", ")),
     }
 }
 
@@ -555,24 +570,8 @@ impl Compiler {
             object.fields.insert(key.clone(), field);
         }
         object.required.extend(required.into_iter().map(str::to_owned));
-    }
-}
-
-fn bound(schema: &Value, key: &str) -> Option<usize> {
-    schema[key].as_u64().and_then(|bound| bound.try_into().ok())
-}
-
-fn text(schema: &Value, accepts_integer: bool) -> Text {
-    let words = schema["enum"].as_array().into_iter().flatten();
-    let pattern = schema["pattern"].as_str().unwrap_or_default();
-    let id_prefix = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix("[0-9a-f]{32}$"));
-    Text {
-        words: words.filter_map(|word| word.as_str().map(str::to_owned)).collect(),
-        chars_min: bound(schema, "minLength").unwrap_or(0),
-        chars_max: bound(schema, "maxLength"),
-        id_prefix: id_prefix.map(str::to_owned),
-        is_instant: schema["format"] == "date-time",
-        accepts_integer,
+        let additional = &schema["additionalProperties"];
+        object.is_open |= !object.fields.is_empty() && !additional.is_null() && *additional != false;
     }
 }
 

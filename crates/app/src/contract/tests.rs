@@ -6,6 +6,7 @@ use serde_json::json;
 use tidings_domain::channel::{ChannelType, Policies};
 use tidings_domain::id::ChannelId;
 use tidings_domain::quiet_hours::QuietHours;
+use tidings_domain::trigger::TriggerType;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -192,4 +193,69 @@ fn query_parameters_are_read_by_type() {
     );
     assert_eq!(read("limit=0").1, ["/limit"]);
     assert_eq!(read("limit=1&limit=2&dryRun=x&foo=1&foo=2").1, ["/limit", "/foo", "/dryRun"]);
+}
+
+#[test]
+fn patch_of_the_tag_drops_the_fields_of_the_former_variant() {
+    let tcp = Probe { name: "p".into(), kind: ProbeKind::Tcp { host_name: "a".into(), port: 1 } };
+    let patched = |patch: Value| merge(&tcp, patch.as_object().unwrap());
+    let pointers = |patch: Value| {
+        let violations = match patched(patch) {
+            Ok(input) => input.violations,
+            Err(violations) => violations,
+        };
+        violations.into_iter().map(|violation| violation.to_string()).collect::<Vec<_>>()
+    };
+    let edited = |patch| patched(patch).unwrap().finish().unwrap();
+    assert_eq!(edited(json!({"type": "external"})), Probe { name: "p".into(), kind: ProbeKind::External });
+    assert_eq!(edited(json!({"port": 2, "type": "tcp"})).kind, ProbeKind::Tcp { host_name: "a".into(), port: 2 });
+    assert_eq!(pointers(json!({"type": "external", "port": 2})).len(), 1);
+    assert_eq!(pointers(json!({"type": "ftp"})), ["/type: must be tcp or external"]);
+    assert_eq!(pointers(json!({"port": null})), ["/port: must be a whole number from 0 to 65535"]);
+    let external = Probe { name: "p".into(), kind: ProbeKind::External };
+    let Err(found) = merge(&external, json!({"type": "tcp"}).as_object().unwrap()) else { panic!() };
+    assert_eq!(found.len(), 2, "what the new variant requires");
+}
+
+#[test]
+fn fields_of_all_variants_are_read_without_the_tag() {
+    assert_eq!(pointers::<Probe>(json!({})), ["/type: is required", "/name: is required"]);
+    let found = pointers::<Probe>(json!({"type": "ftp", "name": 1, "port": "x", "colour": 1}));
+    assert_eq!(
+        found,
+        ["/type: must be tcp or external", "/colour: is not a known field", "/name: must be a string"],
+        "a port is a field of one of them"
+    );
+}
+
+#[derive(Debug, PartialEq, Deserialize, ToSchema)]
+struct Foreign {
+    #[serde(default)]
+    #[schema(required)]
+    name: String,
+    #[serde(flatten)]
+    other: HashMap<String, Value>,
+}
+
+#[test]
+fn unknown_fields_of_an_open_object_are_passed_over() {
+    let read = read::<Foreign>(json!({"name": "a", "new": {"x": 1}})).unwrap().finish().unwrap();
+    assert_eq!(read, Foreign { name: "a".to_owned(), other: HashMap::new() });
+    assert_eq!(pointers::<Foreign>(json!({"new": 1})), ["/name: is required"]);
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Words {
+    #[serde(default)]
+    trigger_types: Vec<TriggerType>,
+}
+
+#[test]
+fn word_outside_its_pattern_is_refused_at_its_item() {
+    let refused = pointers::<Words>(json!({"triggerTypes": ["manual", "By Hand", 5]}));
+    assert_eq!(
+        refused,
+        ["/triggerTypes/1: must be 1 to 40 characters of A-Za-z0-9_-", "/triggerTypes/2: must be a string"]
+    );
 }

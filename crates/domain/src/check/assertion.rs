@@ -1,6 +1,7 @@
 //! Assertions: conditions on a response beyond its status code, and their validation.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::CheckStatus;
 use super::json_path::JsonPath;
@@ -16,23 +17,30 @@ pub const TARGET_BYTES_MAX: usize = 500;
 pub const VALUE_BYTES_MAX: usize = 1_024;
 
 /// A condition that a response must satisfy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Assertion {
     pub kind: AssertionKind,
     pub operator: Operator,
-    /// The name of the header, or the path into the JSON body; `None` for the other kinds.
+    /// The name of the header, or the path into the JSON body; absent for the other kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 500)]
     pub target: Option<String>,
-    /// What the extracted value is compared with; `None` for `exists` and `not_exists`.
+    /// What the extracted value is compared with, numbers as text, too; absent for `exists` and `not_exists`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1_024)]
     pub value: Option<String>,
     /// The status of the check if the assertion fails: `down` or `degraded`.
+    #[serde(default = "down")]
     pub severity: CheckStatus,
 }
 
+const fn down() -> CheckStatus {
+    CheckStatus::Down
+}
+
 /// Which part of a response an assertion is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AssertionKind {
     /// The total time, in milliseconds.
@@ -90,7 +98,7 @@ impl AssertionKind {
 }
 
 /// How an assertion compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Operator {
     Lt,
@@ -159,7 +167,7 @@ impl Operator {
 }
 
 /// The result of evaluating one assertion.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssertionResult {
     /// The assertion's position in the definition's list.
@@ -168,7 +176,7 @@ pub struct AssertionResult {
     /// Whether the part of the response that was seen does not decide it. It has not passed then, but is no failure.
     #[serde(default, skip_serializing_if = "is_false")]
     pub inconclusive: bool,
-    /// The extracted value, truncated; `None` if there was none.
+    /// The extracted value, truncated; null if there was none.
     pub actual: Option<String>,
     /// For people, such as `JSON status: expected to equal "ok", is "starting"`.
     pub description: String,

@@ -20,6 +20,7 @@ mod number;
 pub mod summary;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::time::Timestamp;
 
@@ -35,7 +36,7 @@ pub use judge::judge;
 pub const REASON_CHARS_MAX: usize = 500;
 
 /// The state of an endpoint according to one check. Ordered from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
     Healthy,
@@ -83,8 +84,8 @@ pub struct Observation {
     pub outcome: Result<Answer, Failure>,
 }
 
-/// Durations of a probe's phases, in milliseconds; `None` for a phase that did not happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Durations of a probe's phases, in milliseconds; null for a phase that did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
     /// Name resolution.
@@ -133,7 +134,7 @@ pub struct Failure {
 }
 
 /// The kind of a [`Failure`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The name could not be resolved.

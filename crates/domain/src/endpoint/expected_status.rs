@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A status code, such as `200`, or a range with both ends included, such as `"200-299"`. Kept as it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +91,23 @@ impl Visitor<'_> for StatusVisitor {
         ExpectedStatus::parse(text).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
     }
 }
+
+/// The `format` of a range in schemas.
+pub const STATUS_RANGE_FORMAT: &str = "status-range";
+
+impl PartialSchema for ExpectedStatus {
+    fn schema() -> RefOr<Schema> {
+        let code = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(100)).maximum(Some(599));
+        let range = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::Custom(STATUS_RANGE_FORMAT.to_owned())))
+            .examples(["200-299"]);
+        let either = OneOfBuilder::new().item(code).item(range);
+        either.description(Some("A status code, or a range of them with both ends included.")).into()
+    }
+}
+
+impl ToSchema for ExpectedStatus {}
 
 #[cfg(test)]
 mod tests {

@@ -70,6 +70,8 @@ pub const HEADER_VALUE_BYTES_MAX: usize = 4_096;
 pub const BODY_BYTES_MAX: usize = 65_536;
 /// Longest user name for HTTP authentication, in bytes.
 pub const USERNAME_BYTES_MAX: usize = 255;
+/// Longest password or token for HTTP authentication, in bytes.
+pub const AUTH_SECRET_BYTES_MAX: usize = 4_096;
 /// Longest host name, in bytes (RFC 1035, 2.3.4).
 pub const HOST_BYTES_MAX: usize = 253;
 /// The record types that DNS probes can query.

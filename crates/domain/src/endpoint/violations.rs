@@ -11,6 +11,7 @@ use super::{Auth, Definition, EscalationStep, ExpectedStatus, HttpProbe, Probe};
 use crate::check;
 use crate::id::EndpointId;
 use crate::maintenance;
+use crate::secret::Secret;
 use crate::severity::Severity;
 use crate::text::has_control;
 use crate::tls::Verify;
@@ -54,11 +55,25 @@ pub fn insecure_tls_violation(definition: &Definition, setting: &str) -> Option<
 }
 
 /// Whether a header of this name usually carries a secret.
-fn is_secret_header(name: &str) -> bool {
+pub fn is_secret_header(name: &str) -> bool {
     const SECRET_PARTS: [&str; 8] =
         ["auth", "cookie", "token", "secret", "password", "api-key", "apikey", "credential"];
     let name = name.to_ascii_lowercase();
     SECRET_PARTS.iter().any(|part| name.contains(part))
+}
+
+/// What is wrong with a password or token, if anything. One that is missing is for [`Definition::keep_secrets`] to report.
+fn secret_fault(auth: &Auth) -> Option<&'static str> {
+    let text = auth.secret().expose();
+    if text.len() > AUTH_SECRET_BYTES_MAX {
+        Some("must be at most 4,096 bytes")
+    } else if has_control(text) {
+        Some("must not hold control characters")
+    } else if matches!(auth, Auth::Bearer { .. }) && !text.is_ascii() {
+        Some("must be ASCII, as headers are")
+    } else {
+        None
+    }
 }
 
 /// Collects violations.
@@ -177,13 +192,16 @@ impl Validator {
     }
 
     fn http(&mut self, http: &HttpProbe) {
-        self.error_if_some("/url", validate_url(&http.url));
+        self.error_if_some("/url", validate_url(http.url.expose()));
         self.one_of("/method", &http.method, &METHODS);
         self.headers(&http.headers);
         if let Some(body) = &http.body {
-            self.at_most("/body", body.len(), BODY_BYTES_MAX, "bytes");
+            self.at_most("/body", body.expose().len(), BODY_BYTES_MAX, "bytes");
         }
-        if let Some(Auth::Basic { username }) = &http.auth {
+        if let Some(auth) = &http.auth {
+            self.error_if_some(format!("/auth/{}", auth.secret_key()), secret_fault(auth));
+        }
+        if let Some(Auth::Basic { username, .. }) = &http.auth {
             if username.contains(':') || has_control(username) {
                 self.error("/auth/username", "must contain neither colons nor control characters");
             }
@@ -192,7 +210,7 @@ impl Validator {
         self.status_codes(&http.expected_status_codes);
     }
 
-    fn headers(&mut self, headers: &[(String, String)]) {
+    fn headers(&mut self, headers: &[(String, Secret)]) {
         if !self.at_most("/headers", headers.len(), HEADERS_MAX, "headers") {
             return;
         }
@@ -200,7 +218,7 @@ impl Validator {
         for (name, value) in headers {
             let at = format!("/headers{}", pointer(name));
             if names.insert(name.to_ascii_lowercase()) {
-                self.error_if_some(at, validate_header(name, value));
+                self.error_if_some(at, validate_header(name, value.expose()));
             } else {
                 self.error(at, "is a duplicate; header names are case-insensitive");
             }

@@ -37,6 +37,7 @@ mod gates;
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::calendar::Zone;
 use crate::channel::{Channel, DeliveryPriority};
@@ -56,7 +57,7 @@ pub use gates::{never_opened_detail, rate_limit};
 macro_rules! gates {
     ($($name:ident = $number:literal,)*) => {
         /// A gate. The discriminant is its stored number.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
         #[repr(u8)]
         pub enum Gate {

@@ -16,6 +16,7 @@ mod timeline;
 mod trigger;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::Actor;
 use crate::id::{EndpointId, IncidentId, WorkspaceId};
@@ -29,7 +30,7 @@ pub use timeline::{TimelineEntry, TimelineKind};
 pub use trigger::IncidentTrigger;
 
 /// Why there is an incident.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     EndpointDown,
@@ -66,7 +67,7 @@ impl Cause {
 }
 
 /// Whether an incident is still going on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IncidentStatus {
     Active,

@@ -1,6 +1,7 @@
 //! The snapshot of an incident that its events carry, so that a message has the same content whenever it is sent.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Cause, Incident, IncidentStatus};
 use crate::id::ChannelId;
@@ -8,7 +9,7 @@ use crate::severity::Severity;
 use crate::time::Timestamp;
 
 /// A fact from the alert's source, such as a label of an Alertmanager alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SubjectField {
     pub label: String,
     pub value: String,

@@ -1,6 +1,7 @@
 //! The timeline of an incident. It outlives checks and deliveries, so every entry contains all that is shown of it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Cause;
 use crate::check::{Check, CheckStatus};
@@ -8,7 +9,7 @@ use crate::id::ChannelId;
 use crate::time::Timestamp;
 
 /// One entry of an incident's timeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEntry {
     pub at: Timestamp,
@@ -17,7 +18,7 @@ pub struct TimelineEntry {
 }
 
 /// What a timeline entry reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum TimelineKind {
     Opened {

@@ -7,6 +7,7 @@ mod tests;
 use std::iter::successors;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::calendar::{DAY_MINUTES, Period, Zone, interval_end};
 use crate::time::Timestamp;
@@ -26,7 +27,7 @@ pub const DURATION_MINUTES_MAX: u32 = 7 * DAY_MINUTES;
 const SEARCHES_MAX: usize = 4;
 
 /// A maintenance window, one-time or recurring.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum MaintenanceWindow {
     #[serde(rename_all = "camelCase")]

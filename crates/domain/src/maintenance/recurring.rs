@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::DURATION_MINUTES_MAX;
 use crate::calendar::{
@@ -16,18 +17,21 @@ use crate::violation::{Violation, Violations};
 /// A window starts at `start` in local time of `timezone`, on weekdays or on one day of the month, and lasts
 /// `duration_minutes` of elapsed time, also across a clock change. For a `start` within a clock change see the first rule
 /// of [`crate::calendar`]. A window with [violations](super::MaintenanceWindow::violations) never applies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Recurring {
-    /// The weekdays on which a window starts, from [`crate::calendar::DAYS`]; every day if empty.
+    /// The weekdays on which a window starts, `mon` to `sun`; every day if empty.
     #[serde(default)]
+    #[schema(max_items = 7)]
     pub days: Vec<String>,
     /// The day of the month on which a window starts, instead of `days`. A month without that day has no window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 31)]
     pub month_day: Option<u32>,
     /// A time of day such as `02:00`.
     pub start: String,
-    /// At most [`DURATION_MINUTES_MAX`].
+    /// How long it lasts, in minutes.
+    #[schema(minimum = 1, maximum = 10_080)]
     pub duration_minutes: u32,
     /// An IANA name.
     pub timezone: String,

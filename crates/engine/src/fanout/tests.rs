@@ -28,7 +28,8 @@ fn delivery(status: Status, gate: Option<(Gate, Effect)>) -> IncidentDelivery {
 
 fn outcome(earlier: &[IncidentDelivery], notified: &Notified, triggers: &[RuleTrigger]) -> OpeningOutcome {
     let event = resolution();
-    let rule = Rule { triggers: triggers.to_vec(), ..rule() };
+    let mut rule = rule();
+    rule.settings.triggers = triggers.to_vec();
     let context = FanOutContext { earlier, notified: Some(notified), ..FanOutContext::default() };
     opening_outcome(&event, Some(&rule), ChannelId::from_bytes(CHANNEL), context)
 }
@@ -47,22 +48,10 @@ fn resolution() -> Event {
 
 fn rule() -> Rule {
     let now = Timestamp::from_unix_ms(0);
-    Rule {
-        id: RuleId::from_bytes(RULE),
-        workspace_id: tidings_domain::id::WorkspaceId::from_bytes([7; 16]),
-        resource_type: tidings_domain::resource::ResourceType::Endpoint,
-        resource: tidings_domain::resource::ResourceSelector::All,
-        channel_id: ChannelId::from_bytes(CHANNEL),
-        triggers: RuleTrigger::OF_INCIDENTS.to_vec(),
-        trigger_types: Vec::new(),
-        enabled: true,
-        paused: false,
-        failure_severity: Severity::Warning,
-        generation: 1,
-        revision: 1,
-        created_at: now,
-        updated_at: now,
-    }
+    let workspace_id = tidings_domain::id::WorkspaceId::from_bytes([7; 16]);
+    let every_endpoint =
+        (tidings_domain::resource::ResourceType::Endpoint, tidings_domain::resource::ResourceSelector::All);
+    Rule::new(RuleId::from_bytes(RULE), workspace_id, every_endpoint, ChannelId::from_bytes(CHANNEL), now)
 }
 
 #[test]

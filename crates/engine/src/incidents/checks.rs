@@ -1,10 +1,11 @@
 //! Ingestion of checks, from the own probes and from external probers. Both are evaluated by the same code.
 
+use std::sync::Arc;
+
 use tidings_domain::check::{Check, Observation, judge};
 use tidings_domain::endpoint::Probe;
 use tidings_domain::id::{CheckId, EndpointId, IncidentId, WorkspaceId};
 use tidings_domain::incident::{IncidentTrigger, Subject, SubjectInfo};
-use tidings_domain::secret::Secret;
 use tidings_store::StoreError;
 use tidings_store::monitoring::CheckRecord;
 
@@ -29,22 +30,22 @@ pub struct CheckOutcome {
 }
 
 impl Incidents {
-    /// Ingests a probe's observation. `probed` is the probe definition and the secret that it used. None if the endpoint
+    /// Ingests a probe's observation. `probed` is the probe definition that it used. None if the endpoint
     /// was paused or deleted meanwhile, or is probed in another way now: the observation does not apply any more.
     /// Other edits are no reason to discard it, as the schedule does not probe again because of them.
     pub(crate) async fn observe(
         &self,
         workspace_id: WorkspaceId,
         endpoint_id: EndpointId,
-        probed: (&Probe, Option<&Secret>),
+        probed: &Probe,
         observation: Observation,
     ) -> Result<Option<CheckOutcome>> {
         let check = {
             let snapshot = self.0.config.load();
             let loaded = snapshot.workspace(workspace_id).and_then(|view| view.endpoint(endpoint_id));
-            let is_same =
-                |loaded: &LoadedEndpoint| (&loaded.endpoint.definition.probe, loaded.secret.as_ref()) == probed;
-            let loaded = loaded.filter(|loaded| loaded.endpoint.enabled && is_same(loaded));
+            let is_probed_so =
+                |loaded: &&Arc<LoadedEndpoint>| loaded.endpoint.enabled && loaded.endpoint.definition.probe == *probed;
+            let loaded = loaded.filter(is_probed_so);
             loaded.map(|loaded| judge(&loaded.endpoint.definition, &observation))
         };
         // It may contain a response body: freed before the write, which may wait.
@@ -132,12 +133,13 @@ fn subject_info(loaded: &LoadedEndpoint) -> SubjectInfo {
     }
 }
 
-/// The endpoint's address without what may be a secret: a URL's query often contains one.
+/// The endpoint's address without what may be a secret: its tokens are masked, and a URL's query, which often contains one
+/// of another name, is cut off.
 fn display_address(probe: &Probe) -> Option<String> {
     Some(match probe {
         Probe::Http(http) => {
-            let end = http.url.find(['?', '#']).unwrap_or(http.url.len());
-            http.url.get(..end).unwrap_or_default().to_owned()
+            let masked = http.url.masked();
+            masked.split(['?', '#']).next().unwrap_or_default().to_owned()
         }
         Probe::Tcp { host, port } | Probe::Tls { host, port, .. } => format!("{host}:{port}"),
         Probe::Icmp { host } => host.clone(),

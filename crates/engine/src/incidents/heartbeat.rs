@@ -87,13 +87,14 @@ pub(super) async fn run(incidents: Incidents) {
 }
 
 impl Incidents {
-    /// The periods of all endpoints with a heartbeat that are not paused. One that is known goes on unless its heartbeat
+    /// The periods of all endpoints with a heartbeat that are not paused, nor their workspace suspended. One that is known goes on unless its heartbeat
     /// changed.
     fn current_periods(&self, known: &HashMap<Key, Period>) -> HashMap<Key, Period> {
         let now = self.0.clock.now();
         let snapshot = self.0.config.snapshot();
         let mut periods = HashMap::new();
-        for view in snapshot.workspaces() {
+        // Nothing can be reported to a suspended workspace, so that its silence says nothing.
+        for view in snapshot.workspaces().filter(|view| view.workspace.suspended_at.is_none()) {
             for endpoint in view.endpoints().map(|loaded| &loaded.endpoint).filter(|endpoint| endpoint.enabled) {
                 let Probe::External { heartbeat_seconds: Some(heartbeat_seconds) } = endpoint.definition.probe else {
                     continue;

@@ -175,6 +175,23 @@ impl Incidents {
         }
     }
 
+    /// The states of these endpoints, in their order.
+    pub(crate) async fn endpoint_states(&self, workspace_id: WorkspaceId, ids: &[EndpointId]) -> Vec<EndpointState> {
+        // Copied, so that the map is not locked while a state is waited for.
+        let states: Vec<_> = {
+            let known = self.states();
+            ids.iter().map(|id| known.get(&(workspace_id, Subject::Endpoint(*id))).map(Arc::clone)).collect()
+        };
+        let mut found = Vec::with_capacity(ids.len());
+        for (id, state) in ids.iter().zip(states) {
+            found.push(match state {
+                Some(state) => state.lock().await.endpoint.clone(),
+                None => EndpointState::new(*id),
+            });
+        }
+        found
+    }
+
     /// For each endpoint ever checked, when its last check began.
     pub(crate) async fn last_checks(&self) -> HashMap<EndpointId, Timestamp> {
         // Copied, so that the map is not locked while a state is waited for.

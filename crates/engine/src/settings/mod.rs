@@ -3,26 +3,16 @@
 mod channel_use;
 pub mod channels;
 pub mod endpoints;
-pub mod inbound_webhooks;
 pub mod instance;
-pub mod mutes;
-mod rules;
 
 pub use channel_use::{ChannelUsers, ChannelUses};
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
 use tidings_channels::ChannelContext;
-use tidings_domain::channel::{Channel, ChannelType};
 use tidings_domain::endpoint::INTERVAL_SECONDS_MIN_DEFAULT;
-use tidings_domain::id::{ChannelId, WorkspaceId};
-use tidings_domain::resource::{ResourceSelector, ResourceType};
-use tidings_domain::rule::Rule;
-use tidings_domain::secret::Secret;
-use tidings_domain::severity::Severity;
+use tidings_domain::id::WorkspaceId;
 use tidings_domain::time::Timestamp;
-use tidings_domain::trigger::{RuleTrigger, TriggerType};
 use tidings_store::settings::ConfigChange;
 use tidings_store::{Store, StoreError};
 
@@ -41,62 +31,6 @@ pub const OVERLAP_MS_DEFAULT: u64 = 86_400_000;
 pub const OVERLAP_MS_MAX: u64 = 30 * 86_400_000;
 /// Longest name of a channel or endpoint, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
-
-/// A committed value, and the signing secret that is returned only now.
-#[derive(Debug)]
-pub struct Committed<T> {
-    pub value: T,
-    /// The new secret, if one was made.
-    pub signing_secret_once: Option<Secret>,
-}
-
-/// The channel that a rule notifies.
-#[derive(Debug, Clone)]
-pub enum RuleChannel {
-    Shared(ChannelId),
-    /// A private channel, made from inline fields.
-    Inline {
-        channel_type: ChannelType,
-        /// The fields of the channel type; on an edit merged over the stored ones.
-        config: Map<String, Value>,
-    },
-}
-
-/// A rule to create.
-#[derive(Debug, Clone)]
-pub struct NewRule {
-    pub resource_type: ResourceType,
-    pub resource: ResourceSelector,
-    pub channel: RuleChannel,
-    pub triggers: Vec<RuleTrigger>,
-    /// Restricts it to runs that were started in one of these ways; empty for all.
-    pub trigger_types: Vec<TriggerType>,
-    pub enabled: bool,
-    pub paused: bool,
-    /// Severity of a failed run.
-    pub failure_severity: Severity,
-}
-
-/// An edit of a rule: `None` keeps a field.
-#[derive(Debug, Clone, Default)]
-pub struct RuleEdit {
-    pub channel: Option<RuleChannel>,
-    pub triggers: Option<Vec<RuleTrigger>>,
-    pub trigger_types: Option<Vec<TriggerType>>,
-    pub enabled: Option<bool>,
-    pub paused: Option<bool>,
-    pub failure_severity: Option<Severity>,
-    /// Whether its private webhook gets a new signing secret.
-    pub rotate_secret: bool,
-}
-
-/// A rule with its channel.
-#[derive(Debug, Clone)]
-pub struct RuleView {
-    pub rule: Arc<Rule>,
-    /// Private to the rule if its `owner_rule_id` is the rule.
-    pub channel: Channel,
-}
 
 /// What an update of the configuration comes to.
 #[derive(Debug)]
@@ -124,10 +58,22 @@ pub struct Settings {
 pub struct SettingsLimits {
     /// The most shared channels of a workspace.
     pub channels_max: u32,
+    /// The most active mutes of a workspace. Every gate evaluation scans them.
+    pub mutes_max: u32,
+    /// The most inbound webhooks of a workspace.
+    pub inbound_webhooks_max: u32,
+    /// The most endpoints of a workspace.
+    pub endpoints_max: u32,
     /// The most members of a workspace, with those who are invited.
     pub members_max: u32,
     /// The most API keys of a workspace.
     pub api_keys_max: u32,
+    /// The most channels of a workspace that belong to one rule each.
+    pub private_channels_max: u32,
+    /// The most rules of a workspace.
+    pub rules_max: u32,
+    /// The most rules of a workspace that can match one event, so that an event and its deliveries stay one transaction.
+    pub matching_rules_max: u32,
     /// The shortest interval between two checks of an endpoint, in seconds.
     pub interval_seconds_min: u32,
     /// Whether endpoints may send secrets to servers whose certificate is not verified.
@@ -138,8 +84,14 @@ impl Default for SettingsLimits {
     fn default() -> Self {
         Self {
             channels_max: 100,
+            mutes_max: 1_000,
+            inbound_webhooks_max: 100,
+            endpoints_max: 10_000,
             members_max: 100,
             api_keys_max: 100,
+            private_channels_max: 1_000,
+            rules_max: 10_000,
+            matching_rules_max: 1_000,
             interval_seconds_min: INTERVAL_SECONDS_MIN_DEFAULT,
             allow_insecure_tls: false,
         }
@@ -160,11 +112,6 @@ impl Settings {
     /// The limits that the operator sets.
     pub const fn limits(&self) -> SettingsLimits {
         self.limits
-    }
-
-    /// Waits for exclusive access. Callers hold the guard during a change.
-    pub(crate) async fn lock_for_update(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.update_lock.lock().await
     }
 
     /// Changes the configuration as `plan` decides from the snapshot: commits, and reloads the snapshot. If another writer was
@@ -246,12 +193,4 @@ enum CommitError {
     /// What it deletes is in use, or what it refers to does not exist.
     InUse,
     Failed(EngineError),
-}
-
-/// Fails if the caller expects another revision than the current one.
-pub(crate) fn check_revision(expected: Option<u32>, current: u32) -> Result<()> {
-    match expected {
-        Some(expected) if expected != current => Err(EngineError::RevisionMismatch),
-        _ => Ok(()),
-    }
 }

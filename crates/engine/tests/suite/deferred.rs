@@ -8,7 +8,6 @@ use tidings_domain::mute::MuteScope;
 use tidings_domain::quiet_hours::QuietAction;
 use tidings_domain::rate_limit::RateAction;
 use tidings_domain::trigger::RuleTrigger;
-use tidings_engine::settings::RuleEdit;
 
 use crate::world::World;
 
@@ -110,7 +109,7 @@ fn deferred_opening_is_sent_after_parent_is_deleted() {
         parent = Some(router);
     });
     world.redefine(endpoint, |it| it.parent_id = None);
-    world.wait(world.engine().delete_endpoint(world.workspace_id, parent.unwrap(), None)).unwrap();
+    world.wait(world.delete_endpoint(parent.unwrap()));
     assert_deferred_opening_sent(&world, endpoint, hook);
 }
 
@@ -200,11 +199,11 @@ fn deferred_opening_of_disabled_rule_causes_no_busy_loop() {
     let (world, endpoint, hook, rule) = world_with_suppressed_opening(|world, endpoint, _, _| {
         world.mute(MuteScope::Endpoint(endpoint), Some(300));
     });
-    world.edit_rule(rule, RuleEdit { enabled: Some(false), ..RuleEdit::default() });
+    world.edit_rule(rule, |rule| rule.enabled = false);
     world.advance(300);
     assert_eq!(world.outcomes(hook), ["opened suppressed muted"]);
     assert!(world.engine().next_poll_at().is_none_or(|at| at > world.now()), "no busy loop");
-    world.edit_rule(rule, RuleEdit { enabled: Some(true), ..RuleEdit::default() });
+    world.edit_rule(rule, |rule| rule.enabled = true);
     assert_deferred_opening_sent(&world, endpoint, hook);
 }
 

@@ -6,7 +6,6 @@ use tidings_domain::event::EventKind;
 use tidings_domain::mute::MuteScope;
 use tidings_domain::rate_limit::RateAction;
 use tidings_domain::trigger::Trigger;
-use tidings_engine::settings::RuleEdit;
 
 use crate::records::entries;
 use crate::world::World;
@@ -133,7 +132,7 @@ fn rule_disabled_while_deliveries_are_held_skips_them() {
         world.set_quiet(channel, Some(world.quiet_for(60)));
         world.fail_run(&format!("run-{channel}"));
         for enabled in [false, true] {
-            world.edit_rule(rule, RuleEdit { enabled: Some(enabled), ..RuleEdit::default() });
+            world.edit_rule(rule, |rule| rule.enabled = enabled);
         }
     }
     world.advance(3_600);

@@ -11,10 +11,8 @@ use tidings_domain::quiet_hours::QuietAction;
 use tidings_domain::routing::NotRoutedReason;
 use tidings_domain::severity::SeverityFilter;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
-use tidings_engine::settings::RuleEdit;
-use tidings_engine::settings::mutes::PreferencesEdit;
 
-use crate::world::{World, ana};
+use crate::world::World;
 
 #[test]
 fn delivery_without_refusal_passes_every_gate_in_order() {
@@ -69,29 +67,22 @@ fn gate_3_recovery_disabled_leaves_no_delivery() {
 }
 
 #[test]
-fn gate_4_global_mute_and_preference_are_equivalent() {
-    for by_preference in [true, false] {
-        let world = World::new();
-        let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
-        world.rule(endpoint, hook);
-        world.flow_rule(hook);
-        let until = world.now().plus_ms(60_000);
-        if by_preference {
-            let edit = PreferencesEdit { global_mute_until: Some(Some(until)), ..PreferencesEdit::default() };
-            world.wait(world.engine().edit_preferences(world.workspace_id, edit, &ana())).unwrap();
-        } else {
-            world.mute(MuteScope::Global, Some(60));
-        }
-        world.down(endpoint);
-        world.fail_run("run-1");
-        assert_eq!(world.outcomes(hook), ["opened suppressed muted", "failure suppressed muted"]);
-        let (gate, refusal) = world.deliveries()[0].gate_evaluations[0].stopped.clone().unwrap();
-        assert_eq!((gate, refusal.until), (Gate::GlobalMute, Some(until)));
-        world.up(endpoint);
-        world.advance(60);
-        world.fail_run("run-2");
-        assert_eq!(world.outcomes(hook)[3..], ["failure sent"]);
-    }
+fn gate_4_global_mute_suppresses_events_of_endpoints_and_runs() {
+    let world = World::new();
+    let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.flow_rule(hook);
+    let until = world.now().plus_ms(60_000);
+    world.mute(MuteScope::Global, Some(60));
+    world.down(endpoint);
+    world.fail_run("run-1");
+    assert_eq!(world.outcomes(hook), ["opened suppressed muted", "failure suppressed muted"]);
+    let (gate, refusal) = world.deliveries()[0].gate_evaluations[0].stopped.clone().unwrap();
+    assert_eq!((gate, refusal.until), (Gate::GlobalMute, Some(until)));
+    world.up(endpoint);
+    world.advance(60);
+    world.fail_run("run-2");
+    assert_eq!(world.outcomes(hook)[3..], ["failure sent"]);
 }
 
 #[test]
@@ -258,7 +249,7 @@ fn unmatched_rules_are_noted_and_get_no_delivery() {
     let world = World::new();
     let (endpoint, hook) = (world.simple_endpoint("API"), world.webhook("hook"));
     let off = world.rule(endpoint, hook);
-    world.edit_rule(off, RuleEdit { enabled: Some(false), ..RuleEdit::default() });
+    world.edit_rule(off, |rule| rule.enabled = false);
     let only_resolved = world.rule_for(endpoint, hook, &[RuleTrigger::Resolved]);
     world.down(endpoint);
     assert_eq!(world.outcomes(hook), Vec::<String>::new());

@@ -3,7 +3,6 @@
 use tidings_domain::check::CheckStatus;
 use tidings_domain::endpoint::Probe;
 use tidings_domain::id::EndpointId;
-use tidings_engine::settings::endpoints::EndpointDraft;
 use tidings_store::monitoring::CheckFilter;
 
 use crate::world::World;
@@ -17,8 +16,7 @@ impl World {
     }
 
     fn set_enabled_endpoint(&self, id: EndpointId, enabled: bool) {
-        let edit = |draft: EndpointDraft| Ok(EndpointDraft { enabled, ..draft });
-        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+        self.set_endpoint_enabled(id, enabled);
         self.settle();
     }
 
@@ -134,7 +132,7 @@ fn edited_heartbeat_begins_the_period_anew_and_other_edits_do_not() {
 fn deleted_endpoint_and_one_without_heartbeat_are_never_silent() {
     let world = World::new();
     let (deleted, patient) = (world.external(Some(60)), world.external(None));
-    world.wait(world.engine().delete_endpoint(world.workspace_id, deleted, None)).unwrap();
+    world.wait(world.delete_endpoint(deleted));
     world.advance(3_600);
     assert!(world.checks(patient).is_empty());
     assert!(world.incidents().is_empty());

@@ -179,7 +179,7 @@ fn mute_that_ends_on_recovery_ends_before_the_resolution_is_sent() {
     world.mute(MuteScope::Endpoint(world.simple_endpoint("other")), None);
     world.up(endpoint);
     assert_eq!(world.outcomes(hook), ["opened sent", "resolved suppressed muted", "deferred resolved sent"]);
-    assert_eq!(world.engine().mutes(world.workspace_id).unwrap().len(), 1, "the other mute stays");
+    assert_eq!(world.mutes().len(), 1, "the other mute stays");
     world.down(endpoint);
     assert_eq!(world.outcomes(hook)[3..], ["opened sent"]);
 }
@@ -326,7 +326,7 @@ fn stable_does_not_end_mutes() {
     world.new_mute(MuteScope::Endpoint(endpoint), None, true);
     world.advance(3_600);
     assert_eq!(world.outcomes(hook).last().unwrap(), "stable suppressed muted");
-    assert_eq!(world.engine().mutes(world.workspace_id).unwrap().len(), 1, "the mute waits for the next recovery");
+    assert_eq!(world.mutes().len(), 1, "the mute waits for the next recovery");
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn deleted_endpoint_resolves_its_incident_and_notifies() {
     let (endpoint, hook) = (world.endpoint("API", |it| it.reminder_minutes = Some(10)), world.webhook("hook"));
     world.rule(endpoint, hook);
     world.down(endpoint);
-    world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+    world.wait(world.delete_endpoint(endpoint));
     world.advance_in_steps(3_600, 600);
     assert_eq!(world.outcomes(hook), ["opened sent", "resolved sent"]);
     assert_eq!(world.incidents()[0].incident.status(), IncidentStatus::Resolved);
@@ -384,9 +384,7 @@ fn endpoint_that_goes_down_again_while_it_is_deleted_is_over_for_all() {
         world.engine().report_check(world.workspace_id, endpoint, None, Check::from_external(down)).await.unwrap();
         world.receiver.set("private", Mode::Respond(200));
     };
-    let both =
-        async { tokio::join!(world.engine().delete_endpoint(world.workspace_id, endpoint, None), check_meanwhile) };
-    world.wait(both).0.unwrap();
+    world.wait(async { tokio::join!(world.delete_endpoint(endpoint), check_meanwhile) });
     world.settle();
     let pair = ["opened sent", "resolved sent"];
     assert_eq!(world.outcomes(hook), [pair, pair].concat());
@@ -400,7 +398,7 @@ fn resolution_of_deleted_endpoint_is_retried_without_its_rule() {
     world.rule(endpoint, hook);
     world.down(endpoint);
     world.set_broken("hook", true);
-    world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+    world.wait(world.delete_endpoint(endpoint));
     world.settle();
     assert_eq!(world.outcomes(hook), ["opened sent", "resolved pending"]);
     world.set_broken("hook", false);
@@ -421,7 +419,7 @@ fn muted_resolution_of_deleted_endpoint_needs_a_rule_that_is_left() {
         }
         world.down(endpoint);
         world.mute(MuteScope::Global, Some(600));
-        world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+        world.wait(world.delete_endpoint(endpoint));
         world.restart();
         world.advance(600);
         let deferred: &[&str] = if keeps_rule { &["deferred resolved sent"] } else { &[] };

@@ -1,5 +1,6 @@
 //! The engine over a real store, with a clock that is set by hand and a receiver on this machine.
 
+mod accounts;
 mod deferred;
 mod digests;
 mod gates;

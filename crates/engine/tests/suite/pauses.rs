@@ -4,7 +4,6 @@ use tidings_domain::channel::DisabledReason;
 use tidings_domain::delivery::Status;
 use tidings_domain::id::ChannelId;
 use tidings_domain::time::Timestamp;
-use tidings_engine::settings::RuleEdit;
 
 use crate::receiver::Mode;
 use crate::world::World;
@@ -190,11 +189,11 @@ fn gone_receiver_disables_only_if_all_attempts_were_answered_410_and_only_webhoo
 fn pause_of_a_private_channel_ends_with_its_receiver() {
     let world = World::new();
     let endpoint = world.simple_endpoint("API");
-    let rule = world.private_rule(endpoint, "private");
+    world.private_rule(endpoint, "private");
     world.receiver.set("private", Mode::Limit(Some(3_600)));
     world.down(endpoint);
     let channel = world.deliveries()[0].channel_id;
     assert!(world.paused_until(channel).is_some());
-    world.edit_rule(rule, RuleEdit { channel: Some(world.inline_webhook("elsewhere")), ..RuleEdit::default() });
+    world.set_url(channel, &format!("http://{}/elsewhere", world.receiver.address));
     assert_eq!(world.paused_until(channel), None);
 }

@@ -5,7 +5,6 @@ use tidings_domain::gate::Gate;
 use tidings_domain::id::{ChannelId, EndpointId, RuleId};
 use tidings_domain::maintenance::MaintenanceWindow;
 use tidings_domain::mute::MuteScope;
-use tidings_engine::settings::RuleEdit;
 
 use crate::world::World;
 
@@ -118,7 +117,7 @@ fn recheck_skips_gates_that_do_not_change() {
 fn rule_disabled_and_enabled_again_skips_pending_delivery() {
     let (world, _, hook, rule) = world_with_pending_opening();
     for enabled in [false, true] {
-        world.edit_rule(rule, RuleEdit { enabled: Some(enabled), ..RuleEdit::default() });
+        world.edit_rule(rule, |rule| rule.enabled = enabled);
     }
     world.advance(70);
     assert_eq!(world.outcomes(hook), ["opened skipped rule_disabled"]);
@@ -127,7 +126,7 @@ fn rule_disabled_and_enabled_again_skips_pending_delivery() {
 #[test]
 fn deleted_rule_skips_pending_delivery() {
     let (world, _, hook, rule) = world_with_pending_opening();
-    world.wait(world.engine().delete_rule(world.workspace_id, rule, None)).unwrap();
+    world.delete_rule(rule);
     world.advance(70);
     assert_eq!(world.outcomes(hook), ["opened skipped rule_deleted"]);
 }
@@ -137,7 +136,7 @@ fn deleted_endpoint_skips_pending_delivery() {
     let (world, endpoint, hook, _) = world_with_pending_opening();
     // The resolution makes it due at once, before the endpoint is gone.
     world.set_broken("hook", true);
-    world.wait(world.engine().delete_endpoint(world.workspace_id, endpoint, None)).unwrap();
+    world.wait(world.delete_endpoint(endpoint));
     world.settle();
     world.set_broken("hook", false);
     world.advance(140);

@@ -8,7 +8,6 @@ use tidings_domain::mute::MuteScope;
 use tidings_domain::quiet_hours::QuietAction;
 use tidings_domain::rate_limit::RateAction;
 use tidings_domain::trigger::RuleTrigger;
-use tidings_engine::settings::RuleEdit;
 
 use crate::receiver::Mode;
 use crate::records::entries;
@@ -214,7 +213,7 @@ fn resolution_of_dropped_opening_is_suppressed() {
 type Silence = (fn(&World, EndpointId, ChannelId, RuleId), fn(&World, EndpointId, ChannelId, RuleId));
 
 fn unmute_all(world: &World) {
-    world.engine().mutes(world.workspace_id).unwrap().iter().for_each(|mute| world.unmute(mute.id));
+    world.mutes().iter().for_each(|mute| world.unmute(mute.id));
 }
 
 const SILENCES: [Silence; 5] = [
@@ -410,10 +409,10 @@ fn resolution_without_any_rule_is_dropped() {
     world.down(endpoint);
     world.pause(rule, true);
     world.up(endpoint);
-    world.edit_rule(rule, RuleEdit { enabled: Some(false), ..RuleEdit::default() });
+    world.edit_rule(rule, |rule| rule.enabled = false);
     world.settle();
     world.restart();
-    world.edit_rule(rule, RuleEdit { enabled: Some(true), paused: Some(false), ..RuleEdit::default() });
+    world.edit_rule(rule, |rule| (rule.enabled, rule.paused) = (true, false));
     world.settle();
     assert_eq!(world.outcomes(hook), ["opened sent", "resolved suppressed rule_paused"]);
     assert!(world.engine().next_poll_at().is_none_or(|at| at > world.now()), "no busy loop");

@@ -16,23 +16,22 @@ use tidings_domain::access::Actor;
 use tidings_domain::audit::{AuditAction, AuditEntry};
 use tidings_domain::channel::{Channel, ChannelType, Connectivity, Policies};
 use tidings_domain::check::{Check, CheckStatus, ExternalCheck};
-use tidings_domain::endpoint::{Definition, Probe};
+use tidings_domain::endpoint::{Definition, Endpoint, Probe};
 use tidings_domain::id::{ChannelId, EndpointId, Id as _, MuteId, RuleId, UserId, WorkspaceId};
 use tidings_domain::incident::IncidentTrigger;
-use tidings_domain::mute::MuteScope;
+use tidings_domain::mute::{Mute, MuteScope};
 use tidings_domain::quiet_hours::QuietHours;
 use tidings_domain::resource::{ResourceSelector, ResourceType};
+use tidings_domain::rule::Rule;
 use tidings_domain::run::Run;
-use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
 use tidings_domain::workspace::Workspace;
 use tidings_engine::accept::RunReport;
 use tidings_engine::clock::{Clock, ManualClock, new_id};
 use tidings_engine::settings::channels::new_signing_secret;
-use tidings_engine::settings::endpoints::EndpointDraft;
-use tidings_engine::settings::mutes::NewMute;
-use tidings_engine::settings::{ConfigPlan, NewRule, RuleChannel, RuleEdit, instance};
+use tidings_engine::settings::endpoints::rules_for;
+use tidings_engine::settings::{ConfigPlan, instance};
 use tidings_engine::snapshot::WorkspaceView;
 use tidings_engine::vault::Vault;
 use tidings_engine::{Engine, EngineError, Options};
@@ -187,31 +186,46 @@ impl World {
 
     #[track_caller]
     fn channel_of(&self, name: &str, channel_type: ChannelType, config: &Value) -> ChannelId {
+        let (id, put) = self.new_channel(name, channel_type, config, None);
+        self.change(|_| vec![put.clone()]);
+        id
+    }
+
+    /// A channel, private to the rule if there is an owner, and the change that stores it.
+    fn new_channel(
+        &self,
+        name: &str,
+        channel_type: ChannelType,
+        config: &Value,
+        owner_rule_id: Option<RuleId>,
+    ) -> (ChannelId, ConfigChange) {
         let settings = self.engine().settings();
         let checked =
             registry::plugin(channel_type).check(config.as_object().unwrap(), None, settings.channel_context());
         let mut config = checked.unwrap();
         let now = self.now();
         new_signing_secret(&mut config, channel_type, settings.clock(), now);
+        let policies = match owner_rule_id {
+            Some(_) => Policies::default(),
+            None => Policies { retry_delays_seconds: Some(vec![60, 120]), ..Policies::default() },
+        };
         let channel = Channel {
             id: new_id(settings.clock(), now),
             workspace_id: self.workspace_id,
-            owner_rule_id: None,
+            owner_rule_id,
             name: name.to_owned(),
             channel_type,
             settings: config.settings.clone(),
             enabled: true,
             disabled_reason: None,
-            policies: Policies { retry_delays_seconds: Some(vec![60, 120]), ..Policies::default() },
+            policies,
             connectivity: Connectivity::default(),
             revision: 1,
             created_at: now,
             updated_at: now,
         };
         let id = channel.id;
-        let put = ConfigChange::PutChannel(settings.channel_record(channel, &config), Precondition::Absent);
-        self.change(|_| vec![put.clone()]);
-        id
+        (id, ConfigChange::PutChannel(settings.channel_record(channel, &config), Precondition::Absent))
     }
 
     /// Commits these changes of the configuration.
@@ -267,8 +281,21 @@ impl World {
         let mut definition = Definition::new(Probe::Tcp { host: "203.0.113.7".into(), port: 7 });
         (definition.failure_threshold, definition.recovery_threshold) = (1, 1);
         define(&mut definition);
-        let draft = EndpointDraft { name: name.to_owned(), enabled: true, definition, secret: None };
-        self.wait(self.engine().create_endpoint(self.workspace_id, draft)).unwrap().id
+        let now = self.now();
+        let endpoint = Endpoint {
+            id: new_id(self.engine().settings().clock(), now),
+            workspace_id: self.workspace_id,
+            name: name.to_owned(),
+            enabled: true,
+            definition,
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let id = endpoint.id;
+        let put = ConfigChange::PutEndpoint(self.engine().settings().endpoint_record(endpoint), Precondition::Absent);
+        self.change(|_| vec![put.clone()]);
+        id
     }
 
     /// An endpoint with default settings otherwise.
@@ -279,18 +306,54 @@ impl World {
 
     #[track_caller]
     pub fn redefine(&self, id: EndpointId, define: impl Fn(&mut Definition)) {
-        let edit = |mut draft: EndpointDraft| {
-            define(&mut draft.definition);
-            Ok(draft)
-        };
-        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+        self.edit_endpoint(id, |endpoint| define(&mut endpoint.definition));
     }
 
     /// Pauses or resumes the endpoint.
     #[track_caller]
     pub fn set_endpoint_enabled(&self, id: EndpointId, enabled: bool) {
-        let edit = |draft: EndpointDraft| Ok(EndpointDraft { enabled, ..draft });
-        self.wait(self.engine().edit_endpoint(self.workspace_id, id, None, edit)).unwrap();
+        self.edit_endpoint(id, |endpoint| endpoint.enabled = enabled);
+    }
+
+    #[track_caller]
+    fn edit_endpoint(&self, id: EndpointId, edit: impl Fn(&mut Endpoint)) {
+        let before = self.engine().endpoint(self.workspace_id, id).unwrap();
+        self.change(|view| {
+            let mut endpoint = view.endpoint(id).unwrap().endpoint.clone();
+            let before = endpoint.revision;
+            edit(&mut endpoint);
+            endpoint.revision += 1;
+            let record = self.engine().settings().endpoint_record(endpoint);
+            vec![ConfigChange::PutEndpoint(record, Precondition::Revision(before))]
+        });
+        let (before, after) = (&before.endpoint, self.engine().endpoint(self.workspace_id, id).unwrap());
+        if after.endpoint.definition.probe != before.definition.probe || after.endpoint.enabled && !before.enabled {
+            self.wait(self.engine().restart_streak(self.workspace_id, id)).unwrap();
+        }
+    }
+
+    /// Deletes the endpoint with its rules, as the API does. Its children have no parent afterwards.
+    pub async fn delete_endpoint(&self, id: EndpointId) {
+        self.engine().end_incident_of_deleted(self.workspace_id, id).await.unwrap();
+        let settings = self.engine().settings();
+        let plan = |view: &WorkspaceView, now| {
+            let mut changes = Vec::new();
+            for rule in rules_for(view, id) {
+                changes.push(ConfigChange::DeleteRule(rule.id));
+                let channel = view.channel(rule.channel_id).filter(|loaded| !loaded.is_shared());
+                changes.extend(channel.map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id)));
+            }
+            for child in view.endpoints().filter(|it| it.endpoint.definition.parent_id == Some(id)) {
+                let mut child = child.endpoint.clone();
+                let before = child.revision;
+                (child.definition.parent_id, child.revision) = (None, before + 1);
+                let record = settings.endpoint_record(child);
+                changes.push(ConfigChange::PutEndpoint(record, Precondition::Revision(before)));
+            }
+            changes.push(ConfigChange::DeleteEndpoint(id, now));
+            Ok::<_, EngineError>(ConfigPlan { changes, value: () })
+        };
+        settings.update(self.workspace_id, plan).await.unwrap();
     }
 
     /// A rule that notifies this channel of all events of the endpoint's incidents.
@@ -301,91 +364,78 @@ impl World {
 
     #[track_caller]
     pub fn rule_for(&self, endpoint: EndpointId, channel: ChannelId, triggers: &[RuleTrigger]) -> RuleId {
-        self.new_rule(
-            ResourceType::Endpoint,
-            ResourceSelector::One(endpoint.to_string()),
-            RuleChannel::Shared(channel),
-            triggers,
-        )
-    }
-
-    /// The inline fields of a private webhook, under this name at the receiver.
-    pub fn inline_webhook(&self, name: &str) -> RuleChannel {
-        let url = format!("http://{}/{name}", self.receiver.address);
-        let config = json!({"url": url}).as_object().unwrap().clone();
-        RuleChannel::Inline { channel_type: ChannelType::Webhook, config }
+        let mut rule = self.draft_rule(ResourceType::Endpoint, ResourceSelector::One(endpoint.to_string()), channel);
+        rule.settings.triggers = triggers.to_vec();
+        self.put_rule(rule, Vec::new())
     }
 
     /// A rule like [`Self::rule`], with a private webhook under this name at the receiver.
     #[track_caller]
     pub fn private_rule(&self, endpoint: EndpointId, name: &str) -> RuleId {
-        let channel = self.inline_webhook(name);
+        let rule_id = new_id(self.engine().clock(), self.now());
+        let config = json!({"url": format!("http://{}/{name}", self.receiver.address)});
+        let (channel_id, put) = self.new_channel(name, ChannelType::Webhook, &config, Some(rule_id));
         let resource = ResourceSelector::One(endpoint.to_string());
-        self.new_rule(ResourceType::Endpoint, resource, channel, &RuleTrigger::OF_INCIDENTS)
+        let rule = Rule { id: rule_id, ..self.draft_rule(ResourceType::Endpoint, resource, channel_id) };
+        self.put_rule(rule, vec![put])
     }
 
     /// A rule that notifies this channel of all events of every endpoint's incidents.
     #[track_caller]
     pub fn rule_of_every_endpoint(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(
-            ResourceType::Endpoint,
-            ResourceSelector::All,
-            RuleChannel::Shared(channel),
-            &RuleTrigger::OF_INCIDENTS,
-        )
+        self.put_rule(self.draft_rule(ResourceType::Endpoint, ResourceSelector::All, channel), Vec::new())
     }
 
     /// A rule that notifies this channel of all events of every alert.
     #[track_caller]
     pub fn alert_rule(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(
-            ResourceType::Alert,
-            ResourceSelector::All,
-            RuleChannel::Shared(channel),
-            &RuleTrigger::OF_INCIDENTS,
-        )
+        self.put_rule(self.draft_rule(ResourceType::Alert, ResourceSelector::All, channel), Vec::new())
     }
 
     /// A rule that notifies this channel of the runs of every flow.
     #[track_caller]
     pub fn flow_rule(&self, channel: ChannelId) -> RuleId {
-        self.new_rule(ResourceType::Flow, ResourceSelector::All, RuleChannel::Shared(channel), &RuleTrigger::OF_RUNS)
+        self.put_rule(self.draft_rule(ResourceType::Flow, ResourceSelector::All, channel), Vec::new())
+    }
+
+    /// A rule for every event of the resource that is not stored yet.
+    fn draft_rule(&self, resource_type: ResourceType, resource: ResourceSelector, channel: ChannelId) -> Rule {
+        let now = self.now();
+        Rule::new(new_id(self.engine().clock(), now), self.workspace_id, (resource_type, resource), channel, now)
+    }
+
+    /// Stores a new rule after these changes.
+    #[track_caller]
+    fn put_rule(&self, rule: Rule, mut changes: Vec<ConfigChange>) -> RuleId {
+        let id = rule.id;
+        changes.push(ConfigChange::PutRule(rule, Precondition::Absent));
+        self.change(|_| changes.clone());
+        id
     }
 
     #[track_caller]
-    fn new_rule(
-        &self,
-        resource_type: ResourceType,
-        resource: ResourceSelector,
-        channel: RuleChannel,
-        triggers: &[RuleTrigger],
-    ) -> RuleId {
-        let rule = NewRule {
-            resource_type,
-            resource,
-            channel,
-            triggers: triggers.to_vec(),
-            trigger_types: Vec::new(),
-            enabled: true,
-            paused: false,
-            failure_severity: Severity::Warning,
-        };
-        self.wait(self.engine().create_rule(self.workspace_id, rule)).unwrap().value.rule.id
+    pub fn edit_rule(&self, id: RuleId, edit: impl Fn(&mut Rule)) {
+        self.change(|view| {
+            let before = view.rule(id).unwrap();
+            let mut rule = Rule::clone(before);
+            edit(&mut rule);
+            vec![ConfigChange::PutRule(rule.revised(before, self.now()), Precondition::Revision(before.revision))]
+        });
     }
 
-    #[track_caller]
-    pub fn edit_rule(&self, id: RuleId, edit: RuleEdit) {
-        self.wait(self.engine().edit_rule(self.workspace_id, id, edit, None)).unwrap();
-    }
-
+    /// Deletes a rule with its private channel.
     #[track_caller]
     pub fn delete_rule(&self, id: RuleId) {
-        self.wait(self.engine().delete_rule(self.workspace_id, id, None)).unwrap();
+        self.change(|view| {
+            let private = view.private_channel(view.rule(id).unwrap());
+            let private = private.map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id));
+            [ConfigChange::DeleteRule(id)].into_iter().chain(private).collect()
+        });
     }
 
     #[track_caller]
     pub fn pause(&self, id: RuleId, paused: bool) {
-        self.edit_rule(id, RuleEdit { paused: Some(paused), ..RuleEdit::default() });
+        self.edit_rule(id, |rule| rule.paused = paused);
     }
 
     #[track_caller]
@@ -396,13 +446,23 @@ impl World {
     #[track_caller]
     pub fn new_mute(&self, scope: MuteScope, seconds: Option<u64>, ends_on_recovery: bool) -> MuteId {
         let expires_at = seconds.map(|seconds| self.now().plus_ms(seconds * 1_000));
-        let mute = NewMute { scope, expires_at, reason: "test".into(), created_by: ana(), ends_on_recovery };
-        self.wait(self.engine().create_mute(self.workspace_id, mute)).unwrap().id
+        let (id, created_at) = (new_id(self.engine().clock(), self.now()), self.now());
+        let (workspace_id, reason, created_by) = (self.workspace_id, "test".to_owned(), ana());
+        let mute = Mute { id, workspace_id, scope, expires_at, reason, created_by, created_at, ends_on_recovery };
+        self.change(|_| vec![ConfigChange::PutMute(mute.clone())]);
+        id
+    }
+
+    /// The mutes that have not ended, oldest first.
+    #[track_caller]
+    pub fn mutes(&self) -> Vec<Mute> {
+        let view = self.engine().view(self.workspace_id).unwrap();
+        view.mutes.iter().filter(|mute| mute.is_active(self.now())).cloned().collect()
     }
 
     #[track_caller]
     pub fn unmute(&self, id: MuteId) {
-        self.wait(self.engine().delete_mute(self.workspace_id, id)).unwrap();
+        self.change(|_| vec![ConfigChange::DeleteMute(id)]);
     }
 
     // Events -----------------------------------------------------------------------------------------------------------

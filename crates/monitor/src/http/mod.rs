@@ -14,7 +14,7 @@ use tidings_channels::egress::decode::{BodyDecoder, Wanted};
 use tidings_channels::egress::{DialOptions, Stream};
 use tidings_channels::http_channel::Secrets;
 use tidings_domain::check::{Answer, BodyNeeds, Failure, FailureClass, SEARCHED_BYTES_MAX};
-use tidings_domain::endpoint::{HttpProbe, REDIRECTS_MAX};
+use tidings_domain::endpoint::{HttpProbe, REDIRECTS_MAX, is_secret_header, is_token};
 use tidings_domain::secret::Secret;
 use tokio::time::Instant;
 
@@ -30,7 +30,6 @@ use request::{Hop, RequestTemplate, authorization_header};
 
 /// How an HTTP probe is made, apart from its requests.
 pub(crate) struct HttpExchange<'a> {
-    pub secret: Option<&'a Secret>,
     /// What is wanted of the body.
     pub needs: &'a BodyNeeds,
     pub dial: DialOptions,
@@ -59,14 +58,14 @@ impl HttpProber {
         recorder: &mut TimingRecorder,
     ) -> Result<Answer, Failure> {
         if let Some(auth) = &probe.auth {
-            template.authorize(authorization_header(auth, exchange.secret).map_err(|why| invalid_endpoint(&why))?);
+            template.authorize(authorization_header(auth).map_err(|why| invalid_endpoint(&why))?);
         }
         let (mut redirects, mut cookies) = (0, CookieJar::default());
         loop {
             let round_trip = self.round_trip(probe, &exchange, &hop, &template, &cookies, recorder).await?;
             let next = match round_trip.location() {
                 Some(location) if probe.follow_redirects => redirect::next_hop(&hop, location),
-                _ => return Ok(to_answer(round_trip, &masked(probe, exchange.secret))),
+                _ => return Ok(to_answer(round_trip, &masked(probe))),
             };
             let next = next.map_err(|why| failure(FailureClass::Redirect, format!("{} {why}", hop.target.name)))?;
             if redirects == REDIRECTS_MAX {
@@ -161,19 +160,27 @@ fn body_reader(probe: &HttpProbe, exchange: &HttpExchange<'_>, head: &response::
     } else {
         let searched_max = if texts.is_empty() { *kept_max } else { SEARCHED_BYTES_MAX };
         let wanted = Wanted { kept_max: *kept_max, searched_max, texts: texts.clone() };
-        BodyReader::Decode(Box::new(BodyDecoder::new(&head.headers, wanted, masked(probe, exchange.secret))))
+        BodyReader::Decode(Box::new(BodyDecoder::new(&head.headers, wanted, masked(probe))))
     }
 }
 
-/// The secrets that are masked in a response, in case the server echoes them.
-fn masked(probe: &HttpProbe, secret: Option<&Secret>) -> Secrets {
-    match (&probe.auth, secret) {
-        (Some(auth), Some(secret)) => {
-            let encoded = request::credentials(auth, secret);
-            Secrets::new([encoded.expose(), secret.expose()])
-        }
-        _ => Secrets::default(),
-    }
+/// Words of a request body that are masked in a response.
+const BODY_WORDS_MAX: usize = 50;
+
+/// The secrets that are masked in a response, in case the server echoes them: credentials, tokens in the URL, headers
+/// that usually carry a secret, and what looks like a token in other headers and in the body. Other words of these are
+/// left as they are, as assertions may compare them.
+fn masked(probe: &HttpProbe) -> Secrets {
+    let encoded = probe.auth.as_ref().map(request::credentials);
+    let mut texts: Vec<&str> = encoded.iter().map(Secret::expose).collect();
+    texts.extend(probe.auth.as_ref().map(|auth| auth.secret().expose()));
+    texts.extend(probe.url.secrets());
+    let is_secret = |(name, value): &&(String, Secret)| is_secret_header(name) || is_token(value.expose());
+    texts.extend(probe.headers.iter().filter(is_secret).map(|(_, value)| value.expose()));
+    let body = probe.body.as_ref().map_or("", Secret::expose);
+    let words = body.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'));
+    texts.extend(words.filter(|word| is_token(word)).take(BODY_WORDS_MAX));
+    Secrets::new(texts)
 }
 
 /// The response as an observation.

@@ -112,8 +112,9 @@ impl RequestTemplate {
             let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
                 return Err("a header's name holds characters that HTTP does not allow".into());
             };
-            let value = HeaderValue::from_bytes(value.as_bytes())
+            let mut value = HeaderValue::from_bytes(value.expose().as_bytes())
                 .map_err(|_| format!("the header {name} holds characters that HTTP does not allow"))?;
+            value.set_sensitive(true);
             if !RESERVED_HEADERS.contains(&name) {
                 headers.try_append(name, value).map_err(|_| "there are too many headers")?;
             }
@@ -126,7 +127,7 @@ impl RequestTemplate {
             headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         }
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED_CODINGS));
-        let body = Bytes::from(probe.body.clone().unwrap_or_default());
+        let body = Bytes::copy_from_slice(probe.body.as_ref().map_or("", Secret::expose).as_bytes());
         Ok(Self { method, headers, body })
     }
 
@@ -187,19 +188,14 @@ impl RequestTemplate {
 }
 
 /// The `Authorization` header. The error does not quote the secret.
-pub(crate) fn authorization_header(auth: &Auth, secret: Option<&Secret>) -> Result<HeaderValue, String> {
-    let missing = Secret::default();
-    let secret = match (auth, secret) {
-        (_, Some(secret)) => secret,
-        // An empty password is valid, an empty token is not.
-        (Auth::Basic { .. }, None) => &missing,
-        (Auth::Bearer, None) => return Err("its token is missing".into()),
-    };
+pub(crate) fn authorization_header(auth: &Auth) -> Result<HeaderValue, String> {
     let scheme = match auth {
+        // An empty password is valid, an empty token is not.
+        Auth::Bearer { token } if token.is_empty() => return Err("its token is missing".into()),
         Auth::Basic { .. } => "Basic",
-        Auth::Bearer => "Bearer",
+        Auth::Bearer { .. } => "Bearer",
     };
-    let text = Secret::new(format!("{scheme} {}", credentials(auth, secret).expose()));
+    let text = Secret::new(format!("{scheme} {}", credentials(auth).expose()));
     let mut value =
         HeaderValue::from_str(text.expose()).map_err(|_| "its token holds characters that HTTP does not allow")?;
     value.set_sensitive(true);
@@ -207,13 +203,13 @@ pub(crate) fn authorization_header(auth: &Auth, secret: Option<&Secret>) -> Resu
 }
 
 /// The part of the header after the scheme.
-pub(crate) fn credentials(auth: &Auth, secret: &Secret) -> Secret {
+pub(crate) fn credentials(auth: &Auth) -> Secret {
     match auth {
-        Auth::Basic { username } => {
-            let pair = Secret::new(format!("{username}:{}", secret.expose()));
+        Auth::Basic { username, password } => {
+            let pair = Secret::new(format!("{username}:{}", password.expose()));
             Secret::new(BASE64.encode(pair.expose()))
         }
-        Auth::Bearer => secret.clone(),
+        Auth::Bearer { token } => token.clone(),
     }
 }
 

@@ -9,7 +9,6 @@ use tidings_channels::egress::DialOptions;
 use tidings_domain::check::Observation;
 use tidings_domain::endpoint::Definition;
 use tidings_domain::id::{EndpointId, WorkspaceId};
-use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 
 use crate::USER_AGENT;
@@ -22,10 +21,8 @@ pub struct MonitoredEndpoint {
     pub workspace_id: WorkspaceId,
     /// Revision of the endpoint that `definition` is from.
     pub revision: u32,
-    /// Probe, interval and timeout.
+    /// Probe with its secrets, interval and timeout.
     pub definition: Arc<Definition>,
-    /// The decrypted secret of the probe's `auth`.
-    pub secret: Option<Secret>,
     /// Start of its last check, if known. Only used when the scheduler starts.
     pub last_checked_at: Option<Timestamp>,
 }
@@ -68,8 +65,7 @@ pub trait EndpointProber: Send + Sync + 'static {
 #[async_trait]
 impl EndpointProber for Prober {
     async fn probe_once(&self, endpoint: &MonitoredEndpoint, now: Timestamp) -> Observation {
-        let secret = endpoint.secret.as_ref();
         let dial = DialOptions { workspace: Some(endpoint.workspace_id), fresh: false };
-        self.probe(&endpoint.definition, secret, USER_AGENT, now, dial).await
+        self.probe(&endpoint.definition, USER_AGENT, now, dial).await
     }
 }

@@ -252,7 +252,7 @@ fn has_new_probe(previous: &Arc<MonitoredEndpoint>, endpoint: &Arc<MonitoredEndp
     if Arc::ptr_eq(previous, endpoint) {
         return false;
     }
-    previous.definition.probe != endpoint.definition.probe || previous.secret != endpoint.secret
+    previous.definition.probe != endpoint.definition.probe
 }
 
 /// One check: probe an endpoint and persist the observation.

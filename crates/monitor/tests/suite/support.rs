@@ -15,7 +15,6 @@ use tidings_domain::check::{
     Answer, Assertion, AssertionKind, Body, CheckStatus, Failure, FailureClass, Observation, Operator,
 };
 use tidings_domain::endpoint::{Definition, ExpectedStatus, HttpProbe, Probe};
-use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_monitor::{DnsResolver, Prober, ProberConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -212,7 +211,7 @@ pub fn prober_with(guard: Guard, resolver: impl Resolve + 'static, roots: RootCe
 
 /// A GET of this URL.
 pub fn get(url: impl Into<String>) -> HttpProbe {
-    HttpProbe::new(url)
+    HttpProbe::new(url.into())
 }
 
 /// A definition of this probe that finds every response good, so that nothing is confirmed, and that keeps the body.
@@ -234,7 +233,7 @@ pub fn body_assertion(operator: Operator, value: &str) -> Assertion {
 
 /// One probe with a long timeout.
 pub async fn observe(prober: &Prober, probe: &Probe) -> Observation {
-    observe_within(prober, probe, None, LONG).await
+    observe_within(prober, probe, LONG).await
 }
 
 /// One HTTP probe with a long timeout.
@@ -243,9 +242,9 @@ pub async fn observe_http(prober: &Prober, probe: &HttpProbe) -> Observation {
 }
 
 /// One probe with this timeout. Its failure message must not leak path or query.
-pub async fn observe_within(prober: &Prober, probe: &Probe, secret: Option<&Secret>, timeout: Duration) -> Observation {
+pub async fn observe_within(prober: &Prober, probe: &Probe, timeout: Duration) -> Observation {
     let definition = Definition { timeout_ms: timeout.as_millis() as u32, ..lenient(probe) };
-    let probing = std::pin::pin!(prober.probe(&definition, secret, AGENT, NOW, DialOptions::default()));
+    let probing = std::pin::pin!(prober.probe(&definition, AGENT, NOW, DialOptions::default()));
     let observation = tokio::time::timeout(TEST_TIMEOUT, probing).await.expect("within the timeout");
     if let Err(failure) = &observation.outcome {
         let words = &failure.message;

@@ -40,16 +40,16 @@ pub(super) async fn rule_and_channel_all_fields_read_back(fixture: Fixture) {
     let mut rule = fixture.rule(ours.id, ours.channel_id);
     rule.resource_type = ResourceType::UseCase;
     rule.resource = ResourceSelector::One("a/b \"c\" ü".into());
-    rule.triggers = vec![RuleTrigger::Failure];
-    rule.trigger_types = ["manual", "chat"].iter().filter_map(|word| TriggerType::parse(word)).collect();
+    rule.settings.triggers = vec![RuleTrigger::Failure];
+    rule.settings.trigger_types = ["manual", "chat"].iter().filter_map(|word| TriggerType::parse(word)).collect();
     (rule.enabled, rule.paused) = (false, true);
-    rule.failure_severity = Severity::Critical;
+    rule.settings.failure_severity = Severity::Critical;
     (rule.generation, rule.revision) = (3, 9);
     rule.updated_at = after_ms(8);
     fixture.put_rule(rule.clone()).await.unwrap();
     let mut of_endpoints = fixture.rule(ours.id, ours.channel_id);
     of_endpoints.resource_type = ResourceType::Endpoint;
-    of_endpoints.triggers = RuleTrigger::OF_INCIDENTS.into();
+    of_endpoints.settings.triggers = RuleTrigger::OF_INCIDENTS.into();
     fixture.put_rule(of_endpoints.clone()).await.unwrap();
 
     let mut record = fixture.channel(ours.id);

@@ -14,7 +14,7 @@ use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
 use tidings_domain::severity::Severity;
 use tidings_domain::time::Timestamp;
-use tidings_domain::trigger::{RuleTrigger, Trigger, TriggerType};
+use tidings_domain::trigger::{Trigger, TriggerType};
 use tidings_domain::workspace::Workspace;
 
 use super::StoreFactory;
@@ -142,22 +142,7 @@ impl Fixture {
 
     /// A rule about every flow.
     pub(super) fn rule(&self, workspace_id: WorkspaceId, channel_id: ChannelId) -> Rule {
-        Rule {
-            id: self.id(),
-            workspace_id,
-            resource_type: ResourceType::Flow,
-            resource: ResourceSelector::All,
-            channel_id,
-            triggers: RuleTrigger::OF_RUNS.into(),
-            trigger_types: vec![],
-            enabled: true,
-            paused: false,
-            failure_severity: Severity::Warning,
-            generation: 1,
-            revision: 1,
-            created_at: NOW,
-            updated_at: NOW,
-        }
+        Rule::new(self.id(), workspace_id, (ResourceType::Flow, ResourceSelector::All), channel_id, NOW)
     }
 
     pub(super) async fn apply_change(&self, tenant: Tenant, change: ConfigChange) -> Result<i64> {

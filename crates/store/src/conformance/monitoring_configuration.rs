@@ -90,7 +90,7 @@ pub(super) async fn delete_endpoint_used_by_rule_is_refused(fixture: Fixture) {
     let id = fixture.new_endpoint(ours).await;
     let mut rule = fixture.rule(ours.id, ours.channel_id);
     (rule.resource_type, rule.resource) = (ResourceType::Endpoint, ResourceSelector::One(id.to_string()));
-    rule.triggers = RuleTrigger::OF_INCIDENTS.to_vec();
+    rule.settings.triggers = RuleTrigger::OF_INCIDENTS.to_vec();
     fixture.put_rule(rule.clone()).await.unwrap();
     assert!(fixture.configuration_since(ours, 0).await.rules.contains(&rule));
     assert_refused!(fixture.apply_change(ours, ConfigChange::DeleteEndpoint(id, NOW)).await, InUse);

@@ -13,6 +13,7 @@ use tidings_domain::incident::{
     Cause, Incident, IncidentStart, IncidentTrigger, Notified, Subject, SubjectField, SubjectInfo,
 };
 use tidings_domain::mute::{Mute, MuteScope};
+use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
@@ -94,7 +95,7 @@ pub(super) fn incident_only(incident: IncidentRecord) -> TransitionRecord {
 impl Fixture {
     pub(super) fn endpoint(&self, tenant: Tenant) -> EndpointRecord {
         let probe = HttpProbe {
-            auth: Some(Auth::Basic { username: "u".into() }),
+            auth: Some(Auth::Basic { username: "u".into(), password: Secret::default() }),
             ..HttpProbe::new("https://api.example.com/health")
         };
         let endpoint = Endpoint {

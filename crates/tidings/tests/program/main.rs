@@ -37,6 +37,7 @@ mod targets;
 mod templates;
 mod test_now;
 mod use_case_webhooks;
+mod users;
 mod watching;
 mod webhook_bodies;
 mod webhook_verification;

@@ -18,7 +18,7 @@ fn configuration_file_is_accepted() {
     let finished = setup.run(&["check-config", "--config", "tidings.toml"]);
     assert_eq!(finished.code, Some(0), "{snippet}: {}", finished.stderr);
     assert!(finished.stdout.contains("10.1.0.0/16,fd12::/48"), "{snippet}: {}", finished.stdout);
-    assert!(!finished.stdout.contains("password"), "{snippet}: {}", finished.stdout);
+    assert!(!finished.stdout.contains("user:password"), "{snippet}: {}", finished.stdout);
 }
 
 #[test]

@@ -34,23 +34,6 @@ fn workspaces_have_separate_keys_and_data() {
 }
 
 #[test]
-fn workspace_commands_fail_while_the_service_runs() {
-    let setup = Setup::new();
-    let server = setup.start();
-    for command in [
-        ["workspace", "create", "acme"].as_slice(),
-        &["workspace", "list"],
-        &["workspace", "new-key", "default"],
-        &["workspace", "revoke-key", "default", "key_019b6a3e000070008000000000000000"],
-    ] {
-        let refused = setup.run(command);
-        assert_eq!(refused.code, Some(1), "{command:?}");
-        assert!(refused.stderr.contains("stop the server"), "{}", refused.stderr);
-    }
-    server.api().within("acme").get("/runs").expect_problem(404, "not_found");
-}
-
-#[test]
 fn workspace_slug_must_be_unique_and_valid() {
     let setup = Setup::new();
     setup.start().stop();

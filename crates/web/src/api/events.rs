@@ -37,12 +37,6 @@ pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<EventId>) -
     ok(&EventWithDeliveries::of(&event, &deliveries))
 }
 
-/// `resourceType` of a rule.
-pub(super) fn resource_type(query: &mut Query) -> Option<ResourceType> {
-    let types = one_of(ResourceType::OF_RULES.map(ResourceType::as_str));
-    query.parsed("resourceType", &types, ResourceType::parse_rule_type)
-}
-
 /// `resourceId`.
 pub(super) fn resource_id(query: &mut Query) -> Option<String> {
     query.parsed("resourceId", "must be a resource's id: 1 to 200 bytes without control characters", |id| {

@@ -9,12 +9,10 @@ mod endpoints;
 mod events;
 mod inbound;
 mod incidents;
-pub(crate) mod inline;
 mod insights;
 mod invitations;
 mod members;
 mod mutes;
-mod policies;
 mod preferences;
 mod resources;
 mod rules;
@@ -197,11 +195,13 @@ fn table() -> Vec<Group> {
             "Rules",
             vec![
                 get("/notification-rules", "List the rules of a resource", rules::list),
-                post("/notification-rules", "Create a rule", rules::create),
-                post("/notification-rules/test", "Send a test", rules::test),
+                post("/notification-rules", "Create a rule", rules::create).problems(&[Code::Quota, Code::RuleExists]),
+                post("/notification-rules/test", "Send a test", rules::test)
+                    .problems(&[Code::NotFound, Code::ChannelUnusable]),
                 get("/notification-rules/deliveries", "List the deliveries of a resource", rules::deliveries),
                 get("/notification-rules/{id}", "Read a rule", rules::one),
-                patch("/notification-rules/{id}", "Edit a rule", rules::edit),
+                patch("/notification-rules/{id}", "Edit a rule", rules::edit)
+                    .problems(&[Code::Quota, Code::RuleExists]),
                 delete("/notification-rules/{id}", "Delete a rule", rules::delete),
             ],
         ),
@@ -209,10 +209,12 @@ fn table() -> Vec<Group> {
             "Use cases",
             vec![
                 get("/use-cases/{use_case}/webhooks", "List the webhooks of a use case", use_case_webhooks::list),
-                post("/use-cases/{use_case}/webhooks", "Create a webhook", use_case_webhooks::create),
+                post("/use-cases/{use_case}/webhooks", "Create a webhook", use_case_webhooks::create)
+                    .problems(&[Code::Quota]),
                 get("/use-cases/{use_case}/webhooks/{id}", "Read a webhook", use_case_webhooks::one),
                 delete("/use-cases/{use_case}/webhooks/{id}", "Delete a webhook", use_case_webhooks::delete),
-                post("/use-cases/{use_case}/webhooks/{id}/test", "Send a test event", use_case_webhooks::test),
+                post("/use-cases/{use_case}/webhooks/{id}/test", "Send a test event", use_case_webhooks::test)
+                    .problems(&[Code::ChannelUnusable]),
                 get(
                     "/use-cases/{use_case}/webhooks/{id}/deliveries",
                     "List its deliveries",
@@ -246,7 +248,7 @@ fn table() -> Vec<Group> {
             "Mutes",
             vec![
                 get("/mutes", "List mutes", mutes::list),
-                post("/mutes", "Create a mute", mutes::create),
+                post("/mutes", "Create a mute", mutes::create).problems(&[Code::Quota]),
                 delete("/mutes/{id}", "End a mute", mutes::delete),
             ],
         ),
@@ -262,20 +264,22 @@ fn table() -> Vec<Group> {
             "Endpoints",
             vec![
                 get("/endpoints", "List endpoints", endpoints::list),
-                post("/endpoints", "Create an endpoint", endpoints::create),
+                post("/endpoints", "Create an endpoint", endpoints::create).problems(&[Code::Quota]),
                 // Not run to completion: a test writes nothing, so that it may end when the client disconnects.
-                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test),
+                abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test)
+                    .problems(&[Code::NotFound]),
                 get("/endpoints/uptime", "Read the uptime of many endpoints by day", insights::uptime),
                 get("/endpoints/{id}", "Read an endpoint", endpoints::one),
                 patch("/endpoints/{id}", "Edit an endpoint", endpoints::edit),
                 delete("/endpoints/{id}", "Delete an endpoint", endpoints::delete),
-                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone),
+                post("/endpoints/{id}/clone", "Copy an endpoint", endpoints::clone).problems(&[Code::Quota]),
                 post("/endpoints/{id}/pause", "Pause monitoring", endpoints::pause),
                 post("/endpoints/{id}/resume", "Resume monitoring", endpoints::resume),
                 get("/endpoints/{id}/notifications", "Read which channels are notified", endpoints::wiring),
                 put("/endpoints/{id}/notifications", "Set which channels are notified", endpoints::rewire),
                 get("/endpoints/{id}/checks", "List checks", endpoints::checks),
-                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check),
+                post("/endpoints/{id}/checks", "Report a check", endpoints::report_check)
+                    .problems(&[Code::EndpointPaused]),
                 get("/endpoints/{id}/summaries", "List summaries of checks", endpoints::summaries),
                 get("/maintenance-windows", "List when maintenance windows occur", insights::maintenance_windows),
             ],
@@ -285,14 +289,15 @@ fn table() -> Vec<Group> {
             vec![
                 get("/incidents", "List incidents", incidents::list),
                 get("/incidents/{id}", "Read an incident with its timeline", incidents::one),
-                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge),
+                post("/incidents/{id}/acknowledge", "Acknowledge an incident", incidents::acknowledge)
+                    .problems(&[Code::IncidentResolved]),
             ],
         ),
         group(
             "Inbound webhooks",
             vec![
                 get("/inbound-webhooks", "List inbound webhooks", inbound::list),
-                post("/inbound-webhooks", "Create an inbound webhook", inbound::create),
+                post("/inbound-webhooks", "Create an inbound webhook", inbound::create).problems(&[Code::Quota]),
                 delete("/inbound-webhooks/{id}", "Delete an inbound webhook", inbound::delete),
             ],
         ),

@@ -4,7 +4,6 @@ use tidings_domain::calendar::Zone;
 use tidings_domain::channel::Channel;
 use tidings_domain::event::Event;
 use tidings_domain::id::{ChannelId, EventId};
-use tidings_domain::resource::ResourceType;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::routing::NotRouted;
 use tidings_engine::Engine;
@@ -22,8 +21,7 @@ pub(super) async fn explain(caller: Authorized<Read>, PathId(id): PathId<EventId
     query.finish(|| Some(()))?;
     let (engine, workspace_id) = (caller.engine(), caller.workspace_id());
     let (record, deliveries) = engine.event(workspace_id, id).await?;
-    let (preferences, _) = engine.preferences(workspace_id)?;
-    let zone = Zone::from_name(&preferences.timezone).unwrap_or(Zone::UTC);
+    let zone = Zone::from_name(&caller.view()?.preferences.timezone).unwrap_or(Zone::UTC);
     let phrasing = Phrasing { now: caller.now(), zone: &zone };
     let channel_of = |id: ChannelId| engine.channel(workspace_id, id).ok();
     let is_selected = |id: Option<ChannelId>| channel_filter.is_none() || id == channel_filter;
@@ -63,17 +61,15 @@ fn explain_delivery<'a>(
 
 /// With the current channel of the rule, if the rule still exists.
 fn explain_unrouted(not_routed: &NotRouted, event: &Event, engine: &Engine) -> UnroutedExplanation {
-    let rule = engine.rule(event.workspace_id, not_routed.rule_id).ok();
-    UnroutedExplanation::of(*not_routed, event, rule.map(|view| view.channel))
+    let view = engine.view(event.workspace_id).ok();
+    let channel = view.as_ref().and_then(|view| view.channel(view.rule(not_routed.rule_id)?.channel_id));
+    UnroutedExplanation::of(*not_routed, event, channel.map(|loaded| loaded.channel.clone()))
 }
 
 /// Whether a rule of the resource exists now, through this channel if one is named.
 fn has_matching_rule(engine: &Engine, event: &Event, channel: Option<ChannelId>) -> bool {
-    let rules = engine.rules(event.workspace_id).unwrap_or_default();
-    let is_of = |kind: ResourceType| kind == event.resource_type;
-    rules.iter().any(|view| {
-        is_of(view.rule.resource_type)
-            && view.rule.resource.matches(&event.resource_id)
-            && channel.is_none_or(|channel| channel == view.channel.id)
+    let is_selected = |id: ChannelId| channel.is_none_or(|channel| channel == id);
+    engine.view(event.workspace_id).is_ok_and(|view| {
+        view.rules_of(event.resource_type, &event.resource_id).any(|rule| is_selected(rule.channel_id))
     })
 }

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 /// By name.
 const DESCRIPTIONS: &[(&str, &str)] = &[
     ("Runs", "Executions of queries, flows, use cases and jobs, reported when they have ended."),
+    ("Resources", "What runs, checks and alerts are about, with how it went last."),
+    ("Overview", "What is wrong now, and what waits, in counts."),
     ("Events", "What was accepted, the deliveries that it caused, and why."),
     ("Rules", "Which events of a resource are sent through which channel."),
     ("Use cases", "The webhooks of a use case: a view of its rules."),

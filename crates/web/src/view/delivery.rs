@@ -133,7 +133,7 @@ pub(crate) fn verdicts(evaluation: &GateEvaluation) -> impl Iterator<Item = Verd
 }
 
 /// Why it was suppressed or skipped. In other states `reason` explains the hold.
-pub(super) fn suppressed_reason(record: &DeliveryRecord) -> Option<&str> {
+fn suppressed_reason(record: &DeliveryRecord) -> Option<&str> {
     let is_dropped = matches!(record.status, Status::Suppressed | Status::Skipped);
     record.reason.as_deref().filter(|_| is_dropped)
 }
@@ -166,41 +166,6 @@ impl<'a> Attempt<'a> {
             error: attempt.error.as_deref(),
             response_body: attempt.response_body.as_deref(),
             note: attempt.note.as_deref(),
-        }
-    }
-}
-
-/// A delivery in `GET /notification-rules/deliveries`. Here `attempts` is their number, as clients of that API expect.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RuleDelivery<'a> {
-    id: DeliveryId,
-    rule_id: Option<RuleId>,
-    run_id: &'a str,
-    trigger: Cow<'a, str>,
-    channel_type: &'a str,
-    status: &'a str,
-    attempts: u32,
-    http_status: Option<u16>,
-    last_error: Option<&'a str>,
-    sent_at: Option<Timestamp>,
-    completed_at: Option<Timestamp>,
-}
-
-impl<'a> RuleDelivery<'a> {
-    pub(crate) fn of(record: &'a DeliveryRecord) -> Self {
-        Self {
-            id: record.id,
-            rule_id: record.rule_id,
-            run_id: &record.event.run_id,
-            trigger: record.event.trigger.wire_name(),
-            channel_type: record.channel_type.as_str(),
-            status: record.status.as_str(),
-            attempts: record.attempt_count,
-            http_status: record.http_status,
-            last_error: record.last_error.as_deref(),
-            sent_at: record.sent_at,
-            completed_at: record.completed_at,
         }
     }
 }

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use serde::Serialize;
 use tidings_domain::id::EventId;
 use tidings_domain::routing::NotRouted;
-use tidings_domain::run::TruncatedField;
 use tidings_domain::time::Timestamp;
 use tidings_store::history::{DeliveryRecord, EventRecord};
-use tidings_store::queue::{Acceptance, Counts};
+use tidings_store::queue::Counts;
 
 use super::content::Content;
 use super::delivery::Delivery;
@@ -24,27 +23,6 @@ struct CountsView {
 impl From<Counts> for CountsView {
     fn from(counts: Counts) -> Self {
         Self { pending: counts.pending, held: counts.held, suppressed: counts.suppressed }
-    }
-}
-
-/// The response to a reported run.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Accepted<'a> {
-    event_id: EventId,
-    duplicate: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    differs: bool,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    truncated: &'a [TruncatedField],
-    deliveries: CountsView,
-}
-
-impl<'a> Accepted<'a> {
-    /// `truncated` is what of this report was not kept in full.
-    pub(crate) fn of(acceptance: &Acceptance, truncated: &'a [TruncatedField]) -> Self {
-        let &Acceptance { event_id, duplicate, differs, counts, .. } = acceptance;
-        Self { event_id, duplicate, differs, truncated, deliveries: counts.into() }
     }
 }
 
@@ -70,28 +48,6 @@ impl<'a> CommonFields<'a> {
             run_id: &event.run_id,
             content: Content::of(event),
             received_at: event.received_at,
-        }
-    }
-}
-
-/// A reported run in a list.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Run<'a> {
-    event_id: EventId,
-    status: Cow<'a, str>,
-    #[serde(flatten)]
-    common: CommonFields<'a>,
-    deliveries: CountsView,
-}
-
-impl<'a> Run<'a> {
-    pub(crate) fn of(record: &'a EventRecord) -> Self {
-        Self {
-            event_id: record.event.id,
-            status: record.event.trigger.wire_name(),
-            common: CommonFields::of(&record.event),
-            deliveries: record.counts.into(),
         }
     }
 }

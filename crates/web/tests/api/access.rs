@@ -67,7 +67,7 @@ async fn read_only_key_can_read_and_not_write() {
         } else if (method.as_str(), route) == ("DELETE", "") {
             // No key may.
             answered.problem(403, "forbidden");
-        } else if method == "GET" {
+        } else if method == "GET" || route == "/simulate" {
             assert!(matches!(answered.status.as_u16(), 200 | 404 | 422), "{method} {path}: {answered:?}");
         } else {
             answered.problem(403, "read_only");

@@ -85,9 +85,9 @@ async fn endpoint_test_merges_overrides_without_storing_them() {
     // A secret that was set for one origin is not sent to another.
     let mut elsewhere = Receiver::start().await;
     let moved = json!({"endpointId": id, "url": elsewhere.url});
-    assert_eq!(service.post("/endpoints/test", &moved).await.problem(422, "invalid"), ["/auth/token"]);
+    assert_eq!(service.post("/endpoints/test", &moved).await.problem(422, "invalid"), ["/headers/X-A", "/auth/token"]);
     assert!(elsewhere.is_quiet());
-    let anew = json!({"endpointId": id, "url": elsewhere.url, "auth": {"token": "other"}});
+    let anew = json!({"endpointId": id, "url": elsewhere.url, "auth": {"token": "other"}, "headers": {}});
     test(&service, anew).await;
     assert_eq!(elsewhere.next().await.header("authorization"), "Bearer other");
 

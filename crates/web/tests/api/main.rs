@@ -11,6 +11,7 @@ mod deliveries;
 mod documentation;
 mod endpoint_input;
 mod endpoint_operations;
+mod endpoint_secrets;
 mod endpoint_test;
 mod endpoints;
 mod every_endpoint_field;

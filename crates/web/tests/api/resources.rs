@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::Full;
 use serde_json::{Value, json};
+use tidings_domain::audit::AuditTarget;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::ManualClock;
 use tidings_store::accounts::AuditFilter;
@@ -130,8 +131,8 @@ async fn resource_edit_is_audited_and_fenced() {
     let partly = edited_if(&service, "\"2\"", &json!({"name": null})).await.expect(200)["resource"].clone();
     assert_eq!((&partly["title"], &partly["name"], &partly["link"]), (&"Theirs".into(), &Value::Null, &edit["link"]));
 
-    let log = service.store.audit_log(Some(service.workspace_id), AuditFilter { limit: 9, ..Default::default() });
-    let entries = log.await.unwrap();
+    let filter = AuditFilter { limit: 9, target: Some(AuditTarget::Resource), ..Default::default() };
+    let entries = service.store.audit_log(Some(service.workspace_id), filter).await.unwrap();
     let entry = entries.last().unwrap();
     assert_eq!((entries.len(), entry.action.to_string().as_str()), (2, "resource.updated"));
     assert_eq!((entry.target_id.as_deref(), entry.target_name.as_deref()), (Some("flow:f1"), Some("Theirs")));

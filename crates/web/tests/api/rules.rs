@@ -1,10 +1,17 @@
 //! Rules: edits, shared channels, revisions.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tidings_domain::channel::DisabledReason;
+use tidings_domain::id::RuleId;
+use tidings_engine::Options;
+use tidings_engine::clock::SystemClock;
+use tidings_engine::settings::SettingsLimits;
+use tidings_store::accounts::AuditFilter;
 use tidings_store::settings::{ConfigChange, Precondition};
 
-use crate::harness::Service;
+use crate::harness::{Service, unknown_id};
 use crate::receiver::Receiver;
 
 async fn shared_channel(service: &Service, url: &str) -> String {
@@ -176,4 +183,133 @@ async fn new_inline_destination_enables_owned_channel() {
         let kept = service.store.configuration(service.workspace_id, 0).await.unwrap();
         assert_eq!(kept.channels[0].channel.enabled, reason.is_null(), "{edit}");
     }
+}
+
+/// What the audit log holds, oldest first.
+async fn audited(service: &Service) -> Vec<(String, Value)> {
+    let filter = AuditFilter { limit: 100, ..AuditFilter::default() };
+    let entries = service.store.audit_log(Some(service.workspace_id), filter).await.unwrap();
+    let changes = |changes| serde_json::to_value(changes).unwrap();
+    entries.iter().rev().map(|entry| (entry.action.to_string(), changes(&entry.changes))).collect()
+}
+
+#[tokio::test]
+async fn rule_changes_are_audited_with_secrets_masked() {
+    let service = Service::start().await;
+    let id = service.rule_to("https://example.com/a/very-secret-token-0123").await;
+    let path = format!("/notification-rules/{id}");
+    service
+        .patch(&path, &json!({"paused": true, "url": "https://example.com/a/very-secret-token-4567"}))
+        .await
+        .expect(200);
+    service.patch(&path, &json!({"rotateWebhookSecret": true})).await.expect(200);
+    service.patch(&path, &json!({"triggers": []})).await.problem(422, "invalid");
+    service.delete(&path).await.expect(204);
+    let entries = audited(&service).await;
+    let actions: Vec<_> = entries.iter().map(|(action, _)| action.as_str()).collect();
+    assert_eq!(actions, ["rule.created", "rule.updated", "rule.updated", "rule.deleted"]);
+    assert_eq!(entries[0].1["url"], json!({"before": null, "after": "https://example.com/a/very…"}));
+    let edited = entries[1].1.as_object().unwrap();
+    assert_eq!(edited["paused"], json!({"before": false, "after": true}));
+    assert_eq!(edited.keys().collect::<Vec<_>>(), ["paused", "secrets"], "what did not change is left out");
+    assert_eq!(entries[2].1.as_object().unwrap().keys().collect::<Vec<_>>(), ["secrets"]);
+    assert_eq!(entries[3].1["triggers"]["after"], Value::Null);
+    let text = format!("{entries:?}");
+    assert!(!text.contains("secret-token") && !text.contains("whsec_"), "{text}");
+}
+
+async fn with_limits(limits: SettingsLimits) -> Service {
+    let options = Options { settings: limits, ..Options::default() };
+    Service::start_with(options, Arc::new(SystemClock::default())).await
+}
+
+/// A rule of the flow with a webhook of its own.
+fn own(flow: &str) -> Value {
+    json!({"resourceType": "flow", "resourceId": flow, "triggers": ["failure"], "channelType": "webhook",
+           "url": "https://example.com/"})
+}
+
+#[tokio::test]
+async fn rule_and_private_channel_quotas_return_403() {
+    let limits = SettingsLimits { rules_max: 4, private_channels_max: 2, ..SettingsLimits::default() };
+    let service = with_limits(limits).await;
+    let quota = |refused: Value| (refused["used"].clone(), refused["max"].clone());
+    for flow in ["f1", "f2"] {
+        service.post("/notification-rules", &own(flow)).await.expect(201);
+    }
+    let refused = service.post("/notification-rules", &own("f3")).await;
+    assert!(refused.text.contains("2 private channels"), "{}", refused.text);
+    assert_eq!(quota(refused.json()), (json!(2), json!(2)));
+    refused.problem(403, "PT403");
+    let webhook = json!({"url": "https://example.com/", "events": ["workflow.failed"]});
+    service.post("/use-cases/uc/webhooks", &webhook).await.problem(403, "PT403");
+
+    let shared = rule_on(&shared_channel(&service, "https://example.com/shared").await);
+    let id = service.post("/notification-rules", &shared).await.expect(201)["rule"]["id"].clone();
+    let path = format!("/notification-rules/{}", id.as_str().unwrap());
+    let to_own = json!({"channelType": "webhook", "url": "https://example.com/"});
+    service.patch(&path, &to_own).await.problem(403, "PT403");
+    let invalid =
+        json!({"resourceType": "flow", "resourceId": "f3", "triggers": ["failure"], "channelType": "webhook"});
+    assert_eq!(
+        service.post("/notification-rules", &invalid).await.problem(422, "invalid"),
+        ["/url"],
+        "first what is wrong"
+    );
+    let mut fourth = shared.clone();
+    fourth["resourceId"] = "f4".into();
+    service.post("/notification-rules", &fourth).await.expect(201);
+    fourth["resourceId"] = "f5".into();
+    let refused = service.post("/notification-rules", &fourth).await;
+    assert_eq!(quota(refused.json()), (json!(4), json!(4)));
+    service.delete(&path).await.expect(204);
+    service.post("/notification-rules", &fourth).await.expect(201);
+}
+
+#[tokio::test]
+async fn rules_that_can_match_one_event_are_bounded() {
+    let service = with_limits(SettingsLimits { matching_rules_max: 3, ..SettingsLimits::default() }).await;
+    for flow in ["f1", "f1", "f2", "*"] {
+        service.post("/notification-rules", &own(flow)).await.expect(201);
+    }
+    for flow in ["f1", "*"] {
+        let refused = service.post("/notification-rules", &own(flow)).await;
+        assert!(refused.text.contains("match one event"), "{}", refused.text);
+        refused.problem(403, "PT403");
+    }
+    service.post("/notification-rules", &own("f2")).await.expect(201);
+    let mut job = own("*");
+    job["resourceType"] = "job".into();
+    service.post("/notification-rules", &job).await.expect(201);
+}
+
+#[tokio::test]
+async fn concurrent_edits_of_different_fields_are_all_applied() {
+    let service = Service::start().await;
+    for _ in 0..5 {
+        let path = format!("/notification-rules/{}", service.rule_to("https://example.com/a").await);
+        let edit = async |edit: Value| service.patch(&path, &edit).await.expect(200);
+        tokio::join!(
+            edit(json!({"paused": true})),
+            edit(json!({"url": "https://example.com/b"})),
+            edit(json!({"failureSeverity": "info"}))
+        );
+        let rule = service.get(&path).await.expect(200);
+        let fields = (&rule["paused"], &rule["url"], &rule["failureSeverity"], &rule["revision"]);
+        assert_eq!(fields, (&json!(true), &json!("https://example.com/b"), &json!("info"), &json!(4)));
+    }
+}
+
+#[tokio::test]
+async fn all_violations_of_a_rule_are_reported_at_once() {
+    let service = Service::start().await;
+    let wrong = json!({"resourceType": "endpoint", "resourceId": "Production", "triggers": ["failure"], "paused": "no",
+        "triggerTypes": ["manual"], "channelType": "slack", "slackWebhookUrl": "nonsense", "rotateWebhookSecret": true,
+        "colour": "red"});
+    let mut pointers = service.post("/notification-rules", &wrong).await.problem(422, "invalid");
+    pointers.sort_unstable();
+    let expected = ["/colour", "/paused", "/resourceId", "/slackWebhookUrl", "/triggerTypes", "/triggers/0"];
+    assert_eq!(pointers, expected, "whether it can rotate is not known yet");
+    let mixed = json!({"ruleId": unknown_id::<RuleId>(), "channelType": "webhook", "url": "https://example.com/"});
+    assert_eq!(service.post("/notification-rules/test", &mixed).await.problem(422, "invalid"), ["/ruleId"]);
 }

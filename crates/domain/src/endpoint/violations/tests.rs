@@ -94,8 +94,8 @@ fn invalid_http_probe_fields_are_reported() {
     assert_eq!(http_pointers(|it| it.url = "ftp://a/".into()), ["/url"]);
     assert_eq!(http_pointers(|it| it.method = "get".into()), ["/method"]);
     assert_eq!(http_pointers(|it| it.method = "TRACE".into()), ["/method"]);
-    assert_eq!(http_pointers(|it| it.body = Some("x".repeat(65_537))), ["/body"]);
-    let basic = |username: &str| Some(Auth::Basic { username: username.into() });
+    assert_eq!(http_pointers(|it| it.body = Some("x".repeat(65_537).into())), ["/body"]);
+    let basic = |username: &str| Some(Auth::Basic { username: username.into(), password: "p".into() });
     assert_eq!(http_pointers(|it| it.auth = basic("a:b")), ["/auth/username"]);
     assert_eq!(http_pointers(|it| it.auth = basic(&"x".repeat(256))), ["/auth/username"]);
     assert_eq!(http_pointers(|it| it.expected_status_codes.clear()), ["/expectedStatusCodes"]);
@@ -116,7 +116,7 @@ fn invalid_http_probe_fields_are_reported() {
 #[test]
 fn header_violations_point_to_the_header_and_quote_no_value() {
     let with = |names: &[&str]| {
-        let headers = names.iter().map(|name| ((*name).to_owned(), "v".to_owned())).collect();
+        let headers = names.iter().map(|name| ((*name).to_owned(), "v".into())).collect();
         http_pointers(|it| it.headers = headers)
     };
     assert_eq!(with(&["X-A", "a/b~c", "x-a", "Expect"]), ["/headers/a~1b~0c", "/headers/x-a", "/headers/Expect"]);
@@ -219,7 +219,10 @@ fn insecure_tls_is_a_violation_only_together_with_secrets() {
     for verify in [Verify::ExpiryOnly, Verify::None] {
         assert_eq!(of(verify, |_| {}), None);
         assert_eq!(of(verify, |http| http.headers = vec![("X-Region".into(), "eu".into())]), None);
-        assert!(of(verify, |http| http.auth = Some(Auth::Bearer)).is_some_and(|it| it.contains("TIDINGS_X")));
+        assert!(
+            of(verify, |http| http.auth = Some(Auth::Bearer { token: "t".into() }))
+                .is_some_and(|it| it.contains("TIDINGS_X"))
+        );
         assert!(of(verify, header).is_some_and(|it| it.contains("X-API-Key") && !it.contains("hunter2")));
     }
     assert_eq!(of(Verify::Full, header), None);

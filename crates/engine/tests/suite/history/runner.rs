@@ -13,7 +13,6 @@ use tidings_domain::mute::MuteScope;
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{RuleTrigger, Trigger};
-use tidings_engine::settings::RuleEdit;
 use tidings_engine::{Simulation, SimulationRequest};
 
 use super::strategies::{Action, CHANNELS, ENDPOINTS, Setup};
@@ -127,7 +126,7 @@ impl History {
                 world.new_mute(scope, *seconds, ends_on_recovery);
             }
             Action::Unmute => {
-                let oldest = world.engine().mutes(world.workspace_id).unwrap().first().map(|mute| mute.id);
+                let oldest = world.mutes().first().map(|mute| mute.id);
                 oldest.into_iter().for_each(|id| world.unmute(id));
             }
             Action::Pause(rule, paused) => world.pause(self.rules[*rule], *paused),
@@ -174,7 +173,7 @@ impl History {
 
     fn replace(&mut self, rule: usize) {
         let (world, now) = (&self.world, self.world.now());
-        world.wait(world.engine().delete_rule(world.workspace_id, self.rules[rule], None)).unwrap();
+        world.delete_rule(self.rules[rule]);
         let (endpoint, channel) = (self.endpoints[rule / CHANNELS], self.channels[rule % CHANNELS]);
         self.rules[rule] = world.rule_for(endpoint, channel, triggers(rule));
         self.former_rules[rule].push(self.rules[rule]);
@@ -194,7 +193,7 @@ impl History {
         } else {
             self.gaps.push((rule, self.world.now(), None));
         }
-        self.world.edit_rule(self.rules[rule], RuleEdit { enabled: Some(on), ..RuleEdit::default() });
+        self.world.edit_rule(self.rules[rule], |rule| rule.enabled = on);
     }
 
     fn acknowledge(&self) {
@@ -300,7 +299,7 @@ impl History {
         }
         self.rules.iter().for_each(|rule| world.pause(*rule, false));
         self.endpoints.iter().for_each(|id| world.redefine(*id, |it| it.maintenance_windows.clear()));
-        for mute in world.engine().mutes(world.workspace_id).unwrap() {
+        for mute in world.mutes() {
             world.unmute(mute.id);
         }
         self.acknowledge();

@@ -29,7 +29,7 @@ async fn serving(head: &str, body: &[u8]) -> Server {
 async fn checked(server: &Server, assertions: Vec<Assertion>) -> Check {
     let definition = Definition { assertions, ..Definition::new(Probe::Http(get(server.url()))) };
     let prober = prober();
-    let observe = async || prober.probe(&definition, None, AGENT, NOW, DialOptions::default()).await;
+    let observe = async || prober.probe(&definition, AGENT, NOW, DialOptions::default()).await;
     let first = judge(&definition, &observe().await);
     let again = judge(&definition, &observe().await);
     assert_eq!(

@@ -18,7 +18,7 @@ async fn hanging_target_gets_at_most_its_limit_of_connections() {
     let probes: Vec<_> = (0..PER_TARGET_MAX + 10)
         .map(|_| {
             let (prober, probe) = (prober.clone(), Probe::Http(get(hanging.url())));
-            tokio::spawn(async move { prober.probe(&lenient(&probe), None, AGENT, NOW, DialOptions::default()).await })
+            tokio::spawn(async move { prober.probe(&lenient(&probe), AGENT, NOW, DialOptions::default()).await })
         })
         .collect();
     while hanging.connections() < PER_TARGET_MAX {
@@ -55,7 +55,7 @@ async fn waiting_for_a_permit_is_not_part_of_the_timings() {
     .await;
     let start_probe = || {
         let (prober, probe) = (prober.clone(), Probe::Http(get(server.url())));
-        tokio::spawn(async move { prober.probe(&lenient(&probe), None, AGENT, NOW, DialOptions::default()).await })
+        tokio::spawn(async move { prober.probe(&lenient(&probe), AGENT, NOW, DialOptions::default()).await })
     };
     let first: Vec<_> = (0..PER_TARGET_MAX).map(|_| start_probe()).collect();
     while served.load(Ordering::SeqCst) < PER_TARGET_MAX {
@@ -92,8 +92,7 @@ async fn dropped_probe_closes_its_connection() {
     .await;
     let prober = Arc::new(prober());
     let (cloned, probe) = (prober.clone(), Probe::Http(get(server.url())));
-    let task =
-        tokio::spawn(async move { cloned.probe(&lenient(&probe), None, AGENT, NOW, DialOptions::default()).await });
+    let task = tokio::spawn(async move { cloned.probe(&lenient(&probe), AGENT, NOW, DialOptions::default()).await });
     connected.notified().await;
     task.abort();
     closed.notified().await;

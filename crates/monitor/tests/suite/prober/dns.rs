@@ -126,7 +126,7 @@ async fn dns_probe_failure_has_class_and_message() {
     ] {
         assert_failed(&observe(&prober, &dns_probe(host, record_type)).await, class, words);
     }
-    let observation = observe_within(&prober, &dns_probe("silent.example", "A"), None, SHORT).await;
+    let observation = observe_within(&prober, &dns_probe("silent.example", "A"), SHORT).await;
     assert_failed(&observation, FailureClass::Timeout, "the name silent.example was not resolved within 400 ms");
     let observation = observe(&prober, &dns_probe("silent.example", "A")).await;
     assert_failed(&observation, FailureClass::Timeout, "the name servers did not answer in time");

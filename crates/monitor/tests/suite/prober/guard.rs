@@ -108,7 +108,7 @@ async fn hanging_resolver_fails_with_timeout() {
     }
     let prober = prober_with(Guard::default(), Never, RootCertStore::empty());
     for probe in probes("slow.example") {
-        let observation = observe_within(&prober, &probe, None, SHORT).await;
+        let observation = observe_within(&prober, &probe, SHORT).await;
         assert_failed(&observation, FailureClass::Timeout, "the name slow.example was not resolved within 400 ms");
         assert_eq!(observation.timings.dns_ms, None);
     }

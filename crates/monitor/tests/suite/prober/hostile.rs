@@ -71,7 +71,7 @@ async fn hanging_or_trickling_server_fails_with_timeout() {
     ] {
         let server = Server::trickling(head).await;
         let started = Instant::now();
-        let observation = observe_within(&prober(), &Probe::Http(get(server.url())), None, SHORT).await;
+        let observation = observe_within(&prober(), &Probe::Http(get(server.url())), SHORT).await;
         assert_failed(&observation, FailureClass::Timeout, words);
         assert!((SHORT..SHORT * 10).contains(&started.elapsed()), "{:?}", started.elapsed());
         let timings = observation.timings;

@@ -52,9 +52,9 @@ async fn request_has_method_headers_and_body_of_the_endpoint() {
             let probe = HttpProbe {
                 method: method.into(),
                 headers: [("X-Own", "1"), ("x-own", "zwölf"), ("Content-Type", "application/json")]
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .map(|(name, value)| (name.to_owned(), Secret::new(value)))
                     .into(),
-                body: body.map(str::to_owned),
+                body: body.map(Secret::new),
                 ..get(format!("http://{address}/a%20b?c=d#e"))
             };
             let page = http_answer(&observe_http(&prober, &probe).await);
@@ -86,26 +86,29 @@ async fn request_has_method_headers_and_body_of_the_endpoint() {
 #[tokio::test]
 async fn credentials_are_sent_and_masked_in_the_answer() {
     let (prober, address) = (prober(), echo_server().await);
-    let secret = Secret::new("hunter2-hunter2");
+    let secret = || Secret::new("hunter2-hunter2");
     for (auth, masked) in [
-        (Auth::Basic { username: "ops".into() }, "authorization: Basic •••"),
-        (Auth::Bearer, "authorization: Bearer •••"),
+        (Auth::Basic { username: "ops".into(), password: secret() }, "authorization: Basic •••"),
+        (Auth::Bearer { token: secret() }, "authorization: Bearer •••"),
     ] {
         let probe = Probe::Http(HttpProbe { auth: Some(auth), ..get(format!("http://{address}/")) });
-        let observation = observe_within(&prober, &probe, Some(&secret), LONG).await;
+        let observation = observe_within(&prober, &probe, LONG).await;
         let text = http_answer(&observation).text();
         assert!(text.contains(masked), "sent, and masked where the server echoes it: {text}");
         assert!(!format!("{observation:?}").contains("hunter2"));
     }
-    let probe = Probe::Http(HttpProbe { auth: Some(Auth::Bearer), ..get(format!("http://{address}/")) });
+    let probe = Probe::Http(HttpProbe {
+        auth: Some(Auth::Bearer { token: Secret::default() }),
+        ..get(format!("http://{address}/"))
+    });
     assert_failed(&observe(&prober, &probe).await, FailureClass::Protocol, "its token is missing");
 }
 
 #[tokio::test]
 async fn basic_auth_sends_the_authorization_header() {
     let server = Server::answering(OK).await;
-    let probe = HttpProbe { auth: Some(Auth::Basic { username: "Aladdin".into() }), ..get(server.url()) };
-    observe_within(&prober(), &Probe::Http(probe), Some(&Secret::new("open sesame")), LONG).await;
+    let auth = Auth::Basic { username: "Aladdin".into(), password: "open sesame".into() };
+    observe_http(&prober(), &HttpProbe { auth: Some(auth), ..get(server.url()) }).await;
     assert_eq!(header(&server.heads()[0], "authorization"), Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
 }
 

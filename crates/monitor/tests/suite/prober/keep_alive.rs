@@ -158,7 +158,7 @@ async fn connection_is_replaced_when_its_certificate_expires() {
     let probe = Probe::Http(get(format!("https://{}/", server.address)));
     let not_after = observe(&prober, &probe).await.certificate.unwrap().not_after;
     for (now, connections) in [(not_after.minus_ms(1), 1), (not_after, 2), (NOW, 2)] {
-        http_answer(&prober.probe(&lenient(&probe), None, AGENT, now, DialOptions::default()).await);
+        http_answer(&prober.probe(&lenient(&probe), AGENT, now, DialOptions::default()).await);
         assert_eq!(server.connections(), connections);
     }
 }
@@ -217,7 +217,7 @@ async fn bad_verdict_over_a_kept_connection_is_confirmed_over_a_fresh_one() {
             timeout_ms: 300,
             ..Definition::new(Probe::Http(get(server.url())))
         };
-        let observe = async || prober.probe(&definition, None, AGENT, NOW, DialOptions::default()).await;
+        let observe = async || prober.probe(&definition, AGENT, NOW, DialOptions::default()).await;
         assert_eq!(judge(&definition, &observe().await).status, CheckStatus::Healthy);
         let observation = observe().await;
         let check = judge(&definition, &observation);
@@ -231,7 +231,7 @@ async fn bad_verdict_over_a_fresh_connection_counts_at_once() {
     let (prober, server) = (prober(), Server::answering(BAD).await);
     let definition = Definition::new(Probe::Http(get(server.url())));
     for number in 1..=3 {
-        let observation = prober.probe(&definition, None, AGENT, NOW, DialOptions::default()).await;
+        let observation = prober.probe(&definition, AGENT, NOW, DialOptions::default()).await;
         assert_eq!(judge(&definition, &observation).status, CheckStatus::Down);
         assert_eq!(server.connections(), number, "no second request, and no connection is kept after it");
     }
@@ -256,7 +256,7 @@ async fn fresh_probe_dials_and_shows_the_certificate_of_now() {
     let (prober, probe) = (authority.prober(), Probe::Http(get(format!("https://{}/", server.address))));
     for (fresh, until, count) in [(false, "2080", 1), (false, "2080", 1), (true, "2090", 2)] {
         let certificate = prober
-            .probe(&lenient(&probe), None, AGENT, NOW, DialOptions { fresh, ..DialOptions::default() })
+            .probe(&lenient(&probe), AGENT, NOW, DialOptions { fresh, ..DialOptions::default() })
             .await
             .certificate
             .unwrap();

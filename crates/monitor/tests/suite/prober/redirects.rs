@@ -69,7 +69,6 @@ async fn sixth_redirect_fails() {
 #[tokio::test]
 async fn credentials_are_not_sent_to_another_origin() {
     let there = Server::answering(OK).await;
-    let secret = Secret::new("hunter2-hunter2");
     let same = Server::start(|mut stream, _, log| async move {
         let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
         let is_first = request.0.starts_with("GET /health");
@@ -79,12 +78,14 @@ async fn credentials_are_not_sent_to_another_origin() {
     })
     .await;
     let other = redirecting("302", &format!("http://{}/", there.address)).await;
-    for (auth, value) in [(Some(Auth::Bearer), "Bearer hunter2-hunter2"), (None, "own")] {
+    for (auth, value) in
+        [(Some(Auth::Bearer { token: "hunter2-hunter2".into() }), "Bearer hunter2-hunter2"), (None, "own")]
+    {
         let headers = [("Authorization", "own"), ("Cookie", "a=b"), ("X-Own", "1"), ("Host", "shop.example")];
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let headers = headers.map(|(name, value)| (name.to_owned(), Secret::new(value))).to_vec();
         for first in [&same, &other] {
             let probe = HttpProbe { auth: auth.clone(), headers: headers.clone(), ..get(first.url()) };
-            let observation = observe_within(&prober(), &Probe::Http(probe), Some(&secret), LONG).await;
+            let observation = observe_within(&prober(), &Probe::Http(probe), LONG).await;
             assert_eq!(http_answer(&observation).status, 200);
         }
         for head in same.heads().iter().chain(&other.heads()) {
@@ -107,7 +108,7 @@ async fn post_becomes_get_where_browsers_change_it() {
     {
         let there = Server::answering(OK).await;
         let here = redirecting(status, &format!("http://{}/there", there.address)).await;
-        let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+        let headers = vec![("Content-Type".to_owned(), "application/json".into())];
         let probe = HttpProbe { method: "POST".into(), body: Some("{}".into()), headers, ..get(here.url()) };
         assert_eq!(http_answer(&observe_http(&prober(), &probe).await).status, 200);
         let (head, sent) = there.requests.lock().unwrap()[0].clone();
@@ -175,7 +176,7 @@ async fn cookies_of_a_redirect_are_sent_within_the_check_and_only_to_their_host(
     let names = FakeDns::with_records(&[("localhost", &["127.0.0.1"])]);
     let prober = prober_with(crate::support::loopback_guard(), names, rustls::RootCertStore::empty());
     for own in [None, Some("own=2")] {
-        let headers = own.map(|own| ("Cookie".to_owned(), own.to_owned())).into_iter().collect();
+        let headers = own.map(|own| ("Cookie".to_owned(), Secret::new(own))).into_iter().collect();
         let probe = HttpProbe { headers, ..get(server.url()) };
         assert_eq!(http_answer(&observe_http(&prober, &probe).await).status, 200);
         let sent: Vec<_> = server.heads().iter().map(|head| header(head, "cookie").map(str::to_owned)).collect();

@@ -175,7 +175,7 @@ async fn server_without_tls_fails_with_tls_error_or_timeout() {
     })
     .await;
     let probe = Probe::Tls { host: "127.0.0.1".into(), port: hanging.address.port(), tls: TlsSettings::default() };
-    let observation = observe_within(&prober(), &probe, None, SHORT).await;
+    let observation = observe_within(&prober(), &probe, SHORT).await;
     assert_failed(&observation, FailureClass::Timeout, "the TLS handshake with 127.0.0.1");
     assert!(observation.timings.connect_ms.is_some() && observation.timings.tls_ms.is_none());
 }

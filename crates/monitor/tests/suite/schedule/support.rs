@@ -36,7 +36,6 @@ pub fn endpoint_with(number: u32, interval_seconds: u32, probe: Probe) -> Monito
         workspace_id: WorkspaceId::from_uuid(uuid_v7(1, &[0; 10])),
         revision: 1,
         definition: Arc::new(Definition { interval_seconds, ..Definition::new(probe) }),
-        secret: None,
         last_checked_at: None,
     }
 }

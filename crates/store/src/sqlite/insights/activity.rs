@@ -32,16 +32,17 @@ pub(in crate::sqlite) fn list(
         Vec::new()
     };
     while let Some(row) = rows.next()? {
-        let count = |column: &str| row.get::<_, i64>(column).map(i64::unsigned_abs);
-        let minute: i64 = row.get("minute")?;
+        // By position: a long span has a hundred thousand rows.
+        let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        let minute: i64 = row.get(0)?;
         let index = usize::try_from(minute.div_euclid(minutes) - first).unwrap_or(usize::MAX);
         let Some((_, activity)) = found.get_mut(index) else { continue };
-        activity.sent += count("sent")?;
-        activity.failed += count("failed")?;
-        activity.suppressed += count("suppressed")?;
-        activity.skipped += count("skipped")?;
-        activity.runs_succeeded += count("runs_succeeded")?;
-        activity.runs_failed += count("runs_failed")?;
+        activity.sent += count(1)?;
+        activity.failed += count(2)?;
+        activity.suppressed += count(3)?;
+        activity.skipped += count(4)?;
+        activity.runs_succeeded += count(5)?;
+        activity.runs_failed += count(6)?;
     }
     Ok(found)
 }

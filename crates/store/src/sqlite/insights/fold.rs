@@ -1,7 +1,7 @@
 //! Fold: events into resources, and the writer's notes into counts by minute.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Deserialize;
@@ -14,12 +14,14 @@ use tidings_domain::trigger::Trigger;
 use super::recent::{self, Entry};
 use super::staged::Unfolded;
 use crate::Result;
-use crate::insights::{FoldProgress, OutcomeStatus};
+use crate::insights::{FoldProgress, OutcomeStatus, RECENT_RUNS};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::db::Db;
 use crate::sqlite::row::{corrupt, parsed};
 use crate::sqlite::search::fold as fold_case;
 
+/// Events that one transaction reads: a few milliseconds of a reader.
+const EVENTS_MAX: u32 = 1_000;
 /// Resources that one transaction writes: a few milliseconds of the writer.
 const RESOURCES_MAX: usize = 100;
 /// How long before the last folded event a start folds again, in milliseconds: ids are made before their commit, and a
@@ -87,7 +89,15 @@ pub(super) async fn fold(store: &SqliteStore, limit: u32) -> Result<FoldProgress
         return Ok(FoldProgress::default());
     };
     let mut taken = GiveBack { unfolded: &store.unfolded, from: Some(from) };
-    let read = store.readers.run(move |db| read(db, from, limit.max(1))).await?;
+    // Many events before one write: a resource that has runs all the time is written once.
+    let mut read = Read::default();
+    let mut next = Some(from);
+    while let Some(start) = next.filter(|_| read.events < limit.max(1)) {
+        let chunk = (limit.max(1) - read.events).min(EVENTS_MAX);
+        let more = store.readers.run(move |db| self::read(db, start, chunk)).await?;
+        next = more.last_key.filter(|_| more.events == chunk).map(|last| last.saturating_add(1));
+        read.merge(more);
+    }
     let mut progress = FoldProgress { events: read.events, ..FoldProgress::default() };
     let mut resources: Vec<_> = read.resources.into_iter().collect();
     loop {
@@ -97,7 +107,8 @@ pub(super) async fn fold(store: &SqliteStore, limit: u32) -> Result<FoldProgress
         store
             .writer
             .run_batched("fold", move |db| {
-                resources.iter().try_for_each(|(key, seen)| write(db, key, seen))?;
+                let has_erasures = has_erasures(db, from)?;
+                resources.iter().try_for_each(|(key, seen)| write(db, key, seen, has_erasures))?;
                 flush(db)?;
                 done.map_or(Ok(()), |done| record_progress(db, done))
             })
@@ -108,8 +119,8 @@ pub(super) async fn fold(store: &SqliteStore, limit: u32) -> Result<FoldProgress
         resources = rest;
     }
     taken.from = None;
-    if let Some(last_key) = read.last_key.filter(|_| read.events == limit.max(1)) {
-        store.unfolded.add(last_key.saturating_add(1));
+    if let Some(next) = next {
+        store.unfolded.add(next);
         progress.has_more = true;
     }
     Ok(progress)
@@ -127,7 +138,7 @@ fn record_progress(db: &Connection, sort_key: i64) -> Result<()> {
 /// Writes everything that was read at once, and the progress.
 #[cfg(test)]
 pub(in crate::sqlite) fn write_all(db: &Db<'_>, read: &Read, done: Option<i64>) -> Result<()> {
-    read.resources.iter().try_for_each(|(key, seen)| write(db, key, seen))?;
+    read.resources.iter().try_for_each(|(key, seen)| write(db, key, seen, true))?;
     flush(db)?;
     done.map_or(Ok(()), |done| record_progress(db, done))
 }
@@ -189,14 +200,14 @@ pub(in crate::sqlite) fn read(db: &Connection, from: i64, limit: u32) -> Result<
         let run = Entry { completed_at: last.at, event, is_success: last.status == OutcomeStatus::Success };
         let runs = if is_alert { Vec::new() } else { vec![run] };
         let seen = Seen { first_seen_at: seen_at, last_seen_at: seen_at, runs, last };
-        match found.resources.entry(key) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(seen);
-            }
-            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().merge(seen),
-        }
+        found.add(key, seen);
     }
     Ok(found)
+}
+
+/// Whether any resource was erased after this sort key.
+pub(in crate::sqlite) fn has_erasures(db: &Connection, from: i64) -> Result<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM erasure WHERE until > ? LIMIT 1")?.exists([from])?)
 }
 
 /// The resources that were erased after this sort key, with the key before which events do not count.
@@ -232,11 +243,35 @@ fn facts(event: i64, is_alert: bool, trigger: Trigger, content: &str) -> Option<
     })
 }
 
+impl Read {
+    fn merge(&mut self, other: Self) {
+        self.events += other.events;
+        self.last_key = self.last_key.max(other.last_key);
+        for (key, seen) in other.resources {
+            self.add(key, seen);
+        }
+    }
+
+    fn add(&mut self, key: Key, seen: Seen) {
+        match self.resources.entry(key) {
+            btree_map::Entry::Vacant(entry) => {
+                entry.insert(seen);
+            }
+            btree_map::Entry::Occupied(mut entry) => entry.get_mut().merge(seen),
+        }
+    }
+}
+
 impl Seen {
     fn merge(&mut self, other: Self) {
         self.first_seen_at = self.first_seen_at.min(other.first_seen_at);
         self.last_seen_at = self.last_seen_at.max(other.last_seen_at);
         self.runs.extend(other.runs);
+        // Only the newest are stored; the others would only take memory.
+        if self.runs.len() > 4 * RECENT_RUNS {
+            self.runs.sort_unstable_by(|one, other| other.cmp(one));
+            self.runs.truncate(RECENT_RUNS);
+        }
         if (other.last.at, other.last.event) > (self.last.at, self.last.event) {
             // A later run without a name does not make its resource nameless.
             let name = other.last.name.clone().or_else(|| self.last.name.take());
@@ -257,15 +292,24 @@ struct Stored {
 }
 
 /// Writes what was seen of a resource, merged with what is stored.
-fn write(db: &Connection, (workspace_id, resource_type, resource_id): &Key, seen: &Seen) -> Result<()> {
+fn write(
+    db: &Connection,
+    (workspace_id, resource_type, resource_id): &Key,
+    seen: &Seen,
+    has_erasures: bool,
+) -> Result<()> {
     let resource_type = resource_type.as_str();
-    let erased_until: Option<i64> = db
-        .prepare_cached("SELECT until FROM erasure WHERE workspace_id = ? AND resource_type = ? AND resource_id = ?")?
-        .query_row(params![workspace_id, resource_type, resource_id], |row| row.get(0))
-        .optional()?;
-    // Erased after the events were read.
-    if erased_until.is_some_and(|until| seen.last.event < until) {
-        return Ok(());
+    if has_erasures {
+        let erased_until: Option<i64> = db
+            .prepare_cached(
+                "SELECT until FROM erasure WHERE workspace_id = ? AND resource_type = ? AND resource_id = ?",
+            )?
+            .query_row(params![workspace_id, resource_type, resource_id], |row| row.get(0))
+            .optional()?;
+        // Erased after the events were read.
+        if erased_until.is_some_and(|until| seen.last.event < until) {
+            return Ok(());
+        }
     }
     let stored = db
         .prepare_cached(

@@ -25,8 +25,8 @@ use crate::insights::{
 
 /// Events that one fold before a read takes, and how many folds. While more are reported than that, a read is late by
 /// some of them.
-const FOLD_EVENTS: u32 = 1_000;
-const FOLDS_MAX: u32 = 8;
+const FOLD_EVENTS: u32 = 10_000;
+const FOLDS_MAX: u32 = 2;
 
 impl SqliteStore {
     /// Folds what was not folded yet, before a read.

@@ -4,7 +4,6 @@ use rusqlite::{Connection, Row, params};
 use tidings_domain::id::{Id, WorkspaceId};
 use tidings_domain::resource::{ResourceSelector, ResourceType};
 use tidings_domain::rule::Rule;
-use tidings_domain::severity::Severity;
 
 use super::{check_updated, expected_revision};
 use crate::Result;
@@ -18,11 +17,9 @@ pub(super) fn read(row: &Row<'_>) -> Result<Rule> {
         resource_type: parsed(row, "resource_type", ResourceType::parse)?,
         resource: ResourceSelector::parse(&row.get::<_, String>("resource_id")?),
         channel_id: id(row, "channel_id")?,
-        triggers: json(row, "triggers")?,
-        trigger_types: json(row, "trigger_types")?,
         enabled: row.get("enabled")?,
         paused: row.get("paused")?,
-        failure_severity: parsed(row, "failure_severity", Severity::parse)?,
+        settings: json(row, "settings")?,
         generation: row.get("generation")?,
         revision: row.get("revision")?,
         created_at: instant(row, "created_at")?,
@@ -31,18 +28,16 @@ pub(super) fn read(row: &Row<'_>) -> Result<Rule> {
 }
 
 pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expected: Precondition) -> Result<()> {
-    let (triggers, trigger_types) = (to_json(&rule.triggers)?, to_json(&rule.trigger_types)?);
+    let settings = to_json(&rule.settings)?;
     let values = params![
         workspace_id.as_bytes(),
         rule.id.as_bytes(),
         rule.resource_type.as_str(),
         rule.resource.as_str(),
         rule.channel_id.as_bytes(),
-        triggers,
-        trigger_types,
         rule.enabled,
         rule.paused,
-        rule.failure_severity.as_str(),
+        settings,
         rule.generation,
         rule.revision,
         rule.created_at.unix_ms(),
@@ -53,9 +48,9 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expec
         Precondition::Absent => {
             // Both statements get the same parameters, so this one must use the last one, too, which is NULL here.
             db.prepare_cached(
-                "INSERT INTO rule (workspace_id, id, resource_type, resource_id, channel_id, triggers, trigger_types, \
-                 enabled, paused, failure_severity, generation, revision, created_at, updated_at) \
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 WHERE ?15 IS NULL",
+                "INSERT INTO rule (workspace_id, id, resource_type, resource_id, channel_id, enabled, paused, settings, \
+                 generation, revision, created_at, updated_at) \
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 WHERE ?13 IS NULL",
             )?
             .execute(values)?;
             Ok(())
@@ -63,10 +58,9 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, rule: &Rule, expec
         Precondition::Revision(_) => {
             let changed = db
                 .prepare_cached(
-                    "UPDATE rule SET resource_type = ?3, resource_id = ?4, channel_id = ?5, triggers = ?6, \
-                     trigger_types = ?7, enabled = ?8, paused = ?9, failure_severity = ?10, generation = ?11, \
-                     revision = ?12, created_at = ?13, updated_at = ?14 \
-                     WHERE workspace_id = ?1 AND id = ?2 AND revision = ?15",
+                    "UPDATE rule SET resource_type = ?3, resource_id = ?4, channel_id = ?5, enabled = ?6, paused = ?7, \
+                     settings = ?8, generation = ?9, revision = ?10, created_at = ?11, updated_at = ?12 \
+                     WHERE workspace_id = ?1 AND id = ?2 AND revision = ?13",
                 )?
                 .execute(values)?;
             check_updated(db, "rule", workspace_id, &rule.id, changed)

@@ -46,6 +46,7 @@ fn plans_of_fold_scan_no_table() {
         assert_no_scan(&traced.plans(|db| {
             db.notes.publish();
             let read = fold::read(db, 0, 9)?;
+            fold::has_erasures(db, 0)?;
             fold::write_all(db, &read, Some(9))
         }));
     }

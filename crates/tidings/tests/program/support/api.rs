@@ -103,6 +103,13 @@ impl Api {
         Answer::of(message)
     }
 
+    /// Sends a request as it is.
+    #[track_caller]
+    pub fn raw(address: SocketAddr, request: &[u8]) -> Answer {
+        let answered = Wire::connect(address).and_then(|mut wire| wire.exchange(request));
+        Answer::of(answered.unwrap_or_else(|error| panic!("{error}")))
+    }
+
     fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let target = format!("{}{path}", self.base());
         match body {

@@ -3,22 +3,19 @@
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tidings_domain::resource::ResourceType;
+use tidings_app::contract::{self, Input};
+use tidings_domain::surrogate::replace_lone_surrogates;
 use tidings_domain::time::Timestamp;
-use tidings_domain::trigger::{TRIGGER_TYPE_FORM, Trigger, TriggerType};
 use tidings_domain::violation::{Violation, Violations, pointer};
 use tidings_engine::accept::RunReport;
 
-use super::sent::SentRun;
-use super::validation::{
-    instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
-};
-use super::{RUN_STATUS_FORM, RUNS_MAX, Reports, not_a_report};
-use crate::body::{BodyFormat, Object};
-use crate::fields::{Fields, INTEGER_MAX, one_of};
-use crate::json::{self, Members, VIOLATIONS_MAX};
+use super::{RUNS_MAX, Reports, RunDraft, not_a_report};
+use crate::body::BodyFormat;
+use crate::json::{self, Members};
 use crate::problem::{Code, Problem};
-use crate::query::INSTANT_FORM;
+
+/// Violations after which the rest of a batch is not read: enough to show, and to know that there are many.
+const VIOLATIONS_MAX: usize = 10_000;
 
 /// Reads the runs of a body, or all their violations.
 pub(super) fn read(bytes: &[u8], format: BodyFormat, now: Timestamp) -> Result<Reports, Problem> {
@@ -70,7 +67,6 @@ fn many(items: Vec<(usize, &RawValue)>, format: BodyFormat, now: Timestamp) -> R
     for (index, item) in items {
         runs.extend(run(item, format!("/{index}"), now, &mut violations)?);
         if violations.len() > VIOLATIONS_MAX {
-            violations.truncate(VIOLATIONS_MAX);
             break;
         }
     }
@@ -83,7 +79,7 @@ fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) 
         violations.push(Violation::new(at, "must be a run, as a JSON object"));
         return Ok(None);
     };
-    let (mut output, mut not_unicode) = (None, Vec::new());
+    let (mut output, mut not_unicode) = (None, Violations::new());
     let mut object = Map::new();
     for (key, value) in members {
         // Stored exactly as it is written: parsing and serialising would normalise numbers and whitespace.
@@ -96,13 +92,12 @@ fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) 
             // Of an integer of any length the digits.
             "resourceId" | "runId" if is_integer(text) => Value::String(text.to_owned()),
             // An error that some program cut in the middle of a character must still be reported.
-            "errorMessage" => json::read(json::replace_lone_surrogates(text, "\\ufffd").as_bytes())?,
+            "errorMessage" => json::read(replace_lone_surrogates(text, "\\ufffd").as_bytes())?,
             _ => match json::read(text.as_bytes()) {
                 Ok(value) => value,
                 Err(problem) if problem.code() == Code::Invalid => {
-                    let prefix = format!("{at}{}", pointer(&key));
-                    violations.extend(problem.map_pointers(|inner| format!("{prefix}{inner}")).into_violations());
-                    not_unicode.push(prefix);
+                    let within = |violation: Violation| violation.under(pointer(&key));
+                    not_unicode.extend(problem.into_violations().into_iter().map(within));
                     continue;
                 }
                 Err(problem) => return Err(problem),
@@ -110,74 +105,27 @@ fn run(raw: &RawValue, at: String, now: Timestamp, violations: &mut Violations) 
         };
         object.insert(key, value);
     }
-    let mut fields = Fields::null_as_absent(Object(object)).at(at);
-    let report = read_fields(&mut fields, output, now);
-    let mut found = fields.into_violations();
-    // Those that are not Unicode are missing from the object, and would be reported as such, too.
-    found.retain(|violation| !not_unicode.contains(&violation.pointer));
-    let is_valid = found.is_empty() && not_unicode.is_empty();
-    violations.extend(found);
-    Ok(report.filter(|_| is_valid))
-}
-
-fn read_fields(fields: &mut Fields, output: Option<&RawValue>, now: Timestamp) -> Option<RunReport> {
-    let types = one_of(ResourceType::OF_RUNS.map(ResourceType::as_str));
-    let resource_type = fields.parsed("resourceType", &types, ResourceType::parse_run_type);
-    let resource_type = fields.required("resourceType", resource_type);
-    let resource_id = fields.string_matching("resourceId", resource_id_fault);
-    let resource_id = fields.required("resourceId", resource_id);
-    let resource_name = fields.string_matching("resourceName", name_fault);
-    let run_id = fields.string_matching("runId", run_id_fault);
-    let run_id = fields.required("runId", run_id);
-    let status = fields.parsed("status", RUN_STATUS_FORM, Trigger::parse_run);
-    let status = fields.required("status", status);
-    let trigger_type = fields.parsed("triggerType", TRIGGER_TYPE_FORM, TriggerType::parse);
-    let started_at = instant(fields, "startedAt");
-    let completed_at = instant(fields, "completedAt");
-    if let Some(fault) = order_fault(started_at, completed_at) {
-        fields.refuse("startedAt", fault);
-    }
-    let duration_ms = fields.integer("durationMs", 0, INTEGER_MAX);
-    let row_count = fields.integer("rowCount", 0, INTEGER_MAX);
-    let error_message = fields.text("errorMessage");
-    fields.know("output");
-    // Of a failure it is dropped: a failure is never refused for its output.
-    let must_be_kept = status != Some(Trigger::Failure);
-    if let Some(fault) = output.filter(|_| must_be_kept).and_then(|output| output_fault(output.get())) {
-        fields.refuse("output", fault);
-    }
-    let deep_link = fields.string_matching("deepLink", link_fault);
-    let sent = SentRun {
-        resource_type: resource_type?,
-        resource_id: resource_id?,
-        run_id: run_id?,
-        trigger: status?,
-        resource_name,
-        trigger_type,
-        started_at,
-        completed_at,
-        duration_ms,
-        row_count,
-        error_message,
-        output,
-        deep_link,
+    let read = match contract::read::<RunDraft>(Value::Object(object)) {
+        Ok(input) => input,
+        Err(found) => {
+            violations.extend(found.into_iter().chain(not_unicode).map(|violation| violation.under(&at)));
+            return Ok(None);
+        }
     };
-    Some(sent.into_report(now))
+    // Those that are not Unicode are missing from the object, and would be reported as such, too.
+    let mut input = Input { value: read.value, violations: not_unicode };
+    input.refuse(read.violations);
+    match RunDraft::into_report(input, output, now) {
+        Ok(report) => Ok(Some(report)),
+        Err(found) => {
+            violations.extend(found.into_iter().map(|violation| violation.under(&at)));
+            Ok(None)
+        }
+    }
 }
 
 /// Whether the JSON text is a number without fraction and exponent.
 fn is_integer(json: &str) -> bool {
     let digits = json.strip_prefix('-').unwrap_or(json);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn instant(fields: &mut Fields, key: &'static str) -> Option<Timestamp> {
-    let instant = fields.parsed(key, INSTANT_FORM, Timestamp::parse)?;
-    match instant_fault(instant) {
-        None => Some(instant),
-        Some(fault) => {
-            fields.refuse(key, fault);
-            None
-        }
-    }
 }

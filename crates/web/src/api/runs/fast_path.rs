@@ -5,15 +5,14 @@ use std::fmt;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use tidings_app::runs::{
+    SentRun, instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
+};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::{Trigger, TriggerType};
 use tidings_engine::accept::RunReport;
 
-use super::sent::SentRun;
-use super::validation::{
-    instant_fault, link_fault, name_fault, order_fault, output_fault, resource_id_fault, run_id_fault,
-};
 use super::{RUNS_MAX, Reports};
 use crate::body::BodyFormat;
 use crate::fields::INTEGER_MAX;

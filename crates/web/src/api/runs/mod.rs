@@ -1,77 +1,56 @@
-//! `/runs`: reports of completed runs, and their list.
+//! `/runs`.
 //!
 //! A body is parsed by [`fast_path`] in one pass, which fails without an explanation. Then [`diagnostics`] parses the same
-//! body again and collects every violation. Both use the checks in [`validation`], and a property test holds that they
-//! accept the same bodies.
+//! body again by the contract of [`RunDraft`] and collects every violation. A property test holds that both accept the same
+//! bodies.
 
 mod diagnostics;
 mod fast_path;
-mod sent;
 #[cfg(test)]
 mod tests;
-mod validation;
 
-use http::StatusCode;
-use tidings_domain::trigger::Trigger;
-use tidings_store::history::EventFilter;
+use tidings_app::page::Page;
+use tidings_app::runs::{self, RUNS_MAX, Run, RunDraft, RunQuery, RunsAccepted};
+use tidings_app::{Read, Report};
+use tidings_engine::accept::RunReport;
 
-use crate::auth::{Authorized, Read, Write};
+use crate::auth::Authorized;
 use crate::body::{BodyFormat, RunsBody};
 use crate::problem::Problem;
-use crate::query::Query;
-use crate::response::{ApiResult, json, ok};
-use crate::view::event::{Accepted, Run};
-
-pub(in crate::api) use validation::{instant_fault, link_fault, resource_id_fault};
-
-use super::events::resource_filter;
-
-/// Runs in one request.
-const RUNS_MAX: usize = 1_000;
-
-/// The expected form of a run's `status`, for messages.
-pub(in crate::api) const RUN_STATUS_FORM: &str = "must be success or failure";
+use crate::query::Parameters;
+use crate::response::Reply;
 
 /// The runs of a body.
 struct Reports {
-    runs: Vec<tidings_engine::accept::RunReport>,
+    runs: Vec<RunReport>,
     /// Whether the body is a list; then the response is one, too.
     is_list: bool,
 }
 
 /// Accepts runs: one, a JSON array, or NDJSON. All are accepted or none.
-pub(super) async fn report(caller: Authorized<Write>, RunsBody { format, bytes }: RunsBody) -> ApiResult {
-    let now = caller.now();
+pub(super) async fn report(
+    by: Authorized<Report>,
+    RunsBody { format, bytes }: RunsBody,
+) -> Result<Reply<RunsAccepted, 202>, Problem> {
+    let now = by.now();
     let reports = match fast_path::read(&bytes, format, now) {
         Some(reports) => reports,
         None => diagnostics::read(&bytes, format, now)?,
     };
     let Reports { runs, is_list } = reports;
-    let truncated: Vec<_> = runs.iter().map(|report| report.run.truncated.clone()).collect();
-    let acceptances = caller.engine().report(caller.workspace_id(), runs).await?;
-    let mut answers =
-        acceptances.iter().zip(&truncated).map(|(acceptance, truncated)| Accepted::of(acceptance, truncated));
-    match answers.next() {
-        Some(only) if !is_list => Ok(json(StatusCode::ACCEPTED, &only)),
-        first => Ok(json(StatusCode::ACCEPTED, &first.into_iter().chain(answers).collect::<Vec<_>>())),
-    }
+    let mut accepted = runs::report(&by, runs).await?;
+    Ok(Reply(match accepted.pop() {
+        Some(only) if !is_list => RunsAccepted::One(only),
+        last => RunsAccepted::Many(accepted.into_iter().chain(last).collect()),
+    }))
 }
 
 /// Runs, newest first.
-pub(super) async fn list(caller: Authorized<Read>, mut query: Query) -> ApiResult {
-    let page = query.search_page();
-    let mut filter = EventFilter {
-        runs_only: true,
-        before: page.before,
-        searched_until: page.searched_until,
-        limit: page.fetch_limit(),
-        ..Default::default()
-    };
-    resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
-    filter.trigger = query.parsed("status", RUN_STATUS_FORM, Trigger::parse_run);
-    let filter = query.finish(|| Some(filter))?;
-    let records = caller.engine().events(caller.workspace_id(), filter).await?;
-    ok(&page.of(&records, |record| record.event.id, Run::of))
+pub(super) async fn list(
+    by: Authorized<Read>,
+    Parameters(query): Parameters<RunQuery>,
+) -> Result<Reply<Page<Run>>, Problem> {
+    Ok(Reply(runs::list(&by, query).await?))
 }
 
 /// The problem of a body that holds no run, or too many.
