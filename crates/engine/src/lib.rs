@@ -15,6 +15,7 @@
 //!   (`queue::sender`), the circuit breaker of each channel (`queue::breaker`), and the release of held deliveries
 //!   (`queue::release_loop`).
 //! - `retention` summarises checks and prunes expired rows.
+//! - [`changes`] notifies subscribers, such as open pages, that something of a topic changed.
 //!
 //! # Flow
 //!
@@ -34,6 +35,7 @@
 //! the incident is still active.
 
 pub mod accept;
+pub mod changes;
 pub mod clock;
 mod detach;
 mod engine;
@@ -56,6 +58,7 @@ pub mod vault;
 
 pub use engine::{Engine, Options};
 pub use error::EngineError;
+pub use history::DeliveryMessage;
 pub use simulate::{SimulatedDelivery, Simulation, SimulationRequest};
 pub use test_send::{TestConfig, TestSend};
 

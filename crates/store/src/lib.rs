@@ -34,11 +34,13 @@
 //!
 //! # Modules
 //!
-//! [`accounts`] holds the part of the trait for accounts and the audit log, [`insights`] that for pages; [`queue`],
-//! [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store,
-//! `conformance` (behind the feature of that name) the test suite that every backend passes.
+//! [`accounts`] holds the part of the trait for accounts and the audit log, [`activity`] that for what became of channels
+//! and mutes, [`insights`] that for pages; [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the
+//! row types, [`sqlite`] the embedded store, `conformance` (behind the feature of that name) the test suite that every
+//! backend passes.
 
 pub mod accounts;
+pub mod activity;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -58,6 +60,7 @@ use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
 pub use accounts::AccountStore;
+use activity::ActivityStore;
 pub use error::StoreError;
 pub use insights::InsightStore;
 
@@ -86,7 +89,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: AccountStore + InsightStore + Send + Sync {
+pub trait Store: AccountStore + ActivityStore + InsightStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::problem::Code;
 
 mod examples;
+pub(crate) mod service;
 mod tags;
 
 /// The description of one operation, to which its arguments and its result add.

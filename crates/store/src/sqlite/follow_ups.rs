@@ -51,7 +51,10 @@ pub(super) fn apply(
         FollowUps::Digest => match stop.filter(|stop| stop.status == Status::Held) {
             Some(stop) => hold_digest_members(db, sort_key, stop)?,
             None if status.is_settled() => {
-                settle_digest_members(db, settlement.workspace_id, sort_key, now, status, stop)?
+                let settled = settle_digest_members(db, settlement.workspace_id, sort_key, now, status, stop)?;
+                if let Some(stop) = stop {
+                    stop.count_stopped(db, settlement.workspace_id, settled)?;
+                }
             }
             None => {}
         },
@@ -81,7 +84,7 @@ fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Re
 }
 
 /// Settles the members of a digest as the digest itself. `failed` members are included: those failed with the digest
-/// before and share the result of its resend. One that was resent by itself has left the digest.
+/// before and share the result of its resend. One that was resent by itself has left the digest. Returns their number.
 pub(super) fn settle_digest_members(
     db: &Db<'_>,
     workspace_id: WorkspaceId,
@@ -89,7 +92,7 @@ pub(super) fn settle_digest_members(
     now: Timestamp,
     status: Status,
     stop: Option<&StopColumns>,
-) -> Result<()> {
+) -> Result<usize> {
     // Before the update: it selects by the statuses and the `sent_at` that the update overwrites.
     if status == Status::Sent {
         count_digest_members(db, sort_key)?;
@@ -110,7 +113,7 @@ pub(super) fn settle_digest_members(
             sort_key,
         ])?;
     db.notes.settled(workspace_id, status, now, settled as u64);
-    Ok(())
+    Ok(settled)
 }
 
 /// Counts the members that are sent for the first time with this digest, each for its incident.

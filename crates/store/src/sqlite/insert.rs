@@ -1,11 +1,14 @@
 //! Inserts of event and delivery rows.
 
+use std::collections::BTreeMap;
+
 use tidings_domain::delivery::Status;
 use tidings_domain::event::Event;
-use tidings_domain::id::{EventId, Id};
+use tidings_domain::id::{EventId, Id, MuteId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
 use super::accept::EncodedEvent;
+use super::activity;
 use super::attempts;
 use super::db::{Binder, Db, InsertSql};
 use super::initial_state::{InitialColumns, Overrides};
@@ -113,7 +116,18 @@ pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides
             &row.content,
         ])
     })?;
-    Ok(())
+    count_stopped_by_mutes(db, rows)
+}
+
+/// One statement for each mute that suppressed any of the deliveries.
+fn count_stopped_by_mutes(db: &Db<'_>, rows: &[DeliveryRow<'_>]) -> Result<()> {
+    let mut stopped: BTreeMap<(WorkspaceId, MuteId), usize> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.delivery.initial_state == InitialState::Suppressed) {
+        if let Some(id) = row.delivery.evaluation.stopped.as_ref().and_then(|(_, refusal)| refusal.mute_id) {
+            *stopped.entry((row.event.workspace_id, id)).or_default() += 1;
+        }
+    }
+    stopped.into_iter().try_for_each(|((workspace_id, id), count)| activity::count_stopped(db, workspace_id, id, count))
 }
 
 /// Whether [`leased_delivery_insert`] covers the delivery.

@@ -9,6 +9,7 @@
 
 mod accept;
 mod accounts;
+mod activity;
 mod attempts;
 mod chain;
 mod checkpoint;

@@ -48,6 +48,7 @@ pub(super) fn prune(
             Position::RateWindows(id) => Some(call.rate_windows(id)?),
             Position::Endpoints(number) => Some(call.endpoints(number)?),
             Position::Mutes => Some(call.mutes()?),
+            Position::EndedMutes => Some(call.ended_mutes()?),
             Position::Episodes => Some(call.episodes()?),
             Position::Audit => Some(call.audit()?),
             Position::Accounts => Some(call.accounts()?),
@@ -229,18 +230,18 @@ impl PruneCall<'_> {
         Ok(self.budget > 0)
     }
 
-    /// Deletes expired mutes. They are configuration, so the version is incremented for the caches.
+    /// Retires expired mutes: they leave the configuration, whose version is incremented for the caches.
     fn mutes(&mut self) -> Result<Position> {
         let mut statement = self
             .db
-            .prepare_cached("SELECT workspace_id, id FROM mute INDEXED BY mute_expiry WHERE expires_at < ? LIMIT ?")?;
+            .prepare_cached("SELECT workspace_id, id FROM mute INDEXED BY mute_expiry WHERE ended_at IS NULL AND expires_at < ? LIMIT ?")?;
         let before = self.now.minus_ms(self.retention.mutes_ms).unix_ms();
         let expired = statement
             .query_map(params![before, self.budget], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<Vec<([u8; 16], [u8; 16])>>>()?;
         for (workspace_id, id) in &expired {
             self.db
-                .prepare_cached("DELETE FROM mute WHERE workspace_id = ? AND id = ?")?
+                .prepare_cached("UPDATE mute SET ended_at = expires_at WHERE workspace_id = ? AND id = ?")?
                 .execute(params![workspace_id, id])?;
             self.pruned.mutes += self.use_budget(1);
         }
@@ -249,7 +250,20 @@ impl PruneCall<'_> {
             bump_version(self.db, WorkspaceId::from_bytes(*id))?;
         }
         // A budget that was used up leaves open whether there are more.
-        Ok(if self.budget == 0 { Position::Mutes } else { Position::Episodes })
+        Ok(if self.budget == 0 { Position::Mutes } else { Position::EndedMutes })
+    }
+
+    /// Deletes mutes that ended long ago.
+    fn ended_mutes(&mut self) -> Result<Position> {
+        let deleted = self
+            .db
+            .prepare_cached(
+                "DELETE FROM mute WHERE (workspace_id, id) IN \
+                 (SELECT workspace_id, id FROM mute INDEXED BY mute_ended WHERE ended_at < ? LIMIT ?)",
+            )?
+            .execute(params![self.now.minus_ms(self.retention.ended_mutes_ms).unix_ms(), self.budget])?;
+        self.pruned.ended_mutes += self.use_budget(deleted as u32);
+        Ok(if self.budget == 0 { Position::EndedMutes } else { Position::Episodes })
     }
 
     /// Deletes ends of alerts' episodes that are as old as events that are pruned.

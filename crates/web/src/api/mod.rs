@@ -3,6 +3,7 @@
 mod account;
 mod api_keys;
 mod audit_log;
+mod changes;
 mod channels;
 mod deliveries;
 mod endpoints;
@@ -33,6 +34,7 @@ use http::Method;
 
 use crate::auth::AppState;
 use crate::instrument::{RunToCompletion, instrumented};
+use crate::openapi::service::ServiceRoute;
 use crate::openapi::{self, DescribedRoute, Description};
 use crate::operation::{Operation, Strict};
 use crate::problem::Code;
@@ -194,6 +196,7 @@ fn table() -> Vec<Group> {
         group(
             "Rules",
             vec![
+                get("/rules", "List the rules of the workspace", rules::all),
                 get("/notification-rules", "List the rules of a resource", rules::list),
                 post("/notification-rules", "Create a rule", rules::create).problems(&[Code::Quota, Code::RuleExists]),
                 post("/notification-rules/test", "Send a test", rules::test)
@@ -239,8 +242,10 @@ fn table() -> Vec<Group> {
             vec![
                 get("/deliveries", "List deliveries", deliveries::list),
                 post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover),
+                post("/deliveries/resend", "Send deliveries again, by ids or by a filter", deliveries::resend_many),
                 get("/deliveries/stats", "Count deliveries by period", insights::delivery_stats),
                 get("/deliveries/{id}", "Read a delivery with its attempts", deliveries::one),
+                get("/deliveries/{id}/message", "Read what is sent for a delivery", deliveries::message),
                 post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend),
             ],
         ),
@@ -252,6 +257,7 @@ fn table() -> Vec<Group> {
                 delete("/mutes/{id}", "End a mute", mutes::delete),
             ],
         ),
+        group("Changes", vec![get("/changes", "Be notified of changes", changes::stream)]),
         group(
             "Preferences",
             vec![
@@ -265,6 +271,7 @@ fn table() -> Vec<Group> {
             vec![
                 get("/endpoints", "List endpoints", endpoints::list),
                 post("/endpoints", "Create an endpoint", endpoints::create).problems(&[Code::Quota]),
+                post("/endpoints/bulk", "Change many endpoints", endpoints::bulk),
                 // Not run to completion: a test writes nothing, so that it may end when the client disconnects.
                 abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test)
                     .problems(&[Code::NotFound]),
@@ -405,6 +412,11 @@ pub fn instance_routes() -> Vec<(Method, &'static str)> {
     instance_table().into_iter().flat_map(|group| group.routes).map(|route| (route.method, route.path)).collect()
 }
 
+/// Every described route that is in none of the tables: it needs no credentials.
+pub fn service_routes() -> Vec<(&'static str, &'static str)> {
+    openapi::service::routes().iter().map(|route| (route.method, route.path)).collect()
+}
+
 /// The groups of all routes with the prefix of their paths.
 fn tables() -> impl Iterator<Item = (&'static str, Group)> {
     let of_workspace = table().into_iter().map(|group| (WORKSPACE, group));
@@ -429,7 +441,7 @@ pub fn description() -> serde_json::Value {
             }
         })
     });
-    openapi::document(described)
+    openapi::document(described.chain(openapi::service::routes().iter().map(|route| route.described())))
 }
 
 /// The same as text: what `/api/openapi.json` answers, and the committed copy.

@@ -221,7 +221,9 @@ impl Service {
     /// Sends a request.
     pub async fn execute(&self, request: Request<Full<Bytes>>) -> ApiResponse {
         let (parts, body) = self.client.request(request).await.unwrap().into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
+        // A stream of events has no end.
+        let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let bytes = if is_stream { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         ApiResponse { status: parts.status, headers: parts.headers, text }
     }

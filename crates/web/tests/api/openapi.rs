@@ -32,7 +32,9 @@ fn description_and_router_have_the_same_routes() {
     let of_instance = tidings_web::api::instance_routes().into_iter().map(|(method, path)| (method, path.to_owned()));
     let routed: BTreeSet<_> =
         of_workspace.chain(of_instance).map(|(method, path)| (method.to_string(), path)).collect();
-    assert_eq!(described, routed);
+    let of_service = tidings_web::api::service_routes().into_iter();
+    let of_service = of_service.map(|(method, path)| (method.to_owned(), path.to_owned()));
+    assert_eq!(described, routed.into_iter().chain(of_service).collect());
 }
 
 #[test]

@@ -77,6 +77,11 @@ struct Pass {
     is_incomplete: bool,
 }
 
+/// Whether a pass over some resource is due.
+pub(in crate::sqlite) fn is_due(db: &Connection, now: Timestamp) -> Result<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM erasure WHERE next_at <= ? LIMIT 1")?.exists([now.unix_ms()])?)
+}
+
 pub(in crate::sqlite) fn erase(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<EraseProgress> {
     let pass = db
         .prepare_cached(
@@ -249,7 +254,13 @@ fn erased_content(kind: EventKind, text: &str) -> Result<String> {
 /// The attempts without errors and responses.
 fn erased_attempts(text: &str) -> Result<String> {
     let attempts = attempts::decode_all(text).unwrap_or_default().into_iter();
-    let erased = attempts.map(|attempt| Attempt { error: None, response_body: None, note: None, ..attempt });
+    let erased = attempts.map(|attempt| Attempt {
+        error: None,
+        response_headers: None,
+        response_body: None,
+        note: None,
+        ..attempt
+    });
     erased.map(|attempt| attempts::encode(&attempt)).collect()
 }
 

@@ -18,6 +18,7 @@ use tidings_domain::trigger::Trigger;
 
 use super::{NOW, accept_events, channel_id, id, new_event, new_incident_event, workspace_id};
 use crate::Result;
+use crate::activity::{ChannelHealthRecord, MuteFilter};
 use crate::history::{DeliveryFilter, EventFilter};
 use crate::queue::{
     Attempt, FollowUps, InitialState, Lease, LeaseRef, NewDelivery, NewDigest, NewEvent, NextState, RateLimitRequest,
@@ -25,7 +26,7 @@ use crate::queue::{
 };
 use crate::sqlite::claim::Unreadable;
 use crate::sqlite::db::Db;
-use crate::sqlite::{accept, claim, held, history, migrate, release, resend, search, settle};
+use crate::sqlite::{accept, activity, claim, held, history, migrate, release, resend, search, settle};
 
 /// A database that records its statements.
 pub(super) struct TracedDb {
@@ -98,7 +99,9 @@ fn settlement(number: u64, next: NextState) -> Settlement {
         http_status: None,
         error_class: None,
         error: None,
+        response_headers: None,
         response_body: None,
+        channel_revision: None,
         note: None,
     };
     Settlement {
@@ -251,6 +254,29 @@ fn plans_of_resends_scan_no_table() {
     traced.db.execute("UPDATE delivery SET status = 'failed'", []).unwrap();
     let by_hand = Resend { delivery_id: id(1), ..by_hand };
     assert_no_scan(&traced.plans(|db| resend::resend(db, &by_hand, None)));
+    traced.db.execute("UPDATE delivery SET status = 'failed'", []).unwrap();
+    assert_no_scan(&traced.plans(|db| activity::resend_all(db, &[(by_hand, None)])));
+}
+
+#[test]
+fn plans_of_mutes_and_channel_health_scan_no_table() {
+    let traced = TracedDb::new();
+    let filters = [MuteFilter::InForce, MuteFilter::Ended { since: NOW, limit: 9 }];
+    for filter in filters {
+        assert_no_scan(&traced.plans(|db| activity::list_mutes(db, workspace_id(), NOW, filter)));
+    }
+    assert_no_scan(&traced.plans(|db| activity::count_stopped(db, workspace_id(), id(1), 1)));
+    let health = ChannelHealthRecord {
+        workspace_id: workspace_id(),
+        channel_id: channel_id(),
+        last_sent_at: None,
+        last_failed_at: None,
+        failing_since: None,
+        outcomes: 1,
+        count: 1,
+    };
+    assert_no_scan(&traced.plans(|db| activity::save_channel_health(db, &[health])));
+    assert_no_scan(&traced.plans(|db| activity::delete_channel_health(db, workspace_id(), channel_id())));
 }
 
 #[test]
