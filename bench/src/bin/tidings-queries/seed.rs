@@ -167,6 +167,8 @@ fn settlement(new_event: &NewEvent) -> Option<Settlement> {
         error_class: (!ok).then(|| "http_status".into()),
         error: (!ok).then(|| format!("HTTP 502: {}", event.resource_id)),
         response_body: None,
+        response_headers: None,
+        channel_revision: None,
         note: None,
     };
     Some(Settlement {
