@@ -25,8 +25,12 @@ pub(super) async fn edit(
     Ok(Reply(members::edit(&by, id, body.read()?).await?))
 }
 
-/// Any member may leave, so that the permission is checked by the operation.
-pub(super) async fn remove(by: Authorized<Read>, PathId(id): PathId<UserId>) -> Result<NoContent, Problem> {
+pub(super) async fn remove(by: Authorized<ManageMembers>, PathId(id): PathId<UserId>) -> Result<NoContent, Problem> {
     members::remove(&by, id).await?;
+    Ok(NoContent)
+}
+
+pub(super) async fn leave(by: Authorized<Read>) -> Result<NoContent, Problem> {
+    members::leave(&by).await?;
     Ok(NoContent)
 }
