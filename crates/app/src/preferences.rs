@@ -105,7 +105,7 @@ pub async fn edit(
         let mut changes = stored_changes(view, &after);
         if sets_global_mute {
             let others = view.mutes.iter().filter(|mute| mute.scope == MuteScope::Global);
-            changes.extend(others.map(|mute| ConfigChange::DeleteMute(mute.id)));
+            changes.extend(others.map(|mute| ConfigChange::EndMute(mute.id, now)));
             changes.extend(mute.map(ConfigChange::PutMute));
         }
         if !changes.is_empty() {

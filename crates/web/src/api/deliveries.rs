@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use tidings_app::SendNow;
+use tidings_app::deliveries::message::{self, Message};
+use tidings_app::deliveries::resend::{self, Resend, Resent};
 use tidings_domain::audit::{AuditChange, AuditChanges, AuditTarget, AuditVerb};
 use tidings_domain::delivery::Status;
 use tidings_domain::id::{ChannelId, DeliveryId, IncidentId};
@@ -10,10 +12,11 @@ use tidings_domain::time::Timestamp;
 use tidings_store::history::DeliveryFilter;
 
 use crate::auth::{Authorized, PathId, Read};
-use crate::body::Object;
+use crate::body::{Body, Object};
 use crate::fields::{Fields, one_of};
+use crate::problem::Problem;
 use crate::query::{INSTANT_FORM, Query};
-use crate::response::{self, ApiResult, ok};
+use crate::response::{self, ApiResult, Reply, ok};
 use crate::view::delivery::Delivery;
 
 use super::events::{kind_filter, resource_filter};
@@ -22,8 +25,13 @@ use super::events::{kind_filter, resource_filter};
 pub(super) async fn list(caller: Authorized<Read>, query: Query) -> ApiResult {
     let mut query =
         query.with_alias("channel", "channelId").with_alias("rule", "ruleId").with_alias("resourceId", "resource");
-    let page = query.page();
-    let mut filter = DeliveryFilter { before: page.before, limit: page.fetch_limit(), ..Default::default() };
+    let page = query.search_page();
+    let mut filter = DeliveryFilter {
+        before: page.before,
+        searched_until: page.searched_until,
+        limit: page.fetch_limit(),
+        ..Default::default()
+    };
     filter.channel_id = query.id("channel");
     filter.rule_id = query.id("rule");
     filter.event_id = query.id("event");
@@ -44,6 +52,16 @@ pub(super) async fn list(caller: Authorized<Read>, query: Query) -> ApiResult {
 /// One delivery, with its verdicts and attempts.
 pub(super) async fn one(caller: Authorized<Read>, PathId(id): PathId<DeliveryId>) -> ApiResult {
     ok(&Delivery::of(&caller.engine().delivery(caller.workspace_id(), id).await?))
+}
+
+/// What the channel of a delivery sends for it.
+pub(super) async fn message(by: Authorized<Read>, PathId(id): PathId<DeliveryId>) -> Result<Reply<Message>, Problem> {
+    Ok(Reply(message::message(&by, id).await?))
+}
+
+/// Resends deliveries by their ids or by a filter.
+pub(super) async fn resend_many(by: Authorized<SendNow>, body: Body<Resend>) -> Result<Reply<Resent>, Problem> {
+    Ok(Reply(resend::resend(&by, body.read()?).await?))
 }
 
 /// Resends one delivery.

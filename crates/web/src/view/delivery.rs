@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use tidings_channels::response_headers::parse_kept_headers;
 use tidings_domain::delivery::{Status, idempotency_key};
 use tidings_domain::event::EventKind;
 use tidings_domain::gate::{Effect, Gate, GateEvaluation};
@@ -148,7 +149,9 @@ pub(crate) struct Attempt<'a> {
     http_status: Option<u16>,
     error_class: Option<&'a str>,
     error: Option<&'a str>,
+    response_headers: Vec<ResponseHeader<'a>>,
     response_body: Option<&'a str>,
+    channel_revision: Option<u32>,
     /// Only where there is something to note.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
@@ -164,8 +167,24 @@ impl<'a> Attempt<'a> {
             http_status: attempt.http_status,
             error_class: attempt.error_class.as_deref(),
             error: attempt.error.as_deref(),
+            response_headers: ResponseHeader::all(attempt),
             response_body: attempt.response_body.as_deref(),
+            channel_revision: attempt.channel_revision,
             note: attempt.note.as_deref(),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct ResponseHeader<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+impl<'a> ResponseHeader<'a> {
+    /// Those that the attempt kept, in the order of the response.
+    fn all(attempt: &'a tidings_store::queue::Attempt) -> Vec<Self> {
+        let lines = attempt.response_headers.as_deref().unwrap_or_default();
+        parse_kept_headers(lines).map(|(name, value)| Self { name, value }).collect()
     }
 }

@@ -13,15 +13,17 @@ const GRACE_MS: u64 = 60_000;
 
 /// Tables with rows of workspaces, besides those that have steps of their own, and the rest of their keys. In this order:
 /// rules before their channels.
-pub(in crate::sqlite) const BY_KEY: [(&str, &str); 9] = [
+pub(in crate::sqlite) const BY_KEY: [(&str, &str); 11] = [
     ("rule", "id"),
     ("mute", "id"),
+    ("channel_health", "channel_id"),
     ("inbound_webhook", "id"),
     ("alert_episode", "resource_id"),
     ("audit_entry", "id"),
     ("api_key", "id"),
     ("invitation", "id"),
     ("membership", "user_id"),
+    ("history_block", "last"),
     ("activity_minute", "minute"),
 ];
 
