@@ -122,28 +122,17 @@ pub async fn edit(by: &Authorized<ManageMembers>, id: UserId, input: Input<Membe
     Err(tidings_engine::EngineError::RevisionMismatch.into())
 }
 
-/// Removes a member. Only owners remove owners.
+/// Removes a member, or leaves: any member may remove itself. Only owners remove owners.
 ///
 /// # Errors
 /// [`AppError::Forbidden`], [`AppError::LastOwner`], and if the user is no member.
-pub async fn remove(by: &Authorized<ManageMembers>, id: UserId) -> Result<()> {
-    end(by, id, false).await
-}
-
-/// Leaves the workspace, as any member may.
-///
-/// # Errors
-/// [`AppError::LastOwner`], and for an API key, which is no member.
-pub async fn leave(by: &Authorized<Read>) -> Result<()> {
+pub async fn remove(by: &Authorized<Read>, id: UserId) -> Result<()> {
     let actor = by.actor();
-    let id = actor.id.as_deref().filter(|_| actor.kind == ActorKind::User).and_then(|id| id.parse().ok());
-    end(by, id.ok_or(AppError::not_found("member"))?, true).await
-}
-
-async fn end<P>(by: &Authorized<P>, id: UserId, leaves: bool) -> Result<()> {
+    let leaves = actor.kind == ActorKind::User && actor.id.as_deref() == Some(id.to_string().as_str());
     for _ in 0..EDIT_ATTEMPTS {
         let member = find(by, id).await?;
         if !leaves {
+            by.principal().require(Permission::ManageMembers)?;
             require_over(by, member.role)?;
         }
         let verb = if leaves { AuditVerb::Left } else { AuditVerb::Deleted };

@@ -25,12 +25,8 @@ pub(super) async fn edit(
     Ok(Reply(members::edit(&by, id, body.read()?).await?))
 }
 
-pub(super) async fn remove(by: Authorized<ManageMembers>, PathId(id): PathId<UserId>) -> Result<NoContent, Problem> {
+/// Any member may leave, so that the operation checks the permission to remove others.
+pub(super) async fn remove(by: Authorized<Read>, PathId(id): PathId<UserId>) -> Result<NoContent, Problem> {
     members::remove(&by, id).await?;
-    Ok(NoContent)
-}
-
-pub(super) async fn leave(by: Authorized<Read>) -> Result<NoContent, Problem> {
-    members::leave(&by).await?;
     Ok(NoContent)
 }

@@ -322,9 +322,7 @@ fn table() -> Vec<Group> {
                 get("/members", "List the members", members::list),
                 get("/members/{id}", "Read a member", members::one),
                 patch("/members/{id}", "Change the role of a member", members::edit).problems(&[Code::LastOwner]),
-                delete("/members/me", "Leave the workspace", members::leave)
-                    .problems(&[Code::NotFound, Code::LastOwner]),
-                delete("/members/{id}", "Remove a member", members::remove).problems(&[Code::LastOwner]),
+                delete("/members/{id}", "Remove a member, or leave", members::remove).problems(&[Code::LastOwner]),
                 get("/invitations", "List the open invitations", invitations::list),
                 post("/invitations", "Invite a person", invitations::create)
                     .problems(&[Code::Quota, Code::AlreadyMember]),
