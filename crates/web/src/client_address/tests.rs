@@ -1,3 +1,5 @@
+//! Forwarding headers, believed and not.
+
 use http::HeaderValue;
 
 use super::*;
