@@ -9,30 +9,9 @@ pub(crate) const LIMIT_DEFAULT: u32 = 50;
 /// The largest limit of a request.
 pub(crate) const LIMIT_MAX: u32 = 200;
 
-/// The page that a request asks for.
-pub(crate) struct Page<T> {
-    /// Only items older than this one, whose id is the cursor.
-    pub before: Option<T>,
-    pub limit: u32,
-}
-
-impl<T: Copy> Page<T> {
-    /// How many records to fetch: one more than the page holds, which shows whether another page follows.
-    pub(crate) fn fetch_limit(&self) -> u32 {
-        self.limit + 1
-    }
-
-    /// The page of up to [`Page::fetch_limit`] records, newest first.
-    pub(crate) fn of<'a, R, V>(&self, records: &'a [R], id: impl Fn(&R) -> T, view: impl Fn(&'a R) -> V) -> List<V, T> {
-        let length = records.len().min(self.limit as usize);
-        let next_cursor = (records.len() > length).then(|| records[..length].last().map(id)).flatten();
-        List { data: records[..length].iter().map(view).collect(), next_cursor, searched_until: None }
-    }
-}
-
 /// The page that a request asks for of a list that is searched, and whose search may end early.
 pub(crate) struct SearchPage<T> {
-    /// As in [`Page::before`].
+    /// Only items older than this one, whose id is the cursor.
     pub before: Option<T>,
     /// The cursor of a page whose search ended early.
     pub searched_until: Option<SearchedUntil>,
@@ -40,7 +19,7 @@ pub(crate) struct SearchPage<T> {
 }
 
 impl<T: Copy> SearchPage<T> {
-    /// See [`Page::fetch_limit`].
+    /// How many records to fetch: one more than the page holds, which shows whether another page follows.
     pub(crate) fn fetch_limit(&self) -> u32 {
         self.limit + 1
     }
@@ -53,11 +32,13 @@ impl<T: Copy> SearchPage<T> {
         id: impl Fn(&R) -> T,
         view: impl Fn(&'a R) -> V,
     ) -> List<V, Cursor<T>> {
-        let List { data, next_cursor, .. } =
-            Page { before: self.before, limit: self.limit }.of(&page.records, id, view);
+        let records = &page.records;
+        let length = records.len().min(self.limit as usize);
+        let next_cursor = (records.len() > length).then(|| records[..length].last().map(id)).flatten();
         // A full page goes on from its last record, however far the search came.
         let searched_until = page.searched_until.filter(|_| next_cursor.is_none());
         let next_cursor = next_cursor.map(Cursor::After).or(searched_until.map(Cursor::SearchedUntil));
+        let data = records[..length].iter().map(view).collect();
         List { data, next_cursor, searched_until: searched_until.map(SearchedUntil::at) }
     }
 }
@@ -89,25 +70,9 @@ pub(crate) struct List<V, T> {
     searched_until: Option<Timestamp>,
 }
 
-impl<V> List<V, ()> {
-    /// All items, for lists that are short enough for one page.
-    pub(crate) fn complete(data: Vec<V>) -> Self {
-        Self { data, next_cursor: None, searched_until: None }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn page_has_next_cursor_only_if_records_remain() {
-        let page = Page { before: None, limit: 2 };
-        let json_of = |records: &[u32]| serde_json::to_value(page.of(records, |r| *r, |r| *r)).unwrap();
-        assert_eq!(json_of(&[9, 8, 7]), serde_json::json!({"data": [9, 8], "nextCursor": 8}));
-        assert_eq!(json_of(&[9, 8]), serde_json::json!({"data": [9, 8], "nextCursor": null}));
-        assert_eq!(json_of(&[]), serde_json::json!({"data": [], "nextCursor": null}));
-    }
 
     #[test]
     fn search_page_ended_early_has_cursor_and_instant() {

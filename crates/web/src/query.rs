@@ -11,7 +11,7 @@ use tidings_store::history::SearchedUntil;
 use crate::auth::AppState;
 use crate::openapi::Description;
 use crate::operation::Argument;
-use crate::page::{LIMIT_DEFAULT, LIMIT_MAX, Page, SearchPage};
+use crate::page::{LIMIT_DEFAULT, LIMIT_MAX, SearchPage};
 use crate::problem::{Code, Problem};
 
 /// Parameters that are parsed; further ones are ignored.
@@ -98,13 +98,6 @@ impl Query {
         let expected = format!("must be at most {TEXT_BYTES_MAX} bytes");
         let text = self.parsed(name, &expected, |text| (text.len() <= TEXT_BYTES_MAX).then(|| text.to_owned()))?;
         Some(text).filter(|text| !text.is_empty())
-    }
-
-    /// `limit` and `cursor`.
-    pub(crate) fn page<T: Id>(&mut self) -> Page<T> {
-        let limit = self.limit();
-        let before = self.parsed("cursor", CURSOR_FORM, |text| text.parse().ok());
-        Page { before, limit }
     }
 
     /// `limit` and `cursor` of a list whose search may end early.
