@@ -21,6 +21,7 @@ use crate::changes::{self, Feeds, Topic};
 use crate::clock::Clock;
 use crate::error::EngineError;
 use crate::incidents::{ActiveIncidents, Incidents};
+use crate::index_loop;
 use crate::insights;
 use crate::metrics;
 use crate::queue::{Limits, Queue};
@@ -46,7 +47,7 @@ pub struct Engine {
     queue: Queue,
     incidents: Incidents,
     clock: Arc<dyn Clock>,
-    /// Set when the retention job should end.
+    /// Set when the retention job and the index loop should end.
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -94,6 +95,7 @@ impl Engine {
         let retention =
             retention::run(Arc::clone(&store), Arc::clone(&config), Arc::clone(&clock), options.retention, stopped);
         tokio::spawn(retention);
+        tokio::spawn(index_loop::run(Arc::clone(&store), Arc::clone(&clock), stopping.subscribe()));
         tokio::spawn(insights::run(Arc::clone(&store), Arc::clone(&clock), stopping.subscribe()));
         Ok(Self { store, config, settings, queue, incidents, clock, stopping: Arc::new(stopping) })
     }

@@ -11,7 +11,7 @@ use tidings_domain::id::{ChannelId, DeliveryId, EventId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_store::StoreError;
 use tidings_store::activity::ResendOutcome;
-use tidings_store::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use tidings_store::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, Page};
 use tidings_store::queue::Resend;
 
 use crate::Result;
@@ -40,7 +40,7 @@ const RECOVER_BATCH: u32 = 500;
 
 impl Engine {
     /// Events, newest first.
-    pub async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>> {
+    pub async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Page<EventRecord>> {
         Ok(self.store().events(workspace_id, filter).await?)
     }
 
@@ -48,16 +48,16 @@ impl Engine {
     pub async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<(EventRecord, Vec<DeliveryRecord>)> {
         let event = self.store().event(workspace_id, id).await?.ok_or(EngineError::NotFound("event"))?;
         let filter = DeliveryFilter { event_id: Some(id), limit: u32::MAX, with_attempts: true, ..Default::default() };
-        let mut deliveries = self.deliveries(workspace_id, filter).await?;
+        let mut deliveries = self.deliveries(workspace_id, filter).await?.records;
         deliveries.reverse();
         Ok((event, deliveries))
     }
 
     /// Deliveries, newest first.
-    pub async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>> {
-        let mut deliveries = self.store().deliveries(workspace_id, filter).await?;
-        self.apply_pauses(&mut deliveries);
-        Ok(deliveries)
+    pub async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Page<DeliveryRecord>> {
+        let mut page = self.store().deliveries(workspace_id, filter).await?;
+        self.apply_pauses(&mut page.records);
+        Ok(page)
     }
 
     /// One delivery with its attempts.

@@ -14,6 +14,7 @@
 //!   (`queue::channel_queues`), claiming of due deliveries under a lease (`queue::claimer`), attempts
 //!   (`queue::sender`), the circuit breaker of each channel (`queue::breaker`), and the release of held deliveries
 //!   (`queue::release_loop`).
+//! - `index_loop` indexes the history for lists.
 //! - `retention` summarises checks and prunes expired rows.
 //! - [`changes`] notifies subscribers, such as open pages, that something of a topic changed.
 //!
@@ -43,6 +44,7 @@ pub mod error;
 mod fanout;
 mod history;
 pub mod incidents;
+mod index_loop;
 mod insights;
 mod metrics;
 mod monitoring;

@@ -64,7 +64,7 @@ use activity::ActivityStore;
 pub use error::StoreError;
 pub use insights::InsightStore;
 
-use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, IndexProgress, Page};
 use monitoring::{
     CheckFilter, CheckRecord, EndpointState, IncidentDelivery, IncidentFilter, IncidentRecord, TransitionOutcome,
     TransitionRecord,
@@ -334,15 +334,19 @@ pub trait Store: AccountStore + ActivityStore + InsightStore + Send + Sync {
     // History reads serve people and may be expensive. They are bounded: `StoreError::TooSlow` if one takes too long,
     // `StoreError::Busy` if it waits too long for the others.
 
-    /// Events, newest first.
-    async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>>;
+    /// Indexes events and deliveries for the lists below, as far as they are older than a second. Called about once a
+    /// second, and again at once while [`IndexProgress::has_more`]. Lists are complete without it, but slower.
+    async fn index_history(&self, now: Timestamp) -> Result<IndexProgress>;
+
+    /// Events, newest first. A search that takes long ends early: see [`Page::searched_until`].
+    async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Page<EventRecord>>;
 
     /// One event.
     async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>>;
 
     /// Deliveries in the order of their events, newest first; those of one event newest first. With attempts only if
-    /// the filter asks for them.
-    async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>>;
+    /// the filter asks for them. A search that takes long ends early: see [`Page::searched_until`].
+    async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Page<DeliveryRecord>>;
 
     /// One delivery with its attempts.
     async fn delivery(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<DeliveryRecord>>;

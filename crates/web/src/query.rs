@@ -6,15 +6,17 @@ use tidings_app::contract::{self, Input, Request};
 use tidings_domain::id::Id;
 use tidings_domain::time::Timestamp;
 use tidings_domain::violation::{Violation, Violations, pointer};
+use tidings_store::history::SearchedUntil;
 
 use crate::auth::AppState;
 use crate::openapi::Description;
 use crate::operation::Argument;
-use crate::page::{LIMIT_DEFAULT, LIMIT_MAX, Page};
+use crate::page::{LIMIT_DEFAULT, LIMIT_MAX, Page, SearchPage};
 use crate::problem::{Code, Problem};
 
 /// Parameters that are parsed; further ones are ignored.
 const PARAMETERS_MAX: usize = 50;
+const CURSOR_FORM: &str = "must be the nextCursor of the previous page";
 /// The longest search text, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
 
@@ -100,11 +102,27 @@ impl Query {
 
     /// `limit` and `cursor`.
     pub(crate) fn page<T: Id>(&mut self) -> Page<T> {
+        let limit = self.limit();
+        let before = self.parsed("cursor", CURSOR_FORM, |text| text.parse().ok());
+        Page { before, limit }
+    }
+
+    /// `limit` and `cursor` of a list whose search may end early.
+    pub(crate) fn search_page<T: Id>(&mut self) -> SearchPage<T> {
+        let limit = self.limit();
+        let cursor = self.parsed("cursor", CURSOR_FORM, |text| {
+            let until = text.parse::<SearchedUntil>().ok();
+            let before = text.parse::<T>().ok();
+            (until.is_some() || before.is_some()).then_some((before, until))
+        });
+        let (before, searched_until) = cursor.unwrap_or_default();
+        SearchPage { before, searched_until, limit }
+    }
+
+    fn limit(&mut self) -> u32 {
         let expected = format!("must be a number from 1 to {LIMIT_MAX}");
         let in_bounds = |text: &str| text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-        let limit = self.parsed("limit", &expected, in_bounds).unwrap_or(LIMIT_DEFAULT);
-        let before = self.parsed("cursor", "must be the nextCursor of the previous page", |text| text.parse().ok());
-        Page { before, limit }
+        self.parsed("limit", &expected, in_bounds).unwrap_or(LIMIT_DEFAULT)
     }
 
     /// Adds a violation if the parameter is absent; none if it is there and has a violation already.

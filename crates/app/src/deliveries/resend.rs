@@ -13,7 +13,8 @@ use tidings_domain::id::{ChannelId, DeliveryId, EventId, IncidentId, RuleId};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::time::Timestamp;
 use tidings_engine::EngineError;
-use tidings_store::history::{DeliveryFilter, DeliveryRecord};
+use tidings_store::StoreError;
+use tidings_store::history::{DeliveryFilter, DeliveryRecord, Page};
 use utoipa::ToSchema;
 
 use crate::contract::Input;
@@ -223,8 +224,8 @@ async fn by_filter(
     let mut answer = Resent::new(false);
     // One more than the limit shows whether any is left.
     let page = filter.delivery_filter(cursor, limit + 1);
-    let mut found = by.engine().deliveries(by.workspace_id(), page).await?;
-    let has_more = found.len() > limit as usize;
+    let (mut found, is_cut) = search(by, page).await?;
+    let has_more = is_cut || found.len() > limit as usize;
     found.truncate(limit as usize);
     // The list is newest first. What was to be sent earlier is sent first.
     answer.next_cursor = found.last().filter(|_| has_more).map(|delivery| delivery.id);
@@ -240,9 +241,9 @@ async fn count(by: &Authorized<SendNow>, filter: &ResendFilter, cursor: Option<D
     while answer.matched < COUNTED_MAX {
         let limit = DELIVERIES_MAX.min(COUNTED_MAX - answer.matched);
         let page = filter.delivery_filter(before, limit);
-        let found = by.engine().deliveries(by.workspace_id(), page).await?;
+        let (found, is_cut) = search(by, page).await?;
         before = found.last().map(|delivery| delivery.id);
-        let is_last = found.len() < limit as usize;
+        let is_last = !is_cut && found.len() < limit as usize;
         run(by, &mut answer, found, false).await?;
         if is_last {
             return Ok(answer);
@@ -250,6 +251,17 @@ async fn count(by: &Authorized<SendNow>, filter: &ResendFilter, cursor: Option<D
     }
     answer.next_cursor = before;
     Ok(answer)
+}
+
+/// The deliveries, and whether the search ended for lack of time before it had them all. One that found nothing until then
+/// fails: another call could not go on from where it ended.
+async fn search(by: &Authorized<SendNow>, filter: DeliveryFilter) -> Result<(Vec<DeliveryRecord>, bool)> {
+    let Page { records, searched_until } = by.engine().deliveries(by.workspace_id(), filter).await?;
+    let is_cut = searched_until.is_some();
+    if is_cut && records.is_empty() {
+        return Err(EngineError::Store(StoreError::SearchCut).into());
+    }
+    Ok((records, is_cut))
 }
 
 async fn run(

@@ -110,10 +110,7 @@ CREATE TABLE channel (
     sealed BLOB NOT NULL,
     enabled INTEGER NOT NULL,
     disabled_reason TEXT,
-    severity_filter TEXT NOT NULL,
-    retry_on_failure INTEGER NOT NULL,
-    retry_delays_seconds TEXT,
-    timeout_ms INTEGER NOT NULL,
+    policies TEXT NOT NULL,
     is_connected INTEGER,
     last_tested_at INTEGER,
     last_success_at INTEGER,
@@ -121,10 +118,6 @@ CREATE TABLE channel (
     revision INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    event_filters TEXT NOT NULL DEFAULT '{}',
-    delivery_priority TEXT NOT NULL DEFAULT 'standard',
-    quiet_hours TEXT,
-    rate_limit TEXT,
     PRIMARY KEY (workspace_id, id)
 ) STRICT;
 
@@ -509,3 +502,30 @@ CREATE TABLE activity_minute (
     runs_failed INTEGER NOT NULL,
     PRIMARY KEY (workspace_id, minute)
 ) STRICT, WITHOUT ROWID;
+
+-- The history index (sqlite/index): columns of the events of a workspace and of their deliveries, and the texts of the
+-- latter, by ranges of sort keys that follow one another; of a stale block only the range counts. Lists read from left to
+-- right and only as far as needed: first the values, to pass over a block that has none of those wanted.
+CREATE TABLE history_block (
+    workspace_id BLOB NOT NULL,
+    last INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 0,
+    is_stale INTEGER NOT NULL,
+    -- Events or deliveries, whichever are more: the last block of a workspace grows until it is full.
+    row_count INTEGER NOT NULL DEFAULT 0,
+    -- Deliveries that were not settled yet, and when to build the block again because they may be by now.
+    open_count INTEGER NOT NULL DEFAULT 0,
+    rebuild_at INTEGER NOT NULL DEFAULT 0,
+    event_values BLOB NOT NULL DEFAULT x'',
+    delivery_values BLOB NOT NULL DEFAULT x'',
+    delivery_codes BLOB NOT NULL DEFAULT x'',
+    event_codes BLOB NOT NULL DEFAULT x'',
+    event_keys BLOB NOT NULL DEFAULT x'',
+    delivery_keys BLOB NOT NULL DEFAULT x'',
+    texts BLOB NOT NULL DEFAULT x'',
+    PRIMARY KEY (workspace_id, last)
+) STRICT;
+
+CREATE INDEX history_block_stale ON history_block (is_stale) WHERE is_stale = 1;
+CREATE INDEX history_block_open ON history_block (rebuild_at) WHERE open_count > 0;

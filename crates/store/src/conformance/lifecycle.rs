@@ -113,11 +113,11 @@ pub(super) async fn reopen_reads_back_everything(fixture: Fixture) {
     let key = InstanceKey { key_id: "k".into(), canary: vec![1] };
     fixture.store.set_instance_key(key.clone()).await.unwrap();
     let filter = DeliveryFilter { limit: 9, with_attempts: true, ..DeliveryFilter::default() };
-    let deliveries = format!("{:?}", fixture.store.deliveries(ours.id, filter.clone()).await.unwrap());
+    let deliveries = format!("{:?}", fixture.store.deliveries(ours.id, filter.clone()).await.unwrap().records);
     let configuration = format!("{:?}", fixture.configuration(ours).await);
 
     let fixture = fixture.reopen().await;
-    assert_eq!(format!("{:?}", fixture.store.deliveries(ours.id, filter).await.unwrap()), deliveries);
+    assert_eq!(format!("{:?}", fixture.store.deliveries(ours.id, filter).await.unwrap().records), deliveries);
     assert_eq!(format!("{:?}", fixture.configuration(ours).await), configuration);
     assert_eq!(fixture.store.instance_key().await.unwrap(), Some(key));
     assert_eq!(fixture.status(ours, sent).await, Status::Sent);

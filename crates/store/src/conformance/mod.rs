@@ -333,6 +333,7 @@ suite! { $
     delivery_history {
         deliveries_are_newest_first
         deliveries_pages_have_no_gaps
+        deliveries_are_the_same_after_indexing
         deliveries_pages_of_one_resource_have_no_gaps
         deliveries_every_filter_applies
         deliveries_attempts_are_loaded_on_request

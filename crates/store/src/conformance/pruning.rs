@@ -31,8 +31,8 @@ async fn history_text(fixture: &Fixture) -> String {
     for tenant in [fixture.ours, fixture.theirs] {
         let events = EventFilter { limit: 1_000, ..EventFilter::default() };
         let deliveries = DeliveryFilter { limit: 1_000, with_attempts: true, ..DeliveryFilter::default() };
-        all += &format!("{:?}", fixture.store.events(tenant.id, events).await.unwrap());
-        all += &format!("{:?}", fixture.store.deliveries(tenant.id, deliveries).await.unwrap());
+        all += &format!("{:?}", fixture.store.events(tenant.id, events).await.unwrap().records);
+        all += &format!("{:?}", fixture.store.deliveries(tenant.id, deliveries).await.unwrap().records);
     }
     all
 }

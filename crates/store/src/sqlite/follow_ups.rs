@@ -14,6 +14,7 @@ use tidings_domain::trigger::Trigger;
 
 use super::chain;
 use super::db::Db;
+use super::index::mark_deliveries_stale;
 use super::settle::StopColumns;
 use crate::Result;
 use crate::queue::{FollowUps, Settlement};
@@ -73,6 +74,7 @@ pub(super) fn apply(
 /// the gate opens shows the state of then; this one, sent later, would not. `failed` members are included, as in
 /// [`settle_digest_members`]: those of a digest that is resent.
 fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Result<()> {
+    mark_failed_members_stale(db, sort_key)?;
     db.prepare_cached(
         "UPDATE delivery SET status = 'held', reason = ?1, held_until = ?2, completed_at = NULL, digest_sort_key = NULL, \
          digest_id = NULL, \
@@ -98,6 +100,7 @@ pub(super) fn settle_digest_members(
         count_digest_members(db, sort_key)?;
     }
     apply_to_incidents(db, Of::Digest(sort_key), now, status, stop)?;
+    mark_failed_members_stale(db, sort_key)?;
     let settled = db
         .prepare_cached(
             "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
@@ -114,6 +117,15 @@ pub(super) fn settle_digest_members(
         ])?;
     db.notes.settled(workspace_id, status, now, settled as u64);
     Ok(settled)
+}
+
+/// The members that failed with the digest before may be indexed as failed.
+fn mark_failed_members_stale(db: &Connection, sort_key: i64) -> Result<()> {
+    let failed: Vec<i64> = db
+        .prepare_cached("SELECT sort_key FROM delivery WHERE digest_sort_key = ? AND status = 'failed'")?
+        .query_map([sort_key], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    mark_deliveries_stale(db, &failed)
 }
 
 /// Counts the members that are sent for the first time with this digest, each for its incident.

@@ -11,6 +11,7 @@ use super::accept::EncodedEvent;
 use super::activity;
 use super::attempts;
 use super::db::{Binder, Db, InsertSql};
+use super::index::mark_stale;
 use super::initial_state::{InitialColumns, Overrides};
 use super::row::Json;
 use crate::Result;
@@ -45,6 +46,19 @@ pub(super) fn insert_events(db: &Db<'_>, events: &[(&EncodedEvent, Counts)]) -> 
             &encoded.new_event.fingerprint,
         ])
     })?;
+    for (encoded, _) in events {
+        let EncodedEvent { new_event, .. } = encoded;
+        mark_if_indexed(db, new_event.event.workspace_id, new_event.event.id.sort_key())?;
+    }
+    Ok(())
+}
+
+/// Ids are made before the rows are inserted, and clocks may be set back: what is inserted into a range that is indexed
+/// already would be missing in lists.
+fn mark_if_indexed(db: &Db<'_>, workspace_id: WorkspaceId, sort_key: i64) -> Result<()> {
+    if sort_key <= db.indexed_until.get() {
+        mark_stale(db, workspace_id, sort_key)?;
+    }
     Ok(())
 }
 
@@ -116,6 +130,9 @@ pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides
             &row.content,
         ])
     })?;
+    for row in rows.iter().filter(|row| row.delivery.sequence > 1) {
+        mark_if_indexed(db, row.event.workspace_id, row.delivery.id.sort_key())?;
+    }
     count_stopped_by_mutes(db, rows)
 }
 

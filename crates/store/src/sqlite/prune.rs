@@ -10,6 +10,7 @@ use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
 use super::accounts::{audit, invitation, purge, session};
+use super::index::mark_stale;
 use super::insights::{activity, erase, resource};
 use super::monitoring::{episode, summary};
 use super::row::json;
@@ -91,7 +92,13 @@ pub(super) fn delete_event(db: &Connection, sort_key: i64, limit: u32) -> Result
          (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
     )?
     .execute([sort_key])?;
-    db.prepare_cached("DELETE FROM event WHERE sort_key = ?")?.execute([sort_key])?;
+    let workspace_id = db
+        .prepare_cached("DELETE FROM event WHERE sort_key = ? RETURNING workspace_id")?
+        .query_row([sort_key], |row| row.get(0))
+        .optional()?;
+    if let Some(workspace_id) = workspace_id {
+        mark_stale(db, WorkspaceId::from_bytes(workspace_id), sort_key)?;
+    }
     Ok(DeletedEvent { deliveries, event: true })
 }
 

@@ -25,8 +25,13 @@ use super::events::{kind_filter, resource_filter};
 pub(super) async fn list(caller: Authorized<Read>, query: Query) -> ApiResult {
     let mut query =
         query.with_alias("channel", "channelId").with_alias("rule", "ruleId").with_alias("resourceId", "resource");
-    let page = query.page();
-    let mut filter = DeliveryFilter { before: page.before, limit: page.fetch_limit(), ..Default::default() };
+    let page = query.search_page();
+    let mut filter = DeliveryFilter {
+        before: page.before,
+        searched_until: page.searched_until,
+        limit: page.fetch_limit(),
+        ..Default::default()
+    };
     filter.channel_id = query.id("channel");
     filter.rule_id = query.id("rule");
     filter.event_id = query.id("event");

@@ -14,8 +14,13 @@ use crate::view::event::{Event, EventWithDeliveries};
 
 /// Events, newest first.
 pub(super) async fn list(caller: Authorized<Read>, mut query: Query) -> ApiResult {
-    let page = query.page();
-    let mut filter = EventFilter { before: page.before, limit: page.fetch_limit(), ..Default::default() };
+    let page = query.search_page();
+    let mut filter = EventFilter {
+        before: page.before,
+        searched_until: page.searched_until,
+        limit: page.fetch_limit(),
+        ..Default::default()
+    };
     resource_filter(&mut query, &mut filter.resource_type, &mut filter.resource_id);
     filter.trigger = trigger_filter(&mut query);
     filter.kind = kind_filter(&mut query);

@@ -34,7 +34,6 @@ use http::Method;
 
 use crate::auth::AppState;
 use crate::instrument::{RunToCompletion, instrumented};
-use crate::openapi::service::ServiceRoute;
 use crate::openapi::{self, DescribedRoute, Description};
 use crate::operation::{Operation, Strict};
 use crate::problem::Code;
@@ -196,6 +195,7 @@ fn table() -> Vec<Group> {
         group(
             "Rules",
             vec![
+                get("/rules", "List the rules of the workspace", rules::all),
                 get("/notification-rules", "List the rules of a resource", rules::list),
                 post("/notification-rules", "Create a rule", rules::create).problems(&[Code::Quota, Code::RuleExists]),
                 post("/notification-rules/test", "Send a test", rules::test)

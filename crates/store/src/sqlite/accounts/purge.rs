@@ -13,7 +13,7 @@ const GRACE_MS: u64 = 60_000;
 
 /// Tables with rows of workspaces, besides those that have steps of their own, and the rest of their keys. In this order:
 /// rules before their channels.
-pub(in crate::sqlite) const BY_KEY: [(&str, &str); 10] = [
+pub(in crate::sqlite) const BY_KEY: [(&str, &str); 11] = [
     ("rule", "id"),
     ("mute", "id"),
     ("channel_health", "channel_id"),
@@ -23,6 +23,7 @@ pub(in crate::sqlite) const BY_KEY: [(&str, &str); 10] = [
     ("api_key", "id"),
     ("invitation", "id"),
     ("membership", "user_id"),
+    ("history_block", "last"),
     ("activity_minute", "minute"),
 ];
 

@@ -11,7 +11,7 @@ use tidings_domain::calendar::Zone;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::EventKind;
 use tidings_domain::gate::{Effect, Gate, GateEvaluation, Refusal};
-use tidings_domain::id::{DeliveryId, Id as _};
+use tidings_domain::id::{DeliveryId, EventId, Id as _};
 use tidings_domain::rate_limit::{RateAction, RateLimit};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
@@ -26,7 +26,9 @@ use crate::queue::{
 };
 use crate::sqlite::claim::Unreadable;
 use crate::sqlite::db::Db;
-use crate::sqlite::{accept, activity, claim, held, history, migrate, release, resend, search, settle};
+use crate::sqlite::{
+    SEARCH_MAX, accept, activity, claim, held, history, index, migrate, release, resend, search, settle,
+};
 
 /// A database that records its statements.
 pub(super) struct TracedDb {
@@ -279,10 +281,33 @@ fn plans_of_mutes_and_channel_health_scan_no_table() {
     assert_no_scan(&traced.plans(|db| activity::delete_channel_health(db, workspace_id(), channel_id())));
 }
 
+/// A history whose first blocks are indexed, one of them stale, and the last events not.
+fn indexed_history() -> TracedDb {
+    let traced = TracedDb::new();
+    traced.plans(|db| accept_events(db, (1..40).map(new_event).collect()));
+    let now = NOW.plus_ms(10_000);
+    assert_no_scan(&traced.plans(|db| {
+        let (ranges, _) = index::Indexer::default().next_ranges(db, now)?;
+        index::insert_ranges(db, &ranges)
+    }));
+    traced.plans(|db| accept_events(db, vec![new_event(100)]));
+    assert_no_scan(&traced.plans(|db| {
+        let (outdated, _) = index::outdated(db, now)?;
+        assert!(!outdated.is_empty());
+        let rebuilt = outdated.into_iter().map(|block| index::Rebuilt::of(db, block));
+        index::replace(db, &rebuilt.collect::<Result<Vec<_>>>()?, now)
+    }));
+    assert_no_scan(&traced.plans(|db| {
+        index::mark_stale(db, workspace_id(), id::<EventId>(9).sort_key())?;
+        index::mark_deliveries_stale(db, &[id::<DeliveryId>(20).sort_key()])
+    }));
+    assert_no_scan(&traced.plans(|db| index::indexed_until_of_all(db)));
+    traced
+}
+
 #[test]
 fn plans_of_event_lists_scan_no_table() {
-    let traced = TracedDb::new();
-    traced.plans(|db| accept_events(db, vec![new_event(1)]));
+    let traced = indexed_history();
     assert_no_scan(&traced.plans(|db| history::event(db, workspace_id(), id(1))));
     let conditions: [fn(&mut EventFilter); 6] = [
         |filter| filter.before = Some(id(9)),
@@ -293,14 +318,14 @@ fn plans_of_event_lists_scan_no_table() {
         |filter| filter.trigger = Some(Trigger::Failure),
     ];
     for filter in combinations(&conditions) {
-        assert_no_scan(&traced.plans(|db| history::events(db, workspace_id(), &filter)));
+        let filter = EventFilter { limit: 50, ..filter };
+        assert_no_scan(&traced.plans(|db| history::events(db, workspace_id(), &filter, SEARCH_MAX)));
     }
 }
 
 #[test]
 fn plans_of_delivery_lists_scan_no_table() {
-    let traced = TracedDb::new();
-    traced.plans(|db| accept_events(db, vec![new_event(1)]));
+    let traced = indexed_history();
     assert_no_scan(&traced.plans(|db| history::delivery(db, workspace_id(), id(1))));
     let conditions: [fn(&mut DeliveryFilter); 12] = [
         |filter| filter.before = Some(id(1)),
@@ -317,7 +342,8 @@ fn plans_of_delivery_lists_scan_no_table() {
         |filter| (filter.text, filter.with_attempts) = (Some("f".into()), true),
     ];
     for filter in combinations(&conditions) {
-        assert_no_scan(&traced.plans(|db| history::deliveries(db, workspace_id(), &filter)));
+        let filter = DeliveryFilter { limit: 50, ..filter };
+        assert_no_scan(&traced.plans(|db| history::deliveries(db, workspace_id(), &filter, SEARCH_MAX)));
     }
 }
 
