@@ -19,8 +19,6 @@ use tidings_engine::Engine;
 use tidings_engine::snapshot::InboundWebhookMatch;
 use utoipa::ToSchema;
 
-pub(crate) use tidings_app::Read;
-
 use crate::health::Readiness;
 use crate::openapi::Description;
 use crate::operation::Argument;

@@ -20,7 +20,6 @@ mod runs;
 mod session;
 mod simulate;
 mod use_case_webhooks;
-mod why;
 mod workspaces;
 
 use std::pin::Pin;
@@ -33,7 +32,6 @@ use http::Method;
 
 use crate::auth::AppState;
 use crate::instrument::{RunToCompletion, instrumented};
-use crate::openapi::service::ServiceRoute;
 use crate::openapi::{self, DescribedRoute, Description};
 use crate::operation::{Operation, Strict};
 use crate::problem::Code;
@@ -189,7 +187,7 @@ fn table() -> Vec<Group> {
             vec![
                 get("/events", "List events", events::list),
                 get("/events/{id}", "Read an event with its deliveries", events::one),
-                get("/events/{id}/why", "Explain why an event was or was not sent", why::explain),
+                get("/events/{id}/why", "Explain why an event was or was not sent", events::explain),
             ],
         ),
         group(
@@ -239,10 +237,12 @@ fn table() -> Vec<Group> {
             "Deliveries",
             vec![
                 get("/deliveries", "List deliveries", deliveries::list),
-                post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover),
+                post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover)
+                    .problems(&[Code::NotFound, Code::NotResendable]),
                 get("/deliveries/stats", "Count deliveries by period", insights::delivery_stats),
                 get("/deliveries/{id}", "Read a delivery with its attempts", deliveries::one),
-                post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend),
+                post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend)
+                    .problems(&[Code::NotResendable, Code::RuleInactive]),
             ],
         ),
         group(
@@ -435,7 +435,8 @@ pub fn description() -> serde_json::Value {
             }
         })
     });
-    openapi::document(described.chain(openapi::service::routes().iter().map(ServiceRoute::described)))
+    let services = openapi::service::routes();
+    openapi::document(described.chain(services.iter().map(|route| route.described())))
 }
 
 /// The same as text: what `/api/openapi.json` answers, and the committed copy.

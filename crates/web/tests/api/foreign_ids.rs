@@ -34,8 +34,8 @@ impl Foreign {
         let invitation = json!({"email": "ben@example.com", "role": "member"});
         let invitation = made(service, "/invitations", &invitation, "/invitation/id").await;
         let delivery = deliveries["data"][0]["id"].as_str().unwrap().to_owned();
-        let all =
-            [channel, rule, event, delivery, endpoint, incident, mute, inbound, key, invitation].map(|id| (prefix(&id), id));
+        let all = [channel, rule, event, delivery, endpoint, incident, mute, inbound, key, invitation]
+            .map(|id| (prefix(&id), id));
         Self(all.into())
     }
 
@@ -130,7 +130,8 @@ impl Operation<'_> {
         match kind {
             "object" if depth < 6 => {
                 let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                let fields = required.map(|name| (name.to_owned(), self.sample(&schema["properties"][name], depth + 1)));
+                let fields =
+                    required.map(|name| (name.to_owned(), self.sample(&schema["properties"][name], depth + 1)));
                 Value::Object(fields.collect::<Map<_, _>>())
             }
             "array" => json!([]),
@@ -168,7 +169,8 @@ impl Operation<'_> {
             return;
         };
         let schema = self.resolve(schema);
-        let (name, rest) = rest.split_once('/').map_or((rest, String::new()), |(name, rest)| (name, format!("/{rest}")));
+        let (name, rest) =
+            rest.split_once('/').map_or((rest, String::new()), |(name, rest)| (name, format!("/{rest}")));
         if let Some(choices) = schema["oneOf"].as_array() {
             let has = |it: &&Value| {
                 let it = self.resolve(it);
@@ -205,9 +207,10 @@ impl Operation<'_> {
     /// The path with unknown ids, but for this parameter.
     fn path_with(&self, name: &str, id: &str) -> String {
         let path = self.path.replace(&format!("{{{name}}}"), id);
-        let path = self.parameters("path").iter().fold(path, |path, (name, prefix)| {
-            path.replace(&format!("{{{name}}}"), &format!("{prefix}{NOTHING}"))
-        });
+        let path = self
+            .parameters("path")
+            .iter()
+            .fold(path, |path, (name, prefix)| path.replace(&format!("{{{name}}}"), &format!("{prefix}{NOTHING}")));
         path.replace("{use_case}", "uc").replace("{type}", "flow")
     }
 }
