@@ -22,6 +22,7 @@ mod metrics;
 mod monitor;
 mod pipeline;
 mod process;
+mod queries;
 mod server;
 mod sign_in;
 mod sink;
@@ -64,6 +65,7 @@ Options:
                                 backlog of 100,000: the median of at least five pairs
                     monitor     cost of a check over HTTP and TLS; a server with 10,000 endpoints every
                                 10 seconds; latency from a failing check to the receiver
+                    queries     lists and text searches of a history of a million deliveries
                     sign-in     latency of reports while 20 people sign in, and without; memory
   --tidings PATH  Measure this server instead of the one that was built, to compare two builds
   --no-build      Use existing binaries
@@ -72,11 +74,13 @@ Options:
 Takes about fifteen minutes, with `--quick` about three. Do not use the machine meanwhile.";
 
 /// The scenarios, in the order of the table.
-const SCENARIOS: [&str; 7] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR, SIGN_IN];
+const SCENARIOS: [&str; 8] = ["throughput", "batches", "fan-out", "latency", "isolation", MONITOR, SIGN_IN, QUERIES];
 /// The scenario that measures its own baselines.
 const MONITOR: &str = "monitor";
 /// The scenario that compares the server with itself.
 const SIGN_IN: &str = "sign-in";
+/// The scenario that measures the store alone.
+const QUERIES: &str = "queries";
 
 /// Settings of all scenarios.
 pub struct Bench {
@@ -146,7 +150,7 @@ impl Options {
 
     /// Whether any scenario needs the common baselines.
     fn wants_baselines(&self) -> bool {
-        SCENARIOS.into_iter().any(|scenario| ![MONITOR, SIGN_IN].contains(&scenario) && self.wants(scenario))
+        SCENARIOS.into_iter().any(|scenario| ![MONITOR, SIGN_IN, QUERIES].contains(&scenario) && self.wants(scenario))
     }
 }
 
@@ -194,6 +198,7 @@ fn measure(bench: &Bench, options: &Options) -> (Table, Vec<String>) {
         run.scenario(name, |part| {
             match name {
                 MONITOR => return monitor::measure(bench, part),
+                QUERIES => return queries::measure(bench, part),
                 SIGN_IN => return sign_in::measure(bench, part),
                 _ => {}
             }

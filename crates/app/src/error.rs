@@ -31,10 +31,10 @@ pub enum AppError {
     /// It accepts no checks while it is paused.
     #[error("the endpoint is paused, so the check was not accepted: resume it first")]
     EndpointPaused,
-    /// Nobody is signed in, or not who must be. With what to do.
+    /// No user is signed in, or another one than must be. With what to do.
     #[error("{0}")]
     Unauthenticated(&'static str),
-    /// There is no such user, or the password is another one. Which of them is not said.
+    /// There is no such user, or the password is another one. Which of them is not disclosed.
     #[error("the email or the password is wrong")]
     WrongCredentials,
     /// Too many sign-ins, or failed ones, at once or of late.

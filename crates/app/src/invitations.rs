@@ -1,7 +1,7 @@
 //! `/invitations`: people who were invited into a workspace; and `/api/invitations/{secret}`, where they accept.
 //!
 //! The link of an invitation is shown once and works once. It is for one email: a user who is signed in accepts with that
-//! email's account, anyone else makes the account with it.
+//! email's account, a new user makes the account with it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -66,7 +66,7 @@ pub struct InvitationList {
 pub struct InvitationSaved {
     pub invitation: InvitationView,
     /// The link to send to the person: it is not shown again. A path where no public URL is configured.
-    pub url_once: SecretOnce,
+    pub url: SecretOnce,
 }
 
 /// What an invitation is for, as its link shows it.
@@ -168,7 +168,7 @@ pub async fn create(by: &Authorized<ManageMembers>, mut input: Input<NewInvitati
     }
     let base = by.public_url().unwrap_or_default().trim_end_matches('/');
     let url = Secret::new(format!("{base}/invitations/{}", secret.expose()));
-    Ok(InvitationSaved { invitation: invitation.into(), url_once: SecretOnce(url) })
+    Ok(InvitationSaved { invitation: invitation.into(), url: SecretOnce(url) })
 }
 
 /// Withdraws an invitation.

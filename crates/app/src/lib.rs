@@ -33,6 +33,7 @@ mod app;
 pub mod attempt;
 pub mod audit;
 pub mod audit_log;
+pub mod changes;
 pub mod channels;
 pub mod contract;
 pub mod deliveries;

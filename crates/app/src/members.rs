@@ -122,19 +122,17 @@ pub async fn edit(by: &Authorized<ManageMembers>, id: UserId, input: Input<Membe
     Err(tidings_engine::EngineError::RevisionMismatch.into())
 }
 
-/// Removes a member, or leaves: any member may remove itself.
+/// Removes a member, or leaves: any member may remove itself. Only owners remove owners.
 ///
 /// # Errors
 /// [`AppError::Forbidden`], [`AppError::LastOwner`], and if the user is no member.
 pub async fn remove(by: &Authorized<Read>, id: UserId) -> Result<()> {
     let actor = by.actor();
     let leaves = actor.kind == ActorKind::User && actor.id.as_deref() == Some(id.to_string().as_str());
-    if !leaves {
-        by.principal().require(Permission::ManageMembers)?;
-    }
     for _ in 0..EDIT_ATTEMPTS {
         let member = find(by, id).await?;
         if !leaves {
+            by.principal().require(Permission::ManageMembers)?;
             require_over(by, member.role)?;
         }
         let verb = if leaves { AuditVerb::Left } else { AuditVerb::Deleted };

@@ -9,6 +9,7 @@ use tidings_domain::violation::Violation;
 use tidings_engine::clock::new_id;
 use tidings_engine::settings::ConfigPlan;
 use tidings_engine::snapshot::WorkspaceView;
+use tidings_store::activity::{MuteFilter, MuteRecord};
 use tidings_store::settings::ConfigChange;
 use utoipa::ToSchema;
 
@@ -18,6 +19,11 @@ use crate::error::{AppError, Result};
 use crate::principal::{Authorized, Configure, Read};
 use crate::quotas::{self, Quota};
 use crate::response::Response;
+
+/// How long a mute is listed after its end, in milliseconds.
+const ENDED_MS: u64 = 7 * 86_400_000;
+/// The most mutes that ended in a list.
+const ENDED_MAX: u32 = 1_000;
 
 /// What a mute suppresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -62,15 +68,27 @@ pub struct Mute {
     /// The name of its author.
     pub created_by: String,
     pub created_at: Timestamp,
+    /// When it expired or was ended, by hand or by a recovery; null while it is in force.
+    pub ended_at: Option<Timestamp>,
+    /// Deliveries that it suppressed so far.
+    pub stopped_deliveries: u32,
 }
 
-/// The mutes that have not ended, oldest first.
+/// Mutes.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MuteList {
     pub data: Vec<Mute>,
     /// Always null: the list is complete.
     pub next_cursor: Option<String>,
+}
+
+/// Which mutes to list.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MuteQuery {
+    /// List the mutes that ended within the last 7 days, the last ended first (at most 1,000), instead of those in force.
+    pub ended: bool,
 }
 
 /// A mute that was created.
@@ -110,20 +128,30 @@ impl MuteDraft {
 }
 
 impl Mute {
-    fn of(mute: &mute::Mute) -> Self {
-        let (draft, created_by) = (MuteDraft::of(mute), mute.created_by.name.clone());
-        Self { id: mute.id, draft, created_by, created_at: mute.created_at }
+    fn of(record: &MuteRecord) -> Self {
+        let MuteRecord { mute, ended_at, stopped_count } = record;
+        Self {
+            id: mute.id,
+            draft: MuteDraft::of(mute),
+            created_by: mute.created_by.name.clone(),
+            created_at: mute.created_at,
+            ended_at: *ended_at,
+            stopped_deliveries: *stopped_count,
+        }
     }
 }
 
-/// The mutes that have not ended.
+/// The mutes in force, oldest first, or those that ended.
 ///
 /// # Errors
-/// If the workspace was deleted meanwhile.
-pub fn list(by: &Authorized<Read>) -> Result<MuteList> {
-    let (view, now) = (by.view()?, by.now());
-    let data = view.mutes.iter().filter(|mute| mute.is_active(now)).map(Mute::of).collect();
-    Ok(MuteList { data, next_cursor: None })
+/// Those of the store.
+pub async fn list(by: &Authorized<Read>, query: MuteQuery) -> Result<MuteList> {
+    let filter = match query.ended {
+        false => MuteFilter::InForce,
+        true => MuteFilter::Ended { since: by.now().minus_ms(ENDED_MS), limit: ENDED_MAX },
+    };
+    let records = by.engine().mute_records(by.workspace_id(), filter).await?;
+    Ok(MuteList { data: records.iter().map(Mute::of).collect(), next_cursor: None })
 }
 
 /// Creates a mute.
@@ -138,7 +166,7 @@ pub async fn create(by: &Authorized<Configure>, input: Input<MuteDraft>) -> Resu
         Ok::<_, AppError>(ConfigPlan { changes: vec![ConfigChange::PutMute(mute.clone()), created], value: mute })
     };
     let mute = by.engine().settings().update(by.workspace_id(), plan).await?;
-    Ok(MuteSaved { mute: Mute::of(&mute) })
+    Ok(MuteSaved { mute: Mute::of(&MuteRecord { mute, ended_at: None, stopped_count: 0 }) })
 }
 
 /// Ends a mute.
@@ -149,7 +177,7 @@ pub async fn delete(by: &Authorized<Configure>, id: MuteId) -> Result<()> {
     let plan = |view: &WorkspaceView, now| {
         let mute = view.mutes.iter().find(|mute| mute.id == id).ok_or(AppError::not_found("mute"))?;
         let deleted = audit(by, AuditVerb::Deleted, mute, now);
-        Ok::<_, AppError>(ConfigPlan { changes: vec![ConfigChange::DeleteMute(id), deleted], value: () })
+        Ok::<_, AppError>(ConfigPlan { changes: vec![ConfigChange::EndMute(id, now), deleted], value: () })
     };
     by.engine().settings().update(by.workspace_id(), plan).await
 }

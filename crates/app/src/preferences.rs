@@ -75,12 +75,14 @@ pub fn one(by: &Authorized<Read>) -> Result<Preferences> {
     Ok(Preferences::of(&*by.view()?, by.now()))
 }
 
-/// Edits the preferences: `change` makes the new ones of the present ones.
+/// Edits the preferences: `change` makes the new ones of the present ones. `sets_global_mute` says whether the caller set the
+/// global mute, be it to what it is: this replaces all mutes of that scope.
 ///
 /// # Errors
 /// [`AppError::Invalid`].
 pub async fn edit(
     by: &Authorized<Configure>,
+    sets_global_mute: bool,
     change: impl Fn(&Preferences) -> std::result::Result<Input<Preferences>, Violations>,
 ) -> Result<PreferencesSaved> {
     let plan = |view: &WorkspaceView, now| {
@@ -88,8 +90,7 @@ pub async fn edit(
         let mut input = change(&before)?;
         input.refuse(validate_timezone(&input.value.timezone));
         let until = input.value.global_mute_until.clone();
-        let is_changed = until != before.global_mute_until;
-        let mute = until.filter(|_| is_changed).and_then(|until| match global_mute(by, &until, now) {
+        let mute = until.filter(|_| sets_global_mute).and_then(|until| match global_mute(by, &until, now) {
             Some(mute) if mute.violations().is_empty() => Some(mute),
             Some(_) => {
                 input.refuse_field("/globalMuteUntil", "must lie in the future, or be null for no mute");
@@ -102,9 +103,9 @@ pub async fn edit(
         });
         let after = input.finish()?;
         let mut changes = stored_changes(view, &after);
-        if is_changed {
+        if sets_global_mute {
             let others = view.mutes.iter().filter(|mute| mute.scope == MuteScope::Global);
-            changes.extend(others.map(|mute| ConfigChange::DeleteMute(mute.id)));
+            changes.extend(others.map(|mute| ConfigChange::EndMute(mute.id, now)));
             changes.extend(mute.map(ConfigChange::PutMute));
         }
         if !changes.is_empty() {

@@ -116,6 +116,8 @@ pub struct AttemptResult {
     pub error_class: Option<ErrorClass>,
     /// Such as `HTTP 502 Bad Gateway`; `None` if delivered.
     pub error: Option<String>,
+    /// The headers of the response, as [`crate::response_headers`] keeps them.
+    pub response_headers: Option<String>,
     /// The beginning of the response, at most [`EXCERPT_BYTES_MAX`] bytes.
     pub response_body: Option<String>,
     /// Something worth knowing that decided nothing, such as a body template that failed; independent of the outcome.
@@ -134,6 +136,7 @@ impl AttemptResult {
             http_status,
             error_class: None,
             error: None,
+            response_headers: None,
             response_body,
             note: None,
             attempt_state: None,
@@ -157,6 +160,7 @@ impl AttemptResult {
             http_status: None,
             error_class: Some(class),
             error: Some(error.into()),
+            response_headers: None,
             response_body: None,
             note: None,
             attempt_state: None,

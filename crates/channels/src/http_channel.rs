@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Request, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use tidings_domain::delivery::Outcome;
 use tidings_domain::secret::Secret;
 use tidings_domain::text::truncate_bytes;
@@ -17,6 +18,8 @@ use crate::attempt::{EXCERPT_BYTES_MAX, RateSignal};
 use crate::config_reader::{MASK, looks_like_token};
 use crate::egress::decode::decode_beginning;
 use crate::egress::{DialOptions, Egress, EgressError, EgressTarget, HttpResponse};
+use crate::rendered::{Rendered, RenderedRequest, shown_headers};
+use crate::response_headers::kept_headers;
 use crate::retry_after::retry_after_ms;
 use crate::{AttemptResult, ErrorClass, Notifier, OutboundMessage};
 
@@ -27,6 +30,9 @@ const DECODED_BYTES_MAX: usize = 16 * 1_024;
 pub trait HttpChannel: Send + Sync {
     /// Where the channel's requests go.
     fn target(&self) -> &EgressTarget;
+
+    /// The URL of the target as it may be shown.
+    fn shown_url(&self) -> &str;
 
     /// The request for this message; path and `Host` are taken from the target. The error is the attempt's result.
     fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, Box<AttemptResult>>;
@@ -77,6 +83,16 @@ pub struct HttpNotifier<C> {
 }
 
 impl<C: HttpChannel> HttpNotifier<C> {
+    /// Decodes the response, masks secrets in it, and classifies it.
+    fn classify(&self, response: &mut HttpResponse, message: &OutboundMessage<'_>) -> AttemptResult {
+        let secrets = self.channel.secrets();
+        response.body = decode_beginning(&response.headers, std::mem::take(&mut response.body), DECODED_BYTES_MAX);
+        secrets.scrub(&mut response.body);
+        let mut result = self.channel.classify_response(response, message.now);
+        result.response_headers = kept_headers(&response.headers, secrets);
+        result
+    }
+
     /// Sends the message in a simpler form after a refusal, and notes that.
     async fn send_simpler(
         &self,
@@ -88,11 +104,7 @@ impl<C: HttpChannel> HttpNotifier<C> {
         let dial = DialOptions { fresh: true, ..message.dial_options() };
         let mut result = match self.egress.send(self.channel.target(), request, dial, deadline).await {
             Err(error) => AttemptResult::from(error),
-            Ok(mut response) => {
-                response.body = decode_beginning(&response.headers, response.body, DECODED_BYTES_MAX);
-                self.channel.secrets().scrub(&mut response.body);
-                self.channel.classify_response(&response, message.now)
-            }
+            Ok(mut response) => self.classify(&mut response, message),
         };
         let why = refused.error.unwrap_or_default();
         result.note = Some(format!("sent {form}, because the receiver refused the formatted message: {why}"));
@@ -123,9 +135,7 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
                     });
                 }
                 Ok(mut response) => {
-                    response.body = decode_beginning(&response.headers, response.body, DECODED_BYTES_MAX);
-                    self.channel.secrets().scrub(&mut response.body);
-                    let result = self.channel.classify_response(&response, message.now);
+                    let result = self.classify(&mut response, message);
                     break match self.channel.simpler_request(message, &response) {
                         // Boxed, because it is rarely needed.
                         Some(simpler) => Box::pin(self.send_simpler(simpler, result, message, deadline)).await,
@@ -142,6 +152,23 @@ impl<C: HttpChannel> Notifier for HttpNotifier<C> {
             tracing::debug!(delivery = %message.delivery_id, error = error.message, "failed to update the earlier message");
         }
         result
+    }
+
+    fn render(&self, message: &OutboundMessage<'_>) -> Result<Rendered, String> {
+        let mut request = self.channel.request(message).map_err(|result| result.error.unwrap_or_default())?;
+        let note = request.extensions_mut().remove::<AttemptNote>().map(|AttemptNote(note)| note);
+        let (head, body) = request.into_parts();
+        // The body is in memory as a whole, so its one frame is ready.
+        let bytes = body.collect().now_or_never().and_then(Result::ok).map(|body| body.to_bytes());
+        let mut body = bytes.unwrap_or_default().to_vec();
+        self.channel.secrets().scrub(&mut body);
+        Ok(Rendered::Request(RenderedRequest {
+            method: head.method.to_string(),
+            url: self.channel.shown_url().to_owned(),
+            headers: shown_headers(&head.headers),
+            body: String::from_utf8_lossy(&body).into_owned(),
+            note,
+        }))
     }
 }
 

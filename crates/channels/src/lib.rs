@@ -5,7 +5,8 @@
 //! - [`OutboundMessage`]: one attempt to deliver one notification: event, severity, instant, time limit, and the state that
 //!   earlier attempts left.
 //! - [`Notifier`]: an open channel. [`Notifier::deliver`] makes one attempt and returns an [`AttemptResult`]: delivered, to
-//!   be retried, or failed for good, with an [`ErrorClass`] and a text that can be stored and shown.
+//!   be retried, or failed for good, with an [`ErrorClass`] and a text that can be stored and shown. [`Notifier::render`]
+//!   returns what it would send.
 //! - [`ChannelPlugin`]: a channel type. It lists its configuration fields, validates a configuration (`check`) and makes a
 //!   notifier of a stored one (`open`). [`registry`] lists all plugins.
 //! - [`ChannelConfig`] and [`ChannelContext`]: a stored configuration with its secrets kept apart, and what all channels of
@@ -41,6 +42,8 @@ mod link;
 mod pictures;
 mod plain;
 pub mod registry;
+pub mod rendered;
+pub mod response_headers;
 pub mod retry_after;
 #[cfg(test)]
 mod samples;
@@ -60,6 +63,7 @@ use tidings_domain::time::Timestamp;
 
 pub use attempt::{AttemptResult, ErrorClass, RateSignal};
 pub use config::{ChannelConfig, ChannelContext, ChannelPlugin, Field};
+pub use rendered::{Rendered, RenderedMail, RenderedRequest};
 
 use egress::DialOptions;
 
@@ -109,4 +113,8 @@ pub trait Notifier: Send + Sync {
     /// Makes one attempt. Never panics, ends at most moments after the message's timeout, and never puts a secret into the
     /// result.
     async fn deliver(&self, message: &OutboundMessage<'_>) -> AttemptResult;
+
+    /// What [`Self::deliver`] sends for this message, rendered by the same code, secrets masked. The error says why nothing
+    /// can be rendered.
+    fn render(&self, message: &OutboundMessage<'_>) -> Result<Rendered, String>;
 }

@@ -64,6 +64,11 @@ pub fn sort_key_at(unix_ms: i64) -> i64 {
     (unix_ms & ((1 << (63 - NUMBER_BITS)) - 1)) << NUMBER_BITS
 }
 
+/// The instant of a sort key.
+pub fn sort_key_time(sort_key: i64) -> Timestamp {
+    Timestamp::from_unix_ms(sort_key >> NUMBER_BITS)
+}
+
 /// The part of an id after the time: the low 21 bits of `number` in the bits that follow the version and the variant (a
 /// counter as in RFC 9562, 6.2, method 1), then random bits. Version and variant are set by [`uuid_v7`].
 pub fn id_suffix(number: u32, random: [u8; 10]) -> [u8; 10] {

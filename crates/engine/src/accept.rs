@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidings_domain::delivery::AttemptTrigger;
 use tidings_domain::event::{Content, Event, EventKind};
-use tidings_domain::id::{ChannelId, DeliveryId};
+use tidings_domain::id::{ChannelId, DeliveryId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::run::Run;
 use tidings_domain::time::Timestamp;
@@ -13,6 +13,7 @@ use tidings_domain::trigger::Trigger;
 use tidings_store::queue::{Acceptance, Claimed, InitialState, NewDelivery, NewEvent};
 use tidings_store::{Store, StoreError};
 
+use crate::changes::Topic;
 use crate::clock::{Clock, new_id};
 use crate::detach::detach_on_drop;
 use crate::fanout::{FanOut, FanOutContext, PlannedDelivery, fan_out};
@@ -202,13 +203,16 @@ impl AcceptBatch {
     pub(crate) fn split(self) -> (Vec<NewEvent>, PostCommit) {
         let stored = self.events.iter().flat_map(stored_work).collect();
         let resource_types = self.events.iter().map(|new_event| new_event.event.resource_type).collect();
-        (self.events, PostCommit { reserved: self.reserved, stored, resource_types })
+        let workspace_id = self.events.first().map(|new_event| new_event.event.workspace_id);
+        (self.events, PostCommit { workspace_id, reserved: self.reserved, stored, resource_types })
     }
 }
 
 /// What follows a commit, successful or not.
 #[must_use]
 pub(crate) struct PostCommit {
+    /// That of all events of the batch; `None` without events.
+    workspace_id: Option<WorkspaceId>,
     reserved: Vec<ReservedDelivery>,
     stored: Vec<StoredWork>,
     resource_types: Vec<ResourceType>,
@@ -250,12 +254,18 @@ impl PostCommit {
             queue.wake_release_loop();
         }
         metrics::record_accepted(acceptances, &self.resource_types);
+        if let Some(workspace_id) = self.workspace_id {
+            queue.mark_changed(workspace_id, Topic::Deliveries);
+        }
     }
 }
 
 async fn commit(store: &dyn Store, queue: &Queue, batch: AcceptBatch) -> Result<Vec<Acceptance>> {
     let (events, post_commit) = batch.split();
     let outcome = store.accept(events).await;
+    if let Some(workspace_id) = post_commit.workspace_id.filter(|_| outcome.is_ok()) {
+        queue.mark_changed(workspace_id, Topic::Runs);
+    }
     post_commit.apply(queue, outcome.as_deref());
     Ok(outcome?)
 }

@@ -17,9 +17,11 @@ use tokio::sync::watch;
 
 use crate::Result;
 use crate::accept::{self, RunReport};
+use crate::changes::{self, Feeds, Topic};
 use crate::clock::Clock;
 use crate::error::EngineError;
 use crate::incidents::{ActiveIncidents, Incidents};
+use crate::index_loop;
 use crate::insights;
 use crate::metrics;
 use crate::queue::{Limits, Queue};
@@ -45,7 +47,7 @@ pub struct Engine {
     queue: Queue,
     incidents: Incidents,
     clock: Arc<dyn Clock>,
-    /// Set when the retention job should end.
+    /// Set when the retention job and the index loop should end.
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -63,7 +65,11 @@ impl Engine {
         options: Options,
     ) -> Result<Self> {
         metrics::describe();
-        let config = Arc::new(ConfigCache::from_store(Arc::clone(&store), Arc::clone(&vault), channel_context).await?);
+        changes::describe_metrics();
+        let feeds = Arc::new(Feeds::new(clock.now()));
+        tokio::spawn(changes::run(Arc::clone(&feeds)));
+        let config = ConfigCache::from_store(Arc::clone(&store), Arc::clone(&vault), channel_context, feeds).await?;
+        let config = Arc::new(config);
         let settings = Arc::new(Settings::new(
             Arc::clone(&store),
             Arc::clone(&config),
@@ -89,6 +95,7 @@ impl Engine {
         let retention =
             retention::run(Arc::clone(&store), Arc::clone(&config), Arc::clone(&clock), options.retention, stopped);
         tokio::spawn(retention);
+        tokio::spawn(index_loop::run(Arc::clone(&store), Arc::clone(&clock), stopping.subscribe()));
         tokio::spawn(insights::run(Arc::clone(&store), Arc::clone(&clock), stopping.subscribe()));
         Ok(Self { store, config, settings, queue, incidents, clock, stopping: Arc::new(stopping) })
     }
@@ -97,6 +104,7 @@ impl Engine {
     /// returned, and the store is closed. Returns whether all attempts finished.
     pub async fn stop(&self, bound: Duration) -> bool {
         self.stopping.send_replace(true);
+        self.config.feeds().stop();
         self.incidents.stop();
         let is_drained = self.queue.stop(bound).await;
         self.store.close().await;
@@ -127,6 +135,11 @@ impl Engine {
     #[doc(hidden)]
     pub fn next_poll_at(&self) -> Option<Timestamp> {
         self.incidents.next_poll_at()
+    }
+
+    /// Where subscribers are notified of changes of a workspace.
+    pub fn changes(&self) -> &Arc<Feeds> {
+        self.config.feeds()
     }
 
     // Callers ----------------------------------------------------------------------------------------------------------
@@ -233,7 +246,10 @@ impl Engine {
         match self.store.record_test(test).await {
             Err(StoreError::NotFound) => Err(EngineError::NotFound("channel")),
             Err(error) => Err(error.into()),
-            Ok(()) => self.config.reload(workspace_id).await,
+            Ok(()) => {
+                self.changes().mark(workspace_id, Topic::Deliveries);
+                self.config.reload(workspace_id).await
+            }
         }
     }
 }

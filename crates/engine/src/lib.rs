@@ -14,7 +14,9 @@
 //!   (`queue::channel_queues`), claiming of due deliveries under a lease (`queue::claimer`), attempts
 //!   (`queue::sender`), the circuit breaker of each channel (`queue::breaker`), and the release of held deliveries
 //!   (`queue::release_loop`).
+//! - `index_loop` indexes the history for lists.
 //! - `retention` summarises checks and prunes expired rows.
+//! - [`changes`] notifies subscribers, such as open pages, that something of a topic changed.
 //!
 //! # Flow
 //!
@@ -34,6 +36,7 @@
 //! the incident is still active.
 
 pub mod accept;
+pub mod changes;
 pub mod clock;
 mod detach;
 mod engine;
@@ -41,6 +44,7 @@ pub mod error;
 mod fanout;
 mod history;
 pub mod incidents;
+mod index_loop;
 mod insights;
 mod metrics;
 mod monitoring;
@@ -56,6 +60,7 @@ pub mod vault;
 
 pub use engine::{Engine, Options};
 pub use error::EngineError;
+pub use history::DeliveryMessage;
 pub use simulate::{SimulatedDelivery, Simulation, SimulationRequest};
 pub use test_send::{TestConfig, TestSend};
 

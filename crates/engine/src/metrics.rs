@@ -95,8 +95,8 @@ pub(crate) fn attempt_record(
     result: &AttemptResult,
     number: u32,
     trigger: AttemptTrigger,
-    started_at: Timestamp,
-    ended_at: Timestamp,
+    (started_at, ended_at): (Timestamp, Timestamp),
+    channel_revision: Option<u32>,
 ) -> Attempt {
     Attempt {
         number,
@@ -106,7 +106,9 @@ pub(crate) fn attempt_record(
         http_status: result.http_status,
         error_class: result.error_class.map(|class| class.as_str().to_owned()),
         error: result.error.clone(),
+        response_headers: result.response_headers.clone(),
         response_body: result.response_body.clone(),
+        channel_revision,
         note: result.note.clone(),
     }
 }

@@ -10,6 +10,7 @@ use tidings_domain::endpoint::Probe;
 use tidings_domain::id::{CheckId, EndpointId, IncidentId, WorkspaceId};
 use tidings_domain::incident::TimelineEntry;
 use tidings_domain::time::Timestamp;
+use tidings_store::activity::{MuteFilter, MuteRecord};
 use tidings_store::monitoring::{CheckFilter, CheckRecord, EndpointState, IncidentFilter, IncidentRecord};
 use tidings_store::retention::{SummaryFilter, SummaryRecord};
 use tokio::sync::watch;
@@ -151,6 +152,13 @@ impl Engine {
         audit: Option<AuditEntry>,
     ) -> Result<IncidentRecord> {
         self.incidents().acknowledge(workspace_id, id, Acknowledgement { by, note, audit }).await
+    }
+
+    // Mutes ------------------------------------------------------------------------------------------------------------
+
+    /// Mutes with the number of deliveries that each stopped.
+    pub async fn mute_records(&self, workspace_id: WorkspaceId, filter: MuteFilter) -> Result<Vec<MuteRecord>> {
+        Ok(self.store().mutes(workspace_id, self.clock().now(), filter).await?)
     }
 
     // Inbound webhooks --------------------------------------------------------------------------------------------------

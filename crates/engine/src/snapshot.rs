@@ -23,6 +23,7 @@ use tidings_store::settings::{ChannelRecord, Configuration, EndpointRecord, Inbo
 use tidings_store::{Store, StoreError};
 use tokio::sync::{Mutex, watch};
 
+use crate::changes::{Feeds, Topic};
 use crate::error::EngineError;
 use crate::vault::{Owner, Vault};
 use crate::{ById, Result};
@@ -230,6 +231,7 @@ pub struct ConfigCache {
     reload_lock: Mutex<()>,
     /// Number of snapshots so far.
     changes: watch::Sender<u64>,
+    feeds: Arc<Feeds>,
 }
 
 impl ConfigCache {
@@ -237,10 +239,15 @@ impl ConfigCache {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn from_store(store: Arc<dyn Store>, vault: Arc<Vault>, channel_context: ChannelContext) -> Result<Self> {
+    pub async fn from_store(
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        channel_context: ChannelContext,
+        feeds: Arc<Feeds>,
+    ) -> Result<Self> {
         let (changes, _) = watch::channel(0);
         let (current, reload_lock) = (ArcSwap::default(), Mutex::new(()));
-        let cache = Self { current, store, vault, channel_context, reload_lock, changes };
+        let cache = Self { current, store, vault, channel_context, reload_lock, changes, feeds };
         cache.reload_all().await?;
         Ok(cache)
     }
@@ -265,9 +272,20 @@ impl ConfigCache {
         self.changes.subscribe()
     }
 
+    /// Where subscribers are notified of changes.
+    pub fn feeds(&self) -> &Arc<Feeds> {
+        &self.feeds
+    }
+
     fn publish(&self, next: Snapshot) {
-        self.current.store(Arc::new(next));
+        let next = Arc::new(next);
+        let before = self.current.swap(Arc::clone(&next));
         self.changes.send_modify(|count| *count += 1);
+        for (id, view) in &next.workspaces {
+            if before.workspace(*id).is_none_or(|before| !Arc::ptr_eq(before, view)) {
+                self.feeds.mark(*id, Topic::Configuration);
+            }
+        }
     }
 
     /// Loads the workspaces, their API keys, and the configuration of every workspace whose version changed.

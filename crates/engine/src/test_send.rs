@@ -122,7 +122,7 @@ impl Engine {
             rule_id,
             channel_id: loaded.channel.id,
             channel_type: loaded.channel.channel_type,
-            attempt: attempt.clone(),
+            attempt: Attempt { channel_revision: Some(loaded.channel.revision), ..attempt.clone() },
             status: if result.is_delivered() { Status::Sent } else { Status::Failed },
         };
         self.record_test(test).await?;
@@ -153,7 +153,8 @@ impl Engine {
             thread: None,
         };
         let result = notifier.deliver(&message).await;
-        let attempt = metrics::attempt_record(&result, 1, AttemptTrigger::Test, event.received_at, self.clock().now());
+        let times = (event.received_at, self.clock().now());
+        let attempt = metrics::attempt_record(&result, 1, AttemptTrigger::Test, times, None);
         (result, attempt)
     }
 }

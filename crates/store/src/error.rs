@@ -24,6 +24,9 @@ pub enum StoreError {
         /// The time limit.
         seconds: u64,
     },
+    /// A search ended for lack of time before it had found anything.
+    #[error("the search takes too long")]
+    SearchCut,
     /// A history read found all connections busy for the whole time limit.
     #[error("too many concurrent searches")]
     Busy,

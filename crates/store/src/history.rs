@@ -1,10 +1,13 @@
 //! Rows of the history: events and deliveries as the API shows them, and the filters over them.
 
+use std::fmt;
+use std::str::FromStr;
+
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Status;
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::gate::GateEvaluation;
-use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId};
+use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId, sort_key_at, sort_key_time};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::routing::NotRouted;
 use tidings_domain::severity::Severity;
@@ -12,6 +15,82 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
 
 use crate::queue::{Attempt, Counts};
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub records: Vec<T>,
+    /// Set if the search ended for lack of time before the page was full: there may be more records before it.
+    pub searched_until: Option<SearchedUntil>,
+}
+
+impl<T> Page<T> {
+    /// A page that was searched to its end.
+    pub const fn complete(records: Vec<T>) -> Self {
+        Self { records, searched_until: None }
+    }
+}
+
+/// How far back a search came that ended for lack of time, as a sort key: everything at or after it was searched. As
+/// text it is a cursor from which another search goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SearchedUntil(i64);
+
+impl SearchedUntil {
+    const PREFIX: &'static str = "until_";
+
+    pub(crate) const fn of(sort_key: i64) -> Self {
+        Self(sort_key)
+    }
+
+    pub(crate) const fn sort_key(self) -> i64 {
+        self.0
+    }
+
+    /// The instant, in the millisecond in which the first event is that was searched.
+    pub fn at(self) -> Timestamp {
+        sort_key_time(self.0)
+    }
+}
+
+impl From<Timestamp> for SearchedUntil {
+    /// The search that found all at or after this instant.
+    fn from(at: Timestamp) -> Self {
+        Self(sort_key_at(at.unix_ms()))
+    }
+}
+
+impl fmt::Display for SearchedUntil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:016x}", Self::PREFIX, self.0)
+    }
+}
+
+/// The text is no [`SearchedUntil`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a cursor of a search that ended early")]
+pub struct InvalidSearchedUntil;
+
+impl FromStr for SearchedUntil {
+    type Err = InvalidSearchedUntil;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSearchedUntil> {
+        let digits = text.strip_prefix(Self::PREFIX).filter(|digits| digits.len() == 16).ok_or(InvalidSearchedUntil)?;
+        // The radix parser allows a sign.
+        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let key = i64::from_str_radix(digits, 16).ok().filter(|_| is_hex).ok_or(InvalidSearchedUntil)?;
+        Ok(Self(key))
+    }
+}
+
+/// What one call of [`crate::Store::index_history`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IndexProgress {
+    /// Blocks that were built.
+    pub blocks: u32,
+    /// The next call should follow at once.
+    pub has_more: bool,
+}
 
 /// An event in the history.
 #[derive(Debug, Clone)]
@@ -28,6 +107,8 @@ pub struct EventRecord {
 pub struct EventFilter {
     /// Only those older than this one (pagination).
     pub before: Option<EventId>,
+    /// Only those older than what a search found that ended early (pagination).
+    pub searched_until: Option<SearchedUntil>,
     pub limit: u32,
     /// Only events of runs: no tests, incidents or digests.
     pub runs_only: bool,
@@ -83,6 +164,8 @@ pub struct DeliveryRecord {
 pub struct DeliveryFilter {
     /// Only those after this one in the list (pagination).
     pub before: Option<DeliveryId>,
+    /// Only those after what a search found that ended early (pagination).
+    pub searched_until: Option<SearchedUntil>,
     pub limit: u32,
     /// Whether to load their attempts.
     pub with_attempts: bool,

@@ -34,11 +34,13 @@
 //!
 //! # Modules
 //!
-//! [`accounts`] holds the part of the trait for accounts and the audit log, [`insights`] that for pages; [`queue`],
-//! [`history`], [`monitoring`], [`settings`] and [`retention`] hold the row types, [`sqlite`] the embedded store,
-//! `conformance` (behind the feature of that name) the test suite that every backend passes.
+//! [`accounts`] holds the part of the trait for accounts and the audit log, [`activity`] that for what became of channels
+//! and mutes, [`insights`] that for pages; [`queue`], [`history`], [`monitoring`], [`settings`] and [`retention`] hold the
+//! row types, [`sqlite`] the embedded store, `conformance` (behind the feature of that name) the test suite that every
+//! backend passes.
 
 pub mod accounts;
+pub mod activity;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -58,10 +60,11 @@ use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
 pub use accounts::AccountStore;
+use activity::ActivityStore;
 pub use error::StoreError;
 pub use insights::InsightStore;
 
-use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, IndexProgress, Page};
 use monitoring::{
     CheckFilter, CheckRecord, EndpointState, IncidentDelivery, IncidentFilter, IncidentRecord, TransitionOutcome,
     TransitionRecord,
@@ -86,7 +89,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Everything that a workspace owns is addressed together with its workspace id, and that of another workspace counts
 /// as missing.
 #[async_trait]
-pub trait Store: AccountStore + InsightStore + Send + Sync {
+pub trait Store: AccountStore + ActivityStore + InsightStore + Send + Sync {
     /// Verifies that the store accepts writes, by a write that changes nothing. Called by the readiness probe.
     async fn ready(&self) -> Result<()>;
 
@@ -331,15 +334,19 @@ pub trait Store: AccountStore + InsightStore + Send + Sync {
     // History reads serve people and may be expensive. They are bounded: `StoreError::TooSlow` if one takes too long,
     // `StoreError::Busy` if it waits too long for the others.
 
-    /// Events, newest first.
-    async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>>;
+    /// Indexes events and deliveries for the lists below, as far as they are older than a second. Called about once a
+    /// second, and again at once while [`IndexProgress::has_more`]. Lists are complete without it, but slower.
+    async fn index_history(&self, now: Timestamp) -> Result<IndexProgress>;
+
+    /// Events, newest first. A search that takes long ends early: see [`Page::searched_until`].
+    async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Page<EventRecord>>;
 
     /// One event.
     async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>>;
 
     /// Deliveries in the order of their events, newest first; those of one event newest first. With attempts only if
-    /// the filter asks for them.
-    async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>>;
+    /// the filter asks for them. A search that takes long ends early: see [`Page::searched_until`].
+    async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Page<DeliveryRecord>>;
 
     /// One delivery with its attempts.
     async fn delivery(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<DeliveryRecord>>;

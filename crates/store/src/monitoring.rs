@@ -92,7 +92,7 @@ pub struct TransitionRecord {
     /// Entries for the timeline of `incident` or, without one, of the incident that `state` names.
     pub timeline: Vec<TimelineEntry>,
     /// Mutes that end with the incident. Those that no longer exist are ignored.
-    pub ended_mutes: Vec<MuteId>,
+    pub ended_mutes: Vec<(MuteId, Timestamp)>,
     /// The incident's events with their deliveries. A duplicate event is extended by those of its deliveries whose
     /// sequence is later than 1 (deferred notifications), which keep the content of this event, and is otherwise left
     /// unchanged.

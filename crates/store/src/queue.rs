@@ -172,8 +172,12 @@ pub struct Attempt {
     pub error_class: Option<String>,
     /// The failure, for people.
     pub error: Option<String>,
+    /// Headers of the receiver's response: lines `name: value`, bounded and without secrets.
+    pub response_headers: Option<String>,
     /// An excerpt of the receiver's response.
     pub response_body: Option<String>,
+    /// The revision of the channel with which it was made; `None` if it is unknown.
+    pub channel_revision: Option<u32>,
     /// Something worth knowing, whatever the outcome.
     pub note: Option<String>,
 }

@@ -22,8 +22,10 @@ pub struct Retention {
     pub checks_max: u32,
     /// Hourly summaries, in milliseconds. Daily summaries are kept for ever.
     pub hours_ms: u64,
-    /// Expired mutes, in milliseconds after they expired.
+    /// Expired mutes in the configuration, in milliseconds after they expired.
     pub mutes_ms: u64,
+    /// Mutes in the list of those that ended, in milliseconds after their end.
+    pub ended_mutes_ms: u64,
     /// Entries of the audit log, in milliseconds.
     pub audit_ms: u64,
 }
@@ -36,6 +38,7 @@ impl Default for Retention {
             checks_max: 2_880,
             hours_ms: 30 * DAY_MS,
             mutes_ms: DAY_MS,
+            ended_mutes_ms: 7 * DAY_MS,
             audit_ms: 365 * DAY_MS,
         }
     }
@@ -56,6 +59,7 @@ pub(crate) enum Position {
     /// The endpoint with this number.
     Endpoints(i64),
     Mutes,
+    EndedMutes,
     Episodes,
     Audit,
     Erasures,
@@ -83,7 +87,10 @@ pub struct Pruned {
     pub checks: u32,
     /// Hourly summaries.
     pub hours: u32,
+    /// Expired mutes that left the configuration.
     pub mutes: u32,
+    /// Mutes that ended and were deleted.
+    pub ended_mutes: u32,
     /// Known ends of alerts' episodes.
     pub episodes: u32,
     /// Entries of the audit log.

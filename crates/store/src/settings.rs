@@ -100,7 +100,7 @@ pub struct Configuration {
     pub workspace: Workspace,
     pub version: Version,
     pub preferences: Preferences,
-    /// Includes expired mutes until they are pruned.
+    /// Those that were not ended, by hand or by a recovery. Includes expired mutes until they are pruned.
     pub mutes: Vec<Mute>,
     pub inbound_webhooks: Vec<InboundWebhook>,
     /// The endpoints written after the version that was asked for.
@@ -139,8 +139,8 @@ pub enum ConfigChange {
     DeleteEndpoint(EndpointId, Timestamp),
     /// Creates a mute; [`crate::StoreError::NotFound`] if its target does not exist.
     PutMute(Mute),
-    /// Deletes a mute.
-    DeleteMute(MuteId),
+    /// Ends a mute at this instant. It stays listed among those that ended.
+    EndMute(MuteId, Timestamp),
     /// Creates an inbound webhook; [`crate::StoreError::Exists`] if one of any workspace has its secret.
     PutInboundWebhook(InboundWebhook),
     /// Deletes an inbound webhook.

@@ -99,7 +99,7 @@ pub(crate) async fn bootstrap(
             );
         }
         if !has_users {
-            tracing::warn!("nobody can sign in yet: make the first user with `tidings user create EMAIL`");
+            tracing::warn!("no one can sign in yet: make the first user with `tidings user create EMAIL`");
         }
         for needed in [&key, &password].into_iter().filter(|needed| needed.path.exists()) {
             let (path, what) = (needed.path.display(), needed.what);
@@ -126,7 +126,7 @@ impl Needed<'_> {
         if let Some(configured) = self.configured {
             return Ok((configured.clone(), Location::Configured));
         }
-        // A file without the workspace is left by an interrupted start. Its secret is used whatever standard output is now.
+        // A file without the workspace is left by an interrupted start. Its secret is used, also on a terminal.
         if stdout_is_terminal && !self.path.exists() {
             let secret = (self.generate)(clock);
             return Ok((secret.clone(), Location::Banner(secret)));

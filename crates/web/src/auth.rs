@@ -17,6 +17,7 @@ use tidings_domain::id::{Id, InvalidId, WorkspaceId};
 use tidings_domain::resource::ResourceType;
 use tidings_engine::Engine;
 use tidings_engine::snapshot::InboundWebhookMatch;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use crate::health::Readiness;
@@ -49,6 +50,11 @@ impl AppState {
 
     pub(crate) fn settings(&self) -> &WebSettings {
         &self.0.settings
+    }
+
+    /// Notified whenever any part of the configuration may have changed.
+    pub(crate) fn configuration_changes(&self) -> watch::Receiver<u64> {
+        self.0.app.engine().configuration_changes()
     }
 
     /// Whether the store accepts writes; the result is cached for a second.

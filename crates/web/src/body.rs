@@ -313,6 +313,13 @@ impl<T: contract::Request + Serialize> Patch<T> {
     }
 }
 
+impl<T> Patch<T> {
+    /// Whether it sets the field, be it to what it is.
+    pub(crate) fn sets(&self, field: &str) -> bool {
+        self.patch.contains_key(field)
+    }
+}
+
 impl<T: Send> FromRequest<AppState> for Patch<T> {
     type Rejection = Problem;
 

@@ -7,7 +7,7 @@ pub const SECURE_NAME: &str = "__Host-tidings";
 /// Its name where the service is reached by plain http, for which browsers refuse the prefix.
 pub const PLAIN_NAME: &str = "tidings";
 
-/// The cookie's value. `None` without one, and with several of the name: one of them was set by somebody else.
+/// The cookie's value. `None` without one, and with several of the name: another host or an attacker set one of them.
 ///
 /// Under https the plain name does not count, because any page that is loaded without https could have set it.
 pub fn session_secret(headers: &HeaderMap, is_https: bool) -> Option<&str> {

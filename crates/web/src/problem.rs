@@ -392,7 +392,7 @@ impl From<EngineError> for Problem {
             EngineError::GateClosed(_) => Self::new(Code::NotResendable, message),
             EngineError::Unusable(_) => Self::new(Code::ChannelUnusable, message),
             EngineError::Store(StoreError::Closed) => Self::new(Code::Unavailable, "the store is shutting down"),
-            EngineError::Store(error @ StoreError::TooSlow { .. }) => {
+            EngineError::Store(error @ (StoreError::TooSlow { .. } | StoreError::SearchCut)) => {
                 let detail = format!("{error}: narrow it by time (since, until), resource, channel or rule");
                 Self::new(Code::SearchTooSlow, detail)
             }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::routing::MethodFilter;
@@ -10,6 +9,7 @@ use ipnet::IpNet;
 use tidings_engine::Engine;
 use tidings_engine::clock::Clock;
 use tidings_monitor::Prober;
+use tokio::sync::watch;
 
 use crate::auth::AppState;
 use crate::instrument::{Instrumented, RunToCompletion, instrumented};
@@ -36,19 +36,31 @@ pub struct WebSettings {
     pub public_url: Option<String>,
 }
 
-/// Whether a shutdown was requested: set once, after which `/readyz` answers 503. Clones share the flag.
-#[derive(Clone, Default)]
-pub struct Shutdown(Arc<AtomicBool>);
+/// Whether a shutdown was requested: set once, after which `/readyz` answers 503 and streams end. Clones share the flag.
+#[derive(Clone)]
+pub struct Shutdown(Arc<watch::Sender<bool>>);
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
 
 impl Shutdown {
     /// Requests the shutdown.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.send_replace(true);
     }
 
     /// Whether it was requested.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
+    }
+
+    /// Waits until it is requested.
+    pub async fn requested(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.subscribe().wait_for(|is_requested| *is_requested).await;
     }
 }
 

@@ -34,7 +34,7 @@ pub fn site(headers: &HeaderMap, public_url: Option<&str>) -> Site {
     }
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return Site::Unknown };
-    // `null` is the origin of sandboxed documents, which may be anybody's.
+    // `null` is the origin of sandboxed documents, which may be of any site.
     let parsed = origin.to_str().ok().and_then(|text| Url::parse(text).ok());
     let (Some(origin), None) = (parsed.filter(Url::has_host), origins.next()) else { return Site::Other };
     let public = public_url.and_then(|url| Url::parse(url).ok());

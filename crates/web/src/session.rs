@@ -127,7 +127,7 @@ impl Argument for InstanceOperator {
     }
 }
 
-/// A browser, whoever uses it: for what is done before there is a session.
+/// A browser, with or without a session: for what is done before there is one.
 #[derive(Debug)]
 pub(crate) struct Visitor {
     app: App,
@@ -191,7 +191,7 @@ impl Argument for Visitor {
     }
 }
 
-/// The user of a request that anyone may make.
+/// The user of a request that needs no session.
 #[derive(Debug)]
 pub(crate) struct MaybeUser(pub Option<SignedIn>);
 

@@ -19,17 +19,17 @@ pub const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// The least length of a password, in characters: the minimum of NIST SP 800-63B.
 pub const PASSWORD_CHARS_MIN: usize = 8;
-/// The greatest length of a password, in bytes: room for the 64 characters that NIST SP 800-63B asks for in any script.
+/// The greatest length of a password, in bytes: enough for the 64 characters that NIST SP 800-63B asks for in any script.
 pub const PASSWORD_BYTES_MAX: usize = 256;
 
 /// Bytes of a salt.
 pub const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 
-// The second of OWASP's recommended settings for argon2id, which are equally strong: 19 MiB, 2 passes, 1 lane.
+// The second of OWASP's recommended settings for argon2id, which are equally strong: 19 MiB, 2 passes, no parallelism.
 const MEMORY_KIB: u32 = 19 * 1_024;
 const PASSES: u32 = 2;
-const LANES: u32 = 1;
+const PARALLELISM: u32 = 1;
 
 /// How long the memory of a hash is kept for the next one. Allocating it anew for each costs thousands of page faults.
 const BUFFER_IDLE: Duration = Duration::from_secs(10);
@@ -134,12 +134,12 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// Starts the thread. If the system has none left, every use fails with [`PasswordError::Ended`]: nobody can sign in,
+    /// Starts the thread. If the system has none left, every use fails with [`PasswordError::Ended`]: no one can sign in,
     /// and everything else works.
     pub fn start() -> Self {
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         if let Err(error) = std::thread::Builder::new().name("passwords".into()).spawn(move || run(&jobs)) {
-            tracing::error!(%error, "cannot start the thread that hashes passwords: nobody can sign in");
+            tracing::error!(%error, "cannot start the thread that hashes passwords: no one can sign in");
         }
         Self { queue }
     }
@@ -214,7 +214,7 @@ fn serve(job: Job, memory: &mut Vec<Block>) {
 }
 
 fn params() -> Result<Params, PasswordError> {
-    Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_BYTES)).map_err(|error| refused(&error))
+    Params::new(MEMORY_KIB, PASSES, PARALLELISM, Some(OUTPUT_BYTES)).map_err(|error| refused(&error))
 }
 
 fn refused(error: &dyn std::fmt::Display) -> PasswordError {

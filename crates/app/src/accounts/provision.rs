@@ -74,8 +74,8 @@ pub fn command_line() -> Actor {
 
 /// Makes a user, as a member of `workspace` if one is given.
 ///
-/// The first user of a store operates the instance, and owns the workspaces that nobody owns, because nobody else could
-/// let it in; without any workspace, `default` is made.
+/// The first user of a store operates the instance, and owns all workspaces, because no one else could let
+/// it in; without any workspace, `default` is made.
 ///
 /// # Errors
 /// [`ProvisionError`]. [`StoreError::NotFound`] if there is no such workspace.

@@ -169,7 +169,7 @@ pub(crate) async fn verify(app: &App, origin: &Origin, email: &str, password: &S
     let (accounts, store) = (app.accounts(), app.engine().accounts());
     let now = app.engine().clock().now();
     let record = store.user_by_email(email).await?;
-    // The sessions of nobody are read, too, so that the time does not show whether there is such a user.
+    // The sessions of no user are read, too, so that the time does not show whether there is such a user.
     let id = record.as_ref().map_or(UserId::from_bytes([0; 16]), |record| record.user.id);
     let sessions = store.sessions(id, now).await?;
     // Behind an unknown peer all clients are one.

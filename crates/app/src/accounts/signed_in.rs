@@ -41,11 +41,10 @@ impl SignedIn {
     }
 
     fn record_use(&self, now: Timestamp) {
-        let address = self.origin.address.map(|address| address.to_string());
-        let is_recent = now.since_ms(self.session.last_seen_at) < INTERVAL_MS;
-        if is_recent && self.session.address == address {
+        if now.since_ms(self.session.last_seen_at) < INTERVAL_MS {
             return;
         }
+        let address = self.origin.address.map(|address| address.to_string());
         let (engine, id) = (self.app.engine().clone(), self.session.id);
         tokio::spawn(async move {
             let uses = vec![tidings_store::accounts::Use { id, at: now, address }];

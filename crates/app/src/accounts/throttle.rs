@@ -1,7 +1,7 @@
 //! Limits on attempts to sign in: per account, per client address, and per account from one address.
 //!
 //! Each of the three counts failures and, beyond a number that is free, makes the next attempt wait. The wait doubles with
-//! each failure up to a bound of at most a minute and is forgotten after a while, so that nobody is locked out: a limit
+//! each failure up to a bound of at most a minute and is forgotten after a while, so that no user is locked out: a limit
 //! slows guessing down and never ends sessions. An address from which the user is signed in already is exempt from the
 //! account's limit, which others can reach; from other addresses its bound is a few seconds.
 //!
@@ -85,7 +85,7 @@ impl Table {
     }
 
     /// Takes back one failure; the instant of the last one stays.
-    fn take_back(&mut self, key: u64, limit: Limit, now: Timestamp) {
+    fn revert(&mut self, key: u64, limit: Limit, now: Timestamp) {
         if let Some(failures) = self.get(key, limit, now) {
             self.set(key, Failures { count: failures.count.saturating_sub(1), ..failures });
         }
@@ -109,7 +109,7 @@ pub struct Throttle {
     pairs: Table,
     accounts: Table,
     clients: Table,
-    /// Keys are hashed with a secret, so that nobody can choose two that collide.
+    /// Keys are hashed with a secret, so that an attacker cannot choose two that collide.
     hasher: RandomState,
 }
 
@@ -149,16 +149,16 @@ impl Throttle {
     pub fn succeeded(&mut self, attempt: Attempt<'_>, now: Timestamp) {
         let Keys { pair, account, client } = self.keys(attempt);
         self.pairs.remove(pair);
-        self.accounts.take_back(account, ACCOUNT, now);
-        self.clients.take_back(client, CLIENT, now);
+        self.accounts.revert(account, ACCOUNT, now);
+        self.clients.revert(client, CLIENT, now);
     }
 
     /// The admitted attempt was not decided, because the queue was full or the store failed.
     pub fn undecided(&mut self, attempt: Attempt<'_>, now: Timestamp) {
         let Keys { pair, account, client } = self.keys(attempt);
-        self.pairs.take_back(pair, PAIR, now);
-        self.accounts.take_back(account, ACCOUNT, now);
-        self.clients.take_back(client, CLIENT, now);
+        self.pairs.revert(pair, PAIR, now);
+        self.accounts.revert(account, ACCOUNT, now);
+        self.clients.revert(client, CLIENT, now);
     }
 
     fn keys(&self, attempt: Attempt<'_>) -> Keys {

@@ -178,11 +178,12 @@ pub fn merge<T: Request + Serialize>(before: &T, patch: &Map<String, Value>) -> 
 pub fn read_query<T: Request>(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Input<T>, Violations> {
     let shape = shape_of::<T>();
     let mut violations = Violations::new();
-    let mut value = match &shape.kind {
+    let (mut value, mut unknown) = match &shape.kind {
         Kind::Object(object) => object.read_pairs(pairs, &mut violations),
-        _ => Value::Object(Map::new()),
+        _ => (Value::Object(Map::new()), Violations::new()),
     };
     shape.read(&mut value, "", &mut violations);
+    violations.append(&mut unknown);
     finish(value, violations)
 }
 

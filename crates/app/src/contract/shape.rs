@@ -10,6 +10,10 @@ use super::text::{Text, bound, one_of, text};
 
 /// The largest integer that every JSON parser keeps exactly: 2⁵³ − 1 (RFC 8259, section 6).
 const INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Query parameters in a request, known and unknown.
+const PARAMETERS_MAX: usize = 100;
+/// Violations that are counted: a body that is wrong everywhere must not cost more than one that is right.
+const COUNTED_MAX: usize = 1_000;
 /// Deeper schemas are those of a type that contains itself; what lies below is left to serde.
 const DEPTH_MAX: usize = 24;
 
@@ -81,7 +85,7 @@ impl Shape {
     /// Checks the value, and normalises it: numbers such as `1e3` become integers, `null` in place of an absent field is
     /// removed.
     pub(super) fn read(&self, value: &mut Value, at: &str, found: &mut Violations) {
-        if value.is_null() && self.is_nullable {
+        if value.is_null() && self.is_nullable || found.len() >= COUNTED_MAX {
             return;
         }
         let mut refuse = |message: String| found.push(Violation::new(at, message));
@@ -205,23 +209,23 @@ impl Object {
     }
 
     fn read_except(&self, tag: Option<&str>, fields: &mut Map<String, Value>, at: &str, found: &mut Violations) {
-        let mut is_first_unknown = true;
+        let mut unknown = Violations::new();
         fields.retain(|key, value| {
             if Some(key.as_str()) == tag {
                 return true;
             }
             let Some(field) = self.fields.get(key) else {
-                if self.is_open {
+                if self.is_open || unknown.len() >= COUNTED_MAX {
                     return false;
                 }
                 // The list once is enough: an answer must not be many times as large as the request.
-                let message = if std::mem::take(&mut is_first_unknown) {
+                let message = if unknown.is_empty() {
                     let known: Vec<_> = tag.into_iter().chain(self.fields.keys().map(String::as_str)).collect();
                     format!("is not a known field; known are: {}", known.join(", "))
                 } else {
                     "is not a known field".to_owned()
                 };
-                found.push(Violation::new(format!("{at}{}", pointer(key)), message));
+                unknown.push(Violation::new(format!("{at}{}", pointer(key)), message));
                 return true;
             };
             if value.is_null() && !field.shape.is_nullable {
@@ -239,6 +243,7 @@ impl Object {
                 }
             }
         }
+        found.append(&mut unknown);
     }
 
     /// Merges a patch over the fields.
@@ -293,20 +298,28 @@ impl Object {
         }
     }
 
-    /// The object that query parameters stand for.
+    /// The object that query parameters make, and the violations of those that are unknown.
     pub(super) fn read_pairs(
         &self,
         pairs: impl IntoIterator<Item = (String, String)>,
         found: &mut Violations,
-    ) -> Value {
+    ) -> (Value, Violations) {
         let mut object = Map::new();
-        for (key, text) in pairs {
+        let mut unknown = Violations::new();
+        for (index, (key, text)) in pairs.into_iter().enumerate() {
+            if index >= PARAMETERS_MAX {
+                unknown.push(Violation::new("", format!("must have at most {PARAMETERS_MAX} query parameters")));
+                break;
+            }
+            let at = pointer(&key);
             let Some(field) = self.fields.get(&key) else {
-                let known: Vec<_> = self.fields.keys().map(String::as_str).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let message = format!("is not a query parameter of this route; known are: {known}");
-                if !found.iter().any(|violation| violation.pointer == pointer(&key)) {
-                    found.push(Violation::new(pointer(&key), message));
+                if unknown.is_empty() {
+                    let known: Vec<_> = self.fields.keys().map(String::as_str).collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    let message = format!("is not a query parameter of this route; known are: {known}");
+                    unknown.push(Violation::new(at, message));
+                } else if unknown.iter().all(|violation| violation.pointer != at) {
+                    unknown.push(Violation::new(at, "is not a query parameter of this route"));
                 }
                 continue;
             };
@@ -316,10 +329,10 @@ impl Object {
                     object.insert(key, value);
                 }
                 (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
-                (Some(_), _) => found.push(Violation::new(pointer(&key), "must not be repeated")),
+                (Some(_), _) => found.push(Violation::new(at, "must not be repeated")),
             }
         }
-        Value::Object(object)
+        (Value::Object(object), unknown)
     }
 }
 

@@ -88,19 +88,19 @@ fn every_violation_is_reported_at_once() {
     assert_eq!(
         found,
         [
-            "/colour: is not a known field; known are: config, deliveryPriority, eventFilters, name, parentId, quietHours, \
-             rateLimit, retryDelaysSeconds, retryOnFailure, severityFilter, tags, timeoutMs, type",
             "/config: must be an object",
             "/parentId: must be an id of the form ch_<32 hex digits>",
-            "/quietHours/ends: is not a known field; known are: action, criticalPasses, days, end, start, timezone",
             "/quietHours/start: must be a string",
             "/quietHours/end: is required",
             "/quietHours/timezone: is required",
+            "/quietHours/ends: is not a known field; known are: action, criticalPasses, days, end, start, timezone",
             "/retryOnFailure: must be true or false",
             "/tags/1: must be a string",
             "/timeoutMs: must be a whole number from 1000 to 60000",
             "/type: must be email, webhook, slack or discord",
             "/name: is required",
+            "/colour: is not a known field; known are: config, deliveryPriority, eventFilters, name, parentId, quietHours, \
+             rateLimit, retryDelaysSeconds, retryOnFailure, severityFilter, tags, timeoutMs, type",
         ]
     );
     assert_eq!(pointers::<Draft>(json!([])), ["/: must be an object"]);
@@ -192,7 +192,7 @@ fn query_parameters_are_read_by_type() {
         (7, true, 3, Some("5"), vec![])
     );
     assert_eq!(read("limit=0").1, ["/limit"]);
-    assert_eq!(read("limit=1&limit=2&dryRun=x&foo=1&foo=2").1, ["/limit", "/foo", "/dryRun"]);
+    assert_eq!(read("limit=1&limit=2&dryRun=x&foo=1&foo=2").1, ["/limit", "/dryRun", "/foo"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `/endpoints`: monitored endpoints. Their rules for shared channels are in [`wiring`], their checks and summaries in
 //! [`checks`], and tests of a definition that is not stored in [`test`].
 
+pub mod bulk;
 mod changes;
 pub mod checks;
 pub mod test;

@@ -10,7 +10,7 @@ use tidings_monitor::USER_AGENT;
 use utoipa::ToSchema;
 
 use super::checks::CheckFacts;
-use super::validate::completed;
+use super::validate::{completed, reference_violations};
 use super::{found, yes};
 use crate::contract;
 use crate::error::{AppError, Result};
@@ -84,6 +84,9 @@ pub async fn test(by: &Authorized<SendNow>, request: &Map<String, Value>) -> Res
         let at = if request.contains_key("type") { "/type" } else { "/endpointId" };
         return Err(AppError::invalid(at, NOT_PROBED));
     }
+    let id = stored.map(|endpoint| endpoint.id);
+    let violations = reference_violations(&view, &input.value.definition, id);
+    input.refuse(violations);
     let stored = stored.map(|endpoint| &endpoint.definition);
     let violations = completed(by, &mut input.value.definition, stored);
     input.refuse(violations);

@@ -86,7 +86,11 @@ fn reset_probe_settings(definition: &mut Definition, stored: &Definition) {
 }
 
 /// What it refers to and is not there.
-fn reference_violations(view: &WorkspaceView, definition: &Definition, own_id: Option<EndpointId>) -> Violations {
+pub(super) fn reference_violations(
+    view: &WorkspaceView,
+    definition: &Definition,
+    own_id: Option<EndpointId>,
+) -> Violations {
     let mut found = Violations::new();
     found.extend(definition.parent_id.and_then(|parent_id| parent_violation(view, parent_id, own_id)));
     for (index, step) in definition.escalation.iter().enumerate() {

@@ -123,8 +123,10 @@ pub async fn list(by: &Authorized<Read>, query: EventQuery) -> Result<Page<Event
     if !violations.is_empty() {
         return Err(AppError::Invalid(violations));
     }
+    let (before, searched_until) = query.page.search_start()?;
     let filter = EventFilter {
-        before: query.page.before()?,
+        before,
+        searched_until,
         limit: query.page.fetch_limit(),
         resource_type: query.resource_type,
         resource_id: query.resource_id,
@@ -134,8 +136,8 @@ pub async fn list(by: &Authorized<Read>, query: EventQuery) -> Result<Page<Event
         kind: query.kind,
         ..Default::default()
     };
-    let records = by.engine().events(by.workspace_id(), filter).await?;
-    Ok(query.page.page(&records, |record| record.event.id, Event::of))
+    let found = by.engine().events(by.workspace_id(), filter).await?;
+    Ok(query.page.search_page(&found, |record| record.event.id, Event::of))
 }
 
 /// One event, with each of its deliveries.

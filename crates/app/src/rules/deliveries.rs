@@ -62,8 +62,10 @@ impl RuleDelivery {
 pub async fn deliveries(by: &Authorized<Read>, query: &ResourcePageQuery) -> Result<Page<RuleDelivery>> {
     let ResourcePageQuery { resource, page } = query;
     resource.validate()?;
+    let (before, searched_until) = page.search_start()?;
     let filter = DeliveryFilter {
-        before: page.before()?,
+        before,
+        searched_until,
         limit: page.fetch_limit(),
         // Excludes tests of rules of runs; resources with incidents have no tests.
         runs_only: !resource.resource_type.has_incidents(),
@@ -71,6 +73,6 @@ pub async fn deliveries(by: &Authorized<Read>, query: &ResourcePageQuery) -> Res
         resource_id: Some(resource.resource_id.clone()).filter(|id| id != "*"),
         ..Default::default()
     };
-    let records = by.engine().deliveries(by.workspace_id(), filter).await?;
-    Ok(page.page(&records, |record| record.id, RuleDelivery::of))
+    let found = by.engine().deliveries(by.workspace_id(), filter).await?;
+    Ok(page.search_page(&found, |record| record.id, RuleDelivery::of))
 }

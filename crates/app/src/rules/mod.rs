@@ -1,6 +1,7 @@
 //! `/notification-rules`: which events of which resource go to which channel. A rule uses a shared channel, or has one of its
 //! own, whose destination is among the rule's fields.
 
+mod all;
 mod channel;
 mod deliveries;
 mod inline;
@@ -24,6 +25,7 @@ use tidings_engine::snapshot::WorkspaceView;
 use tidings_store::settings::{ConfigChange, Precondition};
 use utoipa::ToSchema;
 
+pub use all::{AllRulesQuery, all};
 pub use deliveries::{RuleDelivery, deliveries};
 pub use inline::{InlineFields, ShownFields};
 pub use test::{RuleTest, test};

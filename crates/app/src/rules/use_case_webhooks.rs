@@ -283,13 +283,15 @@ pub async fn deliveries(
     page: &PageQuery,
 ) -> Result<Page<SubscriptionDelivery>> {
     find(&*by.view()?, use_case, id)?;
+    let (before, searched_until) = page.search_start()?;
     let filter = DeliveryFilter {
-        before: page.before()?,
+        before,
+        searched_until,
         limit: page.fetch_limit(),
         with_attempts: true,
         rule_id: Some(id),
         ..Default::default()
     };
-    let records = by.engine().deliveries(by.workspace_id(), filter).await?;
-    Ok(page.page(&records, |record| record.id, SubscriptionDelivery::of))
+    let found = by.engine().deliveries(by.workspace_id(), filter).await?;
+    Ok(page.search_page(&found, |record| record.id, SubscriptionDelivery::of))
 }

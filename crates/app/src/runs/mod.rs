@@ -277,17 +277,19 @@ pub async fn list(by: &Authorized<Read>, query: RunQuery) -> Result<Page<Run>> {
     if let Some(fault) = resource_id.as_deref().and_then(validate_external_id) {
         return Err(AppError::invalid("/resourceId", fault));
     }
+    let (before, searched_until) = page.search_start()?;
     let filter = EventFilter {
         runs_only: true,
-        before: page.before()?,
+        before,
+        searched_until,
         limit: page.fetch_limit(),
         resource_type,
         resource_id,
         trigger: status.map(RunStatus::trigger),
         ..Default::default()
     };
-    let records = by.engine().events(by.workspace_id(), filter).await?;
-    let Page { data, next_cursor } = page.page(&records, |record| record.event.id, Run::of);
+    let found = by.engine().events(by.workspace_id(), filter).await?;
+    let Page { data, next_cursor, searched_until } = page.search_page(&found, |record| record.event.id, Run::of);
     // The filter lets only runs through.
-    Ok(Page { data: data.into_iter().flatten().collect(), next_cursor })
+    Ok(Page { data: data.into_iter().flatten().collect(), next_cursor, searched_until })
 }

@@ -60,6 +60,7 @@ pub(crate) fn render_body(message: &tidings_domain::message::Message) -> Value {
 /// An open Discord channel.
 struct DiscordChannel {
     target: EgressTarget,
+    shown_url: String,
     headers: HeaderMap,
     username: Option<String>,
     avatar_url: Option<String>,
@@ -76,6 +77,7 @@ impl DiscordChannel {
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
         Ok(Self {
             target: context.egress.target(&url).map_err(|why| format!("the Discord webhook URL {why}"))?,
+            shown_url: text("webhookUrl").unwrap_or_default(),
             headers,
             username: text("username"),
             avatar_url: text("avatarUrl"),
@@ -96,6 +98,10 @@ impl DiscordChannel {
 impl HttpChannel for DiscordChannel {
     fn target(&self) -> &EgressTarget {
         &self.target
+    }
+
+    fn shown_url(&self) -> &str {
+        &self.shown_url
     }
 
     fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, Box<AttemptResult>> {

@@ -44,6 +44,7 @@ pub use relay::RelayConfig;
 
 use crate::{
     AttemptResult, ChannelConfig, ChannelContext, ChannelPlugin, ErrorClass, Field, Notifier, OutboundMessage,
+    Rendered, RenderedMail,
 };
 use compose::MimeMessage;
 use ledger::RecipientLedger;
@@ -120,6 +121,17 @@ impl Notifier for EmailNotifier {
         }
         let mail = MimeMessage::compose(message, &self.from);
         Submission { notifier: self, message, mail, pending, next: 0, ledger }.run().await
+    }
+
+    fn render(&self, message: &OutboundMessage<'_>) -> Result<Rendered, String> {
+        let content = content::Content::from_message(message);
+        Ok(Rendered::Mail(RenderedMail {
+            from: self.from.to_string(),
+            recipients: self.recipients.iter().map(ToString::to_string).collect(),
+            text: text::render(&content),
+            html: html::render(&content),
+            subject: content.subject,
+        }))
     }
 }
 

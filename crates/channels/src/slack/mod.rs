@@ -62,9 +62,13 @@ pub(crate) fn render_body(message: &tidings_domain::message::Message) -> Value {
     render::render(message)
 }
 
+/// The method of Slack's Web API that posts a message.
+const POST_MESSAGE: &str = "chat.postMessage";
+
 /// An open Slack channel.
 struct SlackChannel {
     target: EgressTarget,
+    shown_url: String,
     headers: HeaderMap,
     /// Set with a bot token. An incoming webhook has a channel of its own, and cannot thread or change messages.
     bot: Option<Bot>,
@@ -106,11 +110,15 @@ impl SlackChannel {
                 let channel =
                     stored.settings.get("channel").and_then(Value::as_str).ok_or("no Slack channel is set")?;
                 let bot = Bot { channel: channel.to_owned(), update: method("chat.update")? };
-                (method("chat.postMessage")?, Some(bot))
+                (method(POST_MESSAGE)?, Some(bot))
             }
             (None, None) => return Err("neither a webhook URL nor a bot token is set".into()),
         };
-        Ok(Self { target, headers, bot, secrets: Secrets::new(secrets.iter().map(String::as_str)) })
+        let shown_url = match &bot {
+            Some(_) => format!("{}/{POST_MESSAGE}", context.slack_api_base),
+            None => stored.settings.get("webhookUrl").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        };
+        Ok(Self { target, shown_url, headers, bot, secrets: Secrets::new(secrets.iter().map(String::as_str)) })
     }
 }
 
@@ -140,6 +148,10 @@ impl SlackChannel {
 impl HttpChannel for SlackChannel {
     fn target(&self) -> &EgressTarget {
         &self.target
+    }
+
+    fn shown_url(&self) -> &str {
+        &self.shown_url
     }
 
     fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, Box<AttemptResult>> {

@@ -152,8 +152,8 @@ pub(super) fn header_map(stored: &ChannelConfig) -> Result<HeaderMap, String> {
         let (Ok(header), Ok(mut value)) = (HeaderName::try_from(&name), HeaderValue::try_from(value)) else {
             return Err(format!("the header {name} has an invalid name or value"));
         };
-        // Keeps the value out of `Debug` output.
-        value.set_sensitive(true);
+        // Keeps the value out of `Debug` output and of requests that are shown. A content type is no secret.
+        value.set_sensitive(header != http::header::CONTENT_TYPE);
         headers.insert(header, value);
     }
     Ok(headers)

@@ -72,6 +72,7 @@ impl ChannelPlugin for Webhook {
 /// An open webhook.
 struct WebhookChannel {
     target: EgressTarget,
+    shown_url: String,
     method: Method,
     /// The custom headers and the constant ones.
     headers: HeaderMap,
@@ -125,6 +126,7 @@ impl WebhookChannel {
         headers.extend(custom);
         Ok(Self {
             target,
+            shown_url: text("url").unwrap_or_default().to_owned(),
             method,
             headers,
             template: text("bodyTemplate").map(Template::new),
@@ -164,25 +166,28 @@ impl WebhookChannel {
     /// Signs the bytes of the body as they are sent: receivers verify before they parse.
     fn sign(&self, headers: &mut HeaderMap, message: &OutboundMessage<'_>, body: &[u8]) {
         let id = message.delivery_id.to_string();
-        let mut put = |name: &HeaderName, value: String| {
+        let mut insert = |name: &HeaderName, value: String, is_signature: bool| {
             // Never fails: ids, numbers, hex and base64 are valid header values.
-            if let Ok(value) = HeaderValue::try_from(value) {
+            if let Ok(mut value) = HeaderValue::try_from(value) {
+                // Masked where the request is shown.
+                value.set_sensitive(is_signature);
                 headers.insert(name.clone(), value);
             }
         };
-        put(&WEBHOOK_SIGNATURE, self.signer.standard(&id, message.now, body));
-        put(&WEBHOOK_TIMESTAMP, message.now.unix_seconds().to_string());
-        put(&WEBHOOK_ID, id);
+        insert(&WEBHOOK_SIGNATURE, self.signer.standard(&id, message.now, body), true);
+        insert(&WEBHOOK_TIMESTAMP, message.now.unix_seconds().to_string(), false);
+        insert(&WEBHOOK_ID, id, false);
         match message.event.resource_type {
             ResourceType::UseCase => {
-                put(&self.vendor_headers.workflow_signature, self.signer.timestamped_hex(message.now, body));
-                put(&self.vendor_headers.workflow_event, payload::event_name(message.event).to_owned());
+                let headers = &self.vendor_headers;
+                insert(&headers.workflow_signature, self.signer.timestamped_hex(message.now, body), true);
+                insert(&headers.workflow_event, payload::event_name(message.event).to_owned(), false);
                 if let Some(rule_id) = message.rule_id {
-                    put(&self.vendor_headers.workflow_webhook_id, rule_id.to_string());
+                    insert(&headers.workflow_webhook_id, rule_id.to_string(), false);
                 }
             }
             ResourceType::ScheduledQuery | ResourceType::Flow | ResourceType::Job => {
-                put(&self.vendor_headers.run_signature, self.signer.body_hex(body));
+                insert(&self.vendor_headers.run_signature, self.signer.body_hex(body), true);
             }
             // These have no vendor scheme to be compatible with: Standard Webhooks alone.
             ResourceType::Endpoint | ResourceType::Alert | ResourceType::Channel => {}
@@ -193,6 +198,10 @@ impl WebhookChannel {
 impl HttpChannel for WebhookChannel {
     fn target(&self) -> &EgressTarget {
         &self.target
+    }
+
+    fn shown_url(&self) -> &str {
+        &self.shown_url
     }
 
     fn request(&self, message: &OutboundMessage<'_>) -> Result<Request<Full<Bytes>>, Box<AttemptResult>> {

@@ -347,3 +347,26 @@ async fn untrusted_certificate_is_refused() {
         server.assert_no_more_mail();
     }
 }
+
+#[tokio::test]
+async fn rendered_mail_is_the_mail_that_is_sent() {
+    let mut server = SmtpServer::start("tls", &["--auth", LOGIN]).await;
+    let url = format!("smtps://{LOGIN}@127.0.0.1:{}", server.port);
+    let channel = channel(for_recipients(&["oncall@example.com"]), &relay_context(&url, server.roots.clone()));
+    assert!(deliver(&*channel).await.is_delivered());
+    let received = server.next_mail().await;
+    let mail = MessageParser::default().parse(received.mail.as_bytes()).unwrap();
+    let event = support::event();
+    let rendered = match channel.render(&message(&event, Severity::Warning)).unwrap() {
+        tidings_channels::Rendered::Mail(mail) => mail,
+        other => panic!("{other:?}"),
+    };
+    let lines = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned();
+    assert_eq!(mail.subject(), Some(rendered.subject.as_str()));
+    assert_eq!(lines(&mail.body_text(0).unwrap()), lines(&rendered.text));
+    assert_eq!(lines(&mail.body_html(0).unwrap()), lines(&rendered.html));
+    assert_eq!(
+        (rendered.from.as_str(), &*rendered.recipients),
+        ("Tidings <tidings@example.com>", &["oncall@example.com".to_owned()][..])
+    );
+}

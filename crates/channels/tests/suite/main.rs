@@ -5,6 +5,7 @@ mod dns;
 mod egress;
 mod hostile;
 mod refusals;
+mod rendered;
 mod slack;
 mod support;
 mod tls;

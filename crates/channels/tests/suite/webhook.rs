@@ -119,7 +119,7 @@ async fn custom_headers_and_body_template_are_sent() {
 }
 
 /// An event whose `output` is too long for a template that iterates over it.
-fn with_long_output() -> Event {
+pub fn with_long_output() -> Event {
     let mut event = failed(ResourceType::UseCase);
     event.kind = EventKind::WorkflowCompleted;
     event.trigger = tidings_domain::trigger::Trigger::Success;
@@ -128,7 +128,7 @@ fn with_long_output() -> Event {
     event
 }
 
-fn iterating_template(url: &str) -> Value {
+pub fn iterating_template(url: &str) -> Value {
     let template = "{% for i in output.list %}{{ errorMessage }}{% endfor %}";
     json!({"url": url, "bodyTemplate": template, "headers": {"content-type": "text/plain"}})
 }

@@ -24,6 +24,7 @@ use super::timer_loop::active_definition;
 use super::transition::{IncidentNotification, IncidentTransition, incident_wake};
 use super::{Incidents, SubjectKey};
 use crate::accept::{AcceptBatch, NotificationSequence};
+use crate::changes::Topic;
 use crate::clock::new_id;
 use crate::fanout::{FanOutContext, fan_out};
 use crate::snapshot::{LoadedEndpoint, WorkspaceView};
@@ -158,13 +159,14 @@ impl Incidents {
 
         let (events, post_commit) = batch.split();
         let droppable = droppable_openings(&events);
+        let has_check = check.is_some();
         let openings_before = state.endpoint.last_openings.clone();
         let record = TransitionRecord {
             check,
             endpoint_state: transition.endpoint.clone(),
             incident: transition.incident.clone(),
             timeline: transition.timeline,
-            ended_mutes: if recovers { ended_mutes(view, &key.1) } else { Vec::new() },
+            ended_mutes: if recovers { ended_mutes(view, &key.1, now) } else { Vec::new() },
             episode_end: transition.episode_end,
             events,
             audit: transition.audit.into_iter().collect(),
@@ -189,6 +191,8 @@ impl Incidents {
             }
         };
         self.0.queue.quiescence().record_work();
+        let (endpoint, incident) = (transition.endpoint.as_ref(), transition.incident.is_some());
+        self.mark_changed(key, state, has_check, endpoint, incident);
         let not_leased = |(id, _): &&(DeliveryId, ChannelId)| acceptances.iter().any(|it| it.not_leased.contains(id));
         let perhaps_dropped: Vec<_> = droppable.iter().filter(not_leased).copied().collect();
         let ended = transition.incident.clone().filter(|_| recovers && !deferred_resolutions.is_empty());
@@ -200,6 +204,27 @@ impl Incidents {
             tracing::error!(%error, workspace = %key.0, "mutes ended, but reloading the configuration failed, will retry");
         }
         Ok(WriteOutcome::Applied)
+    }
+
+    /// Notifies the subscribers of what a transition that was written changed. `state` is the one before.
+    fn mark_changed(
+        &self,
+        key: &SubjectKey,
+        state: &IncidentState,
+        has_check: bool,
+        endpoint: Option<&EndpointState>,
+        has_incident: bool,
+    ) {
+        let status = |state: &EndpointState| state.last_check.as_ref().map(|check| check.status);
+        let has_new_status = endpoint.is_some_and(|after| status(after) != status(&state.endpoint));
+        let changed = [
+            (Topic::Checks, has_check),
+            (Topic::Endpoints, has_new_status || has_incident),
+            (Topic::Incidents, has_incident),
+        ];
+        for (topic, _) in changed.into_iter().filter(|(_, is_changed)| *is_changed) {
+            self.0.queue.mark_changed(key.0, topic);
+        }
     }
 
     /// The deliveries of the incident that fan-out depends on. Read only if something will be planned.
@@ -387,7 +412,7 @@ fn complete_transition(
 }
 
 /// The mutes that end when this subject recovers.
-fn ended_mutes(view: &WorkspaceView, subject: &Subject) -> Vec<MuteId> {
+fn ended_mutes(view: &WorkspaceView, subject: &Subject, now: Timestamp) -> Vec<(MuteId, Timestamp)> {
     let Subject::Endpoint(id) = subject else { return Vec::new() };
-    view.mutes.iter().filter(|mute| mute.ends_with_recovery_of(*id)).map(|mute| mute.id).collect()
+    view.mutes.iter().filter(|mute| mute.ends_with_recovery_of(*id)).map(|mute| (mute.id, now)).collect()
 }

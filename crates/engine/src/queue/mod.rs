@@ -15,6 +15,7 @@ mod health;
 mod pace;
 mod recheck;
 mod release_loop;
+mod render;
 mod send_context;
 mod sender;
 mod suppressed_openings;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tidings_domain::id::ChannelId;
+use tidings_domain::id::{ChannelId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 use tidings_store::Store;
 use tidings_store::queue::{Claimed, Lease, LeaseRef};
@@ -34,6 +35,7 @@ pub use channel_queue::Limits;
 pub use health::Health;
 
 use crate::Result;
+use crate::changes::Topic;
 use crate::clock::Clock;
 use crate::incidents::ActiveIncidents;
 use crate::quiescence::{Component, Quiescence};
@@ -122,6 +124,7 @@ impl Queue {
         for due in store.due().await?.into_iter().filter(|due| due.at <= now) {
             channel_queues.note_left_behind(due.channel_id, due.at);
         }
+        let health = health::ChannelHealthMap::load(store.as_ref()).await?;
         let queue = Self(Arc::new(Inner {
             store,
             config,
@@ -134,13 +137,14 @@ impl Queue {
             claim_wakeup: Notify::new(),
             release_wakeup: Notify::new(),
             next_release_ms: AtomicI64::new(i64::MAX),
-            health: health::ChannelHealthMap::default(),
+            health,
             tasks: TaskTracker::new(),
             quiescence: Quiescence::default(),
             suppressed_openings: SuppressedOpenings::default(),
         }));
         tokio::spawn(claimer::run(queue.clone(), queue.quiescence().listen(Component::Claimer)));
         tokio::spawn(release_loop::run(queue.clone(), queue.quiescence().listen(Component::ReleaseLoop)));
+        tokio::spawn(health::run(queue.clone()));
         Ok(queue)
     }
 
@@ -233,6 +237,11 @@ impl Queue {
         self.0.claim_wakeup.notify_one();
     }
 
+    /// Something of this topic changed in the workspace.
+    pub(crate) fn mark_changed(&self, workspace_id: WorkspaceId, topic: Topic) {
+        self.0.config.feeds().mark(workspace_id, topic);
+    }
+
     /// Until when the receiver of this channel wants no attempt.
     pub(crate) fn paused_until(&self, channel_id: ChannelId) -> Option<Timestamp> {
         let now = self.0.clock.now();
@@ -304,6 +313,10 @@ impl Queue {
             self.return_leases(leases).await;
         }
         self.0.tasks.close();
-        tokio::time::timeout(bound, self.0.tasks.wait()).await.is_ok()
+        let is_drained = tokio::time::timeout(bound, self.0.tasks.wait()).await.is_ok();
+        if let Err(error) = self.0.health.save(self.0.store.as_ref()).await {
+            tracing::warn!(%error, "failed to save the health of channels");
+        }
+        is_drained
     }
 }

@@ -16,6 +16,7 @@ use tidings_store::queue::{Due, NextState, RateLimitRequest, ReleaseBatch};
 
 use super::recheck::{ReleaseDecision, recheck_all};
 use super::{Queue, digest};
+use crate::changes::Topic;
 use crate::metrics;
 use crate::quiescence::Listener;
 use crate::snapshot::{LoadedChannel, WorkspaceView};
@@ -151,7 +152,9 @@ async fn release_channel(
             next = [next, at].into_iter().flatten().min();
         }
     }
+    let workspace_id = batch.workspace_id;
     let outcome = queue.0.store.release_held(batch).await?;
+    queue.mark_changed(workspace_id, Topic::Deliveries);
     queue.quiescence().record_work();
     suppressed.iter().for_each(|event| queue.0.suppressed_openings.record(event));
     if outcome.due > 0 {

@@ -3,10 +3,9 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tidings_channels::{AttemptResult, ErrorClass, OutboundMessage};
+use tidings_channels::{AttemptResult, ErrorClass};
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::{AttemptTrigger, GiveUpReason, NextStep, Outcome, OutdatedReason, Status, next_step};
@@ -24,7 +23,9 @@ use super::Queue;
 use super::channel_queue::AttemptSample;
 use super::digest;
 use super::pace::PAUSE_WAIT_MS_MAX;
+use super::render::{MessageParts, outbound_message, thread_of_incident};
 use super::send_context::{PendingSend, apply_opening_outcome, incident_deliveries};
+use crate::changes::Topic;
 use crate::clock::jitter;
 use crate::fanout::{self, FanOutContext};
 use crate::metrics;
@@ -49,7 +50,8 @@ pub(super) async fn run(queue: Queue, claimed: Claimed, _active: ActiveGuard) {
         let written = pending.writing.await;
         let is_written = apply_settlement(&queue, &claimed, written, pending.next);
         if is_written && pending.counts_for_health {
-            queue.0.health.record(claimed.channel_id, pending.is_delivered, pending.at);
+            let channel = (claimed.event.workspace_id, claimed.channel_id);
+            queue.0.health.record(channel, pending.is_delivered, pending.at);
         }
         if let Some(loaded) = pending.gone.filter(|_| is_written) {
             Box::pin(disable_if_gone(&queue, &claimed, &loaded)).await;
@@ -138,7 +140,7 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
     };
     let channel = &loaded.channel;
     let started_at = queue.0.clock.now();
-    let thread = thread_of_incident(queue, &loaded, claimed).await;
+    let thread = thread_of_incident(queue, &loaded, &claimed.event, claimed.channel_id).await;
     // Boxed, because only digests have one.
     let updated = match claimed.event.kind {
         EventKind::Digest => Box::pin(digest::updated_event(queue, &claimed.event)).await,
@@ -158,7 +160,8 @@ async fn process(queue: &Queue, claimed: &Claimed) -> Attempted {
         return Attempted { settlement: Some(settlement), ..Attempted::default() };
     }
     let number = claimed.attempt_count + 1;
-    let attempt = metrics::attempt_record(&result, number, claimed.attempt_trigger, started_at, now);
+    let times = (started_at, now);
+    let attempt = metrics::attempt_record(&result, number, claimed.attempt_trigger, times, Some(channel.revision));
     let policy = channel.policies.retry_policy(&RetryPolicy::default_for(claimed.event.resource_type));
     // A resend starts the retries anew, while attempts are numbered on.
     let number_in_policy = number - claimed.attempt_base;
@@ -326,20 +329,6 @@ async fn current_opening_outcome(queue: &Queue, claimed: &Claimed, rule: Option<
     }
 }
 
-/// The thread of the incident in Slack: the state that its first sent delivery through this channel left.
-async fn thread_of_incident(queue: &Queue, loaded: &LoadedChannel, claimed: &Claimed) -> Option<String> {
-    let event = &claimed.event;
-    let is_later = event.kind.is_incident() && event.kind != EventKind::IncidentOpened;
-    let incident_id = event.run_id.parse().ok().filter(|_| is_later)?;
-    if loaded.channel.channel_type != ChannelType::Slack {
-        return None;
-    }
-    // If the read fails the message is sent outside of the thread.
-    let deliveries = queue.0.store.incident_deliveries(event.workspace_id, incident_id).await.ok()?;
-    let first = deliveries.into_iter().find(|it| it.channel_id == claimed.channel_id && it.status == Status::Sent)?;
-    first.attempt_state
-}
-
 /// Makes the attempt. `event` is that of the delivery, up to date.
 async fn send(
     loaded: &LoadedChannel,
@@ -353,19 +342,17 @@ async fn send(
         Ok(notifier) => notifier,
         Err(error) => return AttemptResult::retry(ErrorClass::Configuration, error.clone()),
     };
-    let message = OutboundMessage {
+    let parts = MessageParts {
         delivery_id: claimed.id,
         rule_id: claimed.rule_id,
-        channel_id: Some(claimed.channel_id),
-        event,
-        severity: if event.kind == EventKind::Digest { event.severity(claimed.severity) } else { claimed.severity },
+        severity: claimed.severity,
         zone,
         now,
-        timeout: Duration::from_millis(loaded.channel.policies.timeout_ms.into()),
-        fresh: claimed.attempt_count > 0,
+        attempt_count: claimed.attempt_count,
         attempt_state: claimed.attempt_state.as_deref(),
         thread,
     };
+    let message = outbound_message(loaded, event, parts);
     // A panic in a channel must cost one attempt, not the slot.
     AssertUnwindSafe(notifier.deliver(&message)).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(delivery = %claimed.id, "BUG: an attempt panicked, please report this defect in Tidings");
@@ -394,6 +381,7 @@ fn apply_settlement(queue: &Queue, claimed: &Claimed, written: Result<Settled, S
     match written {
         Ok(Settled::Written) => {
             metrics::record_settled(claimed.channel_type, &next);
+            queue.mark_changed(claimed.event.workspace_id, Topic::Deliveries);
             match next {
                 NextState::RetryAt(at) => queue.note_due(claimed.channel_id, at),
                 NextState::Held(evaluation) => {

@@ -1,6 +1,7 @@
 //! Settings of the instance itself: verification of its secret key, and API keys that are made without a request.
 
 use tidings_domain::access::Actor;
+use tidings_domain::audit::{AuditChanges, AuditEntry, AuditTarget, AuditVerb};
 use tidings_domain::id::WorkspaceId;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
@@ -61,14 +62,32 @@ pub async fn apply_operator_key(store: &dyn Store, clock: &dyn Clock, configured
     if let (Some(default), Some(configured)) = (default, configured) {
         let new = api_key(clock, default.workspace.id, OPERATOR_KEY_NAME, configured, clock.now());
         // The new key first: if the process ends in between, one of the two is valid.
-        store.add_api_key(new.clone(), vec![]).await?;
+        store.add_api_key(new.clone(), vec![of_start(clock, &new, AuditVerb::Created)]).await?;
         let outdated = |key: &&ApiKey| key.name == OPERATOR_KEY_NAME && key.hash != new.hash;
         for key in default.api_keys.iter().filter(outdated) {
-            store.delete_api_key(default.workspace.id, key.id, vec![]).await?;
+            let audit = vec![of_start(clock, key, AuditVerb::Deleted)];
+            store.delete_api_key(default.workspace.id, key.id, audit).await?;
             tracing::info!(api_key_id = %key.id, "TIDINGS_API_KEY changed, previous key revoked");
         }
     }
     Ok(default.is_some())
+}
+
+/// The entry of the audit log for what a start does to the operator's key.
+fn of_start(clock: &dyn Clock, key: &ApiKey, verb: AuditVerb) -> AuditEntry {
+    let now = clock.now();
+    AuditEntry {
+        id: new_id(clock, now),
+        workspace_id: Some(key.workspace_id),
+        at: now,
+        actor: Actor::system(),
+        action: AuditTarget::ApiKey.action(verb),
+        target_id: Some(key.id.to_string()),
+        target_name: Some(key.name.clone()),
+        changes: AuditChanges::new(),
+        address: None,
+        request_id: None,
+    }
 }
 
 /// A new key: the prefix and 48 hex digits.

@@ -1,6 +1,7 @@
 //! The engine over a real store, with a clock that is set by hand and a receiver on this machine.
 
 mod accounts;
+mod activity;
 mod deferred;
 mod digests;
 mod gates;

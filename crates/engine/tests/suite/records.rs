@@ -18,7 +18,7 @@ impl World {
     #[track_caller]
     pub fn deliveries(&self) -> Vec<DeliveryRecord> {
         let filter = DeliveryFilter { limit: ALL, with_attempts: true, ..DeliveryFilter::default() };
-        let mut all = self.wait(self.engine().deliveries(self.workspace_id, filter)).unwrap();
+        let mut all = self.wait(self.engine().deliveries(self.workspace_id, filter)).unwrap().records;
         all.sort_by_key(|delivery| delivery.id);
         all
     }
@@ -27,7 +27,7 @@ impl World {
     #[track_caller]
     pub fn events(&self) -> Vec<EventRecord> {
         let filter = EventFilter { limit: ALL, ..EventFilter::default() };
-        let mut all = self.wait(self.engine().events(self.workspace_id, filter)).unwrap();
+        let mut all = self.wait(self.engine().events(self.workspace_id, filter)).unwrap().records;
         all.sort_by_key(|record| record.event.id);
         all
     }

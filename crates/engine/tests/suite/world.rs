@@ -84,6 +84,12 @@ impl World {
         self.process = Some(Process::start(&self.directory, &self.clock, self.receiver.address));
     }
 
+    /// Stops the process as a service is stopped, and starts another one.
+    pub fn stop_and_restart(&mut self) {
+        assert!(self.wait(self.engine().stop(TIMEOUT)));
+        self.restart();
+    }
+
     fn process(&self) -> &Process {
         self.process.as_ref().unwrap()
     }
@@ -462,7 +468,8 @@ impl World {
 
     #[track_caller]
     pub fn unmute(&self, id: MuteId) {
-        self.change(|_| vec![ConfigChange::DeleteMute(id)]);
+        let now = self.now();
+        self.change(|_| vec![ConfigChange::EndMute(id, now)]);
     }
 
     // Events -----------------------------------------------------------------------------------------------------------

@@ -110,10 +110,7 @@ CREATE TABLE channel (
     sealed BLOB NOT NULL,
     enabled INTEGER NOT NULL,
     disabled_reason TEXT,
-    severity_filter TEXT NOT NULL,
-    retry_on_failure INTEGER NOT NULL,
-    retry_delays_seconds TEXT,
-    timeout_ms INTEGER NOT NULL,
+    policies TEXT NOT NULL,
     is_connected INTEGER,
     last_tested_at INTEGER,
     last_success_at INTEGER,
@@ -121,10 +118,6 @@ CREATE TABLE channel (
     revision INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    event_filters TEXT NOT NULL DEFAULT '{}',
-    delivery_priority TEXT NOT NULL DEFAULT 'standard',
-    quiet_hours TEXT,
-    rate_limit TEXT,
     PRIMARY KEY (workspace_id, id)
 ) STRICT;
 
@@ -157,10 +150,16 @@ CREATE TABLE mute (
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     ends_on_recovery INTEGER NOT NULL,
+    -- Set when it is ended before it expires, and by pruning a while after it expired: then it is no more configuration.
+    ended_at INTEGER,
+    -- Deliveries that it suppressed.
+    stopped_count INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace_id, id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX mute_expiry ON mute (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX mute_end ON mute (workspace_id, ended_at);
+CREATE INDEX mute_expiry ON mute (expires_at) WHERE ended_at IS NULL AND expires_at IS NOT NULL;
+CREATE INDEX mute_ended ON mute (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE inbound_webhook (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
@@ -278,6 +277,19 @@ CREATE INDEX chain_delivery ON chain (delivery_sort_key);
 CREATE TABLE expedited (
     channel_id BLOB PRIMARY KEY,
     at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How recent attempts through a shared channel went, written some seconds after them. `outcomes` are the bits of the last
+-- `outcome_count` results, 1 for success, the newest in the lowest bit (little-endian).
+CREATE TABLE channel_health (
+    workspace_id BLOB NOT NULL,
+    channel_id BLOB NOT NULL,
+    last_sent_at INTEGER,
+    last_failed_at INTEGER,
+    failing_since INTEGER,
+    outcomes BLOB NOT NULL,
+    outcome_count INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, channel_id)
 ) STRICT, WITHOUT ROWID;
 
 -- The instants of the first attempts that a channel's rate limit admitted within its window.
@@ -490,3 +502,30 @@ CREATE TABLE activity_minute (
     runs_failed INTEGER NOT NULL,
     PRIMARY KEY (workspace_id, minute)
 ) STRICT, WITHOUT ROWID;
+
+-- The history index (sqlite/index): columns of the events of a workspace and of their deliveries, and the texts of the
+-- latter, by ranges of sort keys that follow one another; of a stale block only the range counts. Lists read from left to
+-- right and only as far as needed: first the values, to pass over a block that has none of those wanted.
+CREATE TABLE history_block (
+    workspace_id BLOB NOT NULL,
+    last INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 0,
+    is_stale INTEGER NOT NULL,
+    -- Events or deliveries, whichever are more: the last block of a workspace grows until it is full.
+    row_count INTEGER NOT NULL DEFAULT 0,
+    -- Deliveries that were not settled yet, and when to build the block again because they may be by now.
+    open_count INTEGER NOT NULL DEFAULT 0,
+    rebuild_at INTEGER NOT NULL DEFAULT 0,
+    event_values BLOB NOT NULL DEFAULT x'',
+    delivery_values BLOB NOT NULL DEFAULT x'',
+    delivery_codes BLOB NOT NULL DEFAULT x'',
+    event_codes BLOB NOT NULL DEFAULT x'',
+    event_keys BLOB NOT NULL DEFAULT x'',
+    delivery_keys BLOB NOT NULL DEFAULT x'',
+    texts BLOB NOT NULL DEFAULT x'',
+    PRIMARY KEY (workspace_id, last)
+) STRICT;
+
+CREATE INDEX history_block_stale ON history_block (is_stale) WHERE is_stale = 1;
+CREATE INDEX history_block_open ON history_block (rebuild_at) WHERE open_count > 0;

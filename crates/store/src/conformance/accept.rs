@@ -18,6 +18,7 @@ use crate::queue::{Acceptance, Counts, InitialState, NewEvent};
 
 const ALL_EVENTS: EventFilter = EventFilter {
     before: None,
+    searched_until: None,
     limit: 100,
     runs_only: false,
     kind: None,
@@ -32,7 +33,7 @@ impl Fixture {
     }
 
     async fn count_events(&self) -> usize {
-        self.store.events(self.ours.id, ALL_EVENTS).await.unwrap().len()
+        self.store.events(self.ours.id, ALL_EVENTS).await.unwrap().records.len()
     }
 }
 

@@ -9,7 +9,7 @@ use tidings_domain::trigger::Trigger;
 use super::fixture::{Fixture, Tenant};
 use super::samples::{NOW, after_ms, attempt, attempted, lease};
 use crate::history::{DeliveryFilter, DeliveryRecord};
-use crate::queue::{Attempt, InitialState, NewDelivery, NextState};
+use crate::queue::{Attempt, InitialState, NewDelivery, NextState, Resend};
 
 fn all() -> DeliveryFilter {
     DeliveryFilter { limit: 100, ..DeliveryFilter::default() }
@@ -76,6 +76,19 @@ impl Fixture {
         }
     }
 
+    /// All that a search finds, however often it ends early.
+    async fn search(&self, filter: &DeliveryFilter) -> Vec<DeliveryId> {
+        let (mut found, mut filter) = (Vec::new(), filter.clone());
+        loop {
+            let page = self.store.deliveries(self.ours.id, filter.clone()).await.unwrap();
+            found.extend(page.records.iter().map(|record| record.id));
+            if page.searched_until.is_none() {
+                return found;
+            }
+            filter.searched_until = page.searched_until;
+        }
+    }
+
     /// Whether the text search finds the one delivery of the tenant.
     async fn finds(&self, tenant: Tenant, text: &str) -> bool {
         !self.delivery_ids(tenant, DeliveryFilter { text: Some(text.into()), ..all() }).await.is_empty()
@@ -111,6 +124,59 @@ pub(super) async fn deliveries_pages_of_one_resource_have_no_gaps(fixture: Fixtu
         assert!(expected.len() > 3);
         for limit in [1, 2, 3, 100] {
             assert_eq!(fixture.pages(&filter, limit).await, ids(&expected));
+        }
+    }
+}
+
+/// Enough events that some are indexed, and some are not.
+const INDEXED_EVENTS: u64 = 1_600;
+
+pub(super) async fn deliveries_are_the_same_after_indexing(fixture: Fixture) {
+    let ours = fixture.ours;
+    let mut events = Vec::new();
+    for number in 0..INDEXED_EVENTS {
+        let mut event = fixture.event_at(ours, after_ms(number % 16));
+        event.resource_id = format!("r{}", number % 300);
+        let start = if number % 50 == 3 { InitialState::Suppressed } else { InitialState::Due };
+        let delivery = fixture.delivery_at(ours, start, after_ms(number % 16));
+        events.push(fixture.new_event(event, vec![delivery]));
+    }
+    fixture.store.accept(events).await.unwrap();
+    fixture.insert_deliveries_of_all_kinds().await;
+    let all = DeliveryFilter { limit: 5_000, ..all() };
+    let filters = [
+        DeliveryFilter { status: Some(Status::Suppressed), ..all.clone() },
+        DeliveryFilter { status: Some(Status::Failed), ..all.clone() },
+        DeliveryFilter { status: Some(Status::Sent), ..all.clone() },
+        DeliveryFilter { reason: Some("severity_filter".into()), ..all.clone() },
+        DeliveryFilter { kind: Some(EventKind::Digest), ..all.clone() },
+        DeliveryFilter { resource_id: Some("r1".into()), status: Some(Status::Pending), ..all.clone() },
+        DeliveryFilter { runs_only: true, channel_id: Some(ours.channel_id), ..all.clone() },
+        DeliveryFilter { resource_type: Some(ResourceType::Alert), ..all.clone() },
+    ];
+    let later = after_ms(60_000);
+    for round in 0..3u64 {
+        let records = fixture.store.deliveries(ours.id, all.clone()).await.unwrap().records;
+        assert!(records.len() as u64 > INDEXED_EVENTS);
+        for filter in &filters {
+            let expected: Vec<_> = records.iter().filter(|record| matches(filter, record)).collect();
+            assert_eq!(fixture.search(filter).await, ids(&expected), "{filter:?}");
+        }
+        while fixture.store.index_history(later).await.unwrap().has_more {}
+        let claimed = fixture.claim(ours, after_ms(20), lease(1, 9_000), 30).await;
+        for (number, one) in claimed.iter().enumerate() {
+            let next = if number % 3 == 0 { Status::Failed } else { Status::Sent };
+            fixture.store.settle(attempted(one, NextState::Done(next))).await.unwrap();
+        }
+        // What is settled, and maybe indexed as such, is made due again.
+        for (one, number) in claimed.iter().zip(0..round) {
+            let resend = Resend {
+                workspace_id: ours.id,
+                delivery_id: one.id,
+                rule_generation: number as u32,
+                now: after_ms(20),
+            };
+            fixture.store.resend(resend, None).await.unwrap();
         }
     }
 }
@@ -178,7 +244,7 @@ pub(super) async fn deliveries_attempts_are_loaded_on_request(fixture: Fixture) 
     let id = fixture.accept_settled(fixture.ours, Status::Failed, NOW).await;
     for with_attempts in [false, true] {
         let filter = DeliveryFilter { with_attempts, ..all() };
-        let found = fixture.store.deliveries(fixture.ours.id, filter).await.unwrap().remove(0);
+        let found = fixture.store.deliveries(fixture.ours.id, filter).await.unwrap().records.remove(0);
         assert_eq!((found.id, found.attempt_count), (id, 1));
         let expected = if with_attempts { vec![attempt(1, false)] } else { vec![] };
         assert_eq!(found.attempts, expected);

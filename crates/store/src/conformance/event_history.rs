@@ -13,6 +13,7 @@ use crate::history::EventFilter;
 
 const ALL: EventFilter = EventFilter {
     before: None,
+    searched_until: None,
     limit: 100,
     runs_only: false,
     kind: None,
@@ -23,7 +24,7 @@ const ALL: EventFilter = EventFilter {
 
 impl Fixture {
     async fn events(&self, filter: EventFilter) -> Vec<EventId> {
-        self.store.events(self.ours.id, filter).await.unwrap().iter().map(|record| record.event.id).collect()
+        self.store.events(self.ours.id, filter).await.unwrap().records.iter().map(|record| record.event.id).collect()
     }
 
     /// An event of our workspace: an incident was opened.

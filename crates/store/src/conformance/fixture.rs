@@ -276,7 +276,7 @@ impl Fixture {
 
     /// The ids of the deliveries that match the filter, in order.
     pub(super) async fn delivery_ids(&self, tenant: Tenant, filter: DeliveryFilter) -> Vec<DeliveryId> {
-        self.store.deliveries(tenant.id, filter).await.unwrap().iter().map(|delivery| delivery.id).collect()
+        self.store.deliveries(tenant.id, filter).await.unwrap().records.iter().map(|delivery| delivery.id).collect()
     }
 
     /// A test of the tenant's channel.

@@ -13,6 +13,7 @@ use super::fixture::Fixture;
 use super::rate_limit::at_most;
 use super::samples::{NOW, after_ms, assert_refused, attempted, lease, passed};
 use crate::accounts::AuditFilter;
+use crate::activity::MuteFilter;
 use crate::history::{DeliveryFilter, EventFilter};
 use crate::insights::{ActivityFilter, ResourceFilter, ResourceKey};
 use crate::queue::{InitialState, NextState, Resend};
@@ -39,6 +40,10 @@ pub(super) async fn closed_store_refuses_every_operation(fixture: Fixture) {
     assert_refused!(store.reclaim_leases(NOW, 1).await, Closed);
     assert_refused!(store.due().await, Closed);
     assert_refused!(store.resend(resend, None).await, Closed);
+    assert_refused!(store.resend_all(vec![(resend, None)]).await, Closed);
+    assert_refused!(store.channel_health().await, Closed);
+    assert_refused!(store.save_channel_health(vec![]).await, Closed);
+    assert_refused!(store.mutes(ours.id, NOW, MuteFilter::InForce).await, Closed);
     for limit in [None, Some(1)] {
         assert_refused!(store.recover(ours.id, ours.channel_id, NOW, NOW, limit, None).await, Closed);
     }
@@ -108,11 +113,11 @@ pub(super) async fn reopen_reads_back_everything(fixture: Fixture) {
     let key = InstanceKey { key_id: "k".into(), canary: vec![1] };
     fixture.store.set_instance_key(key.clone()).await.unwrap();
     let filter = DeliveryFilter { limit: 9, with_attempts: true, ..DeliveryFilter::default() };
-    let deliveries = format!("{:?}", fixture.store.deliveries(ours.id, filter.clone()).await.unwrap());
+    let deliveries = format!("{:?}", fixture.store.deliveries(ours.id, filter.clone()).await.unwrap().records);
     let configuration = format!("{:?}", fixture.configuration(ours).await);
 
     let fixture = fixture.reopen().await;
-    assert_eq!(format!("{:?}", fixture.store.deliveries(ours.id, filter).await.unwrap()), deliveries);
+    assert_eq!(format!("{:?}", fixture.store.deliveries(ours.id, filter).await.unwrap().records), deliveries);
     assert_eq!(format!("{:?}", fixture.configuration(ours).await), configuration);
     assert_eq!(fixture.store.instance_key().await.unwrap(), Some(key));
     assert_eq!(fixture.status(ours, sent).await, Status::Sent);

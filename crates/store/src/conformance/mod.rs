@@ -7,6 +7,7 @@
 
 mod accept;
 mod account_fixture;
+mod activity;
 mod audit;
 mod claim;
 mod configuration;
@@ -332,6 +333,7 @@ suite! { $
     delivery_history {
         deliveries_are_newest_first
         deliveries_pages_have_no_gaps
+        deliveries_are_the_same_after_indexing
         deliveries_pages_of_one_resource_have_no_gaps
         deliveries_every_filter_applies
         deliveries_attempts_are_loaded_on_request
@@ -347,7 +349,7 @@ suite! { $
         configuration_returns_endpoints_written_since
         delete_endpoint_used_by_rule_is_refused
         delete_endpoint_deletes_dependents
-        mute_reads_back_and_is_deleted
+        mute_reads_back_and_is_ended
         put_mute_unknown_target_is_not_found
         delete_channel_deletes_its_mutes
         inbound_webhook_reads_back_and_is_deleted
@@ -414,8 +416,17 @@ suite! { $
         prune_deletes_old_checks
         prune_deletes_checks_beyond_maximum
         prune_deletes_old_hours_and_keeps_days
-        prune_deletes_mutes_a_day_after_expiry
+        prune_retires_mutes_a_day_after_expiry
+        prune_deletes_mutes_a_week_after_their_end
         prune_deletes_expired_rate_windows
+    }
+    activity {
+        channel_health_survives_restart_and_is_replaced
+        channel_health_of_missing_channel_is_ignored
+        mutes_are_in_force_or_ended
+        mutes_count_accepted_deliveries_that_they_stopped
+        mutes_count_deliveries_stopped_when_sent_or_released
+        resend_all_refusals_do_not_affect_others
     }
     insights_resources {
         resource_of_runs_has_name_last_run_and_outcomes

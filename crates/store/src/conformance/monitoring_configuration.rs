@@ -145,7 +145,7 @@ pub(super) async fn delete_endpoint_deletes_dependents(fixture: Fixture) {
     fixture.assert_revision(ours, id, 0).await;
 }
 
-pub(super) async fn mute_reads_back_and_is_deleted(fixture: Fixture) {
+pub(super) async fn mute_reads_back_and_is_ended(fixture: Fixture) {
     let ours = fixture.ours;
     let endpoint_id = fixture.new_endpoint(ours).await;
     let everything = fixture.mute(ours, MuteScope::Global);
@@ -161,7 +161,7 @@ pub(super) async fn mute_reads_back_and_is_deleted(fixture: Fixture) {
         assert_refused!(fixture.apply_change(ours, ConfigChange::PutMute(mute.clone())).await, Exists);
     }
     assert_eq!(fixture.configuration_since(ours, 0).await.mutes, all);
-    let delete = ConfigChange::DeleteMute(all[1].id);
+    let delete = ConfigChange::EndMute(all[1].id, after_ms(9));
     fixture.apply_change(ours, delete.clone()).await.unwrap();
     assert_refused!(fixture.apply_change(ours, delete).await, NotFound);
     assert_eq!(fixture.configuration_since(ours, 0).await.mutes, [all[0].clone(), all[2].clone()]);
@@ -257,7 +257,7 @@ pub(super) async fn monitoring_edit_from_other_workspace_is_not_found(fixture: F
     for change in [
         ConfigChange::PutEndpoint(record.clone(), Precondition::Revision(1)),
         ConfigChange::DeleteEndpoint(record.endpoint.id, NOW),
-        ConfigChange::DeleteMute(mute.id),
+        ConfigChange::EndMute(mute.id, NOW),
         ConfigChange::DeleteInboundWebhook(webhook.id),
         ConfigChange::DeleteInboundWebhook(unknown_id::<InboundWebhookId>()),
     ] {

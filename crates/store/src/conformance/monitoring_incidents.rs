@@ -132,7 +132,7 @@ pub(super) async fn transition_refused_writes_nothing(fixture: Fixture) {
     let transition = TransitionRecord {
         incident: Some(stale),
         timeline: vec![check_entry(NOW)],
-        ended_mutes: vec![mute.id],
+        ended_mutes: vec![(mute.id, NOW)],
         events: vec![fixture.incident_event(&record, IncidentTrigger::Worsened, NOW, vec![delivery])],
         ..check_and_state(fixture.check(endpoint_id, timed_out(NOW)), fixture.state(endpoint_id, 1))
     };
@@ -284,7 +284,7 @@ pub(super) async fn transition_ended_mutes_increments_version(fixture: Fixture) 
     }
     fixture.apply_change(fixture.theirs, ConfigChange::PutMute(theirs.clone())).await.unwrap();
     let version = fixture.configuration_since(ours, 0).await.version;
-    let ended_mutes = vec![ended.id, theirs.id, fixture.id()];
+    let ended_mutes = vec![(ended.id, NOW), (theirs.id, NOW), (fixture.id(), NOW)];
     let transition = |revision| TransitionRecord {
         ended_mutes: ended_mutes.clone(),
         ..incident_only(IncidentRecord { revision, ..record.clone() })

@@ -90,6 +90,7 @@ impl Fixture {
                 + step.checks
                 + step.hours
                 + step.mutes
+                + step.ended_mutes
                 + step.episodes;
             assert!(rows <= limit, "{step:?}");
             all.events += step.events;
@@ -98,6 +99,7 @@ impl Fixture {
             all.checks += step.checks;
             all.hours += step.hours;
             all.mutes += step.mutes;
+            all.ended_mutes += step.ended_mutes;
             all.episodes += step.episodes;
             cursor = step.next;
         }

@@ -11,6 +11,7 @@ use tidings_domain::time::Timestamp;
 use super::fixture::Fixture;
 use super::monitoring_fixture::{check_and_state, healthy};
 use super::samples::{NOW, after_ms, attempted, lease};
+use crate::activity::MuteFilter;
 use crate::history::{DeliveryFilter, EventFilter};
 use crate::monitoring::TransitionRecord;
 use crate::queue::{FollowUps, InitialState, NewDelivery, NextState, RateLimitRequest};
@@ -30,8 +31,8 @@ async fn history_text(fixture: &Fixture) -> String {
     for tenant in [fixture.ours, fixture.theirs] {
         let events = EventFilter { limit: 1_000, ..EventFilter::default() };
         let deliveries = DeliveryFilter { limit: 1_000, with_attempts: true, ..DeliveryFilter::default() };
-        all += &format!("{:?}", fixture.store.events(tenant.id, events).await.unwrap());
-        all += &format!("{:?}", fixture.store.deliveries(tenant.id, deliveries).await.unwrap());
+        all += &format!("{:?}", fixture.store.events(tenant.id, events).await.unwrap().records);
+        all += &format!("{:?}", fixture.store.deliveries(tenant.id, deliveries).await.unwrap().records);
     }
     all
 }
@@ -195,7 +196,7 @@ pub(super) async fn prune_deletes_old_hours_and_keeps_days(fixture: Fixture) {
     assert_eq!(summaries(SummaryGranularity::Day).await.unwrap(), all_days);
 }
 
-pub(super) async fn prune_deletes_mutes_a_day_after_expiry(fixture: Fixture) {
+pub(super) async fn prune_retires_mutes_a_day_after_expiry(fixture: Fixture) {
     let (ours, theirs) = (fixture.ours, fixture.theirs);
     let until = |ms| Mute { expires_at: Some(after_ms(ms)), ..fixture.mute(ours, MuteScope::Global) };
     let (expired, not_yet, endless) = (until(1), until(2), fixture.mute(ours, MuteScope::Global));
@@ -213,6 +214,29 @@ pub(super) async fn prune_deletes_mutes_a_day_after_expiry(fixture: Fixture) {
     let found = fixture.configuration_since(theirs, 0).await;
     assert_eq!((found.mutes, found.version), (vec![their_mute], their_version));
     assert_eq!(fixture.configuration_since(ours, 0).await.version, version + 1, "no mute was deleted");
+}
+
+pub(super) async fn prune_deletes_mutes_a_week_after_their_end(fixture: Fixture) {
+    let ours = fixture.ours;
+    let mute = |expires_at| Mute { expires_at, ..fixture.mute(ours, MuteScope::Global) };
+    let (expired, by_hand, endless) = (mute(Some(days(1))), mute(None), mute(None));
+    for mute in [&expired, &by_hand, &endless] {
+        fixture.apply_change(ours, ConfigChange::PutMute(mute.clone())).await.unwrap();
+    }
+    fixture.apply_change(ours, ConfigChange::EndMute(by_hand.id, days(2))).await.unwrap();
+    assert_eq!(fixture.prune_all(days(3), 1).await, Pruned { mutes: 1, ..Pruned::default() });
+    let filter = MuteFilter::Ended { since: NOW, limit: 9 };
+    let listed = async |now| {
+        let found = fixture.store.mutes(ours.id, now, filter).await.unwrap();
+        found.into_iter().map(|record| (record.mute.id, record.ended_at)).collect::<Vec<_>>()
+    };
+    let ended = [(by_hand.id, Some(days(2))), (expired.id, Some(days(1)))];
+    assert_eq!(listed(days(3)).await, ended, "one that was retired is listed");
+    assert_eq!(fixture.prune_all(days(8), 1).await, Pruned::default());
+    assert_eq!(fixture.prune_all(days(8).plus_ms(1), 1).await, Pruned { ended_mutes: 1, ..Pruned::default() });
+    assert_eq!(listed(days(9)).await, ended[..1]);
+    assert_eq!(fixture.prune_all(days(99), 9).await, Pruned { ended_mutes: 1, ..Pruned::default() });
+    assert_eq!(fixture.configuration_since(ours, 0).await.mutes, [endless]);
 }
 
 pub(super) async fn prune_deletes_expired_rate_windows(fixture: Fixture) {

@@ -500,7 +500,7 @@ impl Model<'_> {
                 limit: 1_000,
                 ..DeliveryFilter::default()
             };
-            for found in self.fixture.store.deliveries(tenant.id, filter).await.unwrap() {
+            for found in self.fixture.store.deliveries(tenant.id, filter).await.unwrap().records {
                 let state = self.deliveries[&found.id];
                 assert_eq!((found.status, found.attempt_count), (state.status, state.attempt_count));
                 let numbers = found.attempts.iter().map(|attempt| attempt.number);

@@ -62,7 +62,9 @@ pub(super) fn attempt(number: u32, ok: bool) -> Attempt {
         http_status: Some(if ok { 204 } else { 502 }),
         error_class: (!ok).then(|| "http_status".into()),
         error: (!ok).then(|| "HTTP 502 — expected 2xx".into()),
+        response_headers: (number != 3).then(|| "server: nginx\nset-cookie: •••".into()),
         response_body: Some("<h1>Bad \"Gateway\"</h1>".into()),
+        channel_revision: (number != 3).then_some(7),
         note: number.is_multiple_of(2).then(|| "the body template failed".into()),
     }
 }

@@ -56,7 +56,7 @@ pub(super) async fn history_of_other_workspace_is_empty(fixture: Fixture) {
     for (tenant, count) in [(fixture.ours, 1), (fixture.theirs, 0)] {
         let store = &fixture.store;
         let filter = EventFilter { limit: 10, ..EventFilter::default() };
-        assert_eq!(store.events(tenant.id, filter).await.unwrap().len(), count);
+        assert_eq!(store.events(tenant.id, filter).await.unwrap().records.len(), count);
         assert_eq!(store.event(tenant.id, event_id).await.unwrap().iter().count(), count);
         assert_eq!(store.delivery(tenant.id, delivery_id).await.unwrap().iter().count(), count);
         for filter in [

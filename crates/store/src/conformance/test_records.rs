@@ -56,7 +56,7 @@ pub(super) async fn record_test_is_no_run_and_never_due(fixture: Fixture) {
     fixture.store.record_test(fixture.test(fixture.ours, Status::Failed, NOW)).await.unwrap();
     for (runs_only, count) in [(true, 0), (false, 1)] {
         let filter = EventFilter { limit: 9, runs_only, ..EventFilter::default() };
-        assert_eq!(fixture.store.events(fixture.ours.id, filter).await.unwrap().len(), count);
+        assert_eq!(fixture.store.events(fixture.ours.id, filter).await.unwrap().records.len(), count);
     }
     assert_eq!(fixture.store.due().await.unwrap(), []);
 }

@@ -256,7 +256,7 @@ pub(super) async fn prune_deletes_all_rows_of_a_deleted_workspace_in_small_batch
     assert!(rows >= 3 * 5 + 4, "events and deliveries, incident, rule, channel, workspace: {rows}");
     assert_eq!(prune(60_000, 3).await, 0);
     let filter = EventFilter { limit: 9, ..EventFilter::default() };
-    assert!(store.events(ours.id, filter).await.unwrap().is_empty());
+    assert!(store.events(ours.id, filter).await.unwrap().records.is_empty());
     assert!(fixture.delivery_ids(ours, DeliveryFilter { limit: 9, ..DeliveryFilter::default() }).await.is_empty());
     assert!(store.due().await.unwrap().iter().all(|due| due.workspace_id == theirs.id));
     assert!(store.next_releases().await.unwrap().iter().all(|due| due.workspace_id == theirs.id));

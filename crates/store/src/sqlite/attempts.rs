@@ -31,22 +31,32 @@ pub(super) fn encode_first(attempt: &Attempt) -> Result<String> {
     Ok(text)
 }
 
+/// The keys are short, and the usual trigger is left out, so that an attempt whose response has a header or two still fits
+/// into [`PADDING`].
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct StoredAttempt<T> {
+    #[serde(rename = "n")]
     number: u32,
-    trigger: T,
+    /// `None` for [`AttemptTrigger::Scheduled`].
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    trigger: Option<T>,
+    #[serde(rename = "at")]
     started_ms: i64,
+    #[serde(rename = "ms")]
     duration_ms: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     http_status: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     error_class: Option<T>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     error: Option<T>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    response_headers: Option<T>,
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     response_body: Option<T>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    channel_revision: Option<u32>,
+    #[serde(rename = "note", default, skip_serializing_if = "Option::is_none")]
     note: Option<T>,
 }
 
@@ -54,13 +64,15 @@ struct StoredAttempt<T> {
 pub(super) fn encode(attempt: &Attempt) -> Result<String> {
     to_json(&StoredAttempt {
         number: attempt.number,
-        trigger: attempt.trigger.as_str(),
+        trigger: Some(attempt.trigger).filter(|it| *it != AttemptTrigger::Scheduled).map(AttemptTrigger::as_str),
         started_ms: attempt.started_at.unix_ms(),
         duration_ms: attempt.duration_ms,
         http_status: attempt.http_status,
         error_class: attempt.error_class.as_deref(),
         error: attempt.error.as_deref(),
+        response_headers: attempt.response_headers.as_deref(),
         response_body: attempt.response_body.as_deref(),
+        channel_revision: attempt.channel_revision,
         note: attempt.note.as_deref(),
     })
 }
@@ -71,16 +83,21 @@ pub(super) fn decode_all(text: &str) -> Result<Vec<Attempt>> {
     stored
         .map(|stored| {
             let stored = stored.map_err(|error| corrupt("attempts", error.to_string()))?;
-            let trigger = AttemptTrigger::parse(&stored.trigger);
+            let trigger = match &stored.trigger {
+                None => AttemptTrigger::Scheduled,
+                Some(word) => AttemptTrigger::parse(word).ok_or_else(|| corrupt("attempt trigger", word))?,
+            };
             Ok(Attempt {
                 number: stored.number,
-                trigger: trigger.ok_or_else(|| corrupt("attempt trigger", &stored.trigger))?,
+                trigger,
                 started_at: Timestamp::from_unix_ms(stored.started_ms),
                 duration_ms: stored.duration_ms,
                 http_status: stored.http_status,
                 error_class: stored.error_class,
                 error: stored.error,
+                response_headers: stored.response_headers,
                 response_body: stored.response_body,
+                channel_revision: stored.channel_revision,
                 note: stored.note,
             })
         })

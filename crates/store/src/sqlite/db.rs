@@ -3,7 +3,7 @@
 //! All other statements go through the connection's statement cache, which hashes and compares their text. For a
 //! multi-row insert that text is so long that a lookup would cost as much as inserting a row.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 
 use rusqlite::{Connection, Params, PrepFlags, Statement, ToSql};
@@ -31,6 +31,9 @@ pub(super) struct Db<'c> {
     pub(super) deliveries: MultiRowInsert<'c>,
     /// The settlement of a delivery that was sent with its first attempt.
     pub(super) settle_first_sent: CachedStatement<'c>,
+    /// The greatest sort key that the history index holds of any workspace, or a greater one: inserting an event after it
+    /// needs no check of the index. Set by the writer at its start.
+    pub(super) indexed_until: Cell<i64>,
     /// What the current transaction did, for what is folded behind it.
     pub(super) notes: Notes,
 }
@@ -49,6 +52,7 @@ impl<'c> Db<'c> {
             leased_deliveries: multi_row(insert::leased_delivery_insert()),
             deliveries: multi_row(insert::delivery_insert()),
             settle_first_sent: cached(settle::FIRST_SENT),
+            indexed_until: Cell::new(-1),
             notes: Notes::default(),
         }
     }

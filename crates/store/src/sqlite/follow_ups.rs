@@ -14,6 +14,7 @@ use tidings_domain::trigger::Trigger;
 
 use super::chain;
 use super::db::Db;
+use super::index::mark_deliveries_stale;
 use super::settle::StopColumns;
 use crate::Result;
 use crate::queue::{FollowUps, Settlement};
@@ -51,7 +52,10 @@ pub(super) fn apply(
         FollowUps::Digest => match stop.filter(|stop| stop.status == Status::Held) {
             Some(stop) => hold_digest_members(db, sort_key, stop)?,
             None if status.is_settled() => {
-                settle_digest_members(db, settlement.workspace_id, sort_key, now, status, stop)?
+                let settled = settle_digest_members(db, settlement.workspace_id, sort_key, now, status, stop)?;
+                if let Some(stop) = stop {
+                    stop.count_stopped(db, settlement.workspace_id, settled)?;
+                }
             }
             None => {}
         },
@@ -70,6 +74,7 @@ pub(super) fn apply(
 /// the gate opens shows the state of then; this one, sent later, would not. `failed` members are included, as in
 /// [`settle_digest_members`]: those of a digest that is resent.
 fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Result<()> {
+    mark_failed_members_stale(db, sort_key)?;
     db.prepare_cached(
         "UPDATE delivery SET status = 'held', reason = ?1, held_until = ?2, completed_at = NULL, digest_sort_key = NULL, \
          digest_id = NULL, \
@@ -81,7 +86,7 @@ fn hold_digest_members(db: &Connection, sort_key: i64, stop: &StopColumns) -> Re
 }
 
 /// Settles the members of a digest as the digest itself. `failed` members are included: those failed with the digest
-/// before and share the result of its resend. One that was resent by itself has left the digest.
+/// before and share the result of its resend. One that was resent by itself has left the digest. Returns their number.
 pub(super) fn settle_digest_members(
     db: &Db<'_>,
     workspace_id: WorkspaceId,
@@ -89,12 +94,13 @@ pub(super) fn settle_digest_members(
     now: Timestamp,
     status: Status,
     stop: Option<&StopColumns>,
-) -> Result<()> {
+) -> Result<usize> {
     // Before the update: it selects by the statuses and the `sent_at` that the update overwrites.
     if status == Status::Sent {
         count_digest_members(db, sort_key)?;
     }
     apply_to_incidents(db, Of::Digest(sort_key), now, status, stop)?;
+    mark_failed_members_stale(db, sort_key)?;
     let settled = db
         .prepare_cached(
             "UPDATE delivery SET status = ?1, reason = ?2, held_until = NULL, completed_at = ?3, \
@@ -110,7 +116,16 @@ pub(super) fn settle_digest_members(
             sort_key,
         ])?;
     db.notes.settled(workspace_id, status, now, settled as u64);
-    Ok(())
+    Ok(settled)
+}
+
+/// The members that failed with the digest before may be indexed as failed.
+fn mark_failed_members_stale(db: &Connection, sort_key: i64) -> Result<()> {
+    let failed: Vec<i64> = db
+        .prepare_cached("SELECT sort_key FROM delivery WHERE digest_sort_key = ? AND status = 'failed'")?
+        .query_map([sort_key], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    mark_deliveries_stale(db, &failed)
 }
 
 /// Counts the members that are sent for the first time with this digest, each for its incident.

@@ -1,24 +1,35 @@
 //! History: events and deliveries for the API. Every query is scoped by workspace and reads newest first.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use memchr::memmem;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row, params};
 use tidings_domain::channel::ChannelType;
 use tidings_domain::delivery::Status;
+use tidings_domain::event::EventKind;
 use tidings_domain::id::{DeliveryId, EventId, Id, WorkspaceId, sort_key_at};
 use tidings_domain::severity::Severity;
 
 use super::attempts;
+use super::index::build::{OPEN, OPEN_TEXT, TEXT_COLUMNS, delivery_column, event_column};
+use super::index::columns::{Selection, Wanted, hash, search as search_texts, selected_keys};
 use super::row::{
     DELIVERY_EVENT_COLUMNS, EVENT_COLUMNS, event as read_event, id, json, optional_id, optional_instant, parsed,
     to_json,
 };
+use super::scan::{Keys, List, Scan};
 use super::search::fold;
 use crate::Result;
-use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, Page};
 use crate::queue::Counts;
 
 /// The kinds of events of runs.
 const IS_RUN: &str = "e.kind IN ('flow.run.terminal', 'workflow.completed', 'workflow.failed')";
+
+/// Deliveries first, then their events.
+const FROM_DELIVERY: &str = "delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key";
 
 /// A `WHERE` clause built from conditions, with their values.
 struct Conditions {
@@ -59,15 +70,90 @@ impl Conditions {
     }
 }
 
-pub(super) fn events(db: &Connection, workspace_id: WorkspaceId, filter: &EventFilter) -> Result<Vec<EventRecord>> {
-    let mut conditions = Conditions::new("e.workspace_id = ?", *workspace_id.as_bytes());
-    conditions.and("e.sort_key < ?", filter.before.map(|id| id.sort_key()));
-    conditions.and_where(filter.runs_only, IS_RUN);
-    conditions.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
-    conditions.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
-    conditions.and("e.resource_id = ?", filter.resource_id.clone());
-    conditions.and("e.trigger = ?", filter.trigger.map(|trigger| trigger.wire_name()));
-    select_events(db, &conditions, filter.limit)
+/// Events, newest first. A search with conditions ends after about this time.
+pub(super) fn events(
+    db: &Connection,
+    workspace_id: WorkspaceId,
+    filter: &EventFilter,
+    time_limit: Duration,
+) -> Result<Page<EventRecord>> {
+    let list = EventList::new(workspace_id, filter);
+    let before = filter.before.map(|id| id.sort_key()).into_iter().chain(filter.searched_until.map(|it| it.sort_key()));
+    let times = 0..=before.min().map_or(i64::MAX, |before| before - 1);
+    if list.wanted.iter().all(Option::is_none) {
+        return list.read_range(db, times, filter.limit).map(Page::complete);
+    }
+    Scan { workspace_id, times, before: None, limit: filter.limit, time_limit }.run(db, &list)
+}
+
+/// Events that match a filter.
+struct EventList<'a> {
+    workspace_id: WorkspaceId,
+    filter: &'a EventFilter,
+    wanted: Wanted<{ event_column::COUNT }>,
+}
+
+impl<'a> EventList<'a> {
+    fn new(workspace_id: WorkspaceId, filter: &'a EventFilter) -> Self {
+        let mut wanted = [const { None }; event_column::COUNT];
+        wanted[event_column::KIND] = kinds(filter.kind, filter.runs_only);
+        wanted[event_column::RESOURCE_TYPE] = filter.resource_type.map(|kind| vec![hash(kind.as_str().as_bytes())]);
+        wanted[event_column::RESOURCE_ID] = filter.resource_id.as_ref().map(|id| vec![hash(id.as_bytes())]);
+        wanted[event_column::TRIGGER] = filter.trigger.map(|trigger| vec![hash(trigger.wire_name().as_bytes())]);
+        Self { workspace_id, filter, wanted }
+    }
+
+    fn conditions(&self) -> Conditions {
+        let filter = self.filter;
+        let mut conditions = Conditions::new("e.workspace_id = ?", *self.workspace_id.as_bytes());
+        conditions.and_where(filter.runs_only, IS_RUN);
+        conditions.and("e.kind = ?", filter.kind.map(|kind| kind.as_str()));
+        conditions.and("e.resource_type = ?", filter.resource_type.map(|kind| kind.as_str()));
+        conditions.and("e.resource_id = ?", filter.resource_id.clone());
+        conditions.and("e.trigger = ?", filter.trigger.map(|trigger| trigger.wire_name()));
+        conditions
+    }
+}
+
+impl List for EventList<'_> {
+    type Record = EventRecord;
+
+    const VALUES: &'static str = "event_values";
+
+    fn read_range(&self, db: &Connection, times: RangeInclusive<i64>, limit: u32) -> Result<Vec<EventRecord>> {
+        let mut conditions = self.conditions();
+        conditions.and("e.sort_key >= ?", Some(*times.start()));
+        conditions.and("e.sort_key <= ?", Some(*times.end()));
+        select_events(db, &conditions, limit)
+    }
+
+    fn candidates(&self, db: &Connection, row_id: i64, values: &[u8]) -> Result<Vec<Keys>> {
+        let Some(selection) = Selection::of(values, &self.wanted)? else { return Ok(Vec::new()) };
+        match read_column(db, "event_codes", row_id, |codes| selection.rows(codes, None))? {
+            None => Ok(Vec::new()),
+            Some(selected) => read_column(db, "event_keys", row_id, |keys| selected_keys(keys, &selected)),
+        }
+    }
+
+    fn read_one(&self, db: &Connection, own: i64) -> Result<Option<EventRecord>> {
+        let mut conditions = self.conditions();
+        conditions.and("e.sort_key = ?", Some(own));
+        Ok(select_events(db, &conditions, 1)?.pop())
+    }
+}
+
+/// The hashes of the kinds of events that are wanted.
+fn kinds(kind: Option<EventKind>, runs_only: bool) -> Option<Vec<u64>> {
+    let wanted = |it: &EventKind| kind.is_none_or(|kind| kind == *it) && (!runs_only || it.is_run());
+    let is_limited = kind.is_some() || runs_only;
+    is_limited.then(|| EventKind::ALL.iter().filter(|it| wanted(it)).map(|it| hash(it.as_str().as_bytes())).collect())
+}
+
+/// Reads a column of a block of the history index.
+fn read_column<T>(db: &Connection, column: &str, row_id: i64, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+    let mut statement = db.prepare_cached(&format!("SELECT {column} FROM history_block WHERE rowid = ?"))?;
+    let mut rows = statement.query([row_id])?;
+    read(rows.next()?.map(|row| row.get_ref(0)).transpose()?.and_then(|value| value.as_blob().ok()).unwrap_or_default())
 }
 
 pub(super) fn event(db: &Connection, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>> {
@@ -102,47 +188,142 @@ fn select_events(db: &Connection, conditions: &Conditions, limit: u32) -> Result
 }
 
 /// Deliveries in the order of their own time, newest first: that of their event, except for a deferred delivery, which is
-/// made when its gate opens.
+/// made when its gate opens. A search with conditions ends after about this time.
 pub(super) fn deliveries(
     db: &Connection,
     workspace_id: WorkspaceId,
     filter: &DeliveryFilter,
-) -> Result<Vec<DeliveryRecord>> {
+    time_limit: Duration,
+) -> Result<Page<DeliveryRecord>> {
     let before = match filter.before {
         None => None,
         Some(id) => match position(db, workspace_id, id)? {
-            None => return Ok(Vec::new()),
+            None => return Ok(Page::complete(Vec::new())),
             some => some,
         },
     };
-    let run_events = event_keys_of_run(db, workspace_id, filter.run_id.as_deref())?;
-    let select = |order: ListOrder| -> Result<Vec<DeliveryRecord>> {
-        let mut conditions = conditions(workspace_id, filter, run_events.clone());
-        order.within(&mut conditions, filter);
-        order.continue_after(&mut conditions, *workspace_id.as_bytes(), before);
-        let (limit, with_attempts) = (filter.limit, filter.with_attempts);
-        select_deliveries(db, order.from(), &conditions, order.order_by(), limit, with_attempts)
+    let list = DeliveryList {
+        workspace_id,
+        filter,
+        before,
+        run_events: event_keys_of_run(db, workspace_id, filter.run_id.as_deref())?,
+        wanted: wanted(filter),
+        text: filter.text.as_deref().map(fold),
     };
-    if filter.digest_id.is_some() {
-        return select(ListOrder::MembersOfDigest);
+    let times = times(filter, before);
+    let one_order = if filter.digest_id.is_some() {
+        Some(ListOrder::MembersOfDigest)
+    } else if filter.event_id.is_some() {
+        Some(ListOrder::OneEvent)
+    } else {
+        filter.run_id.is_some().then_some(ListOrder::OneRun)
+    };
+    if let Some(order) = one_order {
+        return list.select(db, order, &times, filter.limit).map(Page::complete);
     }
-    if filter.event_id.is_some() {
-        return select(ListOrder::OneEvent);
+    if list.text.is_none() && list.wanted.iter().all(Option::is_none) {
+        return list.read_range(db, times, filter.limit).map(Page::complete);
     }
-    if filter.run_id.is_some() {
-        return select(ListOrder::OneRun);
-    }
-    let (firsts, deferred) = (select(ListOrder::Firsts)?, select(ListOrder::Deferred)?);
-    if deferred.is_empty() {
-        return Ok(firsts);
-    }
-    let mut merged: Vec<_> = firsts.into_iter().chain(deferred).collect();
-    merged.sort_by_key(|delivery| {
-        let event_key = delivery.event.id.sort_key();
-        std::cmp::Reverse(Position::of(event_key, delivery.id.sort_key(), delivery.sequence))
+    let before = before.map(|before| (before.time, before.own));
+    Scan { workspace_id, times, before, limit: filter.limit, time_limit }.run(db, &list)
+}
+
+/// The times of the deliveries that the filter may find.
+fn times(filter: &DeliveryFilter, before: Option<Position>) -> RangeInclusive<i64> {
+    let first = filter.since.map_or(0, |since| sort_key_at(since.unix_ms()));
+    let ends = [
+        filter.until.map(|until| sort_key_at(until.unix_ms()) - 1),
+        filter.searched_until.map(|until| until.sort_key() - 1),
+        before.map(|before| before.time),
+    ];
+    first..=ends.into_iter().flatten().min().unwrap_or(i64::MAX)
+}
+
+/// The values that the columns of the history index may have.
+fn wanted(filter: &DeliveryFilter) -> Wanted<{ delivery_column::COUNT }> {
+    let mut wanted = [const { None }; delivery_column::COUNT];
+    wanted[delivery_column::KIND] = kinds(filter.kind, filter.runs_only);
+    wanted[delivery_column::RESOURCE_TYPE] = filter.resource_type.map(|kind| vec![hash(kind.as_str().as_bytes())]);
+    wanted[delivery_column::RESOURCE_ID] = filter.resource_id.as_ref().map(|id| vec![hash(id.as_bytes())]);
+    wanted[delivery_column::CHANNEL] = filter.channel_id.map(|id| vec![hash(id.as_bytes())]);
+    wanted[delivery_column::RULE] = filter.rule_id.map(|id| vec![hash(id.as_bytes())]);
+    let or_open = |value: &str| vec![hash(value.as_bytes()), OPEN];
+    wanted[delivery_column::STATUS] = filter.status.map(|status| match status.is_settled() {
+        true => or_open(status.as_str()),
+        false => vec![OPEN],
     });
-    merged.truncate(filter.limit as usize);
-    Ok(merged)
+    wanted[delivery_column::REASON] = filter.reason.as_deref().map(or_open);
+    wanted
+}
+
+/// Deliveries that match a filter.
+struct DeliveryList<'a> {
+    workspace_id: WorkspaceId,
+    filter: &'a DeliveryFilter,
+    before: Option<Position>,
+    /// The events of the filter's run, as [`event_keys_of_run`] found them.
+    run_events: Option<String>,
+    wanted: Wanted<{ delivery_column::COUNT }>,
+    /// The folded text that is searched.
+    text: Option<String>,
+}
+
+impl DeliveryList<'_> {
+    fn select(
+        &self,
+        db: &Connection,
+        order: ListOrder,
+        times: &RangeInclusive<i64>,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>> {
+        let mut conditions = conditions(self.workspace_id, self.filter, self.run_events.clone());
+        order.within(&mut conditions, times);
+        order.continue_after(&mut conditions, *self.workspace_id.as_bytes(), self.before);
+        select_deliveries(db, order.from(), &conditions, order.order_by(), limit, self.filter.with_attempts)
+    }
+}
+
+impl List for DeliveryList<'_> {
+    type Record = DeliveryRecord;
+
+    const VALUES: &'static str = "delivery_values";
+
+    fn read_range(&self, db: &Connection, times: RangeInclusive<i64>, limit: u32) -> Result<Vec<DeliveryRecord>> {
+        let firsts = self.select(db, ListOrder::Firsts, &times, limit)?;
+        let deferred = self.select(db, ListOrder::Deferred, &times, limit)?;
+        if deferred.is_empty() {
+            return Ok(firsts);
+        }
+        let mut merged: Vec<_> = firsts.into_iter().chain(deferred).collect();
+        merged.sort_by_key(|delivery| {
+            let event_key = delivery.event.id.sort_key();
+            std::cmp::Reverse(Position::of(event_key, delivery.id.sort_key(), delivery.sequence))
+        });
+        merged.truncate(limit as usize);
+        Ok(merged)
+    }
+
+    fn candidates(&self, db: &Connection, row_id: i64, values: &[u8]) -> Result<Vec<Keys>> {
+        let Some(selection) = Selection::of(values, &self.wanted)? else { return Ok(Vec::new()) };
+        let Some(mut selected) = read_column(db, "delivery_codes", row_id, |codes| selection.rows(codes, None))? else {
+            return Ok(Vec::new());
+        };
+        if let Some(text) = &self.text {
+            let needle = memmem::Finder::new(text);
+            let search = |texts: &[u8]| search_texts::<TEXT_COLUMNS>(texts, &needle, &OPEN_TEXT, &mut selected);
+            if !read_column(db, "texts", row_id, search)? {
+                return Ok(Vec::new());
+            }
+        }
+        read_column(db, "delivery_keys", row_id, |keys| selected_keys(keys, &selected))
+    }
+
+    fn read_one(&self, db: &Connection, own: i64) -> Result<Option<DeliveryRecord>> {
+        let mut conditions = conditions(self.workspace_id, self.filter, None);
+        conditions.and("d.workspace_id = ?", Some(*self.workspace_id.as_bytes()));
+        conditions.and("d.sort_key = ?", Some(own));
+        Ok(select_deliveries(db, FROM_DELIVERY, &conditions, "d.sort_key", 1, self.filter.with_attempts)?.pop())
+    }
 }
 
 /// The place of a delivery in lists.
@@ -195,7 +376,7 @@ impl ListOrder {
             Self::Deferred => {
                 "delivery d INDEXED BY delivery_deferred CROSS JOIN event e ON e.sort_key = d.event_sort_key"
             }
-            Self::MembersOfDigest => "delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key",
+            Self::MembersOfDigest => FROM_DELIVERY,
         }
     }
 
@@ -210,11 +391,11 @@ impl ListOrder {
         }
     }
 
-    /// Only deliveries of the filter's time.
-    fn within(self, conditions: &mut Conditions, filter: &DeliveryFilter) {
+    /// Only deliveries of these times.
+    fn within(self, conditions: &mut Conditions, times: &RangeInclusive<i64>) {
         let time = self.time();
-        conditions.and(&format!("{time} >= ?"), filter.since.map(|since| sort_key_at(since.unix_ms())));
-        conditions.and(&format!("{time} < ?"), filter.until.map(|until| sort_key_at(until.unix_ms())));
+        conditions.and(&format!("{time} >= ?"), Some(*times.start()));
+        conditions.and(&format!("{time} <= ?"), Some(*times.end()));
     }
 
     const fn order_by(self) -> &'static str {
@@ -231,9 +412,7 @@ impl ListOrder {
     fn continue_after(self, conditions: &mut Conditions, workspace_id: [u8; 16], before: Option<Position>) {
         match self {
             Self::Firsts => {
-                // The second condition is exact; the first follows from it, but SQLite can use it to start at that event
-                // in the index.
-                conditions.and("e.sort_key <= ?", before.map(|before| before.time));
+                // SQLite starts at that event in the index by the condition on the times, which follows from this one.
                 conditions.and("(e.sort_key, d.sort_key) < (?", before.map(|before| before.time));
                 conditions.and_value(", ?)", before.map(|before| before.own));
                 conditions.and_where(true, "d.sequence = 1");
@@ -294,8 +473,7 @@ pub(super) fn delivery(db: &Connection, workspace_id: WorkspaceId, id: DeliveryI
     let mut conditions = Conditions::new("d.workspace_id = ?", *workspace_id.as_bytes());
     conditions.and("d.sort_key = ?", Some(id.sort_key()));
     conditions.and("d.id = ?", Some(*id.as_bytes()));
-    let from = "delivery d CROSS JOIN event e ON e.sort_key = d.event_sort_key";
-    Ok(select_deliveries(db, from, &conditions, "d.sort_key", 1, true)?.pop())
+    Ok(select_deliveries(db, FROM_DELIVERY, &conditions, "d.sort_key", 1, true)?.pop())
 }
 
 fn select_deliveries(

@@ -1,13 +1,17 @@
 //! Inserts of event and delivery rows.
 
+use std::collections::BTreeMap;
+
 use tidings_domain::delivery::Status;
 use tidings_domain::event::Event;
-use tidings_domain::id::{EventId, Id};
+use tidings_domain::id::{EventId, Id, MuteId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
 use super::accept::EncodedEvent;
+use super::activity;
 use super::attempts;
 use super::db::{Binder, Db, InsertSql};
+use super::index::mark_stale;
 use super::initial_state::{InitialColumns, Overrides};
 use super::row::Json;
 use crate::Result;
@@ -42,6 +46,19 @@ pub(super) fn insert_events(db: &Db<'_>, events: &[(&EncodedEvent, Counts)]) -> 
             &encoded.new_event.fingerprint,
         ])
     })?;
+    for (encoded, _) in events {
+        let EncodedEvent { new_event, .. } = encoded;
+        mark_if_indexed(db, new_event.event.workspace_id, new_event.event.id.sort_key())?;
+    }
+    Ok(())
+}
+
+/// Ids are made before the rows are inserted, and clocks may be set back: what is inserted into a range that is indexed
+/// already would be missing in lists.
+fn mark_if_indexed(db: &Db<'_>, workspace_id: WorkspaceId, sort_key: i64) -> Result<()> {
+    if sort_key <= db.indexed_until.get() {
+        mark_stale(db, workspace_id, sort_key)?;
+    }
     Ok(())
 }
 
@@ -113,7 +130,21 @@ pub(super) fn insert_deliveries(db: &Db<'_>, rows: &[DeliveryRow<'_>], overrides
             &row.content,
         ])
     })?;
-    Ok(())
+    for row in rows.iter().filter(|row| row.delivery.sequence > 1) {
+        mark_if_indexed(db, row.event.workspace_id, row.delivery.id.sort_key())?;
+    }
+    count_stopped_by_mutes(db, rows)
+}
+
+/// One statement for each mute that suppressed any of the deliveries.
+fn count_stopped_by_mutes(db: &Db<'_>, rows: &[DeliveryRow<'_>]) -> Result<()> {
+    let mut stopped: BTreeMap<(WorkspaceId, MuteId), usize> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.delivery.initial_state == InitialState::Suppressed) {
+        if let Some(id) = row.delivery.evaluation.stopped.as_ref().and_then(|(_, refusal)| refusal.mute_id) {
+            *stopped.entry((row.event.workspace_id, id)).or_default() += 1;
+        }
+    }
+    stopped.into_iter().try_for_each(|((workspace_id, id), count)| activity::count_stopped(db, workspace_id, id, count))
 }
 
 /// Whether [`leased_delivery_insert`] covers the delivery.

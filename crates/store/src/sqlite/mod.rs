@@ -9,6 +9,7 @@
 
 mod accept;
 mod accounts;
+mod activity;
 mod attempts;
 mod chain;
 mod checkpoint;
@@ -17,6 +18,7 @@ mod db;
 mod follow_ups;
 mod held;
 mod history;
+mod index;
 mod initial_state;
 mod insert;
 mod insights;
@@ -30,11 +32,13 @@ mod reader;
 mod release;
 mod resend;
 mod row;
+mod scan;
 mod search;
 mod settings;
 mod settle;
 #[cfg(test)]
 mod tests;
+
 mod write_queue;
 mod writer;
 
@@ -54,7 +58,7 @@ use tidings_domain::incident::{Notified, TimelineEntry};
 use tidings_domain::time::Timestamp;
 
 use crate::error::StoreError;
-use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord};
+use crate::history::{DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, IndexProgress, Page};
 use crate::monitoring::{
     CheckFilter, CheckRecord, EndpointState, IncidentDelivery, IncidentFilter, IncidentRecord, TransitionOutcome,
     TransitionRecord,
@@ -76,6 +80,8 @@ const LOCK_FILE: &str = "tidings.lock";
 const READERS: u32 = 1;
 /// Connections for history reads. A text search may scan the whole history, so they are apart from the engine's.
 const HISTORY_READERS: u32 = 2;
+/// After this time a list with filters returns what it has found.
+const SEARCH_MAX: Duration = Duration::from_millis(150);
 /// The time limit of a history read, so that a slow one does not block the others for long.
 const HISTORY_READ_MAX: Duration = Duration::from_secs(10);
 /// How long a connection waits for a lock of another.
@@ -86,6 +92,9 @@ pub struct SqliteStore {
     writer: writer::Writer,
     readers: reader::Readers,
     history_readers: reader::Readers,
+    /// A connection of its own, so that building blocks delays no other read.
+    index_reader: reader::Readers,
+    indexer: tokio::sync::Mutex<index::Indexer>,
     /// What is not folded yet into what [`insights`] reads.
     unfolded: Arc<insights::staged::Unfolded>,
     /// The lock is released when the file is closed. Last, so that the threads have ended by then. None beside another
@@ -133,8 +142,35 @@ impl SqliteStore {
             readers: reader::Readers::open(path, READERS, None)?,
             history_readers: reader::Readers::open(path, HISTORY_READERS, Some(HISTORY_READ_MAX))?,
             unfolded,
+            index_reader: reader::Readers::open(path, 1, Some(HISTORY_READ_MAX))?,
+            indexer: tokio::sync::Mutex::default(),
             _lock: lock,
         })
+    }
+}
+
+impl SqliteStore {
+    /// See [`index`] for the steps. Returns the indexer as it is after them.
+    async fn index(&self, mut indexer: index::Indexer, now: Timestamp) -> Result<(IndexProgress, index::Indexer)> {
+        let next = self.index_reader.run(move |db| {
+            let next = indexer.next_ranges(db, now)?;
+            Ok((next, indexer))
+        });
+        let ((ranges, mut has_more), indexer) = next.await?;
+        if !ranges.is_empty() {
+            self.writer.run_batched("index_history", move |db| index::insert_ranges(db, &ranges)).await?;
+        }
+        let (outdated, more_stale) = self.index_reader.run(move |db| index::outdated(db, now)).await?;
+        has_more |= more_stale;
+        let mut progress = IndexProgress { blocks: 0, has_more };
+        for some in outdated.chunks(index::TOGETHER_MAX) {
+            let some = some.to_vec();
+            let rebuild = move |db: &Connection| some.into_iter().map(|block| index::Rebuilt::of(db, block)).collect();
+            let rebuilt: Vec<_> = self.index_reader.run::<Vec<_>>(rebuild).await?;
+            progress.blocks += index::count_blocks(&rebuilt);
+            self.writer.run_batched("index_history", move |db| index::replace(db, &rebuilt, now)).await?;
+        }
+        Ok((progress, indexer))
     }
 }
 
@@ -203,6 +239,7 @@ impl Store for SqliteStore {
         // Counts are in memory until they are folded.
         let _ = self.catch_up().await;
         self.history_readers.close().await;
+        self.index_reader.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -398,16 +435,26 @@ impl Store for SqliteStore {
         self.writer.run_batched("prune", move |db| prune::prune(db, now, &retention, from, limit)).await
     }
 
-    async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Vec<EventRecord>> {
-        self.history_readers.run(move |db| history::events(db, workspace_id, &filter)).await
+    async fn index_history(&self, now: Timestamp) -> Result<IndexProgress> {
+        // One call at a time: only the index itself may have replaced a block between its two steps.
+        let mut indexer = self.indexer.lock().await;
+        let progress = self.index(std::mem::take(&mut *indexer), now).await;
+        progress.map(|(progress, after)| {
+            *indexer = after;
+            progress
+        })
+    }
+
+    async fn events(&self, workspace_id: WorkspaceId, filter: EventFilter) -> Result<Page<EventRecord>> {
+        self.history_readers.run(move |db| history::events(db, workspace_id, &filter, SEARCH_MAX)).await
     }
 
     async fn event(&self, workspace_id: WorkspaceId, id: EventId) -> Result<Option<EventRecord>> {
         self.history_readers.run(move |db| history::event(db, workspace_id, id)).await
     }
 
-    async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Vec<DeliveryRecord>> {
-        self.history_readers.run(move |db| history::deliveries(db, workspace_id, &filter)).await
+    async fn deliveries(&self, workspace_id: WorkspaceId, filter: DeliveryFilter) -> Result<Page<DeliveryRecord>> {
+        self.history_readers.run(move |db| history::deliveries(db, workspace_id, &filter, SEARCH_MAX)).await
     }
 
     async fn delivery(&self, workspace_id: WorkspaceId, id: DeliveryId) -> Result<Option<DeliveryRecord>> {

@@ -10,6 +10,7 @@ use tidings_domain::rate_limit::RateWindow;
 use tidings_domain::time::Timestamp;
 
 use super::accounts::{audit, invitation, purge, session};
+use super::index::mark_stale;
 use super::insights::{activity, erase, resource};
 use super::monitoring::{episode, summary};
 use super::row::json;
@@ -48,6 +49,7 @@ pub(super) fn prune(
             Position::RateWindows(id) => Some(call.rate_windows(id)?),
             Position::Endpoints(number) => Some(call.endpoints(number)?),
             Position::Mutes => Some(call.mutes()?),
+            Position::EndedMutes => Some(call.ended_mutes()?),
             Position::Episodes => Some(call.episodes()?),
             Position::Audit => Some(call.audit()?),
             Position::Accounts => Some(call.accounts()?),
@@ -90,7 +92,13 @@ pub(super) fn delete_event(db: &Connection, sort_key: i64, limit: u32) -> Result
          (SELECT run_id, resource_id, workspace_id, resource_type, trigger, id FROM event WHERE sort_key = ?)",
     )?
     .execute([sort_key])?;
-    db.prepare_cached("DELETE FROM event WHERE sort_key = ?")?.execute([sort_key])?;
+    let workspace_id = db
+        .prepare_cached("DELETE FROM event WHERE sort_key = ? RETURNING workspace_id")?
+        .query_row([sort_key], |row| row.get(0))
+        .optional()?;
+    if let Some(workspace_id) = workspace_id {
+        mark_stale(db, WorkspaceId::from_bytes(workspace_id), sort_key)?;
+    }
     Ok(DeletedEvent { deliveries, event: true })
 }
 
@@ -229,18 +237,18 @@ impl PruneCall<'_> {
         Ok(self.budget > 0)
     }
 
-    /// Deletes expired mutes. They are configuration, so the version is incremented for the caches.
+    /// Retires expired mutes: they leave the configuration, whose version is incremented for the caches.
     fn mutes(&mut self) -> Result<Position> {
         let mut statement = self
             .db
-            .prepare_cached("SELECT workspace_id, id FROM mute INDEXED BY mute_expiry WHERE expires_at < ? LIMIT ?")?;
+            .prepare_cached("SELECT workspace_id, id FROM mute INDEXED BY mute_expiry WHERE ended_at IS NULL AND expires_at < ? LIMIT ?")?;
         let before = self.now.minus_ms(self.retention.mutes_ms).unix_ms();
         let expired = statement
             .query_map(params![before, self.budget], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<Vec<([u8; 16], [u8; 16])>>>()?;
         for (workspace_id, id) in &expired {
             self.db
-                .prepare_cached("DELETE FROM mute WHERE workspace_id = ? AND id = ?")?
+                .prepare_cached("UPDATE mute SET ended_at = expires_at WHERE workspace_id = ? AND id = ?")?
                 .execute(params![workspace_id, id])?;
             self.pruned.mutes += self.use_budget(1);
         }
@@ -249,7 +257,20 @@ impl PruneCall<'_> {
             bump_version(self.db, WorkspaceId::from_bytes(*id))?;
         }
         // A budget that was used up leaves open whether there are more.
-        Ok(if self.budget == 0 { Position::Mutes } else { Position::Episodes })
+        Ok(if self.budget == 0 { Position::Mutes } else { Position::EndedMutes })
+    }
+
+    /// Deletes mutes that ended long ago.
+    fn ended_mutes(&mut self) -> Result<Position> {
+        let deleted = self
+            .db
+            .prepare_cached(
+                "DELETE FROM mute WHERE (workspace_id, id) IN \
+                 (SELECT workspace_id, id FROM mute INDEXED BY mute_ended WHERE ended_at < ? LIMIT ?)",
+            )?
+            .execute(params![self.now.minus_ms(self.retention.ended_mutes_ms).unix_ms(), self.budget])?;
+        self.pruned.ended_mutes += self.use_budget(deleted as u32);
+        Ok(if self.budget == 0 { Position::EndedMutes } else { Position::Episodes })
     }
 
     /// Deletes ends of alerts' episodes that are as old as events that are pruned.

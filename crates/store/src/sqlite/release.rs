@@ -99,10 +99,11 @@ impl Release<'_, '_> {
              last_error = coalesce(?6, last_error), \
              gate_evaluations = iif(?5 IS NULL, gate_evaluations, json_insert(gate_evaluations, '$[#]', json(?5)))";
         let completed_at = stop.status.is_settled().then_some(self.batch.now.unix_ms());
-        let StopColumns { status, reason, held_until, evaluation, error } = stop;
+        let StopColumns { status, reason, held_until, evaluation, error, .. } = stop;
         if self.update(id, SET, &[&status.as_str(), reason, held_until, &completed_at, evaluation, error])? {
             self.db.notes.settled(self.batch.workspace_id, *status, self.batch.now, 1);
             apply_to_incidents(self.db, Of::Delivery(id.sort_key()), self.batch.now, *status, Some(stop))?;
+            stop.count_stopped(self.db, self.batch.workspace_id, 1)?;
         }
         Ok(())
     }

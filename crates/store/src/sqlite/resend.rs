@@ -7,6 +7,7 @@ use tidings_domain::id::{ChannelId, Id, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
 use super::accounts::audit;
+use super::index::mark_deliveries_stale;
 use super::row::parsed;
 use crate::Result;
 use crate::error::StoreError;
@@ -30,6 +31,7 @@ pub(super) fn resend(db: &Connection, resend: &Resend, entry: Option<&AuditEntry
         return Err(StoreError::Conflict);
     }
     db.prepare_cached(MAKE_DUE)?.execute(params![resend.now.unix_ms(), resend.rule_generation, sort_key])?;
+    mark_deliveries_stale(db, &[sort_key])?;
     entry.map_or(Ok(()), |entry| audit::record_of(db, resend.workspace_id, entry))
 }
 
@@ -76,6 +78,7 @@ pub(super) fn recover(
     let mut update = db.prepare_cached(MAKE_DUE)?;
     for (sort_key, generation) in &chosen {
         update.execute(params![now.unix_ms(), generation, sort_key])?;
+        mark_deliveries_stale(db, &[*sort_key])?;
     }
     if let Some(entry) = entry.filter(|_| !chosen.is_empty()) {
         audit::record_of(db, workspace_id, entry)?;

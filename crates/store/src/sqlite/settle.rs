@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::gate::GateEvaluation;
-use tidings_domain::id::Id;
+use tidings_domain::id::{Id, MuteId, WorkspaceId};
 use tidings_domain::time::Timestamp;
 
 use super::accept::EncodedEvent;
@@ -13,7 +13,7 @@ use super::db::Db;
 use super::initial_state::stop_reason;
 use super::insert::insert_events;
 use super::row::{corrupt, to_json};
-use super::{attempts, chain, follow_ups};
+use super::{activity, attempts, chain, follow_ups};
 use crate::Result;
 use crate::error::StoreError;
 use crate::queue::{Attempt, Counts, FollowUps, NewEvent, NextState, Settled, Settlement, TestRecord};
@@ -45,6 +45,7 @@ pub(super) fn settle(db: &Db<'_>, settlement: &Settlement) -> Result<Settled> {
     db.notes.settled(settlement.workspace_id, status, settlement.now, 1);
     if let Some(stop) = &own_stop {
         update_stop(db, settlement, stop)?;
+        stop.count_stopped(db, settlement.workspace_id, 1)?;
     }
     follow_ups::apply(db, settlement, status, stop.as_ref(), is_first_sent)?;
     Ok(Settled::Written)
@@ -68,11 +69,13 @@ pub(super) struct StopColumns {
     pub(super) evaluation: Option<String>,
     /// The last error, of a delivery that was given up.
     pub(super) error: Option<&'static str>,
+    /// The mute that stopped it.
+    mute_id: Option<MuteId>,
 }
 
 impl StopColumns {
     const fn without_gate(status: Status, reason: &'static str, error: Option<&'static str>) -> Self {
-        Self { status, reason, held_until: None, evaluation: None, error }
+        Self { status, reason, held_until: None, evaluation: None, error, mute_id: None }
     }
 
     /// The same with another status; only a held delivery has an instant.
@@ -80,11 +83,20 @@ impl StopColumns {
         Self { status, held_until: self.held_until.filter(|_| status == Status::Held), ..self.clone() }
     }
 
+    /// Counts deliveries that it suppressed for the mute that did so, if it was one.
+    pub(super) fn count_stopped(&self, db: &Connection, workspace_id: WorkspaceId, stopped: usize) -> Result<()> {
+        match self.mute_id.filter(|_| self.status == Status::Suppressed && stopped > 0) {
+            Some(id) => activity::count_stopped(db, workspace_id, id, stopped),
+            None => Ok(()),
+        }
+    }
+
     /// `None` if the next state is another.
     pub(super) fn from_next(next: &NextState) -> Result<Option<Self>> {
         let by_gate = |evaluation: &GateEvaluation, status, held_until| {
             let reason = stop_reason(evaluation).ok_or_else(|| corrupt("evaluation that stops", evaluation))?;
-            Ok(Some(Self { status, reason, held_until, evaluation: Some(to_json(evaluation)?), error: None }))
+            let mute_id = evaluation.stopped.as_ref().and_then(|(_, refusal)| refusal.mute_id);
+            Ok(Some(Self { status, reason, held_until, evaluation: Some(to_json(evaluation)?), error: None, mute_id }))
         };
         match next {
             NextState::RetryAt(_) | NextState::Done(_) => Ok(None),

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::accept::{EncodedEvent, accept};
 use super::checkpoint::Checkpointer;
 use super::db::Db;
+use super::index;
 use super::insights::staged::{Notes, Unfolded};
 use super::metrics::{self, WriterMetrics};
 use super::operation::{WriteOp, catch_panic, in_savepoint};
@@ -51,8 +52,9 @@ impl Writer {
     pub(super) fn start(connection: Connection, checkpointer: Checkpointer, unfolded: Arc<Unfolded>) -> Result<Self> {
         let queue = Arc::new(WriteQueue::default());
         let cancel = CancelOnExit(Arc::clone(&queue));
+        let indexed_until = index::indexed_until_of_all(&connection)?;
         let thread = JoinOnDrop::spawn("store-writer", move || {
-            run(&connection, &cancel.0, checkpointer, unfolded);
+            run(&connection, &cancel.0, checkpointer, unfolded, indexed_until);
             // The connection first: a caller of `close` may copy the file as soon as it returns.
             drop(connection);
             drop(cancel);
@@ -123,8 +125,15 @@ async fn receive<T, A>(receiver: oneshot::Receiver<Reply<T, A>>) -> Result<A> {
 }
 
 /// The thread: commits batches until the queue is closed and empty.
-fn run(connection: &Connection, queue: &WriteQueue, mut checkpointer: Checkpointer, unfolded: Arc<Unfolded>) {
+fn run(
+    connection: &Connection,
+    queue: &WriteQueue,
+    mut checkpointer: Checkpointer,
+    unfolded: Arc<Unfolded>,
+    indexed_until: i64,
+) {
     let db = Db::new(connection).with_notes(Notes::new(unfolded));
+    db.indexed_until.set(indexed_until);
     let mut metrics = WriterMetrics::new();
     while let Some(batch) = queue.next_batch() {
         if commit(&db, batch, &mut metrics) {

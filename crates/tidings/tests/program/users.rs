@@ -125,7 +125,7 @@ fn users_are_made_and_changed_beside_the_running_server() {
         (&["user", "create", "c@example.com"], "short", "8 characters"),
         (&["user", "create", "c@example.com"], "", "standard input"),
         (&["user", "create", "c@example.com", "--workspace", "absent"], PASSWORD, "no workspace"),
-        (&["user", "password", "nobody@example.com"], PASSWORD, "no user"),
+        (&["user", "password", "absent@example.com"], PASSWORD, "no user"),
     ] {
         let error = refused(&with_input(&setup, arguments, &format!("{input}\n")));
         assert!(error.contains(words), "{arguments:?}: {error}");

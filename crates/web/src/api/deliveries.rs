@@ -1,5 +1,7 @@
 //! `/deliveries`.
 
+use tidings_app::deliveries::message::{self, Message};
+use tidings_app::deliveries::resend::{self, Resend, Resent};
 use tidings_app::deliveries::{self, Delivery, DeliveryQuery, Recovered, Recovery};
 use tidings_app::page::Page;
 use tidings_app::{Read, SendNow};
@@ -22,11 +24,19 @@ pub(super) async fn one(by: Authorized<Read>, PathId(id): PathId<DeliveryId>) ->
     Ok(Reply(deliveries::one(&by, id).await?))
 }
 
+pub(super) async fn message(by: Authorized<Read>, PathId(id): PathId<DeliveryId>) -> Result<Reply<Message>, Problem> {
+    Ok(Reply(message::message(&by, id).await?))
+}
+
+pub(super) async fn resend_many(by: Authorized<SendNow>, body: Body<Resend>) -> Result<Reply<Resent>, Problem> {
+    Ok(Reply(resend::resend(&by, body.read()?).await?))
+}
+
 pub(super) async fn resend(
     by: Authorized<SendNow>,
     PathId(id): PathId<DeliveryId>,
 ) -> Result<Reply<Delivery, 202>, Problem> {
-    Ok(Reply(deliveries::resend(&by, id).await?))
+    Ok(Reply(deliveries::resend_one(&by, id).await?))
 }
 
 pub(super) async fn recover(by: Authorized<SendNow>, body: Body<Recovery>) -> Result<Reply<Recovered>, Problem> {

@@ -1,5 +1,6 @@
 //! `/endpoints`, with their notifications, checks and summaries.
 
+use tidings_app::endpoints::bulk::{self, EndpointBulk, EndpointBulkDone};
 use tidings_app::endpoints::checks::{
     self, CheckList, CheckQuery, CheckReport, CheckReported, SummaryList, SummaryQuery,
 };
@@ -21,6 +22,13 @@ pub(super) async fn list(
     Parameters(query): Parameters<EndpointQuery>,
 ) -> Result<Reply<EndpointList>, Problem> {
     Ok(Reply(endpoints::list(&by, query).await?))
+}
+
+pub(super) async fn bulk(
+    by: Authorized<Configure>,
+    body: Body<EndpointBulk>,
+) -> Result<Reply<EndpointBulkDone>, Problem> {
+    Ok(Reply(bulk::bulk(&by, body.read()?).await?))
 }
 
 pub(super) async fn one(by: Authorized<Read>, PathId(id): PathId<EndpointId>) -> Result<Reply<Endpoint>, Problem> {

@@ -25,7 +25,7 @@ pub(super) async fn edit(
     Ok(Reply(members::edit(&by, id, body.read()?).await?))
 }
 
-/// Any member may leave, so that the permission is checked by the operation.
+/// Any member may leave, so that the operation checks the permission to remove others.
 pub(super) async fn remove(by: Authorized<Read>, PathId(id): PathId<UserId>) -> Result<NoContent, Problem> {
     members::remove(&by, id).await?;
     Ok(NoContent)

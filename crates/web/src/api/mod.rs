@@ -3,6 +3,7 @@
 mod account;
 mod api_keys;
 mod audit_log;
+mod changes;
 mod channels;
 mod deliveries;
 mod endpoints;
@@ -193,6 +194,7 @@ fn table() -> Vec<Group> {
         group(
             "Rules",
             vec![
+                get("/rules", "List the rules of the workspace", rules::all),
                 get("/notification-rules", "List the rules of a resource", rules::list),
                 post("/notification-rules", "Create a rule", rules::create).problems(&[Code::Quota, Code::RuleExists]),
                 post("/notification-rules/test", "Send a test", rules::test)
@@ -239,8 +241,10 @@ fn table() -> Vec<Group> {
                 get("/deliveries", "List deliveries", deliveries::list),
                 post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover)
                     .problems(&[Code::NotFound, Code::NotResendable]),
+                post("/deliveries/resend", "Send deliveries again, by ids or by a filter", deliveries::resend_many),
                 get("/deliveries/stats", "Count deliveries by period", insights::delivery_stats),
                 get("/deliveries/{id}", "Read a delivery with its attempts", deliveries::one),
+                get("/deliveries/{id}/message", "Read what is sent for a delivery", deliveries::message),
                 post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend)
                     .problems(&[Code::NotResendable, Code::RuleInactive]),
             ],
@@ -253,6 +257,7 @@ fn table() -> Vec<Group> {
                 delete("/mutes/{id}", "End a mute", mutes::delete),
             ],
         ),
+        group("Changes", vec![get("/changes", "Be notified of changes", changes::stream)]),
         group(
             "Preferences",
             vec![
@@ -266,6 +271,7 @@ fn table() -> Vec<Group> {
             vec![
                 get("/endpoints", "List endpoints", endpoints::list),
                 post("/endpoints", "Create an endpoint", endpoints::create).problems(&[Code::Quota]),
+                post("/endpoints/bulk", "Change many endpoints", endpoints::bulk),
                 // Not run to completion: a test writes nothing, so that it may end when the client disconnects.
                 abandonable(POST, "/endpoints/test", "Probe a definition that is not stored", endpoints::test)
                     .problems(&[Code::NotFound]),
@@ -435,8 +441,7 @@ pub fn description() -> serde_json::Value {
             }
         })
     });
-    let services = openapi::service::routes();
-    openapi::document(described.chain(services.iter().map(|route| route.described())))
+    openapi::document(described.chain(openapi::service::routes().iter().map(|route| route.described())))
 }
 
 /// The same as text: what `/api/openapi.json` answers, and the committed copy.

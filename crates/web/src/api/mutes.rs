@@ -1,16 +1,20 @@
 //! `/mutes`.
 
-use tidings_app::mutes::{self, MuteDraft, MuteList, MuteSaved};
+use tidings_app::mutes::{self, MuteDraft, MuteList, MuteQuery, MuteSaved};
 use tidings_app::{Configure, Read};
 use tidings_domain::id::MuteId;
 
 use crate::auth::{Authorized, PathId};
 use crate::body::Body;
 use crate::problem::Problem;
+use crate::query::Parameters;
 use crate::response::{Created, NoContent, Reply};
 
-pub(super) async fn list(by: Authorized<Read>) -> Result<Reply<MuteList>, Problem> {
-    Ok(Reply(mutes::list(&by)?))
+pub(super) async fn list(
+    by: Authorized<Read>,
+    Parameters(query): Parameters<MuteQuery>,
+) -> Result<Reply<MuteList>, Problem> {
+    Ok(Reply(mutes::list(&by, query).await?))
 }
 
 pub(super) async fn create(by: Authorized<Configure>, body: Body<MuteDraft>) -> Result<Created<MuteSaved>, Problem> {

@@ -16,5 +16,6 @@ pub(super) async fn edit(
     by: Authorized<Configure>,
     patch: Patch<Preferences>,
 ) -> Result<Reply<PreferencesSaved>, Problem> {
-    Ok(Reply(preferences::edit(&by, |preferences| patch.apply(preferences)).await?))
+    let sets_global_mute = patch.sets("globalMuteUntil");
+    Ok(Reply(preferences::edit(&by, sets_global_mute, |preferences| patch.apply(preferences)).await?))
 }

@@ -2,7 +2,9 @@
 
 use tidings_app::channels::TestResult;
 use tidings_app::page::Page;
-use tidings_app::rules::{self, ResourcePageQuery, ResourceQuery, Rule, RuleDelivery, RuleDraft, RuleSaved, RuleTest};
+use tidings_app::rules::{
+    self, AllRulesQuery, ResourcePageQuery, ResourceQuery, Rule, RuleDelivery, RuleDraft, RuleSaved, RuleTest,
+};
 use tidings_app::{Configure, Read, SendNow};
 use tidings_domain::id::RuleId;
 
@@ -18,6 +20,13 @@ pub(super) async fn list(
     Parameters(query): Parameters<ResourceQuery>,
 ) -> Result<Reply<Page<Rule>>, Problem> {
     Ok(Reply(rules::list(&by, &query)?))
+}
+
+pub(super) async fn all(
+    by: Authorized<Read>,
+    Parameters(query): Parameters<AllRulesQuery>,
+) -> Result<Reply<Page<Rule>>, Problem> {
+    Ok(Reply(rules::all(&by, &query)?))
 }
 
 pub(super) async fn one(by: Authorized<Read>, PathId(id): PathId<RuleId>) -> Result<Reply<Rule>, Problem> {

@@ -1,3 +1,5 @@
+//! Forwarding headers, believed and not.
+
 use http::HeaderValue;
 
 use super::*;
@@ -32,7 +34,7 @@ fn headers_of_a_peer_that_is_no_proxy_are_ignored() {
 #[test]
 fn forwarded_for_is_read_from_right_to_left() {
     let cases = [
-        // What the client sent itself stands left of its address.
+        // What the client sent itself is left of its address.
         (vec!["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
         (vec!["1.1.1.1, 203.0.113.9, 10.1.1.1"], "203.0.113.9"),
         (vec!["10.9.9.9, 203.0.113.9, 10.1.1.1, 192.0.2.10"], "203.0.113.9"),

@@ -13,6 +13,7 @@ const DESCRIPTIONS: &[(&str, &str)] = &[
     ("Channels", "Destinations with their policies, used by any number of rules."),
     ("Deliveries", "Notifications of one event for one rule, with their verdicts and attempts."),
     ("Mutes", "Suppress notifications of an endpoint, of a channel or of everything."),
+    ("Changes", "A stream that names the topics of what changed, as it happens."),
     ("Preferences", "Defaults of the workspace, and its global mute."),
     ("Simulation", "What would be sent, when, and what stops the rest."),
     ("Endpoints", "What is monitored: their definitions, checks and channels."),

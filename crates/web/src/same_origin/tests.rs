@@ -1,3 +1,5 @@
+//! The table of headers and what they show.
+
 use http::HeaderValue;
 
 use super::*;

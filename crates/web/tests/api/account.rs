@@ -90,8 +90,8 @@ async fn account_needs_a_session_and_no_key() {
             continue;
         }
         let path = path.replace("{id}", "ses_00000000000000000000000000000000").replace("{workspace}", "default");
-        let mut nobody = Browser::new(&service);
-        nobody.send(method.as_str(), &path, None).await.problem(401, "unauthenticated");
+        let mut visitor = Browser::new(&service);
+        visitor.send(method.as_str(), &path, None).await.problem(401, "unauthenticated");
         let request = service.bare(method.as_str(), &path).header("authorization", format!("Bearer {}", service.key));
         let answered = service.execute(request.body(http_body_util::Full::default()).unwrap()).await;
         answered.problem(401, "unauthenticated");

@@ -262,3 +262,49 @@ async fn channel_shows_how_many_rules_and_steps_use_it() {
     let listed = service.get("/channels").await.expect(200);
     assert_eq!(listed["data"][0]["uses"], json!({"rules": 2, "escalationSteps": 2}));
 }
+
+#[tokio::test]
+async fn rules_of_the_workspace_are_filtered_and_paged() {
+    let service = Service::start().await;
+    let id = channel(&service, "https://example.com/hook").await;
+    let mut made_rules = Vec::new();
+    for (resource_type, resource_id, enabled, paused) in
+        [("flow", "Import", true, false), ("flow", "*", false, false), ("job", "backup", true, true)]
+    {
+        let rule = json!({
+            "resourceType": resource_type, "resourceId": resource_id, "triggers": ["failure"], "channelId": id,
+            "enabled": enabled, "paused": paused,
+        });
+        made_rules.push(service.post("/notification-rules", &rule).await.expect(201)["rule"].clone());
+    }
+    let own = service.rule_to("https://example.com/own").await;
+    let ids: Vec<&str> = made_rules.iter().map(|rule| rule["id"].as_str().unwrap()).chain([own.as_str()]).collect();
+    let listed = async |query: &str| -> Vec<String> {
+        let page = service.get(&format!("/rules{query}")).await.expect(200);
+        page["data"].as_array().unwrap().iter().map(|rule| rule["id"].as_str().unwrap().to_owned()).collect()
+    };
+    for (query, expected) in [
+        (String::new(), vec![3, 2, 1, 0]),
+        ("?resourceType=flow".to_owned(), vec![3, 1, 0]),
+        ("?resourceId=*".to_owned(), vec![1]),
+        (format!("?channel={id}"), vec![2, 1, 0]),
+        ("?enabled=false".to_owned(), vec![1]),
+        ("?paused=true".to_owned(), vec![2]),
+        ("?q=IMPORT".to_owned(), vec![0]),
+        ("?q=a%20CHANNEL&enabled=true".to_owned(), vec![2, 0]),
+        ("?q=absent".to_owned(), vec![]),
+        ("?limit=1".to_owned(), vec![3]),
+        (format!("?cursor={}", ids[2]), vec![1, 0]),
+    ] {
+        let expected: Vec<&str> = expected.into_iter().map(|index: usize| ids[index]).collect();
+        assert_eq!(listed(&query).await, expected, "{query}");
+    }
+    let page = service.get("/rules?limit=3").await.expect(200);
+    assert_eq!((&page["data"][1], &page["nextCursor"]), (&made_rules[2], &made_rules[1]["id"]));
+    assert_eq!(service.get("/rules?limit=4").await.expect(200)["nextCursor"], Value::Null);
+    for (query, pointer) in
+        [("?cursor=x", "/cursor"), ("?resourceType=channel", "/resourceType"), ("?enabled=maybe", "/enabled")]
+    {
+        assert_eq!(service.get(&format!("/rules{query}")).await.problem(422, "invalid"), [pointer], "{query}");
+    }
+}

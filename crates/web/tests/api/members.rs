@@ -33,7 +33,7 @@ async fn id_of(browser: &mut Browser<'_>, email: &str) -> String {
 }
 
 fn secret_of(invited: &Value) -> String {
-    let url = invited["urlOnce"].as_str().unwrap();
+    let url = invited["url"].as_str().unwrap();
     url.strip_prefix("https://tidings.example.com/invitations/").unwrap_or_else(|| panic!("{url}")).to_owned()
 }
 
@@ -174,7 +174,7 @@ async fn invitation_makes_a_user_once() {
     assert_eq!(accepted["workspace"]["role"], "member");
     new.get(&default("/channels")).await.expect(200);
 
-    // A second time it opens nothing, to nobody.
+    // A second time it opens nothing.
     Browser::new(&service).post(&accept, &body).await.problem(409, "invitation_used");
     new.post(&accept, &json!({})).await.problem(409, "invitation_used");
     new.get(&link).await.problem(409, "invitation_used");
@@ -211,9 +211,9 @@ async fn invitation_of_a_user_needs_its_session() {
     let former = secret_of(&admin.post(&default("/invitations"), &invite).await.expect(201));
     let secret = secret_of(&admin.post(&default("/invitations"), &invite).await.expect(201));
     let accept = |secret: &str| format!("/api/invitations/{secret}/accept");
-    let mut nobody = Browser::new(&service);
-    nobody.post(&accept(&former), &json!({})).await.problem(404, "not_found");
-    nobody.post(&accept(&secret), &json!({"name": "Ben", "password": PASSWORD})).await.problem(401, "unauthenticated");
+    let mut visitor = Browser::new(&service);
+    visitor.post(&accept(&former), &json!({})).await.problem(404, "not_found");
+    visitor.post(&accept(&secret), &json!({"name": "Ben", "password": PASSWORD})).await.problem(401, "unauthenticated");
     admin.post(&accept(&secret), &json!({})).await.problem(409, "invitation_for_another");
     let mut ben = Browser::of(&service, "ben@example.com").await;
     assert_eq!(ben.post(&accept(&secret), &json!({"name": "B"})).await.problem(422, "invalid"), ["/name"]);

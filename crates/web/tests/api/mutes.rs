@@ -27,7 +27,7 @@ async fn mute_is_created_listed_and_deleted() {
     assert!(id.starts_with("mute_") && object.remove("createdAt").unwrap().is_string());
     let expected = json!({
         "scope": "endpoint", "targetId": endpoint["id"], "expiresAt": "2099-01-01T00:00:00.000Z", "reason": "deploy",
-        "endsOnRecovery": true, "createdBy": "first key",
+        "endsOnRecovery": true, "createdBy": "first key", "endedAt": null, "stoppedDeliveries": 0,
     });
     assert_eq!(mute, expected);
     service.delete(&format!("/mutes/{id}")).await.expect(204);
@@ -36,6 +36,42 @@ async fn mute_is_created_listed_and_deleted() {
     assert_eq!(service.get("/mutes").await.expect(200)["data"], json!([]));
     let bare = service.post("/mutes", &json!({"scope": "global", "targetId": null})).await.expect(201)["mute"].clone();
     assert_eq!((&bare["targetId"], &bare["expiresAt"], &bare["reason"]), (&Value::Null, &Value::Null, &json!("")));
+}
+
+#[tokio::test]
+async fn ended_mutes_are_listed_with_what_they_stopped() {
+    let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-05-02T12:00:00Z").unwrap()));
+    let service = Service::start_at(Arc::clone(&clock)).await;
+    service.rule_to("https://example.com/hook").await;
+    let begin = async |expires_at: Value| {
+        let body = json!({"scope": "global", "expiresAt": expires_at});
+        service.post("/mutes", &body).await.expect(201)["mute"]["id"].clone()
+    };
+    let list = async |query: &str| {
+        let page = service.get(&format!("/mutes{query}")).await.expect(200);
+        assert_eq!(page["nextCursor"], Value::Null);
+        let row = |mute: &Value| (mute["id"].clone(), mute["stoppedDeliveries"].clone(), mute["endedAt"].clone());
+        page["data"].as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    };
+    let by_hand = begin(Value::Null).await;
+    for run in ["run-1", "run-2"] {
+        service.failed(run).await;
+    }
+    assert_eq!(list("").await, [(by_hand.clone(), json!(2), Value::Null)]);
+    assert_eq!(list("?ended=true").await, []);
+    service.delete(&format!("/mutes/{}", by_hand.as_str().unwrap())).await.expect(204);
+    let expiring = begin(json!("2026-05-02T12:01:00Z")).await;
+    service.failed("run-3").await;
+    clock.advance_ms(120_000);
+    assert_eq!(list("?ended=false").await, []);
+    let ended = [
+        (expiring, json!(1), json!("2026-05-02T12:01:00.000Z")),
+        (by_hand, json!(2), json!("2026-05-02T12:00:00.000Z")),
+    ];
+    assert_eq!(list("?ended=true").await, ended);
+    clock.advance_ms(7 * 86_400_000 - 100_000);
+    assert_eq!(list("?ended=true").await, ended[..1], "for seven days");
+    assert_eq!(service.get("/mutes?ended=soon&all=1").await.problem(422, "invalid").len(), 2);
 }
 
 #[tokio::test]
@@ -57,7 +93,7 @@ async fn invalid_mute_returns_422_with_pointers() {
         (json!({"scope": "channel", "targetId": id, "reason": "x".repeat(501)}), vec!["/reason"]),
         (json!({"scope": "channel", "targetId": id, "reason": "two\nlines"}), vec!["/reason"]),
         (json!({"scope": "channel", "targetId": id, "endsOnRecovery": true}), vec!["/endsOnRecovery"]),
-        (json!({"scope": "global", "createdBy": "me", "reason": 1}), vec!["/reason", "/createdBy"]),
+        (json!({"scope": "global", "createdBy": "me", "reason": 1}), vec!["/createdBy", "/reason"]),
     ] {
         assert_eq!(service.post("/mutes", &body).await.problem(422, "invalid"), pointers, "{body}");
     }

@@ -44,7 +44,7 @@ async fn invalid_preferences_return_422_with_pointers() {
         (json!({"defaultSeverityFilter": "error"}), vec!["/defaultSeverityFilter"]),
         (json!({"defaultEventFilters": null}), vec!["/defaultEventFilters"]),
         (json!({"defaultEventFilters": {"sendTests": true}}), vec!["/defaultEventFilters/sendTests"]),
-        (json!({"globalMuteUntil": "tomorrow", "locale": "de"}), vec!["/globalMuteUntil", "/locale"]),
+        (json!({"globalMuteUntil": "tomorrow", "locale": "de"}), vec!["/locale", "/globalMuteUntil"]),
         (json!({"globalMuteUntil": "2020-01-01T00:00:00Z"}), vec!["/globalMuteUntil"]),
     ] {
         assert_eq!(service.patch(PATH, &edit).await.problem(422, "invalid"), pointers, "{edit}");

@@ -38,6 +38,8 @@ pub struct Receiver {
     pub url: String,
     /// The status of its responses.
     pub status: Arc<Mutex<StatusCode>>,
+    /// Further headers of its responses.
+    pub headers: Arc<Mutex<HeaderMap>>,
     /// A permit for each request that it may answer; further ones wait.
     pub may_answer: Arc<Semaphore>,
     received: mpsc::UnboundedReceiver<Received>,
@@ -58,6 +60,8 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let status = Arc::new(Mutex::new(StatusCode::OK));
+        let headers = Arc::new(Mutex::new(HeaderMap::new()));
+        let further = Arc::clone(&headers);
         let may_answer = Arc::new(Semaphore::new(answers));
         let (sender, received) = mpsc::unbounded_channel();
         let (answer, gate) = (Arc::clone(&status), Arc::clone(&may_answer));
@@ -65,14 +69,20 @@ impl Receiver {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (sender, answer, gate) = (sender.clone(), Arc::clone(&answer), Arc::clone(&gate));
+                let further = Arc::clone(&further);
                 let service = service_fn(move |request| {
                     let (sender, answer, gate) = (sender.clone(), Arc::clone(&answer), Arc::clone(&gate));
-                    async move { receive(request, &sender, &answer, &gate).await }
+                    let further = Arc::clone(&further);
+                    async move {
+                        let mut response = receive(request, &sender, &answer, &gate).await?;
+                        response.headers_mut().extend(further.lock().unwrap().clone());
+                        Ok::<_, Infallible>(response)
+                    }
                 });
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
-        Self { url, status, may_answer, received }
+        Self { url, status, headers, may_answer, received }
     }
 
     /// Waits for the next request.
@@ -83,6 +93,11 @@ impl Receiver {
     /// Whether there is no further request.
     pub fn is_quiet(&mut self) -> bool {
         self.received.try_recv().is_err()
+    }
+
+    /// Adds a header to its responses.
+    pub fn header(&self, name: &'static str, value: &'static str) {
+        self.headers.lock().unwrap().insert(name, http::HeaderValue::from_static(value));
     }
 
     /// Sets the status of its responses.

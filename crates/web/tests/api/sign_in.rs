@@ -54,7 +54,7 @@ async fn sign_in_unknown_email_and_wrong_password_are_answered_alike() {
     let service = with_ana(Role::Viewer).await;
     let mut bodies = vec![];
     for (email, password) in
-        [(ANA, "not the password"), ("nobody@example.com", PASSWORD), ("no email", PASSWORD), (ANA, "")]
+        [(ANA, "not the password"), ("absent@example.com", PASSWORD), ("no email", PASSWORD), (ANA, "")]
     {
         let answered = Browser::new(&service).sign_in(email, password).await;
         assert_eq!(answered.header("set-cookie"), None);
@@ -70,7 +70,7 @@ async fn sign_in_unknown_email_and_wrong_password_are_answered_alike() {
 async fn sign_in_takes_the_time_of_a_hash_whether_there_is_such_a_user_or_not() {
     let service = with_ana(Role::Viewer).await;
     let mut fastest = vec![];
-    for (email, password) in [(ANA, "not the password"), ("nobody@example.com", "not the password")] {
+    for (email, password) in [(ANA, "not the password"), ("absent@example.com", "not the password")] {
         let mut times = vec![];
         for _ in 0..4 {
             let began = tokio::time::Instant::now();
@@ -210,7 +210,7 @@ async fn cookie_on_a_request_of_another_site_changes_nothing() {
         browser.delete("/api/session").await.problem(403, "cross_site");
         browser.get(&default("/channels")).await.expect(200);
     }
-    // Another site can sign nobody in, not even with its own credentials.
+    // Another site can sign no one in, not even with its own credentials.
     browser.site = Some("cross-site");
     browser.sign_in(ANA, PASSWORD).await.problem(403, "cross_site");
     // An older browser shows where the request comes from by its Origin.

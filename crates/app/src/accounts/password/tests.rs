@@ -1,3 +1,5 @@
+//! Password rules, hashing and its queue.
+
 use super::*;
 
 const SALT: [u8; SALT_BYTES] = *b"0123456789abcdef";

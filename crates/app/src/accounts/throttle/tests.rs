@@ -1,3 +1,5 @@
+//! Limits on attempts, over time.
+
 use super::*;
 
 const ANA: &str = "ana@example.com";

@@ -1,3 +1,5 @@
+//! Which parts of a definition are secret, and how edits keep them.
+
 use super::*;
 
 fn http(url: &str) -> Definition {

@@ -15,6 +15,7 @@ use crate::insights::{EraseProgress, ErasureRecord, ResourceKey};
 use crate::queue::Attempt;
 use crate::sqlite::attempts;
 use crate::sqlite::db::Db;
+use crate::sqlite::index::mark_deliveries_stale;
 use crate::sqlite::row::{parsed, to_json};
 
 /// How long a pass waits after one that left something out, in milliseconds.
@@ -75,6 +76,11 @@ struct Pass {
     until: i64,
     done: i64,
     is_incomplete: bool,
+}
+
+/// Whether a pass over some resource is due.
+pub(in crate::sqlite) fn is_due(db: &Connection, now: Timestamp) -> Result<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM erasure WHERE next_at <= ? LIMIT 1")?.exists([now.unix_ms()])?)
 }
 
 pub(in crate::sqlite) fn erase(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<EraseProgress> {
@@ -155,7 +161,10 @@ impl Pass {
             let content: Option<String> = row.get("content")?;
             let content = content.map(|text| erased_content(kind, &text)).transpose()?;
             let attempts = erased_attempts(row.get_ref("attempts")?.as_str().unwrap_or_default())?;
-            update.execute(params![content, attempts, row.get::<_, i64>("sort_key")?])?;
+            let delivery: i64 = row.get("sort_key")?;
+            update.execute(params![content, attempts, delivery])?;
+            // The index of the history holds copies of names and errors.
+            mark_deliveries_stale(db, &[delivery])?;
             if let Some(digest) = row.get("digest_sort_key")? {
                 self.digest_entry(db, digest)?;
             }
@@ -249,7 +258,13 @@ fn erased_content(kind: EventKind, text: &str) -> Result<String> {
 /// The attempts without errors and responses.
 fn erased_attempts(text: &str) -> Result<String> {
     let attempts = attempts::decode_all(text).unwrap_or_default().into_iter();
-    let erased = attempts.map(|attempt| Attempt { error: None, response_body: None, note: None, ..attempt });
+    let erased = attempts.map(|attempt| Attempt {
+        error: None,
+        response_headers: None,
+        response_body: None,
+        note: None,
+        ..attempt
+    });
     erased.map(|attempt| attempts::encode(&attempt)).collect()
 }
 

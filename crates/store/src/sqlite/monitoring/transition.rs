@@ -3,10 +3,11 @@
 //! Nearly all transitions are a check with a state, and there are many per second. [`record_check`] writes those with
 //! two statements. It undoes what it wrote when it refuses, so it needs no savepoint in the batch.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use tidings_domain::audit::AuditEntry;
 use tidings_domain::id::{EndpointId, Id, IncidentId, MuteId, WorkspaceId};
 use tidings_domain::incident::Subject;
+use tidings_domain::time::Timestamp;
 
 use super::Refusable;
 use super::check::{self, EncodedCheck, Inserted};
@@ -21,7 +22,7 @@ use crate::queue::Acceptance;
 use crate::sqlite::accept::{EncodedEvent, accept_with_deferred};
 use crate::sqlite::accounts::audit;
 use crate::sqlite::db::Db;
-use crate::sqlite::settings::{bump_version, endpoint};
+use crate::sqlite::settings::{bump_version, end_mute, endpoint};
 
 /// A transition with its JSON columns encoded by the caller.
 pub(in crate::sqlite) struct EncodedTransition {
@@ -29,7 +30,7 @@ pub(in crate::sqlite) struct EncodedTransition {
     state: Option<EncodedState>,
     incident: Option<EncodedIncident>,
     timeline: Vec<EncodedEntry>,
-    ended_mutes: Vec<MuteId>,
+    ended_mutes: Vec<(MuteId, Timestamp)>,
     episode_end: Option<EpisodeEnd>,
     events: Vec<EncodedEvent>,
     audit: Vec<AuditEntry>,
@@ -137,13 +138,15 @@ fn incident_of(db: &Connection, workspace_id: WorkspaceId, encoded: &EncodedTran
     if incident::exists(db, workspace_id, id)? { Ok(id) } else { Err(StoreError::NotFound) }
 }
 
-/// Deletes the mutes that still exist. They are configuration, so the version is incremented for the caches.
-fn end_mutes(db: &Connection, workspace_id: WorkspaceId, mutes: &[MuteId]) -> Result<()> {
+/// Ends the mutes that are still in force. They are configuration, so the version is incremented for the caches.
+fn end_mutes(db: &Connection, workspace_id: WorkspaceId, mutes: &[(MuteId, Timestamp)]) -> Result<()> {
     let mut ended = 0;
-    for id in mutes {
-        ended += db
-            .prepare_cached("DELETE FROM mute WHERE workspace_id = ? AND id = ?")?
-            .execute(params![workspace_id.as_bytes(), id.as_bytes()])?;
+    for (id, at) in mutes {
+        match end_mute(db, workspace_id, *id, *at) {
+            Ok(()) => ended += 1,
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
     }
     if ended > 0 {
         bump_version(db, workspace_id)?;

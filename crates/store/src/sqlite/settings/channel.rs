@@ -1,14 +1,14 @@
 //! Channels with their sealed secrets.
 
 use rusqlite::{Connection, Row, params};
-use tidings_domain::channel::{Channel, ChannelType, Connectivity, DeliveryPriority, DisabledReason, Policies};
+use tidings_domain::channel::{Channel, ChannelType, Connectivity, DisabledReason};
 use tidings_domain::id::{ChannelId, Id, RuleId, WorkspaceId};
-use tidings_domain::severity::SeverityFilter;
 
-use super::{check_updated, expected_revision, mute, optional_json};
+use super::{check_updated, expected_revision, mute};
 use crate::Result;
 use crate::error::StoreError;
 use crate::settings::{ChannelRecord, Precondition};
+use crate::sqlite::activity;
 use crate::sqlite::row::{corrupt, id, instant, json, optional_id, optional_instant, parsed, to_json};
 
 pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
@@ -24,16 +24,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
         disabled_reason: disabled_reason
             .map(|text| DisabledReason::parse(&text).ok_or_else(|| corrupt("disabled_reason", text)))
             .transpose()?,
-        policies: Policies {
-            severity_filter: parsed(row, "severity_filter", SeverityFilter::parse)?,
-            event_filters: json(row, "event_filters")?,
-            delivery_priority: parsed(row, "delivery_priority", DeliveryPriority::parse)?,
-            quiet_hours: optional_json(row, "quiet_hours")?,
-            rate_limit: optional_json(row, "rate_limit")?,
-            retry_on_failure: row.get("retry_on_failure")?,
-            retry_delays_seconds: optional_json(row, "retry_delays_seconds")?,
-            timeout_ms: row.get("timeout_ms")?,
-        },
+        policies: json(row, "policies")?,
         connectivity: Connectivity {
             is_connected: row.get("is_connected")?,
             last_tested_at: optional_instant(row, "last_tested_at")?,
@@ -47,8 +38,8 @@ pub(super) fn read(row: &Row<'_>) -> Result<ChannelRecord> {
     Ok(ChannelRecord { channel, key_id: row.get("key_id")?, sealed: row.get("sealed")? })
 }
 
-/// Deletes a channel with its mutes, its rate window and when it was last expedited. Looks for rules that use it first, because a failing foreign key
-/// would be taken for a missing row.
+/// Deletes a channel with its mutes, its health, its rate window and when it was last expedited. Looks for rules that use
+/// it first, because a failing foreign key would be taken for a missing row.
 pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) -> Result<()> {
     let used: u32 = db
         .prepare_cached("SELECT count(*) FROM rule WHERE workspace_id = ? AND channel_id = ?")?
@@ -60,7 +51,7 @@ pub(super) fn delete(db: &Connection, workspace_id: WorkspaceId, id: ChannelId) 
     super::delete(db, "channel", workspace_id, &id)?;
     db.prepare_cached("DELETE FROM rate_window WHERE channel_id = ?")?.execute([id.as_bytes()])?;
     db.prepare_cached("DELETE FROM expedited WHERE channel_id = ?")?.execute([id.as_bytes()])?;
-    Ok(())
+    activity::delete_channel_health(db, workspace_id, id)
 }
 
 pub(super) fn put(
@@ -70,11 +61,7 @@ pub(super) fn put(
     expected: Precondition,
 ) -> Result<()> {
     let channel = &record.channel;
-    let policies = &channel.policies;
-    let (settings, event_filters) = (to_json(&channel.settings)?, to_json(&policies.event_filters)?);
-    let quiet_hours = policies.quiet_hours.as_ref().map(to_json).transpose()?;
-    let rate_limit = policies.rate_limit.as_ref().map(to_json).transpose()?;
-    let delays = policies.retry_delays_seconds.as_ref().map(to_json).transpose()?;
+    let (settings, policies) = (to_json(&channel.settings)?, to_json(&channel.policies)?);
     let values = params![
         workspace_id.as_bytes(),
         channel.id.as_bytes(),
@@ -86,14 +73,7 @@ pub(super) fn put(
         record.sealed,
         channel.enabled,
         channel.disabled_reason.map(DisabledReason::as_str),
-        policies.severity_filter.as_str(),
-        event_filters,
-        policies.delivery_priority.as_str(),
-        quiet_hours,
-        rate_limit,
-        policies.retry_on_failure,
-        delays,
-        policies.timeout_ms,
+        policies,
         channel.revision,
         channel.created_at.unix_ms(),
         channel.updated_at.unix_ms(),
@@ -104,10 +84,8 @@ pub(super) fn put(
             // Both statements get the same parameters, so this one must use the last one, too, which is NULL here.
             db.prepare_cached(
                 "INSERT INTO channel (workspace_id, id, owner_rule_id, name, channel_type, settings, key_id, sealed, \
-                 enabled, disabled_reason, severity_filter, event_filters, delivery_priority, quiet_hours, rate_limit, \
-                 retry_on_failure, retry_delays_seconds, timeout_ms, revision, created_at, updated_at) \
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21 \
-                 WHERE ?22 IS NULL",
+                 enabled, disabled_reason, policies, revision, created_at, updated_at) \
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 WHERE ?15 IS NULL",
             )?
             .execute(values)?;
             Ok(())
@@ -116,10 +94,8 @@ pub(super) fn put(
             let changed = db
                 .prepare_cached(
                     "UPDATE channel SET owner_rule_id = ?3, name = ?4, channel_type = ?5, settings = ?6, key_id = ?7, \
-                     sealed = ?8, enabled = ?9, disabled_reason = ?10, severity_filter = ?11, event_filters = ?12, \
-                     delivery_priority = ?13, quiet_hours = ?14, rate_limit = ?15, retry_on_failure = ?16, \
-                     retry_delays_seconds = ?17, timeout_ms = ?18, revision = ?19, created_at = ?20, updated_at = ?21 \
-                     WHERE workspace_id = ?1 AND id = ?2 AND revision = ?22",
+                     sealed = ?8, enabled = ?9, disabled_reason = ?10, policies = ?11, revision = ?12, \
+                     created_at = ?13, updated_at = ?14 WHERE workspace_id = ?1 AND id = ?2 AND revision = ?15",
                 )?
                 .execute(values)?;
             check_updated(db, "channel", workspace_id, &channel.id, changed)

@@ -18,6 +18,7 @@ use crate::error::StoreError;
 use crate::settings::{ConfigChange, Configuration, Precondition, Preferences, Version};
 
 pub(super) use instance::{instance_key, set_instance_key};
+pub(super) use mute::{end as end_mute, read as read_mute};
 
 pub(super) fn versions(db: &Connection) -> Result<Vec<(WorkspaceId, Version)>> {
     let mut statement = db.prepare_cached("SELECT id, version FROM workspace WHERE deleted_at IS NULL ORDER BY id")?;
@@ -74,7 +75,7 @@ pub(super) fn apply_changes(db: &Connection, workspace_id: WorkspaceId, changes:
             ConfigChange::PutEndpoint(record, expected) => endpoint::put(db, workspace_id, version, record, *expected)?,
             ConfigChange::DeleteEndpoint(id, now) => endpoint::delete(db, workspace_id, *id, *now)?,
             ConfigChange::PutMute(mute) => mute::put(db, workspace_id, mute)?,
-            ConfigChange::DeleteMute(id) => delete(db, "mute", workspace_id, id)?,
+            ConfigChange::EndMute(id, now) => mute::end(db, workspace_id, *id, *now)?,
             ConfigChange::PutInboundWebhook(webhook) => inbound_webhook::put(db, workspace_id, webhook)?,
             ConfigChange::DeleteInboundWebhook(id) => delete(db, "inbound_webhook", workspace_id, id)?,
             ConfigChange::SetPreferences(preferences) => set_preferences(db, workspace_id, preferences)?,

@@ -1,15 +1,17 @@
 //! Mutes.
 
 use rusqlite::{Connection, Row, params};
-use tidings_domain::id::{Id, WorkspaceId};
+use tidings_domain::id::{Id, MuteId, WorkspaceId};
 use tidings_domain::mute::{Mute, MuteScope};
+use tidings_domain::time::Timestamp;
 
 use crate::Result;
 use crate::error::StoreError;
 use crate::sqlite::row::{corrupt, id, instant, json, optional_instant, to_json};
 
 pub(super) fn all(db: &Connection, workspace_id: WorkspaceId) -> Result<Vec<Mute>> {
-    let mut statement = db.prepare_cached("SELECT * FROM mute WHERE workspace_id = ? ORDER BY id")?;
+    let sql = "SELECT * FROM mute INDEXED BY mute_end WHERE workspace_id = ? AND ended_at IS NULL ORDER BY id";
+    let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query([workspace_id.as_bytes()])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -18,7 +20,7 @@ pub(super) fn all(db: &Connection, workspace_id: WorkspaceId) -> Result<Vec<Mute
     Ok(found)
 }
 
-fn read(row: &Row<'_>) -> Result<Mute> {
+pub(in crate::sqlite) fn read(row: &Row<'_>) -> Result<Mute> {
     let scope: String = row.get("scope")?;
     let scope = match &*scope {
         "global" => MuteScope::Global,
@@ -66,6 +68,17 @@ pub(super) fn put(db: &Connection, workspace_id: WorkspaceId, mute: &Mute) -> Re
 /// The id, if the workspace has a row with it.
 fn existing<'a>(db: &Connection, table: &str, workspace_id: WorkspaceId, id: &'a impl Id) -> Result<&'a [u8; 16]> {
     if super::exists(db, table, workspace_id, id)? { Ok(id.as_bytes()) } else { Err(StoreError::NotFound) }
+}
+
+/// Ends a mute at this instant, or when it expired if that was before. One that was ended counts as missing.
+pub(in crate::sqlite) fn end(db: &Connection, workspace_id: WorkspaceId, id: MuteId, now: Timestamp) -> Result<()> {
+    let ended = db
+        .prepare_cached(
+            "UPDATE mute SET ended_at = min(?1, coalesce(expires_at, ?1)) \
+             WHERE workspace_id = ?2 AND id = ?3 AND ended_at IS NULL",
+        )?
+        .execute(params![now.unix_ms(), workspace_id.as_bytes(), id.as_bytes()])?;
+    if ended == 1 { Ok(()) } else { Err(StoreError::NotFound) }
 }
 
 /// Deletes the mutes of a channel or endpoint that is being deleted.

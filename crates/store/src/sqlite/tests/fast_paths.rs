@@ -73,7 +73,9 @@ fn settle_first_sent_writes_same_row_as_general_settle() {
             http_status: Some(204),
             error_class: None,
             error,
+            response_headers: None,
             response_body: None,
+            channel_revision: None,
             note: None,
         };
         let settlement = Settlement {

@@ -96,6 +96,7 @@ fn plans_of_resource_edits_and_erasure_scan_no_table() {
         assert_eq!(erase::erase(db, later, 1)?.events, 1);
         erase::erase(db, later, 1)
     }));
+    assert_no_scan(&traced.plans(|db| erase::is_due(db, later)));
     assert_no_scan(&traced.plans(|db| erase::record(db, &flow())));
     assert_no_scan(&traced.plans(|db| erase::prune(db, NOW, 9)));
 

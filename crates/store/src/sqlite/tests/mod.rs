@@ -6,6 +6,7 @@ mod beside;
 mod checkpoints;
 mod fast_paths;
 mod faults;
+mod history_index;
 mod insights_plans;
 mod monitoring_plans;
 mod query_plans;

@@ -116,7 +116,7 @@ fn full_transition(revision: u32) -> TransitionRecord {
         endpoint_state: Some(EndpointState { revision: revision.into(), ..EndpointState::new(endpoint_id()) }),
         incident: Some(record),
         episode_end: Some(EpisodeEnd { resource_id: "disk:/var".into(), at: NOW }),
-        ended_mutes: vec![id(70)],
+        ended_mutes: vec![(id(70), NOW)],
         events: vec![new_event],
         audit: vec![],
     }

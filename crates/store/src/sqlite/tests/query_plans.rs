@@ -11,13 +11,14 @@ use tidings_domain::calendar::Zone;
 use tidings_domain::delivery::{AttemptTrigger, Status};
 use tidings_domain::event::EventKind;
 use tidings_domain::gate::{Effect, Gate, GateEvaluation, Refusal};
-use tidings_domain::id::{DeliveryId, Id as _};
+use tidings_domain::id::{DeliveryId, EventId, Id as _};
 use tidings_domain::rate_limit::{RateAction, RateLimit};
 use tidings_domain::resource::ResourceType;
 use tidings_domain::trigger::Trigger;
 
 use super::{NOW, accept_events, channel_id, id, new_event, new_incident_event, workspace_id};
 use crate::Result;
+use crate::activity::{ChannelHealthRecord, MuteFilter};
 use crate::history::{DeliveryFilter, EventFilter};
 use crate::queue::{
     Attempt, FollowUps, InitialState, Lease, LeaseRef, NewDelivery, NewDigest, NewEvent, NextState, RateLimitRequest,
@@ -25,7 +26,9 @@ use crate::queue::{
 };
 use crate::sqlite::claim::Unreadable;
 use crate::sqlite::db::Db;
-use crate::sqlite::{accept, claim, held, history, migrate, release, resend, search, settle};
+use crate::sqlite::{
+    SEARCH_MAX, accept, activity, claim, held, history, index, migrate, release, resend, search, settle,
+};
 
 /// A database that records its statements.
 pub(super) struct TracedDb {
@@ -98,7 +101,9 @@ fn settlement(number: u64, next: NextState) -> Settlement {
         http_status: None,
         error_class: None,
         error: None,
+        response_headers: None,
         response_body: None,
+        channel_revision: None,
         note: None,
     };
     Settlement {
@@ -251,12 +256,58 @@ fn plans_of_resends_scan_no_table() {
     traced.db.execute("UPDATE delivery SET status = 'failed'", []).unwrap();
     let by_hand = Resend { delivery_id: id(1), ..by_hand };
     assert_no_scan(&traced.plans(|db| resend::resend(db, &by_hand, None)));
+    traced.db.execute("UPDATE delivery SET status = 'failed'", []).unwrap();
+    assert_no_scan(&traced.plans(|db| activity::resend_all(db, &[(by_hand, None)])));
+}
+
+#[test]
+fn plans_of_mutes_and_channel_health_scan_no_table() {
+    let traced = TracedDb::new();
+    let filters = [MuteFilter::InForce, MuteFilter::Ended { since: NOW, limit: 9 }];
+    for filter in filters {
+        assert_no_scan(&traced.plans(|db| activity::list_mutes(db, workspace_id(), NOW, filter)));
+    }
+    assert_no_scan(&traced.plans(|db| activity::count_stopped(db, workspace_id(), id(1), 1)));
+    let health = ChannelHealthRecord {
+        workspace_id: workspace_id(),
+        channel_id: channel_id(),
+        last_sent_at: None,
+        last_failed_at: None,
+        failing_since: None,
+        outcomes: 1,
+        count: 1,
+    };
+    assert_no_scan(&traced.plans(|db| activity::save_channel_health(db, &[health])));
+    assert_no_scan(&traced.plans(|db| activity::delete_channel_health(db, workspace_id(), channel_id())));
+}
+
+/// A history whose first blocks are indexed, one of them stale, and the last events not.
+fn indexed_history() -> TracedDb {
+    let traced = TracedDb::new();
+    traced.plans(|db| accept_events(db, (1..40).map(new_event).collect()));
+    let now = NOW.plus_ms(10_000);
+    assert_no_scan(&traced.plans(|db| {
+        let (ranges, _) = index::Indexer::default().next_ranges(db, now)?;
+        index::insert_ranges(db, &ranges)
+    }));
+    traced.plans(|db| accept_events(db, vec![new_event(100)]));
+    assert_no_scan(&traced.plans(|db| {
+        let (outdated, _) = index::outdated(db, now)?;
+        assert!(!outdated.is_empty());
+        let rebuilt = outdated.into_iter().map(|block| index::Rebuilt::of(db, block));
+        index::replace(db, &rebuilt.collect::<Result<Vec<_>>>()?, now)
+    }));
+    assert_no_scan(&traced.plans(|db| {
+        index::mark_stale(db, workspace_id(), id::<EventId>(9).sort_key())?;
+        index::mark_deliveries_stale(db, &[id::<DeliveryId>(20).sort_key()])
+    }));
+    assert_no_scan(&traced.plans(|db| index::indexed_until_of_all(db)));
+    traced
 }
 
 #[test]
 fn plans_of_event_lists_scan_no_table() {
-    let traced = TracedDb::new();
-    traced.plans(|db| accept_events(db, vec![new_event(1)]));
+    let traced = indexed_history();
     assert_no_scan(&traced.plans(|db| history::event(db, workspace_id(), id(1))));
     let conditions: [fn(&mut EventFilter); 6] = [
         |filter| filter.before = Some(id(9)),
@@ -267,14 +318,14 @@ fn plans_of_event_lists_scan_no_table() {
         |filter| filter.trigger = Some(Trigger::Failure),
     ];
     for filter in combinations(&conditions) {
-        assert_no_scan(&traced.plans(|db| history::events(db, workspace_id(), &filter)));
+        let filter = EventFilter { limit: 50, ..filter };
+        assert_no_scan(&traced.plans(|db| history::events(db, workspace_id(), &filter, SEARCH_MAX)));
     }
 }
 
 #[test]
 fn plans_of_delivery_lists_scan_no_table() {
-    let traced = TracedDb::new();
-    traced.plans(|db| accept_events(db, vec![new_event(1)]));
+    let traced = indexed_history();
     assert_no_scan(&traced.plans(|db| history::delivery(db, workspace_id(), id(1))));
     let conditions: [fn(&mut DeliveryFilter); 12] = [
         |filter| filter.before = Some(id(1)),
@@ -291,7 +342,8 @@ fn plans_of_delivery_lists_scan_no_table() {
         |filter| (filter.text, filter.with_attempts) = (Some("f".into()), true),
     ];
     for filter in combinations(&conditions) {
-        assert_no_scan(&traced.plans(|db| history::deliveries(db, workspace_id(), &filter)));
+        let filter = DeliveryFilter { limit: 50, ..filter };
+        assert_no_scan(&traced.plans(|db| history::deliveries(db, workspace_id(), &filter, SEARCH_MAX)));
     }
 }
 

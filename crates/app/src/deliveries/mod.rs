@@ -1,4 +1,7 @@
-//! `/deliveries`: the delivery log, and resends.
+//! `/deliveries`: the delivery log, messages as channels send them, and resends.
+
+pub mod message;
+pub mod resend;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -218,8 +221,10 @@ pub async fn list(by: &Authorized<Read>, query: DeliveryQuery) -> Result<Page<De
         return Err(AppError::Invalid(violations));
     }
     let is_text = |text: &String| !text.is_empty();
+    let (before, searched_until) = query.page.search_start()?;
     let filter = DeliveryFilter {
-        before: query.page.before()?,
+        before,
+        searched_until,
         limit: query.page.fetch_limit(),
         channel_id: query.channel.or(query.channel_id),
         rule_id: query.rule.or(query.rule_id),
@@ -236,8 +241,8 @@ pub async fn list(by: &Authorized<Read>, query: DeliveryQuery) -> Result<Page<De
         text: query.q.filter(is_text),
         ..Default::default()
     };
-    let records = by.engine().deliveries(by.workspace_id(), filter).await?;
-    Ok(query.page.page(&records, |record| record.id, Delivery::in_list))
+    let found = by.engine().deliveries(by.workspace_id(), filter).await?;
+    Ok(query.page.search_page(&found, |record| record.id, Delivery::in_list))
 }
 
 /// One delivery, with its verdicts and attempts.
@@ -252,7 +257,7 @@ pub async fn one(by: &Authorized<Read>, id: DeliveryId) -> Result<Delivery> {
 ///
 /// # Errors
 /// If there is no such delivery, and if it is in no state to be sent again.
-pub async fn resend(by: &Authorized<SendNow>, id: DeliveryId) -> Result<Delivery> {
+pub async fn resend_one(by: &Authorized<SendNow>, id: DeliveryId) -> Result<Delivery> {
     let action = AuditTarget::Delivery.action(AuditVerb::Resent);
     let entry = by.audit_entry(action, Some(id.to_string()), None, AuditChanges::new(), by.now());
     Ok(Delivery::of(&by.engine().resend(by.workspace_id(), id, Some(entry)).await?))
