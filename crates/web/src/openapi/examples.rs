@@ -69,7 +69,9 @@ fn add(operation: &mut Value, example: &Example, template: &str) {
             parameter["example"] = typed(value, &parameter["schema"]);
         }
     }
-    if let Some((body, content)) = example.body.as_ref().zip(operation.get_mut("requestBody")) {
+    // What is refused is no example of a request.
+    let body = example.body.as_ref().filter(|_| example.status.starts_with('2'));
+    if let Some((body, content)) = body.zip(operation.get_mut("requestBody")) {
         add_value(content, &example.name, body);
     }
     if let Some(response) = operation["responses"].get_mut(&example.status).filter(|_| !example.answer.is_null()) {
@@ -83,6 +85,7 @@ fn typed(value: Value, schema: &Value) -> Value {
         Some("integer" | "number" | "boolean") => {
             value.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(value)
         }
+        Some("array") => value.as_str().unwrap_or_default().split(',').map(Value::from).collect(),
         _ => value,
     }
 }
@@ -99,7 +102,9 @@ fn parse(document: &str) -> Vec<Example> {
     let blocks: Vec<_> = blocks(document).collect();
     let answer_of = |title: &str| {
         let (_, text) = blocks.iter().find(|(other, _)| other.strip_suffix("-answer") == Some(title))?;
-        let (status, body) = text.split_once('\n').unwrap_or((text, ""));
+        // An object of which a part is left out is none of its schema.
+        let (status, body) =
+            Some(text.split_once('\n').unwrap_or((text, ""))).filter(|(_, body)| !body.contains("…}"))?;
         let body = if body.trim().is_empty() { Value::Null } else { serde_json::from_str(&whole(body)).ok()? };
         Some((status.strip_prefix("// ")?.trim().to_owned(), body))
     };
@@ -212,5 +217,6 @@ POST /things/test
         assert_eq!(typed("2".into(), &json!({"type": "integer"})), json!(2));
         assert_eq!(typed("true".into(), &json!({"type": "boolean"})), json!(true));
         assert_eq!(typed("2".into(), &json!({"type": "string"})), json!("2"));
+        assert_eq!(typed("a,b".into(), &json!({"type": "array"})), json!(["a", "b"]));
     }
 }

@@ -271,7 +271,10 @@ async fn ids_of_another_workspace_are_answered_as_those_of_nothing() {
                     body["scope"] = "endpoint".into();
                 }
                 let answered = service.send(method, &operation.path_with("", ""), Some(&body)).await;
-                assert!(matches!(answered.status.as_u16(), 404 | 409 | 422), "{method} {path} {body}: {answered:?}");
+                // A filter finds nothing, and a position in a list is none of its items.
+                let selects = pointer == "/cursor" || pointer.starts_with("/filter/");
+                let fits = matches!(answered.status.as_u16(), 404 | 409 | 422) || selects && answered.status == 200;
+                assert!(fits, "{method} {path} {body}: {answered:?}");
                 answers.push((id.as_str(), answered));
             }
             assert_alike(&format!("{method} {path} {pointer}"), answers.try_into().unwrap());
