@@ -90,10 +90,13 @@ fn typed(value: Value, schema: &Value) -> Value {
     }
 }
 
-/// To each media type of a body or an answer.
+/// To each media type of a body or an answer that is JSON.
 fn add_value(content: &mut Value, name: &str, value: &Value) {
-    for (_, media) in content.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
-        media["examples"][name] = json!({"value": value});
+    let is_json = |media_type: &str| media_type == "application/json" || media_type.ends_with("+json");
+    for (media_type, media) in content.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
+        if is_json(media_type) {
+            media["examples"][name] = json!({"value": value});
+        }
     }
 }
 
