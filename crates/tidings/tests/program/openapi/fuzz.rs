@@ -58,8 +58,11 @@ fn configuration(document: &Value, existing: &BTreeMap<&str, String>) -> String 
         let before_id = path.split_once("/{id}").and_then(|(before, _)| before.rsplit('/').next());
         if let Some(segment) = before_id.filter(|segment| existing.contains_key(segment)) {
             let dictionary = format!("{{ dictionary = {segment:?}, probability = {KNOWN_ID_PROBABILITY} }}");
-            writeln!(text, "[[operations]]\ninclude-path = {path:?}\n[operations.parameters]\n\"path.id\" = {dictionary}")
-                .unwrap();
+            writeln!(
+                text,
+                "[[operations]]\ninclude-path = {path:?}\n[operations.parameters]\n\"path.id\" = {dictionary}"
+            )
+            .unwrap();
         }
     }
     text
@@ -71,7 +74,8 @@ fn fuzzed_requests_get_described_answers() {
     let server = Setup::new().with("TIDINGS_PUBLIC_URL", "https://tidings.example.com").start();
     let existing = existing(&server.api(), &receiver);
     let description = Description::of(&server);
-    std::fs::write(description.directory().join("schemathesis.toml"), configuration(&description.document, &existing)).unwrap();
+    std::fs::write(description.directory().join("schemathesis.toml"), configuration(&description.document, &existing))
+        .unwrap();
 
     let mut command = Command::new(python());
     command
