@@ -93,7 +93,7 @@ async fn invalid_mute_returns_422_with_pointers() {
         (json!({"scope": "channel", "targetId": id, "reason": "x".repeat(501)}), vec!["/reason"]),
         (json!({"scope": "channel", "targetId": id, "reason": "two\nlines"}), vec!["/reason"]),
         (json!({"scope": "channel", "targetId": id, "endsOnRecovery": true}), vec!["/endsOnRecovery"]),
-        (json!({"scope": "global", "createdBy": "me", "reason": 1}), vec!["/createdBy", "/reason"]),
+        (json!({"scope": "global", "createdBy": "me", "reason": 1}), vec!["/reason", "/createdBy"]),
     ] {
         assert_eq!(service.post("/mutes", &body).await.problem(422, "invalid"), pointers, "{body}");
     }
