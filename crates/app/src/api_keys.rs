@@ -143,6 +143,7 @@ pub async fn create(by: &Authorized<ManageApiKeys>, mut input: Input<NewApiKey>)
         input.refuse_field("/expiresAt", "must be in the future");
     }
     let NewApiKey { name, read_only, expires_at } = input.finish()?;
+    let _counted = by.accounts().counted().await;
     quotas::api_keys(by).await?.check(quotas::API_KEYS, 1)?;
     let secret = new_api_key(clock);
     let key = ApiKey {

@@ -9,7 +9,7 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn attempt<'a>(email: &'a str, client: &str) -> Attempt<'a> {
-    Attempt { email, client: client.parse().unwrap(), is_known_client: false }
+    Attempt { account: email, client: client.parse().unwrap(), is_known_client: false }
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn guesses_from_many_addresses_delay_unknown_ones_by_seconds_and_known_ones_not(
     let mut throttle = Throttle::default();
     let guess = |throttle: &mut Throttle, n: u32, ms| {
         let client = IpAddr::V4((0x0a00_0000 + n).into());
-        throttle.admit(Attempt { email: ANA, client, is_known_client: false }, at(ms))
+        throttle.admit(Attempt { account: ANA, client, is_known_client: false }, at(ms))
     };
     let admitted = (0..1_000).filter(|n| guess(&mut throttle, *n, 0).is_ok()).count();
     assert_eq!(admitted, 30);
