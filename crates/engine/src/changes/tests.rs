@@ -1,3 +1,5 @@
+//! The change feed: coalescing, resuming, limits.
+
 use tidings_domain::id::Id as _;
 
 use super::*;
