@@ -40,6 +40,7 @@ pub mod deliveries;
 pub mod delivery_stats;
 pub mod endpoints;
 mod error;
+pub mod events;
 pub mod inbound;
 pub mod inbound_webhooks;
 pub mod incidents;

@@ -112,15 +112,20 @@ impl DeliveryPriority {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Policies {
-    /// The least severity that it accepts.
+    /// The least severity that it accepts. A successful run counts as info, and `incident_resolved` always passes. By default
+    /// that of the workspace's preferences.
     pub severity_filter: SeverityFilter,
+    /// Which incident events it accepts. By default those of the workspace's preferences.
     pub event_filters: EventFilters,
+    /// `critical` passes cooldowns and the rate limit.
     pub delivery_priority: DeliveryPriority,
+    /// Null for none.
     pub quiet_hours: Option<QuietHours>,
+    /// Null for none.
     pub rate_limit: Option<RateLimit>,
     /// False for a single attempt.
     pub retry_on_failure: bool,
-    /// Delays between attempts, in seconds; null for the default of the event's resource type.
+    /// Delays between attempts, in seconds, each from 1 to 86,400; null for the default of the event's resource type.
     #[schema(max_items = 20)]
     pub retry_delays_seconds: Option<Vec<u32>>,
     /// The time limit of one attempt, in milliseconds.

@@ -1,6 +1,7 @@
 //! Digests: deliveries that were held for a channel, sent as one message.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::id::EventId;
 use crate::resource::ResourceType;
@@ -11,7 +12,7 @@ use crate::time::Timestamp;
 pub const ENTRIES_MAX: usize = 100;
 
 /// The state of a digest entry. Ordered as digests list them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryState {
     /// An active incident.

@@ -58,12 +58,12 @@ pub struct QuietHours {
     pub end: String,
     /// An IANA name.
     pub timezone: String,
-    /// The days on which a period starts, from [`crate::calendar::DAYS`]; every day if empty.
+    /// The days on which a period starts: `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`; every day if empty.
     #[serde(default)]
     pub days: Vec<String>,
     #[serde(default)]
     pub action: QuietAction,
-    /// Whether critical events are exempt.
+    /// Whether critical events are sent all the same.
     #[serde(default = "yes")]
     pub critical_passes: bool,
 }

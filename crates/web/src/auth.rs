@@ -20,8 +20,6 @@ use tidings_engine::snapshot::InboundWebhookMatch;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-pub(crate) use tidings_app::Read;
-
 use crate::health::Readiness;
 use crate::openapi::Description;
 use crate::operation::Argument;

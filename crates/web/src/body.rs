@@ -394,17 +394,5 @@ impl OptionalFromRequest<AppState> for Object {
     }
 }
 
-impl Argument for Object {
-    const READS_BODY: bool = true;
-
-    fn describe(_: &mut Description) {}
-}
-
-impl Argument for Option<Object> {
-    const READS_BODY: bool = true;
-
-    fn describe(_: &mut Description) {}
-}
-
 #[cfg(test)]
 mod tests;

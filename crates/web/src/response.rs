@@ -77,21 +77,9 @@ impl Answer for NoContent {
     }
 }
 
-/// Of handlers that are not described yet.
-impl Answer for Response {
-    fn describe(description: &mut Description) {
-        description.response_content(200, "OK", serde_json::Value::Null);
-    }
-}
-
 /// A JSON response with status 200.
 pub(crate) fn ok(body: &impl Serialize) -> ApiResult {
     Ok(json(StatusCode::OK, body))
-}
-
-/// 204 without a body.
-pub(crate) fn no_content() -> ApiResult {
-    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Sets `Cache-Control: no-store`, for responses that may hold a secret which is returned only once.

@@ -119,7 +119,7 @@ pub(super) async fn delete_sessions_keeps_the_excepted_one(fixture: Fixture) {
     let others = fixture.session(&other, NOW).await;
     let (kept, audit) = (sessions[1].clone(), || fixture.audited(fixture.ours.id));
     assert_eq!(store.delete_sessions(user.id, Some(kept.session.id), audit()).await.unwrap(), 2);
-    assert_eq!(store.sessions(user.id, NOW).await.unwrap(), [kept.session.clone()]);
+    assert_eq!(store.sessions(user.id, NOW).await.unwrap(), std::slice::from_ref(&kept.session));
     assert_eq!(store.delete_sessions(user.id, Some(kept.session.id), audit()).await.unwrap(), 0);
     assert_eq!(fixture.audit_count(fixture.ours.id).await, 1, "nothing was changed by the second");
     assert_eq!(store.delete_sessions(user.id, None, audit()).await.unwrap(), 1);

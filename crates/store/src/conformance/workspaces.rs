@@ -232,7 +232,7 @@ pub(super) async fn prune_deletes_all_rows_of_a_deleted_workspace_in_small_batch
         fixture.record_check(tenant, endpoint_id, healthy(NOW)).await;
         endpoints.push(endpoint_id);
         for start in [InitialState::Due, InitialState::Held, InitialState::Suppressed] {
-            let deliveries = (0..4).map(|_| fixture.delivery(tenant, start.clone())).collect();
+            let deliveries = (0..4).map(|_| fixture.delivery(tenant, start)).collect();
             fixture.accept(fixture.new_event(fixture.event(tenant), deliveries)).await;
         }
         store.record_audit(fixture.audited(tenant.id)).await.unwrap();

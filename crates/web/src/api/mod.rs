@@ -21,7 +21,6 @@ mod runs;
 mod session;
 mod simulate;
 mod use_case_webhooks;
-mod why;
 mod workspaces;
 
 use std::pin::Pin;
@@ -189,7 +188,7 @@ fn table() -> Vec<Group> {
             vec![
                 get("/events", "List events", events::list),
                 get("/events/{id}", "Read an event with its deliveries", events::one),
-                get("/events/{id}/why", "Explain why an event was or was not sent", why::explain),
+                get("/events/{id}/why", "Explain why an event was or was not sent", events::explain),
             ],
         ),
         group(
@@ -240,12 +239,14 @@ fn table() -> Vec<Group> {
             "Deliveries",
             vec![
                 get("/deliveries", "List deliveries", deliveries::list),
-                post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover),
+                post("/deliveries/recover", "Resend what failed through a channel", deliveries::recover)
+                    .problems(&[Code::NotFound, Code::NotResendable]),
                 post("/deliveries/resend", "Send deliveries again, by ids or by a filter", deliveries::resend_many),
                 get("/deliveries/stats", "Count deliveries by period", insights::delivery_stats),
                 get("/deliveries/{id}", "Read a delivery with its attempts", deliveries::one),
                 get("/deliveries/{id}/message", "Read what is sent for a delivery", deliveries::message),
-                post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend),
+                post("/deliveries/{id}/resend", "Send a delivery again", deliveries::resend)
+                    .problems(&[Code::NotResendable, Code::RuleInactive]),
             ],
         ),
         group(

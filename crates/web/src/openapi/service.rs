@@ -17,7 +17,7 @@ pub(crate) struct ServiceRoute {
 
 impl ServiceRoute {
     /// With the path and what its handler says of itself.
-    pub(crate) fn described(&self) -> DescribedRoute<'static> {
+    pub(crate) fn described<'a>(&self) -> DescribedRoute<'a> {
         let mut description = Description::default();
         (self.describe)(&mut description);
         // By hyper, before there is a request; the bound is that of the accept loop.

@@ -119,3 +119,13 @@ async fn docs_search_and_missing_pages_are_answered() {
     let style = get(&service, "/docs/style.css").await;
     assert_eq!((style.status.as_u16(), style.header("content-type")), (200, Some("text/css; charset=utf-8")));
 }
+
+#[test]
+fn committed_description_is_that_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == tidings_web::api::description_text(),
+        "docs/openapi.json is not the description of this code: run `cargo xtask openapi`, and review what it changes"
+    );
+}

@@ -50,6 +50,8 @@ pub(super) const BLOCK_ROWS: u32 = if cfg!(test) { 8 } else { 1_024 };
 const STEP_EVENTS: u32 = BLOCK_ROWS / 4;
 /// Steps that one call builds at most of new events.
 const NEW_STEPS_MAX: u32 = 16;
+/// Events that one call counts at most: what it builds, and enough to see that there is more.
+const COUNTED_MAX: u32 = (NEW_STEPS_MAX + 1) * STEP_EVENTS;
 /// Blocks that one call rebuilds at most because they are stale, and because they have open rows.
 const STALE_MAX: u32 = 32;
 const OPEN_MAX: u32 = 8;
@@ -97,14 +99,12 @@ impl Indexer {
             if *counted_until < indexed {
                 (*counted_until, *count) = (indexed, 0);
             }
-            // Counted on from where the last call came to: however often this is called, an event is counted once.
-            let (events, last): (u32, Option<i64>) = db
-                .prepare_cached(
-                    "SELECT count(*), max(sort_key) FROM event WHERE workspace_id = ? AND sort_key > ? AND sort_key < ?",
-                )?
-                .query_row(params![workspace_id.as_bytes(), *counted_until, before], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?;
+            // Counted on from where the last call came to, and no further than needed: however often this is called, and
+            // however much is not indexed, an event is counted about once.
+            let (events, last) = match nth_event(db, workspace_id, *counted_until, before, COUNTED_MAX)? {
+                Some(last) => (COUNTED_MAX, Some(last)),
+                None => count_events(db, workspace_id, *counted_until, before)?,
+            };
             (*counted_until, *count) = (last.unwrap_or(*counted_until), *count + events);
             let steps = *count / STEP_EVENTS;
             if steps == 0 {
@@ -115,13 +115,7 @@ impl Indexer {
             }
             let steps = steps.min(left);
             left -= steps;
-            let last: Option<i64> = db
-                .prepare_cached(
-                    "SELECT sort_key FROM event WHERE workspace_id = ? AND sort_key > ? AND sort_key < ? \
-                     ORDER BY sort_key LIMIT 1 OFFSET ?",
-                )?
-                .query_row(params![workspace_id.as_bytes(), indexed, before, steps * STEP_EVENTS - 1], |row| row.get(0))
-                .optional()?;
+            let last = nth_event(db, workspace_id, indexed, before, steps * STEP_EVENTS)?;
             // Missing if events were deleted since they were counted.
             let Some(last) = last else {
                 self.counted.remove(&workspace_id);
@@ -138,6 +132,26 @@ impl Indexer {
         self.newest = newest;
         Ok((ranges, false))
     }
+}
+
+/// The sort key of the workspace's `number`-th event between these, if there are as many.
+fn nth_event(db: &Connection, workspace_id: WorkspaceId, after: i64, before: i64, number: u32) -> Result<Option<i64>> {
+    Ok(db
+        .prepare_cached(
+            "SELECT sort_key FROM event WHERE workspace_id = ? AND sort_key > ? AND sort_key < ? \
+             ORDER BY sort_key LIMIT 1 OFFSET ?",
+        )?
+        .query_row(params![workspace_id.as_bytes(), after, before, number - 1], |row| row.get(0))
+        .optional()?)
+}
+
+/// How many events the workspace has between these, and the sort key of the last one.
+fn count_events(db: &Connection, workspace_id: WorkspaceId, after: i64, before: i64) -> Result<(u32, Option<i64>)> {
+    Ok(db
+        .prepare_cached(
+            "SELECT count(*), max(sort_key) FROM event WHERE workspace_id = ? AND sort_key > ? AND sort_key < ?",
+        )?
+        .query_row(params![workspace_id.as_bytes(), after, before], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
 /// The workspaces that have events, found by skipping from one to the next through the index.

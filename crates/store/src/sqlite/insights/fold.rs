@@ -84,7 +84,7 @@ impl Drop for GiveBack<'_> {
 pub(super) async fn fold(store: &SqliteStore, limit: u32) -> Result<FoldProgress> {
     let Some(from) = store.unfolded.take() else {
         if store.unfolded.has_counts() {
-            store.writer.run_batched("fold", |db| flush(db)).await?;
+            store.writer.run_batched("fold", flush).await?;
         }
         return Ok(FoldProgress::default());
     };

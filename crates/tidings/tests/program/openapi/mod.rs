@@ -1,6 +1,9 @@
 //! The OpenAPI description, held against its specification, a linter, a generated client, a fuzzer and its own examples. The
 //! programs are those that `cargo xtask tools` installs.
 
+mod client;
+mod fuzz;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -15,7 +15,6 @@ use tidings_engine::accept::RunReport;
 
 use super::{RUNS_MAX, Reports};
 use crate::body::BodyFormat;
-use crate::fields::INTEGER_MAX;
 
 /// A run in a body. Enumerated values and timestamps borrow from it, which serde_json allows for strings without escape
 /// sequences only; others go to the slow path.
@@ -73,6 +72,8 @@ impl Visitor<'_> for ExternalIdVisitor {
     }
 }
 
+/// The largest integer that every JSON parser keeps exactly: 2⁵³ − 1 (RFC 8259, section 6).
+const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Reads the runs of a body if all of them are valid.
 pub(super) fn read(bytes: &[u8], format: BodyFormat, now: Timestamp) -> Option<Reports> {
     // Validates UTF-8 once for the whole body instead of string by string.

@@ -1,24 +1,30 @@
-//! Why an event did or did not notify someone: one sentence for each delivery and for each rule that did not match.
-//! Pure, so that every sentence is tested.
+//! `/events/{id}/why`: why an event did or did not notify someone, one sentence for each delivery and for each rule that did
+//! not match. The sentences are pure, so that each is tested.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidings_domain::calendar::Zone;
 use tidings_domain::channel::Channel;
 use tidings_domain::delivery::{GiveUpReason, OutdatedReason, Status};
 use tidings_domain::event::{Event, EventKind};
 use tidings_domain::id::{ChannelId, DeliveryId, EventId, RuleId};
+use tidings_domain::retry::RetryPolicy;
 use tidings_domain::routing::{NotRouted, NotRoutedReason};
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::RuleTrigger;
+use tidings_engine::snapshot::WorkspaceView;
 use tidings_store::history::DeliveryRecord;
+use utoipa::ToSchema;
 
-use super::delivery::{Verdict, verdicts};
+use crate::error::{AppError, Result};
+use crate::principal::{Authorized, Read};
+use crate::response::Response;
+use crate::verdict::{Verdict, verdicts};
 
 /// How instants are written: in the workspace's zone, and with the date where it is not today.
 #[derive(Clone, Copy)]
-pub(crate) struct Phrasing<'a> {
-    pub now: Timestamp,
-    pub zone: &'a Zone,
+struct Phrasing<'a> {
+    now: Timestamp,
+    zone: &'a Zone,
 }
 
 impl Phrasing<'_> {
@@ -27,44 +33,111 @@ impl Phrasing<'_> {
     }
 }
 
-/// The explanation of an event.
-#[derive(Serialize)]
+/// What to explain.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Why<'a> {
-    event_id: EventId,
-    kind: &'a str,
-    channel_id: Option<ChannelId>,
-    answer: String,
-    deliveries: Vec<DeliveryExplanation<'a>>,
-    not_routed: Vec<UnroutedExplanation>,
+pub struct WhyQuery {
+    /// Only about this channel.
+    pub channel: Option<ChannelId>,
 }
 
-impl<'a> Why<'a> {
+/// The explanation of an event.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Why {
+    pub event_id: EventId,
+    pub kind: EventKind,
+    /// The channel that was asked about; null for all.
+    pub channel_id: Option<ChannelId>,
+    /// One sentence about all of it.
+    pub answer: String,
+    pub deliveries: Vec<DeliveryExplanation>,
+    /// The rules of the resource that did not match.
+    pub not_routed: Vec<UnroutedExplanation>,
+}
+
+impl Response for Why {}
+
+impl Why {
     /// `describe_none` is the answer where there are neither deliveries nor rules.
-    pub(crate) fn of(
-        event: &'a Event,
+    fn of(
+        event: &Event,
         channel_id: Option<ChannelId>,
-        deliveries: Vec<DeliveryExplanation<'a>>,
+        deliveries: Vec<DeliveryExplanation>,
         not_routed: Vec<UnroutedExplanation>,
         describe_none: impl FnOnce() -> String,
     ) -> Self {
         // A rule whose channel another rule notified already is no news in the summary.
-        let same_channel = NotRoutedReason::SameChannel.as_str();
-        let unmatched = || not_routed.iter().filter(|rule| rule.reason != same_channel);
+        let unmatched = || not_routed.iter().filter(|rule| rule.reason != NotRoutedReason::SameChannel);
         let answer = match (deliveries.as_slice(), unmatched().next(), unmatched().count()) {
             ([], None, _) => describe_none(),
             ([delivery], None, _) => delivery.answer.clone(),
             ([], Some(rule), 1) => rule.answer.clone(),
             (deliveries, _, count) => describe_counts(deliveries, count),
         };
-        Self { event_id: event.id, kind: event.kind.as_str(), channel_id, answer, deliveries, not_routed }
+        Self { event_id: event.id, kind: event.kind, channel_id, answer, deliveries, not_routed }
     }
 }
 
+/// Explains an event for every channel, or for one.
+///
+/// # Errors
+/// If there is no such event or channel.
+pub async fn explain(by: &Authorized<Read>, id: EventId, query: WhyQuery) -> Result<Why> {
+    let wanted = query.channel;
+    let (record, deliveries) = by.engine().event(by.workspace_id(), id).await?;
+    let view = by.view()?;
+    let phrasing = Phrasing { now: by.now(), zone: &view.zone };
+    let channel_of = |id: ChannelId| view.channel(id).map(|loaded| &loaded.channel);
+    let is_selected = |id: Option<ChannelId>| wanted.is_none() || id == wanted;
+
+    let explained = deliveries.iter().filter(|delivery| is_selected(Some(delivery.channel_id)));
+    let explained: Vec<_> = explained
+        .map(|delivery| explain_delivery(delivery, &deliveries, channel_of(delivery.channel_id), phrasing))
+        .collect();
+    let unrouted = record.not_routed.iter().map(|not_routed| {
+        // With the current channel of the rule, if the rule still exists.
+        let channel = view.rule(not_routed.rule_id).and_then(|rule| channel_of(rule.channel_id));
+        UnroutedExplanation::of(*not_routed, &record.event, channel)
+    });
+    let unrouted: Vec<_> = unrouted.filter(|rule| is_selected(rule.channel_id)).collect();
+    let channel = wanted.and_then(channel_of);
+    // A deleted channel can still be asked about where the event has deliveries through it.
+    if wanted.is_some() && channel.is_none() && explained.is_empty() {
+        return Err(AppError::not_found("channel"));
+    }
+    let describe_none = || {
+        let name = channel.map(|channel| &*channel.name);
+        no_matching_rule(&record.event, name, has_matching_rule(&view, &record.event, wanted))
+    };
+    Ok(Why::of(&record.event, wanted, explained, unrouted, describe_none))
+}
+
+fn explain_delivery(
+    record: &DeliveryRecord,
+    all: &[DeliveryRecord],
+    channel: Option<&Channel>,
+    phrasing: Phrasing<'_>,
+) -> DeliveryExplanation {
+    let policy = RetryPolicy::default_for(record.event.resource_type);
+    let attempts_max = channel.map(|channel| channel.policies.retry_policy(&policy).attempts_max());
+    let replaced_by = all.iter().find(|other| other.replaces_id == Some(record.id)).map(|other| other.id);
+    DeliveryExplanation::of(record, channel.map(|channel| channel.name.clone()), attempts_max, replaced_by, phrasing)
+}
+
+/// Whether a rule of the resource exists now, through this channel if one is named.
+fn has_matching_rule(view: &WorkspaceView, event: &Event, channel: Option<ChannelId>) -> bool {
+    view.rules().any(|rule| {
+        rule.resource_type == event.resource_type
+            && rule.resource.matches(&event.resource_id)
+            && channel.is_none_or(|channel| channel == rule.channel_id)
+    })
+}
+
 /// `3 deliveries: 1 sent, 2 held; 1 rule did not match`.
-fn describe_counts(deliveries: &[DeliveryExplanation<'_>], unmatched_rules: usize) -> String {
+fn describe_counts(deliveries: &[DeliveryExplanation], unmatched_rules: usize) -> String {
     let by_status = Status::ALL.iter().filter_map(|status| {
-        let count = deliveries.iter().filter(|delivery| delivery.status == status.as_str()).count();
+        let count = deliveries.iter().filter(|delivery| delivery.status == *status).count();
         (count > 0).then(|| format!("{count} {}", status.as_str()))
     });
     let by_status = by_status.collect::<Vec<_>>().join(", ");
@@ -82,28 +155,30 @@ fn describe_counts(deliveries: &[DeliveryExplanation<'_>], unmatched_rules: usiz
 }
 
 /// What became of one delivery.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct DeliveryExplanation<'a> {
-    delivery_id: DeliveryId,
-    rule_id: Option<RuleId>,
-    channel_id: ChannelId,
-    channel_name: Option<String>,
-    status: &'a str,
-    reason: Option<&'a str>,
-    sequence: u32,
-    replaces_delivery_id: Option<DeliveryId>,
-    digest_id: Option<DeliveryId>,
-    attempt_count: u32,
-    answer: String,
-    verdicts: Vec<Verdict<'a>>,
+pub struct DeliveryExplanation {
+    pub delivery_id: DeliveryId,
+    pub rule_id: Option<RuleId>,
+    pub channel_id: ChannelId,
+    /// Null if it was deleted.
+    pub channel_name: Option<String>,
+    pub status: Status,
+    pub reason: Option<String>,
+    pub sequence: u32,
+    pub replaces_delivery_id: Option<DeliveryId>,
+    pub digest_id: Option<DeliveryId>,
+    pub attempt_count: u32,
+    /// What became of it, in one sentence.
+    pub answer: String,
+    pub verdicts: Vec<Verdict>,
 }
 
-impl<'a> DeliveryExplanation<'a> {
+impl DeliveryExplanation {
     /// `channel_name` and `attempts_max` are those of its channel, none if that was deleted. `replaced_by` is the deferred
     /// delivery that was sent in place of this one.
-    pub(crate) fn of(
-        record: &'a DeliveryRecord,
+    fn of(
+        record: &DeliveryRecord,
         channel_name: Option<String>,
         attempts_max: Option<u32>,
         replaced_by: Option<DeliveryId>,
@@ -115,8 +190,8 @@ impl<'a> DeliveryExplanation<'a> {
             rule_id: record.rule_id,
             channel_id: record.channel_id,
             channel_name,
-            status: record.status.as_str(),
-            reason: record.reason.as_deref(),
+            status: record.status,
+            reason: record.reason.clone(),
             sequence: record.sequence,
             replaces_delivery_id: record.replaces_id,
             digest_id: record.digest_id,
@@ -218,24 +293,25 @@ fn not_notified(detail: &str) -> String {
 }
 
 /// Why a rule of the resource did not match the event.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct UnroutedExplanation {
-    rule_id: RuleId,
-    /// The current channel of the rule; none if the rule was deleted.
+pub struct UnroutedExplanation {
+    pub rule_id: RuleId,
+    /// The current channel of the rule; null if the rule was deleted.
     pub channel_id: Option<ChannelId>,
-    channel_name: Option<String>,
-    reason: &'static str,
-    answer: String,
+    pub channel_name: Option<String>,
+    pub reason: NotRoutedReason,
+    /// The reason, in one sentence.
+    pub answer: String,
 }
 
 impl UnroutedExplanation {
-    pub(crate) fn of(not_routed: NotRouted, event: &Event, channel: Option<Channel>) -> Self {
+    fn of(not_routed: NotRouted, event: &Event, channel: Option<&Channel>) -> Self {
         Self {
             rule_id: not_routed.rule_id,
-            channel_id: channel.as_ref().map(|channel| channel.id),
-            channel_name: channel.map(|channel| channel.name),
-            reason: not_routed.reason.as_str(),
+            channel_id: channel.map(|channel| channel.id),
+            channel_name: channel.map(|channel| channel.name.clone()),
+            reason: not_routed.reason,
             answer: format!("Not notified: {}", describe_not_routed(not_routed.reason, event)),
         }
     }
@@ -267,7 +343,7 @@ fn describe_not_routed(reason: NotRoutedReason, event: &Event) -> String {
 
 /// The answer for an event without deliveries and rules; for this channel, if one is named. `is_matched_now`: whether
 /// such a rule exists by now.
-pub(crate) fn no_matching_rule(event: &Event, channel_name: Option<&str>, is_matched_now: bool) -> String {
+fn no_matching_rule(event: &Event, channel_name: Option<&str>, is_matched_now: bool) -> String {
     if event.incident().is_some_and(|incident| incident.escalates_to.is_some()) {
         return "No rule applies: this escalation step notifies another channel only".to_owned();
     }
