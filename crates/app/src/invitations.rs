@@ -165,7 +165,9 @@ pub async fn create(by: &Authorized<ManageMembers>, mut input: Input<NewInvitati
     let action = AuditTarget::Invitation.action(AuditVerb::Created);
     let created = by.audit_entry(action, Some(invitation.id.to_string()), Some(&invitation.email), changes, now);
     let audit = former.iter().map(|former| withdrawn(by, former, now)).chain([created]).collect();
-    match store.create_invitation(invitation.clone(), session::hash(secret.expose()), audit).await {
+    let outcome = store.create_invitation(invitation.clone(), session::hash(secret.expose()), audit).await;
+    by.mark_members_changed(by.workspace_id());
+    match outcome {
         Ok(()) => {}
         Err(StoreError::Exists) => return Err(AppError::AlreadyMember),
         Err(error) => return Err(error.into()),
@@ -184,7 +186,9 @@ pub async fn delete(by: &Authorized<ManageMembers>, id: InvitationId) -> Result<
     let open = store.invitations(by.workspace_id(), now).await?;
     let found = open.into_iter().find(|invitation| invitation.id == id).ok_or(NO_INVITATION)?;
     require_over(by, found.role)?;
-    match store.delete_invitation(by.workspace_id(), id, vec![withdrawn(by, &found, now)]).await {
+    let outcome = store.delete_invitation(by.workspace_id(), id, vec![withdrawn(by, &found, now)]).await;
+    by.mark_members_changed(by.workspace_id());
+    match outcome {
         Err(StoreError::NotFound) => Err(NO_INVITATION),
         outcome => Ok(outcome?),
     }
@@ -249,6 +253,7 @@ pub async fn accept(by: &SignedIn, secret: &str, mut input: Input<Acceptance>) -
     let audit = by.audit(Some(workspace.id), action, (invitation.id, &invitation.email), changes, now);
     let acceptor = Acceptor::Existing(by.user().id);
     let accepted = by.engine().accounts().accept_invitation(hash, now, acceptor, None, vec![audit]).await;
+    by.mark_members_changed(workspace.id);
     match accepted {
         Ok(()) => Ok(accepted_by(&workspace, invitation.role)),
         Err(StoreError::Exists) => Err(AppError::AlreadyMember),
@@ -307,7 +312,9 @@ pub async fn accept_as_new_user(
     let accepted = entry(app, by, Some(workspace.id), accepted, target, changes, now);
     let acceptor = Acceptor::New(UserRecord { user: user.clone(), password_hash });
     let (hash, audit) = (session::hash(secret), vec![made, accepted]);
-    match store.accept_invitation(hash, now, acceptor, Some(new), audit).await {
+    let outcome = store.accept_invitation(hash, now, acceptor, Some(new), audit).await;
+    app.mark_members_changed(workspace.id);
+    match outcome {
         Ok(()) => Ok(Begun { secret: session_secret, view: accepted_by(&workspace, role) }),
         Err(StoreError::Exists) => Err(SIGN_IN_FIRST),
         Err(error) => Err(taken(error)),
