@@ -191,7 +191,7 @@ impl Response for RuleSaved {
 }
 
 impl RuleShown {
-    fn of(rule: &rule::Rule, channel: &Channel) -> Self {
+    pub(crate) fn of(rule: &rule::Rule, channel: &Channel) -> Self {
         Self {
             resource_type: rule.resource_type,
             resource_id: rule.resource.as_str().to_owned(),
