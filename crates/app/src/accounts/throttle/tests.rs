@@ -140,14 +140,14 @@ fn memory_is_bounded_and_a_flood_does_not_reset_the_newest() {
     for n in 0..5 * KEYS_MAX as u32 {
         let client = IpAddr::V4((0x0a00_0000 + n).into());
         let email = format!("user{n}@example.com");
-        throttle.admit(Attempt { email: &email, client, is_known_client: false }, at(0)).unwrap();
+        throttle.admit(Attempt { account: &email, client, is_known_client: false }, at(0)).unwrap();
     }
     for _ in 0..5 {
         throttle.admit(attempt(ANA, "192.0.2.1"), at(0)).unwrap();
     }
     for n in 0..KEYS_MAX as u32 {
         let client = IpAddr::V4((0x0b00_0000 + n).into());
-        throttle.admit(Attempt { email: "x@example.com", client, is_known_client: true }, at(0)).unwrap();
+        throttle.admit(Attempt { account: "x@example.com", client, is_known_client: true }, at(0)).unwrap();
     }
     assert_eq!(throttle.admit(attempt(ANA, "192.0.2.1"), at(0)), Err(1));
     for table in [&throttle.pairs, &throttle.accounts, &throttle.clients] {
