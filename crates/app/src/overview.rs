@@ -24,11 +24,11 @@ pub struct Overview {
     pub at: Timestamp,
     /// Active incidents.
     pub incidents: IncidentCounts,
-    pub endpoints: EndpointCounts,
+    pub endpoints: EndpointsNow,
     /// Shared channels.
     pub channels: ChannelCounts,
     /// Deliveries of all channels, private ones included; tests do not count.
-    pub deliveries: DeliveryCounts,
+    pub deliveries: DeliveriesNow,
     /// What ended within the last 24 hours, by minutes: up to some seconds ago.
     pub last_24_hours: DayCounts,
 }
@@ -47,7 +47,7 @@ pub struct IncidentCounts {
 /// Endpoints by the status of their last check.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EndpointCounts {
+pub struct EndpointsNow {
     pub total: u32,
     pub healthy: u32,
     pub degraded: u32,
@@ -79,7 +79,7 @@ pub struct ChannelCounts {
 /// Deliveries that deserve attention.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct DeliveryCounts {
+pub struct DeliveriesNow {
     /// Those that are failed, and failed within the last 24 hours.
     pub failed: Count,
     /// They wait for an attempt.
@@ -135,9 +135,9 @@ pub async fn overview(by: &Authorized<Read>) -> Result<Overview> {
     let mut overview = Overview {
         at: now,
         incidents: IncidentCounts::default(),
-        endpoints: EndpointCounts::default(),
+        endpoints: EndpointsNow::default(),
         channels: ChannelCounts::default(),
-        deliveries: DeliveryCounts {
+        deliveries: DeliveriesNow {
             failed: Count::up_to_max(failed),
             pending: Count::up_to_max(pending),
             held: Count::up_to_max(held),
@@ -179,7 +179,7 @@ impl IncidentCounts {
     }
 }
 
-impl EndpointCounts {
+impl EndpointsNow {
     fn add(&mut self, is_enabled: bool, status: Option<CheckStatus>) {
         self.total += 1;
         let count = match status {

@@ -36,13 +36,13 @@ impl Default for UptimeQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UptimeList {
     /// In the order of `ids`. Endpoints that do not exist are left out.
-    pub data: Vec<Uptime>,
+    pub data: Vec<DailyUptime>,
 }
 
 /// Uptime of one endpoint.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Uptime {
+pub struct DailyUptime {
     pub endpoint_id: EndpointId,
     /// Of all days: the share of conclusive checks that were not `down`, from 0 to 1; null without such checks.
     pub uptime: Option<f64>,
@@ -82,7 +82,7 @@ pub async fn uptime(by: &Authorized<Read>, query: UptimeQuery) -> Result<UptimeL
         return Err(AppError::invalid("/ids", "must hold at most 100 items"));
     }
     let found = by.engine().store().uptime(by.workspace_id(), ids, by.now(), query.days).await;
-    Ok(UptimeList { data: found.map_err(EngineError::from)?.into_iter().map(Uptime::of).collect() })
+    Ok(UptimeList { data: found.map_err(EngineError::from)?.into_iter().map(DailyUptime::of).collect() })
 }
 
 /// The share of conclusive checks that were not `down`.
@@ -90,7 +90,7 @@ fn share(up: u64, down: u64) -> Option<f64> {
     (up + down > 0).then(|| up as f64 / (up + down) as f64)
 }
 
-impl Uptime {
+impl DailyUptime {
     fn of(endpoint: EndpointUptime) -> Self {
         let up = |day: &UptimeDay| u64::from(day.healthy) + u64::from(day.degraded);
         let (all_up, all_down) = endpoint

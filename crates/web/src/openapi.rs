@@ -106,7 +106,7 @@ impl Description {
     /// A response with a body of these media types; `null` for none.
     pub(crate) fn response_content(&mut self, status: u16, description: &str, content: Value) {
         let mut response = json!({"description": description, "headers": {
-            "x-request-id": {"description": "The id of the request in the log.", "schema": {"type": "string"}}
+            "x-request-id": {"$ref": "#/components/headers/RequestId"}
         }});
         if !content.is_null() {
             response["content"] = content;
@@ -180,7 +180,12 @@ impl Description {
         for (name, schema) in self.components.0 {
             // As a part of an answer, a request's schema does not say that it refuses unknown fields.
             let is_closed = |schema: &Value| schema["additionalProperties"] == false;
-            if !components.0.get(&name).is_some_and(is_closed) {
+            let known = components.0.get(&name);
+            debug_assert!(
+                known.is_none_or(|known| known["properties"] == schema["properties"]),
+                "two types have the name {name} in the description: rename one of them"
+            );
+            if !known.is_some_and(is_closed) {
                 components.0.insert(name, schema);
             }
         }
@@ -222,15 +227,15 @@ impl Components {
         let mut schema = self.inline::<T>();
         let name = format!("{}Patch", T::name());
         if let Some(fields) = schema.as_object_mut() {
-            fields.remove("required");
             fields.remove("example");
-            fields.insert("additionalProperties".into(), false.into());
-        }
-        for (_, field) in schema["properties"].as_object_mut().into_iter().flatten() {
-            if let Some(field) = field.as_object_mut() {
-                // The value of an absent field is the present one.
-                field.remove("default");
+            // Without the field that tells the variants apart, a patch fits several of them.
+            if let Some(variants) = fields.remove("oneOf") {
+                fields.insert("anyOf".into(), variants);
             }
+        }
+        match schema.get_mut("anyOf").and_then(Value::as_array_mut) {
+            Some(variants) => variants.iter_mut().for_each(make_optional),
+            None => make_optional(&mut schema),
         }
         self.0.insert(name.clone(), schema);
         json!({"$ref": format!("#/components/schemas/{name}")})
@@ -248,6 +253,18 @@ impl Components {
             }
         }
         plain(serde_json::to_value(T::schema()).unwrap_or_default(), &raw)
+    }
+}
+
+/// Of an object of a merge patch: no field is required, and the value of an absent one is the present one.
+fn make_optional(schema: &mut Value) {
+    let Some(fields) = schema.as_object_mut() else { return };
+    fields.remove("required");
+    fields.insert("additionalProperties".into(), false.into());
+    for (_, field) in fields.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(field) = field.as_object_mut() {
+            field.remove("default");
+        }
     }
 }
 
@@ -346,7 +363,9 @@ fn without_null(mut schema: Value) -> Value {
             return only.clone();
         }
     }
-    if schema["default"].is_null()
+    // A default that is none of the values: the parameter is required then.
+    let is_empty_list = schema["default"].as_array().is_some_and(Vec::is_empty);
+    if (schema["default"].is_null() || is_empty_list)
         && let Some(fields) = schema.as_object_mut()
     {
         fields.remove("default");
@@ -416,6 +435,9 @@ pub(crate) fn document<'a>(routes: impl IntoIterator<Item = DescribedRoute<'a>>)
         "paths": paths,
         "components": {
             "schemas": components.0,
+            "headers": {
+                "RequestId": {"description": "The id of the request in the log.", "schema": {"type": "string"}}
+            },
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key of the workspace."},
                 "session": {

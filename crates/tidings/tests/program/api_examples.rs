@@ -7,6 +7,7 @@
 //! With `TIDINGS_RECORD_EXAMPLES=1`, the answers in the second document that differ are written anew instead.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -54,8 +55,14 @@ impl Conversation {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// Sends a request until its answer is the expected one, or, if it writes, once. Returns what differs, and the answer.
-    fn exchange(&mut self, request: &Snippet, expected: Option<&(u16, Value)>) -> (Vec<String>, Answer) {
+    /// Sends a request until its answer is the expected one, for this long, or, if it writes, once. Returns what differs, and
+    /// the answer.
+    fn exchange(
+        &mut self,
+        request: &Snippet,
+        expected: Option<&(u16, Value)>,
+        patience: Duration,
+    ) -> (Vec<String>, Answer) {
         let text = self.real_text(&request.text);
         let (line, body) = text.split_once("\n\n").unwrap_or((text.as_str(), ""));
         let (method, path) = line.trim().split_once(' ').unwrap_or_else(|| panic!("{request}: {line}"));
@@ -75,7 +82,7 @@ impl Conversation {
             }
             (bindings, found)
         };
-        let deadline = now() + WAIT_MAX;
+        let deadline = now() + patience;
         loop {
             let answer = self.api.send(method, &target, headers, body.as_bytes());
             let (bindings, found) = differences(&answer);
@@ -131,7 +138,9 @@ fn api_examples_are_answered_as_documented() {
             if can_record {
                 conversation.api.wait_until_settled();
             }
-            let (found, answer) = conversation.exchange(request, documented.as_ref());
+            // What is recorded is what is there after a moment.
+            let patience = if can_record { Duration::from_secs(1) } else { WAIT_MAX };
+            let (found, answer) = conversation.exchange(request, documented.as_ref(), patience);
             if !found.is_empty() && can_record {
                 recorded.push((answer_title, conversation.documented(&answer)));
                 continue;

@@ -69,7 +69,9 @@ fn add(operation: &mut Value, example: &Example, template: &str) {
             parameter["example"] = typed(value, &parameter["schema"]);
         }
     }
-    if let Some((body, content)) = example.body.as_ref().zip(operation.get_mut("requestBody")) {
+    // What is refused is no example of a request.
+    let body = example.body.as_ref().filter(|_| example.status.starts_with('2'));
+    if let Some((body, content)) = body.zip(operation.get_mut("requestBody")) {
         add_value(content, &example.name, body);
     }
     if let Some(response) = operation["responses"].get_mut(&example.status).filter(|_| !example.answer.is_null()) {

@@ -149,7 +149,7 @@ async fn recover_resends_all_failed_deliveries() {
     assert_eq!(service.settled("lost-", &["sent"]).await.len(), 3);
     for (wrong, pointers) in [
         (json!({}), vec!["/channelId", "/since"]),
-        (json!({"channelId": "x", "since": "x", "dryRun": 1}), vec!["/channelId", "/since", "/dryRun"]),
+        (json!({"channelId": "x", "since": "x", "dryRun": 1}), vec!["/channelId", "/dryRun", "/since"]),
         (json!({"channelId": channel, "since": since, "all": true}), vec!["/all"]),
     ] {
         assert_eq!(service.post("/deliveries/recover", &wrong).await.problem(422, "invalid"), pointers, "{wrong}");

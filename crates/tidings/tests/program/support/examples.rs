@@ -84,17 +84,20 @@ impl Bindings {
 /// The prefix of an id, if the text is one.
 fn id_prefix(text: &str) -> Option<&str> {
     let (prefix, digits) = text.split_once('_')?;
-    // The run of a test has a shorter one.
-    let is_of_length = digits.len() == 32 || prefix == "test" && digits.len() == 12;
+    // The run of a test and a request have shorter ones.
+    let is_of_length = match prefix {
+        "test" => digits.len() == 12,
+        "req" => digits.len() == 16,
+        _ => digits.len() == 32,
+    };
     let is_id = is_of_length && digits.bytes().all(|it| it.is_ascii_hexdigit());
     (is_id && prefix != "whsec").then_some(prefix)
 }
 
-/// What kind of secret the text is, if it is one.
+/// What comes before the digits of a secret, if the text ends with one: `whsec_`, `tdg_`, or the rest of a URL.
 fn secret_kind(text: &str) -> Option<&str> {
-    let is_signing_secret = text.strip_prefix("whsec_").is_some_and(|it| it.len() == 64);
-    let inbound = "/in/alertmanager/";
-    is_signing_secret.then_some("whsec_").or_else(|| text.split_once(inbound).map(|(base, _)| base))
+    let kind = text.trim_end_matches(|digit: char| digit.is_ascii_hexdigit());
+    (text.len() - kind.len() >= 40).then_some(kind)
 }
 
 /// The text with each RFC 3339 instant and each time of day replaced by its form.
