@@ -104,7 +104,7 @@ impl EventWithDeliveries {
 /// Events, newest first.
 ///
 /// # Errors
-/// [`AppError::Invalid`], and those of the store.
+/// [`crate::AppError::Invalid`], and those of the store.
 pub async fn list(by: &Authorized<Read>, mut input: Input<EventQuery>) -> Result<Page<Event>> {
     let trigger = input.value.trigger.as_deref().map(|text| {
         Trigger::parse(text).ok_or_else(|| {
