@@ -143,6 +143,7 @@ pub async fn create(by: &Authorized<ManageApiKeys>, mut input: Input<NewApiKey>)
         input.refuse_field("/expiresAt", "must be in the future");
     }
     let NewApiKey { name, read_only, expires_at } = input.finish()?;
+    let _counted = by.accounts().counted().await;
     quotas::api_keys(by).await?.check(quotas::API_KEYS, 1)?;
     let secret = new_api_key(clock);
     let key = ApiKey {
@@ -161,6 +162,7 @@ pub async fn create(by: &Authorized<ManageApiKeys>, mut input: Input<NewApiKey>)
     let action = AuditTarget::ApiKey.action(AuditVerb::Created);
     let audit = by.audit_entry(action, Some(key.id.to_string()), Some(&key.name), changes, now);
     store.add_api_key(key, vec![audit]).await?;
+    by.mark_members_changed(by.workspace_id());
     by.engine().refresh_config().await?;
     Ok(ApiKeySaved { api_key: view, key_once: SecretOnce(secret) })
 }
@@ -178,7 +180,9 @@ pub async fn revoke(by: &Authorized<ManageApiKeys>, id: ApiKeyId) -> Result<()> 
     let changes = changed_fields(&view, &serde_json::Value::Null);
     let action = AuditTarget::ApiKey.action(AuditVerb::Deleted);
     let audit = by.audit_entry(action, Some(id.to_string()), Some(&name), changes, now);
-    match store.delete_api_key(by.workspace_id(), id, vec![audit]).await {
+    let outcome = store.delete_api_key(by.workspace_id(), id, vec![audit]).await;
+    by.mark_members_changed(by.workspace_id());
+    match outcome {
         Ok(()) => {}
         Err(StoreError::NotFound) => return Err(NO_KEY),
         Err(error) => return Err(error.into()),

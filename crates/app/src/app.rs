@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_domain::id::WorkspaceId;
 use tidings_engine::Engine;
+use tidings_engine::changes::Topic;
 use tidings_monitor::Prober;
 
 use crate::accounts::Accounts;
@@ -56,6 +57,11 @@ impl App {
     /// What sign-ins share.
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.0.accounts
+    }
+
+    /// Says to those who follow changes that members, invitations or API keys of the workspace may be others now.
+    pub(crate) fn mark_members_changed(&self, workspace_id: WorkspaceId) {
+        self.engine().changes().mark(workspace_id, Topic::Members);
     }
 
     pub(crate) fn endpoint_tests(&self) -> &TestSlots {

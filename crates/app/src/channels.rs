@@ -21,11 +21,13 @@ use utoipa::ToSchema;
 
 use crate::audit::Change;
 use crate::contract::Input;
+use crate::endpoints;
 use crate::error::{AppError, Result};
 use crate::principal::{Authorized, Configure, Read, SendNow};
 use crate::quotas::{self, Quota, QuotaUse};
 use crate::response::{Response, SecretOnce};
 use crate::revision::Expected;
+use crate::rules;
 
 /// The editable part of a channel: the body of a creation, and what an edit is merged over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -386,7 +388,8 @@ pub async fn delete(
             return Err(AppError::Engine(EngineError::ChannelInUse(users)));
         }
         let mut changes = without_escalation_steps(by, view, &users.endpoints, id, now);
-        changes.extend(users.rules.into_iter().map(ConfigChange::DeleteRule));
+        let unwired = users.rules.iter().filter_map(|rule_id| view.rule(*rule_id));
+        changes.extend(unwired.flat_map(|rule| rules::deletion(by, view, rule, now)));
         changes.push(ConfigChange::DeleteChannel(id));
         changes.push(audit(by, AuditVerb::Deleted, Some(&loaded.channel), None, now, false));
         Ok(ConfigPlan { changes, value: () })
@@ -486,13 +489,10 @@ fn without_escalation_steps<P>(
     now: Timestamp,
 ) -> Vec<ConfigChange> {
     let loaded = endpoints.iter().filter_map(|endpoint_id| view.endpoint(*endpoint_id));
-    let edited = loaded.map(|loaded| {
-        let before = loaded.endpoint.revision;
+    let edited = loaded.flat_map(|loaded| {
         let mut endpoint = loaded.endpoint.clone();
         endpoint.definition.escalation.retain(|step| step.channel_id != id);
-        (endpoint.revision, endpoint.updated_at) = (before + 1, now);
-        let record = by.engine().settings().endpoint_record(endpoint);
-        ConfigChange::PutEndpoint(record, Precondition::Revision(before))
+        endpoints::replacement(by, AuditVerb::Updated, &loaded.endpoint, endpoint, now).changes
     });
     edited.collect()
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidings_domain::access::Role;
 use tidings_domain::account::{INVITATION_MS, Invitation, User, email_key, validate_email, validate_name};
-use tidings_domain::audit::{AuditTarget, AuditVerb, changed_fields};
+use tidings_domain::audit::{AuditEntry, AuditTarget, AuditVerb, changed_fields};
 use tidings_domain::id::InvitationId;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
@@ -91,8 +91,8 @@ pub struct Acceptance {
     #[schema(max_length = 200)]
     pub name: Option<String>,
     /// 8 characters to 256 bytes.
-    #[schema(max_length = 256, format = Password, write_only)]
-    pub password: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 256, format = Password, write_only)]
+    pub password: Option<Secret>,
 }
 
 /// An invitation that was accepted.
@@ -131,11 +131,11 @@ pub async fn list(by: &Authorized<ManageMembers>) -> Result<InvitationList> {
     Ok(InvitationList { data: open.into_iter().map(InvitationView::from).collect(), next_cursor: None })
 }
 
-/// Invites a person. A former invitation of the same email is replaced.
+/// Invites a person. A former invitation of the same email is replaced, which is to withdraw it.
 ///
 /// # Errors
-/// [`AppError::Invalid`], [`AppError::Forbidden`] for owners by who is none, [`AppError::Quota`],
-/// [`AppError::AlreadyMember`].
+/// [`AppError::Invalid`], [`AppError::Forbidden`] for owners by who is none (also to replace their invitation),
+/// [`AppError::Quota`], [`AppError::AlreadyMember`].
 pub async fn create(by: &Authorized<ManageMembers>, mut input: Input<NewInvitation>) -> Result<InvitationSaved> {
     if let Some(message) = validate_email(&input.value.email) {
         input.refuse_field("/email", message);
@@ -143,10 +143,13 @@ pub async fn create(by: &Authorized<ManageMembers>, mut input: Input<NewInvitati
     let NewInvitation { email, role } = input.finish()?;
     require_over(by, role)?;
     let (store, now, clock) = (by.engine().accounts(), by.now(), by.engine().clock());
+    let _counted = by.accounts().counted().await;
     let open = store.invitations(by.workspace_id(), now).await?;
-    // A former one of the same email is replaced.
-    let more = !open.iter().any(|other| email_key(&other.email) == email_key(&email));
-    quotas::members(by).await?.check(quotas::MEMBERS, more.into())?;
+    let former = open.into_iter().find(|other| email_key(&other.email) == email_key(&email));
+    if let Some(former) = &former {
+        require_over(by, former.role)?;
+    }
+    quotas::members(by).await?.check(quotas::MEMBERS, former.is_none().into())?;
     let secret = session::new_secret(clock);
     let invitation = Invitation {
         id: new_id(clock, now),
@@ -160,8 +163,11 @@ pub async fn create(by: &Authorized<ManageMembers>, mut input: Input<NewInvitati
     };
     let changes = changed_fields(&json!({}), &json!({"email": invitation.email, "role": role}));
     let action = AuditTarget::Invitation.action(AuditVerb::Created);
-    let audit = by.audit_entry(action, Some(invitation.id.to_string()), Some(&invitation.email), changes, now);
-    match store.create_invitation(invitation.clone(), session::hash(secret.expose()), vec![audit]).await {
+    let created = by.audit_entry(action, Some(invitation.id.to_string()), Some(&invitation.email), changes, now);
+    let audit = former.iter().map(|former| withdrawn(by, former, now)).chain([created]).collect();
+    let outcome = store.create_invitation(invitation.clone(), session::hash(secret.expose()), audit).await;
+    by.mark_members_changed(by.workspace_id());
+    match outcome {
         Ok(()) => {}
         Err(StoreError::Exists) => return Err(AppError::AlreadyMember),
         Err(error) => return Err(error.into()),
@@ -180,13 +186,19 @@ pub async fn delete(by: &Authorized<ManageMembers>, id: InvitationId) -> Result<
     let open = store.invitations(by.workspace_id(), now).await?;
     let found = open.into_iter().find(|invitation| invitation.id == id).ok_or(NO_INVITATION)?;
     require_over(by, found.role)?;
-    let changes = changed_fields(&json!({"email": found.email, "role": found.role}), &json!({}));
-    let action = AuditTarget::Invitation.action(AuditVerb::Deleted);
-    let audit = by.audit_entry(action, Some(id.to_string()), Some(&found.email), changes, now);
-    match store.delete_invitation(by.workspace_id(), id, vec![audit]).await {
+    let outcome = store.delete_invitation(by.workspace_id(), id, vec![withdrawn(by, &found, now)]).await;
+    by.mark_members_changed(by.workspace_id());
+    match outcome {
         Err(StoreError::NotFound) => Err(NO_INVITATION),
         outcome => Ok(outcome?),
     }
+}
+
+/// The entry for an invitation that is withdrawn or replaced.
+fn withdrawn(by: &Authorized<ManageMembers>, invitation: &Invitation, now: Timestamp) -> AuditEntry {
+    let changes = changed_fields(&json!({"email": invitation.email, "role": invitation.role}), &json!({}));
+    let action = AuditTarget::Invitation.action(AuditVerb::Deleted);
+    by.audit_entry(action, Some(invitation.id.to_string()), Some(&invitation.email), changes, now)
 }
 
 const NO_INVITATION: AppError = AppError::not_found("invitation");
@@ -241,6 +253,7 @@ pub async fn accept(by: &SignedIn, secret: &str, mut input: Input<Acceptance>) -
     let audit = by.audit(Some(workspace.id), action, (invitation.id, &invitation.email), changes, now);
     let acceptor = Acceptor::Existing(by.user().id);
     let accepted = by.engine().accounts().accept_invitation(hash, now, acceptor, None, vec![audit]).await;
+    by.mark_members_changed(workspace.id);
     match accepted {
         Ok(()) => Ok(accepted_by(&workspace, invitation.role)),
         Err(StoreError::Exists) => Err(AppError::AlreadyMember),
@@ -269,13 +282,13 @@ pub async fn accept_as_new_user(
     if let Some(message) = validate_name(&name) {
         input.refuse_field("/name", message);
     }
-    if let Some(message) = validate_password(&password, &invitation.email) {
+    if let Some(message) = validate_password(password.expose(), &invitation.email) {
         input.refuse_field("/password", message);
     }
     input.finish()?;
     let mut salt = [0; SALT_BYTES];
     clock.random(&mut salt);
-    let password_hash = app.accounts().passwords().hash(Secret::new(password), salt).await?;
+    let password_hash = app.accounts().passwords().hash(password, salt).await?;
     let now = clock.now();
     let user = User {
         id: new_id(clock, now),
@@ -299,7 +312,9 @@ pub async fn accept_as_new_user(
     let accepted = entry(app, by, Some(workspace.id), accepted, target, changes, now);
     let acceptor = Acceptor::New(UserRecord { user: user.clone(), password_hash });
     let (hash, audit) = (session::hash(secret), vec![made, accepted]);
-    match store.accept_invitation(hash, now, acceptor, Some(new), audit).await {
+    let outcome = store.accept_invitation(hash, now, acceptor, Some(new), audit).await;
+    app.mark_members_changed(workspace.id);
+    match outcome {
         Ok(()) => Ok(Begun { secret: session_secret, view: accepted_by(&workspace, role) }),
         Err(StoreError::Exists) => Err(SIGN_IN_FIRST),
         Err(error) => Err(taken(error)),

@@ -109,6 +109,7 @@ pub async fn edit(by: &Authorized<ManageMembers>, id: UserId, input: Input<Membe
             let name = Some(member.user.name.as_str());
             let audit = by.audit_entry(action, Some(id.to_string()), name, changes, by.now());
             let edited = by.engine().accounts().set_member_role(by.workspace_id(), id, before, role, vec![audit]).await;
+            by.mark_members_changed(by.workspace_id());
             match edited {
                 Ok(()) => {}
                 // Changed or removed meanwhile: look again.
@@ -141,6 +142,7 @@ pub async fn remove(by: &Authorized<Read>, id: UserId) -> Result<()> {
         let name = Some(member.user.name.as_str());
         let audit = by.audit_entry(action, Some(id.to_string()), name, changes, by.now());
         let removed = by.engine().accounts().remove_member(by.workspace_id(), id, member.role, vec![audit]).await;
+        by.mark_members_changed(by.workspace_id());
         match removed {
             Err(StoreError::Conflict) => {}
             Err(StoreError::LastOwner) => return Err(AppError::LastOwner),

@@ -323,8 +323,12 @@ pub async fn edit(
         }
         Ok::<_, AppError>(ConfigPlan { changes, value })
     };
-    let workspace = by.engine().settings().update(by.workspace_id(), plan).await?;
-    Ok(WorkspaceSaved { workspace })
+    match by.engine().settings().update(by.workspace_id(), plan).await {
+        Ok(workspace) => Ok(WorkspaceSaved { workspace }),
+        // Another process made one with this slug, which the snapshot does not have yet.
+        Err(AppError::Engine(EngineError::Store(StoreError::Exists))) => Err(EngineError::SlugTaken.into()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Deletes a workspace with everything in it. Its keys stop working at once.

@@ -36,7 +36,7 @@ pub struct RenderedMail {
     pub html: String,
 }
 
-/// The headers with their names. Channels mark the values that nobody may see as sensitive.
+/// The headers with their names. Channels mark secret values as sensitive.
 pub(crate) fn shown_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let shown = |value: &http::HeaderValue| match value.is_sensitive() {
         true => MASK.to_owned(),

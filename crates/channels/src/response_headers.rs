@@ -13,7 +13,7 @@ pub const VALUE_BYTES_MAX: usize = 256;
 /// How much of all of them is kept.
 pub const HEADERS_BYTES_MAX: usize = 2_048;
 
-/// Headers of the connection and of framing. Nearly every response has them and they tell nothing about it, while each
+/// Headers of the connection and of framing. Nearly every response has them and they say nothing about it, while each
 /// kept byte makes the row of a delivery longer when it is settled.
 const FRAMING: [&str; 7] =
     ["connection", "content-length", "date", "keep-alive", "trailer", "transfer-encoding", "upgrade"];

@@ -33,7 +33,7 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// Whether it stands for the stored value in an edit: the mask, sent back unchanged, or the empty text.
+    /// Whether it keeps the stored value in an edit: the mask, sent back unchanged, or the empty text.
     pub fn means_stored(&self) -> bool {
         self.is_empty() || self.0 == MASK
     }

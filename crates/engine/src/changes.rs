@@ -218,7 +218,7 @@ impl Feeds {
         }
     }
 
-    /// Publishes what changed, and removes feeds that nobody resumed.
+    /// Publishes what changed, and removes feeds that no client resumed.
     fn publish(&self) {
         let feeds = self.feeds.load_full();
         feeds.values().for_each(|feed| feed.publish());

@@ -330,10 +330,10 @@ pub trait AccountStore: Send + Sync {
     /// The invitation with this hash, also if it was accepted or has expired, with its workspace.
     async fn invitation(&self, hash: [u8; 32]) -> Result<Option<(Invitation, Workspace)>>;
 
-    /// Deletes an invitation.
+    /// Deletes an invitation that was not accepted.
     ///
     /// # Errors
-    /// [`crate::StoreError::NotFound`] if the workspace has no such invitation.
+    /// [`crate::StoreError::NotFound`] if the workspace has no such invitation, or if it was accepted.
     async fn delete_invitation(
         &self,
         workspace_id: WorkspaceId,

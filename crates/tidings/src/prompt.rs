@@ -29,20 +29,21 @@ struct Restore(Termios);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
         eprintln!();
     }
 }
 
 fn without_echo(prompt: &str) -> Result<Secret> {
-    // Standard output may be redirected, so that the prompt goes to standard error.
-    eprint!("{prompt}");
-    io::stderr().flush()?;
     let before = tcgetattr(io::stdin()).context("cannot read the settings of the terminal")?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     let _restore = Restore(before);
     tcsetattr(io::stdin(), OptionalActions::Flush, &silent).context("cannot turn off the echo of the terminal")?;
+    // Only now: what is typed before the echo is off would be dropped. Standard output may be redirected, so that the prompt
+    // goes to standard error.
+    eprint!("{prompt}");
+    io::stderr().flush()?;
     line()
 }
 

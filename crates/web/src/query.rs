@@ -22,6 +22,26 @@ impl<T: Request> FromRequestParts<AppState> for Parameters<T> {
     }
 }
 
+/// The same with what is wrong with them so far, for operations that find more.
+pub(crate) struct ParametersInput<T>(pub Input<T>);
+
+impl<T: Request> FromRequestParts<AppState> for ParametersInput<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Problem> {
+        let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned();
+        contract::read_query::<T>(pairs).map(Self).map_err(Problem::invalid)
+    }
+}
+
+impl<T: Request> Argument for ParametersInput<T> {
+    const READS_QUERY: bool = true;
+
+    fn describe(description: &mut Description) {
+        Parameters::<T>::describe(description);
+    }
+}
+
 impl<T: Request> Argument for Parameters<T> {
     const READS_QUERY: bool = true;
 

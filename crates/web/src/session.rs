@@ -14,6 +14,7 @@ use http::request::Parts;
 use tidings_app::accounts::session::{Begun, Browser, COOKIE_SECONDS};
 use tidings_app::accounts::{Operator, SignedIn};
 use tidings_app::{App, Origin};
+use tidings_domain::secret::Secret;
 
 use crate::auth::AppState;
 use crate::client_address::{Client, PeerAddress};
@@ -133,7 +134,7 @@ pub(crate) struct Visitor {
     app: App,
     origin: Origin,
     is_https: bool,
-    cookie: Option<String>,
+    cookie: Option<Secret>,
     user_agent: Option<String>,
 }
 
@@ -150,7 +151,7 @@ impl Visitor {
 
     /// What it sent beside its credentials.
     pub(crate) fn browser(&self) -> Browser<'_> {
-        Browser { replaces: self.cookie.as_deref(), user_agent: self.user_agent.as_deref() }
+        Browser { replaces: self.cookie.as_ref(), user_agent: self.user_agent.as_deref() }
     }
 
     /// The answer that begins a session in this browser.
@@ -179,7 +180,7 @@ impl FromRequestParts<AppState> for Visitor {
             app: state.app().clone(),
             origin: origin(parts, state),
             is_https,
-            cookie: cookies::session_secret(&parts.headers, is_https).map(str::to_owned),
+            cookie: cookies::session_secret(&parts.headers, is_https).map(Secret::from),
             user_agent: user_agent.map(str::to_owned),
         })
     }

@@ -58,11 +58,11 @@ pub struct AccountSaved {
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"currentPassword": "correct horse battery staple", "newPassword": "another long phrase"}))]
 pub struct NewPassword {
-    #[schema(max_length = 1_024, format = Password, write_only)]
-    pub current_password: String,
+    #[schema(value_type = String, max_length = 1_024, format = Password, write_only)]
+    pub current_password: Secret,
     /// 8 characters to 256 bytes.
-    #[schema(min_length = 8, max_length = 256, format = Password, write_only)]
-    pub new_password: String,
+    #[schema(value_type = String, min_length = 8, max_length = 256, format = Password, write_only)]
+    pub new_password: Secret,
 }
 
 /// The sessions of a user, newest first.
@@ -185,12 +185,12 @@ pub async fn change_password(
     mut input: Input<NewPassword>,
 ) -> Result<Begun<SessionView>> {
     let email = by.user().email.clone();
-    if let Some(message) = validate_password(&input.value.new_password, &email) {
+    if let Some(message) = validate_password(input.value.new_password.expose(), &email) {
         input.refuse_field("/newPassword", message);
     }
     let NewPassword { current_password, new_password } = input.finish()?;
     let wrong = || AppError::invalid("/currentPassword", "is not the current password");
-    let verified = match session::verify(by, by.origin(), &email, &Secret::new(current_password)).await {
+    let verified = match session::verify(by, by.origin(), &email, &current_password).await {
         Ok(user) if user.id == by.user().id => user.password_changed_at,
         // The email was changed meanwhile, and another user has it now.
         Ok(_) | Err(AppError::WrongCredentials) => return Err(wrong()),
@@ -198,7 +198,7 @@ pub async fn change_password(
     };
     let mut salt = [0; SALT_BYTES];
     by.engine().clock().random(&mut salt);
-    let password_hash = by.accounts().passwords().hash(Secret::new(new_password), salt).await?;
+    let password_hash = by.accounts().passwords().hash(new_password, salt).await?;
     let (secret, renewed) = session::begin(by, by.user().id, by.origin(), browser);
     let (session, now) = (renewed.session.clone(), renewed.session.created_at);
     let mut changes = AuditChanges::new();

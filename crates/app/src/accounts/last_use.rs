@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tidings_domain::id::ApiKeyId;
+use tidings_domain::id::{ApiKeyId, SessionId};
 use tidings_domain::time::Timestamp;
 use tidings_store::accounts::Use;
 
@@ -74,6 +74,26 @@ impl LastUses {
     }
 }
 
+/// When this process last recorded a use of each session. The session itself says when its use is to be recorded; this keeps
+/// requests that arrive before that is written, or while it cannot be written, from each causing a write.
+#[derive(Debug, Default)]
+pub struct SessionUses(Mutex<HashMap<SessionId, Timestamp>>);
+
+impl SessionUses {
+    /// Whether a use now is to be written: at most once in [`INTERVAL_MS`].
+    pub fn is_due(&self, id: SessionId, now: Timestamp) -> bool {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.get(&id).is_some_and(|at| is_recent(*at, now)) {
+            return false;
+        }
+        if written.len() >= KEYS_MAX {
+            written.clear();
+        }
+        written.insert(id, now);
+        true
+    }
+}
+
 /// Whether less than the interval has passed. A clock that was set back starts a new one.
 fn is_recent(earlier: Timestamp, now: Timestamp) -> bool {
     earlier <= now && now.since_ms(earlier) < INTERVAL_MS
@@ -115,6 +135,16 @@ mod tests {
         assert_eq!(batch, Some(vec![(id(1), at(60_000)), (id(2), at(1_000)), (id(3), at(2_000))]));
         assert_eq!(ids(uses.note(id(1), at(60_001), address)), None);
         assert!(uses.note(id(1), at(-5_000), address).is_some(), "the clock was set back");
+    }
+
+    #[test]
+    fn session_use_is_written_once_for_requests_that_arrive_together() {
+        let (uses, session) = (SessionUses::default(), |number: u8| SessionId::from_bytes([number; 16]));
+        let due = (0..1_000).filter(|ms| uses.is_due(session(1), at(*ms))).count();
+        assert_eq!(due, 1);
+        assert!(uses.is_due(session(2), at(5)));
+        assert!(uses.is_due(session(1), at(60_000)) && !uses.is_due(session(1), at(60_001)));
+        assert!(uses.is_due(session(1), at(-5_000)), "the clock was set back");
     }
 
     #[test]

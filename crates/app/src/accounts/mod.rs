@@ -17,9 +17,10 @@ pub mod throttle;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use last_use::LastUses;
+use last_use::{LastUses, SessionUses};
 use password::{PasswordError, Passwords};
 use throttle::Throttle;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
 pub(crate) use signed_in::entry;
 pub use signed_in::{Operator, SignedIn};
@@ -32,13 +33,20 @@ pub struct Accounts {
     passwords: Passwords,
     throttle: Mutex<Throttle>,
     last_uses: LastUses,
+    session_uses: SessionUses,
+    counted: AsyncMutex<()>,
 }
 
 impl Accounts {
     /// Starts the hashing thread.
     pub fn start() -> Self {
-        let (throttle, last_uses) = (Mutex::default(), LastUses::default());
-        Self { passwords: Passwords::start(), throttle, last_uses }
+        Self {
+            passwords: Passwords::start(),
+            throttle: Mutex::default(),
+            last_uses: LastUses::default(),
+            session_uses: SessionUses::default(),
+            counted: AsyncMutex::default(),
+        }
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {
@@ -51,6 +59,16 @@ impl Accounts {
 
     pub(crate) fn last_uses(&self) -> &LastUses {
         &self.last_uses
+    }
+
+    pub(crate) fn session_uses(&self) -> &SessionUses {
+        &self.session_uses
+    }
+
+    /// Held from the check of a quota of what is no configuration until the thing is made: requests that arrive together
+    /// would otherwise all pass the check.
+    pub(crate) async fn counted(&self) -> AsyncMutexGuard<'_, ()> {
+        self.counted.lock().await
     }
 }
 

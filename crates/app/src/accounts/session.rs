@@ -38,8 +38,8 @@ const SECRET_BYTES: usize = 32;
 pub struct Credentials {
     #[schema(max_length = 254)]
     pub email: String,
-    #[schema(max_length = 1_024, format = Password, write_only)]
-    pub password: String,
+    #[schema(value_type = String, max_length = 1_024, format = Password, write_only)]
+    pub password: Secret,
 }
 
 /// Who is signed in.
@@ -108,7 +108,7 @@ pub struct Begun<T> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Browser<'a> {
     /// The secret of its session so far, which ends.
-    pub replaces: Option<&'a str>,
+    pub replaces: Option<&'a Secret>,
     pub user_agent: Option<&'a str>,
 }
 
@@ -131,7 +131,11 @@ pub(crate) fn begin(app: &App, user_id: UserId, origin: &Origin, browser: Browse
     let secret = new_secret(clock);
     let address = origin.address.map(|address| address.to_string());
     let session = Session::new(new_id(clock, now), user_id, now, address, browser.user_agent);
-    let new = NewSession { session, hash: hash(secret.expose()), replaces: browser.replaces.map(hash) };
+    let new = NewSession {
+        session,
+        hash: hash(secret.expose()),
+        replaces: browser.replaces.map(|secret| hash(secret.expose())),
+    };
     (secret, new)
 }
 
@@ -148,7 +152,7 @@ pub async fn sign_in(
     input: Input<Credentials>,
 ) -> Result<Begun<SessionView>> {
     let Credentials { email, password } = input.finish()?;
-    let user = verify(app, origin, &email, &Secret::new(password)).await?;
+    let user = verify(app, origin, &email, &password).await?;
     let (secret, new) = begin(app, user.id, origin, browser);
     let session = new.session.clone();
     let now = session.created_at;
@@ -178,8 +182,9 @@ pub(crate) async fn verify(app: &App, origin: &Origin, email: &str, password: &S
         let address = session.address.as_deref().and_then(|address| address.parse().ok());
         address.is_some_and(|address| client_network(address) == client)
     });
-    let key = email_key(email);
-    let attempt = Attempt { email: &key, client, is_known_client };
+    // Of a user by the id: who holds a stolen session could otherwise begin anew at zero by changing the email.
+    let key = record.as_ref().map_or_else(|| email_key(email), |record| record.user.id.to_string());
+    let attempt = Attempt { account: &key, client, is_known_client };
     let admitted = accounts.throttle().admit(attempt, now);
     admitted.map_err(|retry_after_seconds| AppError::TooManyAttempts { retry_after_seconds })?;
     let stored = record.as_ref().map(|record| record.password_hash.clone());

@@ -41,7 +41,8 @@ impl SignedIn {
     }
 
     fn record_use(&self, now: Timestamp) {
-        if now.since_ms(self.session.last_seen_at) < INTERVAL_MS {
+        let is_recent = now.since_ms(self.session.last_seen_at) < INTERVAL_MS;
+        if is_recent || !self.app.accounts().session_uses().is_due(self.session.id, now) {
             return;
         }
         let address = self.origin.address.map(|address| address.to_string());

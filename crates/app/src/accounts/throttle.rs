@@ -95,8 +95,8 @@ impl Table {
 /// Who attempts to sign in, and as whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
-    /// The normalised email. Whether there is such a user makes no difference.
-    pub email: &'a str,
+    /// The id of the user, or the normalised email without one. Whether there is such a user makes no difference.
+    pub account: &'a str,
     /// The client's address; see [`client_network`].
     pub client: IpAddr,
     /// Whether the user has a session that was used from this address.
@@ -164,8 +164,8 @@ impl Throttle {
     fn keys(&self, attempt: Attempt<'_>) -> Keys {
         let client = client_network(attempt.client);
         Keys {
-            pair: self.hasher.hash_one((attempt.email, client)),
-            account: self.hasher.hash_one(attempt.email),
+            pair: self.hasher.hash_one((attempt.account, client)),
+            account: self.hasher.hash_one(attempt.account),
             client: self.hasher.hash_one(client),
         }
     }

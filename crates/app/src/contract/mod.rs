@@ -11,6 +11,7 @@
 //!   one type.
 //! - [`read_query`] reads query parameters in the same way.
 
+mod compile;
 mod shape;
 mod text;
 mod word;

@@ -27,6 +27,7 @@ use crate::error::{AppError, Result};
 use crate::principal::{Authorized, Configure};
 use crate::quotas::{self, Quota};
 use crate::revision::Expected;
+use crate::rules::{self, RuleShown};
 
 /// A copy of an endpoint.
 #[derive(Debug, Default, Clone, Deserialize, ToSchema)]
@@ -126,9 +127,10 @@ pub async fn copy(by: &Authorized<Configure>, id: EndpointId, input: Input<Endpo
         draft.name = name.clone().unwrap_or_else(|| copy_name(&draft.name));
         let endpoint = new_endpoint(by, validated(by, view, draft.into(), Some(loaded))?, now);
         let mut changes = vec![put(by, &endpoint, Precondition::Absent)];
-        let is_shared = |rule: &&Arc<Rule>| view.channel(rule.channel_id).is_some_and(|loaded| loaded.is_shared());
+        let mut entries = vec![audit(by, AuditVerb::Created, None, Some(&endpoint), now)];
+        let shared = |rule: &Arc<Rule>| view.channel(rule.channel_id).filter(|loaded| loaded.is_shared());
         let resource = ResourceSelector::One(endpoint.id.to_string());
-        for rule in rules_for(view, id).filter(is_shared) {
+        for (rule, loaded) in rules_for(view, id).filter_map(|rule| Some((rule, shared(rule)?))) {
             let copy = Rule {
                 enabled: rule.enabled,
                 paused: rule.paused,
@@ -141,11 +143,13 @@ pub async fn copy(by: &Authorized<Configure>, id: EndpointId, input: Input<Endpo
                     now,
                 )
             };
+            let shown = RuleShown::of(&copy, &loaded.channel);
+            entries.push(rules::audit(by, AuditVerb::Created, copy.id, None, Some(&shown), (now, false)));
             changes.push(ConfigChange::PutRule(copy, Precondition::Absent));
         }
         let new_rules = u32::try_from(changes.len() - 1).unwrap_or(u32::MAX);
         quotas::check_new_rules(by, view, ResourceType::Endpoint, &resource, new_rules)?;
-        changes.push(audit(by, AuditVerb::Created, None, Some(&endpoint), now));
+        changes.extend(entries);
         Ok::<_, AppError>(ConfigPlan { changes, value: endpoint })
     };
     let endpoint = by.engine().settings().update(by.workspace_id(), plan).await?;
@@ -165,9 +169,7 @@ pub async fn delete(by: &Authorized<Configure>, id: EndpointId, expected: &Expec
         expected.check(endpoint.revision)?;
         let mut changes = Vec::new();
         for rule in rules_for(view, id) {
-            changes.push(ConfigChange::DeleteRule(rule.id));
-            let private = view.channel(rule.channel_id).filter(|loaded| loaded.channel.owner_rule_id == Some(rule.id));
-            changes.extend(private.map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id)));
+            changes.extend(rules::deletion(by, view, rule, now));
         }
         for child in view.endpoints().filter(|child| child.endpoint.definition.parent_id == Some(id)) {
             let mut orphan = child.endpoint.clone();
@@ -182,7 +184,7 @@ pub async fn delete(by: &Authorized<Configure>, id: EndpointId, expected: &Expec
 }
 
 /// An endpoint after its change, and whether its checks in a row begin anew.
-type Changed = (endpoint::Endpoint, bool);
+pub(crate) type Changed = (endpoint::Endpoint, bool);
 
 /// Commits a change of one endpoint, with what follows from it.
 async fn committed(
@@ -199,7 +201,7 @@ async fn committed(
 
 /// The plan to replace an endpoint. Checks from before a pause, or of another target, prove nothing about what is checked
 /// from now on.
-fn replacement<P>(
+pub(crate) fn replacement<P>(
     by: &Authorized<P>,
     verb: AuditVerb,
     before: &endpoint::Endpoint,

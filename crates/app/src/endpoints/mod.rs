@@ -22,6 +22,7 @@ use crate::principal::{Authorized, Read};
 use crate::quotas::{self, Quota, QuotaUse};
 use crate::response::Response;
 
+pub(crate) use changes::replacement;
 pub use changes::{EndpointCopy, copy, create, delete, edit, pause, resume};
 use checks::Check;
 

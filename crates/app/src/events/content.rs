@@ -167,7 +167,7 @@ pub struct DigestEntry {
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// How many held events it stands for.
+    /// How many held events it replaces.
     pub events: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,

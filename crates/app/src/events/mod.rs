@@ -10,7 +10,7 @@ use tidings_domain::resource::{ResourceType, validate_external_id};
 use tidings_domain::routing::NotRouted;
 use tidings_domain::time::Timestamp;
 use tidings_domain::trigger::Trigger;
-use tidings_domain::violation::{Violation, Violations};
+use tidings_domain::violation::Violation;
 use tidings_store::history::{DeliveryRecord, EventFilter, EventRecord};
 use utoipa::ToSchema;
 
@@ -18,8 +18,9 @@ pub use content::{
     DigestContent, DigestEntry, EndpointContext, EventContent, IncidentContent, IncidentSummary, RunContent,
 };
 
+use crate::contract::Input;
 use crate::deliveries::Delivery;
-use crate::error::{AppError, Result};
+use crate::error::Result;
 use crate::page::{Page, PageQuery};
 use crate::principal::{Authorized, Read};
 use crate::response::Response;
@@ -103,10 +104,9 @@ impl EventWithDeliveries {
 /// Events, newest first.
 ///
 /// # Errors
-/// [`AppError::Invalid`], and those of the store.
-pub async fn list(by: &Authorized<Read>, query: EventQuery) -> Result<Page<Event>> {
-    let mut violations = Violations::new();
-    let trigger = query.trigger.as_deref().map(|text| {
+/// [`crate::AppError::Invalid`], and those of the store.
+pub async fn list(by: &Authorized<Read>, mut input: Input<EventQuery>) -> Result<Page<Event>> {
+    let trigger = input.value.trigger.as_deref().map(|text| {
         Trigger::parse(text).ok_or_else(|| {
             Violation::new(
                 "/trigger",
@@ -116,13 +116,12 @@ pub async fn list(by: &Authorized<Read>, query: EventQuery) -> Result<Page<Event
         })
     });
     let trigger = trigger.transpose().unwrap_or_else(|violation| {
-        violations.push(violation);
+        input.refuse([violation]);
         None
     });
-    violations.extend(resource_id_violation(query.resource_id.as_deref()));
-    if !violations.is_empty() {
-        return Err(AppError::Invalid(violations));
-    }
+    let violations = resource_id_violation(input.value.resource_id.as_deref());
+    input.refuse(violations);
+    let query = input.finish()?;
     let (before, searched_until) = query.page.search_start()?;
     let filter = EventFilter {
         before,

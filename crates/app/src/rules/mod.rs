@@ -191,7 +191,7 @@ impl Response for RuleSaved {
 }
 
 impl RuleShown {
-    fn of(rule: &rule::Rule, channel: &Channel) -> Self {
+    pub(crate) fn of(rule: &rule::Rule, channel: &Channel) -> Self {
         Self {
             resource_type: rule.resource_type,
             resource_id: rule.resource.as_str().to_owned(),
@@ -376,13 +376,23 @@ pub async fn delete(by: &Authorized<Configure>, id: RuleId, expected: &Expected)
     let plan = |view: &WorkspaceView, now| {
         let rule = find(view, id)?;
         expected.check(rule.revision)?;
-        let mut changes = vec![ConfigChange::DeleteRule(id)];
-        changes.extend(view.private_channel(rule).map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id)));
-        let shown = view.channel(rule.channel_id).map(|loaded| RuleShown::of(rule, &loaded.channel));
-        changes.push(audit(by, AuditVerb::Deleted, id, shown.as_ref(), None, (now, false)));
-        Ok::<_, AppError>(ConfigPlan { changes, value: () })
+        Ok::<_, AppError>(ConfigPlan { changes: deletion(by, view, rule, now), value: () })
     };
     by.engine().settings().update(by.workspace_id(), plan).await
+}
+
+/// The changes that delete a rule and its own channel, also with what it belongs to.
+pub(crate) fn deletion<P>(
+    by: &Authorized<P>,
+    view: &WorkspaceView,
+    rule: &rule::Rule,
+    now: Timestamp,
+) -> Vec<ConfigChange> {
+    let mut changes = vec![ConfigChange::DeleteRule(rule.id)];
+    changes.extend(view.private_channel(rule).map(|loaded| ConfigChange::DeleteChannel(loaded.channel.id)));
+    let shown = view.channel(rule.channel_id).map(|loaded| RuleShown::of(rule, &loaded.channel));
+    changes.push(audit(by, AuditVerb::Deleted, rule.id, shown.as_ref(), None, (now, false)));
+    changes
 }
 
 /// Validates the resource of a new rule. An endpoint must exist; other resources have ids of the caller, of which none is
@@ -411,7 +421,7 @@ fn refuse_identical(view: &WorkspaceView, rule: &rule::Rule) -> Result<()> {
 }
 
 /// The audit entry of a change. New secrets are noted apart, as masks may be alike.
-fn audit<P>(
+pub(crate) fn audit<P>(
     by: &Authorized<P>,
     verb: AuditVerb,
     id: RuleId,

@@ -13,7 +13,7 @@ use crate::secret::{MASK, Secret};
 use crate::violation::{Violation, Violations, pointer};
 
 const REQUIRED_AGAIN: &str = "must be set again, because the origin of the URL (scheme, host or port) changes";
-const NOT_STORED: &str = "must be set: •••, or nothing, stands for a stored value, and there is none";
+const NOT_STORED: &str = "must be set: ••• and an empty text keep a stored value, and there is none";
 
 /// Headers whose values are no secrets.
 const HARMLESS_HEADERS: [&str; 17] = [
@@ -137,9 +137,7 @@ impl HttpProbe {
             let whole = stored.filter(|_| has_same_origin).and_then(|stored| self.url.unmasked(&stored.url));
             match whole {
                 Some(whole) => self.url = whole,
-                None => {
-                    found.push(Violation::new("/url", "must be whole: ••• stands for a token only where one is stored"))
-                }
+                None => found.push(Violation::new("/url", "must be whole: ••• keeps a token only where one is stored")),
             }
         }
     }

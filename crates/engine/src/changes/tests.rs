@@ -1,3 +1,5 @@
+//! Feeds of changes: coalescing, resuming, bounds.
+
 use tidings_domain::id::Id as _;
 
 use super::*;

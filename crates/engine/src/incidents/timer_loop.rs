@@ -133,8 +133,7 @@ impl Incidents {
     /// Schedules the next wake-up of a subject.
     pub(super) fn schedule_wake(&self, key: &SubjectKey, state: &IncidentState) {
         let snapshot = self.0.config.load();
-        let endpoint = snapshot.workspace(key.0).and_then(|view| self.loaded_endpoint(view, key));
-        let definition = endpoint.and_then(|loaded| active_definition(loaded, &state.endpoint));
+        let definition = snapshot.workspace(key.0).and_then(|view| self.timed_definition(view, key, &state.endpoint));
         let next = next_wake(state, definition, self.0.clock.now());
         // An active incident stays in the map even without a time: a change of the configuration may concern it.
         let next = next.or_else(|| state.active.as_ref().map(|_| Timestamp::from_unix_ms(i64::MAX)));
@@ -204,7 +203,7 @@ impl Incidents {
         state: &mut IncidentState,
     ) -> Result<(), StoreError> {
         let now = self.0.clock.now();
-        let definition = self.loaded_endpoint(view, key).and_then(|loaded| active_definition(loaded, &state.endpoint));
+        let definition = self.timed_definition(view, key, &state.endpoint);
         let transition = on_time(state, definition, now);
         if !transition.notifications.is_empty() || self.can_send_deferred(key, view, state, now) {
             self.write_transition(key, view, state, None, transition, now).await?;
@@ -232,6 +231,18 @@ impl Incidents {
     async fn last_incident(&self, key: &SubjectKey) -> Result<Option<IncidentRecord>, StoreError> {
         let filter = IncidentFilter { subject: Some(key.1.clone()), limit: 1, ..IncidentFilter::default() };
         Ok(self.0.store.incidents(key.0, filter).await?.pop())
+    }
+
+    /// The definition by which a subject escalates and reminds now. In a suspended workspace nothing is checked and no one
+    /// can acknowledge, so that nothing does.
+    fn timed_definition<'a>(
+        &self,
+        view: &'a WorkspaceView,
+        key: &SubjectKey,
+        state: &EndpointState,
+    ) -> Option<&'a Definition> {
+        let loaded = self.loaded_endpoint(view, key).filter(|_| view.workspace.suspended_at.is_none())?;
+        active_definition(loaded, state)
     }
 
     /// Drops the state of a deleted endpoint.

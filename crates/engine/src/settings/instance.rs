@@ -5,7 +5,7 @@ use tidings_domain::audit::{AuditChanges, AuditEntry, AuditTarget, AuditVerb};
 use tidings_domain::id::WorkspaceId;
 use tidings_domain::secret::Secret;
 use tidings_domain::time::Timestamp;
-use tidings_store::settings::ApiKey;
+use tidings_store::settings::{ApiKey, WorkspaceRecord};
 use tidings_store::{Store, StoreError};
 
 use crate::Result;
@@ -43,22 +43,28 @@ pub async fn verify_secret_key(
     Ok(vault.verify(&stored))
 }
 
-/// Ensures that the operator's API key, if one is configured, is the only one of that name in the default workspace. Returns
-/// whether there is a default workspace.
+/// Ensures that the operator's API key, if one is configured, is the only one of that name in its workspace: that which has
+/// it from a former start, whatever its slug is now, else `default`. Returns whether there is such a workspace.
 ///
 /// # Errors
 /// [`EngineError::Invalid`] if the operator's key belongs to another workspace.
 pub async fn apply_operator_key(store: &dyn Store, clock: &dyn Clock, configured: Option<&Secret>) -> Result<bool> {
     let existing = store.workspaces().await?;
+    // Its admins can rename it; no request makes a key of the system.
+    let is_operators = |key: &ApiKey| key.name == OPERATOR_KEY_NAME && key.created_by == Actor::system();
+    let holds = |record: &&WorkspaceRecord| record.api_keys.iter().any(is_operators);
+    let is_default = |record: &&WorkspaceRecord| record.workspace.slug == DEFAULT_WORKSPACE;
+    let default = existing.iter().find(holds).or_else(|| existing.iter().find(is_default));
     if let Some(configured) = configured {
         let hash = api_key_hash(configured.expose());
         let owner = existing.iter().find(|record| record.api_keys.iter().any(|key| key.hash == hash));
-        if let Some(other) = owner.filter(|record| record.workspace.slug != DEFAULT_WORKSPACE) {
+        if let Some(other) =
+            owner.filter(|record| default.is_none_or(|default| default.workspace.id != record.workspace.id))
+        {
             let message = format!("is an API key of workspace `{}` already: choose another", other.workspace.slug);
             return Err(EngineError::invalid("/apiKey", message));
         }
     }
-    let default = existing.iter().find(|record| record.workspace.slug == DEFAULT_WORKSPACE);
     if let (Some(default), Some(configured)) = (default, configured) {
         let new = api_key(clock, default.workspace.id, OPERATOR_KEY_NAME, configured, clock.now());
         // The new key first: if the process ends in between, one of the two is valid.

@@ -1,8 +1,10 @@
 //! API keys and workspaces that change while the engine runs, also by another process.
 
 use tidings_domain::id::{ApiKeyId, Id as _, WorkspaceId};
+use tidings_domain::secret::Secret;
 use tidings_domain::workspace::Workspace;
 use tidings_engine::clock::new_id;
+use tidings_engine::settings::instance;
 use tidings_engine::snapshot::api_key_hash;
 use tidings_store::settings::{ApiKey, ConfigChange, Preferences, WorkspaceRecord};
 
@@ -71,6 +73,57 @@ fn workspace_is_found_by_its_present_slug_only() {
     rename("renamed-again");
     assert_eq!(world.engine().workspace_id("default"), Some(other.id), "not lost with the former owner's rename");
     assert_eq!(world.engine().workspace_id("renamed"), None);
+}
+
+#[test]
+fn suspended_workspace_sends_no_reminders_until_it_is_resumed() {
+    let world = World::new();
+    let (endpoint, hook) = (world.endpoint("API", |it| it.reminder_minutes = Some(10)), world.webhook("hook"));
+    world.rule(endpoint, hook);
+    world.down(endpoint);
+    let suspend = |is_suspended: bool| {
+        let now = world.now();
+        world.change(|view| {
+            let (before, suspended_at) = (view.workspace.clone(), is_suspended.then_some(now));
+            let expected = before.revision;
+            vec![ConfigChange::PutWorkspace(Workspace { suspended_at, revision: expected + 1, ..before }, expected)]
+        });
+    };
+    suspend(true);
+    world.advance_in_steps(2 * 3_600, 600);
+    assert_eq!(world.outcomes(hook), ["opened sent"], "no one could acknowledge it");
+    suspend(false);
+    world.advance_in_steps(1_200, 600);
+    assert_eq!(world.outcomes(hook)[1], "reminder:1 sent");
+}
+
+/// The keys of the operator that a start with this one leaves, with the slugs of their workspaces.
+fn operator_keys_after(world: &World, configured: &Secret) -> Vec<(String, bool)> {
+    let store = world.engine().store();
+    let applied = world.wait(instance::apply_operator_key(store, world.clock.as_ref(), Some(configured)));
+    assert!(applied.expect("the start goes on"));
+    let records = world.wait(store.workspaces()).unwrap();
+    let of = |record: &WorkspaceRecord| {
+        let slug = record.workspace.slug.clone();
+        let keys = record.api_keys.iter().filter(|key| key.name == instance::OPERATOR_KEY_NAME);
+        keys.map(|key| (slug.clone(), key.hash == api_key_hash(configured.expose()))).collect::<Vec<_>>()
+    };
+    records.iter().flat_map(of).collect()
+}
+
+#[test]
+fn operator_key_stays_with_its_workspace_when_that_is_renamed() {
+    let world = World::new();
+    let (first, second) =
+        (Secret::new(format!("tdg_{}", "1".repeat(32))), Secret::new(format!("tdg_{}", "2".repeat(32))));
+    assert_eq!(operator_keys_after(&world, &first), [("default".to_owned(), true)]);
+    world.change(|view| {
+        let (before, slug) = (view.workspace.clone(), "acme".to_owned());
+        let expected = before.revision;
+        vec![ConfigChange::PutWorkspace(Workspace { slug, revision: expected + 1, ..before }, expected)]
+    });
+    assert_eq!(operator_keys_after(&world, &first), [("acme".to_owned(), true)]);
+    assert_eq!(operator_keys_after(&world, &second), [("acme".to_owned(), true)], "the former one is revoked");
 }
 
 #[test]

@@ -65,6 +65,8 @@ pub(super) async fn accept_invitation_creates_user_membership_and_session(fixtur
     assert!(store.invitations(ours.id, NOW).await.unwrap().is_empty());
     assert_eq!(fixture.audit_count(ours.id).await, 1);
 
+    // Who withdraws it at the same time must learn that there is a member now.
+    assert_refused!(store.delete_invitation(ours.id, accepted.id, fixture.audited(ours.id)).await, NotFound);
     let twice = store.accept_invitation(hash, after_ms(6), acceptor, None, fixture.audited(ours.id)).await;
     assert_refused!(twice, Conflict);
     let cy = fixture.new_user("cy@example.com");

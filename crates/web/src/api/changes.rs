@@ -122,7 +122,7 @@ async fn run(mut subscription: Subscription, mut connection: Connection, events:
     }
 }
 
-/// The first event. `reset` tells a client that wanted to resume that it may have missed changes of any topic.
+/// The first event. With `reset`, a client that wanted to resume may have missed changes of any topic.
 fn beginning(subscription: &Subscription, wants_to_resume: bool) -> Bytes {
     let name = if wants_to_resume && !subscription.is_resumed() { "reset" } else { "ready" };
     let mut text = format!("retry: {RETRY_MS}\n");

@@ -8,12 +8,12 @@ use tidings_domain::id::EventId;
 
 use crate::auth::{Authorized, PathId};
 use crate::problem::Problem;
-use crate::query::Parameters;
+use crate::query::{Parameters, ParametersInput};
 use crate::response::Reply;
 
 pub(super) async fn list(
     by: Authorized<Read>,
-    Parameters(query): Parameters<EventQuery>,
+    ParametersInput(query): ParametersInput<EventQuery>,
 ) -> Result<Reply<Page<Event>>, Problem> {
     Ok(Reply(events::list(&by, query).await?))
 }

@@ -1,3 +1,5 @@
+//! Pages of the documentation.
+
 use serde_json::json;
 
 use super::*;

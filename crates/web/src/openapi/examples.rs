@@ -135,7 +135,7 @@ fn example(title: &str, request: &str, (status, answer): (String, Value)) -> Opt
     })
 }
 
-/// An answer without the `…` in its lists, which stands for elements that are left out.
+/// An answer without the `…` in its lists, in place of elements that are left out.
 fn whole(answer: &str) -> String {
     let mut parts = answer.split('…');
     let mut whole = parts.next().unwrap_or_default().to_owned();

@@ -55,6 +55,20 @@ async fn wrong_current_passwords_are_limited_as_sign_ins_are() {
 }
 
 #[tokio::test]
+async fn new_emails_do_not_give_new_guesses() {
+    let service = Service::start().await;
+    person(&service, ANA, Some(Role::Viewer)).await;
+    let mut thief = Browser::of(&service, ANA).await;
+    let mut admitted = 0;
+    for guess in 0..20 {
+        thief.patch("/api/account", &json!({"email": format!("ana{guess}@example.com")})).await.expect(200);
+        let body = json!({"currentPassword": format!("guess {guess}"), "newPassword": NEW});
+        admitted += u32::from(thief.post("/api/account/password", &body).await.status == 422);
+    }
+    assert!(admitted <= 12, "{admitted}");
+}
+
+#[tokio::test]
 async fn account_edits_merge_and_conflict_by_revision() {
     let service = Service::start().await;
     person(&service, ANA, Some(Role::Viewer)).await;

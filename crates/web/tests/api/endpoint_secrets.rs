@@ -63,7 +63,7 @@ async fn header_body_and_url_token_are_masked_and_kept() {
         assert!(SECRETS.iter().all(|secret| !answered.text.contains(secret)), "{}", answered.text);
     }
     let found = service.get("/endpoints?q=s3cret").await.expect(200);
-    assert_eq!(found["data"], json!([]), "a search does not tell whether a secret holds a text");
+    assert_eq!(found["data"], json!([]), "a search does not reveal whether a secret holds a text");
     assert_eq!(whole["url"], json!(masked));
     let cleared = json!({"body": null, "headers": {}, "url": target.url});
     let cleared = service.patch(&path(&endpoint), &cleared).await.expect(200)["endpoint"].clone();

@@ -261,6 +261,8 @@ async fn ids_of_another_workspace_are_answered_as_those_of_nothing() {
             // Its kind depends on the scope.
             ids.push(("/targetId".to_owned(), "ep_".to_owned()));
         }
+        // Of a cursor that is not there, nothing follows: an empty page, as in a query.
+        ids.retain(|(pointer, _)| pointer != "/cursor");
         for (pointer, prefix) in ids {
             let Some(pair) = foreign.pair(&prefix) else { continue };
             let mut answers = Vec::new();

@@ -231,6 +231,52 @@ async fn invitation_of_a_user_needs_its_session() {
 }
 
 #[tokio::test]
+async fn admins_do_not_replace_the_invitation_of_an_owner() {
+    let service = with_everyone().await;
+    let mut owner = Browser::of(&service, &email(Role::Owner)).await;
+    let mut admin = Browser::of(&service, &email(Role::Admin)).await;
+    let invite = |role: &str| json!({"email": "New@example.com", "role": role});
+    let first = secret_of(&owner.post(&default("/invitations"), &invite("owner")).await.expect(201));
+    admin.post(&default("/invitations"), &invite("viewer")).await.problem(403, "forbidden");
+    service.post("/invitations", &invite("viewer")).await.problem(403, "forbidden");
+    Browser::new(&service).get(&format!("/api/invitations/{first}")).await.expect(200);
+    let second = owner.post(&default("/invitations"), &invite("admin")).await.expect(201);
+    admin.post(&default("/invitations"), &invite("viewer")).await.expect(201);
+    // What was replaced is found in the audit log.
+    let replaced = second["invitation"]["id"].as_str().unwrap();
+    let log = admin.get(&default(&format!("/audit-log?target=invitation&targetId={replaced}"))).await.expect(200);
+    let actions: Vec<_> = log["data"].as_array().unwrap().iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(actions, ["invitation.deleted", "invitation.created"]);
+}
+
+#[tokio::test]
+async fn quotas_hold_for_requests_that_arrive_together() {
+    let settings = SettingsLimits { members_max: 6, api_keys_max: 6, ..SettingsLimits::default() };
+    let options = Options { settings, ..Options::default() };
+    let service = Service::start_with(options, Arc::new(tidings_engine::clock::SystemClock::default())).await;
+    for (path, body) in [("/api-keys", json!({"name": "k"})), ("/invitations", json!({"role": "viewer"}))] {
+        let requests = (0..20).map(|n| {
+            let mut body = body.clone();
+            if path == "/invitations" {
+                body["email"] = json!(format!("p{n}@example.com"));
+            }
+            let service = &service;
+            async move { service.post(path, &body).await }
+        });
+        for answered in futures_util::future::join_all(requests).await {
+            if answered.status != 201 {
+                answered.problem(403, "PT403");
+            }
+        }
+    }
+    let quotas = service.get("/quotas").await.expect(200);
+    for name in ["members", "api_keys"] {
+        let quota = quotas["data"].as_array().unwrap().iter().find(|quota| quota["name"] == name).unwrap();
+        assert_eq!((&quota["used"], &quota["max"]), (&json!(6), &json!(6)), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn invitation_expires_and_can_be_withdrawn() {
     let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_790_000_000_000)));
     let service = Service::start_at(Arc::clone(&clock)).await;

@@ -220,6 +220,27 @@ async fn rule_changes_are_audited_with_secrets_masked() {
     assert!(!text.contains("secret-token") && !text.contains("whsec_"), "{text}");
 }
 
+#[tokio::test]
+async fn rules_that_go_or_come_with_something_else_are_audited() {
+    let service = Service::start().await;
+    let channel = shared_channel(&service, "https://example.com/shared").await;
+    let endpoint = json!({"name": "API", "type": "http", "url": "https://example.com/",
+                          "escalation": [{"afterSeconds": 60, "channelId": channel}]});
+    let made = service.post("/endpoints", &endpoint).await.expect(201)["endpoint"]["id"].clone();
+    let path = format!("/endpoints/{}", made.as_str().unwrap());
+    let rule = json!({"resourceType": "endpoint", "resourceId": made, "triggers": ["opened"], "channelId": channel});
+    service.post("/notification-rules", &rule).await.expect(201);
+    let copy = service.send("POST", &format!("{path}/clone"), None).await.expect(201)["endpoint"]["id"].clone();
+    service.delete(&path).await.expect(204);
+    service.delete(&format!("/channels/{channel}?force=true")).await.expect(204);
+    let actions: Vec<_> = audited(&service).await.into_iter().map(|(action, _)| action).collect();
+    assert_eq!(actions, ["rule.created", "rule.created", "rule.deleted", "rule.deleted"]);
+    let filter = AuditFilter { limit: 100, target_id: copy.as_str().map(Into::into), ..AuditFilter::default() };
+    let entries = service.store.audit_log(Some(service.workspace_id), filter).await.unwrap();
+    assert_eq!(entries[0].action.to_string(), "endpoint.updated");
+    assert!(entries[0].changes.contains_key("escalation"), "{:?}", entries[0].changes);
+}
+
 async fn with_limits(limits: SettingsLimits) -> Service {
     let options = Options { settings: limits, ..Options::default() };
     Service::start_with(options, Arc::new(SystemClock::default())).await

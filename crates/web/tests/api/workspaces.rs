@@ -79,6 +79,14 @@ async fn workspace_is_edited_by_merge_and_found_by_its_new_slug() {
 }
 
 #[tokio::test]
+async fn slug_of_a_workspace_that_another_process_just_made_is_taken() {
+    let service = Service::start().await;
+    let (store, clock) = (service.store.as_ref(), service.engine.clock());
+    tidings_app::accounts::provision::create_workspace(store, clock, "acme", None).await.unwrap();
+    service.patch("", &json!({"slug": "acme"})).await.problem(409, "slug_taken");
+}
+
+#[tokio::test]
 async fn two_people_who_edit_one_thing_keep_both_changes_or_learn_of_the_other() {
     let service = Service::start().await;
     person(&service, "ana@example.com", Some(Role::Admin)).await;

@@ -9,7 +9,7 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn attempt<'a>(email: &'a str, client: &str) -> Attempt<'a> {
-    Attempt { email, client: client.parse().unwrap(), is_known_client: false }
+    Attempt { account: email, client: client.parse().unwrap(), is_known_client: false }
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn guesses_from_many_addresses_delay_unknown_ones_by_seconds_and_known_ones_not(
     let mut throttle = Throttle::default();
     let guess = |throttle: &mut Throttle, n: u32, ms| {
         let client = IpAddr::V4((0x0a00_0000 + n).into());
-        throttle.admit(Attempt { email: ANA, client, is_known_client: false }, at(ms))
+        throttle.admit(Attempt { account: ANA, client, is_known_client: false }, at(ms))
     };
     let admitted = (0..1_000).filter(|n| guess(&mut throttle, *n, 0).is_ok()).count();
     assert_eq!(admitted, 30);
@@ -140,14 +140,14 @@ fn memory_is_bounded_and_a_flood_does_not_reset_the_newest() {
     for n in 0..5 * KEYS_MAX as u32 {
         let client = IpAddr::V4((0x0a00_0000 + n).into());
         let email = format!("user{n}@example.com");
-        throttle.admit(Attempt { email: &email, client, is_known_client: false }, at(0)).unwrap();
+        throttle.admit(Attempt { account: &email, client, is_known_client: false }, at(0)).unwrap();
     }
     for _ in 0..5 {
         throttle.admit(attempt(ANA, "192.0.2.1"), at(0)).unwrap();
     }
     for n in 0..KEYS_MAX as u32 {
         let client = IpAddr::V4((0x0b00_0000 + n).into());
-        throttle.admit(Attempt { email: "x@example.com", client, is_known_client: true }, at(0)).unwrap();
+        throttle.admit(Attempt { account: "x@example.com", client, is_known_client: true }, at(0)).unwrap();
     }
     assert_eq!(throttle.admit(attempt(ANA, "192.0.2.1"), at(0)), Err(1));
     for table in [&throttle.pairs, &throttle.accounts, &throttle.clients] {

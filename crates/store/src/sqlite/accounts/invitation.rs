@@ -85,7 +85,7 @@ pub(in crate::sqlite) fn create(db: &Connection, invitation: &Invitation, hash: 
 
 pub(in crate::sqlite) fn delete(db: &Connection, workspace_id: WorkspaceId, id: InvitationId) -> Result<()> {
     let deleted = db
-        .prepare_cached("DELETE FROM invitation WHERE workspace_id = ? AND id = ?")?
+        .prepare_cached("DELETE FROM invitation WHERE workspace_id = ? AND id = ? AND accepted_at IS NULL")?
         .execute(params![workspace_id.as_bytes(), id.as_bytes()])?;
     if deleted == 1 { Ok(()) } else { Err(StoreError::NotFound) }
 }
