@@ -171,7 +171,7 @@ impl Operation<'_> {
         let schema = self.resolve(schema);
         let (name, rest) =
             rest.split_once('/').map_or((rest, String::new()), |(name, rest)| (name, format!("/{rest}")));
-        if let Some(choices) = schema["oneOf"].as_array() {
+        if let Some(choices) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
             let has = |it: &&Value| {
                 let it = self.resolve(it);
                 it["properties"].get(name).is_some() || name == "0" && it["items"].is_object()
