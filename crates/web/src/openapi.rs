@@ -228,7 +228,7 @@ impl Components {
         let name = format!("{}Patch", T::name());
         if let Some(fields) = schema.as_object_mut() {
             fields.remove("example");
-            // Without the field by which the variants differ, a patch fits several of them.
+            // Without the field that distinguishes the variants, a patch fits several of them.
             if let Some(variants) = fields.remove("oneOf") {
                 fields.insert("anyOf".into(), variants);
             }

@@ -133,7 +133,6 @@ pub async fn list(by: &Authorized<Read>, mut input: Input<EventQuery>) -> Result
         runs_only: trigger.is_some_and(|trigger| Trigger::OF_RUNS.contains(&trigger)),
         trigger,
         kind: query.kind,
-        ..Default::default()
     };
     let found = by.engine().events(by.workspace_id(), filter).await?;
     Ok(query.page.search_page(&found, |record| record.event.id, Event::of))

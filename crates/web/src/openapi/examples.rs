@@ -85,14 +85,18 @@ fn typed(value: Value, schema: &Value) -> Value {
         Some("integer" | "number" | "boolean") => {
             value.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(value)
         }
+        Some("array") => value.as_str().unwrap_or_default().split(',').map(Value::from).collect(),
         _ => value,
     }
 }
 
-/// To each media type of a body or an answer.
+/// To each media type of a body or an answer that is JSON.
 fn add_value(content: &mut Value, name: &str, value: &Value) {
-    for (_, media) in content.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
-        media["examples"][name] = json!({"value": value});
+    let is_json = |media_type: &str| media_type == "application/json" || media_type.ends_with("+json");
+    for (media_type, media) in content.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
+        if is_json(media_type) {
+            media["examples"][name] = json!({"value": value});
+        }
     }
 }
 
@@ -101,7 +105,9 @@ fn parse(document: &str) -> Vec<Example> {
     let blocks: Vec<_> = blocks(document).collect();
     let answer_of = |title: &str| {
         let (_, text) = blocks.iter().find(|(other, _)| other.strip_suffix("-answer") == Some(title))?;
-        let (status, body) = text.split_once('\n').unwrap_or((text, ""));
+        // An object of which a part is left out is none of its schema.
+        let (status, body) =
+            Some(text.split_once('\n').unwrap_or((text, ""))).filter(|(_, body)| !body.contains("…}"))?;
         let body = if body.trim().is_empty() { Value::Null } else { serde_json::from_str(&whole(body)).ok()? };
         Some((status.strip_prefix("// ")?.trim().to_owned(), body))
     };
@@ -214,5 +220,6 @@ POST /things/test
         assert_eq!(typed("2".into(), &json!({"type": "integer"})), json!(2));
         assert_eq!(typed("true".into(), &json!({"type": "boolean"})), json!(true));
         assert_eq!(typed("2".into(), &json!({"type": "string"})), json!("2"));
+        assert_eq!(typed("a,b".into(), &json!({"type": "array"})), json!(["a", "b"]));
     }
 }

@@ -171,7 +171,7 @@ impl Operation<'_> {
         let schema = self.resolve(schema);
         let (name, rest) =
             rest.split_once('/').map_or((rest, String::new()), |(name, rest)| (name, format!("/{rest}")));
-        if let Some(choices) = schema["oneOf"].as_array() {
+        if let Some(choices) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
             let has = |it: &&Value| {
                 let it = self.resolve(it);
                 it["properties"].get(name).is_some() || name == "0" && it["items"].is_object()
@@ -273,7 +273,10 @@ async fn ids_of_another_workspace_are_answered_as_those_of_nothing() {
                     body["scope"] = "endpoint".into();
                 }
                 let answered = service.send(method, &operation.path_with("", ""), Some(&body)).await;
-                assert!(matches!(answered.status.as_u16(), 404 | 409 | 422), "{method} {path} {body}: {answered:?}");
+                // A filter finds nothing, and a position in a list is none of its items.
+                let selects = pointer == "/cursor" || pointer.starts_with("/filter/");
+                let fits = matches!(answered.status.as_u16(), 404 | 409 | 422) || selects && answered.status == 200;
+                assert!(fits, "{method} {path} {body}: {answered:?}");
                 answers.push((id.as_str(), answered));
             }
             assert_alike(&format!("{method} {path} {pointer}"), answers.try_into().unwrap());
