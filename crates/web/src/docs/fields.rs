@@ -29,29 +29,33 @@ pub(super) fn schema(description: &Description, schema: &Value, direction: Direc
 
 /// A parameter of the path, the query or a header.
 pub(super) fn parameter(description: &Description, parameter: &Value) -> Markup {
-    let schema = &parameter["schema"];
-    field(
-        description,
-        parameter["name"].as_str().unwrap_or_default(),
-        schema,
-        parameter["description"].as_str(),
-        parameter["required"] == true && parameter["in"] != "path",
-        Direction::Request,
-        0,
-        &mut Vec::new(),
-    )
+    let shown = Field {
+        name: parameter["name"].as_str().unwrap_or_default(),
+        schema: &parameter["schema"],
+        text: parameter["description"].as_str(),
+        is_marked: parameter["required"] == true && parameter["in"] != "path",
+    };
+    field(description, &shown, Direction::Request, 0, &mut Vec::new())
+}
+
+/// A field, or a parameter.
+struct Field<'a> {
+    name: &'a str,
+    schema: &'a Value,
+    /// Instead of the description of its schema.
+    text: Option<&'a str>,
+    /// Whether it is marked as required.
+    is_marked: bool,
 }
 
 fn field<'a>(
     description: &'a Description,
-    name: &str,
-    schema: &'a Value,
-    text: Option<&'a str>,
-    is_required: bool,
+    shown: &Field<'a>,
     direction: Direction,
     depth: usize,
     within: &mut Vec<&'a str>,
 ) -> Markup {
+    let Field { name, schema, text, is_marked } = *shown;
     let resolved = description.resolve(schema);
     let text = text.or(schema["description"].as_str()).or(resolved["description"].as_str()).unwrap_or_default();
     let below = if depth < DEPTH_MAX {
@@ -63,7 +67,7 @@ fn field<'a>(
         li {
             code.name { (name) } " "
             span.type { (type_of(description, schema)) (bounds(resolved)) }
-            @if is_required && direction == Direction::Request { " " span.required { "required" } }
+            @if is_marked { " " span.required { "required" } }
             @if !text.is_empty() { div.text { (line(text)) } }
             @if !below.0.is_empty() {
                 // The first level is what one came for; the others are opened when they are wanted.
@@ -92,13 +96,20 @@ fn members<'a>(
         return markup;
     }
     let required = schema["required"].as_array();
-    let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|it| it == name));
+    let is_required =
+        |name: &str| direction == Direction::Request && required.is_some_and(|names| names.iter().any(|it| it == name));
     let choices: Vec<_> = choices(schema).filter(|it| it["type"] != "null").collect();
     html! {
         @if let Some(properties) = schema["properties"].as_object().filter(|it| !it.is_empty()) {
             ul.fields {
                 @for (name, property) in properties {
-                    (field(description, name, property, None, is_required(name), direction, depth, within))
+                    (field(
+                        description,
+                        &Field { name, schema: property, text: None, is_marked: is_required(name) },
+                        direction,
+                        depth,
+                        within,
+                    ))
                 }
             }
         }

@@ -151,7 +151,8 @@ async fn resource_edit_is_audited_and_fenced() {
     ] {
         let mut found = service.patch("/resources/flow/f1", &body).await.problem(422, "invalid");
         let mut pointers: Vec<_> = pointers.into_iter().map(str::to_owned).collect();
-        (found.sort(), pointers.sort());
+        found.sort();
+        pointers.sort();
         assert_eq!(found, pointers, "{body}");
     }
     let endpoint = made(&service, json!({"name": "API"})).await;
