@@ -9,7 +9,8 @@ fn site_of_a_request_follows_from_its_headers() {
     let public = Some("https://tidings.example.com/base");
     let (fetch, origin, host) = ("sec-fetch-site", "origin", "host");
     // (headers, public URL, site)
-    let table: Vec<(Vec<(&'static str, &str)>, Option<&str>, Site)> = vec![
+    type Row = (Vec<(&'static str, &'static str)>, Option<&'static str>, Site);
+    let table: Vec<Row> = vec![
         // Sec-Fetch-Site decides where it is sent.
         (vec![(fetch, "same-origin")], None, Site::Same),
         (vec![(fetch, "none")], None, Site::Same),

@@ -41,7 +41,7 @@ fn restored_definition_is_the_original() {
     assert_eq!(restored, stored());
     let mut without = masked;
     without.restore_secrets(BTreeMap::new());
-    assert!(!format!("{}", serde_json::to_string(&without).unwrap()).contains(MASK), "no mask is sent as a secret");
+    assert!(!serde_json::to_string(&without).unwrap().contains(MASK), "no mask is sent as a secret");
 }
 
 #[test]
